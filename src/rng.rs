@@ -1,0 +1,61 @@
+//! The only source of randomness.
+//!
+//! Every random number is a pure function of *what it is for*: a seed, a [`Purpose`], an epoch and an
+//! index. Nothing carries a generator from one step to the next, so a run that was interrupted goes on
+//! with exactly the numbers it would have drawn, and the number of threads cannot change them.
+
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng;
+
+/// What random numbers are drawn for. Two purposes never share a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Purpose {
+    /// Initial values of a parameter; `index` is a hash of its name (see [`name_index`]).
+    Init = 0,
+    /// The order of the training images in an epoch.
+    Shuffle = 1,
+    /// Flips, crops and jitter of one image; `index` is its position in the split.
+    Augment = 2,
+    /// A procedural image; `index` is its position in the split, `epoch` the split.
+    Phantom = 3,
+    /// The choice of a subset of a split.
+    Subset = 4,
+    /// The order of the images that batch-norm statistics are re-estimated on.
+    Reestimate = 5,
+}
+
+/// A generator for one draw: the same arguments give the same numbers on every machine.
+pub fn rng(seed: u64, purpose: Purpose, epoch: u64, index: u64) -> ChaCha8Rng {
+    let mut key = [0u8; 32];
+    key[..8].copy_from_slice(&seed.to_le_bytes());
+    key[8] = purpose as u8;
+    key[16..24].copy_from_slice(&epoch.to_le_bytes());
+    key[24..].copy_from_slice(&index.to_le_bytes());
+    ChaCha8Rng::from_seed(key)
+}
+
+/// An index for things that have a name instead of a position.
+pub fn name_index(name: &str) -> u64 {
+    let hash = blake3::hash(name.as_bytes());
+    let mut first = [0u8; 8];
+    first.copy_from_slice(&hash.as_bytes()[..8]);
+    u64::from_le_bytes(first)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::RngCore;
+
+    #[test]
+    fn a_draw_depends_on_each_of_its_arguments_and_on_nothing_else() {
+        let first = |seed, purpose, epoch, index| rng(seed, purpose, epoch, index).next_u64();
+        let base = first(1, Purpose::Shuffle, 2, 3);
+        assert_eq!(base, first(1, Purpose::Shuffle, 2, 3));
+        assert_ne!(base, first(0, Purpose::Shuffle, 2, 3));
+        assert_ne!(base, first(1, Purpose::Augment, 2, 3));
+        assert_ne!(base, first(1, Purpose::Shuffle, 0, 3));
+        assert_ne!(base, first(1, Purpose::Shuffle, 2, 0));
+    }
+}

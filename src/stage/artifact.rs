@@ -1,0 +1,66 @@
+//! What stages make: models, merge weights, evaluations.
+
+use std::collections::BTreeMap;
+
+use candle_core::Tensor;
+use serde::{Deserialize, Serialize};
+
+use super::{EpochRecord, ModelInfo};
+
+/// Tensors by name, in the order of their names.
+pub type StateDict = BTreeMap<String, Tensor>;
+
+/// The result of a stage.
+#[derive(Clone, Debug)]
+pub enum Artifact {
+    /// A model.
+    Model(Checkpoint),
+    /// Numbers to merge with.
+    MergeWeights(MergeWeights),
+    /// Predictions.
+    Evaluation(Evaluation),
+}
+
+/// A model: torchvision / timm names, f32, every buffer of the state_dict.
+#[derive(Clone, Debug)]
+pub struct Checkpoint {
+    /// Architecture, normalisation, head.
+    pub info: ModelInfo,
+    /// All tensors of the state_dict; `num_batches_tracked` is i64.
+    pub tensors: StateDict,
+    /// A row an epoch; empty if it was not trained here.
+    pub history: Vec<EpochRecord>,
+}
+
+/// What `learn_merge_weights` learns.
+#[derive(Clone, Debug)]
+pub struct MergeWeights {
+    /// The merged model that they are for; its head is part of `tensors`.
+    pub info: ModelInfo,
+    /// `<layer>.merge_weights` f32 `[sources, kernels]` for each kernel group, and the head's tensors.
+    pub tensors: StateDict,
+    /// A row an epoch.
+    pub history: Vec<EpochRecord>,
+}
+
+/// Predictions of every model on every data set of an `evaluate` stage.
+#[derive(Clone, Debug, Default)]
+pub struct Evaluation {
+    /// One for each pair of model and data set.
+    pub predictions: Vec<Prediction>,
+}
+
+/// Predictions of one model on one data set.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Prediction {
+    /// Fingerprint of the model.
+    pub model: String,
+    /// Fingerprint of the data set.
+    pub dataset: String,
+    /// One name an image.
+    pub images: Vec<String>,
+    /// One label an image.
+    pub labels: Vec<u32>,
+    /// Probabilities, one row of `classes` numbers an image.
+    pub probabilities: Vec<Vec<f32>>,
+}

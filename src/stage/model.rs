@@ -1,0 +1,1 @@
+//! Re-estimation and other work on models that several stages share.
