@@ -1,14 +1,10 @@
 //! What stages make: models, merge weights, evaluations.
 
-use std::collections::BTreeMap;
-
-use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::{EpochRecord, ModelInfo};
 
-/// Tensors by name, in the order of their names.
-pub type StateDict = BTreeMap<String, Tensor>;
+pub use crate::nn::StateDict;
 
 /// The result of a stage.
 #[derive(Clone, Debug)]
