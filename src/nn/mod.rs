@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`layer`] | layers as descriptions: a name, a shape, what they compute from a [`Net`]'s tensors |
 //! | [`init`] | initial values from seeds |
-//! | [`conv2d`], [`batch_norm`], [`pool`], [`linear`] | operators as candle custom ops, with gradients |
+//! | [`conv2d`], [`batch_norm`], [`pool`], [`linear`], [`weighted_sum`] | operators as candle custom ops, with gradients |
 //! | `cpu` | their kernels on slices |
 //!
 //! Images are `[n, h, w, c]` (channels last) between layers; parameters keep PyTorch's shapes.
@@ -16,6 +16,7 @@ pub mod init;
 pub mod layer;
 pub mod linear;
 pub mod pool;
+pub mod weighted_sum;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

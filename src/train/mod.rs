@@ -6,9 +6,11 @@
 //! | [`loss`] | cross entropy, binary cross entropy |
 //! | [`optimizer`] | SGD, Adam, AdamW with readable state; gradient clipping |
 //! | [`schedule`] | learning rate per epoch |
+//! | [`batch`] | which images come when, and their pixels as tensors |
 //! | [`augment`] | flips and random crops on u8 images |
 
 pub mod augment;
+pub mod batch;
 pub mod epoch;
 pub mod loss;
 pub mod optimizer;

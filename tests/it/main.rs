@@ -1,1 +1,4 @@
-mod placeholder {}
+//! The integration tests: one binary, one module a subject.
+
+mod ops;
+mod reference;
