@@ -1,1 +1,4 @@
-mod placeholder {}
+//! All integration tests, in one binary.
+
+mod loss;
+mod optimizer;
