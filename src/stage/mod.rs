@@ -317,6 +317,9 @@ pub enum StageError {
     /// A data set could not be read.
     #[error(transparent)]
     Data(#[from] crate::dataset::DataError),
+    /// An optimiser could not step, or take up its state.
+    #[error(transparent)]
+    Optimizer(#[from] crate::train::OptimizerError),
     /// The person asked to stop.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),

@@ -19,8 +19,8 @@ pub mod schedule;
 use serde::{Deserialize, Serialize};
 
 pub use augment::AugmentSpec;
-pub use loss::{ClassWeights, LossSpec};
-pub use optimizer::OptimizerSpec;
+pub use loss::{ClassWeights, Loss, LossSpec};
+pub use optimizer::{Optimizer, OptimizerError, OptimizerSpec};
 pub use schedule::ScheduleSpec;
 
 /// How a stage trains: the keys of `[train]`, which every training stage may override one by one.

@@ -1,4 +1,4 @@
-//! Optimisers, with PyTorch's update rules and readable state.
+//! Which update rule, and its options.
 
 use serde::{Deserialize, Serialize};
 
