@@ -1,6 +1,8 @@
 //! The integration tests: one binary, one module a subject.
 
 mod loss;
+mod metric;
 mod ops;
 mod optimizer;
 mod reference;
+mod table;
