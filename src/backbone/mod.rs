@@ -37,6 +37,15 @@ impl BackboneSpec {
     }
 }
 
+impl std::fmt::Display for BackboneSpec {
+    /// The kind with its options, in one line.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Resnet18(spec) => write!(f, "resnet18 ({spec})"),
+        }
+    }
+}
+
 /// What every backbone can do.
 pub trait Backbone: Send + Sync {
     /// Every tensor of its state_dict but the head's.

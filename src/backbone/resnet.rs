@@ -27,6 +27,16 @@ impl Default for ResnetSpec {
     }
 }
 
+impl std::fmt::Display for ResnetSpec {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let stem = match self.stem {
+            Stem::Standard => "standard",
+            Stem::Small => "small",
+        };
+        write!(f, "{stem} stem, width {}", self.width)
+    }
+}
+
 /// The first layers of a ResNet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -22,7 +22,8 @@ fn channels_first(tensor: &Tensor) -> Tensor {
 /// The tensors of a case, without its prefix.
 fn case(all: &HashMap<String, Tensor>, name: &str) -> HashMap<String, Tensor> {
     let prefix = format!("{name}.");
-    let parts = all.iter().filter_map(|(key, tensor)| Some((key.strip_prefix(&prefix)?.to_string(), tensor.clone())));
+    let parts =
+        all.iter().filter_map(|(key, tensor)| Some((key.strip_prefix(&prefix)?.to_string(), tensor.clone())));
     parts.collect()
 }
 
@@ -113,7 +114,11 @@ fn relu_and_residual_inside_batch_norm_equal_separate_operators() -> Result<()> 
                 true => batch_norm_train(&x, &weight, &bias, then).map(|(y, _)| y),
                 false => batch_norm_eval(&x, &weight, &bias, running, then),
             };
-            let y = if fused { norm(Then::AddRelu(&r))? } else { (norm(Then::Nothing)? + r.as_tensor())?.relu()? };
+            let y = if fused {
+                norm(Then::AddRelu(&r))?
+            } else {
+                (norm(Then::Nothing)? + r.as_tensor())?.relu()?
+            };
             let grads = y.sqr()?.sum_all()?.backward()?;
             let gradient = |var: &Var| grads.get(var).expect("a gradient").clone();
             Ok(vec![y.clone(), gradient(&x), gradient(&r), gradient(&weight), gradient(&bias)])

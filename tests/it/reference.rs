@@ -25,7 +25,11 @@ pub fn json(name: &str) -> serde_json::Value {
 pub fn assert_close(what: &str, actual: &Tensor, expected: &Tensor, tolerance: f64) {
     assert_eq!(actual.dims(), expected.dims(), "{what}");
     let numbers = |tensor: &Tensor| {
-        tensor.to_dtype(DType::F64).and_then(|t| t.flatten_all()).and_then(|t| t.to_vec1::<f64>()).expect("numbers")
+        tensor
+            .to_dtype(DType::F64)
+            .and_then(|t| t.flatten_all())
+            .and_then(|t| t.to_vec1::<f64>())
+            .expect("numbers")
     };
     let (actual, expected) = (numbers(actual), numbers(expected));
     let largest = expected.iter().fold(0f64, |m, x| m.max(x.abs()));

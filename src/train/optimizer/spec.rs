@@ -20,6 +20,17 @@ impl Default for OptimizerSpec {
     }
 }
 
+impl OptimizerSpec {
+    /// The learning rate that schedules scale.
+    pub fn lr(&self) -> f64 {
+        match self {
+            Self::Sgd(spec) => spec.lr,
+            Self::Adam(spec) => spec.lr,
+            Self::Adamw(spec) => spec.lr,
+        }
+    }
+}
+
 /// Options of SGD.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
