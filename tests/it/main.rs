@@ -1,8 +1,11 @@
 //! The integration tests: one binary, one module a subject.
 
+#![expect(unreachable_pub, reason = "modules of a test binary share helpers")]
+
+mod backbone;
 mod loss;
-mod metric;
 mod ops;
 mod optimizer;
 mod reference;
 mod table;
+mod tmpbench;
