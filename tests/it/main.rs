@@ -4,6 +4,7 @@
 
 mod backbone;
 mod loss;
+mod metric;
 mod ops;
 mod optimizer;
 mod reference;
