@@ -1,1 +1,3 @@
-mod placeholder {}
+//! The integration tests: one binary, one module a subject.
+
+mod dataset;
