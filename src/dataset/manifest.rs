@@ -112,7 +112,7 @@ impl ManifestSpec {
         let mut missing: Vec<_> = rows.iter().filter(|row| !self.image_path(row).is_file()).collect();
         missing.sort_by_key(|row| row.number);
         let Some(first) = missing.first() else { return Ok(()) };
-        let name = |row: &&Row| format!("{} ({})", self.image_path(row).display(), row.place());
+        let name = |row: &Row| format!("{} ({})", self.image_path(row).display(), row.place());
         let named: Vec<_> = missing.iter().take(NAMED_AT_MOST).map(|row| name(row)).collect();
         let more = match missing.len() - named.len() {
             0 => String::new(),
