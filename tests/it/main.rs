@@ -1,1 +1,4 @@
-mod placeholder {}
+//! Integration tests, in one binary.
+
+mod plan;
+mod store;
