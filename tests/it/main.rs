@@ -1,4 +1,10 @@
-//! Integration tests, in one binary.
+//! The integration tests: one binary, one module a subject.
 
+mod loss;
+mod metric;
+mod ops;
+mod optimizer;
 mod plan;
+mod reference;
 mod store;
+mod table;
