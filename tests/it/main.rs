@@ -1,5 +1,6 @@
 //! The integration tests: one binary, one module a subject.
 
+mod dataset;
 mod loss;
 mod metric;
 mod ops;
