@@ -8,6 +8,8 @@ mod loss;
 mod metric;
 mod ops;
 mod optimizer;
+mod plan;
 mod reference;
+mod store;
 mod table;
 mod tmpbench;
