@@ -1,1 +1,22 @@
-//! (to come)
+//! From specs to a plan: which stages there are, what they make, which of them must run and why.
+//!
+//! Nothing here reads a tensor or needs a GPU: data sets are summarised, not decoded.
+//!
+//! | file | what |
+//! |---|---|
+//! | [`graph`] | the plan: stages as a graph, in an order to run them |
+//! | [`fingerprint`] | what decides a result, and its hash |
+//! | [`freshness`] | fresh or stale, and why |
+//! | `dataset` | summaries of data sets, each read once |
+//! | `check` | what can be known to be wrong before anything runs |
+//! | `json` | `plan --json` |
+
+pub mod error;
+pub mod fingerprint;
+pub mod freshness;
+pub mod graph;
+
+pub use error::PlanError;
+pub use fingerprint::{Field, Fingerprint, Numerics, dataset_fingerprint, stage_fields};
+pub use freshness::{Status, Why};
+pub use graph::{Plan, PlannedDataset, PlannedStage};

@@ -1,0 +1,96 @@
+//! What can go wrong with the store. Exit code 4.
+
+use std::io::{Error as IoError, ErrorKind};
+use std::path::{Path, PathBuf};
+
+use crate::plan::Fingerprint;
+
+/// What can go wrong with the store. Exit code 4.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// No right to write there.
+    #[error(
+        "failed to {action} {}: {source}; choose another folder with --store or MEDMERGE_STORE, \
+         or get the right to write there",
+        path.display()
+    )]
+    Unwritable {
+        /// What was tried: `write`, `create the folder`, …
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system says.
+        source: IoError,
+    },
+    /// No space left.
+    #[error(
+        "failed to {action} {}: the disk or the quota is full; free some space, or choose another folder with \
+         --store or MEDMERGE_STORE, and run again: what is in the store stays usable",
+        path.display()
+    )]
+    Full {
+        /// What was tried.
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system says.
+        source: IoError,
+    },
+    /// Any other trouble with a file.
+    #[error("failed to {action} {}: {source}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system says.
+        source: IoError,
+    },
+    /// No such entry.
+    #[error("failed to find {fingerprint} in the store {}; run the experiment to make it", root.display())]
+    Missing {
+        /// What was asked for.
+        fingerprint: Fingerprint,
+        /// The store.
+        root: PathBuf,
+    },
+    /// An entry is not what was written; it was set aside.
+    #[error(
+        "failed to use {} from the store: {problem}; it was set aside as {}: run the experiment again to make \
+         it anew",
+        fingerprint.short(),
+        aside.display()
+    )]
+    Damaged {
+        /// What was asked for.
+        fingerprint: Fingerprint,
+        /// The file and what is wrong with it.
+        problem: String,
+        /// Where the entry lies now.
+        aside: PathBuf,
+    },
+    /// What a stage returned, or a file holds, is not what the store keeps.
+    #[error("failed to {action} {}: {problem}", path.display())]
+    Content {
+        /// What was tried: `write`, `read`.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+}
+
+impl StoreError {
+    /// Sorts trouble with a file by what a person can do about it.
+    pub(crate) fn io(action: &'static str, path: &Path, source: IoError) -> Self {
+        let path = path.to_path_buf();
+        match source.kind() {
+            ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+                Self::Unwritable { action, path, source }
+            }
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Self::Full { action, path, source },
+            _ => Self::Io { action, path, source },
+        }
+    }
+}
