@@ -4,9 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::RunError;
-
-/// Exit code of a program that was interrupted (128 + SIGINT).
-pub const EXIT_CODE: u8 = 130;
+use crate::error::Exit;
 
 /// From now on the first signal raises the returned flag, so that the running stage stops at its next
 /// report; the second ends the program at once. What is in the store is whole in both cases.
@@ -18,7 +16,7 @@ pub fn listen() -> Result<Arc<AtomicBool>, RunError> {
     let raised = Arc::clone(&flag);
     let handler = move || {
         if raised.swap(true, Ordering::Relaxed) {
-            std::process::exit(EXIT_CODE.into());
+            std::process::exit(Exit::Interrupted as i32);
         }
     };
     ctrlc::set_handler(handler).map_err(RunError::Signal)?;

@@ -22,10 +22,12 @@ pub mod load;
 pub mod queue;
 pub mod reporter;
 pub mod scheduler;
+mod utc;
 mod work;
 
 pub use error::RunError;
 pub use event::Event;
 pub use reporter::Reporter;
 pub use scheduler::Outcome;
-pub use work::{Options, run};
+pub use utc::utc;
+pub use work::{Options, run, set_aside_damaged};

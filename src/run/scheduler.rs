@@ -1,5 +1,7 @@
 //! The loop of a run: takes ready jobs one at a time, hands them to an executor and tells the reporter.
 
+use std::fmt;
+use std::ops::AddAssign;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
@@ -72,6 +74,26 @@ pub struct Outcome {
     pub seconds: f64,
     /// Whether the person stopped it.
     pub interrupted: bool,
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { executed, fresh, failed, skipped, seconds, .. } = self;
+        let (failed, skipped) = (failed.len(), skipped.len());
+        write!(f, "executed {executed}, fresh {fresh}, failed {failed}, skipped {skipped} in {seconds:.1} s")
+    }
+}
+
+impl AddAssign for Outcome {
+    /// As if both had been one run.
+    fn add_assign(&mut self, other: Self) {
+        self.executed += other.executed;
+        self.fresh += other.fresh;
+        self.failed.extend(other.failed);
+        self.skipped.extend(other.skipped);
+        self.seconds += other.seconds;
+        self.interrupted |= other.interrupted;
+    }
 }
 
 /// Does all jobs whose inputs do not fail; `outcome` says what was known before.
