@@ -75,7 +75,10 @@ impl Error {
     /// What the program exits with; of several errors, what the first one says.
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Usage(_) | Self::Experiment(_) | Self::Plan(PlanError::Experiment(_)) | Self::Read { .. } => Exit::Usage,
+            Self::Usage(_)
+            | Self::Experiment(_)
+            | Self::Plan(PlanError::Experiment(_))
+            | Self::Read { .. } => Exit::Usage,
             Self::Plan(PlanError::Data(_)) | Self::Data(_) => Exit::Data,
             Self::Plan(PlanError::Store(_))
             | Self::Store(_)

@@ -32,7 +32,11 @@ impl Check {
         let mut out = std::io::stdout().lock();
         for Plan { experiment, order, .. } in every(experiments.iter().map(plan))? {
             let (path, stages) = (experiment.source.path.display(), order.len());
-            writeln!(out, "{path}: {stages} stages, {} data sets: no mistake found", experiment.datasets.len())?;
+            writeln!(
+                out,
+                "{path}: {stages} stages, {} data sets: no mistake found",
+                experiment.datasets.len()
+            )?;
         }
         Ok(())
     }

@@ -8,6 +8,7 @@ use super::Error;
 use super::experiments::OneFile;
 use crate::dataset::{SplitName, Summary};
 use crate::experiment::DatasetInstance;
+use crate::plan::instance_id;
 
 /// Data sets of an experiment
 #[derive(Debug, Subcommand)]

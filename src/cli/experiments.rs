@@ -38,10 +38,6 @@ impl OneFile {
     pub(super) fn plan(&self, store: &Store) -> Result<Plan, Error> {
         Ok(Plan::new(self.experiment()?, store, self.numerics.device.numerics())?)
     }
-
-    pub(super) fn path(&self) -> &Path {
-        &self.file
-    }
 }
 
 fn load(file: &Path) -> Result<Arc<Experiment>, Error> {
@@ -68,7 +64,8 @@ pub(super) fn every<T>(results: impl Iterator<Item = Result<T, Error>>) -> Resul
 }
 
 fn toml_files(folder: &Path) -> Result<Vec<PathBuf>, Error> {
-    let unreadable = |error: std::io::Error| Error::Read { path: folder.to_owned(), message: error.to_string() };
+    let unreadable =
+        |error: std::io::Error| Error::Read { path: folder.to_owned(), message: error.to_string() };
     let entries = fs::read_dir(folder).map_err(unreadable)?;
     let paths = entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>();
     let mut files = paths.map_err(unreadable)?;

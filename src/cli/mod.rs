@@ -120,6 +120,7 @@ impl Global {
     fn set_threads(&self) -> Result<(), Error> {
         let Some(threads) = self.threads else { return Ok(()) };
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.get());
-        pool.build_global().map_err(|error| Error::Usage(format!("failed to start {threads} threads: {error}")))
+        pool.build_global()
+            .map_err(|error| Error::Usage(format!("failed to start {threads} threads: {error}")))
     }
 }

@@ -42,7 +42,8 @@ fn list(plan: &plan::Plan, out: &mut impl Write) -> std::io::Result<()> {
     for node in &plan.order {
         let stage = &plan.graph[*node];
         let verb = if needed.contains(node) { "run" } else { stage.status.word() };
-        let line = format!("  {verb:<5}  {:<19}  {:<id_width$}  {}", stage.spec.kind(), stage.id, reasons(stage));
+        let line =
+            format!("  {verb:<5}  {:<19}  {:<id_width$}  {}", stage.spec.kind(), stage.id, reasons(stage));
         writeln!(out, "{}", line.trim_end())?;
     }
     Ok(())

@@ -66,9 +66,10 @@ fn manifest(store: &Store, prefix: &str) -> Result<Manifest, Error> {
             "failed to find {prefix}: there is no such file, and no entry of {root} starts so; \
              see: medmerge store list"
         ))),
-        many => {
-            Err(Error::Usage(format!("{} entries of {root} start with {prefix}; write more digits", many.len())))
-        }
+        many => Err(Error::Usage(format!(
+            "{} entries of {root} start with {prefix}; write more digits",
+            many.len()
+        ))),
     }
 }
 

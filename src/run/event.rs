@@ -95,9 +95,6 @@ impl Event {
 
     /// Whether it is soon replaced by another one of its kind: a position within an epoch, a count.
     pub fn is_momentary(&self) -> bool {
-        matches!(
-            self,
-            Self::StageProgress { progress: Progress::Step { .. } | Progress::Count { .. }, .. }
-        )
+        matches!(self, Self::StageProgress { progress: Progress::Step { .. } | Progress::Count { .. }, .. })
     }
 }

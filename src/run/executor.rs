@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use candle_core::Device;
@@ -157,7 +157,9 @@ fn caught(run: impl FnOnce() -> Result<Artifact, StageError>) -> Result<Artifact
         Ok(Err(error)) => Err(stage_failure(error)),
         Err(payload) => {
             let message = panic_message(payload.as_ref());
-            Err(Failure::Stage(format!("it panicked, which is a defect of medmerge; please report it: {message}")))
+            Err(Failure::Stage(format!(
+                "it panicked, which is a defect of medmerge; please report it: {message}"
+            )))
         }
     }
 }

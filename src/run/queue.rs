@@ -31,11 +31,8 @@ pub struct Skipped {
 impl Queue {
     /// `inputs[j]` are the jobs that job `j` takes from; a job may name one twice.
     pub fn new(inputs: &[Vec<usize>]) -> Self {
-        let job = |inputs: &Vec<usize>| Job {
-            users: Vec::new(),
-            unfinished_inputs: inputs.len(),
-            skipped: false,
-        };
+        let job =
+            |inputs: &Vec<usize>| Job { users: Vec::new(), unfinished_inputs: inputs.len(), skipped: false };
         let mut jobs: Vec<Job> = inputs.iter().map(job).collect();
         for (user, inputs) in inputs.iter().enumerate() {
             for &input in inputs {

@@ -114,17 +114,17 @@ pub fn run_jobs(
     Scheduler { jobs, queue, ended: 0, interrupt, executor, reporter, outcome }.run(fail_fast)
 }
 
-struct Scheduler<'a> {
+struct Scheduler<'a, 'r> {
     jobs: &'a [Job],
     queue: Queue,
     ended: usize,
     interrupt: &'a AtomicBool,
     executor: &'a mut dyn Executor,
-    reporter: Mutex<&'a mut dyn Reporter>,
+    reporter: Mutex<&'r mut dyn Reporter>,
     outcome: &'a mut Outcome,
 }
 
-impl Scheduler<'_> {
+impl Scheduler<'_, '_> {
     fn run(&mut self, fail_fast: bool) -> Result<(), RunError> {
         let start = Instant::now();
         while let Some(job) = self.queue.take() {
@@ -193,8 +193,8 @@ impl Scheduler<'_> {
     }
 
     fn skip_users(&mut self, of: usize, because_of: usize) {
-        for user in self.queue.fail(of) {
-            self.skip(user, because_of);
+        for skipped in self.queue.fail(of) {
+            self.skip(skipped.job, because_of);
         }
     }
 
@@ -262,7 +262,9 @@ mod tests {
     impl Reporter for Names {
         fn event(&mut self, event: &Event) {
             let (name, stage) = match event {
-                Event::StageStarted { stage, number, of, .. } => ("started", format!("{stage} {number}/{of}")),
+                Event::StageStarted { stage, number, of, .. } => {
+                    ("started", format!("{stage} {number}/{of}"))
+                }
                 Event::StageFinished { stage, .. } => ("finished", stage.clone()),
                 Event::StageFound { stage } => ("found", stage.clone()),
                 Event::StageFailed { stage, message } => ("failed", format!("{stage}: {message}")),

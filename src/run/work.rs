@@ -107,7 +107,8 @@ fn remember(plan: &Plan, store: &Store) -> Result<(), RunError> {
 pub fn set_aside_damaged(plan: &Plan, store: &Store) -> Result<usize, RunError> {
     let needed = plan.needed();
     let inputs = needed.iter().flat_map(|&node| plan.graph[node].inputs.iter().map(|(_, input)| *input));
-    let scores = plan.order.iter().copied().filter(|&node| plan.graph[node].description == Description::Scores);
+    let scores =
+        plan.order.iter().copied().filter(|&node| plan.graph[node].description == Description::Scores);
     let used: BTreeSet<_> = inputs.chain(scores).filter(|node| !needed.contains(node)).collect();
     let used: Vec<_> = used.into_iter().collect();
     let damaged = |&node: &NodeIndex| match store.get(&plan.graph[node].fingerprint) {

@@ -31,7 +31,9 @@ impl<W: Write + Send> Reporter for Plain<W> {
             self.throttle.restart();
         }
         let line = match event {
-            Event::StageProgress { progress, .. } if self.throttle.ready() => Some(self.lines.progress(progress)),
+            Event::StageProgress { progress, .. } if self.throttle.ready() => {
+                Some(self.lines.progress(progress))
+            }
             _ => None,
         };
         let lines = line.into_iter().chain(self.lines.of(event));
