@@ -16,6 +16,8 @@ pub mod schedule;
 
 use serde::{Deserialize, Serialize};
 
+use crate::metric::{Metric, by_name};
+
 pub use augment::AugmentSpec;
 pub use loss::{ClassWeights, LossSpec};
 pub use optimizer::OptimizerSpec;
@@ -84,4 +86,34 @@ pub enum Select {
     LogLoss,
     /// No validation: keep the last epoch.
     None,
+}
+
+impl Select {
+    /// The metric that it names; `None` for no validation.
+    pub fn metric(self) -> Option<&'static Metric> {
+        by_name(match self {
+            Self::MacroF1 => "macro_f1",
+            Self::Accuracy => "accuracy",
+            Self::BalancedAccuracy => "balanced_accuracy",
+            Self::Auroc => "auroc",
+            Self::LogLoss => "log_loss",
+            Self::None => return None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_selection_but_none_is_a_metric_of_the_name_it_is_written_with() {
+        for select in
+            [Select::MacroF1, Select::Accuracy, Select::BalancedAccuracy, Select::Auroc, Select::LogLoss]
+        {
+            let written = serde_json::to_value(select).unwrap();
+            assert_eq!(select.metric().map(|metric| metric.name), written.as_str());
+        }
+        assert!(Select::None.metric().is_none());
+    }
 }

@@ -1,0 +1,45 @@
+//! Area under the receiver operating characteristic.
+
+use super::Predictions;
+use super::ranking::{Ranking, one_vs_rest};
+
+/// Of class 1 with two classes, else the mean of one class against the rest.
+pub(super) fn auroc(predictions: &Predictions) -> Option<f64> {
+    one_vs_rest(predictions, area)
+}
+
+/// The chance that an image of the class outranks one of the others, a tie counting half
+/// (Mann and Whitney 1947). `None` without both.
+pub(super) fn area(ranking: &Ranking) -> Option<f64> {
+    let (positives, negatives) = (ranking.positives(), ranking.negatives());
+    let mut below = negatives;
+    let mut twice_won = 0;
+    for tie in ranking.ties() {
+        below -= tie.negatives;
+        twice_won += tie.positives * (2 * below + tie.negatives);
+    }
+    let pairs = positives * negatives;
+    (pairs > 0).then(|| twice_won as f64 / (2 * pairs) as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(images: &[(f64, bool)]) -> Option<f64> {
+        area(&Ranking::new(images.iter().copied()))
+    }
+
+    #[test]
+    fn ties_count_half() {
+        assert_eq!(of(&[(0.1, false), (0.4, false), (0.35, true), (0.8, true)]), Some(0.75));
+        assert_eq!(of(&[(0.5, false), (0.5, true)]), Some(0.5));
+        assert_eq!(of(&[(0.9, true), (0.5, true), (0.5, false), (0.1, false)]), Some(0.875));
+    }
+
+    #[test]
+    fn it_is_not_defined_without_both_classes() {
+        assert_eq!(of(&[(0.1, true), (0.4, true)]), None);
+        assert_eq!(of(&[(0.1, false)]), None);
+    }
+}

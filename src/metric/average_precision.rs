@@ -1,0 +1,34 @@
+//! Average precision: the area under the precision-recall steps.
+
+use super::Predictions;
+use super::ranking::{Ranking, one_vs_rest};
+
+/// Of class 1 with two classes, else the mean of one class against the rest.
+pub(super) fn average_precision(predictions: &Predictions) -> Option<f64> {
+    one_vs_rest(predictions, area)
+}
+
+/// Σ (R_k − R_{k−1}) P_k over the distinct scores from the best down. `None` without an image of the class.
+pub(super) fn area(ranking: &Ranking) -> Option<f64> {
+    let positives = ranking.positives();
+    let (mut hits, mut taken, mut area) = (0, 0, 0.0);
+    for tie in ranking.ties() {
+        hits += tie.positives;
+        taken += tie.positives + tie.negatives;
+        area += tie.positives as f64 * (hits as f64 / taken as f64);
+    }
+    (positives > 0).then(|| area / positives as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_the_mean_precision_at_the_images_of_the_class() {
+        let images = [(0.1, false), (0.4, false), (0.35, true), (0.8, true)];
+        let value = area(&Ranking::new(images.into_iter())).unwrap();
+        assert!((value - (1.0 + 2.0 / 3.0) / 2.0).abs() < 1e-15);
+        assert_eq!(area(&Ranking::new([(0.1, false)].into_iter())), None);
+    }
+}

@@ -1,0 +1,46 @@
+//! Calibration: whether a confidence of 80 % is right in 80 % of the images.
+
+use super::Predictions;
+
+const BINS: usize = 15;
+
+/// What fell into one bin of confidence.
+#[derive(Clone, Copy, Default)]
+struct Bin {
+    correct: usize,
+    confidence: f64,
+}
+
+/// Expected calibration error with 15 bins of equal width (Guo et al. 2017, equation 3): the mean over
+/// images of |accuracy − mean confidence| of the image's bin. Bins are open below and closed above.
+pub(super) fn ece_15(predictions: &Predictions) -> Option<f64> {
+    let mut bins = [Bin::default(); BINS];
+    let classes = predictions.labels().iter().zip(predictions.predicted());
+    for (row, (&label, &predicted)) in predictions.rows().zip(classes) {
+        let bin = &mut bins[bin_of(row[predicted])];
+        bin.correct += usize::from(label == predicted);
+        bin.confidence += row[predicted];
+    }
+    let gaps: f64 = bins.iter().map(|bin| (bin.correct as f64 - bin.confidence).abs()).sum();
+    Some(gaps / predictions.labels().len() as f64)
+}
+
+/// The bin whose upper edge is the first not below the confidence.
+fn bin_of(confidence: f64) -> usize {
+    // Edges as numpy's linspace(0, 1, 16) rounds them.
+    let width = 1.0 / BINS as f64;
+    (1..BINS).take_while(|&edge| confidence > edge as f64 * width).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bins_are_closed_above() {
+        assert_eq!(bin_of(0.0), 0);
+        assert_eq!(bin_of(1.0 / 15.0), 0);
+        assert_eq!(bin_of(1.0 / 15.0 + 1e-9), 1);
+        assert_eq!(bin_of(1.0), 14);
+    }
+}

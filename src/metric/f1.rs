@@ -1,0 +1,34 @@
+//! F1: the harmonic mean of precision and recall.
+
+use super::{Predictions, mean, ratio};
+
+/// F1 from counts; 0 for a class that is neither present nor predicted.
+pub(super) fn f1(hits: usize, predicted: usize, support: usize) -> f64 {
+    ratio(2 * hits, predicted + support)
+}
+
+/// F1 of each class.
+pub fn per_class_f1(predictions: &Predictions) -> Vec<f64> {
+    let confusion = predictions.confusion();
+    let of_class = |class| f1(confusion.hits(class), confusion.predicted(class), confusion.support(class));
+    (0..confusion.classes()).map(of_class).collect()
+}
+
+/// Mean F1 of all classes, absent ones too.
+pub(super) fn macro_f1(predictions: &Predictions) -> Option<f64> {
+    mean(per_class_f1(predictions))
+}
+
+/// Mean F1 of the classes, weighted by their images.
+pub(super) fn weighted_f1(predictions: &Predictions) -> Option<f64> {
+    let confusion = predictions.confusion();
+    let per_class = per_class_f1(predictions).into_iter().enumerate();
+    let weighted: f64 = per_class.map(|(class, f1)| f1 * confusion.support(class) as f64).sum();
+    Some(weighted / confusion.total() as f64)
+}
+
+/// F1 of all classes' counts together, which for images of one class each is accuracy.
+pub(super) fn micro_f1(predictions: &Predictions) -> Option<f64> {
+    let confusion = predictions.confusion();
+    Some(f1(confusion.correct(), confusion.total(), confusion.total()))
+}

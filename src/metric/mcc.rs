@@ -1,0 +1,18 @@
+//! Matthews correlation coefficient for several classes (Gorodkin 2004).
+
+use super::Predictions;
+
+/// Correlation of labels and predictions; 0 where either is of one class only.
+pub(super) fn mcc(predictions: &Predictions) -> Option<f64> {
+    let confusion = predictions.confusion();
+    let total = confusion.total() as f64;
+    let sum = |product: &dyn Fn(usize) -> usize| -> f64 {
+        (0..confusion.classes()).map(|class| product(class) as f64).sum()
+    };
+    let (support, predicted) = (|class| confusion.support(class), |class| confusion.predicted(class));
+    let covariance = confusion.correct() as f64 * total - sum(&|class| support(class) * predicted(class));
+    let labels = total * total - sum(&|class| support(class) * support(class));
+    let predictions = total * total - sum(&|class| predicted(class) * predicted(class));
+    let variance = labels * predictions;
+    Some(if variance == 0.0 { 0.0 } else { covariance / variance.sqrt() })
+}

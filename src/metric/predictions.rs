@@ -1,0 +1,171 @@
+//! Labels and probabilities of a set of images, and what several metrics read off them.
+
+use std::sync::OnceLock;
+
+use super::{Confusion, MetricError, ranking::Ranking};
+
+/// Rounding that a row's sum may show: softmax in f32 or half precision.
+const SUM_SLACK: f64 = 1e-2;
+
+/// Checked predictions for `n` images of one class each.
+#[derive(Debug)]
+pub struct Predictions {
+    classes: usize,
+    labels: Vec<usize>,
+    predicted: Vec<usize>,
+    /// `[n, classes]`, row by row.
+    probabilities: Vec<f64>,
+    confusion: OnceLock<Confusion>,
+    rankings: OnceLock<Vec<Ranking>>,
+}
+
+impl Predictions {
+    /// `labels` one an image, `rows` the probabilities of an image's `classes`.
+    ///
+    /// # Errors
+    /// If the lengths differ, a label is not below `classes`, or a row is not a distribution.
+    pub fn new<P: Copy + Into<f64>>(
+        labels: &[u32],
+        rows: &[Vec<P>],
+        classes: usize,
+    ) -> Result<Self, MetricError> {
+        let labels = checked_labels(labels, rows.len(), classes)?;
+        let probabilities = checked_rows(rows, classes)?;
+        Ok(Self {
+            classes,
+            labels,
+            predicted: probabilities.chunks_exact(classes).map(argmax).collect(),
+            probabilities,
+            confusion: OnceLock::new(),
+            rankings: OnceLock::new(),
+        })
+    }
+
+    /// Number of classes.
+    pub fn classes(&self) -> usize {
+        self.classes
+    }
+
+    /// The class of each image.
+    pub fn labels(&self) -> &[usize] {
+        &self.labels
+    }
+
+    /// The most probable class of each image; the first of equals.
+    pub fn predicted(&self) -> &[usize] {
+        &self.predicted
+    }
+
+    /// Probabilities of each image's classes.
+    pub fn rows(&self) -> impl Iterator<Item = &[f64]> {
+        self.probabilities.chunks_exact(self.classes)
+    }
+
+    /// Counts of (label, predicted class).
+    pub fn confusion(&self) -> &Confusion {
+        self.confusion.get_or_init(|| Confusion::new(&self.labels, &self.predicted, self.classes))
+    }
+
+    /// For each class, the images in the order of its probability: that class against the rest.
+    pub fn rankings(&self) -> &[Ranking] {
+        let of_class = |class| {
+            let scores = self.rows().map(|row| row[class]);
+            Ranking::new(scores.zip(self.labels.iter().map(|&label| label == class)))
+        };
+        self.rankings.get_or_init(|| (0..self.classes).map(of_class).collect())
+    }
+}
+
+fn checked_labels(labels: &[u32], rows: usize, classes: usize) -> Result<Vec<usize>, MetricError> {
+    if labels.len() != rows {
+        return Err(MetricError::Lengths { labels: labels.len(), rows });
+    }
+    if labels.is_empty() || classes == 0 {
+        return Err(MetricError::Nothing);
+    }
+    let check = |(image, &label): (usize, &u32)| match label as usize {
+        class if class < classes => Ok(class),
+        _ => Err(MetricError::Label { image, label, classes }),
+    };
+    labels.iter().enumerate().map(check).collect()
+}
+
+fn checked_rows<P: Copy + Into<f64>>(rows: &[Vec<P>], classes: usize) -> Result<Vec<f64>, MetricError> {
+    let flat = checked_probabilities(rows, classes)?;
+    for (image, row) in flat.chunks_exact(classes).enumerate() {
+        let sum: f64 = row.iter().sum();
+        if (sum - 1.0).abs() > SUM_SLACK {
+            return Err(MetricError::Sum { image, sum });
+        }
+    }
+    Ok(flat)
+}
+
+/// The rows one after the other; every row of length `classes`, every number within 0 and 1.
+pub(super) fn checked_probabilities<P: Copy + Into<f64>>(
+    rows: &[Vec<P>],
+    classes: usize,
+) -> Result<Vec<f64>, MetricError> {
+    let mut flat = Vec::with_capacity(rows.len() * classes);
+    for (image, row) in rows.iter().enumerate() {
+        if row.len() != classes {
+            return Err(MetricError::RowLength { image, found: row.len(), classes });
+        }
+        for (class, &value) in row.iter().enumerate() {
+            flat.push(checked(image, class, value.into())?);
+        }
+    }
+    Ok(flat)
+}
+
+fn checked(image: usize, class: usize, value: f64) -> Result<f64, MetricError> {
+    if !value.is_finite() {
+        return Err(MetricError::NotFinite { image, class, value });
+    }
+    if !(0.0..=1.0 + SUM_SLACK).contains(&value) {
+        return Err(MetricError::OutOfRange { image, class, value });
+    }
+    Ok(value)
+}
+
+/// Position of the largest value; the first of equals, as numpy's.
+fn argmax(row: &[f64]) -> usize {
+    (1..row.len()).fold(0, |best, class| if row[class] > row[best] { class } else { best })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(labels: &[u32], rows: &[Vec<f32>], classes: usize) -> String {
+        Predictions::new(labels, rows, classes).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_first_of_equal_probabilities_is_predicted() {
+        let rows = [vec![0.25, 0.375, 0.375], vec![0.5, 0.0, 0.5]];
+        assert_eq!(Predictions::new(&[0, 0], &rows, 3).unwrap().predicted(), [1, 0]);
+    }
+
+    #[test]
+    fn nan_is_an_error_that_says_where_and_what_to_do() {
+        let message = error(&[0, 1], &[vec![0.5, 0.5], vec![0.5, f32::NAN]], 2);
+        assert!(message.contains("image 1 has NaN as its probability of class 1"), "{message}");
+        assert!(message.contains("learning rate"), "{message}");
+    }
+
+    #[test]
+    fn logits_are_told_from_probabilities() {
+        assert!(error(&[0], &[vec![3.0, -1.0]], 2).contains("not logits"));
+        assert!(error(&[0], &[vec![0.2, 0.3]], 2).contains("sum to 0.5"));
+    }
+
+    #[test]
+    fn shapes_and_labels_are_checked() {
+        assert!(error(&[], &[], 2).contains("no images"));
+        assert!(error(&[0], &[], 2).contains("1 labels but 0 rows"));
+        assert!(error(&[0], &[vec![1.0]], 2).contains("image 0 has 1 values where 2 classes"));
+        assert!(error(&[2], &[vec![1.0, 0.0]], 2).contains("label 2, but the classes are 0 to 1"));
+        assert!(error(&[0], &[vec![]], 0).contains("without classes"));
+    }
+}

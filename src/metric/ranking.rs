@@ -1,0 +1,75 @@
+//! Images in the order of a score, one class against the rest.
+
+use super::Predictions;
+
+/// Images grouped by equal score, best first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ranking {
+    ties: Vec<Tie>,
+}
+
+/// Images of one score.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tie {
+    /// Those of the class.
+    pub positives: usize,
+    /// The others.
+    pub negatives: usize,
+}
+
+impl Ranking {
+    /// From pairs (score, whether the image is of the class). O(n log n).
+    pub fn new(images: impl Iterator<Item = (f64, bool)>) -> Self {
+        let mut images: Vec<(f64, bool)> = images.collect();
+        images.sort_unstable_by(|(a, _), (b, _)| b.total_cmp(a));
+        let tie = |group: &[(f64, bool)]| {
+            let positives = group.iter().filter(|(_, positive)| *positive).count();
+            Tie { positives, negatives: group.len() - positives }
+        };
+        Self { ties: images.chunk_by(|(a, _), (b, _)| a == b).map(tie).collect() }
+    }
+
+    /// Groups of equal score, best first.
+    pub fn ties(&self) -> &[Tie] {
+        &self.ties
+    }
+
+    /// Images of the class.
+    pub fn positives(&self) -> usize {
+        self.ties.iter().map(|tie| tie.positives).sum()
+    }
+
+    /// Images of other classes.
+    pub fn negatives(&self) -> usize {
+        self.ties.iter().map(|tie| tie.negatives).sum()
+    }
+}
+
+/// A score of each class against the rest: with two classes that of class 1, with more their mean.
+/// `None` if a class is absent from the labels.
+pub(super) fn one_vs_rest(predictions: &Predictions, score: fn(&Ranking) -> Option<f64>) -> Option<f64> {
+    if !predictions.confusion().every_class_is_present() {
+        return None;
+    }
+    match predictions.rankings() {
+        [_, of_class_1] => score(of_class_1),
+        rankings => macro_mean(rankings, score),
+    }
+}
+
+/// Mean of the classes' scores; `None` if one is not defined.
+pub(super) fn macro_mean(rankings: &[Ranking], score: fn(&Ranking) -> Option<f64>) -> Option<f64> {
+    super::mean(rankings.iter().map(score).collect::<Option<Vec<f64>>>()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_scores_form_one_group_whatever_their_order() {
+        let ranking = Ranking::new([(0.0, true), (0.5, false), (-0.0, false), (0.5, true)].into_iter());
+        let tie = Tie { positives: 1, negatives: 1 };
+        assert_eq!(ranking.ties(), [tie, tie]);
+    }
+}

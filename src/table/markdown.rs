@@ -1,0 +1,87 @@
+//! `<table>.md`: GitHub Markdown with the best of each column in bold and the second underlined.
+
+use super::pivot::Mark;
+use super::text::{Grid, has_marks, note, pad};
+use super::{Pivot, text};
+
+pub(super) fn render(pivot: &Pivot) -> String {
+    let grid = Grid::new(pivot, escape, decorate);
+    let widths: Vec<usize> = grid.widths().into_iter().map(|width| width.max(3)).collect();
+    let mut lines = vec![row(&grid.header, &widths), rule(&widths)];
+    lines.extend(grid.lines.iter().map(|line| row(line, &widths)));
+    lines.push(String::new());
+    lines.push(footnote(pivot));
+    lines.join("\n") + "\n"
+}
+
+fn footnote(pivot: &Pivot) -> String {
+    let Some(note) = note(pivot) else { return text::NO_SCORES.to_owned() };
+    let marks = if has_marks(pivot) { " **Best** and <u>second best</u> of each column." } else { "" };
+    escape(&note) + marks
+}
+
+fn row(cells: &[String], widths: &[usize]) -> String {
+    let padded = cells.iter().zip(widths).enumerate().map(|(i, (cell, &width))| pad(i, cell, width));
+    format!("| {} |", padded.collect::<Vec<_>>().join(" | "))
+}
+
+/// Labels to the left, numbers to the right.
+fn rule(widths: &[usize]) -> String {
+    let dashes = widths.iter().enumerate().map(|(i, &width)| match i {
+        0 => format!(":{}", "-".repeat(width - 1)),
+        _ => format!("{}:", "-".repeat(width - 1)),
+    });
+    format!("| {} |", dashes.collect::<Vec<_>>().join(" | "))
+}
+
+fn decorate(text: String, mark: Mark) -> String {
+    match mark {
+        Mark::Best => format!("**{text}**"),
+        Mark::Second => format!("<u>{text}</u>"),
+        Mark::None => text,
+    }
+}
+
+/// Characters that would end a cell or start mark-up. Underscores inside words are left: they start none.
+fn escape(text: &str) -> String {
+    let mut escaped = String::new();
+    for c in text.chars() {
+        if "\\|*<`[".contains(c) {
+            escaped.push('\\');
+        }
+        escaped.push(c);
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::example::{axes, score, scores, spec};
+    use super::*;
+
+    #[test]
+    fn a_whole_table() {
+        let pivot = Pivot::new("main", &spec(), &axes(), &scores()).unwrap();
+        insta::assert_snapshot!(render(&pivot), @"");
+    }
+
+    #[test]
+    fn cells_that_are_not_there_and_cells_of_fewer_seeds() {
+        let scores = [
+            score("a|b", "fundus", "0", Some(0.5)),
+            score("a|b", "fundus", "1", Some(0.75)),
+            score("*c*", "fundus", "0", Some(0.25)),
+            score("*c*", "fundus", "1", None),
+            score("d", "", "0", None),
+        ];
+        let pivot = Pivot::new("main", &spec(), &axes(), &scores).unwrap();
+        insta::assert_snapshot!(render(&pivot), @"");
+    }
+
+    #[test]
+    fn one_seed_and_no_score_at_all() {
+        let one = Pivot::new("main", &spec(), &axes(), &[score("a", "t", "0", Some(0.5))]).unwrap();
+        let none = Pivot::new("main", &spec(), &axes(), &[]).unwrap();
+        insta::assert_snapshot!(render(&one) + &render(&none), @"");
+    }
+}

@@ -1,0 +1,49 @@
+//! A table in plain text, for the end of a run.
+
+use super::pivot::Mark;
+use super::text::{Grid, has_marks, note, pad};
+use super::{Pivot, text};
+
+/// Aligned columns, the best of each marked with `*`, under the table's name.
+pub(super) fn render(name: &str, pivot: &Pivot) -> String {
+    let Some(note) = note(pivot) else { return format!("{name}\n\n{}\n", text::NO_SCORES) };
+    // Every other number leaves room for the mark, so that digits stand below digits.
+    let decorate = |text: String, mark| if mark == Mark::Best { text + " *" } else { text + "  " };
+    let mut grid = Grid::new(pivot, str::to_owned, decorate);
+    grid.header.iter_mut().skip(1).for_each(|title| title.push_str("  "));
+    let widths = grid.widths();
+    let row = |cells: &Vec<String>| {
+        let padded = cells.iter().zip(&widths).enumerate().map(|(i, (cell, &width))| pad(i, cell, width));
+        padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    let mut lines = vec![name.to_owned(), String::new(), row(&grid.header)];
+    lines.extend(grid.lines.iter().map(row));
+    let marks = if has_marks(pivot) { " * best of the column." } else { "" };
+    lines.extend([String::new(), note + marks]);
+    lines.join("\n") + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::example::{axes, score, scores, spec};
+    use super::*;
+
+    #[test]
+    fn a_whole_table() {
+        let pivot = Pivot::new("main", &spec(), &axes(), &scores()).unwrap();
+        insta::assert_snapshot!(render("main", &pivot), @"");
+    }
+
+    #[test]
+    fn wide_letters_take_two_columns() {
+        let scores = [score("模型", "t", "0", Some(0.5)), score("abcde", "t", "0", Some(0.25))];
+        let pivot = Pivot::new("main", &spec(), &axes(), &scores).unwrap();
+        insta::assert_snapshot!(render("main", &pivot), @"");
+    }
+
+    #[test]
+    fn no_score_at_all() {
+        let pivot = Pivot::new("main", &spec(), &axes(), &[]).unwrap();
+        insta::assert_snapshot!(render("main", &pivot), @"");
+    }
+}

@@ -1,0 +1,99 @@
+//! What the renderings for people share: the text of cells and headers, widths, the note below.
+
+use unicode_width::UnicodeWidthStr;
+
+use super::Pivot;
+use super::pivot::{Cell, Column, Mark};
+
+/// Stands where there is nothing to show.
+const NOTHING: &str = "–";
+
+/// Stands below a table that is empty.
+pub(super) const NO_SCORES: &str = "No scores: no stage that the table takes from has finished.";
+
+/// A table as texts: a header, then lines; the first column holds the labels.
+pub(super) struct Grid {
+    pub(super) header: Vec<String>,
+    pub(super) lines: Vec<Vec<String>>,
+}
+
+impl Grid {
+    /// Each cell's text as `decorate` marks it, each label as `escape` writes it.
+    pub(super) fn new(
+        pivot: &Pivot,
+        escape: impl Fn(&str) -> String,
+        decorate: impl Fn(String, Mark) -> String,
+    ) -> Self {
+        let most = most(pivot);
+        let marks: Vec<Vec<Mark>> = (0..pivot.columns.len()).map(|column| pivot.marks(column)).collect();
+        let columns = pivot.columns.iter().map(|column| escape(&title(column)));
+        let line = |(i, line): (usize, &super::pivot::Line)| {
+            let cells =
+                line.cells.iter().zip(&marks).map(|(cell, marks)| decorate(cell_text(cell, most), marks[i]));
+            std::iter::once(escape(&label(&line.label))).chain(cells).collect()
+        };
+        Self {
+            header: std::iter::once(escape(&pivot.rows)).chain(columns).collect(),
+            lines: pivot.lines.iter().enumerate().map(line).collect(),
+        }
+    }
+
+    /// Width of each column on a terminal.
+    pub(super) fn widths(&self) -> Vec<usize> {
+        let rows = || std::iter::once(&self.header).chain(&self.lines);
+        (0..self.header.len()).map(|i| rows().map(|row| row[i].width()).max().unwrap_or(0)).collect()
+    }
+}
+
+/// The text with blanks up to a width: labels (column 0) to the left, numbers to the right.
+pub(super) fn pad(column: usize, text: &str, width: usize) -> String {
+    let blanks = " ".repeat(width.saturating_sub(text.width()));
+    if column == 0 { format!("{text}{blanks}") } else { format!("{blanks}{text}") }
+}
+
+/// What the numbers are, without mark-up; `None` if there are none.
+pub(super) fn note(pivot: &Pivot) -> Option<String> {
+    let over = label(&pivot.over);
+    let cells = || pivot.lines.iter().flat_map(|line| &line.cells);
+    let fewer = cells().any(|cell| cell.n > 0 && cell.n < most(pivot));
+    match most(pivot) {
+        0 => None,
+        1 => Some(format!("One score each (n = 1 over {over}), so no spread.")),
+        n => {
+            let unless = if fewer { " unless the cell says otherwise" } else { "" };
+            Some(format!("Mean ± sample standard deviation over {over}, n = {n}{unless}."))
+        }
+    }
+}
+
+/// Whether any column has a best.
+pub(super) fn has_marks(pivot: &Pivot) -> bool {
+    (0..pivot.columns.len()).any(|column| pivot.marks(column).contains(&Mark::Best))
+}
+
+fn most(pivot: &Pivot) -> usize {
+    pivot.lines.iter().flat_map(|line| &line.cells).map(|cell| cell.n).max().unwrap_or(0)
+}
+
+fn title(column: &Column) -> String {
+    if column.values.is_empty() {
+        return "mean".to_owned();
+    }
+    column.values.iter().map(|value| label(value)).collect::<Vec<_>>().join(" / ")
+}
+
+/// On one line, and visible where an axis does not apply.
+fn label(text: &str) -> String {
+    if text.trim().is_empty() {
+        return NOTHING.to_owned();
+    }
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+/// Says its number of scores where others have more.
+fn cell_text(cell: &Cell, most: usize) -> String {
+    let Some(mean) = cell.mean else { return NOTHING.to_owned() };
+    let std = cell.std.map_or_else(String::new, |std| format!(" ± {std:.3}"));
+    let n = if cell.n < most { format!(" (n = {})", cell.n) } else { String::new() };
+    format!("{mean:.3}{std}{n}")
+}

@@ -1,0 +1,87 @@
+//! The files of an experiment under `results/`.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Component, Path, PathBuf};
+
+use indexmap::IndexMap;
+
+use super::{Pivot, Score, TableError, TableSpec, markdown, metrics_csv, table_csv, terminal};
+
+/// A table as it was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rendered {
+    /// The table's name.
+    pub name: String,
+    /// Its files.
+    pub files: Vec<PathBuf>,
+    /// Its text for a terminal.
+    pub terminal: String,
+}
+
+/// Writes `<dir>/<experiment>/metrics.csv` and a CSV and a Markdown file for each table. `axes` are the
+/// sweep axes but `seed`. A file appears whole or not at all; one that would not change is left alone.
+///
+/// # Errors
+/// If a file cannot be written or a table cannot be made; `metrics.csv` and the other tables are written
+/// all the same.
+pub fn write_results(
+    dir: &Path,
+    experiment: &str,
+    axes: &[String],
+    tables: &IndexMap<String, TableSpec>,
+    scores: &[Score],
+) -> Result<Vec<Rendered>, TableError> {
+    check_name("experiment", experiment)?;
+    let folder = dir.join(experiment);
+    fs::create_dir_all(&folder).map_err(TableError::io(&folder))?;
+    write_if_changed(&folder.join("metrics.csv"), &metrics_csv::write(axes, scores)?)?;
+    let table = |(name, spec): (&String, &TableSpec)| {
+        check_name("table", name)?;
+        write_table(&folder, name, &Pivot::new(name, spec, axes, scores)?)
+    };
+    let rendered: Vec<Result<Rendered, TableError>> = tables.iter().map(table).collect();
+    rendered.into_iter().collect()
+}
+
+fn write_table(folder: &Path, name: &str, pivot: &Pivot) -> Result<Rendered, TableError> {
+    let files = [("csv", table_csv::render(pivot)), ("md", markdown::render(pivot))];
+    let mut written = Vec::new();
+    for (extension, text) in files {
+        let path = folder.join(format!("{name}.{extension}"));
+        write_if_changed(&path, &text)?;
+        written.push(path);
+    }
+    Ok(Rendered { name: name.to_owned(), files: written, terminal: terminal::render(name, pivot) })
+}
+
+fn check_name(what: &'static str, name: &str) -> Result<(), TableError> {
+    let error = |help| Err(TableError::FileName { what, name: name.to_owned(), help });
+    let mut parts = Path::new(name).components();
+    let plain = matches!((parts.next(), parts.next()), (Some(Component::Normal(part)), None) if part == name);
+    if !plain {
+        return error("give it a name of letters, digits, `-` and `_`");
+    }
+    if what == "table" && name.eq_ignore_ascii_case("metrics") {
+        return error("metrics.csv holds the scores themselves; give the table another name");
+    }
+    Ok(())
+}
+
+fn write_if_changed(path: &Path, text: &str) -> Result<(), TableError> {
+    if fs::read(path).is_ok_and(|old| old == text.as_bytes()) {
+        return Ok(());
+    }
+    write_whole(path, text).map_err(TableError::io(path))
+}
+
+/// Written beside, flushed, renamed. Not tempfile's own opening, which gives a file to its owner alone.
+fn write_whole(path: &Path, text: &str) -> std::io::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let mut file =
+        tempfile::Builder::new().prefix(".").suffix(".tmp").make_in(folder, |path| File::create_new(path))?;
+    file.write_all(text.as_bytes())?;
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    Ok(())
+}
