@@ -75,16 +75,14 @@ impl Error {
     /// What the program exits with; of several errors, what the first one says.
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Usage(_)
-            | Self::Experiment(_)
-            | Self::Plan(PlanError::Experiment(_))
-            | Self::Read { .. } => Exit::Usage,
-            Self::Plan(PlanError::Data(_)) | Self::Data(_) => Exit::Data,
-            Self::Plan(PlanError::Store(_))
-            | Self::Store(_)
-            | Self::Run(_)
-            | Self::Collect(_)
-            | Self::Table(_) => Exit::Store,
+            Self::Usage(_) | Self::Experiment(_) | Self::Plan(PlanError::Experiment(_)) => Exit::Usage,
+            Self::Read { .. } => Exit::Usage,
+            Self::Data(_) | Self::Plan(PlanError::Data(_)) => Exit::Data,
+            Self::Store(_) | Self::Plan(PlanError::Store(_)) => Exit::Store,
+            Self::Run(_) | Self::Collect(_) => Exit::Store,
+            Self::Table(TableError::Io { .. } | TableError::Malformed { .. }) => Exit::Store,
+            // What remains is wrong in the experiment's `[table.…]`.
+            Self::Table(_) => Exit::Usage,
             // `medmerge plan … | head` is no failure.
             Self::Output(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Exit::Done,
             Self::Output(_) => Exit::Store,
@@ -102,5 +100,26 @@ impl Error {
             1 => Err(errors.remove(0)),
             _ => Err(Self::Several(errors)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn several_errors_are_told_and_the_first_one_decides_the_exit_code() {
+        let data = DataError { path: "cells.npz".into(), place: None, message: "is missing".into() };
+        let errors = vec![Error::from(data), Error::Usage("no such stage".into())];
+        let error = Error::all(errors).unwrap_err();
+        assert_eq!(error.exit(), Exit::Data);
+        assert_eq!(error.to_string(), "cells.npz: is missing\nno such stage");
+        assert!(Error::all(Vec::new()).is_ok());
+    }
+
+    #[test]
+    fn a_reader_that_goes_away_is_no_failure() {
+        let error = Error::Output(std::io::ErrorKind::BrokenPipe.into());
+        assert_eq!(error.exit(), Exit::Done);
     }
 }

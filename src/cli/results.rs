@@ -9,12 +9,16 @@ use crate::store::Store;
 use crate::table::write_results;
 
 /// Writes the results of every `evaluate` stage that the store has, and prints the tables on stdout.
+/// Without any score, the files of earlier runs stay.
 pub(super) fn write_and_print(plan: &Plan, store: &Store, global: &Global) -> Result<(), Error> {
     let experiment = &plan.experiment;
     let collected = collect(plan, store)?;
     if !collected.missing.is_empty() {
         let missing = collected.missing.join(", ");
         tracing::warn!("the results of {} lack what has not been made: {missing}", experiment.name);
+    }
+    if collected.scores.is_empty() {
+        return Ok(());
     }
     let axes: Vec<_> = experiment.axes.keys().filter(|axis| *axis != SEED).cloned().collect();
     let rendered =
