@@ -1,7 +1,7 @@
 //! Merge methods: functions over named tensors; they never see an architecture.
 //!
-//! To add one: a file here that implements [`MergeMethod`], a `mod` line, a variant of
-//! [`MergeMethodSpec`] and its arm.
+//! To add one: a file here with a spec and a `merge` function, a `mod` line, a variant of
+//! [`MergeMethodSpec`] and its arms in [`crate::stage::merge`].
 
 pub mod average;
 pub mod learned;

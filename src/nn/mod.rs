@@ -1,1 +1,95 @@
-//! (to come)
+//! Layers with right and fast gradients, and the tensors that a network computes with.
+//!
+//! | file | what |
+//! |---|---|
+//! | [`layer`] | layers as descriptions: a name, a shape, what they compute from a [`Net`]'s tensors |
+//! | [`init`] | initial values from seeds |
+//! | [`conv2d`], [`batch_norm`], [`pool`], [`linear`], [`weighted_sum`] | operators as candle custom ops, with gradients |
+//! | `cpu` | their kernels on slices |
+//!
+//! Images are `[n, h, w, c]` (channels last) between layers; parameters keep PyTorch's shapes.
+
+pub mod batch_norm;
+pub mod conv2d;
+mod cpu;
+pub mod init;
+pub mod layer;
+pub mod linear;
+pub mod pool;
+pub mod weighted_sum;
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use candle_core::{CpuStorage, Layout, Result, Tensor, bail};
+
+pub use batch_norm::BatchStatistics;
+
+/// Tensors by name, in the order of their names.
+pub type StateDict = BTreeMap<String, Tensor>;
+
+/// Which statistics batch norm uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// The batch's own; they are observed, so that running statistics can follow.
+    Train,
+    /// The running statistics.
+    Eval,
+}
+
+/// What a network computes with: any tensors of the right names. Parameters may be variables, merged
+/// kernels or plain tensors; a network never owns them.
+pub struct Net<'a> {
+    tensors: &'a StateDict,
+    mode: Mode,
+    observed: RefCell<BTreeMap<String, BatchStatistics>>,
+}
+
+impl<'a> Net<'a> {
+    /// A network's tensors in a mode.
+    pub fn new(tensors: &'a StateDict, mode: Mode) -> Self {
+        Self { tensors, mode, observed: RefCell::default() }
+    }
+
+    /// The tensor of a name.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn tensor(&self, name: &str) -> Result<&Tensor> {
+        match self.tensors.get(name) {
+            Some(tensor) => Ok(tensor),
+            None => bail!("the model has no tensor `{name}`"),
+        }
+    }
+
+    /// Which statistics batch norm uses.
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    fn observe(&self, layer: &str, statistics: BatchStatistics) {
+        self.observed.borrow_mut().insert(layer.to_string(), statistics);
+    }
+
+    /// The batch statistics of every batch norm that was passed in [`Mode::Train`], by layer name.
+    pub fn into_observed(self) -> BTreeMap<String, BatchStatistics> {
+        self.observed.into_inner()
+    }
+}
+
+/// A contiguous f32 argument of a custom op.
+fn slice<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
+    match layout.contiguous_offsets() {
+        Some((start, end)) => Ok(&storage.as_slice::<f32>()?[start..end]),
+        None => bail!("a custom operator needs a contiguous tensor"),
+    }
+}
+
+/// Run `f` on the numbers of a contiguous f32 tensor on the processor.
+fn with_slice<R>(tensor: &Tensor, f: impl FnOnce(&[f32]) -> R) -> Result<R> {
+    let (storage, layout) = tensor.storage_and_layout();
+    match &*storage {
+        candle_core::Storage::Cpu(storage) => Ok(f(slice(storage, layout)?)),
+        _ => bail!("expected a tensor on the processor"),
+    }
+}

@@ -1,14 +1,10 @@
 //! What stages make: models, merge weights, evaluations.
 
-use std::collections::BTreeMap;
-
-use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::{EpochRecord, ModelInfo};
 
-/// Tensors by name, in the order of their names.
-pub type StateDict = BTreeMap<String, Tensor>;
+pub use crate::nn::StateDict;
 
 /// The result of a stage.
 #[derive(Clone, Debug)]
@@ -35,9 +31,12 @@ pub struct Checkpoint {
 /// What `learn_merge_weights` learns.
 #[derive(Clone, Debug)]
 pub struct MergeWeights {
-    /// The merged model that they are for; its head is part of `tensors`.
+    /// The merged model that they are for.
     pub info: ModelInfo,
-    /// `<layer>.merge_weights` f32 `[sources, kernels]` for each kernel group, and the head's tensors.
+    /// Fingerprints of the models that they are for, in their order.
+    pub sources: Vec<String>,
+    /// `<layer>.merge_weights` f32 `[sources, kernels]` for each kernel group, and all tensors that are not
+    /// merged: the head, running statistics, counts.
     pub tensors: StateDict,
     /// A row an epoch.
     pub history: Vec<EpochRecord>,

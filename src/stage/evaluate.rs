@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::model::{list, predict};
 use super::*;
 
 /// Models, data sets and the split to report on.
@@ -37,11 +38,45 @@ impl Stage for EvaluateSpec {
         self.datasets.iter().map(|name| DataInput::new("dataset", name, &[self.split])).collect()
     }
 
-    fn describe(&self, _known: &Known<'_>) -> Result<Description, Vec<String>> {
-        unimplemented!()
+    fn describe(&self, known: &Known<'_>) -> Result<Description, Vec<String>> {
+        let mut problems = Vec::new();
+        for (i, (label, stage)) in self.models.iter().enumerate() {
+            let Some(head) = &known.model(i)?.head else {
+                problems.push(format!("model \"{label}\" (stage `{stage}`) has no head; fine-tune or probe it first"));
+                continue;
+            };
+            for dataset in known.datasets.iter().filter(|dataset| dataset.summary.classes != head.classes) {
+                problems.push(format!(
+                    "model \"{label}\" (stage `{stage}`) has a head for {}, but data set `{}` has the classes {}",
+                    list(&head.classes),
+                    dataset.name,
+                    list(&dataset.summary.classes)
+                ));
+            }
+        }
+        if problems.is_empty() { Ok(Description::Scores) } else { Err(problems) }
     }
 
-    fn run(&self, _context: &Context<'_>) -> Result<Artifact, StageError> {
-        unimplemented!()
+    fn run(&self, context: &Context<'_>) -> Result<Artifact, StageError> {
+        let mut evaluation = Evaluation::default();
+        let mut seen = std::collections::BTreeSet::new();
+        for (i, model) in context.input_fingerprints.iter().enumerate() {
+            for (dataset, fingerprint) in context.datasets.iter().zip(&context.dataset_fingerprints) {
+                if !seen.insert((model, fingerprint)) {
+                    continue;
+                }
+                let split = dataset.split(self.split);
+                evaluation.predictions.push(Prediction {
+                    model: model.clone(),
+                    dataset: fingerprint.clone(),
+                    images: split.names.clone(),
+                    labels: split.labels.clone(),
+                    probabilities: predict(context.model(i)?, split, dataset.size, &context.device)?,
+                });
+            }
+            let (done, of) = (i + 1, context.input_fingerprints.len());
+            (context.report)(Progress::Count { done, of, what: "models".into() })?;
+        }
+        Ok(Artifact::Evaluation(evaluation))
     }
 }

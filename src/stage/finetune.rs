@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::model::{list, replace_head, train_head, train_whole};
 use super::*;
 
 /// A model, a data set and how to train.
@@ -66,11 +67,43 @@ impl Stage for FinetuneSpec {
         Some(&self.train)
     }
 
-    fn describe(&self, _known: &Known<'_>) -> Result<Description, Vec<String>> {
-        unimplemented!()
+    fn describe(&self, known: &Known<'_>) -> Result<Description, Vec<String>> {
+        let from = known.model(0)?;
+        let head = known.datasets[0].head();
+        if self.head == HeadInit::Keep && from.head.as_ref().is_none_or(|kept| kept.classes != head.classes) {
+            return Err(vec![format!(
+                "`head = \"keep\"`, but the model of `{}` has {}, and data set `{}` has the classes {}; leave \
+                 `head` out to draw a new one",
+                self.from,
+                from.head.as_ref().map_or("no head".into(), |kept| format!("a head for {}", list(&kept.classes))),
+                self.dataset,
+                list(&head.classes)
+            )]);
+        }
+        Ok(Description::Model(ModelInfo { head: Some(head), ..from.clone() }))
     }
 
-    fn run(&self, _context: &Context<'_>) -> Result<Artifact, StageError> {
-        unimplemented!()
+    fn run(&self, context: &Context<'_>) -> Result<Artifact, StageError> {
+        let from = context.model(0)?;
+        let head = context.head();
+        let mut tensors = from.tensors.clone();
+        if !self.keeps_head(from.info.head.as_ref(), &head) {
+            replace_head(&mut tensors, &from.info.backbone, head.classes.len(), self.train.seed, &context.device)?;
+        }
+        let info = ModelInfo { head: Some(head), ..from.info.clone() };
+        match self.trainable {
+            Trainable::All => train_whole(info, tensors, &context.task(&self.train)),
+            Trainable::Head => train_head(info, tensors, &context.task(&self.train)),
+        }
+    }
+}
+
+impl FinetuneSpec {
+    fn keeps_head(&self, had: Option<&Head>, wanted: &Head) -> bool {
+        match self.head {
+            HeadInit::Auto => had == Some(wanted),
+            HeadInit::Keep => true,
+            HeadInit::New => false,
+        }
     }
 }

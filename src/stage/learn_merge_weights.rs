@@ -2,7 +2,17 @@
 
 use serde::{Deserialize, Serialize};
 
+use std::collections::BTreeMap;
+
+use candle_core::{Tensor, Var};
+
+use super::artifact::StateDict;
+use super::model::{copied, detached, follow_step, make_variables, replace_head, restore, train_images, val_images};
 use super::*;
+use crate::backbone::{Backbone, KernelGroup};
+use crate::merge_method::learned::{merged_kernels, stacked, weights_name};
+use crate::nn::{Mode, Net};
+use crate::train::epoch::{Learner, fit};
 
 /// Sources, a data set and how to train.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -49,7 +59,8 @@ pub enum Constraint {
     /// Any real number.
     #[default]
     None,
-    /// A softmax over the sources: positive, with sum 1.
+    /// Not negative, with sum 1 over the sources. Kept by projection after each step, so that the anchor
+    /// can start at exactly 1 (a softmax could not).
     Convex,
     /// Each in 0..=1.
     Box,
@@ -87,11 +98,259 @@ impl Stage for LearnMergeWeightsSpec {
         Some(&self.train)
     }
 
-    fn describe(&self, _known: &Known<'_>) -> Result<Description, Vec<String>> {
-        unimplemented!()
+    fn describe(&self, known: &Known<'_>) -> Result<Description, Vec<String>> {
+        let sources = known.sources(self.sources.len())?;
+        let head = known.datasets[0].head();
+        if self.anchor_weight == AnchorWeight::Fixed {
+            if self.anchor.is_none() {
+                return Err(vec!["`anchor_weight = \"fixed\"` needs an `anchor`".into()]);
+            }
+            if self.constraint == Constraint::Convex {
+                return Err(vec![
+                    "`constraint = \"convex\"` leaves nothing to learn beside a fixed anchor of weight 1; use \
+                     `anchor_weight = \"learned\"`, or another constraint"
+                        .into(),
+                ]);
+            }
+        }
+        if let Some((anchor, info)) = self.anchor_index().map(|i| (&self.sources[i], sources[i])) {
+            if info.head.as_ref().is_none_or(|had| had.classes != head.classes) {
+                return Err(vec![format!(
+                    "the anchor `{anchor}` has no head for the classes of data set `{}`; probe it first: a \
+                     `finetune` stage with `trainable = \"head\"`",
+                    self.dataset
+                )]);
+            }
+        }
+        Ok(Description::MergeWeights {
+            info: ModelInfo { head: Some(head), ..sources[0].clone() },
+            sources: known.input_fingerprints[..self.sources.len()].iter().map(|f| f.to_string()).collect(),
+        })
     }
 
-    fn run(&self, _context: &Context<'_>) -> Result<Artifact, StageError> {
-        unimplemented!()
+    fn run(&self, context: &Context<'_>) -> Result<Artifact, StageError> {
+        let n = self.sources.len();
+        let sources = (0..n).map(|i| context.model(i)).collect::<Result<Vec<_>, _>>()?;
+        let task = context.task(&self.train);
+        let mut learner = MergeLearner::new(self, &sources, &task)?;
+        let history = fit(&mut learner, &task)?;
+        Ok(Artifact::MergeWeights(MergeWeights {
+            info: ModelInfo { head: Some(context.head()), ..sources[0].info.clone() },
+            sources: context.input_fingerprints[..n].to_vec(),
+            tensors: learner.learnt()?,
+            history,
+        }))
     }
 }
+
+impl LearnMergeWeightsSpec {
+    fn anchor_index(&self) -> Option<usize> {
+        let anchor = self.anchor.as_ref()?;
+        self.sources.iter().position(|source| source == anchor)
+    }
+
+    /// Where the numbers start: the anchor's at 1 and the others' at 0, or equal shares.
+    fn start(&self, source: usize) -> f32 {
+        match self.anchor_index() {
+            Some(anchor) if anchor == source => 1.0,
+            Some(_) => 0.0,
+            None => 1.0 / self.sources.len() as f32,
+        }
+    }
+
+    /// The sources whose numbers are learnt.
+    fn learnt_sources(&self) -> Vec<usize> {
+        let fixed = self.anchor_index().filter(|_| self.anchor_weight == AnchorWeight::Fixed);
+        (0..self.sources.len()).filter(|source| Some(*source) != fixed).collect()
+    }
+}
+
+/// Learns merge weights and the head; the sources stay frozen.
+///
+/// One network is computed, of merged kernels: convolution is linear in its kernel, so weighting kernels
+/// equals weighting the sources' feature maps, at the cost of one network instead of one a source.
+struct MergeLearner<'a> {
+    spec: &'a LearnMergeWeightsSpec,
+    backbone: Box<dyn Backbone>,
+    groups: Vec<KernelGroup>,
+    normalize: Normalize,
+    classes: usize,
+    /// The sources' kernels, `[sources, kernels, ..]` by name.
+    sources: StateDict,
+    /// Numbers of the learnt sources, `[learnt sources, kernels or 1]`, by [`MergeLearner::key`].
+    weights: StateDict,
+    /// Everything that is not merged: the head, running statistics and counts.
+    rest: StateDict,
+    weight_variables: Vec<(String, Var)>,
+    head_variables: Vec<(String, Var)>,
+    task: &'a Task<'a>,
+}
+
+impl<'a> MergeLearner<'a> {
+    fn new(
+        spec: &'a LearnMergeWeightsSpec,
+        sources: &[&Checkpoint],
+        task: &'a Task<'a>,
+    ) -> candle_core::Result<Self> {
+        let start = sources[spec.anchor_index().unwrap_or(0)];
+        let backbone = start.info.backbone.build();
+        let groups = backbone.kernel_groups();
+        let classes = task.dataset.classes.len();
+        let mut rest = start.tensors.clone();
+        if spec.anchor.is_none() {
+            replace_head(&mut rest, &start.info.backbone, classes, task.spec.seed, task.device)?;
+        }
+        groups.iter().flat_map(|group| &group.tensors).for_each(|name| drop(rest.remove(name)));
+        let head = backbone.head(classes).parameters().into_iter().map(|parameter| parameter.name);
+        let head_variables = make_variables(&mut rest, head)?;
+        let mut weights = Self::starting_weights(spec, &groups, task)?;
+        let names: Vec<String> = weights.keys().cloned().collect();
+        let weight_variables = make_variables(&mut weights, names)?;
+        let state_dicts: Vec<&StateDict> = sources.iter().map(|source| &source.tensors).collect();
+        Ok(Self {
+            spec,
+            sources: stacked(&state_dicts, &groups)?,
+            normalize: start.info.normalize,
+            backbone,
+            groups,
+            classes,
+            weights,
+            rest,
+            weight_variables,
+            head_variables,
+            task,
+        })
+    }
+
+    fn starting_weights(
+        spec: &LearnMergeWeightsSpec,
+        groups: &[KernelGroup],
+        task: &Task<'_>,
+    ) -> candle_core::Result<StateDict> {
+        let learnt = spec.learnt_sources();
+        let mut sizes = BTreeMap::new();
+        for group in groups {
+            let size = if spec.granularity == Granularity::Kernel { group.kernels } else { 1 };
+            sizes.insert(Self::key(spec, group), size);
+        }
+        let start = |(key, size): (String, usize)| {
+            let rows = learnt.iter().flat_map(|&source| std::iter::repeat_n(spec.start(source), size));
+            let values: Vec<f32> = rows.collect();
+            Ok((key, Tensor::from_vec(values, (learnt.len(), size), task.device)?))
+        };
+        sizes.into_iter().map(start).collect()
+    }
+
+    /// Name of the variable that holds a group's numbers.
+    fn key(spec: &LearnMergeWeightsSpec, group: &KernelGroup) -> String {
+        match spec.granularity {
+            Granularity::Kernel | Granularity::Layer => weights_name(group),
+            Granularity::Model => "merge_weights".into(),
+        }
+    }
+
+    /// A group's numbers of all sources, `[sources, kernels]`, as a function of the variables in `weights`.
+    fn group_weights(&self, weights: &StateDict, group: &KernelGroup) -> candle_core::Result<Tensor> {
+        let variable = &weights[&Self::key(self.spec, group)];
+        let learnt = self.spec.learnt_sources();
+        let row = |source: usize| match learnt.iter().position(|&i| i == source) {
+            Some(i) => variable.narrow(0, i, 1),
+            None => variable.narrow(0, 0, 1)?.ones_like(),
+        };
+        let all = if learnt.len() == self.spec.sources.len() {
+            variable.clone()
+        } else {
+            Tensor::cat(&(0..self.spec.sources.len()).map(row).collect::<candle_core::Result<Vec<_>>>()?, 0)?
+        };
+        all.broadcast_as((self.spec.sources.len(), group.kernels))?.contiguous()
+    }
+
+    /// The merged network's tensors, as a function of the variables in `weights`, beside those of `rest`.
+    fn tensors(&self, weights: &StateDict, rest: &StateDict) -> candle_core::Result<StateDict> {
+        let mut tensors =
+            merged_kernels(&self.sources, &self.groups, |group| self.group_weights(weights, group))?;
+        tensors.extend(rest.iter().map(|(name, tensor)| (name.clone(), tensor.clone())));
+        Ok(tensors)
+    }
+
+    fn logits(&self, net: &Net<'_>, x: &Tensor) -> candle_core::Result<Tensor> {
+        self.backbone.head(self.classes).forward(net, &self.backbone.features(net, x)?)
+    }
+
+    /// The stage's result: every group's numbers, and all that is not merged.
+    fn learnt(&self) -> candle_core::Result<StateDict> {
+        let mut learnt = copied(&self.rest)?;
+        let weights = detached(&self.weights);
+        for group in &self.groups {
+            learnt.insert(weights_name(group), self.group_weights(&weights, group)?);
+        }
+        Ok(learnt)
+    }
+}
+
+impl Learner for MergeLearner<'_> {
+    fn variables(&self) -> Vec<(String, Var)> {
+        self.weight_variables.iter().chain(&self.head_variables).cloned().collect()
+    }
+
+    fn train_logits(&mut self, epoch: usize, positions: &[usize]) -> candle_core::Result<Tensor> {
+        let x = train_images(self.task, &self.normalize, epoch, positions)?;
+        let tensors = self.tensors(&self.weights, &self.rest)?;
+        let net = Net::new(&tensors, Mode::Train);
+        let logits = self.logits(&net, &x)?;
+        let observed = net.into_observed();
+        follow_step(&mut self.rest, observed)?;
+        Ok(logits)
+    }
+
+    fn after_step(&mut self) -> candle_core::Result<()> {
+        for (_, var) in &self.weight_variables {
+            match self.spec.constraint {
+                Constraint::None => {}
+                Constraint::Box => var.set(&var.as_tensor().detach().clamp(0f32, 1f32)?)?,
+                Constraint::Convex => var.set(&onto_simplex(&var.as_tensor().detach())?)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn val_logits(&mut self, positions: &[usize]) -> candle_core::Result<Tensor> {
+        let x = val_images(self.task, &self.normalize, positions)?;
+        let tensors = self.tensors(&detached(&self.weights), &detached(&self.rest))?;
+        self.logits(&Net::new(&tensors, Mode::Eval), &x)
+    }
+
+    fn state(&self) -> candle_core::Result<StateDict> {
+        let mut state = copied(&self.rest)?;
+        state.extend(copied(&self.weights)?);
+        Ok(state)
+    }
+
+    fn restore(&mut self, state: &StateDict) -> candle_core::Result<()> {
+        restore(&mut self.weights, &self.weight_variables, state)?;
+        restore(&mut self.rest, &self.head_variables, state)
+    }
+}
+
+/// The nearest point whose columns are not negative and add up to 1, column by column of `[sources, n]`
+/// (Duchi et al. 2008, "Efficient projections onto the l1-ball", figure 1).
+fn onto_simplex(weights: &Tensor) -> candle_core::Result<Tensor> {
+    let mut columns = weights.t()?.to_vec2::<f32>()?;
+    for column in &mut columns {
+        let mut sorted = column.clone();
+        sorted.sort_by(|a, b| b.total_cmp(a));
+        let (mut sum, mut shift) = (0.0, 0.0);
+        for (i, value) in sorted.iter().enumerate() {
+            sum += value;
+            let candidate = (sum - 1.0) / (i + 1) as f32;
+            if *value > candidate {
+                shift = candidate;
+            }
+        }
+        column.iter_mut().for_each(|value| *value = (*value - shift).max(0.0));
+    }
+    Tensor::new(columns, weights.device())?.t()?.contiguous()
+}
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::artifact::StateDict;
+use super::model::{reestimate_statistics, remove_head};
+use crate::merge_method::{average, learned};
 use super::*;
 use crate::merge_method::MergeMethodSpec;
 
@@ -51,11 +54,67 @@ impl Stage for MergeSpec {
         dataset.map(|name| DataInput::new("dataset", name, &[SplitName::Train])).collect()
     }
 
-    fn describe(&self, _known: &Known<'_>) -> Result<Description, Vec<String>> {
-        unimplemented!()
+    fn describe(&self, known: &Known<'_>) -> Result<Description, Vec<String>> {
+        let n = self.sources.len();
+        let sources = known.sources(n)?;
+        match (self.batch_norm, &self.dataset) {
+            (BatchNormStatistics::Reestimate, None) => {
+                return Err(vec!["`batch_norm = \"reestimate\"` needs a `dataset` to measure on".into()]);
+            }
+            (BatchNormStatistics::Merged, Some(_)) => {
+                return Err(vec!["`dataset` is used by `batch_norm = \"reestimate\"` alone; leave it out".into()]);
+            }
+            _ => {}
+        }
+        let head = match &self.method {
+            MergeMethodSpec::Average(_) => shared_head(&sources),
+            MergeMethodSpec::Learned(learned) => {
+                let Description::MergeWeights { info, sources: learnt } = known.inputs[n] else {
+                    return Err(vec![format!("`weights = \"{}\"` is no `learn_merge_weights` stage", learned.weights)]);
+                };
+                if learnt.iter().map(String::as_str).ne(known.input_fingerprints[..n].iter().copied()) {
+                    return Err(vec![format!(
+                        "the numbers of `{}` were learnt for other sources, or in another order; give both stages \
+                         the same `sources`",
+                        learned.weights
+                    )]);
+                }
+                info.head.clone()
+            }
+        };
+        Ok(Description::Model(ModelInfo { head, ..sources[0].clone() }))
     }
 
-    fn run(&self, _context: &Context<'_>) -> Result<Artifact, StageError> {
-        unimplemented!()
+    fn run(&self, context: &Context<'_>) -> Result<Artifact, StageError> {
+        let n = self.sources.len();
+        let sources = (0..n).map(|i| context.model(i)).collect::<Result<Vec<_>, _>>()?;
+        let infos: Vec<&ModelInfo> = sources.iter().map(|source| &source.info).collect();
+        let state_dicts: Vec<&StateDict> = sources.iter().map(|source| &source.tensors).collect();
+        let (mut tensors, head) = match &self.method {
+            MergeMethodSpec::Average(spec) => (average::merge(&state_dicts, spec)?, shared_head(&infos)),
+            MergeMethodSpec::Learned(_) => {
+                let Artifact::MergeWeights(weights) = &*context.inputs[n] else {
+                    return Err(StageError::Failed("the `weights` input holds no merge weights".into()));
+                };
+                let groups = infos[0].backbone.build().kernel_groups();
+                (learned::merge(&state_dicts, &groups, &weights.tensors)?, weights.info.head.clone())
+            }
+        };
+        let info = ModelInfo { head, ..infos[0].clone() };
+        if info.head.is_none() {
+            remove_head(&mut tensors, &info.backbone);
+        }
+        let mut checkpoint = Checkpoint { info, tensors, history: Vec::new() };
+        if self.batch_norm == BatchNormStatistics::Reestimate {
+            reestimate_statistics(&mut checkpoint, &context.datasets[0], context)?;
+        }
+        Ok(Artifact::Model(checkpoint))
     }
+}
+
+/// The head that all sources have for the same data set: it can be merged like any layer. Heads of
+/// different data sets cannot.
+fn shared_head(sources: &[&ModelInfo]) -> Option<Head> {
+    let head = sources[0].head.clone();
+    head.filter(|head| sources.iter().all(|source| source.head.as_ref() == Some(head)))
 }

@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::backbone::BackboneSpec;
 use crate::dataset::{Dataset, SplitName, Summary};
+use crate::train::epoch::Task;
 use crate::train::{Select, TrainSpec};
 
 pub use artifact::{Artifact, Checkpoint, Evaluation, MergeWeights, Prediction};
@@ -171,8 +172,55 @@ impl DataInput {
 pub struct Known<'a> {
     /// What each input makes, in the order of [`Stage::inputs`].
     pub inputs: Vec<&'a Description>,
+    /// Fingerprint of each input, in the same order.
+    pub input_fingerprints: Vec<&'a str>,
     /// Name, fingerprint, image size and summary of each data set, in the order of [`Stage::datasets`].
     pub datasets: Vec<KnownDataset<'a>>,
+}
+
+impl Known<'_> {
+    /// The model that input `i` makes.
+    ///
+    /// # Errors
+    /// It makes something else.
+    pub fn model(&self, i: usize) -> Result<&ModelInfo, Vec<String>> {
+        match self.inputs[i] {
+            Description::Model(info) => Ok(info),
+            Description::MergeWeights { .. } => {
+                Err(vec!["expected a stage that makes a model, got merge weights; name a `merge` stage".into()])
+            }
+            Description::Scores => {
+                Err(vec!["expected a stage that makes a model, got an `evaluate` stage, which makes scores".into()])
+            }
+        }
+    }
+
+    /// The models that the first `n` inputs make, which must agree in all but their heads.
+    ///
+    /// # Errors
+    /// An input makes something else, or the models cannot be merged.
+    pub fn sources(&self, n: usize) -> Result<Vec<&ModelInfo>, Vec<String>> {
+        let sources = (0..n).map(|i| self.model(i)).collect::<Result<Vec<_>, _>>()?;
+        for (i, source) in sources.iter().enumerate().skip(1) {
+            if source.backbone != sources[0].backbone {
+                return Err(vec![format!(
+                    "sources have different backbones, {} and {} (the first and number {}); merge models of one \
+                     backbone, with the same options",
+                    sources[0].backbone,
+                    source.backbone,
+                    i + 1
+                )]);
+            }
+            if source.normalize != sources[0].normalize {
+                return Err(vec![format!(
+                    "sources scale their input pixels differently (`normalize` of the first and of number {}); \
+                     merge models that agree",
+                    i + 1
+                )]);
+            }
+        }
+        Ok(sources)
+    }
 }
 
 /// What is known of a data set before anything runs.
@@ -194,8 +242,13 @@ pub struct KnownDataset<'a> {
 pub enum Description {
     /// A model.
     Model(ModelInfo),
-    /// Numbers to merge these models with.
-    MergeWeights(ModelInfo),
+    /// Numbers to merge models with.
+    MergeWeights {
+        /// The merged model.
+        info: ModelInfo,
+        /// Fingerprints of the models that the numbers are for, in their order.
+        sources: Vec<String>,
+    },
     /// Predictions and scores.
     Scores,
 }
@@ -230,6 +283,13 @@ pub struct Normalize {
     pub std: [f32; 3],
 }
 
+impl KnownDataset<'_> {
+    /// The classifier of a model that is trained on this data set.
+    pub fn head(&self) -> Head {
+        Head { dataset: self.fingerprint.to_string(), classes: self.summary.classes.clone() }
+    }
+}
+
 impl Default for Normalize {
     /// 0.5 everywhere: pixels land in −1..1, as MedMNIST's own recipe has it.
     fn default() -> Self {
@@ -251,6 +311,29 @@ pub struct Context<'a> {
     pub device: Device,
     /// Called often with how far the stage is; an error from it stops the stage (Ctrl-C).
     pub report: &'a (dyn Fn(Progress) -> Result<(), Interrupted> + Sync),
+}
+
+impl Context<'_> {
+    /// The model that input `i` made.
+    ///
+    /// # Errors
+    /// It made something else.
+    pub fn model(&self, i: usize) -> Result<&Checkpoint, StageError> {
+        match &*self.inputs[i] {
+            Artifact::Model(checkpoint) => Ok(checkpoint),
+            _ => Err(StageError::Failed(format!("input {i} is not a model"))),
+        }
+    }
+
+    /// What training on data set 0 needs.
+    pub fn task<'a>(&'a self, spec: &'a TrainSpec) -> Task<'a> {
+        Task { dataset: &self.datasets[0], spec, device: &self.device, report: self.report }
+    }
+
+    /// The classifier of a model that is trained on data set 0.
+    pub fn head(&self) -> Head {
+        Head { dataset: self.dataset_fingerprints[0].clone(), classes: self.datasets[0].classes.clone() }
+    }
 }
 
 /// How far a stage is.
@@ -317,6 +400,9 @@ pub enum StageError {
     /// A data set could not be read.
     #[error(transparent)]
     Data(#[from] crate::dataset::DataError),
+    /// An optimiser could not step, or take up its state.
+    #[error(transparent)]
+    Optimizer(#[from] crate::train::OptimizerError),
     /// The person asked to stop.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),

@@ -1,1 +1,339 @@
-//! Re-estimation and other work on models that several stages share.
+//! Work on models that several stages share.
+
+use std::collections::BTreeSet;
+
+use candle_core::{Device, Result, Tensor, Var};
+
+use super::artifact::StateDict;
+use super::*;
+use crate::backbone::Backbone;
+use crate::dataset::Split;
+use crate::nn::init::initial_values;
+use crate::nn::{BatchStatistics, Mode, Net};
+use crate::rng::Purpose;
+use crate::train::batch::{self, Variant};
+use crate::train::epoch::{EVAL_BATCH, Learner, fit, probabilities};
+
+/// Share of a batch's statistics in the running ones; PyTorch's default.
+const MOMENTUM: f64 = 0.1;
+
+/// Class names for a message.
+pub(super) fn list(classes: &[String]) -> String {
+    const SHOWN: usize = 8;
+    let shown: Vec<&str> = classes.iter().take(SHOWN).map(String::as_str).collect();
+    let rest = if classes.len() > SHOWN { ", …" } else { "" };
+    format!("{} ({}{rest})", classes.len(), shown.join(", "))
+}
+
+/// Train every parameter.
+///
+/// # Errors
+/// Training failed.
+pub(super) fn train_whole(
+    info: ModelInfo,
+    tensors: StateDict,
+    task: &Task<'_>,
+) -> std::result::Result<Artifact, StageError> {
+    let mut learner = WholeNetwork::new(&info, tensors, task)?;
+    let history = fit(&mut learner, task)?;
+    let tensors = learner.state()?;
+    Ok(Artifact::Model(Checkpoint { info, tensors, history }))
+}
+
+/// Train the classifier alone, on a frozen backbone.
+///
+/// # Errors
+/// Training failed.
+pub(super) fn train_head(
+    info: ModelInfo,
+    tensors: StateDict,
+    task: &Task<'_>,
+) -> std::result::Result<Artifact, StageError> {
+    let mut learner = HeadOnly::new(&info, tensors, task)?;
+    let history = fit(&mut learner, task)?;
+    let head = learner.state()?;
+    let mut tensors = learner.frozen;
+    tensors.extend(head);
+    Ok(Artifact::Model(Checkpoint { info, tensors, history }))
+}
+
+/// Put a new classifier, drawn from `seed`, in place of the old one.
+///
+/// # Errors
+/// candle cannot make a tensor.
+pub(super) fn replace_head(
+    tensors: &mut StateDict,
+    backbone: &BackboneSpec,
+    classes: usize,
+    seed: u64,
+    device: &Device,
+) -> Result<()> {
+    remove_head(tensors, backbone);
+    tensors.extend(initial_values(&backbone.build().head(classes).parameters(), seed, device)?);
+    Ok(())
+}
+
+/// Leave the classifier out.
+pub(super) fn remove_head(tensors: &mut StateDict, backbone: &BackboneSpec) {
+    let prefix = format!("{}.", backbone.build().head_name());
+    tensors.retain(|name, _| !name.starts_with(&prefix));
+}
+
+/// Class probabilities of every image of a split.
+///
+/// # Errors
+/// A tensor operation failed.
+pub(super) fn predict(model: &Checkpoint, split: &Split, size: usize, device: &Device) -> Result<Vec<Vec<f32>>> {
+    let backbone = model.info.backbone.build();
+    let classes = model.info.head.as_ref().map_or(0, |head| head.classes.len());
+    probabilities(split.len(), |positions| {
+        let x = batch::images(split, size, positions, &model.info.normalize, None, device)?;
+        let net = Net::new(&model.tensors, Mode::Eval);
+        backbone.head(classes).forward(&net, &backbone.features(&net, &x)?)
+    })
+}
+
+/// Replace batch norm's running statistics by the mean of the batches' own over the training images, in a
+/// fixed shuffled order (as PyTorch with `momentum = None`).
+///
+/// # Errors
+/// A tensor operation failed, or the person asked to stop.
+pub(super) fn reestimate_statistics(
+    model: &mut Checkpoint,
+    dataset: &Dataset,
+    context: &Context<'_>,
+) -> std::result::Result<(), StageError> {
+    let backbone = model.info.backbone.build();
+    let split = &dataset.train;
+    let batches = batch::shuffled(split.len(), EVAL_BATCH, 0, Purpose::Reestimate, 0);
+    for (done, positions) in batches.iter().enumerate() {
+        let x = batch::images(split, dataset.size, positions, &model.info.normalize, None, &context.device)?;
+        let net = Net::new(&model.tensors, Mode::Train);
+        backbone.features(&net, &x)?;
+        let observed = net.into_observed();
+        follow(&mut model.tensors, observed, 1.0 / (done + 1) as f64, done as i64 + 1)?;
+        (context.report)(Progress::Count { done: done + 1, of: batches.len(), what: "batches".into() })?;
+    }
+    Ok(())
+}
+
+/// Move running statistics by `share` towards what was observed; `batches` becomes `num_batches_tracked`.
+fn follow(
+    tensors: &mut StateDict,
+    observed: std::collections::BTreeMap<String, BatchStatistics>,
+    share: f64,
+    batches: i64,
+) -> Result<()> {
+    for (layer, statistics) in observed {
+        for (what, new) in [("running_mean", statistics.mean), ("running_var", statistics.variance)] {
+            if let Some(running) = tensors.get_mut(&format!("{layer}.{what}")) {
+                let new = Tensor::from_vec(new, running.shape(), running.device())?;
+                *running = ((&*running * (1.0 - share))? + (new * share)?)?;
+            }
+        }
+        if let Some(count) = tensors.get_mut(&format!("{layer}.num_batches_tracked")) {
+            *count = Tensor::new(batches, count.device())?;
+        }
+    }
+    Ok(())
+}
+
+/// Move running statistics by [`MOMENTUM`] towards what was observed in a training step.
+pub(super) fn follow_step(
+    tensors: &mut StateDict,
+    observed: std::collections::BTreeMap<String, BatchStatistics>,
+) -> Result<()> {
+    let Some(layer) = observed.keys().next() else { return Ok(()) };
+    let count = tensors.get(&format!("{layer}.num_batches_tracked"));
+    let batches = count.map_or(Ok(0), Tensor::to_scalar::<i64>)? + 1;
+    follow(tensors, observed, MOMENTUM, batches)
+}
+
+/// The same numbers, out of the reach of gradients.
+pub(super) fn detached(tensors: &StateDict) -> StateDict {
+    tensors.iter().map(|(name, tensor)| (name.clone(), tensor.detach())).collect()
+}
+
+/// A copy of the numbers, which later steps do not change.
+pub(super) fn copied(tensors: &StateDict) -> Result<StateDict> {
+    tensors.iter().map(|(name, tensor)| Ok((name.clone(), tensor.detach().force_contiguous()?))).collect()
+}
+
+/// Set variables, and replace other tensors, by those of a copy.
+pub(super) fn restore(
+    tensors: &mut StateDict,
+    variables: &[(String, Var)],
+    state: &StateDict,
+) -> Result<()> {
+    let learnt: BTreeSet<&str> = variables.iter().map(|(name, _)| name.as_str()).collect();
+    for (name, var) in variables {
+        var.set(&state[name])?;
+    }
+    for (name, tensor) in tensors.iter_mut().filter(|(name, _)| !learnt.contains(name.as_str())) {
+        *tensor = state[name].clone();
+    }
+    Ok(())
+}
+
+/// Make the named tensors variables; the state dict then holds the variables' own tensors, so that an
+/// optimiser's step is seen by the next forward pass.
+pub(super) fn make_variables(
+    tensors: &mut StateDict,
+    names: impl IntoIterator<Item = String>,
+) -> Result<Vec<(String, Var)>> {
+    let mut variables = Vec::new();
+    for name in names {
+        if let Some(tensor) = tensors.get_mut(&name) {
+            // A copy: the input checkpoint may be shared with other stages.
+            let var = Var::from_tensor(&tensor.detach().force_contiguous()?)?;
+            *tensor = var.as_tensor().clone();
+            variables.push((name, var));
+        }
+    }
+    Ok(variables)
+}
+
+/// Learns every parameter of a network.
+struct WholeNetwork<'a> {
+    backbone: Box<dyn Backbone>,
+    info: &'a ModelInfo,
+    classes: usize,
+    tensors: StateDict,
+    variables: Vec<(String, Var)>,
+    task: &'a Task<'a>,
+}
+
+impl<'a> WholeNetwork<'a> {
+    fn new(info: &'a ModelInfo, mut tensors: StateDict, task: &'a Task<'a>) -> Result<Self> {
+        let backbone = info.backbone.build();
+        let classes = task.dataset.classes.len();
+        let parameters = backbone.all_parameters(Some(classes)).into_iter();
+        let trainable = parameters.filter(|parameter| parameter.is_trainable());
+        let variables = make_variables(&mut tensors, trainable.map(|parameter| parameter.name))?;
+        Ok(Self { backbone, info, classes, tensors, variables, task })
+    }
+}
+
+impl Learner for WholeNetwork<'_> {
+    fn variables(&self) -> Vec<(String, Var)> {
+        self.variables.clone()
+    }
+
+    fn train_logits(&mut self, epoch: usize, positions: &[usize]) -> Result<Tensor> {
+        let x = train_images(self.task, &self.info.normalize, epoch, positions)?;
+        let net = Net::new(&self.tensors, Mode::Train);
+        let logits = self.backbone.head(self.classes).forward(&net, &self.backbone.features(&net, &x)?)?;
+        let observed = net.into_observed();
+        follow_step(&mut self.tensors, observed)?;
+        Ok(logits)
+    }
+
+    fn val_logits(&mut self, positions: &[usize]) -> Result<Tensor> {
+        let tensors = detached(&self.tensors);
+        let x = val_images(self.task, &self.info.normalize, positions)?;
+        let net = Net::new(&tensors, Mode::Eval);
+        self.backbone.head(self.classes).forward(&net, &self.backbone.features(&net, &x)?)
+    }
+
+    fn state(&self) -> Result<StateDict> {
+        copied(&self.tensors)
+    }
+
+    fn restore(&mut self, state: &StateDict) -> Result<()> {
+        restore(&mut self.tensors, &self.variables, state)
+    }
+}
+
+/// Training images as a task augments them.
+pub(super) fn train_images(
+    task: &Task<'_>,
+    normalize: &Normalize,
+    epoch: usize,
+    positions: &[usize],
+) -> Result<Tensor> {
+    let spec = &task.spec.augment;
+    let variant = (!spec.is_identity()).then_some(Variant { spec, seed: task.spec.seed, epoch });
+    batch::images(&task.dataset.train, task.dataset.size, positions, normalize, variant, task.device)
+}
+
+/// Validation images.
+pub(super) fn val_images(task: &Task<'_>, normalize: &Normalize, positions: &[usize]) -> Result<Tensor> {
+    batch::images(&task.dataset.val, task.dataset.size, positions, normalize, None, task.device)
+}
+
+/// Learns a classifier on a frozen backbone in evaluation mode. Features that cannot change, those of
+/// validation images and of training images without augmentation, are computed once.
+struct HeadOnly<'a> {
+    backbone: Box<dyn Backbone>,
+    info: &'a ModelInfo,
+    frozen: StateDict,
+    head: StateDict,
+    variables: Vec<(String, Var)>,
+    train_features: Option<Tensor>,
+    val_features: Tensor,
+    task: &'a Task<'a>,
+}
+
+impl<'a> HeadOnly<'a> {
+    fn new(info: &'a ModelInfo, tensors: StateDict, task: &'a Task<'a>) -> Result<Self> {
+        let backbone = info.backbone.build();
+        let prefix = format!("{}.", backbone.head_name());
+        let (mut head, frozen): (StateDict, StateDict) =
+            tensors.into_iter().partition(|(name, _)| name.starts_with(&prefix));
+        let names: Vec<String> = head.keys().cloned().collect();
+        let variables = make_variables(&mut head, names)?;
+        let features = |split: &Split| -> Result<Tensor> {
+            let of = |positions: &[usize]| -> Result<Tensor> {
+                let x = batch::images(split, task.dataset.size, positions, &info.normalize, None, task.device)?;
+                backbone.features(&Net::new(&frozen, Mode::Eval), &x)
+            };
+            let positions: Vec<usize> = (0..split.len()).collect();
+            Tensor::cat(&positions.chunks(EVAL_BATCH).map(of).collect::<Result<Vec<_>>>()?, 0)
+        };
+        let train_features = task.spec.augment.is_identity().then(|| features(&task.dataset.train)).transpose()?;
+        let val_features = match task.spec.select {
+            Select::None => Tensor::zeros((0, backbone.feature_size()), candle_core::DType::F32, task.device)?,
+            _ => features(&task.dataset.val)?,
+        };
+        Ok(Self { backbone, info, frozen, head, variables, train_features, val_features, task })
+    }
+
+    fn classify(&self, head: &StateDict, features: &Tensor) -> Result<Tensor> {
+        let layer = self.backbone.head(self.task.dataset.classes.len());
+        layer.forward(&Net::new(head, Mode::Train), features)
+    }
+}
+
+impl Learner for HeadOnly<'_> {
+    fn variables(&self) -> Vec<(String, Var)> {
+        self.variables.clone()
+    }
+
+    fn train_logits(&mut self, epoch: usize, positions: &[usize]) -> Result<Tensor> {
+        let features = match &self.train_features {
+            Some(features) => select_rows(features, positions)?,
+            None => {
+                let x = train_images(self.task, &self.info.normalize, epoch, positions)?;
+                self.backbone.features(&Net::new(&self.frozen, Mode::Eval), &x)?
+            }
+        };
+        self.classify(&self.head, &features)
+    }
+
+    fn val_logits(&mut self, positions: &[usize]) -> Result<Tensor> {
+        self.classify(&detached(&self.head), &select_rows(&self.val_features, positions)?)
+    }
+
+    fn state(&self) -> Result<StateDict> {
+        copied(&self.head)
+    }
+
+    fn restore(&mut self, state: &StateDict) -> Result<()> {
+        restore(&mut self.head, &self.variables, state)
+    }
+}
+
+fn select_rows(rows: &Tensor, positions: &[usize]) -> Result<Tensor> {
+    let positions: Vec<u32> = positions.iter().map(|&position| position as u32).collect();
+    rows.index_select(&Tensor::new(positions, rows.device())?, 0)
+}

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::model::train_whole;
+use crate::nn::init::initial_values;
 use super::*;
 
 /// A backbone, a data set and how to train.
@@ -38,11 +40,17 @@ impl Stage for PretrainSpec {
         Some(&self.train)
     }
 
-    fn describe(&self, _known: &Known<'_>) -> Result<Description, Vec<String>> {
-        unimplemented!()
+    fn describe(&self, known: &Known<'_>) -> Result<Description, Vec<String>> {
+        let head = Some(known.datasets[0].head());
+        Ok(Description::Model(ModelInfo { backbone: self.backbone.clone(), normalize: self.normalize, head }))
     }
 
-    fn run(&self, _context: &Context<'_>) -> Result<Artifact, StageError> {
-        unimplemented!()
+    fn run(&self, context: &Context<'_>) -> Result<Artifact, StageError> {
+        let backbone = self.backbone.build();
+        let head = context.head();
+        let parameters = backbone.all_parameters(Some(head.classes.len()));
+        let tensors = initial_values(&parameters, self.train.seed, &context.device)?;
+        let info = ModelInfo { backbone: self.backbone.clone(), normalize: self.normalize, head: Some(head) };
+        train_whole(info, tensors, &context.task(&self.train))
     }
 }

@@ -6,9 +6,11 @@
 //! | [`loss`] | cross entropy, binary cross entropy |
 //! | [`optimizer`] | SGD, Adam, AdamW with readable state; gradient clipping |
 //! | [`schedule`] | learning rate per epoch |
+//! | [`batch`] | which images come when, and their pixels as tensors |
 //! | [`augment`] | flips and random crops on u8 images |
 
 pub mod augment;
+pub mod batch;
 pub mod epoch;
 pub mod loss;
 pub mod optimizer;
@@ -19,8 +21,8 @@ use serde::{Deserialize, Serialize};
 use crate::metric::{Metric, by_name};
 
 pub use augment::AugmentSpec;
-pub use loss::{ClassWeights, LossSpec};
-pub use optimizer::OptimizerSpec;
+pub use loss::{ClassWeights, Loss, LossSpec};
+pub use optimizer::{Optimizer, OptimizerError, OptimizerSpec};
 pub use schedule::ScheduleSpec;
 
 /// How a stage trains: the keys of `[train]`, which every training stage may override one by one.

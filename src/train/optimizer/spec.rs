@@ -1,4 +1,4 @@
-//! Optimisers, with PyTorch's update rules and readable state.
+//! Which update rule, and its options.
 
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +17,17 @@ pub enum OptimizerSpec {
 impl Default for OptimizerSpec {
     fn default() -> Self {
         Self::Adamw(AdamwSpec::default())
+    }
+}
+
+impl OptimizerSpec {
+    /// The learning rate that schedules scale.
+    pub fn lr(&self) -> f64 {
+        match self {
+            Self::Sgd(spec) => spec.lr,
+            Self::Adam(spec) => spec.lr,
+            Self::Adamw(spec) => spec.lr,
+        }
     }
 }
 

@@ -1,0 +1,243 @@
+//! Batch normalisation (Ioffe and Szegedy 2015, arXiv 1502.03167), with an optional residual addition and
+//! relu in the same operator.
+
+use std::sync::{Arc, OnceLock};
+
+use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
+
+use super::cpu::batch_norm as kernel;
+use super::{slice, with_slice};
+
+/// Added to the variance; PyTorch's default.
+const EPS: f64 = 1e-5;
+
+/// A batch's mean and variance of each channel.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BatchStatistics {
+    /// Mean.
+    pub mean: Vec<f32>,
+    /// Unbiased variance, the one that running statistics follow.
+    pub variance: Vec<f32>,
+}
+
+/// What follows the normalisation.
+#[derive(Clone, Copy)]
+pub enum Then<'a> {
+    /// Nothing.
+    Nothing,
+    /// Relu.
+    Relu,
+    /// Add this, then relu.
+    AddRelu(&'a Tensor),
+}
+
+/// Normalise `x [.., c]` by the batch's own statistics, scale by `weight [c]`, shift by `bias [c]`, and
+/// go on with `then`.
+///
+/// # Errors
+/// Shapes that do not fit together; a batch of a single value per channel, whose variance is undefined.
+pub fn batch_norm_train(
+    x: &Tensor,
+    weight: &Tensor,
+    bias: &Tensor,
+    then: Then<'_>,
+) -> Result<(Tensor, BatchStatistics)> {
+    let count = x.elem_count() / x.dim(candle_core::D::Minus1)?.max(1);
+    if count < 2 {
+        bail!("batch norm in training needs more than one value per channel, got {:?}", x.shape());
+    }
+    let op = BatchNorm::new(None, then);
+    let saved = op.saved.clone();
+    let y = op.apply(x, weight, bias, then)?;
+    let Some(saved) = saved.get() else { bail!("batch norm kept no statistics") };
+    let unbiased = count as f64 / (count - 1) as f64;
+    Ok((
+        y,
+        BatchStatistics {
+            mean: saved.moments.mean.iter().map(|m| *m as f32).collect(),
+            variance: saved.moments.variance.iter().map(|v| (v * unbiased) as f32).collect(),
+        },
+    ))
+}
+
+/// Normalise `x [.., c]` by given statistics `[c]`, scale, shift, and go on with `then`.
+///
+/// # Errors
+/// Shapes that do not fit together.
+pub fn batch_norm_eval(
+    x: &Tensor,
+    weight: &Tensor,
+    bias: &Tensor,
+    (mean, variance): (&Tensor, &Tensor),
+    then: Then<'_>,
+) -> Result<Tensor> {
+    let widen = |tensor: &Tensor| with_slice(tensor, |x| x.iter().map(|x| f64::from(*x)).collect());
+    let moments = kernel::Moments { mean: widen(mean)?, variance: widen(variance)? };
+    BatchNorm::new(Some(moments), then).apply(x, weight, bias, then)
+}
+
+/// What the backward pass needs.
+struct Saved {
+    moments: kernel::Moments,
+    mean: Vec<f32>,
+    inverse_std: Vec<f32>,
+}
+
+impl Saved {
+    fn of(moments: kernel::Moments) -> Self {
+        let mean = moments.mean.iter().map(|m| *m as f32).collect();
+        let inverse_std = moments.variance.iter().map(|v| (1.0 / (v + EPS).sqrt()) as f32).collect();
+        Self { moments, mean, inverse_std }
+    }
+}
+
+struct BatchNorm {
+    given: Option<kernel::Moments>,
+    relu: bool,
+    saved: Arc<OnceLock<Saved>>,
+}
+
+type Gradients = (Option<Tensor>, Option<Tensor>, Option<Tensor>);
+
+impl BatchNorm {
+    fn new(given: Option<kernel::Moments>, then: Then<'_>) -> Self {
+        Self { given, relu: !matches!(then, Then::Nothing), saved: Arc::default() }
+    }
+
+    fn apply(self, x: &Tensor, weight: &Tensor, bias: &Tensor, then: Then<'_>) -> Result<Tensor> {
+        let affine = Tensor::stack(&[weight, bias], 0)?.contiguous()?;
+        let x = x.contiguous()?;
+        match then {
+            Then::AddRelu(residual) => x.apply_op3(&affine, &residual.contiguous()?, self),
+            _ => x.apply_op2(&affine, self),
+        }
+    }
+
+    fn forward(&self, x: &[f32], affine: &[f32], residual: Option<&[f32]>) -> Result<CpuStorage> {
+        let channels = affine.len() / 2;
+        let given = self.given.clone();
+        let saved = Saved::of(given.unwrap_or_else(|| kernel::moments(x, channels)));
+        if saved.mean.len() != channels || residual.is_some_and(|r| r.len() != x.len()) {
+            bail!("batch norm of {channels} channels got statistics or a residual of another size");
+        }
+        let (weight, bias) = affine.split_at(channels);
+        let scale: Vec<f32> = weight.iter().zip(&saved.inverse_std).map(|(w, s)| w * s).collect();
+        let shift: Vec<f32> =
+            bias.iter().zip(scale.iter().zip(&saved.mean)).map(|(b, (s, m))| b - s * m).collect();
+        let y = kernel::apply(x, &scale, &shift, residual, self.relu);
+        // A forward pass runs once per op; were it run again, the statistics would be the same.
+        let _ = self.saved.set(saved);
+        Ok(CpuStorage::F32(y))
+    }
+
+    fn backward(
+        &self,
+        x: &Tensor,
+        affine: &Tensor,
+        residual: Option<&Tensor>,
+        y: &Tensor,
+        gy: &Tensor,
+    ) -> Result<Gradients> {
+        let Some(saved) = self.saved.get() else {
+            bail!("batch norm's backward pass came before its forward pass")
+        };
+        let gy = gy.contiguous()?;
+        let g = if self.relu {
+            let g = with_slice(y, |y| with_slice(&gy, |gy| kernel::relu_gradient(y, gy)))??;
+            Tensor::from_vec(g, gy.shape(), gy.device())?
+        } else {
+            gy
+        };
+        let (shift, scale) =
+            with_slice(&g, |g| with_slice(x, |x| kernel::sums(g, x, &saved.mean, &saved.inverse_std)))??;
+        let gx =
+            x.track_op().then(|| self.input_gradient(&g, x, affine, saved, (&shift, &scale))).transpose()?;
+        let numbers: Vec<f32> = scale.iter().chain(&shift).map(|g| *g as f32).collect();
+        let gaffine = Tensor::from_vec(numbers, affine.shape(), affine.device())?;
+        let gresidual = residual.filter(|residual| residual.track_op()).map(|_| g);
+        Ok((gx, affine.track_op().then_some(gaffine), gresidual))
+    }
+
+    /// With x̂ = (x − mean) / std over m values: gx = weight / std · (g − Σg / m − x̂ · Σ(g x̂) / m), written
+    /// as a · g + b · x + c. With given statistics the two sums do not flow back.
+    fn input_gradient(
+        &self,
+        g: &Tensor,
+        x: &Tensor,
+        affine: &Tensor,
+        saved: &Saved,
+        (shift, scale): (&[f64], &[f64]),
+    ) -> Result<Tensor> {
+        let channels = shift.len();
+        let m = (x.elem_count() / channels) as f64;
+        let weight: Vec<f32> = with_slice(affine, |affine| affine[..channels].to_vec())?;
+        let a: Vec<f64> =
+            weight.iter().zip(&saved.inverse_std).map(|(w, s)| f64::from(*w) * f64::from(*s)).collect();
+        let follow = if self.given.is_some() { 0.0 } else { 1.0 / m };
+        let b: Vec<f64> =
+            (0..channels).map(|c| -a[c] * f64::from(saved.inverse_std[c]) * scale[c] * follow).collect();
+        let c: Vec<f64> =
+            (0..channels).map(|c| -a[c] * shift[c] * follow - b[c] * saved.moments.mean[c]).collect();
+        let narrow = |v: Vec<f64>| v.into_iter().map(|x| x as f32).collect::<Vec<_>>();
+        let (a, b, c) = (narrow(a), narrow(b), narrow(c));
+        let gx = with_slice(g, |g| with_slice(x, |x| kernel::combine(g, x, &a, &b, &c)))??;
+        Tensor::from_vec(gx, x.shape(), x.device())
+    }
+}
+
+impl CustomOp2 for BatchNorm {
+    fn name(&self) -> &'static str {
+        "batch_norm"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        xl: &Layout,
+        affine: &CpuStorage,
+        al: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        Ok((self.forward(slice(x, xl)?, slice(affine, al)?, None)?, xl.shape().clone()))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        affine: &Tensor,
+        y: &Tensor,
+        gy: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let (gx, gaffine, _) = self.backward(x, affine, None, y, gy)?;
+        Ok((gx, gaffine))
+    }
+}
+
+impl CustomOp3 for BatchNorm {
+    fn name(&self) -> &'static str {
+        "batch_norm_add"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        xl: &Layout,
+        affine: &CpuStorage,
+        al: &Layout,
+        residual: &CpuStorage,
+        rl: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let residual = slice(residual, rl)?;
+        Ok((self.forward(slice(x, xl)?, slice(affine, al)?, Some(residual))?, xl.shape().clone()))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        affine: &Tensor,
+        residual: &Tensor,
+        y: &Tensor,
+        gy: &Tensor,
+    ) -> Result<Gradients> {
+        self.backward(x, affine, Some(residual), y, gy)
+    }
+}

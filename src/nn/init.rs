@@ -1,0 +1,75 @@
+//! Initial values of parameters, from seeds.
+
+use candle_core::{Device, Result, Tensor};
+use rand::Rng;
+use rand_distr::{Distribution, StandardNormal};
+
+use super::StateDict;
+use crate::rng::{Purpose, name_index, rng};
+
+/// A tensor that a layer needs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Parameter {
+    /// Its name in the state_dict.
+    pub name: String,
+    /// Its shape.
+    pub shape: Vec<usize>,
+    /// How it starts.
+    pub init: Init,
+}
+
+/// How a tensor starts.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Init {
+    /// Normal with variance 2 / fan_out (He et al. 2015, arXiv 1502.01852), as torchvision's ResNet.
+    KaimingNormal,
+    /// Uniform within ±1 / √fan_in, PyTorch's default of a linear layer.
+    Uniform {
+        /// Inputs of an output.
+        fan_in: usize,
+    },
+    /// A learnt tensor that starts at one value.
+    Constant(f32),
+    /// A statistic, not learnt, that starts at one value.
+    Buffer(f32),
+    /// A count of batches (i64), not learnt.
+    Counter,
+}
+
+impl Parameter {
+    /// Whether it is learnt.
+    pub fn is_trainable(&self) -> bool {
+        !matches!(self.init, Init::Buffer(_) | Init::Counter)
+    }
+
+    /// Its initial values for a seed: a function of seed and name alone.
+    ///
+    /// # Errors
+    /// candle cannot make the tensor.
+    pub fn initial(&self, seed: u64, device: &Device) -> Result<Tensor> {
+        let len = self.shape.iter().product();
+        let mut rng = rng(seed, Purpose::Init, 0, name_index(&self.name));
+        let values: Vec<f32> = match self.init {
+            Init::Counter => return Tensor::zeros(self.shape.as_slice(), candle_core::DType::I64, device),
+            Init::Constant(value) | Init::Buffer(value) => vec![value; len],
+            Init::KaimingNormal => {
+                let fan_out = self.shape[0] * self.shape[2..].iter().product::<usize>();
+                let std = (2.0 / fan_out as f32).sqrt();
+                (0..len).map(|_| std * Distribution::<f32>::sample(&StandardNormal, &mut rng)).collect()
+            }
+            Init::Uniform { fan_in } => {
+                let bound = 1.0 / (fan_in as f32).sqrt();
+                (0..len).map(|_| rng.random_range(-bound..bound)).collect()
+            }
+        };
+        Tensor::from_vec(values, self.shape.as_slice(), device)
+    }
+}
+
+/// Initial values of many tensors.
+///
+/// # Errors
+/// candle cannot make a tensor.
+pub fn initial_values(parameters: &[Parameter], seed: u64, device: &Device) -> Result<StateDict> {
+    parameters.iter().map(|p| Ok((p.name.clone(), p.initial(seed, device)?))).collect()
+}

@@ -1,0 +1,113 @@
+//! Batches: which images come when, and their pixels as tensors.
+
+use candle_core::{Device, Result, Tensor};
+use rand::seq::SliceRandom;
+use rayon::prelude::*;
+
+use super::AugmentSpec;
+use crate::dataset::Split;
+use crate::rng::{Purpose, rng};
+use crate::stage::Normalize;
+
+/// The positions `0..n` in an epoch's order, in batches. A last batch of a single image is left out, since
+/// batch norm cannot train on it.
+pub fn shuffled(n: usize, batch_size: usize, seed: u64, purpose: Purpose, epoch: usize) -> Vec<Vec<usize>> {
+    let mut order: Vec<usize> = (0..n).collect();
+    order.shuffle(&mut rng(seed, purpose, epoch as u64, 0));
+    order.chunks(batch_size).filter(|batch| batch.len() > 1).map(<[usize]>::to_vec).collect()
+}
+
+/// A random variant of each image: of one stage's seed, in one epoch.
+#[derive(Clone, Copy)]
+pub struct Variant<'a> {
+    /// What may change.
+    pub spec: &'a AugmentSpec,
+    /// The stage's seed.
+    pub seed: u64,
+    /// From 0.
+    pub epoch: usize,
+}
+
+/// The images at `positions` of a split as a tensor `[n, size, size, 3]`, scaled by `normalize`; the
+/// pixels themselves, or a random `variant` of them.
+///
+/// # Errors
+/// candle cannot make the tensor.
+pub fn images(
+    split: &Split,
+    size: usize,
+    positions: &[usize],
+    normalize: &Normalize,
+    variant: Option<Variant<'_>>,
+    device: &Device,
+) -> Result<Tensor> {
+    let table = normalize.table();
+    let len = size * size * 3;
+    let mut pixels = vec![0f32; positions.len() * len];
+    pixels.par_chunks_mut(len).zip(positions).for_each_init(Vec::new, |changed, (to, &position)| {
+        let mut from = &split.pixels[position * len..][..len];
+        if let Some(Variant { spec, seed, epoch }) = variant {
+            changed.resize(len, 0u8);
+            let mut rng = rng(seed, Purpose::Augment, epoch as u64, position as u64);
+            spec.apply(from, size, &mut rng, changed);
+            from = changed;
+        }
+        for (to, from) in to.chunks_exact_mut(3).zip(from.chunks_exact(3)) {
+            for channel in 0..3 {
+                to[channel] = table[channel][usize::from(from[channel])];
+            }
+        }
+    });
+    Tensor::from_vec(pixels, (positions.len(), size, size, 3), device)
+}
+
+/// The labels at `positions` of a split, u32 `[n]`.
+///
+/// # Errors
+/// candle cannot make the tensor.
+pub fn labels(split: &Split, positions: &[usize], device: &Device) -> Result<Tensor> {
+    let labels: Vec<u32> = positions.iter().map(|&position| split.labels[position]).collect();
+    Tensor::new(labels, device)
+}
+
+impl Normalize {
+    /// What each byte becomes, per channel.
+    fn table(&self) -> [[f32; 256]; 3] {
+        std::array::from_fn(|channel| {
+            std::array::from_fn(|byte| (byte as f32 / 255.0 - self.mean[channel]) / self.std[channel])
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_image_comes_once_an_epoch_and_the_order_changes() {
+        let flat = |epoch| shuffled(10, 4, 7, Purpose::Shuffle, epoch).concat();
+        let mut first = flat(0);
+        assert_ne!(first, flat(1));
+        assert_eq!(first, flat(0));
+        first.sort_unstable();
+        assert_eq!(first, (0..10).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_last_batch_of_one_image_is_left_out() {
+        let batches = shuffled(9, 4, 0, Purpose::Shuffle, 0);
+        assert_eq!(batches.iter().map(Vec::len).collect::<Vec<_>>(), [4, 4]);
+    }
+
+    #[test]
+    fn pixels_are_scaled_per_channel() {
+        let normalize = Normalize { mean: [0.5, 0.0, 1.0], std: [0.5, 1.0, 2.0] };
+        let split = Split {
+            pixels: crate::dataset::Pixels::Owned([255u8, 255, 0].into()),
+            labels: vec![0],
+            names: vec!["one".into()],
+        };
+        let tensor = images(&split, 1, &[0], &normalize, None, &Device::Cpu).unwrap();
+        assert_eq!(tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap(), [1.0, 1.0, -0.5]);
+    }
+}

@@ -1,0 +1,128 @@
+//! Adam (Kingma and Ba 2015, arXiv 1412.6980) and AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101).
+//!
+//! ```text
+//! Adam:  g = gradient + weight_decay · p          AdamW:  p = (1 − lr · weight_decay) · p
+//! m = m + (1 − β₁) · (g − m)
+//! v = β₂ · v + (1 − β₂) · g²
+//! p = p − lr / (1 − β₁ᵗ) · m / (√v / √(1 − β₂ᵗ) + eps)
+//! ```
+
+use candle_core::{Result, Tensor, Var};
+use rayon::prelude::*;
+
+use super::in_place::{self, CHUNK};
+use super::{AdamSpec, AdamwSpec, Rule, Step};
+
+/// Both rules: one of the two decays is 0.
+pub(super) struct Adam {
+    lr: f64,
+    betas: [f64; 2],
+    eps: f64,
+    l2_decay: f64,
+    decoupled_decay: f64,
+}
+
+impl From<&AdamSpec> for Adam {
+    fn from(spec: &AdamSpec) -> Self {
+        let &AdamSpec { lr, betas, eps, weight_decay } = spec;
+        Self { lr, betas, eps, l2_decay: weight_decay, decoupled_decay: 0.0 }
+    }
+}
+
+impl From<&AdamwSpec> for Adam {
+    fn from(spec: &AdamwSpec) -> Self {
+        let &AdamwSpec { lr, betas, eps, weight_decay } = spec;
+        Self { lr, betas, eps, l2_decay: 0.0, decoupled_decay: weight_decay }
+    }
+}
+
+impl Rule for Adam {
+    fn moments(&self) -> &'static [&'static str] {
+        &["exp_avg", "exp_avg_sq"]
+    }
+
+    fn update(&self, step: &Step, param: &Var, grad: &Tensor, moments: &mut [Tensor]) -> Result<()> {
+        let [exp_avg, exp_avg_sq] = moments else {
+            candle_core::bail!("Adam has two moments, not {}", moments.len());
+        };
+        let update = Update::new(self, step);
+        if !in_place::applies_to(param) {
+            return update.by_tensors(param, grad, exp_avg, exp_avg_sq);
+        }
+        in_place::change(exp_avg, |exp_avg| {
+            in_place::change(exp_avg_sq, |exp_avg_sq| {
+                in_place::change_by(param, grad, |param, grad| {
+                    update.by_chunks(param, grad, exp_avg, exp_avg_sq);
+                })
+            })
+        })
+    }
+}
+
+/// The numbers of one step.
+struct Update {
+    grad_scale: f64,
+    l2_decay: f64,
+    /// 1 − lr · weight_decay.
+    keep: f64,
+    /// 1 − β₁.
+    take: f64,
+    beta2: f64,
+    /// √(1 − β₂ᵗ).
+    correction: f64,
+    eps: f64,
+    /// lr / (1 − β₁ᵗ).
+    size: f64,
+}
+
+impl Update {
+    fn new(adam: &Adam, step: &Step) -> Self {
+        let lr = adam.lr * step.lr_factor;
+        let [beta1, beta2] = adam.betas;
+        let t = step.number as f64;
+        Self {
+            grad_scale: step.grad_scale,
+            l2_decay: adam.l2_decay,
+            keep: 1.0 - lr * adam.decoupled_decay,
+            take: 1.0 - beta1,
+            beta2,
+            correction: (1.0 - beta2.powf(t)).sqrt(),
+            eps: adam.eps,
+            size: lr / (1.0 - beta1.powf(t)),
+        }
+    }
+
+    fn by_tensors(&self, param: &Var, grad: &Tensor, m: &mut Tensor, v: &mut Tensor) -> Result<()> {
+        let p = param.as_detached_tensor();
+        let g = ((grad * self.grad_scale)? + (&p * self.l2_decay)?)?;
+        *m = (&*m + ((&g - &*m)? * self.take)?)?;
+        *v = ((&*v * self.beta2)? + (g.sqr()? * (1.0 - self.beta2))?)?;
+        let denominator = ((v.sqrt()? / self.correction)? + self.eps)?;
+        param.set(&((p * self.keep)? - ((&*m * self.size)? / denominator)?)?)
+    }
+
+    fn by_chunks(&self, param: &mut [f32], grad: &[f32], m: &mut [f32], v: &mut [f32]) {
+        let arch = pulp::Arch::new();
+        let chunks = (
+            param.par_chunks_mut(CHUNK),
+            grad.par_chunks(CHUNK),
+            m.par_chunks_mut(CHUNK),
+            v.par_chunks_mut(CHUNK),
+        );
+        chunks.into_par_iter().for_each(|(p, g, m, v)| arch.dispatch(|| self.chunk(p, g, m, v)));
+    }
+
+    #[inline(always)]
+    fn chunk(&self, param: &mut [f32], grad: &[f32], m: &mut [f32], v: &mut [f32]) {
+        let [grad_scale, l2_decay, keep, take] =
+            [self.grad_scale, self.l2_decay, self.keep, self.take].map(|x| x as f32);
+        let [beta2, beta2_rest, correction, eps, size] =
+            [self.beta2, 1.0 - self.beta2, self.correction, self.eps, self.size].map(|x| x as f32);
+        for (((p, g), m), v) in param.iter_mut().zip(grad).zip(m).zip(v) {
+            let g = g * grad_scale + l2_decay * *p;
+            *m += take * (g - *m);
+            *v = beta2 * *v + beta2_rest * g * g;
+            *p = keep * *p - size * *m / (v.sqrt() / correction + eps);
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! Optimisers, with PyTorch's update rules and readable state.
+//!
+//! | file | what |
+//! |---|---|
+//! | [`spec`] | which rule, and its options |
+//! | `sgd`, `adam` | one update of one parameter |
+//! | `clip` | the norm of all gradients, and how far to scale them down |
+//! | `in_place` | threads and vector instructions for f32 on CPU |
+
+mod adam;
+mod clip;
+mod in_place;
+mod sgd;
+pub mod spec;
+
+use std::collections::BTreeMap;
+
+use candle_core::backprop::GradStore;
+use candle_core::{DType, Device, Tensor, Var};
+
+pub use spec::{AdamSpec, AdamwSpec, OptimizerSpec, SgdSpec};
+
+/// The name under which the number of steps is saved.
+const STEP: &str = "step";
+
+/// An update rule with its parameters and moments.
+///
+/// Results do not depend on the number of threads.
+pub struct Optimizer {
+    rule: Box<dyn Rule>,
+    params: Vec<Param>,
+    steps: i64,
+}
+
+/// A parameter and what the rule remembers of it, in the order of [`Rule::moments`].
+struct Param {
+    name: String,
+    var: Var,
+    moments: Vec<Tensor>,
+}
+
+/// What a rule does to one parameter.
+trait Rule: Send + Sync {
+    /// PyTorch's names of what is remembered; each has the parameter's shape and starts at 0.
+    fn moments(&self) -> &'static [&'static str];
+
+    /// Updates a parameter and its moments. All tensors are contiguous and of one shape.
+    fn update(
+        &self,
+        step: &Step,
+        param: &Var,
+        grad: &Tensor,
+        moments: &mut [Tensor],
+    ) -> candle_core::Result<()>;
+}
+
+/// What the parameters of one step have in common.
+struct Step {
+    /// From 1.
+    number: i64,
+    /// Factor on the learning rate.
+    lr_factor: f64,
+    /// Factor on the gradients.
+    grad_scale: f64,
+}
+
+/// Why an optimiser could not step, or take up its state.
+#[derive(Debug, thiserror::Error)]
+pub enum OptimizerError {
+    /// The loss does not reach a parameter.
+    #[error(
+        "tensor `{0}` is to be trained but got no gradient: \
+         the loss does not depend on it, or an operation in between has no gradient"
+    )]
+    MissingGradient(String),
+    /// A saved state of other parameters or of another rule.
+    #[error("the saved state does not fit the optimiser: {0}; start the stage anew")]
+    State(String),
+    /// An operation on tensors failed.
+    #[error("a tensor operation failed: {0}")]
+    Tensor(#[from] candle_core::Error),
+}
+
+impl Optimizer {
+    /// An optimiser of these parameters, with moments of 0.
+    ///
+    /// # Errors
+    /// When there is no memory for the moments.
+    ///
+    /// # Panics
+    /// When two parameters have one name.
+    pub fn new(spec: &OptimizerSpec, mut params: Vec<(String, Var)>) -> Result<Self, OptimizerError> {
+        params.sort_by(|(a, _), (b, _)| a.cmp(b));
+        assert!(params.windows(2).all(|pair| pair[0].0 != pair[1].0), "two parameters have one name");
+        let rule = rule(spec);
+        let with_moments = |(name, var): (String, Var)| {
+            let moments = rule.moments().iter().map(|_| var.zeros_like()).collect::<Result<_, _>>()?;
+            Ok(Param { name, var, moments })
+        };
+        let params = params.into_iter().map(with_moments).collect::<Result<_, OptimizerError>>()?;
+        Ok(Self { rule, params, steps: 0 })
+    }
+
+    /// Moves every parameter against its gradient, and gives the L2 norm of all gradients together
+    /// before clipping (infinite or NaN when a gradient is).
+    ///
+    /// The learning rate is the spec's times `lr_factor`. Gradients are scaled down to the norm
+    /// `clip_norm` as by PyTorch's `clip_grad_norm_`.
+    ///
+    /// # Errors
+    /// When a parameter has no gradient; then none is moved.
+    pub fn step(
+        &mut self,
+        grads: &GradStore,
+        lr_factor: f64,
+        clip_norm: Option<f64>,
+    ) -> Result<f64, OptimizerError> {
+        let grads = self.params.iter().map(|param| param.gradient(grads)).collect::<Result<Vec<_>, _>>()?;
+        let norm = clip::global_norm(&grads)?;
+        self.steps += 1;
+        let step = Step { number: self.steps, lr_factor, grad_scale: clip::scale(norm, clip_norm) };
+        for (param, grad) in self.params.iter_mut().zip(&grads) {
+            self.rule.update(&step, &param.var, grad, &mut param.moments)?;
+        }
+        Ok(norm)
+    }
+
+    /// A copy of all that a later [`load_state`](Self::load_state) needs to go on bit by bit:
+    /// `<parameter>.<moment>` by PyTorch's names of the moments, and the number of steps as `step` (i64).
+    ///
+    /// # Errors
+    /// When there is no memory for the copy.
+    pub fn state(&self) -> Result<BTreeMap<String, Tensor>, OptimizerError> {
+        let mut state = BTreeMap::from([(STEP.to_string(), Tensor::new(self.steps, &Device::Cpu)?)]);
+        for param in &self.params {
+            for (key, moment) in param.keys(&*self.rule).zip(&param.moments) {
+                state.insert(key, moment.force_contiguous()?);
+            }
+        }
+        Ok(state)
+    }
+
+    /// Takes up what [`state`](Self::state) gave.
+    ///
+    /// # Errors
+    /// When a tensor is missing, left over or of another shape or type; then nothing has changed.
+    pub fn load_state(&mut self, state: &BTreeMap<String, Tensor>) -> Result<(), OptimizerError> {
+        let load = |param: &Param| {
+            let tensors = param.keys(&*self.rule).map(|key| copy_for(param, state, &key));
+            tensors.collect::<Result<Vec<_>, _>>()
+        };
+        let moments = self.params.iter().map(load).collect::<Result<Vec<_>, _>>()?;
+        let steps = find(state, STEP)?.to_dtype(DType::I64)?.flatten_all()?.to_vec1::<i64>()?;
+        let &[steps] = steps.as_slice() else {
+            return Err(OptimizerError::State(format!("`{STEP}` is not a single number")));
+        };
+        self.refuse_left_over(state)?;
+        self.steps = steps;
+        self.params.iter_mut().zip(moments).for_each(|(param, moments)| param.moments = moments);
+        Ok(())
+    }
+
+    fn refuse_left_over(&self, state: &BTreeMap<String, Tensor>) -> Result<(), OptimizerError> {
+        let known: std::collections::BTreeSet<String> =
+            self.params.iter().flat_map(|param| param.keys(&*self.rule)).collect();
+        match state.keys().find(|key| *key != STEP && !known.contains(*key)) {
+            Some(key) => Err(OptimizerError::State(format!("nothing takes its tensor `{key}`"))),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Param {
+    fn gradient(&self, grads: &GradStore) -> Result<Tensor, OptimizerError> {
+        let missing = || OptimizerError::MissingGradient(self.name.clone());
+        Ok(grads.get(&self.var).ok_or_else(missing)?.detach().contiguous()?)
+    }
+
+    /// The names of its moments in a saved state.
+    fn keys(&self, rule: &dyn Rule) -> impl Iterator<Item = String> {
+        rule.moments().iter().map(|moment| format!("{}.{moment}", self.name))
+    }
+}
+
+fn rule(spec: &OptimizerSpec) -> Box<dyn Rule> {
+    match spec {
+        OptimizerSpec::Sgd(spec) => Box::new(spec.clone()),
+        OptimizerSpec::Adam(spec) => Box::new(adam::Adam::from(spec)),
+        OptimizerSpec::Adamw(spec) => Box::new(adam::Adam::from(spec)),
+    }
+}
+
+fn find<'a>(state: &'a BTreeMap<String, Tensor>, key: &str) -> Result<&'a Tensor, OptimizerError> {
+    state.get(key).ok_or_else(|| OptimizerError::State(format!("its tensor `{key}` is missing")))
+}
+
+/// A saved moment on the parameter's device, in memory of its own.
+fn copy_for(param: &Param, state: &BTreeMap<String, Tensor>, key: &str) -> Result<Tensor, OptimizerError> {
+    let saved = find(state, key)?;
+    if saved.shape() != param.var.shape() || saved.dtype() != param.var.dtype() {
+        let (shape, dtype) = (saved.shape(), saved.dtype());
+        let (want_shape, want_dtype) = (param.var.shape(), param.var.dtype());
+        let message = format!("`{key}` is {dtype:?} {shape:?}, not {want_dtype:?} {want_shape:?}");
+        return Err(OptimizerError::State(message));
+    }
+    Ok(saved.to_device(param.var.device())?.force_contiguous()?)
+}

@@ -1,0 +1,102 @@
+//! Stochastic gradient descent, with PyTorch's definition of momentum.
+//!
+//! ```text
+//! g   = gradient + weight_decay · p
+//! buf = momentum · buf + g
+//! p   = p − lr · (g + momentum · buf   if nesterov, else buf)
+//! ```
+
+use candle_core::{Result, Tensor, Var};
+use rayon::prelude::*;
+
+use super::in_place::{self, CHUNK};
+use super::{Rule, SgdSpec, Step};
+
+impl Rule for SgdSpec {
+    fn moments(&self) -> &'static [&'static str] {
+        if self.momentum == 0.0 { &[] } else { &["momentum_buffer"] }
+    }
+
+    fn update(&self, step: &Step, param: &Var, grad: &Tensor, moments: &mut [Tensor]) -> Result<()> {
+        let update = Update::new(self, step);
+        match moments {
+            [buf] if in_place::applies_to(param) => in_place::change(buf, |buf| {
+                in_place::change_by(param, grad, |param, grad| update.with_momentum(param, buf, grad))
+            }),
+            [] if in_place::applies_to(param) => {
+                in_place::change_by(param, grad, |param, grad| update.plain(param, grad))
+            }
+            _ => self.update_by_tensors(step, param, grad, moments),
+        }
+    }
+}
+
+impl SgdSpec {
+    fn update_by_tensors(
+        &self,
+        step: &Step,
+        param: &Var,
+        grad: &Tensor,
+        moments: &mut [Tensor],
+    ) -> Result<()> {
+        let p = param.as_detached_tensor();
+        let mut direction = ((grad * step.grad_scale)? + (&p * self.weight_decay)?)?;
+        if let [buf] = moments {
+            *buf = ((&*buf * self.momentum)? + &direction)?;
+            let moved = (&*buf * self.momentum)?;
+            direction = if self.nesterov { (direction + moved)? } else { buf.clone() };
+        }
+        param.set(&(p - (direction * (self.lr * step.lr_factor))?)?)
+    }
+}
+
+/// The numbers of one step.
+struct Update {
+    lr: f32,
+    momentum: f32,
+    nesterov: bool,
+    weight_decay: f32,
+    grad_scale: f32,
+}
+
+impl Update {
+    fn new(spec: &SgdSpec, step: &Step) -> Self {
+        Self {
+            lr: (spec.lr * step.lr_factor) as f32,
+            momentum: spec.momentum as f32,
+            nesterov: spec.nesterov,
+            weight_decay: spec.weight_decay as f32,
+            grad_scale: step.grad_scale as f32,
+        }
+    }
+
+    fn plain(&self, param: &mut [f32], grad: &[f32]) {
+        let arch = pulp::Arch::new();
+        let chunks = (param.par_chunks_mut(CHUNK), grad.par_chunks(CHUNK));
+        chunks.into_par_iter().for_each(|(param, grad)| arch.dispatch(|| self.plain_chunk(param, grad)));
+    }
+
+    #[inline(always)]
+    fn plain_chunk(&self, param: &mut [f32], grad: &[f32]) {
+        for (p, grad) in param.iter_mut().zip(grad) {
+            *p -= self.lr * (grad * self.grad_scale + self.weight_decay * *p);
+        }
+    }
+
+    fn with_momentum(&self, param: &mut [f32], buf: &mut [f32], grad: &[f32]) {
+        let arch = pulp::Arch::new();
+        let chunks = (param.par_chunks_mut(CHUNK), buf.par_chunks_mut(CHUNK), grad.par_chunks(CHUNK));
+        chunks.into_par_iter().for_each(|(param, buf, grad)| {
+            arch.dispatch(|| self.momentum_chunk(param, buf, grad));
+        });
+    }
+
+    #[inline(always)]
+    fn momentum_chunk(&self, param: &mut [f32], buf: &mut [f32], grad: &[f32]) {
+        for ((p, buf), grad) in param.iter_mut().zip(buf).zip(grad) {
+            let g = grad * self.grad_scale + self.weight_decay * *p;
+            *buf = self.momentum * *buf + g;
+            *p -= self.lr * if self.nesterov { g + self.momentum * *buf } else { *buf };
+        }
+    }
+}
