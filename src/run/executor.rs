@@ -12,7 +12,7 @@ use petgraph::graph::NodeIndex;
 use super::load::Loader;
 use super::reporter::epoch_line;
 use super::scheduler::{Executor, Failure, Made, Report};
-use crate::plan::{Plan, PlannedStage, Status, Why};
+use crate::plan::{Plan, PlannedStage};
 use crate::stage::{Artifact, Context, Interrupted, Progress, StageError};
 use crate::store::{EntryHeader, Lock, Store, StoreError};
 
@@ -79,7 +79,7 @@ impl<'a> LocalExecutor<'a> {
     }
 
     fn keep(&self, stage: &PlannedStage, work: Work, log: &str) -> Result<Made, Failure> {
-        if is_asked(stage) {
+        if stage.status.is_asked() {
             self.store.remove(&stage.fingerprint).map_err(store_failure)?;
         }
         let Work { artifact, started, seconds } = work;
@@ -113,7 +113,7 @@ impl Executor for LocalExecutor<'_> {
         let stage = &self.plan.graph[self.nodes[job]];
         let _lock = self.lock(stage)?;
         let made_meanwhile = self.store.manifest(&stage.fingerprint).map_err(store_failure)?.is_some();
-        if made_meanwhile && !is_asked(stage) {
+        if made_meanwhile && !stage.status.is_asked() {
             return Ok(Made::Found);
         }
         let log = Mutex::new(String::new());
@@ -167,11 +167,6 @@ fn caught(run: impl FnOnce() -> Result<Artifact, StageError>) -> Result<Artifact
 fn panic_message(payload: &(dyn Any + Send)) -> &str {
     let text = payload.downcast_ref::<&str>().copied();
     text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("(no message)")
-}
-
-/// Whether the person wants it made anew even if it is there.
-fn is_asked(stage: &PlannedStage) -> bool {
-    matches!(&stage.status, Status::Stale(why) if why.contains(&Why::Asked))
 }
 
 fn stage_failure(error: impl ToString) -> Failure {
