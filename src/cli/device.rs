@@ -57,7 +57,7 @@ mod tests {
 
     #[test]
     fn devices_are_written_as_in_pytorch() {
-        let parsed = ["cpu", "cuda", "cuda:3"].map(|text| text.parse().unwrap());
+        let parsed: [DeviceChoice; 3] = ["cpu", "cuda", "cuda:3"].map(|text| text.parse().unwrap());
         assert_eq!(parsed, [DeviceChoice::Cpu, DeviceChoice::Cuda(0), DeviceChoice::Cuda(3)]);
         for wrong in ["", "gpu", "cpu:0", "cuda:", "cuda:-1"] {
             assert!(wrong.parse::<DeviceChoice>().is_err(), "{wrong}");
