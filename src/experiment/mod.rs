@@ -1,9 +1,14 @@
 //! The experiment file: TOML in, typed specs out, every error at once.
 
+mod errors;
+
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
+
+pub use errors::Errors;
 
 use crate::dataset::DatasetSpec;
 use crate::stage::StageSpec;
@@ -51,6 +56,17 @@ pub enum AxisValue {
     Float(f64),
     /// A truth value.
     Boolean(bool),
+}
+
+impl fmt::Display for AxisValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::String(value) => f.write_str(value),
+            Self::Integer(value) => write!(f, "{value}"),
+            Self::Float(value) => write!(f, "{value}"),
+            Self::Boolean(value) => write!(f, "{value}"),
+        }
+    }
 }
 
 /// The values of the axes that something depends on, in the order of `[sweep]`.

@@ -1,11 +1,15 @@
 //! Why there is no plan.
 
 use crate::dataset::DataError;
+use crate::experiment::Errors;
 use crate::store::StoreError;
 
 /// Why there is no plan.
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
+    /// What is wrong with the experiment's stages: all of it. Exit code 2.
+    #[error(transparent)]
+    Experiment(#[from] Errors),
     /// Data sets or imported files that cannot be used: all of them. Exit code 3.
     #[error("{}", lines(.0))]
     Data(Vec<DataError>),

@@ -5,11 +5,10 @@ use std::sync::Arc;
 
 use petgraph::graph::{DiGraph, NodeIndex};
 
-use super::{Field, Fingerprint, Numerics, PlanError, Status};
+use super::{Field, Fingerprint, Status, Why};
 use crate::dataset::{DatasetSpec, Summary};
 use crate::experiment::{Coordinates, Experiment};
 use crate::stage::{DataInput, Description, Input, StageSpec};
-use crate::store::Store;
 
 /// Every stage of an experiment, what it makes and whether it must run.
 #[derive(Clone, Debug)]
@@ -65,30 +64,122 @@ pub struct PlannedDataset {
 }
 
 impl Plan {
-    /// Reads data set summaries (in parallel), describes every stage, fingerprints, asks the store what
-    /// is fresh.
-    ///
-    /// # Errors
-    /// Every data set that cannot be used; else everything that is wrong with the stages; else what
-    /// is wrong with the store.
-    pub fn new(_experiment: Arc<Experiment>, _store: &Store, _numerics: Numerics) -> Result<Self, PlanError> {
-        unimplemented!()
-    }
-
     /// Stages that the store lacks, inputs before users.
     pub fn stale(&self) -> impl Iterator<Item = NodeIndex> {
         self.order.iter().copied().filter(|&node| self.graph[node].status.is_stale())
     }
 
-    /// The stale stages that must run: those that are wanted for themselves (`evaluate`, and whatever no
-    /// stage takes from), and those that a stage which must run takes from. Left out is a stale stage
-    /// whose users are all fresh.
+    /// The stale stages that must run: those that are wanted for themselves (`evaluate`, whatever no
+    /// stage takes from, whatever was asked for), and those that a stage which must run takes from. Left
+    /// out is a stale stage whose users are all fresh.
     pub fn needed(&self) -> BTreeSet<NodeIndex> {
-        unimplemented!()
+        let mut needed = BTreeSet::new();
+        for &node in self.order.iter().rev() {
+            let stage = &self.graph[node];
+            let mut users = self.graph.neighbors(node).peekable();
+            let wanted =
+                stage.description == Description::Scores || stage.status.is_asked() || users.peek().is_none();
+            if stage.status.is_stale() && (wanted || users.any(|user| needed.contains(&user))) {
+                needed.insert(node);
+            }
+        }
+        needed
     }
 
-    /// What `plan --json` prints.
-    pub fn to_json(&self) -> serde_json::Value {
-        unimplemented!()
+    /// Marks the stages of a name or an id as asked for, so that they are made anew.
+    pub fn ask(&mut self, name_or_id: &str) {
+        let asked = |stage: &&mut PlannedStage| stage.name == name_or_id || stage.id == name_or_id;
+        for stage in self.graph.node_weights_mut().filter(asked) {
+            match &mut stage.status {
+                Status::Fresh => stage.status = Status::Stale(vec![Why::Asked]),
+                Status::Stale(why) if !why.contains(&Why::Asked) => why.push(Why::Asked),
+                Status::Stale(_) => {}
+            }
+        }
+    }
+}
+
+/// `name[axis=value,…]`, or `name` at no axis.
+pub fn instance_id(name: &str, at: &Coordinates) -> String {
+    if at.is_empty() {
+        return name.to_string();
+    }
+    let at: Vec<_> = at.iter().map(|(axis, value)| format!("{axis}={value}")).collect();
+    format!("{name}[{}]", at.join(","))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Lab, evaluate, finetune};
+    use super::*;
+    use crate::experiment::AxisValue;
+
+    fn needed(plan: &Plan) -> Vec<&str> {
+        plan.needed().into_iter().map(|node| plan.graph[node].id.as_str()).collect()
+    }
+
+    #[test]
+    fn an_id_names_the_axes_in_their_order() {
+        let at = Coordinates::from([
+            ("seed".to_string(), AxisValue::Integer(0)),
+            ("target".to_string(), AxisValue::String("fundus".into())),
+        ]);
+        assert_eq!(instance_id("probe_a", &at), "probe_a[seed=0,target=fundus]");
+        assert_eq!(instance_id("source_a", &Coordinates::new()), "source_a");
+    }
+
+    #[test]
+    fn stages_are_linked_by_roles_and_stand_behind_their_inputs() {
+        let plan = Lab::new().plan();
+        let ids: Vec<_> = plan.order.iter().map(|&node| plan.graph[node].id.as_str()).collect();
+        assert_eq!(ids, ["source", "tuned", "scores"]);
+        let edges = plan.graph.raw_edges().iter();
+        let edges: Vec<_> =
+            edges.map(|edge| (edge.source().index(), edge.weight.as_str(), edge.target().index())).collect();
+        assert_eq!(edges, [(0, "from", 1), (1, "model", 2)]);
+    }
+
+    #[test]
+    fn everything_is_needed_at_first_and_nothing_at_last() {
+        let lab = Lab::new();
+        assert_eq!(needed(&lab.plan()), ["source", "tuned", "scores"]);
+        lab.make(&["source", "tuned", "scores"]);
+        assert_eq!(needed(&lab.plan()), [""; 0]);
+    }
+
+    #[test]
+    fn a_stale_stage_is_not_needed_while_its_users_are_fresh() {
+        let lab = Lab::new();
+        lab.make(&["tuned", "scores"]);
+        assert_eq!(lab.plan().stale().count(), 1, "the source");
+        assert_eq!(needed(&lab.plan()), [""; 0]);
+    }
+
+    #[test]
+    fn a_new_user_needs_its_stale_input_alone() {
+        let mut lab = Lab::new();
+        lab.make(&["tuned", "scores"]);
+        lab.experiment.stages.push(finetune("probe", 0, 1));
+        assert_eq!(needed(&lab.plan()), ["source", "probe"]);
+    }
+
+    #[test]
+    fn an_evaluation_is_wanted_for_itself() {
+        let mut lab = Lab::new();
+        lab.make(&["source", "tuned"]);
+        lab.experiment.stages.push(evaluate("again", &[1, 0], 0));
+        assert_eq!(needed(&lab.plan()), ["scores", "again"]);
+    }
+
+    #[test]
+    fn what_is_asked_for_runs_alone_even_if_it_is_fresh() {
+        let lab = Lab::new();
+        lab.make(&["source", "tuned", "scores"]);
+        let mut plan = lab.plan();
+        plan.ask("tuned");
+        plan.ask("tuned");
+        plan.ask("no_such_stage");
+        assert_eq!(needed(&plan), ["tuned"]);
+        assert_eq!(plan.graph[plan.order[1]].status, Status::Stale(vec![Why::Asked]));
     }
 }

@@ -70,15 +70,43 @@ pub enum StoreError {
         aside: PathBuf,
     },
     /// What a stage returned, or a file holds, is not what the store keeps.
-    #[error("failed to {action} {}: {problem}", path.display())]
+    #[error("failed to {action} {}: {source}", path.display())]
     Content {
         /// What was tried: `write`, `read`.
         action: &'static str,
-        /// The file.
+        /// The file, or the entry's folder.
         path: PathBuf,
         /// What is wrong.
-        problem: String,
+        source: Box<ContentError>,
     },
+}
+
+/// What is wrong with the content of a file.
+#[derive(Debug, thiserror::Error)]
+pub enum ContentError {
+    /// A tensor of a number type that checkpoints do not have.
+    #[error("the tensor `{name}` holds {dtype} numbers; only f32 and i64 are kept")]
+    Dtype {
+        /// The tensor.
+        name: String,
+        /// Its number type.
+        dtype: &'static str,
+    },
+    /// A tensor could not be copied.
+    #[error("a tensor operation failed: {0}")]
+    Tensor(#[from] candle_core::Error),
+    /// Not a safetensors file, or one that cannot be written.
+    #[error(transparent)]
+    Safetensors(#[from] safetensors::SafeTensorError),
+    /// Not a CSV file.
+    #[error(transparent)]
+    Csv(#[from] csv::Error),
+    /// Not JSON.
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
+    /// Anything else.
+    #[error("{0}")]
+    Malformed(String),
 }
 
 impl StoreError {
@@ -92,5 +120,10 @@ impl StoreError {
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Self::Full { action, path, source },
             _ => Self::Io { action, path, source },
         }
+    }
+
+    /// Something that is wrong with what was read or is to be written.
+    pub(crate) fn content(action: &'static str, path: &Path, source: impl Into<ContentError>) -> Self {
+        Self::Content { action, path: path.to_path_buf(), source: Box::new(source.into()) }
     }
 }
