@@ -2,6 +2,7 @@
 pub mod backbone;
 pub mod cli;
 pub mod dataset;
+pub mod error;
 pub mod experiment;
 pub mod merge_method;
 pub mod metric;

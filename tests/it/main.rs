@@ -3,6 +3,7 @@
 #![expect(unreachable_pub, reason = "modules of a test binary share helpers")]
 
 mod backbone;
+mod cli;
 mod dataset;
 mod loss;
 mod metric;
