@@ -1,5 +1,7 @@
 //! The integration tests: one binary, one module a subject.
 
+mod builder;
+mod experiment;
 mod loss;
 mod metric;
 mod ops;
