@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::assemble::Identity;
 use super::data::Data;
 use super::instance_id;
 use crate::dataset::{DataError, SplitName, Summary};
@@ -59,12 +60,14 @@ fn lack(summary: &Summary, split: SplitName, reader: &str) -> Option<String> {
 pub(super) fn describe(
     experiment: &Experiment,
     data: &Data,
+    identities: &[Identity],
     describe: Describe,
 ) -> Result<Vec<Description>, Errors> {
     let mut descriptions: Vec<Option<Description>> = Vec::new();
     let mut problems: Vec<(Span, String)> = Vec::new();
     for stage in &experiment.stages {
-        let description = known(stage, &descriptions, data).map(|known| describe(&stage.spec, &known));
+        let description =
+            known(stage, &descriptions, identities, data).map(|known| describe(&stage.spec, &known));
         let (description, sentences) = match description {
             None => (None, Vec::new()),
             Some(Ok(description)) => (Some(description), Vec::new()),
@@ -81,6 +84,7 @@ pub(super) fn describe(
 fn known<'a>(
     stage: &StageInstance,
     descriptions: &'a [Option<Description>],
+    identities: &'a [Identity],
     data: &'a Data,
 ) -> Option<Known<'a>> {
     let inputs = stage.inputs.iter().map(|&index| descriptions[index].as_ref());
@@ -95,6 +99,7 @@ fn known<'a>(
     };
     Some(Known {
         inputs: inputs.collect::<Option<_>>()?,
+        input_fingerprints: stage.inputs.iter().map(|&i| identities[i].fingerprint.0.as_str()).collect(),
         datasets: stage.datasets.iter().map(dataset).collect(),
     })
 }
