@@ -13,8 +13,10 @@ pub struct Errors {
 }
 
 impl Errors {
-    /// Sentences, each with the bytes of the file that it is about.
-    pub fn new(file: Arc<Source>, errors: Vec<(Span, String)>) -> Self {
+    /// Sentences, each with the bytes of the file that it is about; repeats are dropped.
+    pub fn new(file: Arc<Source>, mut errors: Vec<(Span, String)>) -> Self {
+        errors.sort_by_key(|(span, _)| span.start);
+        errors.dedup();
         Self { file, errors }
     }
 }

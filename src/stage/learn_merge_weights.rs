@@ -136,7 +136,6 @@ impl Stage for LearnMergeWeightsSpec {
         let history = fit(&mut learner, &task)?;
         Ok(Artifact::MergeWeights(MergeWeights {
             info: ModelInfo { head: Some(context.head()), ..sources[0].info.clone() },
-            sources: context.input_fingerprints[..n].to_vec(),
             tensors: learner.learnt()?,
             history,
         }))
