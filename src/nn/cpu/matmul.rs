@@ -2,12 +2,12 @@
 //!
 //! Most products here have 16 to 512 columns and as many inner terms, where a general library spends as
 //! long on copying operands into its own order as on multiplying. Here the left matrix is read where it
-//! lies and the right one is copied once, in panels of [`COLUMNS`] columns; a block of rows times a panel
+//! lies and the right one is copied once, in panels of two vectors' width; a block of rows times a panel
 //! stays in registers. The same shape gives the same bits.
 
 use std::cell::RefCell;
 
-use super::simd;
+use pulp::{Simd, WithSimd};
 
 /// A matrix inside a slice: element (i, j) stands at `i * row + j * column`.
 #[derive(Clone, Copy)]
@@ -34,109 +34,131 @@ thread_local! {
     static PANELS: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Columns of a panel: two of the widest vectors.
-const COLUMNS: usize = 32;
+/// Rows of a block. With two vectors of columns it fills 12 of the 16 or 32 vector registers with sums.
+const ROWS: usize = 6;
 
 /// `dst = lhs · rhs`, or `dst += lhs · rhs` if `accumulate`; `dst` is `[m, n]` with rows `stride` apart, `lhs`
 /// `[m, k]`, `rhs` `[k, n]`. Either `lhs` or its transpose must lie row after row.
 pub(crate) fn matmul(
-    (m, n, k): (usize, usize, usize),
+    size: (usize, usize, usize),
     dst: &mut [f32],
     stride: usize,
     lhs: Matrix<'_>,
     rhs: Matrix<'_>,
     accumulate: bool,
 ) {
-    if k == 0 && !accumulate {
-        dst.chunks_mut(stride.max(1)).take(m).for_each(|row| row[..n].fill(0.0));
+    let (m, n, k) = size;
+    if m == 0 || n == 0 || k == 0 {
+        if !accumulate {
+            dst.chunks_mut(stride.max(1)).take(m).for_each(|row| row[..n].fill(0.0));
+        }
+        return;
     }
-    PANELS.with_borrow_mut(|panels| {
-        pack(rhs, n, k, panels);
-        simd(|| {
-            for (p, panel) in panels.chunks_exact((k * COLUMNS).max(1)).enumerate() {
-                let columns = COLUMNS.min(n - p * COLUMNS);
+    assert!(lhs.column == 1 || lhs.row == 1, "the left matrix or its transpose must lie row after row");
+    pulp::Arch::new().dispatch(Product { size, dst, stride, lhs, rhs, accumulate });
+}
+
+struct Product<'a> {
+    size: (usize, usize, usize),
+    dst: &'a mut [f32],
+    stride: usize,
+    lhs: Matrix<'a>,
+    rhs: Matrix<'a>,
+    accumulate: bool,
+}
+
+impl WithSimd for Product<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(mut self, simd: S) {
+        let (m, n, k) = self.size;
+        let columns = 2 * S::F32_LANES;
+        PANELS.with_borrow_mut(|panels| {
+            pack(self.rhs, n, k, columns, panels);
+            for (p, panel) in panels.chunks_exact(k * columns).enumerate() {
+                let (lines, _) = S::as_simd_f32s(panel);
+                let first = p * columns;
                 let mut row = 0;
                 while row < m {
-                    let mut out =
-                        Out { data: &mut dst[row * stride + p * COLUMNS..], stride, columns, accumulate };
                     row += match m - row {
-                        8.. => block::<8>(lhs, row, k, panel, &mut out),
-                        4.. => block::<4>(lhs, row, k, panel, &mut out),
-                        2.. => block::<2>(lhs, row, k, panel, &mut out),
-                        _ => block::<1>(lhs, row, k, panel, &mut out),
+                        ROWS.. => self.block::<S, ROWS>(simd, row, first, lines),
+                        3.. => self.block::<S, 3>(simd, row, first, lines),
+                        _ => self.block::<S, 1>(simd, row, first, lines),
                     };
                 }
             }
         });
-    });
+    }
 }
 
-/// Copy `rhs` into panels `[n / COLUMNS, k, COLUMNS]`, the last filled up with zeros.
-fn pack(rhs: Matrix<'_>, n: usize, k: usize, panels: &mut Vec<f32>) {
-    panels.clear();
-    panels.resize(n.div_ceil(COLUMNS) * k * COLUMNS, 0.0);
-    for (p, panel) in panels.chunks_exact_mut((k * COLUMNS).max(1)).enumerate() {
-        let (first, columns) = (p * COLUMNS, COLUMNS.min(n - p * COLUMNS));
-        for (i, line) in panel.chunks_exact_mut(COLUMNS).enumerate() {
+/// Copy `rhs` into panels `[n / columns, k, columns]`, the last filled up with zeros.
+#[inline(always)]
+fn pack(rhs: Matrix<'_>, n: usize, k: usize, columns: usize, panels: &mut Vec<f32>) {
+    panels.resize(n.div_ceil(columns) * k * columns, 0.0);
+    for (p, panel) in panels.chunks_exact_mut(k * columns).enumerate() {
+        let (first, width) = (p * columns, columns.min(n - p * columns));
+        for (i, line) in panel.chunks_exact_mut(columns).enumerate() {
             let start = i * rhs.row + first * rhs.column;
-            if rhs.column == 1 {
-                line[..columns].copy_from_slice(&rhs.data[start..start + columns]);
+            if rhs.column == 1 && width == columns {
+                // An indexed loop of known length: a call to copy 128 bytes would cost more than the copy.
+                let from = &rhs.data[start..start + columns];
+                (0..columns).for_each(|j| line[j] = from[j]);
             } else {
-                (0..columns).for_each(|j| line[j] = rhs.data[start + j * rhs.column]);
+                (0..width).for_each(|j| line[j] = rhs.data[start + j * rhs.column]);
+                line[width..].fill(0.0);
             }
         }
     }
 }
 
-/// Where a block of the product goes.
-struct Out<'a> {
-    data: &'a mut [f32],
-    stride: usize,
-    columns: usize,
-    accumulate: bool,
-}
-
-/// `ROWS` rows of the product with one panel; returns `ROWS`.
-#[inline(always)]
-fn block<const ROWS: usize>(
-    lhs: Matrix<'_>,
-    row: usize,
-    k: usize,
-    panel: &[f32],
-    out: &mut Out<'_>,
-) -> usize {
-    let mut sums = [[0f32; COLUMNS]; ROWS];
-    let lines = panel.chunks_exact(COLUMNS);
-    if lhs.column == 1 {
-        let rows: [&[f32]; ROWS] = std::array::from_fn(|i| &lhs.data[(row + i) * lhs.row..][..k]);
-        for (kk, line) in lines.enumerate() {
-            multiply_add(&mut sums, std::array::from_fn(|i| rows[i][kk]), line);
-        }
-    } else {
-        assert!(lhs.row == 1, "the left matrix or its transpose must lie row after row");
-        for (kk, line) in lines.enumerate() {
-            let column = &lhs.data[kk * lhs.column + row..][..ROWS];
-            multiply_add(&mut sums, std::array::from_fn(|i| column[i]), line);
-        }
-    }
-    for (i, sums) in sums.iter().enumerate() {
-        let to = &mut out.data[i * out.stride..][..out.columns];
-        if out.accumulate {
-            to.iter_mut().zip(sums).for_each(|(to, sum)| *to += sum);
+impl Product<'_> {
+    /// `R` rows of the product from `row` with the panel whose first column is `first`; returns `R`.
+    #[inline(always)]
+    fn block<S: Simd, const R: usize>(
+        &mut self,
+        simd: S,
+        row: usize,
+        first: usize,
+        lines: &[S::f32s],
+    ) -> usize {
+        let (_, n, k) = self.size;
+        let lhs = self.lhs;
+        let mut sums = [[simd.splat_f32s(0.0); 2]; R];
+        if lhs.column == 1 {
+            let rows: [&[f32]; R] = std::array::from_fn(|i| &lhs.data[(row + i) * lhs.row..][..k]);
+            for (kk, line) in lines.chunks_exact(2).enumerate() {
+                for i in 0..R {
+                    multiply_add(simd, &mut sums[i], rows[i][kk], line);
+                }
+            }
         } else {
-            to.copy_from_slice(&sums[..out.columns]);
+            for (kk, line) in lines.chunks_exact(2).enumerate() {
+                let column = &lhs.data[kk * lhs.column + row..][..R];
+                for i in 0..R {
+                    multiply_add(simd, &mut sums[i], column[i], line);
+                }
+            }
         }
+        let width = (2 * S::F32_LANES).min(n - first);
+        for (i, sums) in sums.iter().enumerate() {
+            let to = &mut self.dst[(row + i) * self.stride + first..][..width];
+            let sums: &[f32] = bytemuck::cast_slice(sums);
+            if self.accumulate {
+                to.iter_mut().zip(sums).for_each(|(to, sum)| *to += sum);
+            } else {
+                to.copy_from_slice(&sums[..width]);
+            }
+        }
+        R
     }
-    ROWS
 }
 
 #[inline(always)]
-fn multiply_add<const ROWS: usize>(sums: &mut [[f32; COLUMNS]; ROWS], factors: [f32; ROWS], line: &[f32]) {
-    for i in 0..ROWS {
-        for j in 0..COLUMNS {
-            sums[i][j] = factors[i].mul_add(line[j], sums[i][j]);
-        }
-    }
+fn multiply_add<S: Simd>(simd: S, sums: &mut [S::f32s; 2], factor: f32, line: &[S::f32s]) {
+    let factor = simd.splat_f32s(factor);
+    sums[0] = simd.mul_add_e_f32s(factor, line[0], sums[0]);
+    sums[1] = simd.mul_add_e_f32s(factor, line[1], sums[1]);
 }
 
 #[cfg(test)]
