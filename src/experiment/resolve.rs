@@ -58,9 +58,9 @@ impl Links {
                         draft.name.span(),
                         report,
                     );
-                    found
-                        .into_iter()
-                        .for_each(|input| drop(graph.update_edge(nodes[input], nodes[user], ())));
+                    found.into_iter().for_each(|input| {
+                        graph.update_edge(nodes[input], nodes[user], ());
+                    });
                 }
                 for input in stage.datasets() {
                     let reference = Reference { what: "data set", name: &input.dataset, role: &input.role };

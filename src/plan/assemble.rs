@@ -7,7 +7,7 @@ use petgraph::graph::{DiGraph, NodeIndex};
 use super::check::{self, Describe};
 use super::data::{self, Data};
 use super::freshness::judge;
-use super::{Fingerprint, Numerics, Plan, PlanError, PlannedStage, Status, instance_id, stage_fields};
+use super::{Field, Fingerprint, Numerics, Plan, PlanError, PlannedStage, Status, instance_id, stage_fields};
 use crate::experiment::{Experiment, StageInstance};
 use crate::stage::{Description, Input};
 use crate::store::Store;
@@ -39,10 +39,11 @@ pub(super) fn assemble(
     if !lacks.is_empty() {
         return Err(PlanError::Data(lacks));
     }
-    let descriptions = check::describe(&experiment, data, describe)?;
+    let identities = identify(&experiment, data, numerics);
+    let descriptions = check::describe(&experiment, data, &identities, describe)?;
     let mut graph = Graph::new();
-    for (instance, description) in experiment.stages.iter().zip(descriptions) {
-        let mut stage = planned(instance, description, &graph, data, numerics);
+    for ((instance, identity), description) in experiment.stages.iter().zip(identities).zip(descriptions) {
+        let mut stage = planned(instance, identity, description, data);
         stage.status = judge(&stage, &graph, &experiment.name, store)?;
         insert(&mut graph, stage);
     }
@@ -50,32 +51,51 @@ pub(super) fn assemble(
     Ok(Plan { experiment, graph, order })
 }
 
+/// What decides a stage's result, and its fingerprint.
+pub(super) struct Identity {
+    fields: Vec<Field>,
+    pub(super) fingerprint: Fingerprint,
+}
+
+/// The identity of every stage, in the order of [`Experiment::stages`].
+fn identify(experiment: &Experiment, data: &Data, numerics: Numerics) -> Vec<Identity> {
+    let mut identities: Vec<Identity> = Vec::new();
+    for instance in &experiment.stages {
+        let stage = instance.spec.stage();
+        let (inputs, datasets) = (stage.inputs(), stage.datasets());
+        let made = inputs.iter().zip(&instance.inputs);
+        let made: Vec<_> =
+            made.map(|(input, &i)| (input.role.as_str(), &identities[i].fingerprint)).collect();
+        let read = datasets.iter().zip(&instance.datasets);
+        let read: Vec<_> =
+            read.map(|(input, i)| (input.role.as_str(), data.datasets[i].fingerprint.as_str())).collect();
+        let files: Vec<String> = stage.files().iter().map(|path| data.files[path].clone()).collect();
+        let fields =
+            stage_fields(stage, instance.spec.kind(), &instance.spec, &made, &read, &files, numerics);
+        identities.push(Identity { fingerprint: Fingerprint::of(&fields), fields });
+    }
+    identities
+}
+
 /// A stage whose inputs are in the graph, each at the position that it has in the experiment.
 fn planned(
     instance: &StageInstance,
+    identity: Identity,
     description: Description,
-    graph: &Graph,
     data: &Data,
-    numerics: Numerics,
 ) -> PlannedStage {
     let stage = instance.spec.stage();
     let inputs: Vec<(Input, NodeIndex)> =
         stage.inputs().into_iter().zip(instance.inputs.iter().map(|&index| NodeIndex::new(index))).collect();
     let datasets: Vec<_> = instance.datasets.iter().map(|index| Arc::clone(&data.datasets[index])).collect();
     let datasets: Vec<_> = stage.datasets().into_iter().zip(datasets).collect();
-    let made: Vec<(&str, &Fingerprint)> =
-        inputs.iter().map(|(input, node)| (input.role.as_str(), &graph[*node].fingerprint)).collect();
-    let read: Vec<(&str, &str)> =
-        datasets.iter().map(|(input, dataset)| (input.role.as_str(), dataset.fingerprint.as_str())).collect();
-    let files: Vec<String> = stage.files().iter().map(|path| data.files[path].clone()).collect();
-    let fields = stage_fields(stage, instance.spec.kind(), &instance.spec, &made, &read, &files, numerics);
     PlannedStage {
         id: instance_id(&instance.name, &instance.at),
         name: instance.name.clone(),
         at: instance.at.clone(),
         spec: Arc::new(instance.spec.clone()),
-        fingerprint: Fingerprint::of(&fields),
-        fields,
+        fingerprint: identity.fingerprint,
+        fields: identity.fields,
         inputs,
         datasets,
         description,

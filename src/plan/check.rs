@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::assemble::Identity;
 use super::data::Data;
 use super::instance_id;
 use crate::dataset::{DataError, SplitName, Summary};
@@ -54,17 +55,18 @@ fn lack(summary: &Summary, split: SplitName, reader: &str) -> Option<String> {
 /// What each stage makes, in the order of [`Experiment::stages`].
 ///
 /// # Errors
-/// All that is wrong with any stage, at its section. Nothing is said of a stage whose inputs are wrong, and
-/// what is wrong at several combinations of the axes is said once.
+/// All that is wrong with any stage, at its section. Nothing is said of a stage whose inputs are wrong.
 pub(super) fn describe(
     experiment: &Experiment,
     data: &Data,
+    identities: &[Identity],
     describe: Describe,
 ) -> Result<Vec<Description>, Errors> {
     let mut descriptions: Vec<Option<Description>> = Vec::new();
     let mut problems: Vec<(Span, String)> = Vec::new();
     for stage in &experiment.stages {
-        let description = known(stage, &descriptions, data).map(|known| describe(&stage.spec, &known));
+        let description =
+            known(stage, &descriptions, identities, data).map(|known| describe(&stage.spec, &known));
         let (description, sentences) = match description {
             None => (None, Vec::new()),
             Some(Ok(description)) => (Some(description), Vec::new()),
@@ -74,13 +76,14 @@ pub(super) fn describe(
         problems.extend(sentences.into_iter().map(|sentence| (stage.span.clone(), sentence)));
     }
     let all: Option<Vec<_>> = descriptions.into_iter().collect();
-    all.ok_or_else(|| Errors::new(experiment.source.clone(), once_each(problems)))
+    all.ok_or_else(|| Errors::new(experiment.source.clone(), problems))
 }
 
 /// What is known of a stage's inputs; `None` if one of them is wrong.
 fn known<'a>(
     stage: &StageInstance,
     descriptions: &'a [Option<Description>],
+    identities: &'a [Identity],
     data: &'a Data,
 ) -> Option<Known<'a>> {
     let inputs = stage.inputs.iter().map(|&index| descriptions[index].as_ref());
@@ -95,23 +98,18 @@ fn known<'a>(
     };
     Some(Known {
         inputs: inputs.collect::<Option<_>>()?,
+        input_fingerprints: stage.inputs.iter().map(|&i| identities[i].fingerprint.0.as_str()).collect(),
         datasets: stage.datasets.iter().map(dataset).collect(),
     })
 }
 
-fn once_each(problems: Vec<(Span, String)>) -> Vec<(Span, String)> {
-    let mut once = Vec::new();
-    for problem in problems {
-        if !once.contains(&problem) {
-            once.push(problem);
-        }
-    }
-    once
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{data_with, describe_all, experiment, summary};
+    use std::sync::Arc;
+
+    use super::super::Numerics;
+    use super::super::assemble::assemble;
+    use super::super::testing::{Lab, data_with, describe_all, experiment, summary};
     use super::*;
 
     #[test]
@@ -146,7 +144,8 @@ mod tests {
             StageSpec::Pretrain(_) => Err(vec!["the backbone is too small".into()]),
             _ => describe_all(spec, known),
         };
-        let errors = describe(&experiment, &data, wrong).unwrap_err();
+        let lab = Lab::new();
+        let errors = assemble(Arc::new(experiment), &data, &lab.store, Numerics::Cpu, wrong).unwrap_err();
         assert_eq!(errors.to_string().matches("the backbone is too small").count(), 1, "{errors}");
     }
 }

@@ -159,7 +159,7 @@ mod tests {
     fn a_new_user_needs_its_stale_input_alone() {
         let mut lab = Lab::new();
         lab.make(&["tuned", "scores"]);
-        lab.experiment.stages.push(finetune("probe", 0, 1));
+        lab.experiment.stages.push(finetune("probe", 0, 0));
         assert_eq!(needed(&lab.plan()), ["source", "probe"]);
     }
 

@@ -127,3 +127,26 @@ impl StoreError {
         Self::Content { action, path: path.to_path_buf(), source: Box::new(source.into()) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trouble_that_a_person_can_end_comes_with_what_to_do() {
+        let text = |kind| StoreError::io("write", Path::new("a/b"), IoError::from(kind)).to_string();
+        assert!(
+            text(ErrorKind::StorageFull)
+                .starts_with("failed to write a/b: the disk or the quota is full; free")
+        );
+        assert!(text(ErrorKind::ReadOnlyFilesystem).contains("MEDMERGE_STORE"));
+        assert_eq!(text(ErrorKind::NotADirectory), "failed to write a/b: not a directory");
+    }
+
+    #[test]
+    fn what_the_system_said_stays_at_hand() {
+        let error = StoreError::io("write", Path::new("a"), IoError::from(ErrorKind::StorageFull));
+        let source = std::error::Error::source(&error).and_then(|source| source.downcast_ref::<IoError>());
+        assert_eq!(source.map(IoError::kind), Some(ErrorKind::StorageFull));
+    }
+}

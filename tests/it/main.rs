@@ -15,4 +15,3 @@ mod plan;
 mod reference;
 mod store;
 mod table;
-mod tmpbench;

@@ -1,8 +1,15 @@
-//! What enters a fingerprint, over all kinds of stages.
+//! What enters a fingerprint, over all kinds of stages; plans of whole experiments.
 
+use std::sync::Arc;
+
+use indexmap::IndexMap;
 use medmerge::dataset::{DatasetSpec, Summary};
-use medmerge::plan::{Field, Fingerprint, Numerics, dataset_fingerprint, stage_fields};
+use medmerge::experiment::{Coordinates, DatasetInstance, Experiment, Source, StageInstance};
+use medmerge::plan::{
+    Field, Fingerprint, Numerics, Plan, PlanError, Status, Why, dataset_fingerprint, stage_fields,
+};
 use medmerge::stage::{DataInput, Input, StageSpec};
+use medmerge::store::Store;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -217,4 +224,81 @@ fn fingerprints_are_what_they_were() {
         fingerprints,
         ["import ", "pretrain ", "finetune ", "learn_merge_weights ", "merge ", "evaluate "]
     );
+}
+
+/// An experiment file, line by line what the stages below are built from.
+const TEXT: &str = "[dataset.cells]\n[dataset.xray]\n[stage.source]\n[stage.tuned]\n[stage.scores]\n";
+
+fn dataset(name: &str, text: &str) -> DatasetInstance {
+    let span = TEXT.find(name).map(|start| start..start + name.len()).unwrap();
+    DatasetInstance { name: name.into(), at: Coordinates::new(), spec: toml::from_str(text).unwrap(), span }
+}
+
+fn stage(name: &str, text: &str, inputs: &[usize], datasets: &[usize]) -> StageInstance {
+    let span = TEXT.find(name).map(|start| start..start + name.len()).unwrap();
+    let (inputs, datasets) = (inputs.to_vec(), datasets.to_vec());
+    StageInstance { name: name.into(), at: Coordinates::new(), spec: section(text), inputs, datasets, span }
+}
+
+fn experiment() -> Experiment {
+    Experiment {
+        name: "hospital".into(),
+        description: String::new(),
+        source: Arc::new(Source { path: "hospital.toml".into(), text: TEXT.into() }),
+        axes: IndexMap::new(),
+        datasets: vec![
+            dataset("cells", "phantom = { family = 'cells' }"),
+            dataset("xray", "phantom = { family = 'xray' }"),
+        ],
+        stages: vec![
+            stage("source", "pretrain = { backbone.resnet18 = {}, dataset = 'cells' }", &[], &[0]),
+            stage("tuned", "finetune = { from = 'source', dataset = 'xray' }", &[0], &[1]),
+            stage("scores", "evaluate = { models = { T = 'tuned' }, datasets = ['xray'] }", &[1], &[1]),
+        ],
+        tables: IndexMap::new(),
+    }
+}
+
+fn plan(experiment: Experiment) -> Result<Plan, PlanError> {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    Plan::new(Arc::new(experiment), &store, Numerics::Cpu)
+}
+
+#[test]
+fn a_new_experiment_needs_every_stage() {
+    let plan = plan(experiment()).unwrap();
+    assert!(plan.graph.node_weights().all(|stage| stage.status == Status::Stale(vec![Why::NeverMade])));
+    assert_eq!(plan.needed().into_iter().collect::<Vec<_>>(), plan.order);
+}
+
+#[test]
+fn a_data_set_that_is_missing_or_lacks_images_is_an_error_of_the_data() {
+    let mut missing = experiment();
+    missing.datasets[0].spec = toml::from_str("medmnist = { path = 'no/such/file.npz' }").unwrap();
+    let Err(PlanError::Data(errors)) = plan(missing) else { panic!("no file") };
+    assert_eq!(errors.len(), 1);
+    assert!(errors[0].to_string().contains("no/such/file.npz"), "{}", errors[0]);
+
+    let mut empty = experiment();
+    empty.datasets[1].spec = toml::from_str("phantom = { family = 'xray', val = 0, test = 0 }").unwrap();
+    let Err(PlanError::Data(errors)) = plan(empty) else { panic!("no images") };
+    let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
+    let lack = |split, stage| {
+        format!(
+            "hospital.toml, data set `xray`: the split `{split}` has no images, and the stage `{stage}` reads it; \
+             give it some"
+        )
+    };
+    assert_eq!(errors, [lack("val", "tuned"), lack("test", "scores")]);
+}
+
+#[test]
+fn what_a_stage_says_of_itself_points_at_its_section() {
+    let mut experiment = experiment();
+    experiment.stages[2].inputs = vec![0];
+    let error = plan(experiment).unwrap_err();
+    assert!(matches!(error, PlanError::Experiment(_)), "{error:?}");
+    let text = error.to_string();
+    assert!(text.contains("hospital.toml:5") && text.contains("data set `xray` has the classes"), "{text}");
 }

@@ -1,0 +1,192 @@
+//! Matrix products for the small shapes of convolutions, on one thread.
+//!
+//! Most products here have 16 to 512 columns and as many inner terms, where a general library spends as
+//! long on copying operands into its own order as on multiplying. Here the left matrix is read where it
+//! lies and the right one is copied once, in panels of two vectors' width; a block of rows times a panel
+//! stays in registers. The same shape gives the same bits.
+
+use std::cell::RefCell;
+
+use pulp::{Simd, WithSimd};
+
+/// A matrix inside a slice: element (i, j) stands at `i * row + j * column`.
+#[derive(Clone, Copy)]
+pub(crate) struct Matrix<'a> {
+    data: &'a [f32],
+    row: usize,
+    column: usize,
+}
+
+impl<'a> Matrix<'a> {
+    /// Rows one after another, `stride` apart.
+    pub(crate) fn rows(data: &'a [f32], stride: usize) -> Self {
+        Self { data, row: stride, column: 1 }
+    }
+
+    /// The same matrix with rows and columns exchanged.
+    pub(crate) fn transposed(self) -> Self {
+        Self { data: self.data, row: self.column, column: self.row }
+    }
+}
+
+thread_local! {
+    /// The right matrix in panels.
+    static PANELS: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Rows of a block. With two vectors of columns it fills 12 of the 16 or 32 vector registers with sums.
+const ROWS: usize = 6;
+
+/// `dst = lhs · rhs`, or `dst += lhs · rhs` if `accumulate`; `dst` is `[m, n]` with rows `stride` apart, `lhs`
+/// `[m, k]`, `rhs` `[k, n]`. Either `lhs` or its transpose must lie row after row.
+pub(crate) fn matmul(
+    size: (usize, usize, usize),
+    dst: &mut [f32],
+    stride: usize,
+    lhs: Matrix<'_>,
+    rhs: Matrix<'_>,
+    accumulate: bool,
+) {
+    let (m, n, k) = size;
+    if m == 0 || n == 0 || k == 0 {
+        if !accumulate {
+            dst.chunks_mut(stride.max(1)).take(m).for_each(|row| row[..n].fill(0.0));
+        }
+        return;
+    }
+    assert!(lhs.column == 1 || lhs.row == 1, "the left matrix or its transpose must lie row after row");
+    pulp::Arch::new().dispatch(Product { size, dst, stride, lhs, rhs, accumulate });
+}
+
+struct Product<'a> {
+    size: (usize, usize, usize),
+    dst: &'a mut [f32],
+    stride: usize,
+    lhs: Matrix<'a>,
+    rhs: Matrix<'a>,
+    accumulate: bool,
+}
+
+impl WithSimd for Product<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(mut self, simd: S) {
+        let (m, n, k) = self.size;
+        let columns = 2 * S::F32_LANES;
+        PANELS.with_borrow_mut(|panels| {
+            pack(self.rhs, n, k, columns, panels);
+            for (p, panel) in panels.chunks_exact(k * columns).enumerate() {
+                let (lines, _) = S::as_simd_f32s(panel);
+                let first = p * columns;
+                let mut row = 0;
+                while row < m {
+                    row += match m - row {
+                        ROWS.. => self.block::<S, ROWS>(simd, row, first, lines),
+                        3.. => self.block::<S, 3>(simd, row, first, lines),
+                        _ => self.block::<S, 1>(simd, row, first, lines),
+                    };
+                }
+            }
+        });
+    }
+}
+
+/// Copy `rhs` into panels `[n / columns, k, columns]`, the last filled up with zeros.
+#[inline(always)]
+fn pack(rhs: Matrix<'_>, n: usize, k: usize, columns: usize, panels: &mut Vec<f32>) {
+    panels.resize(n.div_ceil(columns) * k * columns, 0.0);
+    for (p, panel) in panels.chunks_exact_mut(k * columns).enumerate() {
+        let (first, width) = (p * columns, columns.min(n - p * columns));
+        for (i, line) in panel.chunks_exact_mut(columns).enumerate() {
+            let start = i * rhs.row + first * rhs.column;
+            if rhs.column == 1 && width == columns {
+                // An indexed loop of known length: a call to copy 128 bytes would cost more than the copy.
+                let from = &rhs.data[start..start + columns];
+                (0..columns).for_each(|j| line[j] = from[j]);
+            } else {
+                (0..width).for_each(|j| line[j] = rhs.data[start + j * rhs.column]);
+                line[width..].fill(0.0);
+            }
+        }
+    }
+}
+
+impl Product<'_> {
+    /// `R` rows of the product from `row` with the panel whose first column is `first`; returns `R`.
+    #[inline(always)]
+    fn block<S: Simd, const R: usize>(
+        &mut self,
+        simd: S,
+        row: usize,
+        first: usize,
+        lines: &[S::f32s],
+    ) -> usize {
+        let (_, n, k) = self.size;
+        let lhs = self.lhs;
+        let mut sums = [[simd.splat_f32s(0.0); 2]; R];
+        if lhs.column == 1 {
+            let rows: [&[f32]; R] = std::array::from_fn(|i| &lhs.data[(row + i) * lhs.row..][..k]);
+            for (kk, line) in lines.chunks_exact(2).enumerate() {
+                for i in 0..R {
+                    multiply_add(simd, &mut sums[i], rows[i][kk], line);
+                }
+            }
+        } else {
+            for (kk, line) in lines.chunks_exact(2).enumerate() {
+                let column = &lhs.data[kk * lhs.column + row..][..R];
+                for i in 0..R {
+                    multiply_add(simd, &mut sums[i], column[i], line);
+                }
+            }
+        }
+        let width = (2 * S::F32_LANES).min(n - first);
+        for (i, sums) in sums.iter().enumerate() {
+            let to = &mut self.dst[(row + i) * self.stride + first..][..width];
+            let sums: &[f32] = bytemuck::cast_slice(sums);
+            if self.accumulate {
+                to.iter_mut().zip(sums).for_each(|(to, sum)| *to += sum);
+            } else {
+                to.copy_from_slice(&sums[..width]);
+            }
+        }
+        R
+    }
+}
+
+#[inline(always)]
+fn multiply_add<S: Simd>(simd: S, sums: &mut [S::f32s; 2], factor: f32, line: &[S::f32s]) {
+    let factor = simd.splat_f32s(factor);
+    sums[0] = simd.mul_add_e_f32s(factor, line[0], sums[0]);
+    sums[1] = simd.mul_add_e_f32s(factor, line[1], sums[1]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_equals_the_definition_for_every_remainder_and_layout() {
+        for (m, n, k) in [(1, 1, 1), (8, 32, 5), (13, 33, 7), (6, 70, 3), (3, 31, 64), (9, 32, 0)] {
+            let a: Vec<f32> = (0..m * k).map(|i| (i as f32).sin()).collect();
+            let b: Vec<f32> = (0..k * n).map(|i| (i as f32).cos()).collect();
+            let at: Vec<f32> = (0..k * m).map(|i| a[(i % m) * k + i / m]).collect();
+            let bt: Vec<f32> = (0..n * k).map(|i| b[(i % k) * n + i / k]).collect();
+            let expected = |i: usize, j: usize| (0..k).map(|l| a[i * k + l] * b[l * n + j]).sum::<f32>();
+            for lhs in [Matrix::rows(&a, k), Matrix::rows(&at, m).transposed()] {
+                for rhs in [Matrix::rows(&b, n), Matrix::rows(&bt, k).transposed()] {
+                    let mut c = vec![1.0; m * (n + 2)];
+                    matmul((m, n, k), &mut c, n + 2, lhs, rhs, false);
+                    matmul((m, n, k), &mut c, n + 2, lhs, rhs, true);
+                    for (i, j) in (0..m).flat_map(|i| (0..n).map(move |j| (i, j))) {
+                        assert!((c[i * (n + 2) + j] - 2.0 * expected(i, j)).abs() < 1e-4, "{m} {n} {k}");
+                    }
+                    assert!(
+                        (0..m).all(|i| c[i * (n + 2) + n] == 1.0),
+                        "nothing beyond the product is written"
+                    );
+                }
+            }
+        }
+    }
+}
