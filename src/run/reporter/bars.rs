@@ -130,7 +130,7 @@ mod tests {
         events[..3].iter().for_each(|event| bars.event(event));
         let stage = bars.stage.clone().unwrap();
         assert_eq!((stage.position(), stage.length()), (64, Some(256)));
-        assert_eq!(stage.message(), "epoch 1/2, 64/128 images, loss 0.6931, 32 images/s, 6.0 s left");
+        assert_eq!(stage.message(), "epoch 1/2, 64/128 images, loss 0.2500, 32 images/s, 6.0 s left");
         events[3..10].iter().for_each(|event| bars.event(event));
         assert_eq!((bars.run.position(), bars.run.length()), (4, Some(4)));
         bars.event(&events[10]);

@@ -79,7 +79,7 @@ mod tests {
                 epochs: 2,
                 images: 64,
                 of: 128,
-                loss: 0.6931,
+                loss: 0.25,
                 images_per_second: 32.0,
             }),
             going(Progress::Epoch(EpochRecord {

@@ -126,7 +126,7 @@ mod tests {
         a_run()[1..4].iter().for_each(|event| plain.event(event));
         insta::assert_snapshot!(String::from_utf8(out).unwrap(), @r"
         [1/4] probe[seed=0]: finetune
-        [1/4] probe[seed=0]: epoch 1/2, 64/128 images, loss 0.6931, 32 images/s, 6.0 s left
+        [1/4] probe[seed=0]: epoch 1/2, 64/128 images, loss 0.2500, 32 images/s, 6.0 s left
         [1/4] probe[seed=0]: epoch 1: loss 0.5000, lr 1.000e-3, val macro_f1 0.7500, accuracy 0.8000 (best so far)
         ");
     }
