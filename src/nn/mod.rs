@@ -23,6 +23,8 @@ use std::collections::BTreeMap;
 
 use candle_core::{CpuStorage, Layout, Result, Tensor, bail};
 
+use self::cpu::Real;
+
 pub use batch_norm::BatchStatistics;
 
 /// Tensors by name, in the order of their names.
@@ -77,19 +79,37 @@ impl<'a> Net<'a> {
     }
 }
 
-/// A contiguous f32 argument of a custom op.
-fn slice<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
+/// A contiguous argument of a custom op.
+fn slice<'a, T: Real>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [T]> {
     match layout.contiguous_offsets() {
-        Some((start, end)) => Ok(&storage.as_slice::<f32>()?[start..end]),
+        Some((start, end)) => Ok(&storage.as_slice::<T>()?[start..end]),
         None => bail!("a custom operator needs a contiguous tensor"),
     }
 }
 
-/// Run `f` on the numbers of a contiguous f32 tensor on the processor.
-fn with_slice<R>(tensor: &Tensor, f: impl FnOnce(&[f32]) -> R) -> Result<R> {
+/// Run `f` on the numbers of a contiguous tensor on the processor.
+fn with_slice<T: Real, R>(tensor: &Tensor, f: impl FnOnce(&[T]) -> R) -> Result<R> {
     let (storage, layout) = tensor.storage_and_layout();
     match &*storage {
         candle_core::Storage::Cpu(storage) => Ok(f(slice(storage, layout)?)),
         _ => bail!("expected a tensor on the processor"),
     }
 }
+
+/// Evaluate an expression with `T` the type of numbers of a dtype.
+macro_rules! with_real {
+    ($dtype:expr, $T:ident => $body:expr) => {
+        match $dtype {
+            candle_core::DType::F32 => {
+                type $T = f32;
+                $body
+            }
+            candle_core::DType::F64 => {
+                type $T = f64;
+                $body
+            }
+            other => candle_core::bail!("this operator computes with f32 and f64, got {other:?}"),
+        }
+    };
+}
+use with_real;

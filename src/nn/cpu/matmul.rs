@@ -9,17 +9,19 @@ use std::cell::RefCell;
 
 use pulp::{Simd, WithSimd};
 
+use super::Real;
+
 /// A matrix inside a slice: element (i, j) stands at `i * row + j * column`.
 #[derive(Clone, Copy)]
-pub(crate) struct Matrix<'a> {
-    data: &'a [f32],
+pub(crate) struct Matrix<'a, T> {
+    data: &'a [T],
     row: usize,
     column: usize,
 }
 
-impl<'a> Matrix<'a> {
+impl<'a, T> Matrix<'a, T> {
     /// Rows one after another, `stride` apart.
-    pub(crate) fn rows(data: &'a [f32], stride: usize) -> Self {
+    pub(crate) fn rows(data: &'a [T], stride: usize) -> Self {
         Self { data, row: stride, column: 1 }
     }
 
@@ -43,8 +45,8 @@ pub(crate) fn matmul(
     size: (usize, usize, usize),
     dst: &mut [f32],
     stride: usize,
-    lhs: Matrix<'_>,
-    rhs: Matrix<'_>,
+    lhs: Matrix<'_, f32>,
+    rhs: Matrix<'_, f32>,
     accumulate: bool,
 ) {
     let (m, n, k) = size;
@@ -58,12 +60,35 @@ pub(crate) fn matmul(
     pulp::Arch::new().dispatch(Product { size, dst, stride, lhs, rhs, accumulate });
 }
 
+/// The same by the definition, for every type of numbers.
+pub(crate) fn plain<T: Real>(
+    (m, n, k): (usize, usize, usize),
+    dst: &mut [T],
+    stride: usize,
+    lhs: Matrix<'_, T>,
+    rhs: Matrix<'_, T>,
+    accumulate: bool,
+) {
+    for (i, row) in dst.chunks_mut(stride.max(1)).take(m).enumerate() {
+        let row = &mut row[..n];
+        if !accumulate {
+            row.fill(T::zero());
+        }
+        for l in 0..k {
+            let factor = lhs.data[i * lhs.row + l * lhs.column];
+            row.iter_mut()
+                .enumerate()
+                .for_each(|(j, sum)| *sum += factor * rhs.data[l * rhs.row + j * rhs.column]);
+        }
+    }
+}
+
 struct Product<'a> {
     size: (usize, usize, usize),
     dst: &'a mut [f32],
     stride: usize,
-    lhs: Matrix<'a>,
-    rhs: Matrix<'a>,
+    lhs: Matrix<'a, f32>,
+    rhs: Matrix<'a, f32>,
     accumulate: bool,
 }
 
@@ -94,7 +119,7 @@ impl WithSimd for Product<'_> {
 
 /// Copy `rhs` into panels `[n / columns, k, columns]`, the last filled up with zeros.
 #[inline(always)]
-fn pack(rhs: Matrix<'_>, n: usize, k: usize, columns: usize, panels: &mut Vec<f32>) {
+fn pack(rhs: Matrix<'_, f32>, n: usize, k: usize, columns: usize, panels: &mut Vec<f32>) {
     panels.resize(n.div_ceil(columns) * k * columns, 0.0);
     for (p, panel) in panels.chunks_exact_mut(k * columns).enumerate() {
         let (first, width) = (p * columns, columns.min(n - p * columns));
