@@ -1,1 +1,130 @@
-//! (to come)
+//! The command line: one file per command.
+
+mod check;
+mod completions;
+mod data;
+mod device;
+mod experiments;
+mod explain;
+mod log;
+mod plan;
+mod results;
+mod run;
+mod show;
+mod store;
+mod table;
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand};
+
+use crate::error::{Error, Exit};
+use crate::store::Store;
+
+/// Declarative experiment pipelines for transferring and merging medical imaging models.
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXAMPLES, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    global: Global,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  medmerge check experiments/              every mistake in every experiment file
+  medmerge plan experiments/quickstart.toml what would run, and why
+  medmerge run experiments/quickstart.toml  run it, print its tables
+  medmerge run experiments/quickstart.toml  again: all is fresh, nothing is computed
+
+Exit codes: 0 done; 1 a stage failed; 2 command line or experiment file; 3 data; 4 store or results
+folder; 130 interrupted.";
+
+/// Options of every command.
+#[derive(Debug, Args)]
+struct Global {
+    /// Folder for everything that is made
+    #[arg(long, global = true, value_name = "DIR", env = "MEDMERGE_STORE", default_value = ".medmerge")]
+    store: PathBuf,
+    /// Folder for result tables, one folder per experiment
+    #[arg(long, global = true, value_name = "DIR", env = "MEDMERGE_RESULTS", default_value = "results")]
+    results: PathBuf,
+    /// Threads to compute with; results do not depend on it [default: RAYON_NUM_THREADS, or all cores]
+    #[arg(long, global = true, value_name = "N")]
+    threads: Option<NonZeroUsize>,
+    /// No progress, no warnings
+    #[arg(long, short, global = true, conflicts_with = "verbose")]
+    quiet: bool,
+    /// More log lines on stderr; twice: even more (RUST_LOG chooses precisely)
+    #[arg(long, short, global = true, action = ArgAction::Count)]
+    verbose: u8,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Run(run::Run),
+    Check(check::Check),
+    Plan(plan::Plan),
+    Explain(explain::Explain),
+    Table(table::Table),
+    Show(show::Show),
+    #[command(subcommand)]
+    Store(store::Store),
+    #[command(subcommand)]
+    Data(data::Data),
+    Completions(completions::Completions),
+}
+
+impl Cli {
+    /// Does what the command line says; errors go to stderr.
+    pub fn execute(self) -> Exit {
+        let Self { command, global } = self;
+        log::start(&global, command.logs_json());
+        match global.set_threads().and_then(|()| command.execute(&global)) {
+            Ok(exit) => exit,
+            Err(error) => {
+                let exit = error.exit();
+                if exit != Exit::Done {
+                    eprintln!("error: {error}");
+                }
+                exit
+            }
+        }
+    }
+}
+
+impl Command {
+    fn logs_json(&self) -> bool {
+        matches!(self, Self::Run(run) if run.logs_json())
+    }
+
+    fn execute(self, global: &Global) -> Result<Exit, Error> {
+        match self {
+            Self::Run(run) => return run.execute(global),
+            Self::Check(check) => check.execute(global),
+            Self::Plan(plan) => plan.execute(global),
+            Self::Explain(explain) => explain.execute(global),
+            Self::Table(table) => table.execute(global),
+            Self::Show(show) => show.execute(global),
+            Self::Store(store) => store.execute(global),
+            Self::Data(data) => data.execute(),
+            Self::Completions(completions) => completions.execute(),
+        }
+        .map(|()| Exit::Done)
+    }
+}
+
+impl Global {
+    fn open_store(&self) -> Result<Store, Error> {
+        Ok(Store::open(&self.store)?)
+    }
+
+    fn set_threads(&self) -> Result<(), Error> {
+        let Some(threads) = self.threads else { return Ok(()) };
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.get());
+        pool.build_global()
+            .map_err(|error| Error::Usage(format!("failed to start {threads} threads: {error}")))
+    }
+}

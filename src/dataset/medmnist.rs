@@ -1,8 +1,16 @@
 //! A MedMNIST `.npz` file (deflated or stored, grey or RGB).
+//!
+//! Arrays `train_images`, `val_images`, `test_images`: uint8, `[n, height, width]` or
+//! `[n, height, width, 3]`; `train_labels`, …: uint8 or int64, `[n, 1]` or `[n]`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+
+use super::assemble::{PerSplit, check_classes, check_labels, check_size, numbered_classes, numbered_names};
+use super::cache::{self, Layout, Sink};
+use super::npz::{Dtype, Header, Npz};
+use super::{DataError, Dataset, Source, SplitName, Summary, image};
 
 /// A MedMNIST file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -19,20 +27,317 @@ pub struct MedmnistSpec {
     pub classes: Option<Vec<String>>,
 }
 
-impl super::Source for MedmnistSpec {
+/// All that is read before the pixels.
+struct Contents {
+    classes: Vec<String>,
+    labels: PerSplit<Vec<u32>>,
+    shapes: PerSplit<Shape>,
+}
+
+/// Extents of an image array.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Shape {
+    count: usize,
+    height: usize,
+    width: usize,
+    channels: usize,
+}
+
+impl Source for MedmnistSpec {
     fn revision(&self) -> u32 {
         1
     }
+
     fn size(&self) -> usize {
-        unimplemented!()
+        let own = || Npz::open(&self.path).and_then(|mut npz| self.shape(&mut npz, SplitName::Train));
+        self.size.unwrap_or_else(|| own().map_or(0, |shape| shape.width))
     }
+
     fn files(&self) -> Vec<PathBuf> {
-        unimplemented!()
+        vec![self.path.clone()]
     }
-    fn summary(&self) -> Result<super::Summary, super::DataError> {
-        unimplemented!()
+
+    fn summary(&self) -> Result<Summary, DataError> {
+        let mut npz = Npz::open(&self.path)?;
+        let contents = self.contents(&mut npz)?;
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(b"medmnist");
+        for split in SplitName::ALL {
+            let Shape { count, height, width, channels } = contents.shapes[split as usize];
+            for extent in [count, height, width, channels] {
+                hasher.update(&(extent as u64).to_le_bytes());
+            }
+            for label in &contents.labels[split as usize] {
+                hasher.update(&label.to_le_bytes());
+            }
+            npz.hash(&images_of(split), &mut hasher)?;
+        }
+        Ok(Summary::new(contents.classes, &contents.labels, hasher.finalize()))
     }
-    fn load(&self, _cache: Option<&std::path::Path>) -> Result<super::Dataset, super::DataError> {
-        unimplemented!()
+
+    fn load(&self, cache: Option<&Path>) -> Result<Dataset, DataError> {
+        let mut npz = Npz::open(&self.path)?;
+        let Contents { classes, labels, shapes } = self.contents(&mut npz)?;
+        let size = self.size.unwrap_or(shapes[0].width);
+        let counts = shapes.map(|shape| shape.count);
+        let resized = shapes.iter().any(|shape| (shape.width, shape.height) != (size, size));
+        let layout = Layout { revision: self.revision(), size, counts };
+        let pixels = cache::pixels(cache.filter(|_| resized), layout, |sink| {
+            SplitName::ALL
+                .into_iter()
+                .zip(shapes)
+                .try_for_each(|(split, shape)| self.draw(split, shape, size, sink))
+        })?;
+        Ok(Dataset::new(classes, size, labels, numbered_names(counts), pixels))
+    }
+}
+
+impl MedmnistSpec {
+    /// Labels and shapes, checked against each other and against the options.
+    fn contents(&self, npz: &mut Npz) -> Result<Contents, DataError> {
+        let mut labels = PerSplit::default();
+        let mut shapes = Vec::new();
+        for split in SplitName::ALL {
+            labels[split as usize] = self.labels(npz, split)?;
+            shapes.push(self.shape(npz, split)?);
+        }
+        let shapes: PerSplit<Shape> = shapes.try_into().expect("three splits");
+        self.check_counts(&labels, &shapes)?;
+        self.check_sides(&shapes)?;
+        let classes = self.classes.clone().unwrap_or_else(|| numbered_classes(&labels));
+        check_classes(&self.path, &classes)?;
+        check_labels(&self.path, &classes, &labels)?;
+        Ok(Contents { classes, labels, shapes })
+    }
+
+    fn check_counts(&self, labels: &PerSplit<Vec<u32>>, shapes: &PerSplit<Shape>) -> Result<(), DataError> {
+        for (split, (labels, shape)) in SplitName::ALL.into_iter().zip(labels.iter().zip(shapes)) {
+            if labels.len() != shape.count {
+                let message =
+                    format!("{} labels for {} images; each image needs one", labels.len(), shape.count);
+                return Err(DataError::at(&self.path, labels_of(split), message));
+            }
+        }
+        match labels.iter().all(Vec::is_empty) {
+            true => Err(DataError::new(&self.path, "it holds no images")),
+            false => Ok(()),
+        }
+    }
+
+    fn check_sides(&self, shapes: &PerSplit<Shape>) -> Result<(), DataError> {
+        if let Some(size) = self.size {
+            return check_size(&self.path, size);
+        }
+        let sides = shapes.map(|shape| [shape.height, shape.width]);
+        match sides.iter().flatten().all(|&side| side == shapes[0].width) {
+            true => check_size(&self.path, shapes[0].width),
+            false => Err(DataError::new(
+                &self.path,
+                format!("images are not all square and of one size (height, width: {sides:?}); set `size`"),
+            )),
+        }
+    }
+
+    fn shape(&self, npz: &mut Npz, split: SplitName) -> Result<Shape, DataError> {
+        let array = images_of(split);
+        let Header { dtype, shape } = npz.header(&array)?;
+        match (dtype, &shape[..]) {
+            (Dtype::U8, &[count, height, width]) => Ok(Shape { count, height, width, channels: 1 }),
+            (Dtype::U8, &[count, height, width, 3]) => Ok(Shape { count, height, width, channels: 3 }),
+            _ => {
+                let message = format!(
+                    "images must be uint8 of shape [n, height, width] or [n, height, width, 3], not {dtype:?} {shape:?}"
+                );
+                Err(DataError::at(&self.path, array, message))
+            }
+        }
+    }
+
+    fn labels(&self, npz: &mut Npz, split: SplitName) -> Result<Vec<u32>, DataError> {
+        let array = labels_of(split);
+        let (Header { dtype, shape }, data) = npz.read(&array)?;
+        match &shape[..] {
+            &[_] | &[_, 1] => {}
+            &[_, columns] if columns > 1 => {
+                let message = format!(
+                    "{columns} labels an image: multi-label sets are not supported, only one class an image"
+                );
+                return Err(DataError::at(&self.path, array, message));
+            }
+            _ => {
+                return Err(DataError::at(
+                    &self.path,
+                    array,
+                    format!("labels must be of shape [n, 1], not {shape:?}"),
+                ));
+            }
+        }
+        match dtype {
+            Dtype::U8 => Ok(data.into_iter().map(u32::from).collect()),
+            Dtype::I64 => self.signed_labels(&array, &data),
+        }
+    }
+
+    fn signed_labels(&self, array: &str, data: &[u8]) -> Result<Vec<u32>, DataError> {
+        let labels = data.as_chunks().0.iter().map(|&bytes| i64::from_le_bytes(bytes));
+        let checked = labels.enumerate().map(|(index, label)| match u16::try_from(label) {
+            Ok(label) => Ok(u32::from(label)),
+            Err(_) => {
+                let message = format!("label {label} is no class; labels count from 0");
+                Err(DataError::at(&self.path, format!("{array}[{index}]"), message))
+            }
+        });
+        checked.collect()
+    }
+
+    fn draw(&self, split: SplitName, shape: Shape, size: usize, sink: &mut Sink) -> Result<(), DataError> {
+        let (_, data) = Npz::open(&self.path)?.read(&images_of(split))?;
+        let bytes = shape.height * shape.width * shape.channels;
+        sink.draw(shape.count, &|index, out| {
+            let stored = &data[index * bytes..(index + 1) * bytes];
+            if shape.channels == 3 {
+                image::resize(stored, shape.width, shape.height, size, out);
+            } else {
+                let mut rgb = vec![0; bytes * 3];
+                image::repeat_grey(stored, &mut rgb);
+                image::resize(&rgb, shape.width, shape.height, size, out);
+            }
+            Ok(())
+        })
+    }
+}
+
+fn images_of(split: SplitName) -> String {
+    format!("{}_images", split.as_str())
+}
+
+fn labels_of(split: SplitName) -> String {
+    format!("{}_labels", split.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+    use zip::CompressionMethod::{self, Deflated, Stored};
+
+    use super::super::npz::write::{npy, npz};
+    use super::*;
+
+    type Arrays = Vec<(&'static str, Vec<u8>)>;
+
+    /// Two, one and one grey images of 4 x 4 pixels; labels 0 2 / 1 / 0.
+    fn grey() -> Arrays {
+        let pixels: Vec<u8> = (0..32).collect();
+        vec![
+            ("train_images", npy("|u1", &[2, 4, 4], &pixels)),
+            ("train_labels", npy("|u1", &[2, 1], &[0, 2])),
+            ("val_images", npy("|u1", &[1, 4, 4], &pixels[..16])),
+            ("val_labels", npy("|u1", &[1, 1], &[1])),
+            ("test_images", npy("|u1", &[1, 4, 4], &pixels[16..])),
+            ("test_labels", npy("|u1", &[1, 1], &[0])),
+        ]
+    }
+
+    fn with(name: &'static str, array: Vec<u8>) -> Arrays {
+        let replace = |(key, old)| if key == name { (key, array.clone()) } else { (key, old) };
+        grey().into_iter().map(replace).collect()
+    }
+
+    fn spec(compression: CompressionMethod, arrays: &Arrays) -> (TempDir, MedmnistSpec) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("set.npz");
+        npz(&path, compression, arrays);
+        (folder, MedmnistSpec { path, size: None, classes: None })
+    }
+
+    fn error(arrays: &Arrays) -> String {
+        let (_folder, spec) = spec(Deflated, arrays);
+        let error = spec.load(None).unwrap_err().to_string();
+        assert_eq!(spec.summary().unwrap_err().to_string(), error);
+        error
+    }
+
+    #[test]
+    fn grey_images_become_rgb_and_classes_span_all_splits() {
+        let (_folder, spec) = spec(Deflated, &grey());
+        let data = spec.load(None).unwrap();
+        assert_eq!((data.size, spec.size()), (4, 4));
+        assert_eq!(data.classes, ["0", "1", "2"]);
+        assert_eq!(data.train.pixels[..6], [0, 0, 0, 1, 1, 1]);
+        assert_eq!(data.test.pixels[..3], [16, 16, 16]);
+        assert_eq!((&data.train.labels[..], &data.val.labels[..]), (&[0, 2][..], &[1][..]));
+        assert_eq!(data.train.names, ["train/0", "train/1"]);
+        assert_eq!(spec.summary().unwrap().counts, [vec![1, 0, 1], vec![0, 1, 0], vec![1, 0, 0]]);
+    }
+
+    #[test]
+    fn the_digest_follows_the_content_and_not_its_storage() {
+        let (_a, deflated) = spec(Deflated, &grey());
+        let (_b, stored) = spec(Stored, &grey());
+        let (_c, signed) = spec(Stored, &with("val_labels", npy("<i8", &[1], &1i64.to_le_bytes())));
+        let (_d, other) = spec(Stored, &with("val_labels", npy("|u1", &[1, 1], &[2])));
+        let (_e, pixel) = spec(Stored, &with("val_images", npy("|u1", &[1, 4, 4], &[9; 16])));
+        let expected = deflated.summary().unwrap();
+        assert_eq!(stored.summary().unwrap(), expected);
+        assert_eq!(signed.summary().unwrap(), expected);
+        assert_ne!(other.summary().unwrap().digest, expected.digest);
+        assert_ne!(pixel.summary().unwrap().digest, expected.digest);
+    }
+
+    #[test]
+    fn images_are_resized_and_cached_only_if_their_size_differs() {
+        let rgb: Vec<u8> = (0..48).collect();
+        let (folder, mut spec) = spec(Stored, &with("val_images", npy("|u1", &[1, 4, 4, 3], &rgb)));
+        let cache = folder.path().join("cache");
+        assert_eq!(spec.load(Some(&cache)).unwrap().val.pixels[..], rgb);
+        assert!(!cache.exists());
+        spec.size = Some(2);
+        let data = spec.load(Some(&cache)).unwrap();
+        assert_eq!((data.size, data.val.pixels.len()), (2, 12));
+        assert_eq!(data.val.pixels[..], spec.load(None).unwrap().val.pixels[..]);
+        assert!(cache.join("pixels").exists());
+    }
+
+    #[test]
+    fn images_that_are_not_square_need_a_size() {
+        let oblong = with("test_images", npy("|u1", &[1, 2, 8], &[7; 16]));
+        assert!(error(&oblong).contains("set `size`"));
+        let (_folder, mut spec) = spec(Stored, &oblong);
+        spec.size = Some(4);
+        assert_eq!(spec.load(None).unwrap().test.pixels[..], [7; 48]);
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_by_array() {
+        assert!(error(&grey()[1..].to_vec()).contains("train_images: the array is missing"));
+        let several = with("val_labels", npy("|u1", &[1, 14], &[0; 14]));
+        assert!(error(&several).contains("val_labels: 14 labels an image: multi-label"));
+        assert!(error(&with("val_labels", npy("|u1", &[2, 1], &[0; 2]))).contains("2 labels for 1 images"));
+        assert!(
+            error(&with("val_labels", npy("<f4", &[1, 1], &[0; 4])))
+                .contains("val_labels: its type is '<f4'")
+        );
+        let negative = npy("<i8", &[1, 1], &(-1i64).to_le_bytes());
+        assert!(error(&with("test_labels", negative)).contains("test_labels[0]: label -1"));
+        let volume = npy("|u1", &[1, 2, 2, 4], &[0; 16]);
+        assert!(error(&with("test_images", volume)).contains("test_images: images must be uint8"));
+    }
+
+    #[test]
+    fn labels_must_fit_the_given_classes() {
+        let (_folder, mut spec) = spec(Deflated, &grey());
+        spec.classes = Some(vec!["a".into(), "b".into()]);
+        assert!(spec.summary().unwrap_err().to_string().contains("train_labels[1]: label 2 is out of range"));
+        spec.classes = Some(["a", "b", "c", "d"].map(String::from).into());
+        assert_eq!(spec.summary().unwrap().counts[0], [1, 0, 1, 0]);
+    }
+
+    #[test]
+    fn a_truncated_file_is_an_error_with_advice() {
+        let (_folder, spec) = spec(Deflated, &grey());
+        let whole = std::fs::read(&spec.path).unwrap();
+        std::fs::write(&spec.path, &whole[..whole.len() / 2]).unwrap();
+        assert!(spec.load(None).unwrap_err().to_string().contains("fetch it again"));
+        assert_eq!(spec.size(), 0);
     }
 }

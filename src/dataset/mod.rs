@@ -1,14 +1,21 @@
 //! Data sets: what a `[dataset.<name>.<kind>]` section describes and how its images are read.
 //!
 //! To add one: a file here with a spec that implements [`Source`], a `mod` line, a variant of
-//! [`DatasetSpec`] and its arm in [`DatasetSpec::source`].
+//! [`DatasetSpec`] and its arms in [`DatasetSpec::source`] and [`DatasetSpec::kind`].
+//!
+//! A kind reads labels and names, hands a function that makes one image to `cache`, which calls it in
+//! parallel and keeps the pixels, and joins the three in `assemble`. `image` decodes and resizes.
 
+mod assemble;
+mod cache;
 pub mod cifar;
 pub mod error;
 pub mod idx;
-pub mod image;
+mod image;
 pub mod manifest;
 pub mod medmnist;
+mod natural;
+mod npz;
 pub mod phantom;
 
 use std::path::{Path, PathBuf};
@@ -69,7 +76,8 @@ pub trait Source {
     /// Raise when the same files and options give other pixels, labels or splits.
     fn revision(&self) -> u32;
 
-    /// Side of the square images in pixels, after resizing.
+    /// Side of the square images in pixels, after resizing; 0 if it is the file's own and the file cannot be
+    /// read, which [`Source::summary`] then explains.
     fn size(&self) -> usize;
 
     /// The files it is made of, for messages and freshness; empty for procedural images.

@@ -1,1 +1,30 @@
-//! (to come)
+//! From specs to a plan: which stages there are, what they make, which of them must run and why.
+//!
+//! Nothing here reads a tensor or needs a GPU: data sets are summarised, not decoded.
+//!
+//! | file | what |
+//! |---|---|
+//! | [`graph`] | the plan: stages as a graph, in an order to run them |
+//! | [`fingerprint`] | what decides a result, and its hash |
+//! | [`freshness`] | fresh or stale, and why |
+//! | `assemble` | from an experiment to its plan |
+//! | `data` | summaries of data sets and digests of files, each read once |
+//! | `check` | what can be known to be wrong before anything runs |
+//! | `json` | `plan --json` |
+
+mod assemble;
+mod check;
+mod data;
+pub mod error;
+pub mod fingerprint;
+pub mod freshness;
+pub mod graph;
+mod json;
+#[cfg(test)]
+mod testing;
+
+pub use error::PlanError;
+pub(crate) use fingerprint::short;
+pub use fingerprint::{Field, Fingerprint, Numerics, dataset_fingerprint, stage_fields};
+pub use freshness::{Status, Why};
+pub use graph::{Plan, PlannedDataset, PlannedStage, instance_id};

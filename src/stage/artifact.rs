@@ -33,8 +33,6 @@ pub struct Checkpoint {
 pub struct MergeWeights {
     /// The merged model that they are for.
     pub info: ModelInfo,
-    /// Fingerprints of the models that they are for, in their order.
-    pub sources: Vec<String>,
     /// `<layer>.merge_weights` f32 `[sources, kernels]` for each kernel group, and all tensors that are not
     /// merged: the head, running statistics, counts.
     pub tensors: StateDict,

@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 use candle_core::{Tensor, Var};
 
 use super::artifact::StateDict;
-use super::model::{copied, detached, follow_step, make_variables, replace_head, restore, train_images, val_images};
+use super::model::{
+    copied, detached, follow_step, make_variables, replace_head, restore, train_images, val_images,
+};
 use super::*;
 use crate::backbone::{Backbone, KernelGroup};
 use crate::merge_method::learned::{merged_kernels, stacked, weights_name};
@@ -136,7 +138,6 @@ impl Stage for LearnMergeWeightsSpec {
         let history = fit(&mut learner, &task)?;
         Ok(Artifact::MergeWeights(MergeWeights {
             info: ModelInfo { head: Some(context.head()), ..sources[0].info.clone() },
-            sources: context.input_fingerprints[..n].to_vec(),
             tensors: learner.learnt()?,
             history,
         }))

@@ -1,1 +1,275 @@
-//! (to come)
+//! What was made: one folder an entry, whole or not there at all.
+//!
+//! ```text
+//! store/<2 hex>/<fingerprint>/   manifest.json, log.txt and the artifact's files
+//! staging/                       entries being written; what a killed process left is removed by the next
+//! damaged/<fingerprint>-<n>/     entries that were not what had been written: set aside, never used
+//! data/<digest>-<size>/          decoded images
+//! experiments/<name>.json        what each stage of an experiment last was
+//! runs/<time>/                   what happened
+//! locks/
+//! ```
+//!
+//! | file | what |
+//! |---|---|
+//! | [`entry`] | an entry's folder, written and verified |
+//! | [`manifest`] | `manifest.json` |
+//! | [`artifact_files`] | an artifact as files, and back |
+//! | [`checkpoint`] | tensors with provenance |
+//! | [`history`], [`predictions`] | their CSV |
+//! | [`last_made`] | what a stage was when it was last made |
+//! | [`lock`] | advisory locks |
+
+mod artifact_files;
+pub mod checkpoint;
+mod csv_rows;
+mod entry;
+pub mod error;
+mod history;
+mod last_made;
+pub mod lock;
+pub mod manifest;
+mod predictions;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use entry::Unusable;
+pub use error::{ContentError, StoreError};
+pub use lock::Lock;
+pub use manifest::{EntryHeader, FileRecord, Manifest};
+
+use crate::plan::Fingerprint;
+use crate::stage::Artifact;
+
+/// A store on disk; cheap to clone, safe to use from many threads and processes at once.
+#[derive(Clone, Debug)]
+pub struct Store {
+    root: PathBuf,
+}
+
+impl Store {
+    /// Opens a store, creating what is missing and removing what killed processes left half-written.
+    ///
+    /// # Errors
+    /// A folder that cannot be created or written to.
+    pub fn open(root: &Path) -> Result<Self, StoreError> {
+        let store = Self { root: root.to_path_buf() };
+        for folder in ["store", "staging", "damaged", "data", "experiments", "runs", "locks"] {
+            create_folder(&root.join(folder))?;
+        }
+        store.sweep()?;
+        Ok(store)
+    }
+
+    /// The folder it lies in.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Where an entry comes from and which files it has; `None` if there is none. Every file is there and
+    /// has the length that it should have; a damaged entry is set aside and there is none.
+    ///
+    /// # Errors
+    /// A file that cannot be read, as opposed to one that is missing or wrong.
+    pub fn manifest(&self, fingerprint: &Fingerprint) -> Result<Option<Manifest>, StoreError> {
+        match self.usable(fingerprint, |folder| entry::manifest(folder, fingerprint)) {
+            Err(StoreError::Damaged { .. }) => Ok(None),
+            other => other,
+        }
+    }
+
+    /// An entry, the digest of every file verified; tensors are on the CPU.
+    ///
+    /// # Errors
+    /// No such entry, or a damaged one, which is set aside; a file that cannot be read.
+    pub fn get(&self, fingerprint: &Fingerprint) -> Result<Artifact, StoreError> {
+        let read = |folder: &Path| {
+            let Some(manifest) = entry::manifest(folder, fingerprint)? else { return Ok(None) };
+            let files = entry::verified(folder, &manifest)?;
+            Ok(Some((manifest, files)))
+        };
+        let missing = || StoreError::Missing { fingerprint: fingerprint.clone(), root: self.root.clone() };
+        let (manifest, files) = self.usable(fingerprint, read)?.ok_or_else(missing)?;
+        let content = |problem| StoreError::content("read", &self.entry(fingerprint), problem);
+        artifact_files::decode(&manifest.header, &files).map_err(content)
+    }
+
+    /// Keeps an artifact and the log of its making: written beside, flushed, renamed. If the entry is
+    /// there already, it stays as it is.
+    ///
+    /// # Errors
+    /// An artifact that cannot be written as files; a full disk, no right to write, a failing disk. The
+    /// store is then as it was.
+    pub fn put(&self, header: EntryHeader, artifact: &Artifact, log: &str) -> Result<Manifest, StoreError> {
+        let fingerprint = header.fingerprint.clone();
+        if let Some(present) = self.manifest(&fingerprint)? {
+            return Ok(present);
+        }
+        let content = |problem| StoreError::content("write", &self.entry(&fingerprint), problem);
+        let mut contents = artifact_files::encode(&header, artifact).map_err(content)?;
+        contents.insert("log.txt".into(), log.into());
+        self.staged(|staging| {
+            let beside = staging.join("entry");
+            let manifest = entry::write(&beside, header, &contents)?;
+            self.publish(&beside, &fingerprint, manifest)
+        })
+    }
+
+    /// Every entry's fingerprint, sorted.
+    ///
+    /// # Errors
+    /// A folder that cannot be read.
+    pub fn fingerprints(&self) -> Result<Vec<Fingerprint>, StoreError> {
+        let mut fingerprints = Vec::new();
+        for first in names(&self.root.join("store"))? {
+            fingerprints.extend(names(&self.root.join("store").join(first))?.into_iter().map(Fingerprint));
+        }
+        fingerprints.sort();
+        Ok(fingerprints)
+    }
+
+    /// Takes an entry out of the store, so that it can be made again. Nothing happens if there is none.
+    ///
+    /// # Errors
+    /// No right to write there.
+    pub fn remove(&self, fingerprint: &Fingerprint) -> Result<(), StoreError> {
+        let _removing = self.lock_removal()?;
+        let folder = self.entry(fingerprint);
+        if !folder.exists() {
+            return Ok(());
+        }
+        self.staged(|staging| {
+            let removed = fs::rename(&folder, staging.join("removed"));
+            removed.map_err(|source| StoreError::io("remove", &folder, source))
+        })
+    }
+
+    /// Waits for the right to make an entry.
+    ///
+    /// # Errors
+    /// A lock file that cannot be opened, a file system without locks.
+    pub fn lock(&self, fingerprint: &Fingerprint) -> Result<Lock, StoreError> {
+        Lock::wait(&self.lock_file(&fingerprint.0))
+    }
+
+    /// The right to make an entry; `None` if somebody has it.
+    ///
+    /// # Errors
+    /// A lock file that cannot be opened, a file system without locks.
+    pub fn try_lock(&self, fingerprint: &Fingerprint) -> Result<Option<Lock>, StoreError> {
+        Lock::try_now(&self.lock_file(&fingerprint.0))
+    }
+
+    /// Folder for the decoded images of a data set: its content's digest, and the side in pixels.
+    pub fn data_cache(&self, content_digest: &str, size: usize) -> PathBuf {
+        self.root.join("data").join(format!("{content_digest}-{size}"))
+    }
+
+    /// Where the latest damaged entry of a fingerprint was set aside, if there is one.
+    pub fn set_aside_as(&self, fingerprint: &Fingerprint) -> Option<PathBuf> {
+        self.asides(fingerprint).take_while(|aside| aside.exists()).last()
+    }
+
+    fn entry(&self, fingerprint: &Fingerprint) -> PathBuf {
+        let first = fingerprint.0.get(..2).unwrap_or_default();
+        self.root.join("store").join(first).join(&fingerprint.0)
+    }
+
+    fn lock_file(&self, name: &str) -> PathBuf {
+        self.root.join("locks").join(format!("{name}.lock"))
+    }
+
+    /// Reads from an entry; sets it aside if it is damaged.
+    fn usable<T>(
+        &self,
+        fingerprint: &Fingerprint,
+        read: impl Fn(&Path) -> Result<T, Unusable>,
+    ) -> Result<T, StoreError> {
+        let folder = self.entry(fingerprint);
+        match read(&folder) {
+            Ok(read) => return Ok(read),
+            Err(Unusable::Trouble(error)) => return Err(error),
+            Err(Unusable::Damaged(_)) => {}
+        }
+        // Somebody else may have noticed too, and may have made it anew: look again, now that nobody
+        // else can take it away.
+        let _removing = self.lock_removal()?;
+        match read(&folder) {
+            Ok(read) => Ok(read),
+            Err(Unusable::Trouble(error)) => Err(error),
+            Err(Unusable::Damaged(problem)) => Err(self.set_aside(fingerprint, problem)),
+        }
+    }
+
+    /// Moves a damaged entry out of the way. Only with [`Store::lock_removal`] held.
+    fn set_aside(&self, fingerprint: &Fingerprint, problem: String) -> StoreError {
+        let aside = self.asides(fingerprint).find(|aside| !aside.exists()).expect("numbers do not end");
+        let folder = self.entry(fingerprint);
+        if let Err(source) = fs::rename(&folder, &aside) {
+            return StoreError::io("set aside the damaged entry", &folder, source);
+        }
+        tracing::warn!(entry = fingerprint.short(), problem, aside = %aside.display(), "set aside a damaged entry");
+        StoreError::Damaged { fingerprint: fingerprint.clone(), problem, aside }
+    }
+
+    fn asides(&self, fingerprint: &Fingerprint) -> impl Iterator<Item = PathBuf> {
+        let damaged = self.root.join("damaged");
+        (0u64..).map(move |n| damaged.join(format!("{fingerprint}-{n}")))
+    }
+
+    /// Held by whoever takes an entry out of the store.
+    fn lock_removal(&self) -> Result<Lock, StoreError> {
+        Lock::wait(&self.lock_file("removal"))
+    }
+
+    /// Renames a written entry into its place, unless somebody else was first.
+    fn publish(
+        &self,
+        beside: &Path,
+        fingerprint: &Fingerprint,
+        manifest: Manifest,
+    ) -> Result<Manifest, StoreError> {
+        let folder = self.entry(fingerprint);
+        let parent = folder.parent().unwrap_or(&self.root);
+        create_folder(parent)?;
+        if let Err(source) = fs::rename(beside, &folder) {
+            let present = self.manifest(fingerprint)?;
+            return present.ok_or_else(|| StoreError::io("write", &folder, source));
+        }
+        entry::flush_folder(parent)?;
+        Ok(manifest)
+    }
+
+    /// Works in a folder of its own on the store's disk, which is removed afterwards.
+    fn staged<T>(&self, work: impl FnOnce(&Path) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let _at_work = Lock::share(&self.lock_file("staging"))?;
+        let all = self.root.join("staging");
+        let staging = tempfile::tempdir_in(&all);
+        let staging = staging.map_err(|source| StoreError::io("create a folder in", &all, source))?;
+        work(staging.path())
+    }
+
+    /// Removes what killed processes left in `staging`. Whoever works there shares a lock, so if it is to
+    /// be had alone, all that lies there is left over.
+    fn sweep(&self) -> Result<(), StoreError> {
+        let Some(_alone) = Lock::try_now(&self.lock_file("staging"))? else { return Ok(()) };
+        let staging = self.root.join("staging");
+        let failed = |source| StoreError::io("remove what was left in", &staging, source);
+        for left in fs::read_dir(&staging).map_err(failed)? {
+            fs::remove_dir_all(left.map_err(failed)?.path()).map_err(failed)?;
+        }
+        Ok(())
+    }
+}
+
+fn create_folder(path: &Path) -> Result<(), StoreError> {
+    fs::create_dir_all(path).map_err(|source| StoreError::io("create the folder", path, source))
+}
+
+/// Names of what lies in a folder.
+fn names(folder: &Path) -> Result<Vec<String>, StoreError> {
+    let failed = |source| StoreError::io("read the folder", folder, source);
+    let names = fs::read_dir(folder).map_err(failed)?;
+    names.map(|name| Ok(name.map_err(failed)?.file_name().to_string_lossy().into_owned())).collect()
+}

@@ -55,21 +55,14 @@ pub enum TableError {
     },
     /// Several scores for one value of `over` in one cell.
     #[error(
-        "table `{table}`: several scores fall into row `{row}`, column `{column}` for {over} = `{value}`: they \
-         differ in `{field}` (`{first}` and `{second}`); add \"{field}\" to `columns`, make it `rows` or `over`, \
-         or make a table for each"
+        "table `{table}`: several scores fall into {cell}: they differ in `{field}` (`{first}` and `{second}`); \
+         add \"{field}\" to `columns`, make it `rows` or `over`, or make a table for each"
     )]
     Ambiguous {
         /// The table.
         table: String,
-        /// Label of the row.
-        row: String,
-        /// Values of the column.
-        column: String,
-        /// The field to take the mean over.
-        over: String,
-        /// Its value.
-        value: String,
+        /// Row, column and value of `over`, in words.
+        cell: String,
         /// The field in which the scores differ.
         field: String,
         /// Its value in one of the scores.
@@ -79,20 +72,14 @@ pub enum TableError {
     },
     /// The same score twice.
     #[error(
-        "table `{table}`: row `{row}`, column `{column}` has two scores for {over} = `{value}` that differ in \
-         nothing but perhaps the value; name each stage in `from` once and give each model a label of its own"
+        "table `{table}`: two scores fall into {cell}, which differ in nothing but perhaps the value; name each \
+         stage in `from` once and give each model a label of its own"
     )]
     Duplicate {
         /// The table.
         table: String,
-        /// Label of the row.
-        row: String,
-        /// Values of the column.
-        column: String,
-        /// The field to take the mean over.
-        over: String,
-        /// Its value.
-        value: String,
+        /// Row, column and value of `over`, in words.
+        cell: String,
     },
 }
 

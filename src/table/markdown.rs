@@ -62,7 +62,15 @@ mod tests {
     #[test]
     fn a_whole_table() {
         let pivot = Pivot::new("main", &spec(), &axes(), &scores()).unwrap();
-        insta::assert_snapshot!(render(&pivot), @"");
+        insta::assert_snapshot!(render(&pivot), @r"
+        | model         |   lesions / macro_f1 |   lesions / log_loss |    fundus / macro_f1 |    fundus / log_loss |
+        | :------------ | -------------------: | -------------------: | -------------------: | -------------------: |
+        | LP-FT A       |        0.710 ± 0.010 |        0.790 ± 0.010 |        0.610 ± 0.010 |        0.890 ± 0.010 |
+        | Average + FT  | <u>0.760 ± 0.010</u> | <u>0.740 ± 0.010</u> | <u>0.660 ± 0.010</u> | <u>0.840 ± 0.010</u> |
+        | MedMerge + FT |    **0.810 ± 0.010** |    **0.690 ± 0.010** |    **0.710 ± 0.010** |    **0.790 ± 0.010** |
+
+        Mean ± sample standard deviation over seed, n = 3. **Best** and <u>second best</u> of each column.
+        ");
     }
 
     #[test]
@@ -75,13 +83,31 @@ mod tests {
             score("d", "", "0", None),
         ];
         let pivot = Pivot::new("main", &spec(), &axes(), &scores).unwrap();
-        insta::assert_snapshot!(render(&pivot), @"");
+        insta::assert_snapshot!(render(&pivot), @r"
+        | model |    fundus / macro_f1 | – / macro_f1 |
+        | :---- | -------------------: | -----------: |
+        | a\|b  |    **0.625 ± 0.177** |            – |
+        | \*c\* | <u>0.250 (n = 1)</u> |            – |
+        | d     |                    – |            – |
+
+        Mean ± sample standard deviation over seed, n = 2 unless the cell says otherwise. **Best** and <u>second best</u> of each column.
+        ");
     }
 
     #[test]
     fn one_seed_and_no_score_at_all() {
         let one = Pivot::new("main", &spec(), &axes(), &[score("a", "t", "0", Some(0.5))]).unwrap();
         let none = Pivot::new("main", &spec(), &axes(), &[]).unwrap();
-        insta::assert_snapshot!(render(&one) + &render(&none), @"");
+        insta::assert_snapshot!(render(&one) + &render(&none), @r"
+        | model | t / macro_f1 |
+        | :---- | -----------: |
+        | a     |        0.500 |
+
+        One score each (n = 1 over seed), so no spread.
+        | model |
+        | :---- |
+
+        No scores: no stage that the table takes from has finished.
+        ");
     }
 }

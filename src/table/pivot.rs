@@ -169,16 +169,14 @@ fn clash(table: &str, spec: &TableSpec, axes: &[String], first: &Score, second: 
         axes.iter().map(String::as_str).chain(["seed", "metric", "dataset", "model", "split", "stage"]);
     let field = fields.find(|field| first.field(field) != second.field(field));
     let (row, column) = place(spec, first);
-    let (table, row, column) = (table.to_owned(), row.to_owned(), column.join("."));
-    let (over, value) = (spec.over.clone(), first.field(&spec.over).to_owned());
+    let (over, value) = (&spec.over, first.field(&spec.over));
+    let cell = format!("row `{row}`, column `{}` for {over} = `{value}`", column.join("."));
+    let table = table.to_owned();
     match field {
-        None => TableError::Duplicate { table, row, column, over, value },
+        None => TableError::Duplicate { table, cell },
         Some(field) => TableError::Ambiguous {
             table,
-            row,
-            column,
-            over,
-            value,
+            cell,
             field: field.to_owned(),
             first: first.field(field).to_owned(),
             second: second.field(field).to_owned(),
@@ -264,7 +262,7 @@ mod tests {
     fn an_axis_that_the_table_leaves_out_is_an_error_that_names_it() {
         let spec = TableSpec { columns: vec!["metric".into()], ..spec() };
         let error = Pivot::new("main", &spec, &axes(), &scores()).unwrap_err();
-        insta::assert_snapshot!(error, @"");
+        insta::assert_snapshot!(error, @r#"table `main`: several scores fall into row `LP-FT A`, column `macro_f1` for seed = `0`: they differ in `target` (`lesions` and `fundus`); add "target" to `columns`, make it `rows` or `over`, or make a table for each"#);
     }
 
     #[test]
@@ -278,7 +276,10 @@ mod tests {
     fn the_same_score_twice_is_an_error() {
         let scores = [score("a", "t", "0", Some(0.1)), score("a", "t", "0", Some(0.2))];
         let error = Pivot::new("main", &spec(), &axes(), &scores).unwrap_err().to_string();
-        assert!(error.contains("two scores for seed = `0`"), "{error}");
+        assert!(
+            error.contains("two scores fall into row `a`, column `t.macro_f1` for seed = `0`"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -37,7 +37,11 @@ mod tests {
             score("c", "lesions", "0", Some(0.25)),
         ];
         let pivot = Pivot::new("main", &spec(), &axes(), &scores).unwrap();
-        insta::assert_snapshot!(render(&pivot), @"");
+        insta::assert_snapshot!(render(&pivot), @r#"
+        model,fundus.macro_f1.mean,fundus.macro_f1.std,fundus.macro_f1.n,lesions.macro_f1.mean,lesions.macro_f1.std,lesions.macro_f1.n
+        "a, b",0.625,0.1767766952966369,2,,,0
+        c,,,0,0.25,,1
+        "#);
     }
 
     #[test]

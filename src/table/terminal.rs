@@ -31,19 +31,40 @@ mod tests {
     #[test]
     fn a_whole_table() {
         let pivot = Pivot::new("main", &spec(), &axes(), &scores()).unwrap();
-        insta::assert_snapshot!(render("main", &pivot), @"");
+        insta::assert_snapshot!(render("main", &pivot), @r"
+        main
+
+        model          lesions / macro_f1    lesions / log_loss    fundus / macro_f1    fundus / log_loss
+        LP-FT A             0.710 ± 0.010         0.790 ± 0.010        0.610 ± 0.010        0.890 ± 0.010
+        Average + FT        0.760 ± 0.010         0.740 ± 0.010        0.660 ± 0.010        0.840 ± 0.010
+        MedMerge + FT       0.810 ± 0.010 *       0.690 ± 0.010 *      0.710 ± 0.010 *      0.790 ± 0.010 *
+
+        Mean ± sample standard deviation over seed, n = 3. * best of the column.
+        ");
     }
 
     #[test]
     fn wide_letters_take_two_columns() {
         let scores = [score("模型", "t", "0", Some(0.5)), score("abcde", "t", "0", Some(0.25))];
         let pivot = Pivot::new("main", &spec(), &axes(), &scores).unwrap();
-        insta::assert_snapshot!(render("main", &pivot), @"");
+        insta::assert_snapshot!(render("main", &pivot), @r"
+        main
+
+        model  t / macro_f1
+        模型          0.500 *
+        abcde         0.250
+
+        One score each (n = 1 over seed), so no spread. * best of the column.
+        ");
     }
 
     #[test]
     fn no_score_at_all() {
         let pivot = Pivot::new("main", &spec(), &axes(), &[]).unwrap();
-        insta::assert_snapshot!(render("main", &pivot), @"");
+        insta::assert_snapshot!(render("main", &pivot), @r"
+        main
+
+        No scores: no stage that the table takes from has finished.
+        ");
     }
 }

@@ -1,10 +1,18 @@
 //! The integration tests: one binary, one module a subject.
 
+#![expect(unreachable_pub, reason = "modules of a test binary share helpers")]
+
+mod backbone;
 mod builder;
+mod cli;
+mod dataset;
 mod experiment;
 mod loss;
 mod metric;
 mod ops;
 mod optimizer;
+mod plan;
 mod reference;
+mod store;
 mod table;
+mod tmpbench;

@@ -35,5 +35,6 @@ pub fn assert_close(what: &str, actual: &Tensor, expected: &Tensor, tolerance: f
     let largest = expected.iter().fold(0f64, |m, x| m.max(x.abs()));
     let worst = actual.iter().zip(&expected).map(|(a, e)| (a - e).abs()).fold(0f64, f64::max);
     assert!(actual.iter().all(|x| x.is_finite()), "{what} is not finite");
+    println!("{what}: off by {worst:e}, largest {largest:e}");
     assert!(worst <= tolerance * largest.max(1e-12), "{what}: off by {worst:e}, largest {largest:e}");
 }

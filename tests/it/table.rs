@@ -63,8 +63,22 @@ fn an_experiments_results_are_its_scores_and_two_files_a_table() {
     assert_eq!(names(&folder), ["main.csv", "main.md", "metrics.csv"]);
     assert_eq!(rendered[0].files, [folder.join("main.csv"), folder.join("main.md")]);
     assert!(rendered[0].terminal.starts_with("main\n"), "{}", rendered[0].terminal);
-    insta::assert_snapshot!(fs::read_to_string(folder.join("metrics.csv")).unwrap(), @"");
-    insta::assert_snapshot!(fs::read_to_string(folder.join("main.csv")).unwrap(), @"");
+    insta::assert_snapshot!(fs::read_to_string(folder.join("metrics.csv")).unwrap(), @r"
+    experiment,stage,model,dataset,split,seed,target,metric,value,n
+    quick,scores,LP-FT A,fundus,test,0,fundus,accuracy,0.75,100
+    quick,scores,Merged,fundus,test,0,fundus,accuracy,0.8,100
+    quick,scores,LP-FT A,fundus,test,1,fundus,accuracy,0.77,100
+    quick,scores,Merged,fundus,test,1,fundus,accuracy,0.8200000000000001,100
+    quick,scores,LP-FT A,lesions,test,0,lesions,accuracy,0.75,100
+    quick,scores,Merged,lesions,test,0,lesions,accuracy,0.8,100
+    quick,scores,LP-FT A,lesions,test,1,lesions,accuracy,0.73,100
+    quick,scores,Merged,lesions,test,1,lesions,accuracy,0.78,100
+    ");
+    insta::assert_snapshot!(fs::read_to_string(folder.join("main.csv")).unwrap(), @r"
+    model,fundus.accuracy.mean,fundus.accuracy.std,fundus.accuracy.n,lesions.accuracy.mean,lesions.accuracy.std,lesions.accuracy.n
+    Merged,0.81,0.014142135623730963,2,0.79,0.014142135623730963,2
+    LP-FT A,0.76,0.014142135623730963,2,0.74,0.014142135623730963,2
+    ");
     assert_eq!(metrics_csv::read(&folder.join("metrics.csv")).unwrap().len(), 8);
 }
 

@@ -1,0 +1,43 @@
+//! `medmerge check`.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+
+use super::experiments::{OnDevice, every, load_all};
+use super::{Error, Global};
+use crate::plan::Plan;
+
+/// Check experiment files and their data without running anything
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  medmerge check experiments/main.toml
+  medmerge check experiments/            every .toml in the folder")]
+pub(super) struct Check {
+    /// Experiment files; a folder means every .toml in it
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    #[command(flatten)]
+    on: OnDevice,
+}
+
+impl Check {
+    pub(super) fn execute(&self, global: &Global) -> Result<(), Error> {
+        let experiments = load_all(&self.files)?;
+        let store = global.open_store()?;
+        let plan = |experiment| Ok(Plan::new(Arc::clone(experiment), &store, self.on.device.numerics())?);
+        let mut out = std::io::stdout().lock();
+        for Plan { experiment, order, .. } in every(experiments.iter().map(plan))? {
+            let (path, stages) = (experiment.source.path.display(), order.len());
+            writeln!(
+                out,
+                "{path}: {stages} stages, {} data sets: no mistake found",
+                experiment.datasets.len()
+            )?;
+        }
+        Ok(())
+    }
+}

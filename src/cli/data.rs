@@ -1,0 +1,50 @@
+//! `medmerge data`.
+
+use std::io::Write;
+
+use clap::Subcommand;
+
+use super::Error;
+use super::experiments::OneFile;
+use crate::dataset::{SplitName, Summary};
+use crate::experiment::DatasetInstance;
+use crate::plan::instance_id;
+
+/// Data sets of an experiment
+#[derive(Debug, Subcommand)]
+pub(super) enum Data {
+    /// Classes and number of images of each data set
+    #[command(after_help = "\
+Example:
+  medmerge data list experiments/quickstart.toml")]
+    List(OneFile),
+}
+
+impl Data {
+    pub(super) fn execute(&self) -> Result<(), Error> {
+        let Self::List(of) = self;
+        let experiment = of.experiment()?;
+        let mut out = std::io::stdout().lock();
+        for dataset in &experiment.datasets {
+            let summary = dataset.spec.source().summary()?;
+            describe(dataset, &summary, &mut out)?;
+        }
+        Ok(())
+    }
+}
+
+/// A heading, then a line a class with its images in each split, then their sums.
+fn describe(dataset: &DatasetInstance, summary: &Summary, out: &mut impl Write) -> std::io::Result<()> {
+    let DatasetInstance { name, at, spec, .. } = dataset;
+    let (id, kind, size) = (instance_id(name, at), spec.kind(), spec.source().size());
+    writeln!(out, "{id} ({kind}, {size} x {size} pixels, {} classes)", summary.classes.len())?;
+    let width = summary.classes.iter().map(|class| class.chars().count()).max().unwrap_or_default().max(5);
+    let [train, val, test] = SplitName::ALL.map(SplitName::as_str);
+    writeln!(out, "  {:<width$}  {train:>7}  {val:>7}  {test:>7}", "class")?;
+    for (label, class) in summary.classes.iter().enumerate() {
+        let [train, val, test] = summary.counts.each_ref().map(|counts| counts[label]);
+        writeln!(out, "  {class:<width$}  {train:>7}  {val:>7}  {test:>7}")?;
+    }
+    let [train, val, test] = summary.counts.each_ref().map(|counts| counts.iter().sum::<usize>());
+    writeln!(out, "  {:<width$}  {train:>7}  {val:>7}  {test:>7}", "all")
+}

@@ -1,0 +1,48 @@
+//! `medmerge explain`.
+
+use std::io::Write;
+
+use clap::Args;
+
+use super::experiments::{OneFile, stages_named};
+use super::{Error, Global};
+use crate::plan::{PlannedStage, Status};
+
+/// Say why a stage would run, and everything that its result depends on
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  medmerge explain experiments/quickstart.toml merged              at every combination of its axes
+  medmerge explain experiments/quickstart.toml 'merged[seed=0]'    at one")]
+pub(super) struct Explain {
+    #[command(flatten)]
+    of: OneFile,
+    /// Name or id of the stage
+    stage: String,
+}
+
+impl Explain {
+    pub(super) fn execute(&self, global: &Global) -> Result<(), Error> {
+        let plan = self.of.plan(&global.open_store()?)?;
+        let mut out = std::io::stdout().lock();
+        for stage in stages_named(&plan, &self.stage)? {
+            explain(stage, &mut out)?;
+        }
+        Ok(())
+    }
+}
+
+fn explain(stage: &PlannedStage, out: &mut impl Write) -> std::io::Result<()> {
+    writeln!(out, "{} ({}) is {}", stage.id, stage.spec.kind(), stage.status.word())?;
+    writeln!(out, "  fingerprint {}", stage.fingerprint)?;
+    if let Status::Stale(reasons) = &stage.status {
+        for why in reasons {
+            writeln!(out, "  why: {why}")?;
+        }
+    }
+    writeln!(out, "  depends on")?;
+    for field in &stage.fields {
+        writeln!(out, "    {} = {}", field.path, field.value)?;
+    }
+    Ok(())
+}

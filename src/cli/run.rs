@@ -1,0 +1,151 @@
+//! `medmerge run`.
+
+use std::io::{IsTerminal, stderr};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::{Args, ValueEnum};
+
+use super::experiments::{OnDevice, every, load_all, stages_named};
+use super::{Error, Exit, Global, results};
+use crate::experiment::Experiment;
+use crate::plan::Plan;
+use crate::run::reporter::{Bars, Json, Plain};
+use crate::run::{Options, Outcome, Reporter, interrupt, run, set_aside_damaged};
+use crate::store::Store;
+
+/// Make everything that an experiment needs and that the store lacks; write and print its tables
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  medmerge run experiments/quickstart.toml
+  medmerge run experiments/                            every .toml in the folder
+  medmerge run experiments/main.toml --device cuda:1
+  medmerge run experiments/main.toml --rerun merged    make `merged` again even if it is there
+
+A stage that fails loses what depends on it; the rest goes on. After Ctrl-C, run the same command again:
+stages that finished are kept. The last line on stderr is
+`executed E, fresh F, failed X, skipped S in T s`.")]
+pub(super) struct Run {
+    /// Experiment files; a folder means every .toml in it
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Start nothing any more after a stage failed
+    #[arg(long)]
+    fail_fast: bool,
+    /// Make this stage (a name, or an id like 'merged[seed=0]') even if the store has it; may be repeated
+    #[arg(long, value_name = "STAGE")]
+    rerun: Vec<String>,
+    #[command(flatten)]
+    on: OnDevice,
+    /// How progress is shown on stderr
+    #[arg(long, value_enum, default_value_t = LogFormat::Auto, value_name = "FORMAT")]
+    log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum LogFormat {
+    /// Bars on a terminal, else plain lines
+    Auto,
+    /// Bars, which need a terminal
+    Bars,
+    /// A line when a stage starts and ends, and now and then between
+    Plain,
+    /// Each event as a JSON object on a line of its own
+    Json,
+}
+
+impl Run {
+    pub(super) fn execute(&self, global: &Global) -> Result<Exit, Error> {
+        let experiments = load_all(&self.files)?;
+        let store = global.open_store()?;
+        let plans = every(experiments.iter().map(|experiment| self.plan(experiment, &store)))?;
+        self.check_rerun(&plans)?;
+        let options = Options {
+            device: self.on.device.open()?,
+            fail_fast: self.fail_fast,
+            interrupt: interrupt::listen()?,
+        };
+        let mut reporter = self.reporter(global);
+        let mut total = Outcome::default();
+        for plan in plans {
+            // The plans before it may have made what it needs.
+            let plan = self.plan(&plan.experiment, &store)?;
+            total += run(&plan, &store, &options, &mut reporter)?;
+            if total.interrupted {
+                break;
+            }
+            results::write_and_print(&plan, &store, global)?;
+            if self.fail_fast && !total.failed.is_empty() {
+                break;
+            }
+        }
+        Ok(self.conclude(&total))
+    }
+
+    /// A plan none of whose entries to be read is damaged.
+    fn plan(&self, experiment: &Arc<Experiment>, store: &Store) -> Result<Plan, Error> {
+        loop {
+            let mut plan = Plan::new(Arc::clone(experiment), store, self.on.device.numerics())?;
+            for name in &self.rerun {
+                plan.ask(name);
+            }
+            if set_aside_damaged(&plan, store)? == 0 {
+                return Ok(plan);
+            }
+        }
+    }
+
+    /// # Errors
+    /// No plan has a stage that `--rerun` names.
+    fn check_rerun(&self, plans: &[Plan]) -> Result<(), Error> {
+        for name in &self.rerun {
+            let searches = plans.iter().map(|plan| stages_named(plan, name));
+            let mut errors: Vec<_> = searches.filter_map(Result::err).collect();
+            if errors.len() == plans.len() {
+                return Err(errors.remove(0));
+            }
+        }
+        Ok(())
+    }
+
+    fn reporter(&self, global: &Global) -> Vec<Box<dyn Reporter>> {
+        let reporter: Box<dyn Reporter> = match self.log_format {
+            _ if global.quiet => return Vec::new(),
+            LogFormat::Json => Box::new(Json::new(stderr())),
+            LogFormat::Bars => Box::new(Bars::new()),
+            LogFormat::Auto if stderr().is_terminal() => Box::new(Bars::new()),
+            LogFormat::Auto | LogFormat::Plain => Box::new(Plain::new(stderr())),
+        };
+        vec![reporter]
+    }
+
+    /// Whether stderr is for programs.
+    pub(super) fn logs_json(&self) -> bool {
+        matches!(self.log_format, LogFormat::Json)
+    }
+
+    /// Says on stderr how it all ended.
+    fn conclude(&self, total: &Outcome) -> Exit {
+        if !self.logs_json() {
+            self.tell_what_is_missing(total);
+        }
+        eprintln!("{total}");
+        match total {
+            Outcome { interrupted: true, .. } => Exit::Interrupted,
+            Outcome { failed, .. } if !failed.is_empty() => Exit::StageFailed,
+            _ => Exit::Done,
+        }
+    }
+
+    fn tell_what_is_missing(&self, total: &Outcome) {
+        for (stage, message) in &total.failed {
+            eprintln!("failed: {stage}: {message}");
+        }
+        if total.interrupted {
+            let files: Vec<_> = self.files.iter().map(|file| file.display().to_string()).collect();
+            let files = files.join(" ");
+            eprintln!("interrupted: stages that finished are kept; to go on: medmerge run {files}");
+        }
+    }
+}

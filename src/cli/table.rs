@@ -1,0 +1,23 @@
+//! `medmerge table`.
+
+use clap::Args;
+
+use super::experiments::OneFile;
+use super::{Error, Global, results};
+
+/// Write and print an experiment's tables again, from what the store has
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  medmerge table experiments/quickstart.toml    after [table.…] changed: nothing is computed anew")]
+pub(super) struct Table {
+    #[command(flatten)]
+    of: OneFile,
+}
+
+impl Table {
+    pub(super) fn execute(&self, global: &Global) -> Result<(), Error> {
+        let store = global.open_store()?;
+        results::write_and_print(&self.of.plan(&store)?, &store, global)
+    }
+}

@@ -1,0 +1,143 @@
+//! From labels, names and pixels to a [`Dataset`] and its [`Summary`]: the checks that all kinds share.
+
+use std::path::Path;
+
+use super::{DataError, Dataset, Pixels, Split, SplitName, Summary};
+
+/// One value a split, in the order of [`SplitName::ALL`].
+pub(super) type PerSplit<T> = [T; 3];
+
+/// The largest side that images are resized to, in pixels.
+const LARGEST_SIZE: usize = 4096;
+
+impl Summary {
+    /// Counts the labels of each split.
+    pub(super) fn new(classes: Vec<String>, labels: &PerSplit<Vec<u32>>, digest: blake3::Hash) -> Self {
+        let counts = labels.each_ref().map(|labels| {
+            let mut counts = vec![0; classes.len()];
+            labels.iter().for_each(|&label| counts[label as usize] += 1);
+            counts
+        });
+        Self { classes, counts, digest: digest.to_hex().to_string() }
+    }
+}
+
+impl Dataset {
+    /// Joins what was read. Labels were checked by [`check_labels`] when they were read.
+    pub(super) fn new(
+        classes: Vec<String>,
+        size: usize,
+        labels: PerSplit<Vec<u32>>,
+        names: PerSplit<Vec<String>>,
+        pixels: PerSplit<Pixels>,
+    ) -> Self {
+        let mut splits = labels.into_iter().zip(names).zip(pixels).map(|((labels, names), pixels)| {
+            assert_eq!(labels.len(), names.len(), "one name an image");
+            assert_eq!(labels.len() * size * size * 3, pixels.len(), "one RGB image a label");
+            Split { pixels, labels, names }
+        });
+        let mut next = || splits.next().expect("three splits");
+        Self { classes, size, train: next(), val: next(), test: next() }
+    }
+}
+
+/// `<split>/<position>` for each of the images.
+pub(super) fn numbered_names(counts: PerSplit<usize>) -> PerSplit<Vec<String>> {
+    SplitName::ALL
+        .map(|split| (0..counts[split as usize]).map(|i| format!("{}/{i}", split.as_str())).collect())
+}
+
+/// `0`, `1`, … up to the largest label of all splits.
+pub(super) fn numbered_classes(labels: &[Vec<u32>]) -> Vec<String> {
+    let count = labels.iter().flatten().max().map_or(0, |&largest| largest + 1);
+    (0..count).map(|class| class.to_string()).collect()
+}
+
+/// Every label must name a class.
+///
+/// # Errors
+/// The first label that does not, as `<split>_labels[<index>]`.
+pub(super) fn check_labels(
+    path: &Path,
+    classes: &[String],
+    labels: &PerSplit<Vec<u32>>,
+) -> Result<(), DataError> {
+    for (split, labels) in SplitName::ALL.iter().zip(labels) {
+        if let Some(index) = labels.iter().position(|&label| label as usize >= classes.len()) {
+            let message = format!(
+                "label {} is out of range: {} classes are labelled 0 to {}; add the missing names to `classes`",
+                labels[index],
+                classes.len(),
+                classes.len() - 1
+            );
+            return Err(DataError::at(path, format!("{}_labels[{index}]", split.as_str()), message));
+        }
+    }
+    Ok(())
+}
+
+/// Class names must be there, differ, and not be empty.
+///
+/// # Errors
+/// The first name that breaks a rule.
+pub(super) fn check_classes(path: &Path, classes: &[String]) -> Result<(), DataError> {
+    if classes.is_empty() {
+        return Err(DataError::new(path, "`classes` is empty; name every class, or leave `classes` out"));
+    }
+    for (index, name) in classes.iter().enumerate() {
+        if name.trim().is_empty() {
+            return Err(DataError::new(path, format!("name {index} of `classes` is empty")));
+        }
+        if classes[..index].contains(name) {
+            return Err(DataError::new(path, format!("`classes` names '{name}' twice")));
+        }
+    }
+    Ok(())
+}
+
+/// The side asked for must be possible.
+///
+/// # Errors
+/// A side of zero or beyond 4096 pixels.
+pub(super) fn check_size(path: &Path, size: usize) -> Result<(), DataError> {
+    if (1..=LARGEST_SIZE).contains(&size) {
+        return Ok(());
+    }
+    Err(DataError::new(path, format!("`size` is {size}; it is a side in pixels, from 1 to {LARGEST_SIZE}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn strings(names: &[&str]) -> Vec<String> {
+        names.iter().map(|&name| name.into()).collect()
+    }
+
+    #[test]
+    fn a_label_without_a_class_is_named_by_array_and_index() {
+        let labels = [vec![0, 1], vec![0], vec![1, 0, 2]];
+        let error = check_labels(Path::new("set.npz"), &strings(&["a", "b"]), &labels).unwrap_err();
+        assert_eq!(error.place.as_deref(), Some("test_labels[2]"));
+        assert!(error.to_string().contains("label 2 is out of range: 2 classes"), "{error}");
+    }
+
+    #[test]
+    fn classes_are_counted_over_all_splits() {
+        assert_eq!(numbered_classes(&[vec![0, 1], vec![], vec![3]]), ["0", "1", "2", "3"]);
+        let summary = Summary::new(strings(&["a", "b"]), &[vec![1, 1], vec![0], vec![]], blake3::hash(b""));
+        assert_eq!(summary.counts, [vec![0, 2], vec![1, 0], vec![0, 0]]);
+    }
+
+    #[test]
+    fn class_names_must_differ_and_sizes_be_possible() {
+        let path = Path::new("set");
+        let message = |names: &[&str]| check_classes(path, &strings(names)).unwrap_err().to_string();
+        assert!(message(&["a", "b", "a"]).contains("'a' twice"));
+        assert!(message(&["a", " "]).contains("name 1"));
+        assert!(message(&[]).contains("`classes` is empty"));
+        assert!(
+            check_size(path, 0).is_err() && check_size(path, 5000).is_err() && check_size(path, 28).is_ok()
+        );
+    }
+}

@@ -1,0 +1,280 @@
+//! Decoded pixels of all three splits, made in parallel and kept between runs.
+//!
+//! The file `pixels` of a cache folder is a header of 80 bytes and then the images of train, val and test:
+//!
+//! | bytes | what |
+//! |---|---|
+//! | 0..8 | `mmpixels` |
+//! | 8..48 | revision of the kind of data set, side in pixels, images of train, val and test; u64, little endian |
+//! | 48..80 | blake3 of everything that follows |
+//!
+//! It is written beside, flushed and renamed, so it is there whole or not at all. A file that was cut or
+//! damaged afterwards, or that another revision made, is not used but made again.
+
+use std::fs::File;
+use std::io::{self, Seek, SeekFrom, Write};
+use std::path::Path;
+use std::sync::Arc;
+
+use memmap2::Mmap;
+use rayon::prelude::*;
+use tempfile::NamedTempFile;
+
+use super::assemble::PerSplit;
+use super::{DataError, Pixels};
+
+const MAGIC: &[u8; 8] = b"mmpixels";
+const LAYOUT_BYTES: usize = 48;
+const HEADER_BYTES: usize = LAYOUT_BYTES + blake3::OUT_LEN;
+
+/// Images that are decoded before they are written: bounds the memory of a large data set.
+const BLOCK: usize = 1024;
+
+/// What the cached pixels must be, beside the content that names the folder.
+#[derive(Clone, Copy)]
+pub(super) struct Layout {
+    /// [`super::Source::revision`].
+    pub(super) revision: u32,
+    /// Side in pixels.
+    pub(super) size: usize,
+    /// Images of each split.
+    pub(super) counts: PerSplit<usize>,
+}
+
+impl Layout {
+    fn image_bytes(&self) -> usize {
+        self.size * self.size * 3
+    }
+
+    fn file_bytes(&self) -> usize {
+        HEADER_BYTES + self.counts.iter().sum::<usize>() * self.image_bytes()
+    }
+
+    fn to_bytes(self) -> [u8; LAYOUT_BYTES] {
+        let mut bytes = [0; LAYOUT_BYTES];
+        bytes[..8].copy_from_slice(MAGIC);
+        let [train, val, test] = self.counts;
+        let fields = [self.revision as usize, self.size, train, val, test];
+        for (field, slot) in fields.iter().zip(bytes[8..].chunks_exact_mut(8)) {
+            slot.copy_from_slice(&(*field as u64).to_le_bytes());
+        }
+        bytes
+    }
+}
+
+/// Writes image `index` of a split into the `[size, size, 3]` bytes.
+pub(super) type DrawImage<'a> = dyn Fn(usize, &mut [u8]) -> Result<(), DataError> + Sync + 'a;
+
+/// Where images go: [`Sink::draw`] is called once a split, in order.
+pub(super) struct Sink {
+    layout: Layout,
+    drawn: Vec<Pixels>,
+    file: Option<CacheFile>,
+}
+
+struct CacheFile {
+    file: NamedTempFile,
+    hasher: blake3::Hasher,
+}
+
+/// The pixels of a data set: from `cache` if it holds them, else by calling `draw`, which draws each split.
+///
+/// A cache that cannot be written costs a warning: the pixels are then kept in memory only.
+///
+/// # Errors
+/// Those of `draw`.
+pub(super) fn pixels(
+    cache: Option<&Path>,
+    layout: Layout,
+    draw: impl Fn(&mut Sink) -> Result<(), DataError>,
+) -> Result<PerSplit<Pixels>, DataError> {
+    let Some(folder) = cache else { return in_memory(layout, draw) };
+    if let Some(pixels) = open(folder, layout) {
+        return Ok(pixels);
+    }
+    match create(folder, layout) {
+        Ok(file) => write(folder, Sink { layout, drawn: Vec::new(), file: Some(file) }, draw),
+        Err(error) => {
+            tracing::warn!("failed to write decoded images to {}: {error}", folder.display());
+            in_memory(layout, draw)
+        }
+    }
+}
+
+fn in_memory(
+    layout: Layout,
+    draw: impl Fn(&mut Sink) -> Result<(), DataError>,
+) -> Result<PerSplit<Pixels>, DataError> {
+    let mut sink = Sink { layout, drawn: Vec::new(), file: None };
+    draw(&mut sink)?;
+    Ok(sink.drawn.try_into().expect("each of the three splits was drawn"))
+}
+
+fn write(
+    folder: &Path,
+    mut sink: Sink,
+    draw: impl Fn(&mut Sink) -> Result<(), DataError>,
+) -> Result<PerSplit<Pixels>, DataError> {
+    draw(&mut sink)?;
+    let file = sink.file.expect("it was made with one");
+    file.publish(folder, sink.layout)
+        .map_err(|error| DataError::io(folder, "write decoded images", &error))?;
+    open(folder, sink.layout).ok_or_else(|| {
+        DataError::new(folder, "the decoded images changed while they were written; is the disk sound?")
+    })
+}
+
+/// The pixels of a whole, undamaged cache file of this layout.
+fn open(folder: &Path, layout: Layout) -> Option<PerSplit<Pixels>> {
+    let path = folder.join("pixels");
+    let file = File::open(&path).ok()?;
+    // SAFETY: the file is never written in place; it is only ever replaced by renaming another over it.
+    let map = unsafe { Mmap::map(&file) }.ok()?;
+    if !is_whole(&map, layout) {
+        tracing::warn!("{} is damaged or out of date; it is made again", path.display());
+        return None;
+    }
+    let map = Arc::new(map);
+    let mut start = HEADER_BYTES;
+    Some(layout.counts.map(|count| {
+        let end = start + count * layout.image_bytes();
+        Pixels::Mapped(map.clone(), std::mem::replace(&mut start, end)..end)
+    }))
+}
+
+fn is_whole(bytes: &[u8], layout: Layout) -> bool {
+    bytes.len() == layout.file_bytes()
+        && bytes[..LAYOUT_BYTES] == layout.to_bytes()
+        && bytes[LAYOUT_BYTES..HEADER_BYTES] == *blake3::hash(&bytes[HEADER_BYTES..]).as_bytes()
+}
+
+fn create(folder: &Path, layout: Layout) -> io::Result<CacheFile> {
+    std::fs::create_dir_all(folder)?;
+    let mut file = NamedTempFile::new_in(folder)?;
+    file.write_all(&layout.to_bytes())?;
+    file.write_all(&[0; blake3::OUT_LEN])?;
+    Ok(CacheFile { file, hasher: blake3::Hasher::new() })
+}
+
+impl CacheFile {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.hasher.update(bytes);
+        self.file.write_all(bytes)
+    }
+
+    fn publish(mut self, folder: &Path, layout: Layout) -> io::Result<()> {
+        self.file.seek(SeekFrom::Start(layout.to_bytes().len() as u64))?;
+        self.file.write_all(self.hasher.finalize().as_bytes())?;
+        self.file.as_file().sync_all()?;
+        self.file.persist(folder.join("pixels"))?;
+        File::open(folder)?.sync_all()
+    }
+}
+
+impl Sink {
+    /// Draws the `count` images of the next split, in parallel.
+    ///
+    /// # Errors
+    /// That of the first image, in order, that could not be drawn; a full disk.
+    pub(super) fn draw(&mut self, count: usize, image: &DrawImage) -> Result<(), DataError> {
+        let bytes = self.layout.image_bytes();
+        let Some(file) = &mut self.file else {
+            let mut pixels = vec![0; count * bytes];
+            draw_block(&mut pixels, bytes, 0, image)?;
+            self.drawn.push(Pixels::Owned(pixels.into()));
+            return Ok(());
+        };
+        let mut block = Vec::new();
+        for start in (0..count).step_by(BLOCK) {
+            block.resize(BLOCK.min(count - start) * bytes, 0);
+            draw_block(&mut block, bytes, start, image)?;
+            let path = file.file.path().to_owned();
+            file.append(&block).map_err(|error| DataError::io(&path, "write decoded images", &error))?;
+        }
+        Ok(())
+    }
+}
+
+fn draw_block(pixels: &mut [u8], bytes: usize, start: usize, image: &DrawImage) -> Result<(), DataError> {
+    let images = pixels.par_chunks_exact_mut(bytes).enumerate();
+    let outcomes: Vec<_> = images.map(|(offset, out)| image(start + offset, out)).collect();
+    outcomes.into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    const LAYOUT: Layout = Layout { revision: 1, size: 2, counts: [3, 0, 1] };
+
+    /// Draws images whose bytes all equal their index, and counts the images drawn.
+    fn draw(drawn: &AtomicUsize) -> impl Fn(&mut Sink) -> Result<(), DataError> {
+        |sink| {
+            for count in LAYOUT.counts {
+                sink.draw(count, &|index, out| {
+                    drawn.fetch_add(1, Ordering::Relaxed);
+                    out.fill(index as u8);
+                    Ok(())
+                })?;
+            }
+            Ok(())
+        }
+    }
+
+    fn load(folder: &Path, layout: Layout) -> (PerSplit<Vec<u8>>, usize) {
+        let drawn = AtomicUsize::new(0);
+        let pixels = pixels(Some(folder), layout, draw(&drawn)).unwrap();
+        (pixels.map(|split| split.to_vec()), drawn.into_inner())
+    }
+
+    #[test]
+    fn images_are_drawn_once_and_read_afterwards() {
+        let folder = tempfile::tempdir().unwrap();
+        let (first, drawn) = load(&folder.path().join("new"), LAYOUT);
+        assert_eq!((first[0].len(), first[1].len(), drawn), (36, 0, 4));
+        assert_eq!((first[0][24], first[2][0]), (2, 0));
+        assert_eq!(load(&folder.path().join("new"), LAYOUT), (first.clone(), 0));
+        let uncached = pixels(None, LAYOUT, draw(&AtomicUsize::new(0))).unwrap();
+        assert_eq!(uncached.map(|split| split.to_vec()), first);
+        assert_eq!(std::fs::read_dir(folder.path().join("new")).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_damaged_or_outdated_cache_is_made_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("pixels");
+        let (first, _) = load(folder.path(), LAYOUT);
+        let whole = std::fs::read(&file).unwrap();
+        let flipped = |at: usize| [&whole[..at], &[whole[at] ^ 1], &whole[at + 1..]].concat();
+        for damaged in [vec![], whole[..whole.len() - 1].to_vec(), flipped(0), flipped(50), flipped(90)] {
+            std::fs::write(&file, damaged).unwrap();
+            assert_eq!(load(folder.path(), LAYOUT), (first.clone(), 4));
+            assert_eq!(std::fs::read(&file).unwrap(), whole);
+        }
+        assert_eq!(load(folder.path(), Layout { revision: 2, ..LAYOUT }).1, 4);
+    }
+
+    #[test]
+    fn the_first_image_that_fails_is_reported_and_nothing_is_left() {
+        let folder = tempfile::tempdir().unwrap();
+        let failing = |sink: &mut Sink| {
+            sink.draw(3, &|index, _| match index {
+                0 => Ok(()),
+                _ => Err(DataError::new(Path::new("set"), format!("image {index}"))),
+            })
+        };
+        let error = pixels(Some(folder.path()), LAYOUT, failing).unwrap_err();
+        assert_eq!(error.message, "image 1");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_written_is_done_without() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a file");
+        std::fs::write(&file, "").unwrap();
+        assert_eq!(load(&file.join("below"), LAYOUT).1, 4);
+    }
+}

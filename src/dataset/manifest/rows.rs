@@ -1,0 +1,154 @@
+//! The rows of a manifest's CSV, and the rules that they obey.
+
+use std::collections::HashMap;
+use std::path::{Component, Path, PathBuf};
+
+use csv::StringRecord;
+
+use super::super::{DataError, SplitName};
+
+/// An image of the set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Row {
+    /// Line of the file on which it starts; the header is line 1.
+    pub(super) number: u64,
+    /// Path as in the CSV.
+    pub(super) image: String,
+    /// Class as in the CSV.
+    pub(super) label: String,
+    /// Part of the data set.
+    pub(super) split: SplitName,
+    /// What must not be torn apart: a patient, a lesion.
+    group: Option<String>,
+}
+
+impl Row {
+    /// The row as messages name it.
+    pub(super) fn place(&self) -> String {
+        format!("row {}", self.number)
+    }
+}
+
+/// Reads the rows and sorts them by image.
+///
+/// # Errors
+/// A file that cannot be read or is empty; a missing column; an empty field; an unknown split; an image in
+/// two rows; a group in two splits. Messages name the row.
+pub(super) fn read_rows(path: &Path) -> Result<Vec<Row>, DataError> {
+    let mut reader = csv::Reader::from_path(path).map_err(|error| csv_error(path, &error))?;
+    let header = reader.headers().map_err(|error| csv_error(path, &error))?;
+    let columns = Columns::find(path, header)?;
+    let mut rows = Vec::new();
+    for record in reader.records() {
+        let record = record.map_err(|error| csv_error(path, &error))?;
+        let number = record.position().map_or(0, csv::Position::line);
+        let row = columns.row(number, &record);
+        rows.push(row.map_err(|message| DataError::at(path, format!("row {number}"), message))?);
+    }
+    if rows.is_empty() {
+        return Err(DataError::new(path, "the CSV has no rows; it needs one an image: image,label,split"));
+    }
+    check_unique(path, &rows)?;
+    check_groups(path, &rows)?;
+    rows.sort_by(|a, b| a.image.cmp(&b.image));
+    Ok(rows)
+}
+
+fn csv_error(path: &Path, error: &csv::Error) -> DataError {
+    let message = format!("failed to read the CSV: {error}");
+    match error.position() {
+        Some(position) => DataError::at(path, format!("row {}", position.line()), message),
+        None => DataError::new(path, message),
+    }
+}
+
+/// Where the columns are.
+struct Columns {
+    image: usize,
+    label: usize,
+    split: usize,
+    group: Option<usize>,
+}
+
+impl Columns {
+    fn find(path: &Path, header: &StringRecord) -> Result<Self, DataError> {
+        let position = |name: &str| header.iter().position(|column| column.trim() == name);
+        let required = |name: &str| {
+            position(name).ok_or_else(|| {
+                let found = header.iter().collect::<Vec<_>>().join(",");
+                let message = format!(
+                    "column '{name}' is missing; the header must hold image,label,split, not '{found}'"
+                );
+                DataError::at(path, "row 1", message)
+            })
+        };
+        Ok(Self {
+            image: required("image")?,
+            label: required("label")?,
+            split: required("split")?,
+            group: position("group"),
+        })
+    }
+
+    fn row(&self, number: u64, record: &StringRecord) -> Result<Row, String> {
+        let image = record[self.image].to_owned();
+        let label = record[self.label].trim().to_owned();
+        if image.is_empty() || label.is_empty() {
+            return Err(format!("the {} is empty", if image.is_empty() { "image" } else { "label" }));
+        }
+        let split = parse_split(record[self.split].trim())?;
+        let group = self.group.map(|column| record[column].trim()).filter(|group| !group.is_empty());
+        Ok(Row { number, image, label, split, group: group.map(Into::into) })
+    }
+}
+
+fn parse_split(text: &str) -> Result<SplitName, String> {
+    match text {
+        "train" => Ok(SplitName::Train),
+        "val" | "valid" | "validation" => Ok(SplitName::Val),
+        "test" => Ok(SplitName::Test),
+        _ => Err(format!("unknown split '{text}'; it must be train, val or test")),
+    }
+}
+
+fn check_unique(path: &Path, rows: &[Row]) -> Result<(), DataError> {
+    let mut seen: HashMap<PathBuf, &Row> = HashMap::with_capacity(rows.len());
+    for row in rows {
+        // `./a.png` and `a.png` are one image
+        let parts = Path::new(&row.image).components().filter(|part| *part != Component::CurDir);
+        let Some(first) = seen.insert(parts.collect(), row) else { continue };
+        let message = match first.split == row.split {
+            true => {
+                format!("image '{}' stands in row {} already; name each image once", row.image, first.number)
+            }
+            false => format!(
+                "image '{}' is in two splits: {} here and {} in row {}; scores would be too good",
+                row.image,
+                row.split.as_str(),
+                first.split.as_str(),
+                first.number
+            ),
+        };
+        return Err(DataError::at(path, row.place(), message));
+    }
+    Ok(())
+}
+
+fn check_groups(path: &Path, rows: &[Row]) -> Result<(), DataError> {
+    let mut first_of: HashMap<&str, &Row> = HashMap::new();
+    for row in rows {
+        let Some(group) = row.group.as_deref() else { continue };
+        let first = *first_of.entry(group).or_insert(row);
+        if first.split != row.split {
+            let message = format!(
+                "group '{group}' is in two splits: {} here and {} in row {}; scores would be too good: \
+                 put all images of a group into one split",
+                row.split.as_str(),
+                first.split.as_str(),
+                first.number
+            );
+            return Err(DataError::at(path, row.place(), message));
+        }
+    }
+    Ok(())
+}

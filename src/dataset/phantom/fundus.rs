@@ -1,0 +1,181 @@
+//! The back of an eye. Kind and number of lesions tell five grades, after those of diabetic retinopathy.
+
+use super::canvas::{Camera, Canvas, Colour, Ink, Texture};
+use super::dice::Dice;
+use super::shape::{Blob, Disc, Point, Stroke, step, turn};
+
+/// Grades, the mildest first.
+pub(super) const CLASSES: [&str; 5] = ["none", "mild", "moderate", "severe", "proliferative"];
+
+const CAMERA: Camera = Camera { light: 0.35, tint: 0.08, blur: 0.015, grain: 0.04 };
+
+/// An eye whose lesions are to be drawn.
+struct Eye {
+    centre: Point,
+    radius: f32,
+    disc: Point,
+    blood: Colour,
+}
+
+/// How many lesions of each kind a grade has: least and most.
+struct Lesions {
+    aneurysms: (usize, usize),
+    exudates: (usize, usize),
+    haemorrhages: (usize, usize),
+    new_vessels: (usize, usize),
+}
+
+const GRADES: [Lesions; 5] = [
+    Lesions { aneurysms: (0, 0), exudates: (0, 0), haemorrhages: (0, 0), new_vessels: (0, 0) },
+    Lesions { aneurysms: (5, 9), exudates: (0, 0), haemorrhages: (0, 0), new_vessels: (0, 0) },
+    Lesions { aneurysms: (3, 8), exudates: (3, 5), haemorrhages: (0, 1), new_vessels: (0, 0) },
+    Lesions { aneurysms: (2, 7), exudates: (0, 2), haemorrhages: (5, 9), new_vessels: (0, 0) },
+    Lesions { aneurysms: (0, 5), exudates: (0, 2), haemorrhages: (0, 3), new_vessels: (3, 4) },
+];
+
+pub(super) fn draw(class: usize, side: usize, dice: &mut Dice) -> Canvas {
+    let mut canvas = Canvas::new(side, [0.03; 3]);
+    let nasal = dice.sign();
+    let centre = dice.point([0.5, 0.5], 0.03);
+    let radius = dice.uniform(0.43, 0.52);
+    let disc = [centre[0] + nasal * dice.uniform(0.2, 0.3), centre[1] + dice.within(0.07)];
+    let eye = Eye { centre, radius, disc, blood: dice.near([0.4, 0.1, 0.08], 0.04) };
+    eye.retina(&mut canvas, dice);
+    eye.landmarks(nasal, &mut canvas, dice);
+    eye.vessels(&mut canvas, dice);
+    eye.artefacts(&mut canvas, dice);
+    eye.lesions(&GRADES[class], &mut canvas, dice);
+    canvas.photograph(&CAMERA, dice)
+}
+
+impl Eye {
+    fn retina(&self, canvas: &mut Canvas, dice: &mut Dice) {
+        let colour = dice.near([0.72, 0.38, 0.2], 0.09);
+        canvas.fill(&Disc { centre: self.centre, radius: self.radius }, Ink::soft(colour, 1.0, 0.03));
+        let (patches, colour) = (Texture::new(5, dice), colour.map(|level| level * 0.75));
+        let ink = Ink::soft(colour, dice.uniform(0.3, 0.7), 0.1);
+        canvas.fill_by(&Disc { centre: self.centre, radius: self.radius - 0.04 }, ink, |point| {
+            patches.at(point)
+        });
+    }
+
+    /// The optic disc, and the dark macula on the other side.
+    fn landmarks(&self, nasal: f32, canvas: &mut Canvas, dice: &mut Dice) {
+        let size = dice.uniform(0.055, 0.08);
+        let bright = dice.near([0.93, 0.76, 0.5], 0.05);
+        canvas.fill(
+            &Blob::new(self.disc, size, dice.uniform(1.0, 1.2), 0.05, dice),
+            Ink::soft(bright, 0.9, 0.03),
+        );
+        let macula = [self.centre[0] - nasal * dice.uniform(0.0, 0.1), self.centre[1] + dice.within(0.04)];
+        let dark = Ink::soft([0.38, 0.16, 0.08], dice.uniform(0.4, 0.7), 0.12);
+        canvas.fill(&Disc { centre: macula, radius: dice.uniform(0.05, 0.09) }, dark);
+    }
+
+    /// Four arcades, up and down, to both sides, each with branches.
+    fn vessels(&self, canvas: &mut Canvas, dice: &mut Dice) {
+        for (sideways, vertical) in [(1.0, 1.0), (1.0, -1.0), (-1.0, 1.0), (-1.0, -1.0)] {
+            let direction = turn([0.0, vertical], dice.within(0.5) - 0.4 * sideways * vertical);
+            let bend = -sideways * vertical * dice.uniform(0.1, 0.28);
+            let width = dice.uniform(0.009, 0.014);
+            self.vessel((self.disc, direction), bend, width, canvas, dice);
+        }
+    }
+
+    fn vessel(
+        &self,
+        (mut at, mut direction): (Point, Point),
+        bend: f32,
+        mut width: f32,
+        canvas: &mut Canvas,
+        dice: &mut Dice,
+    ) {
+        for piece in 0..8 {
+            let to = step(at, direction, 0.075);
+            if !self.holds(to, 0.02) {
+                return;
+            }
+            canvas.fill(&Stroke { from: at, to, radius: width }, Ink::soft(self.blood, 0.7, 0.0));
+            if piece > 1 && width > 0.007 && dice.chance(0.4) {
+                let aside = turn(direction, dice.sign() * dice.uniform(0.4, 0.9));
+                let branch =
+                    Stroke { from: to, to: step(to, aside, dice.uniform(0.08, 0.16)), radius: width * 0.6 };
+                if self.holds(branch.to, 0.02) {
+                    canvas.fill(&branch, Ink::soft(self.blood, 0.6, 0.0));
+                }
+            }
+            at = to;
+            direction = turn(direction, bend + dice.within(0.15));
+            width *= 0.9;
+        }
+    }
+
+    /// Dust and reflections: they tell nothing.
+    fn artefacts(&self, canvas: &mut Canvas, dice: &mut Dice) {
+        for _ in 0..dice.count(0, 3) {
+            let reflection =
+                Disc { centre: dice.point(self.centre, self.radius), radius: dice.uniform(0.03, 0.08) };
+            canvas.fill(&reflection, Ink::soft([0.9, 0.8, 0.65], dice.uniform(0.1, 0.3), 0.1));
+        }
+        for _ in 0..dice.count(0, 2) {
+            let dust =
+                Disc { centre: dice.point(self.centre, self.radius), radius: dice.uniform(0.015, 0.03) };
+            canvas.fill(&dust, Ink::soft([0.3; 3], 0.35, 0.02));
+        }
+    }
+
+    fn lesions(&self, grade: &Lesions, canvas: &mut Canvas, dice: &mut Dice) {
+        for _ in 0..dice.count(grade.exudates.0, grade.exudates.1) {
+            self.exudate(canvas, dice);
+        }
+        for _ in 0..dice.count(grade.haemorrhages.0, grade.haemorrhages.1) {
+            let radius = dice.uniform(0.04, 0.065);
+            let blob = Blob::new(self.place(dice), radius, dice.uniform(1.0, 2.0), 0.3, dice);
+            canvas.fill(&blob, Ink::soft(self.blood, dice.uniform(0.7, 0.9), 0.01));
+        }
+        for _ in 0..dice.count(grade.aneurysms.0, grade.aneurysms.1) {
+            let dot = Disc { centre: self.place(dice), radius: dice.uniform(0.02, 0.028) };
+            canvas.fill(&dot, Ink::soft(self.blood, dice.uniform(0.6, 0.9), 0.0));
+        }
+        for _ in 0..dice.count(grade.new_vessels.0, grade.new_vessels.1) {
+            self.tangle(canvas, dice);
+        }
+    }
+
+    /// A few bright grains beside each other.
+    fn exudate(&self, canvas: &mut Canvas, dice: &mut Dice) {
+        let (centre, colour) = (self.place(dice), dice.near([0.93, 0.85, 0.5], 0.05));
+        for _ in 0..dice.count(2, 5) {
+            let grain = Disc { centre: dice.point(centre, 0.045), radius: dice.uniform(0.016, 0.026) };
+            canvas.fill(&grain, Ink::soft(colour, 0.85, 0.0));
+        }
+    }
+
+    /// Fine new vessels that wind about a point.
+    fn tangle(&self, canvas: &mut Canvas, dice: &mut Dice) {
+        let centre = self.place(dice);
+        let (mut at, mut direction) = (centre, dice.direction());
+        for _ in 0..dice.count(9, 14) {
+            let to = dice.point(step(at, direction, 0.04), 0.02);
+            canvas.fill(&Stroke { from: at, to, radius: 0.009 }, Ink::soft(self.blood, 0.75, 0.0));
+            direction = turn(direction, dice.uniform(0.5, 1.4));
+            at = if dice.chance(0.2) { centre } else { to };
+        }
+    }
+
+    /// Somewhere on the retina, not on the optic disc.
+    fn place(&self, dice: &mut Dice) -> Point {
+        loop {
+            let [x, y] = dice.point(self.centre, self.radius * 0.85);
+            let [dx, dy] = [x - self.disc[0], y - self.disc[1]];
+            if dx * dx + dy * dy > 0.01 {
+                return [x, y];
+            }
+        }
+    }
+
+    fn holds(&self, [x, y]: Point, margin: f32) -> bool {
+        let [dx, dy] = [x - self.centre[0], y - self.centre[1]];
+        (dx * dx + dy * dy).sqrt() < self.radius - margin
+    }
+}

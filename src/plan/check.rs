@@ -1,0 +1,151 @@
+//! What can be known to be wrong before anything runs.
+
+use std::collections::BTreeMap;
+
+use super::assemble::Identity;
+use super::data::Data;
+use super::instance_id;
+use crate::dataset::{DataError, SplitName, Summary};
+use crate::experiment::{Errors, Experiment, Span, StageInstance};
+use crate::stage::{Description, Known, KnownDataset, StageSpec};
+
+/// Says what a stage makes, or everything that is wrong with it.
+pub(super) type Describe = fn(&StageSpec, &Known<'_>) -> Result<Description, Vec<String>>;
+
+/// Every split that a stage reads must have images, and `train` one of every class.
+pub(super) fn splits(experiment: &Experiment, data: &Data) -> Vec<DataError> {
+    let mut readers: BTreeMap<(usize, SplitName), &StageInstance> = BTreeMap::new();
+    for stage in &experiment.stages {
+        for (input, &dataset) in stage.spec.stage().datasets().iter().zip(&stage.datasets) {
+            for &split in &input.splits {
+                readers.entry((dataset, split)).or_insert(stage);
+            }
+        }
+    }
+    let error = |((index, split), reader): ((usize, SplitName), &StageInstance)| {
+        let dataset = data.datasets.get(&index)?;
+        let message = lack(&dataset.summary, split, &reader.name)?;
+        let place = Some(format!("data set `{}`", instance_id(&dataset.name, &dataset.at)));
+        Some(DataError { path: experiment.source.path.clone(), place, message })
+    };
+    readers.into_iter().filter_map(error).collect()
+}
+
+/// What a split lacks that a stage reads.
+fn lack(summary: &Summary, split: SplitName, reader: &str) -> Option<String> {
+    let counts = &summary.counts[split as usize];
+    let split_name = split.as_str();
+    if counts.iter().sum::<usize>() == 0 {
+        return Some(format!(
+            "the split `{split_name}` has no images, and the stage `{reader}` reads it; give it some"
+        ));
+    }
+    let absent = summary.classes.iter().zip(counts).filter(|(_, count)| **count == 0);
+    let absent: Vec<_> = absent.map(|(class, _)| format!("`{class}`")).collect();
+    if split != SplitName::Train || absent.is_empty() {
+        return None;
+    }
+    let absent = absent.join(", ");
+    Some(format!(
+        "the split `{split_name}` has no image of class {absent}, and the stage `{reader}` learns from it; \
+         give it some, or take the class out"
+    ))
+}
+
+/// What each stage makes, in the order of [`Experiment::stages`].
+///
+/// # Errors
+/// All that is wrong with any stage, at its section. Nothing is said of a stage whose inputs are wrong.
+pub(super) fn describe(
+    experiment: &Experiment,
+    data: &Data,
+    identities: &[Identity],
+    describe: Describe,
+) -> Result<Vec<Description>, Errors> {
+    let mut descriptions: Vec<Option<Description>> = Vec::new();
+    let mut problems: Vec<(Span, String)> = Vec::new();
+    for stage in &experiment.stages {
+        let description =
+            known(stage, &descriptions, identities, data).map(|known| describe(&stage.spec, &known));
+        let (description, sentences) = match description {
+            None => (None, Vec::new()),
+            Some(Ok(description)) => (Some(description), Vec::new()),
+            Some(Err(sentences)) => (None, sentences),
+        };
+        descriptions.push(description);
+        problems.extend(sentences.into_iter().map(|sentence| (stage.span.clone(), sentence)));
+    }
+    let all: Option<Vec<_>> = descriptions.into_iter().collect();
+    all.ok_or_else(|| Errors::new(experiment.source.clone(), problems))
+}
+
+/// What is known of a stage's inputs; `None` if one of them is wrong.
+fn known<'a>(
+    stage: &StageInstance,
+    descriptions: &'a [Option<Description>],
+    identities: &'a [Identity],
+    data: &'a Data,
+) -> Option<Known<'a>> {
+    let inputs = stage.inputs.iter().map(|&index| descriptions[index].as_ref());
+    let dataset = |index: &usize| {
+        let dataset = &data.datasets[index];
+        KnownDataset {
+            name: &dataset.name,
+            fingerprint: &dataset.fingerprint,
+            size: dataset.size,
+            summary: &dataset.summary,
+        }
+    };
+    Some(Known {
+        inputs: inputs.collect::<Option<_>>()?,
+        input_fingerprints: stage.inputs.iter().map(|&i| identities[i].fingerprint.0.as_str()).collect(),
+        datasets: stage.datasets.iter().map(dataset).collect(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::Numerics;
+    use super::super::assemble::assemble;
+    use super::super::testing::{Lab, data_with, describe_all, experiment, summary};
+    use super::*;
+
+    #[test]
+    fn a_split_that_a_stage_reads_must_have_images() {
+        let experiment = experiment();
+        let errors = splits(&experiment, &data_with(&experiment, summary([[1, 1], [0, 0], [1, 1]])));
+        let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
+        let lacking = |dataset: &str, stage: &str| {
+            format!(
+                "lab.toml, data set `{dataset}`: the split `val` has no images, and the stage `{stage}` reads \
+                 it; give it some"
+            )
+        };
+        assert_eq!(errors, [lacking("cells", "source"), lacking("fundus", "tuned")]);
+    }
+
+    #[test]
+    fn a_stage_learns_only_if_every_class_has_a_training_image() {
+        let experiment = experiment();
+        let errors = splits(&experiment, &data_with(&experiment, summary([[5, 0], [5, 0], [5, 0]])));
+        assert_eq!(errors.len(), 2, "validation and test images may lack a class");
+        assert!(errors[0].message.contains("`train` has no image of class `sick`"), "{}", errors[0]);
+    }
+
+    #[test]
+    fn a_wrong_stage_is_told_once_and_its_users_say_nothing() {
+        let mut experiment = experiment();
+        let twin = experiment.stages[0].clone();
+        experiment.stages.push(twin);
+        let data = data_with(&experiment, summary([[1, 1]; 3]));
+        let wrong: Describe = |spec, known| match spec {
+            StageSpec::Pretrain(_) => Err(vec!["the backbone is too small".into()]),
+            _ => describe_all(spec, known),
+        };
+        let lab = Lab::new();
+        let errors = assemble(Arc::new(experiment), &data, &lab.store, Numerics::Cpu, wrong).unwrap_err();
+        assert_eq!(errors.to_string().matches("the backbone is too small").count(), 1, "{errors}");
+    }
+}

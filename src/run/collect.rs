@@ -1,0 +1,176 @@
+//! From the predictions in the store to scores.
+//!
+//! Scores are computed anew each time: that is cheap, and a new metric needs no stage to run again.
+
+use indexmap::IndexMap;
+use rayon::prelude::*;
+
+use crate::experiment::{Coordinates, Experiment};
+use crate::metric::{MetricError, score_all};
+use crate::plan::{Plan, PlannedDataset, PlannedStage};
+use crate::stage::evaluate::EvaluateSpec;
+use crate::stage::{Artifact, Input, Prediction, StageSpec};
+use crate::store::{Store, StoreError};
+use crate::table::Score;
+
+/// The axis that has its own column in `metrics.csv`.
+pub const SEED: &str = "seed";
+
+/// The scores of an experiment.
+#[derive(Clone, Debug, Default)]
+pub struct Collected {
+    /// In the order of the plan, then of models, data sets and metrics.
+    pub scores: Vec<Score>,
+    /// Ids of `evaluate` stages that the store lacks.
+    pub missing: Vec<String>,
+}
+
+/// Why predictions cannot be scored.
+#[derive(Debug, thiserror::Error)]
+pub enum CollectError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Predictions that are none.
+    #[error("failed to score the predictions of {stage} for the model {model:?}: {source}")]
+    Metric {
+        /// The stage's id.
+        stage: String,
+        /// Row label of the model.
+        model: String,
+        /// What is wrong with them.
+        source: MetricError,
+    },
+    /// An entry without what it should have.
+    #[error(
+        "failed to find the predictions of {stage} for the model {model:?} on {dataset:?} in the store; \
+         make them again with: medmerge run {} --rerun '{stage}'",
+        file.display()
+    )]
+    NoPrediction {
+        /// The experiment's file.
+        file: std::path::PathBuf,
+        /// The stage's id.
+        stage: String,
+        /// Row label of the model.
+        model: String,
+        /// Name of the data set.
+        dataset: String,
+    },
+}
+
+/// Scores of every `evaluate` stage that the store has.
+///
+/// # Errors
+/// An entry of the store is damaged.
+pub fn collect(plan: &Plan, store: &Store) -> Result<Collected, CollectError> {
+    let stages = plan.order.iter().map(|&node| &plan.graph[node]);
+    let evaluations: Vec<_> = stages.filter_map(|stage| Some((stage, evaluate_spec(stage)?))).collect();
+    let scored: Vec<_> = evaluations
+        .into_par_iter()
+        .map(|(stage, spec)| Ok((stage, scores_of(plan, store, stage, spec)?)))
+        .collect::<Result<_, CollectError>>()?;
+    let mut collected = Collected::default();
+    for (stage, scores) in scored {
+        match scores {
+            Some(scores) => collected.scores.extend(scores),
+            None => collected.missing.push(stage.id.clone()),
+        }
+    }
+    Ok(collected)
+}
+
+fn evaluate_spec(stage: &PlannedStage) -> Option<&EvaluateSpec> {
+    match stage.spec.as_ref() {
+        StageSpec::Evaluate(spec) => Some(spec),
+        _ => None,
+    }
+}
+
+/// `None` if the store lacks the entry.
+fn scores_of(
+    plan: &Plan,
+    store: &Store,
+    stage: &PlannedStage,
+    spec: &EvaluateSpec,
+) -> Result<Option<Vec<Score>>, CollectError> {
+    if store.manifest(&stage.fingerprint)?.is_none() {
+        return Ok(None);
+    }
+    let predictions = match store.get(&stage.fingerprint)? {
+        Artifact::Evaluation(evaluation) => evaluation.predictions,
+        _ => Vec::new(),
+    };
+    let mut scores = Vec::new();
+    for (input, node) in &stage.inputs {
+        for (_, dataset) in &stage.datasets {
+            let cell = Cell { experiment: &plan.experiment, stage, spec, input, dataset };
+            let model = &plan.graph[*node].fingerprint.0;
+            let found = predictions.iter().find(|p| p.model == *model && p.dataset == dataset.fingerprint);
+            scores.extend(cell.scores(found.ok_or_else(|| cell.no_prediction())?)?);
+        }
+    }
+    Ok(Some(scores))
+}
+
+/// One model on one data set.
+struct Cell<'a> {
+    experiment: &'a Experiment,
+    stage: &'a PlannedStage,
+    spec: &'a EvaluateSpec,
+    input: &'a Input,
+    dataset: &'a PlannedDataset,
+}
+
+impl Cell<'_> {
+    /// A score a metric.
+    fn scores(&self, prediction: &Prediction) -> Result<Vec<Score>, CollectError> {
+        let Prediction { labels, probabilities, .. } = prediction;
+        let values = score_all(labels, probabilities, self.dataset.summary.classes.len());
+        let values = values.map_err(|source| CollectError::Metric {
+            stage: self.stage.id.clone(),
+            model: self.model().to_owned(),
+            source,
+        })?;
+        let n = labels.len();
+        Ok(values.into_iter().map(|(metric, value)| self.score(metric, value, n)).collect())
+    }
+
+    fn score(&self, metric: &str, value: Option<f64>, n: usize) -> Score {
+        let at = &self.stage.at;
+        Score {
+            experiment: self.experiment.name.clone(),
+            stage: self.stage.name.clone(),
+            model: self.model().to_owned(),
+            dataset: self.dataset.name.clone(),
+            split: self.spec.split.as_str().to_owned(),
+            seed: axis(at, SEED),
+            axes: self.other_axes().map(|name| (name.clone(), axis(at, name))).collect::<IndexMap<_, _>>(),
+            metric: metric.to_owned(),
+            value,
+            n,
+        }
+    }
+
+    fn model(&self) -> &str {
+        self.input.label.as_deref().unwrap_or(&self.input.stage)
+    }
+
+    fn other_axes(&self) -> impl Iterator<Item = &String> {
+        self.experiment.axes.keys().filter(|name| *name != SEED)
+    }
+
+    fn no_prediction(&self) -> CollectError {
+        CollectError::NoPrediction {
+            file: self.experiment.source.path.clone(),
+            stage: self.stage.id.clone(),
+            model: self.model().to_owned(),
+            dataset: self.dataset.name.clone(),
+        }
+    }
+}
+
+/// The value of an axis as result tables have it; empty where the stage does not depend on it.
+fn axis(at: &Coordinates, name: &str) -> String {
+    at.get(name).map(ToString::to_string).unwrap_or_default()
+}

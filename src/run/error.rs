@@ -1,0 +1,24 @@
+//! Why a run could not go on at all. A stage that fails is no such error: it is in the outcome.
+
+use std::path::PathBuf;
+
+use crate::store::StoreError;
+
+/// Why a run could not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The run's record could not be written.
+    #[error("failed to write the run's record {}: {source}; is there space left on the disk?", path.display())]
+    Record {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// No handler for Ctrl-C.
+    #[error("failed to install a handler for Ctrl-C: {0}")]
+    Signal(#[source] ctrlc::Error),
+}

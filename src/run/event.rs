@@ -1,0 +1,100 @@
+//! Everything that happens in a run, as `events.jsonl` and `--log-format json` have it.
+
+use serde::{Deserialize, Serialize};
+
+use super::Outcome;
+use crate::stage::Progress;
+
+/// Something that happened in a run. Stages are named by their ids.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "event")]
+pub enum Event {
+    /// The plan is made; stages start now.
+    RunStarted {
+        /// The experiment's name.
+        experiment: String,
+        /// Stages to make.
+        stages: usize,
+        /// Stages whose results are in the store already.
+        fresh: usize,
+    },
+    /// A stage starts.
+    StageStarted {
+        /// Which.
+        stage: String,
+        /// Its kind, as written in the experiment file.
+        kind: String,
+        /// Its position among the stages to make, from 1.
+        number: usize,
+        /// Stages to make.
+        of: usize,
+    },
+    /// A stage goes on.
+    StageProgress {
+        /// Which.
+        stage: String,
+        /// How far it is.
+        progress: Progress,
+    },
+    /// A stage's result is in the store.
+    StageFinished {
+        /// Which.
+        stage: String,
+        /// Time that it took.
+        seconds: f64,
+    },
+    /// A stage's result appeared in the store since the plan was made: another run, or another stage of
+    /// the same work, made it.
+    StageFound {
+        /// Which.
+        stage: String,
+    },
+    /// A stage failed.
+    StageFailed {
+        /// Which.
+        stage: String,
+        /// Why, for a person.
+        message: String,
+    },
+    /// A stage did not run, since one that it depends on failed.
+    StageSkipped {
+        /// Which.
+        stage: String,
+        /// The stage that failed.
+        because_of: String,
+    },
+    /// No stage will start any more.
+    RunFinished {
+        /// Stages made.
+        executed: usize,
+        /// Stages whose results were in the store.
+        fresh: usize,
+        /// Stages that failed.
+        failed: usize,
+        /// Stages that did not run, since one that they depend on failed.
+        skipped: usize,
+        /// Time that it took.
+        seconds: f64,
+        /// Whether the person stopped it.
+        interrupted: bool,
+    },
+}
+
+impl Event {
+    /// The last event of a run.
+    pub fn run_finished(outcome: &Outcome) -> Self {
+        Self::RunFinished {
+            executed: outcome.executed,
+            fresh: outcome.fresh,
+            failed: outcome.failed.len(),
+            skipped: outcome.skipped.len(),
+            seconds: outcome.seconds,
+            interrupted: outcome.interrupted,
+        }
+    }
+
+    /// Whether it is soon replaced by another one of its kind: a position within an epoch, a count.
+    pub fn is_momentary(&self) -> bool {
+        matches!(self, Self::StageProgress { progress: Progress::Step { .. } | Progress::Count { .. }, .. })
+    }
+}

@@ -1,0 +1,122 @@
+//! `runs/<UTC time>-<experiment>/`: what a run was to do (`plan.json`) and what happened
+//! (`events.jsonl`).
+
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Instant, SystemTime};
+
+use serde::Serialize;
+
+use super::{Event, Reporter, RunError, utc};
+
+/// A run's folder in the store.
+#[derive(Debug)]
+pub struct RunFolder {
+    path: PathBuf,
+}
+
+impl RunFolder {
+    /// Makes `runs/<UTC time>-<experiment>` under the store's root; a number is added if it exists.
+    ///
+    /// # Errors
+    /// The folder cannot be made.
+    pub fn create(store_root: &Path, experiment: &str, now: SystemTime) -> Result<Self, RunError> {
+        let runs = store_root.join("runs");
+        fs::create_dir_all(&runs).map_err(record_error(&runs))?;
+        // No colons: they cannot stand in a file name everywhere.
+        let name = format!("{}-{experiment}", utc(now).replace(':', "-"));
+        let mut path = runs.join(&name);
+        let mut number = 1;
+        loop {
+            match fs::create_dir(&path) {
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                    number += 1;
+                    path = runs.join(format!("{name}-{number}"));
+                }
+                made => return made.map_err(record_error(&path)).map(|()| Self { path }),
+            }
+        }
+    }
+
+    /// Writes `plan.json`.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn write_plan(&self, plan: &serde_json::Value) -> Result<(), RunError> {
+        let path = self.path.join("plan.json");
+        fs::write(&path, format!("{plan:#}\n")).map_err(record_error(&path))
+    }
+
+    /// A reporter that writes `events.jsonl`.
+    ///
+    /// # Errors
+    /// The file cannot be created.
+    pub fn event_log(&self) -> Result<EventLog, RunError> {
+        let path = self.path.join("events.jsonl");
+        let file = File::create(&path).map_err(record_error(&path))?;
+        Ok(EventLog { path, file: Some(file), start: Instant::now() })
+    }
+}
+
+fn record_error(path: &Path) -> impl FnOnce(std::io::Error) -> RunError {
+    let path = path.to_owned();
+    |source| RunError::Record { path, source }
+}
+
+/// Writes one JSON line an event, except momentary ones, with the seconds since the run started.
+#[derive(Debug)]
+pub struct EventLog {
+    path: PathBuf,
+    /// `None` after a line could not be written: a run does not stop for its record.
+    file: Option<File>,
+    start: Instant,
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    /// Seconds since the run started.
+    at: f64,
+    #[serde(flatten)]
+    event: &'a Event,
+}
+
+impl Reporter for EventLog {
+    fn event(&mut self, event: &Event) {
+        let Some(file) = self.file.as_mut().filter(|_| !event.is_momentary()) else { return };
+        let at = (self.start.elapsed().as_secs_f64() * 1e3).round() / 1e3;
+        let line = serde_json::to_string(&Line { at, event }).expect("events have string keys only");
+        if let Err(error) = writeln!(file, "{line}") {
+            tracing::warn!("failed to write {}: {error}; the run goes on", self.path.display());
+            self.file = None;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use super::*;
+
+    #[test]
+    fn two_runs_in_one_second_have_two_folders() {
+        let root = tempfile::tempdir().unwrap();
+        let names = [(); 3].map(|()| RunFolder::create(root.path(), "tiny", UNIX_EPOCH).unwrap().path);
+        let names = names.map(|path| path.file_name().unwrap().to_str().unwrap().to_owned());
+        let first = "1970-01-01T00-00-00Z-tiny";
+        assert_eq!(names, [first.into(), format!("{first}-2"), format!("{first}-3")]);
+    }
+
+    #[test]
+    fn the_event_log_has_a_json_object_a_line() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = RunFolder::create(root.path(), "tiny", UNIX_EPOCH).unwrap();
+        let event = Event::StageFound { stage: "a".into() };
+        folder.event_log().unwrap().event(&event);
+        let text = fs::read_to_string(folder.path.join("events.jsonl")).unwrap();
+        let mut line: serde_json::Value = serde_json::from_str(text.trim_end()).unwrap();
+        assert!(line.as_object_mut().unwrap().remove("at").unwrap().is_f64());
+        assert_eq!(serde_json::from_value::<Event>(line).unwrap(), event);
+    }
+}

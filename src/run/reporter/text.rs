@@ -1,0 +1,74 @@
+//! Words and numbers that reporters share.
+
+use crate::stage::{EpochRecord, Progress};
+
+/// `4.2 s`, `3 min 05 s`, `2 h 07 min`.
+pub(super) fn duration(seconds: f64) -> String {
+    let whole = seconds.round() as u64;
+    match whole {
+        0..60 if seconds < 9.95 => format!("{seconds:.1} s"),
+        0..60 => format!("{whole} s"),
+        60..3600 => format!("{} min {:02} s", whole / 60, whole % 60),
+        _ => format!("{} h {:02} min", whole / 3600, whole / 60 % 60),
+    }
+}
+
+/// How far a stage is: `epoch 2/8, 64/512 images, loss 0.693, 95 images/s, 40 s left`.
+pub(super) fn progress(progress: &Progress) -> String {
+    match progress {
+        Progress::Step { epoch, epochs, images, of, loss, images_per_second } => {
+            let left = time_left(progress).map(|left| format!(", {} left", duration(left)));
+            format!(
+                "epoch {}/{epochs}, {images}/{of} images, loss {loss:.4}, {images_per_second:.0} images/s{}",
+                epoch + 1,
+                left.unwrap_or_default()
+            )
+        }
+        Progress::Epoch(record) => epoch(record),
+        Progress::Count { done, of, what } => format!("{done}/{of} {what}"),
+    }
+}
+
+/// `epoch 3: loss 0.4121, lr 9.200e-4, val macro_f1 0.8123, accuracy 0.8400 (best so far)`.
+pub fn epoch(record: &EpochRecord) -> String {
+    let EpochRecord { epoch, lr, train_loss, best, .. } = record;
+    let scores = validation(record).map(|scores| format!(", {scores}")).unwrap_or_default();
+    let best = if *best { " (best so far)" } else { "" };
+    format!("epoch {}: loss {train_loss:.4}, lr {lr:.3e}{scores}{best}", epoch + 1)
+}
+
+/// `val macro_f1 0.8123, accuracy 0.8400`; `None` without validation.
+pub(super) fn validation(record: &EpochRecord) -> Option<String> {
+    let scores: Vec<_> = record.val.iter().map(|(name, score)| format!("{name} {score:.4}")).collect();
+    (!scores.is_empty()).then(|| format!("val {}", scores.join(", ")))
+}
+
+/// Seconds until the last epoch ends, at the throughput so far.
+fn time_left(progress: &Progress) -> Option<f64> {
+    match *progress {
+        Progress::Step { epoch, epochs, images, of, images_per_second, .. } if images_per_second > 0.0 => {
+            let images_left = (epochs.saturating_sub(epoch) * of).saturating_sub(images);
+            Some(images_left as f64 / images_per_second)
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_the_digits_that_matter() {
+        let texts = [0.04, 4.26, 9.96, 59.4, 59.9, 185.0, 7_650.0].map(duration);
+        assert_eq!(texts, ["0.0 s", "4.3 s", "10 s", "59 s", "1 min 00 s", "3 min 05 s", "2 h 07 min"]);
+    }
+
+    #[test]
+    fn the_time_left_counts_the_epochs_to_come() {
+        let step =
+            Progress::Step { epoch: 1, epochs: 3, images: 50, of: 100, loss: 0.5, images_per_second: 10.0 };
+        assert_eq!(time_left(&step), Some(15.0));
+        assert_eq!(progress(&step), "epoch 2/3, 50/100 images, loss 0.5000, 10 images/s, 15 s left");
+    }
+}

@@ -1,0 +1,125 @@
+//! An artifact as files, and back. The bytes depend on the artifact and its provenance: no time, no name
+//! of a stage or a machine is in them, so the same work gives the same bytes.
+//!
+//! | artifact | files |
+//! |---|---|
+//! | model | `model.safetensors`, and `history.csv` if it was trained |
+//! | merge weights | `merge_weights.safetensors`, and `history.csv` if they were learnt |
+//! | evaluation | for each pair, `<model>.<data set>.predictions.csv`: first digits of the fingerprints |
+
+use std::collections::HashMap;
+
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+
+use super::manifest::VERSION;
+use super::{ContentError, EntryHeader, checkpoint, history, predictions};
+use crate::plan::{Fingerprint, short};
+use crate::stage::artifact::StateDict;
+use crate::stage::{Artifact, Checkpoint, EpochRecord, Evaluation, MergeWeights, ModelInfo, Prediction};
+
+const MODEL: &str = "model.safetensors";
+const MERGE_WEIGHTS: &str = "merge_weights.safetensors";
+const HISTORY: &str = "history.csv";
+const PREDICTIONS: &str = ".predictions.csv";
+
+/// What a safetensors file says of itself, as JSON under [`checkpoint::KEY`].
+#[derive(Debug, Serialize, Deserialize)]
+struct Provenance {
+    version: String,
+    kind: String,
+    fingerprint: Fingerprint,
+    info: ModelInfo,
+    inputs: Vec<(String, Fingerprint)>,
+}
+
+/// The files of an artifact: name to content, in the order of writing.
+pub(super) fn encode(
+    header: &EntryHeader,
+    artifact: &Artifact,
+) -> Result<IndexMap<String, Vec<u8>>, ContentError> {
+    match artifact {
+        Artifact::Model(model) => tensors(header, MODEL, &model.info, &model.tensors, &model.history),
+        Artifact::MergeWeights(weights) => {
+            tensors(header, MERGE_WEIGHTS, &weights.info, &weights.tensors, &weights.history)
+        }
+        Artifact::Evaluation(evaluation) => tables(header, evaluation),
+    }
+}
+
+/// The artifact in the files of an entry.
+pub(super) fn decode<Bytes: AsRef<[u8]>>(
+    header: &EntryHeader,
+    files: &IndexMap<String, Bytes>,
+) -> Result<Artifact, ContentError> {
+    let history = files.get(HISTORY).map(|bytes| history::decode(bytes.as_ref())).transpose()?;
+    let history = history.unwrap_or_default();
+    if let Some(bytes) = files.get(MODEL) {
+        let (info, tensors) = with_provenance(bytes.as_ref())?;
+        return Ok(Artifact::Model(Checkpoint { info, tensors, history }));
+    }
+    if let Some(bytes) = files.get(MERGE_WEIGHTS) {
+        let (info, tensors) = with_provenance(bytes.as_ref())?;
+        return Ok(Artifact::MergeWeights(MergeWeights { info, tensors, history }));
+    }
+    let pairs = files.iter().filter_map(|(name, bytes)| Some((name.strip_suffix(PREDICTIONS)?, bytes)));
+    let predictions = pairs.map(|(pair, bytes)| table(header, pair, bytes.as_ref()));
+    Ok(Artifact::Evaluation(Evaluation { predictions: predictions.collect::<Result<_, _>>()? }))
+}
+
+fn tensors(
+    header: &EntryHeader,
+    name: &str,
+    info: &ModelInfo,
+    tensors: &StateDict,
+    history: &[EpochRecord],
+) -> Result<IndexMap<String, Vec<u8>>, ContentError> {
+    let provenance = Provenance {
+        version: VERSION.to_string(),
+        kind: header.kind.clone(),
+        fingerprint: header.fingerprint.clone(),
+        info: info.clone(),
+        inputs: header.inputs.clone(),
+    };
+    let metadata = HashMap::from([(checkpoint::KEY.to_string(), serde_json::to_string(&provenance)?)]);
+    let mut files = IndexMap::from([(name.to_string(), checkpoint::encode(tensors, metadata)?)]);
+    if !history.is_empty() {
+        files.insert(HISTORY.to_string(), history::encode(history)?);
+    }
+    Ok(files)
+}
+
+fn with_provenance(bytes: &[u8]) -> Result<(ModelInfo, StateDict), ContentError> {
+    let (tensors, metadata) = checkpoint::decode(bytes)?;
+    let missing = || ContentError::Malformed(format!("its metadata lacks the key `{}`", checkpoint::KEY));
+    let provenance: Provenance = serde_json::from_str(metadata.get(checkpoint::KEY).ok_or_else(missing)?)?;
+    Ok((provenance.info, tensors))
+}
+
+fn tables(header: &EntryHeader, evaluation: &Evaluation) -> Result<IndexMap<String, Vec<u8>>, ContentError> {
+    let mut files = IndexMap::new();
+    for prediction in &evaluation.predictions {
+        let pair = format!("{}.{}", short(&prediction.model), short(&prediction.dataset));
+        if whole_names(header, &pair)? != (&prediction.model, &prediction.dataset) {
+            let problem =
+                format!("predictions `{pair}` are of no model and data set that the stage was given");
+            return Err(ContentError::Malformed(problem));
+        }
+        files.insert(pair + PREDICTIONS, predictions::encode(prediction)?);
+    }
+    Ok(files)
+}
+
+fn table(header: &EntryHeader, pair: &str, bytes: &[u8]) -> Result<Prediction, ContentError> {
+    let (model, dataset) = whole_names(header, pair)?;
+    predictions::decode(bytes, model, dataset)
+}
+
+/// The fingerprints of the input and the data set whose first digits stand in a file's name.
+fn whole_names<'a>(header: &'a EntryHeader, pair: &str) -> Result<(&'a String, &'a String), ContentError> {
+    let (model, dataset) = pair.split_once('.').unwrap_or((pair, ""));
+    let input = header.inputs.iter().map(|(_, fingerprint)| &fingerprint.0).find(|name| short(name) == model);
+    let data = header.datasets.iter().map(|(_, fingerprint)| fingerprint).find(|name| short(name) == dataset);
+    let unknown = || ContentError::Malformed(format!("predictions `{pair}` are of no input of the stage"));
+    input.zip(data).ok_or_else(unknown)
+}

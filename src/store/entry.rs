@@ -1,0 +1,115 @@
+//! An entry's folder: written whole, read only if it is whole.
+
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write};
+use std::path::Path;
+
+use indexmap::IndexMap;
+use memmap2::Mmap;
+
+use super::manifest::{MANIFEST, Manifest};
+use super::{EntryHeader, FileRecord, StoreError};
+use crate::plan::Fingerprint;
+
+/// Why an entry is of no use.
+#[derive(Debug)]
+pub(super) enum Unusable {
+    /// It is not what was written.
+    Damaged(String),
+    /// The system does not let us look.
+    Trouble(StoreError),
+}
+
+/// Writes an entry's files, flushed to the disk, the manifest last.
+pub(super) fn write(
+    folder: &Path,
+    header: EntryHeader,
+    contents: &IndexMap<String, Vec<u8>>,
+) -> Result<Manifest, StoreError> {
+    fs::create_dir(folder).map_err(|source| StoreError::io("create the folder", folder, source))?;
+    for (name, bytes) in contents {
+        write_flushed(&folder.join(name), bytes)?;
+    }
+    let manifest = Manifest::new(header, contents);
+    let path = folder.join(MANIFEST);
+    let json = serde_json::to_vec_pretty(&manifest);
+    write_flushed(&path, &json.map_err(|problem| StoreError::content("write", &path, problem))?)?;
+    flush_folder(folder)?;
+    Ok(manifest)
+}
+
+/// The manifest of the entry in a folder; `None` if there is no folder. Every file must be there and as
+/// long as the manifest says; its content is not read.
+pub(super) fn manifest(folder: &Path, fingerprint: &Fingerprint) -> Result<Option<Manifest>, Unusable> {
+    let path = folder.join(MANIFEST);
+    let json = match fs::read(&path) {
+        Ok(json) => json,
+        Err(error) if error.kind() == ErrorKind::NotFound && !folder.exists() => return Ok(None),
+        Err(error) => return Err(unreadable(&path, error)),
+    };
+    let manifest: Manifest = serde_json::from_slice(&json)
+        .map_err(|error| Unusable::Damaged(format!("{MANIFEST} cannot be read ({error})")))?;
+    if manifest.header.fingerprint != *fingerprint {
+        let other = manifest.header.fingerprint.short();
+        return Err(Unusable::Damaged(format!("{MANIFEST} is of another entry, {other}")));
+    }
+    manifest.files.iter().try_for_each(|(name, record)| check_length(&folder.join(name), name, record))?;
+    Ok(Some(manifest))
+}
+
+/// Every file of an entry, its digest verified.
+pub(super) fn verified(folder: &Path, manifest: &Manifest) -> Result<IndexMap<String, Mmap>, Unusable> {
+    let verified = |(name, record): (&String, &FileRecord)| {
+        let bytes = map(&folder.join(name)).map_err(Unusable::Trouble)?;
+        if blake3::hash(&bytes).to_hex().as_str() != record.blake3 {
+            return Err(Unusable::Damaged(format!("{name} is not what was written (its digest differs)")));
+        }
+        Ok((name.clone(), bytes))
+    };
+    manifest.files.iter().map(verified).collect()
+}
+
+/// Maps a file into memory.
+pub(super) fn map(path: &Path) -> Result<Mmap, StoreError> {
+    let failed = |source| StoreError::io("read", path, source);
+    let file = File::open(path).map_err(failed)?;
+    // SAFETY: the files of an entry are never written again; whoever cuts a file that is in use ends this
+    // process with a bus error, and no memory is corrupted.
+    unsafe { Mmap::map(&file) }.map_err(failed)
+}
+
+/// Writes a file and waits for the disk.
+pub(super) fn write_flushed(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    let write = || {
+        let mut file = File::create(path)?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    };
+    write().map_err(|source| StoreError::io("write", path, source))
+}
+
+/// Waits until the disk has the names in a folder. Only Unix lets one ask.
+pub(super) fn flush_folder(folder: &Path) -> Result<(), StoreError> {
+    if cfg!(unix) {
+        let flushed = File::open(folder).and_then(|folder| folder.sync_all());
+        flushed.map_err(|source| StoreError::io("write", folder, source))?;
+    }
+    Ok(())
+}
+
+fn check_length(path: &Path, name: &str, record: &FileRecord) -> Result<(), Unusable> {
+    let metadata = path.metadata().map_err(|error| unreadable(path, error))?;
+    if metadata.len() == record.bytes {
+        return Ok(());
+    }
+    let (is, was) = (metadata.len(), record.bytes);
+    Err(Unusable::Damaged(format!("{name} has {is} bytes instead of {was}")))
+}
+
+fn unreadable(path: &Path, error: std::io::Error) -> Unusable {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    match error.kind() {
+        ErrorKind::NotFound => Unusable::Damaged(format!("{name} is missing")),
+        _ => Unusable::Trouble(StoreError::io("read", path, error)),
+    }
+}

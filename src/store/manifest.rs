@@ -1,0 +1,104 @@
+//! What stands in `manifest.json`: where an entry comes from and what its files must be.
+
+use std::time::{Duration, SystemTime};
+
+use indexmap::IndexMap;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::plan::{Field, Fingerprint};
+use crate::stage::Description;
+
+/// Name of the file.
+pub(super) const MANIFEST: &str = "manifest.json";
+
+/// Version of medmerge.
+pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Where an entry comes from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EntryHeader {
+    /// Of the stage that made it.
+    pub fingerprint: Fingerprint,
+    /// The stage's kind.
+    pub kind: String,
+    /// The kind's revision.
+    pub revision: u32,
+    /// All that the result depends on.
+    pub fields: Vec<Field>,
+    /// (role, fingerprint) of each input, in the order of the stage.
+    pub inputs: Vec<(String, Fingerprint)>,
+    /// (role, fingerprint) of each data set, in the order of the stage.
+    pub datasets: Vec<(String, String)>,
+    /// Stages that asked for it when it was made, for people.
+    pub stage_ids: Vec<String>,
+    /// What it is.
+    pub description: Description,
+    /// When the work began; in the manifest, whole seconds since 1970.
+    #[serde(serialize_with = "to_unix_seconds", deserialize_with = "from_unix_seconds")]
+    pub started: SystemTime,
+    /// How long it took.
+    pub seconds: f64,
+}
+
+/// `manifest.json`: written last, so an entry that has one is whole.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Where the entry comes from.
+    #[serde(flatten)]
+    pub header: EntryHeader,
+    /// Version of medmerge that made it.
+    pub version: String,
+    /// Version of candle that computed it.
+    pub candle: String,
+    /// Every other file of the entry, in the order of writing.
+    pub files: IndexMap<String, FileRecord>,
+}
+
+/// What a file must be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileRecord {
+    /// Length.
+    pub bytes: u64,
+    /// blake3 of the content in hexadecimal.
+    pub blake3: String,
+}
+
+impl Manifest {
+    /// The manifest of files with these contents, made by this program.
+    pub(super) fn new(header: EntryHeader, contents: &IndexMap<String, Vec<u8>>) -> Self {
+        let record = |bytes: &Vec<u8>| FileRecord {
+            bytes: bytes.len() as u64,
+            blake3: blake3::hash(bytes).to_hex().to_string(),
+        };
+        let files = contents.iter().map(|(name, bytes)| (name.clone(), record(bytes))).collect();
+        Self { header, version: VERSION.into(), candle: candle_version().into(), files }
+    }
+}
+
+/// Version of candle-core in the lock file that this program was built from.
+fn candle_version() -> &'static str {
+    let lock_file = include_str!("../../Cargo.lock");
+    let after = lock_file.split_once("name = \"candle-core\"\nversion = \"").map(|(_, after)| after);
+    after.and_then(|after| after.split_once('"')).map_or("unknown", |(version, _)| version)
+}
+
+fn to_unix_seconds<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    serializer.serialize_u64(since.as_secs())
+}
+
+fn from_unix_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SystemTime, D::Error> {
+    let seconds = u64::deserialize(deserializer)?;
+    let time = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds));
+    time.ok_or_else(|| serde::de::Error::custom("a time beyond what this machine can tell"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_of_candle_is_known() {
+        assert!(candle_version().starts_with(|c: char| c.is_ascii_digit()), "{}", candle_version());
+    }
+}

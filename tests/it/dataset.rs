@@ -1,0 +1,101 @@
+//! Data sets read from the real files below `MEDMERGE_DATA`.
+
+use std::path::PathBuf;
+
+use medmerge::dataset::manifest::ManifestSpec;
+use medmerge::dataset::medmnist::MedmnistSpec;
+use medmerge::dataset::{Dataset, Source, SplitName};
+
+/// Images of each class in train, val and test.
+type Counts<'a> = [&'a [usize]; 3];
+
+/// The folder of real data; `None`, with a notice, where there is none. On CI its absence is a failure.
+fn data() -> Option<PathBuf> {
+    let folder = std::env::var_os("MEDMERGE_DATA").map(PathBuf::from);
+    if folder.is_none() {
+        assert!(std::env::var_os("CI").is_none(), "set MEDMERGE_DATA to the folder of real data sets");
+        eprintln!("skipped: MEDMERGE_DATA is not set");
+    }
+    folder
+}
+
+/// Checks summary and images of a set against the counts, and gives the images.
+fn check(source: &dyn Source, counts: Counts) -> Dataset {
+    let summary = source.summary().unwrap();
+    assert_eq!(summary.counts.each_ref().map(Vec::as_slice), counts);
+    let data = source.load(None).unwrap();
+    assert_eq!((&data.classes, data.size), (&summary.classes, source.size()));
+    for split in SplitName::ALL {
+        let labels = &data.split(split).labels;
+        for (class, &count) in counts[split as usize].iter().enumerate() {
+            assert_eq!(labels.iter().filter(|&&label| label as usize == class).count(), count);
+        }
+    }
+    data
+}
+
+fn check_medmnist(file: &str, counts: Counts) {
+    let Some(folder) = data() else { return };
+    let spec = MedmnistSpec { path: folder.join(file), size: None, classes: None };
+    assert_eq!(check(&spec, counts).size, 28);
+}
+
+fn manifest(name: &str) -> Option<ManifestSpec> {
+    let path = data()?.join(name).join("labels.csv");
+    Some(ManifestSpec { path, images: None, size: 28, classes: None })
+}
+
+#[test]
+fn retinamnist_has_its_published_counts() {
+    let train = [486, 128, 206, 194, 66];
+    check_medmnist("retinamnist/retinamnist.npz", [&train, &[54, 12, 28, 20, 6], &[174, 46, 92, 68, 20]]);
+}
+
+#[test]
+fn breastmnist_has_its_published_counts() {
+    check_medmnist("breastmnist/breastmnist.npz", [&[147, 399], &[21, 57], &[42, 114]]);
+}
+
+#[test]
+fn both_files_of_pneumoniamnist_have_their_counts() {
+    let rebuilt = "pneumoniamnist/pneumoniamnist_rebuilt.npz";
+    check_medmnist(rebuilt, [&[1214, 3494], &[135, 389], &[234, 390]]);
+    let cut = "pneumoniamnist/pneumoniamnist_train_cut.npz";
+    check_medmnist(cut, [&[388, 3494], &[135, 389], &[234, 390]]);
+}
+
+#[test]
+fn blood_cells_have_their_counts() {
+    let Some(spec) = manifest("bloodcells") else { return };
+    check(&spec, [&[160, 163, 166, 158], &[20, 17, 14, 22], &[50; 4]]);
+}
+
+#[test]
+fn brain_tumours_have_their_counts() {
+    let Some(spec) = manifest("brain_tumor_mri") else { return };
+    check(&spec, [&[53; 4], &[7; 4], &[20; 4]]);
+}
+
+/// Expected levels: `Image.open(path).convert("RGB").resize((28, 28), Image.BILINEAR)` of Pillow.
+#[test]
+fn ham10000_has_its_counts_and_the_pixels_that_pillow_gives() {
+    let Some(spec) = manifest("ham10000") else { return };
+    let train = [227, 355, 748, 80, 771, 4681, 99];
+    let data = check(&spec, [&train, &[37, 55, 121, 13, 109, 678, 14], &[63, 104, 230, 22, 233, 1346, 29]]);
+    assert_eq!(data.classes, ["akiec", "bcc", "bkl", "df", "mel", "nv", "vasc"]);
+    let name = "ISIC2018_Task3_Training_Input/ISIC_0024306.jpg";
+    let index = data.train.names.iter().position(|other| other == name).unwrap();
+    assert_eq!(data.train.labels[index], 5);
+    let expected = [
+        ((0, 0), [230, 127, 132]),
+        ((7, 7), [239, 141, 150]),
+        ((14, 14), [118, 28, 35]),
+        ((14, 20), [195, 82, 79]),
+        ((27, 27), [215, 145, 133]),
+    ];
+    for ((row, column), levels) in expected {
+        let start = ((index * 28 + row) * 28 + column) * 3;
+        let pixel = &data.train.pixels[start..start + 3];
+        assert!(pixel.iter().zip(levels).all(|(a, b): (&u8, u8)| a.abs_diff(b) <= 2), "{pixel:?} {levels:?}");
+    }
+}
