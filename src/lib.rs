@@ -1,4 +1,77 @@
 //! MedMerge: declarative experiment pipelines for transferring and merging medical imaging models.
+//!
+//! # How data flows: one way
+//!
+//! ```text
+//! experiments/*.toml ─▶ experiment ─▶ plan ─────▶ run ───▶ stage ───▶ store ──▶ metric ──▶ table ─▶ results/
+//!                       typed spec,   graph,      in what  the        what      scores of  CSV,
+//!                       every error   finger-     order    science    was       stored     Markdown,
+//!                       at once       prints                          made      predic-    terminal
+//!                                                                               tions
+//! ```
+//!
+//! `plan` summarises data and reads no tensor. A stage gets its inputs loaded and returns one
+//! [`Artifact`](stage::Artifact); it knows no store and no other stage. Only `run` writes entries of the store,
+//! only `table` writes results. Errors go up as they are; [`error`] gives each an exit code.
+//!
+//! | folder | what |
+//! |---|---|
+//! | [`cli`] | one file per command |
+//! | [`experiment`] | TOML to typed specs: sections, sweep, `${…}`, `[train]`, every error at once |
+//! | [`plan`] | specs to a graph: [fingerprints](plan::fingerprint), fresh or stale and why, checks before anything runs |
+//! | [`run`] | the queue of stages, the local executor, events and reporters, scores collected from predictions |
+//! | [`stage`] | import, pretrain, finetune, learn_merge_weights, merge, evaluate |
+//! | [`train`] | the loop, losses, optimisers, schedules, augmentation |
+//! | [`nn`] | layers and operators with right and fast gradients, initial values |
+//! | [`backbone`] | networks with torchvision's parameter names |
+//! | [`merge_method`] | functions over named tensors: learned, average |
+//! | [`dataset`] | phantom, medmnist, manifest, idx, cifar; decoding, caching |
+//! | [`metric`] | scores as scikit-learn defines them |
+//! | [`store`] | entries on disk: put, get, verify; checkpoints with provenance |
+//! | [`table`] | scores to `metrics.csv`, pivots to CSV, Markdown and the terminal |
+//! | [`rng`] | the only source of randomness |
+//! | [`error`] | exit codes |
+//!
+//! # Files on disk
+//!
+//! ```text
+//! .medmerge/                           --store, MEDMERGE_STORE
+//!   store/<2 hex>/<fingerprint>/       an entry: what one stage made
+//!     manifest.json                      where it comes from; digests of the other files
+//!     model.safetensors                  import, pretrain, finetune, merge
+//!     merge_weights.safetensors          learn_merge_weights
+//!     <model>.<data set>.predictions.csv evaluate; first 12 digits of both fingerprints
+//!     history.csv                        a row an epoch, if it was trained
+//!     log.txt                            a line an epoch
+//!   staging/                           entries being written; renamed into store/ when whole
+//!   damaged/                           entries that were not what had been written; never used
+//!   data/<digest>-<size>/pixels        decoded and resized images, memory-mapped
+//!   experiments/<name>.json            what each stage last was, to say why it is stale
+//!   runs/<time>-<experiment>/          plan.json, events.jsonl
+//!   locks/                             lock files: an entry is made by one run at a time
+//! results/<experiment>/                --results, MEDMERGE_RESULTS
+//!   metrics.csv                        a row a score
+//!   <table>.csv, <table>.md            a [table.<table>] of the experiment
+//! ```
+//!
+//! # To add …
+//!
+//! Each extension point is an enum whose variants are the words of the experiment file. Adding one is a file
+//! beside its siblings, a `mod` line, a variant and the match arms that the compiler then asks for.
+//!
+//! | what | file | where it is named |
+//! |---|---|---|
+//! | a backbone | `src/backbone/<name>.rs`: a spec and [`Backbone`](backbone::Backbone) (parameters, features, kernel groups) | [`BackboneSpec`](backbone::BackboneSpec): variant, `build`, `kind`, `Display` |
+//! | a merge method | `src/merge_method/<name>.rs`: a spec and `merge(&[&StateDict], …)` | [`MergeMethodSpec`](merge_method::MergeMethodSpec): variant; its arms in `src/stage/merge.rs` |
+//! | a data set | `src/dataset/<name>.rs`: a spec and [`Source`](dataset::Source) | [`DatasetSpec`](dataset::DatasetSpec): variant, `source`, `kind` |
+//! | a phantom family | `src/dataset/phantom/<name>.rs`: `CLASSES` and `draw` | [`Family`](dataset::phantom::Family): variant, `classes`, `draw` |
+//! | a metric | `src/metric/<name>.rs`: `fn(&Predictions) -> Option<f64>` | a line in [`METRICS`](metric::METRICS) |
+//! | a stage | `src/stage/<name>.rs`: a spec and [`Stage`](stage::Stage) | [`StageSpec`](stage::StageSpec): variant, `KINDS`, `stage`, `kind`; `kind_trains` if it takes the keys of `[train]` |
+//! | a command | `src/cli/<name>.rs`: its arguments and `execute` | `Command` in `src/cli/mod.rs` |
+//!
+//! Whoever changes the numbers that the same spec and inputs give raises the `revision` of the stage or data
+//! set, so that results of before are not taken for results of now. Ranges of values are checked in
+//! `src/experiment`, names and classes in each stage's [`describe`](stage::Stage::describe).
 pub mod backbone;
 pub mod cli;
 pub mod dataset;

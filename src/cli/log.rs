@@ -8,8 +8,8 @@ use tracing_subscriber::filter::LevelFilter;
 use super::Global;
 use crate::run::reporter::beside_bars;
 
-/// Starts logging, panics included. `RUST_LOG` goes before `--quiet` and `-v`.
-pub(super) fn start(global: &Global) {
+/// Starts logging, panics included; a JSON object a line if `json`. `RUST_LOG` goes before `--quiet` and `-v`.
+pub(super) fn start(global: &Global, json: bool) {
     let level = match global.verbose {
         0 if global.quiet => LevelFilter::ERROR,
         0 => LevelFilter::WARN,
@@ -19,8 +19,9 @@ pub(super) fn start(global: &Global) {
     };
     let filter = EnvFilter::builder().with_default_directive(level.into()).from_env_lossy();
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| BesideBars);
+    let subscriber = subscriber.with_target(global.verbose > 0);
     // There can be but one per process; whoever started one before keeps it.
-    let _ = subscriber.without_time().with_target(global.verbose > 0).try_init();
+    let _ = if json { subscriber.json().try_init() } else { subscriber.without_time().try_init() };
     std::panic::set_hook(Box::new(|info| tracing::error!("{info}")));
 }
 

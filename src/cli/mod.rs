@@ -81,7 +81,7 @@ impl Cli {
     /// Does what the command line says; errors go to stderr.
     pub fn execute(self) -> Exit {
         let Self { command, global } = self;
-        log::start(&global);
+        log::start(&global, command.logs_json());
         match global.set_threads().and_then(|()| command.execute(&global)) {
             Ok(exit) => exit,
             Err(error) => {
@@ -96,6 +96,10 @@ impl Cli {
 }
 
 impl Command {
+    fn logs_json(&self) -> bool {
+        matches!(self, Self::Run(run) if run.logs_json())
+    }
+
     fn execute(self, global: &Global) -> Result<Exit, Error> {
         match self {
             Self::Run(run) => return run.execute(global),

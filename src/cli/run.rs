@@ -120,8 +120,25 @@ impl Run {
         vec![reporter]
     }
 
+    /// Whether stderr is for programs.
+    pub(super) fn logs_json(&self) -> bool {
+        matches!(self.log_format, LogFormat::Json)
+    }
+
     /// Says on stderr how it all ended.
     fn conclude(&self, total: &Outcome) -> Exit {
+        if !self.logs_json() {
+            self.tell_what_is_missing(total);
+        }
+        eprintln!("{total}");
+        match total {
+            Outcome { interrupted: true, .. } => Exit::Interrupted,
+            Outcome { failed, .. } if !failed.is_empty() => Exit::StageFailed,
+            _ => Exit::Done,
+        }
+    }
+
+    fn tell_what_is_missing(&self, total: &Outcome) {
         for (stage, message) in &total.failed {
             eprintln!("failed: {stage}: {message}");
         }
@@ -129,12 +146,6 @@ impl Run {
             let files: Vec<_> = self.files.iter().map(|file| file.display().to_string()).collect();
             let files = files.join(" ");
             eprintln!("interrupted: stages that finished are kept; to go on: medmerge run {files}");
-        }
-        eprintln!("{total}");
-        match total {
-            Outcome { interrupted: true, .. } => Exit::Interrupted,
-            Outcome { failed, .. } if !failed.is_empty() => Exit::StageFailed,
-            _ => Exit::Done,
         }
     }
 }

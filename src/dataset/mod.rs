@@ -42,6 +42,9 @@ pub enum DatasetSpec {
 }
 
 impl DatasetSpec {
+    /// The kinds, as they are written in an experiment file.
+    pub const KINDS: [&'static str; 5] = ["phantom", "medmnist", "manifest", "idx", "cifar"];
+
     /// The kind's implementation.
     pub fn source(&self) -> &dyn Source {
         match self {

@@ -1,6 +1,41 @@
 //! The experiment file: TOML in, typed specs out, every error at once.
+//!
+//! | file | pass |
+//! |---|---|
+//! | `load` | the passes in turn: [`Experiment::load`] |
+//! | `tree` | text to a tree in which everything knows where it stands; all syntax errors |
+//! | `document` | sections, names and kinds |
+//! | `sweep`, `interpolate` | axes; `${axis}` and `${data}` filled in |
+//! | `shape` | short ways of writing made long; `[train]` merged into the stages that train |
+//! | `draft` | each section on its own, at each combination of the axes that it mentions |
+//! | `decode`, `wording` | serde from the tree, every error, in the words of the file |
+//! | `ranges`, `files` | values that make no sense, files that are not there |
+//! | `resolve` | names, circles, order, axes |
+//! | `tables` | `[table.<name>]` |
+//! | `expand` | the instances |
+//! | `error`, `suggest` | what a person gets to read |
+//!
+//! A change to the tree between `tree` and `document` (an override from the command line) passes through
+//! all checks.
 
-mod errors;
+mod decode;
+mod document;
+mod draft;
+mod error;
+mod expand;
+mod files;
+mod interpolate;
+mod load;
+mod ranges;
+mod resolve;
+mod shape;
+mod suggest;
+mod sweep;
+mod tables;
+#[cfg(test)]
+mod testing;
+mod tree;
+mod wording;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -8,11 +43,11 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 
-pub use errors::Errors;
-
 use crate::dataset::DatasetSpec;
 use crate::stage::StageSpec;
 use crate::table::TableSpec;
+
+pub use error::{Diagnostic, Errors};
 
 /// A checked experiment, with its sweep expanded.
 #[derive(Clone, Debug)]
@@ -59,12 +94,13 @@ pub enum AxisValue {
 }
 
 impl fmt::Display for AxisValue {
+    /// Floats in their shortest form that reads back as a float: `1.0`, `1e-5`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::String(value) => f.write_str(value),
-            Self::Integer(value) => write!(f, "{value}"),
-            Self::Float(value) => write!(f, "{value}"),
-            Self::Boolean(value) => write!(f, "{value}"),
+            Self::String(text) => f.write_str(text),
+            Self::Integer(integer) => write!(f, "{integer}"),
+            Self::Float(float) => write!(f, "{float:?}"),
+            Self::Boolean(truth) => write!(f, "{truth}"),
         }
     }
 }
@@ -100,4 +136,26 @@ pub struct StageInstance {
     pub datasets: Vec<usize>,
     /// Of the section's name, for messages.
     pub span: Span,
+}
+
+impl StageInstance {
+    /// `name[axis=value,…]`, or `name` if it depends on no axis.
+    pub fn id(&self) -> String {
+        id(&self.name, &self.at)
+    }
+}
+
+impl DatasetInstance {
+    /// `name[axis=value,…]`, or `name` if it mentions no axis.
+    pub fn id(&self) -> String {
+        id(&self.name, &self.at)
+    }
+}
+
+fn id(name: &str, at: &Coordinates) -> String {
+    if at.is_empty() {
+        return name.to_owned();
+    }
+    let at: Vec<String> = at.iter().map(|(axis, value)| format!("{axis}={value}")).collect();
+    format!("{name}[{}]", at.join(","))
 }

@@ -141,35 +141,37 @@ impl BatchNorm {
         let Some(saved) = self.saved.get() else {
             bail!("batch norm's backward pass came before its forward pass")
         };
-        let gy = gy.contiguous()?;
-        let g = if self.relu {
-            let g = with_slice(y, |y| with_slice(&gy, |gy| kernel::relu_gradient(y, gy)))??;
-            Tensor::from_vec(g, gy.shape(), gy.device())?
-        } else {
-            gy
-        };
-        let (shift, scale) =
-            with_slice(&g, |g| with_slice(x, |x| kernel::sums(g, x, &saved.mean, &saved.inverse_std)))??;
-        let gx =
-            x.track_op().then(|| self.input_gradient(&g, x, affine, saved, (&shift, &scale))).transpose()?;
-        let numbers: Vec<f32> = scale.iter().chain(&shift).map(|g| *g as f32).collect();
-        let gaffine = Tensor::from_vec(numbers, affine.shape(), affine.device())?;
+        let mut g = gy.contiguous()?;
+        let mut relu = self.relu;
+        if residual.is_some_and(Tensor::track_op) && relu {
+            // The residual's gradient is what passed the relu: written down once, used by all.
+            let passed = with_slice(y, |y| with_slice(&g, |g| kernel::relu_gradient(y, g)))??;
+            g = Tensor::from_vec(passed, g.shape(), g.device())?;
+            relu = false;
+        }
+        let (gx, gaffine) = with_slice(&g, |g| {
+            with_slice(y, |y| {
+                let gradient = kernel::Gradient { g, y: relu.then_some(y) };
+                with_slice(x, |x| self.gradients(gradient, x, affine, saved))
+            })
+        })????;
+        let gx = x.track_op().then(|| Tensor::from_vec(gx, x.shape(), x.device())).transpose()?;
         let gresidual = residual.filter(|residual| residual.track_op()).map(|_| g);
         Ok((gx, affine.track_op().then_some(gaffine), gresidual))
     }
 
     /// With x̂ = (x − mean) / std over m values: gx = weight / std · (g − Σg / m − x̂ · Σ(g x̂) / m), written
     /// as a · g + b · x + c. With given statistics the two sums do not flow back.
-    fn input_gradient(
+    fn gradients(
         &self,
-        g: &Tensor,
-        x: &Tensor,
+        gradient: kernel::Gradient<'_>,
+        x: &[f32],
         affine: &Tensor,
         saved: &Saved,
-        (shift, scale): (&[f64], &[f64]),
-    ) -> Result<Tensor> {
+    ) -> Result<(Vec<f32>, Tensor)> {
+        let (shift, scale) = kernel::sums(gradient, x, &saved.mean, &saved.inverse_std);
         let channels = shift.len();
-        let m = (x.elem_count() / channels) as f64;
+        let m = (x.len() / channels) as f64;
         let weight: Vec<f32> = with_slice(affine, |affine| affine[..channels].to_vec())?;
         let a: Vec<f64> =
             weight.iter().zip(&saved.inverse_std).map(|(w, s)| f64::from(*w) * f64::from(*s)).collect();
@@ -179,9 +181,10 @@ impl BatchNorm {
         let c: Vec<f64> =
             (0..channels).map(|c| -a[c] * shift[c] * follow - b[c] * saved.moments.mean[c]).collect();
         let narrow = |v: Vec<f64>| v.into_iter().map(|x| x as f32).collect::<Vec<_>>();
-        let (a, b, c) = (narrow(a), narrow(b), narrow(c));
-        let gx = with_slice(g, |g| with_slice(x, |x| kernel::combine(g, x, &a, &b, &c)))??;
-        Tensor::from_vec(gx, x.shape(), x.device())
+        let gaffine: Vec<f32> = scale.iter().chain(&shift).map(|g| *g as f32).collect();
+        let gaffine = Tensor::from_vec(gaffine, affine.shape(), affine.device())?;
+        let factors = kernel::Combination { a: narrow(a), b: narrow(b), c: narrow(c) };
+        Ok((kernel::combine(gradient, x, &factors), gaffine))
     }
 }
 

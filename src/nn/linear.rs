@@ -54,7 +54,8 @@ impl CustomOp2 for AddBias {
         let gy = gy.contiguous()?;
         let sums = || -> Result<Tensor> {
             let (zeros, ones) = (vec![0.0; bias.elem_count()], vec![1.0; bias.elem_count()]);
-            let (sums, _) = with_slice(&gy, |gy| kernel::sums(gy, gy, &zeros, &ones))?;
+            let (sums, _) =
+                with_slice(&gy, |gy| kernel::sums(kernel::Gradient { g: gy, y: None }, gy, &zeros, &ones))?;
             let sums: Vec<f32> = sums.into_iter().map(|g| g as f32).collect();
             Tensor::from_vec(sums, bias.shape(), bias.device())
         };

@@ -31,7 +31,13 @@ impl CustomOp2 for WeightedSum {
         "weighted_sum"
     }
 
-    fn cpu_fwd(&self, w: &CpuStorage, wl: &Layout, s: &CpuStorage, sl: &Layout) -> Result<(CpuStorage, Shape)> {
+    fn cpu_fwd(
+        &self,
+        w: &CpuStorage,
+        wl: &Layout,
+        s: &CpuStorage,
+        sl: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
         let (n, kernels, len) = sizes(wl.shape(), sl.shape())?;
         let (w, s) = (slice(w, wl)?, slice(s, sl)?);
         let mut merged = vec![0f32; kernels * len];
@@ -45,7 +51,13 @@ impl CustomOp2 for WeightedSum {
         Ok((CpuStorage::F32(merged), Shape::from(&sl.shape().dims()[1..])))
     }
 
-    fn bwd(&self, w: &Tensor, s: &Tensor, _: &Tensor, g: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+    fn bwd(
+        &self,
+        w: &Tensor,
+        s: &Tensor,
+        _: &Tensor,
+        g: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let (_, kernels, len) = sizes(w.shape(), s.shape())?;
         let inner = |g: &[f32], s: &[f32]| -> Vec<f32> {
             let products = s.par_chunks(len.max(1)).enumerate().map(|(row, source)| {

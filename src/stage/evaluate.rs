@@ -42,7 +42,9 @@ impl Stage for EvaluateSpec {
         let mut problems = Vec::new();
         for (i, (label, stage)) in self.models.iter().enumerate() {
             let Some(head) = &known.model(i)?.head else {
-                problems.push(format!("model \"{label}\" (stage `{stage}`) has no head; fine-tune or probe it first"));
+                problems.push(format!(
+                    "model \"{label}\" (stage `{stage}`) has no head; fine-tune or probe it first"
+                ));
                 continue;
             };
             for dataset in known.datasets.iter().filter(|dataset| dataset.summary.classes != head.classes) {

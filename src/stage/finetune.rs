@@ -75,7 +75,9 @@ impl Stage for FinetuneSpec {
                 "`head = \"keep\"`, but the model of `{}` has {}, and data set `{}` has the classes {}; leave \
                  `head` out to draw a new one",
                 self.from,
-                from.head.as_ref().map_or("no head".into(), |kept| format!("a head for {}", list(&kept.classes))),
+                from.head
+                    .as_ref()
+                    .map_or("no head".into(), |kept| format!("a head for {}", list(&kept.classes))),
                 self.dataset,
                 list(&head.classes)
             )]);
@@ -88,7 +90,13 @@ impl Stage for FinetuneSpec {
         let head = context.head();
         let mut tensors = from.tensors.clone();
         if !self.keeps_head(from.info.head.as_ref(), &head) {
-            replace_head(&mut tensors, &from.info.backbone, head.classes.len(), self.train.seed, &context.device)?;
+            replace_head(
+                &mut tensors,
+                &from.info.backbone,
+                head.classes.len(),
+                self.train.seed,
+                &context.device,
+            )?;
         }
         let info = ModelInfo { head: Some(head), ..from.info.clone() };
         match self.trainable {

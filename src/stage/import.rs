@@ -163,6 +163,9 @@ impl ImportSpec {
             more => format!(", and {more} more"),
         };
         let shown = problems[..problems.len().min(SHOWN)].join(", ");
-        format!("its tensors are not those of {}: {shown}{more}; check `backbone`, `key` and `head`", self.backbone)
+        format!(
+            "its tensors are not those of {}: {shown}{more}; check `backbone`, `key` and `head`",
+            self.backbone
+        )
     }
 }

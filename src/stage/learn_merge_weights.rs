@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 use candle_core::{Tensor, Var};
 
 use super::artifact::StateDict;
-use super::model::{copied, detached, follow_step, make_variables, replace_head, restore, train_images, val_images};
+use super::model::{
+    copied, detached, follow_step, make_variables, replace_head, restore, train_images, val_images,
+};
 use super::*;
 use crate::backbone::{Backbone, KernelGroup};
 use crate::merge_method::learned::{merged_kernels, stacked, weights_name};

@@ -4,9 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use super::artifact::StateDict;
 use super::model::{reestimate_statistics, remove_head};
-use crate::merge_method::{average, learned};
 use super::*;
 use crate::merge_method::MergeMethodSpec;
+use crate::merge_method::{average, learned};
 
 /// Sources and how to merge them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -62,7 +62,9 @@ impl Stage for MergeSpec {
                 return Err(vec!["`batch_norm = \"reestimate\"` needs a `dataset` to measure on".into()]);
             }
             (BatchNormStatistics::Merged, Some(_)) => {
-                return Err(vec!["`dataset` is used by `batch_norm = \"reestimate\"` alone; leave it out".into()]);
+                return Err(vec![
+                    "`dataset` is used by `batch_norm = \"reestimate\"` alone; leave it out".into(),
+                ]);
             }
             _ => {}
         }
@@ -70,7 +72,10 @@ impl Stage for MergeSpec {
             MergeMethodSpec::Average(_) => shared_head(&sources),
             MergeMethodSpec::Learned(learned) => {
                 let Description::MergeWeights { info, sources: learnt } = known.inputs[n] else {
-                    return Err(vec![format!("`weights = \"{}\"` is no `learn_merge_weights` stage", learned.weights)]);
+                    return Err(vec![format!(
+                        "`weights = \"{}\"` is no `learn_merge_weights` stage",
+                        learned.weights
+                    )]);
                 };
                 if learnt.iter().map(String::as_str).ne(known.input_fingerprints[..n].iter().copied()) {
                     return Err(vec![format!(

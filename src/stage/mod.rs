@@ -186,12 +186,12 @@ impl Known<'_> {
     pub fn model(&self, i: usize) -> Result<&ModelInfo, Vec<String>> {
         match self.inputs[i] {
             Description::Model(info) => Ok(info),
-            Description::MergeWeights { .. } => {
-                Err(vec!["expected a stage that makes a model, got merge weights; name a `merge` stage".into()])
-            }
-            Description::Scores => {
-                Err(vec!["expected a stage that makes a model, got an `evaluate` stage, which makes scores".into()])
-            }
+            Description::MergeWeights { .. } => Err(vec![
+                "expected a stage that makes a model, got merge weights; name a `merge` stage".into(),
+            ]),
+            Description::Scores => Err(vec![
+                "expected a stage that makes a model, got an `evaluate` stage, which makes scores".into(),
+            ]),
         }
     }
 

@@ -83,7 +83,12 @@ pub(super) fn remove_head(tensors: &mut StateDict, backbone: &BackboneSpec) {
 ///
 /// # Errors
 /// A tensor operation failed.
-pub(super) fn predict(model: &Checkpoint, split: &Split, size: usize, device: &Device) -> Result<Vec<Vec<f32>>> {
+pub(super) fn predict(
+    model: &Checkpoint,
+    split: &Split,
+    size: usize,
+    device: &Device,
+) -> Result<Vec<Vec<f32>>> {
     let backbone = model.info.backbone.build();
     let classes = model.info.head.as_ref().map_or(0, |head| head.classes.len());
     probabilities(split.len(), |positions| {
@@ -160,11 +165,7 @@ pub(super) fn copied(tensors: &StateDict) -> Result<StateDict> {
 }
 
 /// Set variables, and replace other tensors, by those of a copy.
-pub(super) fn restore(
-    tensors: &mut StateDict,
-    variables: &[(String, Var)],
-    state: &StateDict,
-) -> Result<()> {
+pub(super) fn restore(tensors: &mut StateDict, variables: &[(String, Var)], state: &StateDict) -> Result<()> {
     let learnt: BTreeSet<&str> = variables.iter().map(|(name, _)| name.as_str()).collect();
     for (name, var) in variables {
         var.set(&state[name])?;
@@ -284,15 +285,19 @@ impl<'a> HeadOnly<'a> {
         let variables = make_variables(&mut head, names)?;
         let features = |split: &Split| -> Result<Tensor> {
             let of = |positions: &[usize]| -> Result<Tensor> {
-                let x = batch::images(split, task.dataset.size, positions, &info.normalize, None, task.device)?;
+                let x =
+                    batch::images(split, task.dataset.size, positions, &info.normalize, None, task.device)?;
                 backbone.features(&Net::new(&frozen, Mode::Eval), &x)
             };
             let positions: Vec<usize> = (0..split.len()).collect();
             Tensor::cat(&positions.chunks(EVAL_BATCH).map(of).collect::<Result<Vec<_>>>()?, 0)
         };
-        let train_features = task.spec.augment.is_identity().then(|| features(&task.dataset.train)).transpose()?;
+        let train_features =
+            task.spec.augment.is_identity().then(|| features(&task.dataset.train)).transpose()?;
         let val_features = match task.spec.select {
-            Select::None => Tensor::zeros((0, backbone.feature_size()), candle_core::DType::F32, task.device)?,
+            Select::None => {
+                Tensor::zeros((0, backbone.feature_size()), candle_core::DType::F32, task.device)?
+            }
             _ => features(&task.dataset.val)?,
         };
         Ok(Self { backbone, info, frozen, head, variables, train_features, val_features, task })

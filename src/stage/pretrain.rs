@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::model::train_whole;
-use crate::nn::init::initial_values;
 use super::*;
+use crate::nn::init::initial_values;
 
 /// A backbone, a data set and how to train.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -74,7 +74,8 @@ pub struct Task<'a> {
 /// The loss is not finite, a selecting score is undefined, or the person asked to stop.
 pub fn fit(learner: &mut dyn Learner, task: &Task<'_>) -> Result<Vec<EpochRecord>, StageError> {
     let spec = task.spec;
-    let loss = spec.loss.build(&class_counts(&task.dataset.train, task.dataset.classes.len()), task.device)?;
+    let loss =
+        spec.loss.build(&class_counts(&task.dataset.train, task.dataset.classes.len()), task.device)?;
     let mut optimizer = Optimizer::new(&spec.optimizer, learner.variables())?;
     let mut best = Best::new(spec);
     let mut history = Vec::new();
@@ -152,7 +153,8 @@ fn validate(learner: &mut dyn Learner, task: &Task<'_>) -> Result<IndexMap<Strin
             select.name
         )));
     };
-    let recorded = RECORDED.iter().filter_map(|name| Some((name.to_string(), by_name(name)?.of(&predictions)?)));
+    let recorded =
+        RECORDED.iter().filter_map(|name| Some((name.to_string(), by_name(name)?.of(&predictions)?)));
     let mut scores: IndexMap<String, f64> = recorded.collect();
     scores.insert(select.name.to_string(), selecting);
     Ok(scores)

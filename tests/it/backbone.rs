@@ -101,7 +101,12 @@ fn assert_state_dict(backbone: &dyn Backbone, expected: &Value) {
     assert_eq!(actual, expected);
 }
 
-fn agrees_in_training(backbone: &dyn Backbone, mut tensors: StateDict, x: &Tensor, train: &Value) -> Result<()> {
+fn agrees_in_training(
+    backbone: &dyn Backbone,
+    mut tensors: StateDict,
+    x: &Tensor,
+    train: &Value,
+) -> Result<()> {
     let trainable: BTreeSet<String> = backbone
         .all_parameters(Some(CLASSES))
         .into_iter()

@@ -3,8 +3,10 @@
 #![expect(unreachable_pub, reason = "modules of a test binary share helpers")]
 
 mod backbone;
+mod builder;
 mod cli;
 mod dataset;
+mod experiment;
 mod loss;
 mod metric;
 mod ops;

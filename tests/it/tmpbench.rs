@@ -1,6 +1,6 @@
+use candle_core::*;
 use medmerge::backbone::{BackboneSpec, resnet::*};
 use medmerge::nn::{Mode, Net, init::initial_values};
-use candle_core::*;
 #[test]
 fn bench() {
     let width: usize = std::env::var("W").unwrap_or("64".into()).parse().unwrap();
@@ -8,7 +8,11 @@ fn bench() {
     let params = b.all_parameters(Some(7));
     let mut t = initial_values(&params, 0, &Device::Cpu).unwrap();
     let mut vars = vec![];
-    for p in params.iter().filter(|p| p.is_trainable()) { let v = Var::from_tensor(&t[&p.name]).unwrap(); t.insert(p.name.clone(), v.as_tensor().clone()); vars.push((p.name.clone(), v)); }
+    for p in params.iter().filter(|p| p.is_trainable()) {
+        let v = Var::from_tensor(&t[&p.name]).unwrap();
+        t.insert(p.name.clone(), v.as_tensor().clone());
+        vars.push((p.name.clone(), v));
+    }
     let mut opt = medmerge::train::Optimizer::new(&Default::default(), vars).unwrap();
     let x = Tensor::randn(0f32, 1., (64, 28, 28, 3), &Device::Cpu).unwrap();
     let labels = Tensor::new((0..64u32).map(|i| i % 7).collect::<Vec<_>>(), &Device::Cpu).unwrap();

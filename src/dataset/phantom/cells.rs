@@ -31,8 +31,8 @@ pub(super) fn draw(class: usize, side: usize, dice: &mut Dice) -> Canvas {
         red_cell(&mut canvas, dice);
     }
     let cell = Cell {
-        centre: dice.point([0.5, 0.5], 0.14),
-        radius: dice.uniform(0.2, 0.34),
+        centre: dice.point([0.5, 0.5], 0.1),
+        radius: dice.uniform(0.23, 0.34),
         stain: dice.near([0.4, 0.24, 0.55], 0.1),
         cytoplasm: dice.near([0.74, 0.65, 0.78], 0.1),
     };

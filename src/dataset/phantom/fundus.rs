@@ -134,7 +134,7 @@ impl Eye {
             canvas.fill(&blob, Ink::soft(self.blood, dice.uniform(0.7, 0.9), 0.01));
         }
         for _ in 0..dice.count(grade.aneurysms.0, grade.aneurysms.1) {
-            let dot = Disc { centre: self.place(dice), radius: dice.uniform(0.018, 0.025) };
+            let dot = Disc { centre: self.place(dice), radius: dice.uniform(0.02, 0.028) };
             canvas.fill(&dot, Ink::soft(self.blood, dice.uniform(0.6, 0.9), 0.0));
         }
         for _ in 0..dice.count(grade.new_vessels.0, grade.new_vessels.1) {

@@ -6,6 +6,16 @@
 //! nuisances, and the families share edges, blobs, strokes and textures, so that what is learnt on one helps
 //! on another.
 //!
+//! How hard they are, as macro F1 on 600 test images of a ResNet-18 of width 16 at 28 px (20 epochs on 200
+//! images, mean of two seeds; 8 epochs on 2,000, one seed):
+//!
+//! | family | 200 images | 200, pretrained on 1,500 of another family | 2,000 images |
+//! |---|---|---|---|
+//! | cells | 0.41 | 0.79 (lesions) | 0.94 |
+//! | fundus | 0.27 | 0.42 (cells) | 0.72 |
+//! | lesions | 0.46 | 0.67 (cells) | 0.91 |
+//! | xray | 0.46 | 0.63 (lesions) | 0.84 |
+//!
 //! Image `i` of a split is a pure function of family, seed, split and `i`. To add a family: a file here with
 //! `CLASSES` and `draw`, a variant of [`Family`] and its arms.
 

@@ -119,27 +119,41 @@ pub(crate) fn relu_gradient(y: &[f32], gy: &[f32]) -> Vec<f32> {
     g
 }
 
+/// A gradient that passes a relu with output `y` on its way, if there is one.
+#[derive(Clone, Copy)]
+pub(crate) struct Gradient<'a> {
+    pub(crate) g: &'a [f32],
+    pub(crate) y: Option<&'a [f32]>,
+}
+
+impl<'a> Gradient<'a> {
+    /// Its part at `start..start + len`; without a relu, `y` is `g` and is not looked at.
+    fn piece(&self, start: usize, len: usize) -> (&'a [f32], &'a [f32]) {
+        let g = &self.g[start..start + len];
+        (g, self.y.map_or(g, |y| &y[start..start + len]))
+    }
+}
+
+#[inline(always)]
+fn passed<const RELU: bool>(g: f32, y: f32) -> f32 {
+    if RELU && y <= 0.0 { 0.0 } else { g }
+}
+
 /// Σ g and Σ g · (x − mean) · inverse_std of each channel, in f64 over pieces in order: the gradients of
 /// the shift and the scale.
-pub(crate) fn sums(g: &[f32], x: &[f32], mean: &[f32], inverse_std: &[f32]) -> (Vec<f64>, Vec<f64>) {
+pub(crate) fn sums(
+    gradient: Gradient<'_>,
+    x: &[f32],
+    mean: &[f32],
+    inverse_std: &[f32],
+) -> (Vec<f64>, Vec<f64>) {
     let channels = mean.len();
     let len = piece_len(channels);
-    let pieces: Vec<(Vec<f32>, Vec<f32>)> = g
+    let piece = if gradient.y.is_some() { piece_sums::<true> } else { piece_sums::<false> };
+    let pieces: Vec<(Vec<f32>, Vec<f32>)> = x
         .par_chunks(len)
-        .zip(x.par_chunks(len))
-        .map(|(g, x)| {
-            let mut shift = vec![0f32; channels];
-            let mut scale = vec![0f32; channels];
-            simd(|| {
-                for (g, x) in g.chunks_exact(channels).zip(x.chunks_exact(channels)) {
-                    for c in 0..channels {
-                        shift[c] += g[c];
-                        scale[c] += g[c] * (x[c] - mean[c]);
-                    }
-                }
-            });
-            (shift, scale)
-        })
+        .enumerate()
+        .map(|(i, x)| piece(gradient.piece(i * len, x.len()), x, mean))
         .collect();
     let mut shift = vec![0f64; channels];
     let mut scale = vec![0f64; channels];
@@ -152,22 +166,56 @@ pub(crate) fn sums(g: &[f32], x: &[f32], mean: &[f32], inverse_std: &[f32]) -> (
     (shift, scale)
 }
 
-/// a · g + b · x + c, with one triple of numbers per channel.
-pub(crate) fn combine(g: &[f32], x: &[f32], a: &[f32], b: &[f32], c: &[f32]) -> Vec<f32> {
-    let channels = a.len();
-    let len = piece_len(channels);
-    let mut out = vec![0f32; g.len()];
+/// Σ g and Σ g · (x − mean) of one piece.
+fn piece_sums<const RELU: bool>((g, y): (&[f32], &[f32]), x: &[f32], mean: &[f32]) -> (Vec<f32>, Vec<f32>) {
+    let channels = mean.len();
+    let mut shift = vec![0f32; channels];
+    let mut scale = vec![0f32; channels];
+    simd(|| {
+        let rows = g.chunks_exact(channels).zip(y.chunks_exact(channels)).zip(x.chunks_exact(channels));
+        for ((g, y), x) in rows {
+            for c in 0..channels {
+                let g = passed::<RELU>(g[c], y[c]);
+                shift[c] += g;
+                scale[c] += g * (x[c] - mean[c]);
+            }
+        }
+    });
+    (shift, scale)
+}
+
+/// Factors of one channel each: a · g + b · x + c.
+pub(crate) struct Combination {
+    pub(crate) a: Vec<f32>,
+    pub(crate) b: Vec<f32>,
+    pub(crate) c: Vec<f32>,
+}
+
+/// a · g + b · x + c.
+pub(crate) fn combine(gradient: Gradient<'_>, x: &[f32], factors: &Combination) -> Vec<f32> {
+    let len = piece_len(factors.a.len());
+    let mut out = vec![0f32; x.len()];
+    let piece = if gradient.y.is_some() { piece_combine::<true> } else { piece_combine::<false> };
     out.par_chunks_mut(len).enumerate().for_each(|(i, out)| {
         let start = i * len;
-        let (g, x) = (&g[start..start + out.len()], &x[start..start + out.len()]);
-        simd(|| {
-            let rows = out.chunks_exact_mut(channels).zip(g.chunks_exact(channels));
-            for ((out, g), x) in rows.zip(x.chunks_exact(channels)) {
-                for i in 0..channels {
-                    out[i] = a[i] * g[i] + b[i] * x[i] + c[i];
-                }
-            }
-        });
+        piece(gradient.piece(start, out.len()), &x[start..start + out.len()], factors, out);
     });
     out
+}
+
+fn piece_combine<const RELU: bool>(
+    (g, y): (&[f32], &[f32]),
+    x: &[f32],
+    Combination { a, b, c }: &Combination,
+    out: &mut [f32],
+) {
+    let channels = a.len();
+    simd(|| {
+        let inputs = g.chunks_exact(channels).zip(y.chunks_exact(channels)).zip(x.chunks_exact(channels));
+        for (out, ((g, y), x)) in out.chunks_exact_mut(channels).zip(inputs) {
+            for i in 0..channels {
+                out[i] = a[i] * passed::<RELU>(g[i], y[i]) + b[i] * x[i] + c[i];
+            }
+        }
+    });
 }

@@ -6,7 +6,8 @@
 
 use rayon::prelude::*;
 
-use super::{ConvShape, Matrix, matmul, sum_in_order};
+use super::matmul::{Matrix, matmul};
+use super::{ConvShape, sum_in_order};
 
 /// Numbers in a task's patch matrix: half a mebibyte.
 const PATCH_BUDGET: usize = 1 << 17;
@@ -24,6 +25,20 @@ fn kernels_in_patch_order(weight: &[f32], shape: &ConvShape) -> Vec<f32> {
         }
     });
     ordered
+}
+
+/// The same with a group's kernels side by side: `[groups, kh · kw · ci / groups, co / groups]`.
+fn kernels_side_by_side(weight: &[f32], shape: &ConvShape) -> Vec<f32> {
+    let (patch, columns) = (shape.kernel_len(), shape.co_group());
+    let ordered = kernels_in_patch_order(weight, shape);
+    let mut beside = vec![0.0; weight.len()];
+    beside.par_chunks_mut(columns).enumerate().for_each(|(row, to)| {
+        let (group, i) = (row / patch, row % patch);
+        for (j, to) in to.iter_mut().enumerate() {
+            *to = ordered[(group * columns + j) * patch + i];
+        }
+    });
+    beside
 }
 
 /// The inverse of [`kernels_in_patch_order`].
@@ -112,7 +127,7 @@ fn scatter_add(
 /// `y[n, oh, ow, co]` of `x[n, h, w, ci]` and `weight[co, ci / groups, kh, kw]`.
 pub(crate) fn forward(x: &[f32], weight: &[f32], shape: &ConvShape) -> Vec<f32> {
     let (oh, ow, co, patch) = (shape.oh(), shape.ow(), shape.co, shape.kernel_len());
-    let kernels = kernels_in_patch_order(weight, shape);
+    let kernels = kernels_side_by_side(weight, shape);
     let mut y = vec![0.0; shape.n * oh * ow * co];
     let lines = shape.lines_per_task();
     y.par_chunks_mut(lines * ow * co).enumerate().for_each_init(Vec::new, |patches, (task, y)| {
@@ -127,7 +142,7 @@ pub(crate) fn forward(x: &[f32], weight: &[f32], shape: &ConvShape) -> Vec<f32> 
                 gather(x, shape, first..first + rows / ow, group, patches);
                 Matrix::rows(patches, patch)
             };
-            let rhs = Matrix::rows(kernels, patch).transposed();
+            let rhs = Matrix::rows(kernels, shape.co_group());
             let size = (rows, shape.co_group(), patch);
             matmul(size, &mut y[group * shape.co_group()..], co, lhs, rhs, false);
         }

@@ -6,81 +6,19 @@
 
 pub(crate) mod batch_norm;
 pub(crate) mod direct;
+pub(crate) mod matmul;
 pub(crate) mod pool;
 pub(crate) mod winograd;
+
+/// A step frees and asks again for the same large activations; this allocator keeps their pages, where the
+/// system's would give them back and have each touched anew.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Run `f` compiled for the widest vectors that this processor has.
 #[inline(always)]
 pub(crate) fn simd<R>(f: impl FnOnce() -> R) -> R {
     pulp::Arch::new().dispatch(f)
-}
-
-/// A matrix inside a slice: element (i, j) stands at `start + i * row + j * column`.
-#[derive(Clone, Copy)]
-pub(crate) struct Matrix<'a> {
-    pub(crate) data: &'a [f32],
-    pub(crate) row: usize,
-    pub(crate) column: usize,
-}
-
-impl<'a> Matrix<'a> {
-    /// Rows one after another, `columns` apart.
-    pub(crate) fn rows(data: &'a [f32], stride: usize) -> Self {
-        Self { data, row: stride, column: 1 }
-    }
-
-    /// The same matrix with rows and columns exchanged.
-    pub(crate) fn transposed(self) -> Self {
-        Self { data: self.data, row: self.column, column: self.row }
-    }
-
-    fn covers(&self, rows: usize, columns: usize) -> bool {
-        rows == 0 || columns == 0 || (rows - 1) * self.row + (columns - 1) * self.column < self.data.len()
-    }
-}
-
-/// `dst = lhs · rhs`, or `dst += lhs · rhs` if `accumulate`; `dst` is `[m, n]` with rows `dst_row` apart.
-/// One thread; the same bits for the same shape.
-pub(crate) fn matmul(
-    (m, n, k): (usize, usize, usize),
-    dst: &mut [f32],
-    dst_row: usize,
-    lhs: Matrix<'_>,
-    rhs: Matrix<'_>,
-    accumulate: bool,
-) {
-    if m == 0 || n == 0 {
-        return;
-    }
-    assert!(
-        lhs.covers(m, k) && rhs.covers(k, n) && (m - 1) * dst_row + n <= dst.len(),
-        "matrix out of bounds"
-    );
-    // SAFETY: the assertion above keeps every element that gemm touches inside its slice, and `dst` is
-    // borrowed mutably, so it overlaps neither input.
-    unsafe {
-        gemm::gemm(
-            m,
-            n,
-            k,
-            dst.as_mut_ptr(),
-            1,
-            dst_row as isize,
-            accumulate,
-            lhs.data.as_ptr(),
-            lhs.column as isize,
-            lhs.row as isize,
-            rhs.data.as_ptr(),
-            rhs.column as isize,
-            rhs.row as isize,
-            1.0,
-            1.0,
-            false,
-            false,
-            false,
-            gemm::Parallelism::None,
-        );
-    }
 }
 
 /// Add `parts` element by element, in their order, into the first.

@@ -13,7 +13,8 @@
 
 use rayon::prelude::*;
 
-use super::{ConvShape, Matrix, matmul, simd};
+use super::matmul::{Matrix, matmul};
+use super::{ConvShape, simd};
 
 /// Side of an output tile.
 const OUT: usize = 4;

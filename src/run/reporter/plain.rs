@@ -106,7 +106,16 @@ mod tests {
         let mut out = Vec::new();
         let mut plain = Plain::new(&mut out);
         a_run().iter().for_each(|event| plain.event(event));
-        insta::assert_snapshot!(String::from_utf8(out).unwrap(), @"");
+        insta::assert_snapshot!(String::from_utf8(out).unwrap(), @r"
+        tiny: 4 to run, 2 fresh
+        [1/4] probe[seed=0]: finetune
+        [1/4] probe[seed=0]: done in 12 s, val macro_f1 0.7500, accuracy 0.8000
+        [2/4] twin: merge
+        [2/4] twin: made meanwhile
+        [3/4] merged: merge
+        [3/4] merged: failed: the sources differ
+        final: skipped, since merged failed
+        ");
     }
 
     #[test]
@@ -115,6 +124,10 @@ mod tests {
         let mut plain = Plain::new(&mut out);
         plain.throttle = Throttle::new(Duration::ZERO);
         a_run()[1..4].iter().for_each(|event| plain.event(event));
-        insta::assert_snapshot!(String::from_utf8(out).unwrap(), @"");
+        insta::assert_snapshot!(String::from_utf8(out).unwrap(), @r"
+        [1/4] probe[seed=0]: finetune
+        [1/4] probe[seed=0]: epoch 1/2, 64/128 images, loss 0.6931, 32 images/s, 6.0 s left
+        [1/4] probe[seed=0]: epoch 1: loss 0.5000, lr 1.000e-3, val macro_f1 0.7500, accuracy 0.8000 (best so far)
+        ");
     }
 }

@@ -29,7 +29,7 @@ pub(super) fn progress(progress: &Progress) -> String {
     }
 }
 
-/// `epoch 3: loss 0.4121, lr 0.00092, val macro_f1 0.8123, accuracy 0.8400 (best so far)`.
+/// `epoch 3: loss 0.4121, lr 9.200e-4, val macro_f1 0.8123, accuracy 0.8400 (best so far)`.
 pub fn epoch(record: &EpochRecord) -> String {
     let EpochRecord { epoch, lr, train_loss, best, .. } = record;
     let scores = validation(record).map(|scores| format!(", {scores}")).unwrap_or_default();

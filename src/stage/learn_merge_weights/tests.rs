@@ -1,1 +1,258 @@
-//! placeholder
+//! The learned merge holds what the method promises.
+
+use candle_core::{Device, Result, Tensor};
+
+use super::*;
+use crate::backbone::resnet::{ResnetSpec, Stem};
+use crate::dataset::phantom::{Family, PhantomSpec};
+use crate::dataset::{Dataset, Source};
+use crate::merge_method::learned;
+use crate::nn::batch_norm::{Then, batch_norm_eval};
+use crate::nn::conv2d::{ConvOptions, conv2d};
+use crate::nn::init::initial_values;
+
+const CLASSES: usize = 4;
+
+fn dataset() -> Dataset {
+    let spec = PhantomSpec { family: Family::Cells, size: 12, train: 24, val: 12, test: 8, seed: 0 };
+    spec.load(None).unwrap()
+}
+
+/// A model with statistics of its own, as if it had been trained.
+fn model(seed: u64) -> Checkpoint {
+    let backbone = BackboneSpec::Resnet18(ResnetSpec { stem: Stem::Small, width: 8 });
+    let head = Head { dataset: "cells".into(), classes: (0..CLASSES).map(|c| c.to_string()).collect() };
+    let mut tensors =
+        initial_values(&backbone.build().all_parameters(Some(CLASSES)), seed, &Device::Cpu).unwrap();
+    for (name, tensor) in &mut tensors {
+        let spread = |low: f32, high: f32| {
+            let len = tensor.elem_count();
+            let at = |i: usize| low + (high - low) * ((i as f32 * 1.7 + seed as f32).sin() + 1.0) / 2.0;
+            Tensor::from_vec((0..len).map(at).collect(), tensor.shape(), &Device::Cpu).unwrap()
+        };
+        if name.ends_with("running_var") {
+            *tensor = spread(0.5, 2.0);
+        } else if name.ends_with("running_mean") || name.contains("bn") && name.ends_with("bias") {
+            *tensor = spread(-0.3, 0.3);
+        } else if name.contains("bn") && name.ends_with("weight") {
+            *tensor = spread(0.6, 1.4);
+        }
+    }
+    let info = ModelInfo { backbone, normalize: Normalize::default(), head: Some(head) };
+    Checkpoint { info, tensors, history: Vec::new() }
+}
+
+fn spec(sources: usize, anchor: Option<usize>) -> LearnMergeWeightsSpec {
+    LearnMergeWeightsSpec {
+        sources: (0..sources).map(|i| format!("s{i}")).collect(),
+        anchor: anchor.map(|i| format!("s{i}")),
+        anchor_weight: AnchorWeight::Learned,
+        constraint: Constraint::None,
+        granularity: Granularity::Kernel,
+        dataset: "cells".into(),
+        train: TrainSpec::default(),
+    }
+}
+
+fn with_learner<R>(spec: &LearnMergeWeightsSpec, f: impl FnOnce(&mut MergeLearner<'_>) -> R) -> R {
+    let dataset = dataset();
+    let task = Task { dataset: &dataset, spec: &spec.train, device: &Device::Cpu, report: &|_| Ok(()) };
+    let models: Vec<Checkpoint> = (0..spec.sources.len() as u64).map(model).collect();
+    let mut learner = MergeLearner::new(spec, &models.iter().collect::<Vec<_>>(), &task).unwrap();
+    f(&mut learner)
+}
+
+fn largest_difference(a: &Tensor, b: &Tensor) -> f32 {
+    let difference = (a - b).unwrap().abs().unwrap().flatten_all().unwrap();
+    difference.max(0).unwrap().to_scalar::<f32>().unwrap()
+}
+
+#[test]
+fn at_the_first_step_it_is_the_probed_anchor() {
+    for (sources, anchor) in [(2, 0), (2, 1), (3, 2)] {
+        let anchor_model = model(anchor as u64);
+        for granularity in [Granularity::Kernel, Granularity::Layer, Granularity::Model] {
+            for constraint in [Constraint::None, Constraint::Convex, Constraint::Box] {
+                let spec = LearnMergeWeightsSpec { granularity, constraint, ..spec(sources, Some(anchor)) };
+                let positions: Vec<usize> = (0..12).collect();
+                let (merged, x) = with_learner(&spec, |learner| {
+                    let x = val_images(learner.task, &learner.normalize, &positions).unwrap();
+                    (learner.val_logits(&positions).unwrap(), x)
+                });
+                let net = Net::new(&anchor_model.tensors, Mode::Eval);
+                let backbone = anchor_model.info.backbone.build();
+                let anchored =
+                    backbone.head(CLASSES).forward(&net, &backbone.features(&net, &x).unwrap()).unwrap();
+                assert!(largest_difference(&merged, &anchored) <= 1e-5);
+            }
+        }
+    }
+}
+
+/// Numbers far from their start, so that every source counts.
+fn scatter(learner: &MergeLearner<'_>) {
+    for (_, var) in &learner.weight_variables {
+        let value = |i: usize| 0.5 + 0.4 * (i as f32 * 2.3).sin();
+        let values: Vec<f32> = (0..var.elem_count()).map(value).collect();
+        var.set(&Tensor::from_vec(values, var.shape(), var.device()).unwrap()).unwrap();
+    }
+}
+
+/// A network that really computes every source's feature map of every layer and weights them per channel:
+/// conv and norm of each layer by Σ_i w_i[k] · (feature map k of source i's kernels).
+fn weighted_feature_maps(
+    folded: &StateDict,
+    learnt: &StateDict,
+    sources: &[Checkpoint],
+    x: &Tensor,
+) -> Result<Tensor> {
+    let layer = |conv: &str,
+                 norm: &str,
+                 x: &Tensor,
+                 kernel: usize,
+                 stride: usize,
+                 then: Then<'_>|
+     -> Result<Tensor> {
+        let w = &learnt[&format!("{conv}.merge_weights")];
+        let weighted = |what: &str, i: usize| -> Result<Tensor> {
+            sources[i].tensors[&format!("{norm}.{what}")].mul(&w.get(i)?)
+        };
+        let options = ConvOptions { stride, padding: kernel / 2, ..ConvOptions::default() };
+        let mut map =
+            conv2d(x, &sources[0].tensors[&format!("{conv}.weight")], options)?.broadcast_mul(&w.get(0)?)?;
+        let (mut scale, mut shift) = (weighted("weight", 0)?, weighted("bias", 0)?);
+        for i in 1..sources.len() {
+            let other = conv2d(x, &sources[i].tensors[&format!("{conv}.weight")], options)?;
+            map = (map + other.broadcast_mul(&w.get(i)?)?)?;
+            scale = (scale + weighted("weight", i)?)?;
+            shift = (shift + weighted("bias", i)?)?;
+        }
+        let running = (&folded[&format!("{norm}.running_mean")], &folded[&format!("{norm}.running_var")]);
+        batch_norm_eval(&map, &scale, &shift, running, then)
+    };
+    let mut x = layer("conv1", "bn1", x, 3, 1, Then::Relu)?;
+    for stage in 1..=4 {
+        for block in 0..2 {
+            let name = format!("layer{stage}.{block}");
+            let stride = if stage > 1 && block == 0 { 2 } else { 1 };
+            let shortcut = if stride == 2 {
+                let (conv, norm) = (format!("{name}.downsample.0"), format!("{name}.downsample.1"));
+                layer(&conv, &norm, &x, 1, 2, Then::Nothing)?
+            } else {
+                x.clone()
+            };
+            let y = layer(&format!("{name}.conv1"), &format!("{name}.bn1"), &x, 3, stride, Then::Relu)?;
+            x = layer(&format!("{name}.conv2"), &format!("{name}.bn2"), &y, 3, 1, Then::AddRelu(&shortcut))?;
+        }
+    }
+    let features = x.mean((1, 2))?;
+    features.matmul(&folded["fc.weight"].t()?)?.broadcast_add(&folded["fc.bias"])
+}
+
+#[test]
+fn the_folded_network_equals_weighted_feature_maps() -> Result<()> {
+    for n in [2, 3] {
+        let sources: Vec<Checkpoint> = (0..n as u64).map(model).collect();
+        let positions: Vec<usize> = (0..12).collect();
+        let (learnt, x) = with_learner(&spec(n, Some(0)), |learner| {
+            scatter(learner);
+            (learner.learnt().unwrap(), val_images(learner.task, &learner.normalize, &positions).unwrap())
+        });
+        let backbone = sources[0].info.backbone.build();
+        let state_dicts: Vec<&StateDict> = sources.iter().map(|source| &source.tensors).collect();
+        let folded = learned::merge(&state_dicts, &backbone.kernel_groups(), &learnt)?;
+        let net = Net::new(&folded, Mode::Eval);
+        let logits = backbone.head(CLASSES).forward(&net, &backbone.features(&net, &x)?)?;
+        let expected = weighted_feature_maps(&folded, &learnt, &sources, &x)?;
+        let largest = expected.abs()?.flatten_all()?.max(0)?.to_scalar::<f32>()?;
+        let difference = largest_difference(&logits, &expected);
+        assert!(difference <= 1e-4 * largest.max(1.0), "{difference} of {largest}");
+    }
+    Ok(())
+}
+
+/// The loss in evaluation mode, a smooth function of the numbers but for relu's kinks.
+fn loss(learner: &MergeLearner<'_>, weights: &StateDict, x: &Tensor) -> Result<Tensor> {
+    let tensors = learner.tensors(weights, &learner.rest)?;
+    let logits = learner.logits(&Net::new(&tensors, Mode::Eval), x)?;
+    logits.sqr()?.mean_all()
+}
+
+#[test]
+fn gradients_of_merge_weights_agree_with_finite_differences() -> Result<()> {
+    for granularity in [Granularity::Kernel, Granularity::Layer, Granularity::Model] {
+        for anchor_weight in [AnchorWeight::Learned, AnchorWeight::Fixed] {
+            let spec = LearnMergeWeightsSpec { granularity, anchor_weight, ..spec(3, Some(1)) };
+            with_learner(&spec, agrees_with_finite_differences)?;
+        }
+    }
+    Ok(())
+}
+
+/// Along the gradient's own direction: (L(w + hd) − L(w − hd)) / 2h = ⟨∇L, d⟩, variable by variable.
+fn agrees_with_finite_differences(learner: &mut MergeLearner<'_>) -> Result<()> {
+    scatter(learner);
+    let x = val_images(learner.task, &learner.normalize, &(0..8).collect::<Vec<_>>())?;
+    let grads = loss(learner, &learner.weights, &x)?.backward()?;
+    let weights = detached(&learner.weights);
+    for (name, var) in &learner.weight_variables {
+        let gradient = grads.get(var).expect("a gradient").detach();
+        let norm = f64::from(gradient.sqr()?.sum_all()?.to_scalar::<f32>()?).sqrt();
+        let direction = (&gradient / norm)?;
+        let at = |h: f64| -> Result<f64> {
+            let mut moved = weights.clone();
+            moved.insert(name.clone(), (&weights[name] + (&direction * h)?)?);
+            Ok(f64::from(loss(learner, &moved, &x)?.to_scalar::<f32>()?))
+        };
+        let h = 2e-3;
+        let slope = (at(h)? - at(-h)?) / (2.0 * h);
+        assert!((slope - norm).abs() <= 0.03 * norm + 1e-4, "{name}: {slope} instead of {norm}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_fixed_anchor_is_not_learnt() {
+    let spec = LearnMergeWeightsSpec { anchor_weight: AnchorWeight::Fixed, ..spec(2, Some(1)) };
+    with_learner(&spec, |learner| {
+        scatter(learner);
+        let learnt = learner.learnt().unwrap();
+        let numbers = learnt["conv1.merge_weights"].to_vec2::<f32>().unwrap();
+        assert!(numbers[1].iter().all(|w| *w == 1.0) && numbers[0].iter().all(|w| *w != 0.0));
+    });
+}
+
+#[test]
+fn constraints_hold_after_a_step() {
+    let numbers = |constraint| {
+        let spec = LearnMergeWeightsSpec { constraint, ..spec(3, None) };
+        with_learner(&spec, |learner| {
+            for (_, var) in &learner.weight_variables {
+                var.set(&(var.as_tensor() * 5.0).unwrap().affine(1.0, -2.0).unwrap()).unwrap();
+                let first = Tensor::full(3f32, (1, var.dim(1).unwrap()), var.device()).unwrap();
+                let rest = var.as_tensor().narrow(0, 1, 2).unwrap();
+                var.set(&Tensor::cat(&[first, rest], 0).unwrap()).unwrap();
+            }
+            learner.after_step().unwrap();
+            learner.learnt().unwrap()["conv1.merge_weights"].t().unwrap().to_vec2::<f32>().unwrap()
+        })
+    };
+    for column in numbers(Constraint::Box) {
+        assert_eq!(column, [1.0, 0.0, 0.0]);
+    }
+    for column in numbers(Constraint::Convex) {
+        assert!((column.iter().sum::<f32>() - 1.0).abs() < 1e-6 && column.iter().all(|w| *w >= 0.0));
+        assert_eq!(column[0], 1.0);
+    }
+}
+
+#[test]
+fn the_simplex_projection_leaves_points_of_the_simplex_alone() {
+    let inside = Tensor::new(&[[0.2f32, 0.0], [0.5, 1.0], [0.3, 0.0]], &Device::Cpu).unwrap();
+    assert!(largest_difference(&onto_simplex(&inside).unwrap(), &inside) < 1e-7);
+    let outside = Tensor::new(&[[1.0f32], [1.0], [-3.0]], &Device::Cpu).unwrap();
+    assert_eq!(
+        onto_simplex(&outside).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap(),
+        [0.5, 0.5, 0.0]
+    );
+}

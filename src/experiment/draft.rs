@@ -1,0 +1,182 @@
+//! Sections, decoded and checked one by one: each at every combination of the axes that it mentions
+//! itself. What they have to do with each other comes later, in `resolve`.
+
+use std::path::Path;
+
+use serde::de::DeserializeOwned;
+use toml::Spanned;
+use toml::de::DeValue;
+
+use super::decode::{Decoded, decode};
+use super::document::Section;
+use super::error::{Diagnostic, Report};
+use super::files::{self, NamesFiles};
+use super::interpolate::Scope;
+use super::ranges::{Findings, Validate};
+use super::sweep::{Axes, Point};
+use super::tree::{self, Key, Table, Value};
+use super::{Span, shape};
+use crate::dataset::DatasetSpec;
+use crate::stage::StageSpec;
+use crate::train::TrainSpec;
+
+/// A section and what it says.
+#[derive(Debug)]
+pub(super) struct Draft<'i, T> {
+    /// The second part of its header.
+    pub(super) name: Key<'i>,
+    /// The axes that it mentions itself.
+    pub(super) axes: Axes,
+    /// One for each combination of these axes; those with too much wrong are left out.
+    pub(super) versions: Vec<Version<'i, T>>,
+    /// Whether it has a kind, so that it is known what it mentions.
+    pub(super) has_kind: bool,
+}
+
+/// What a section says at one combination of its axes.
+#[derive(Debug)]
+pub(super) struct Version<'i, T> {
+    pub(super) at: Point,
+    /// Its keys and values, for spans.
+    pub(super) body: Value<'i>,
+    pub(super) spec: T,
+}
+
+/// `[train]` as it is written, for the stages to inherit.
+#[derive(Debug, Default)]
+pub(super) struct Defaults<'i> {
+    table: Option<Table<'i>>,
+    /// The axes that it mentions.
+    pub(super) axes: Axes,
+}
+
+/// Reads sections.
+pub(super) struct Reader<'a, 'i> {
+    pub(super) scope: Scope<'a, 'i>,
+    /// The experiment file's folder.
+    pub(super) folder: &'a Path,
+}
+
+impl<'i> Reader<'_, 'i> {
+    /// `[train]`: what is wrong with it is reported here, once, and not in every stage.
+    pub(super) fn train(&self, section: Option<Value<'i>>, report: &mut Report) -> Defaults<'i> {
+        let Some(mut section) = section else { return Defaults::default() };
+        let found = tree::kind_of(&section);
+        let Some(table) = tree::table_mut(&mut section) else {
+            report.add(Diagnostic::at(section.span(), format!("expected a table, found {found}")));
+            return Defaults::default();
+        };
+        shape::write_out(table);
+        let axes = self.scope.mentions(&section, report);
+        report.settle();
+        for point in self.scope.sweep.product(&axes) {
+            let Decoded { spec, tree, .. } =
+                decode::<TrainSpec>(self.filled(&section, &point, report), report);
+            let mut findings = Findings::default();
+            spec.iter().for_each(|spec| spec.values(&mut findings));
+            add(findings, &tree, "", &section.span(), report);
+        }
+        let table = match section.into_inner() {
+            DeValue::Table(table) => Some(table),
+            _ => None,
+        };
+        Defaults { table, axes }
+    }
+
+    /// `[dataset.<name>.<kind>]`
+    pub(super) fn dataset(&self, section: Section<'i>, report: &mut Report) -> Draft<'i, DatasetSpec> {
+        self.draft(section.name, section.content, report)
+    }
+
+    /// `[stage.<name>.<kind>]`, with `[train]` and the axis `seed` as defaults if it trains.
+    pub(super) fn stage(
+        &self,
+        section: Section<'i>,
+        defaults: &Defaults<'i>,
+        report: &mut Report,
+    ) -> Draft<'i, StageSpec> {
+        let Section { name, mut content } = section;
+        if let Some((kind, body)) = &mut content {
+            if let Some(table) = tree::table_mut(body) {
+                shape::write_out(table);
+                if StageSpec::kind_trains(kind.get_ref()) {
+                    shape::gather_train(table, defaults.table.as_ref(), name.span(), report);
+                    let seed = self.scope.sweep.axes().iter().find(|axis| axis.name == "seed");
+                    seed.into_iter().for_each(|axis| shape::sweep_seed(table, axis.span.clone()));
+                }
+            }
+        }
+        self.draft(name, content, report)
+    }
+
+    fn draft<T: DeserializeOwned + Validate + NamesFiles>(
+        &self,
+        name: Key<'i>,
+        content: Option<(Key<'i>, Value<'i>)>,
+        report: &mut Report,
+    ) -> Draft<'i, T> {
+        let Some((kind, body)) = content else {
+            return Draft { name, axes: Axes::new(), versions: Vec::new(), has_kind: false };
+        };
+        let axes = self.scope.mentions(&body, report);
+        report.settle();
+        let points = self.scope.sweep.product(&axes).into_iter();
+        let version = |at| {
+            let body = self.filled(&body, &at, report);
+            self.version(&name, &kind, body, at, report)
+        };
+        Draft { versions: points.filter_map(version).collect(), name, axes, has_kind: true }
+    }
+
+    fn filled(&self, body: &Value<'i>, at: &Point, report: &mut Report) -> Value<'i> {
+        let mut body = body.clone();
+        self.scope.fill(&mut body, at);
+        if let Some(table) = tree::table_mut(&mut body) {
+            shape::write_out(table);
+            if let Some(train) = table.get_mut("train").and_then(tree::table_mut) {
+                shape::write_out(train);
+            }
+            shape::check_tables(table, report);
+        }
+        body
+    }
+
+    fn version<T: DeserializeOwned + Validate + NamesFiles>(
+        &self,
+        name: &Key<'i>,
+        kind: &Key<'i>,
+        body: Value<'i>,
+        at: Point,
+        report: &mut Report,
+    ) -> Option<Version<'i, T>> {
+        let root = tree::single(kind.get_ref().clone(), body, kind.span());
+        let Decoded { spec, tree, clean } = decode::<T>(root, report);
+        let mut spec = spec?;
+        let mut findings = Findings::default();
+        spec.values(&mut findings);
+        files::locate(&mut spec, self.folder, &mut findings);
+        let right = clean && findings.is_empty();
+        add(findings, &tree, kind.get_ref(), &name.span(), report);
+        if right {
+            let mut findings = Findings::default();
+            spec.together(&mut findings);
+            add(findings, &tree, kind.get_ref(), &name.span(), report);
+        }
+        let body = match tree.into_inner() {
+            DeValue::Table(mut root) => root.remove(kind.get_ref().as_ref())?,
+            scalar => Spanned::new(kind.span(), scalar),
+        };
+        Some(Version { at, body, spec })
+    }
+}
+
+/// Report findings where their values stand in the tree, or at the section if they are defaults.
+fn add(findings: Findings, tree: &Value<'_>, kind: &str, section: &Span, report: &mut Report) {
+    for finding in findings.into_list() {
+        let path = format!("{kind}.{}", finding.path);
+        let span = tree::span_at(tree, &path).unwrap_or_else(|| section.clone());
+        if !report.knows(&span) {
+            report.add(Diagnostic::at(span, finding.message).with_help(finding.help));
+        }
+    }
+}

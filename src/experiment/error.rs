@@ -1,0 +1,210 @@
+//! What is wrong with an experiment file, each thing at its place.
+
+use std::fmt;
+use std::sync::Arc;
+
+use codespan_reporting::diagnostic::{Diagnostic as Shown, Label};
+use codespan_reporting::files::{Error as Unshown, SimpleFile};
+use codespan_reporting::term::termcolor::Ansi;
+use codespan_reporting::term::{Config, Styles, StylesWriter, emit_into_string, emit_to_write_style};
+
+use super::{Source, Span};
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// The text that is wrong; `None` where the whole file is.
+    pub span: Option<Span>,
+    /// What is wrong, in lower case, without a full stop.
+    pub message: String,
+    /// What to do.
+    pub help: Option<String>,
+}
+
+impl Diagnostic {
+    /// Of the whole file.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { span: None, message: message.into(), help: None }
+    }
+
+    /// Of the text at `span`.
+    pub fn at(span: Span, message: impl Into<String>) -> Self {
+        Self { span: Some(span), message: message.into(), help: None }
+    }
+
+    /// With a line that says what to do.
+    #[must_use]
+    pub fn with_help(self, help: impl Into<Option<String>>) -> Self {
+        Self { help: help.into(), ..self }
+    }
+
+    fn place(&self) -> Option<(usize, usize)> {
+        self.span.as_ref().map(|span| (span.start, span.end))
+    }
+
+    fn shown(&self, text: &str) -> Shown<()> {
+        let label = self.span.iter().map(|span| Label::primary((), within(text, span)));
+        let help = self.help.iter().map(|help| format!("help: {help}"));
+        Shown::error().with_message(&self.message).with_labels(label.collect()).with_notes(help.collect())
+    }
+}
+
+impl From<(Span, String)> for Diagnostic {
+    fn from((span, message): (Span, String)) -> Self {
+        Self::at(span, message)
+    }
+}
+
+/// Everything that is wrong with an experiment file. Exit code 2.
+///
+/// [`fmt::Display`] shows each with `path:line:column`, the text underlined and what to do.
+#[derive(Clone, Debug)]
+pub struct Errors {
+    /// The file.
+    pub source: Arc<Source>,
+    /// In the order of the file, each once.
+    pub list: Vec<Diagnostic>,
+}
+
+impl Errors {
+    /// Sorts by place and drops repeats.
+    pub fn new(source: Arc<Source>, list: impl IntoIterator<Item: Into<Diagnostic>>) -> Self {
+        let mut list: Vec<Diagnostic> = list.into_iter().map(Into::into).collect();
+        list.sort_by_key(Diagnostic::place);
+        let mut seen = Vec::new();
+        list.retain(|diagnostic| {
+            let new = !seen.contains(&(diagnostic.place(), diagnostic.message.clone()));
+            seen.push((diagnostic.place(), diagnostic.message.clone()));
+            new
+        });
+        Self { source, list }
+    }
+
+    /// As [`fmt::Display`], with ANSI colours for a terminal.
+    pub fn to_ansi(&self) -> String {
+        let styles = Styles::default();
+        self.render(|file, shown| {
+            let mut bytes = Vec::new();
+            let mut writer = StylesWriter::new(Ansi::new(&mut bytes), &styles);
+            emit_to_write_style(&mut writer, &Config::default(), file, shown)?;
+            Ok(String::from_utf8_lossy(&bytes).into_owned())
+        })
+        .unwrap_or_else(|_| self.to_string())
+    }
+
+    fn render(
+        &self,
+        one: impl Fn(&SimpleFile<String, &str>, &Shown<()>) -> Result<String, Unshown>,
+    ) -> Result<String, Unshown> {
+        let file = SimpleFile::new(self.source.path.display().to_string(), self.source.text.as_str());
+        let shown = self.list.iter().map(|diagnostic| {
+            let shown = one(&file, &diagnostic.shown(&self.source.text))?;
+            let lines: Vec<&str> = shown.lines().map(str::trim_end).collect();
+            Ok::<_, Unshown>(lines.join("\n").trim_end().to_owned())
+        });
+        Ok(shown.collect::<Result<Vec<_>, _>>()?.join("\n\n"))
+    }
+}
+
+impl fmt::Display for Errors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = self.render(|file, shown| emit_into_string(&Config::default(), file, shown));
+        f.write_str(&text.map_err(|_| fmt::Error)?)
+    }
+}
+
+impl std::error::Error for Errors {}
+
+/// The part of `span` that lies in the text, from and to the start of a character.
+fn within(text: &str, span: &Span) -> Span {
+    let boundary =
+        |at: usize| (0..=at.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
+    let start = boundary(span.start);
+    start..boundary(span.end).max(start)
+}
+
+/// The findings of one reading of a file.
+#[derive(Debug, Default)]
+pub(super) struct Report {
+    list: Vec<Diagnostic>,
+    settled: usize,
+}
+
+/// Spans from here on belong to no text: values that stand in for missing ones. Nothing is said of them.
+pub(super) const NOWHERE: usize = usize::MAX / 2;
+
+impl Report {
+    /// Note what is wrong, unless it was said before.
+    pub(super) fn add(&mut self, diagnostic: Diagnostic) {
+        let nowhere = diagnostic.span.as_ref().is_some_and(|span| span.start >= NOWHERE);
+        let said =
+            |other: &Diagnostic| (&other.span, &other.message) == (&diagnostic.span, &diagnostic.message);
+        if !nowhere && !self.list.iter().any(said) {
+            self.list.push(diagnostic);
+        }
+    }
+
+    /// From now on, what was found so far counts as known to [`Report::knows`].
+    pub(super) fn settle(&mut self) {
+        self.settled = self.list.len();
+    }
+
+    /// Whether an earlier pass found something wrong at this place, so that what follows from it need not
+    /// be said.
+    pub(super) fn knows(&self, span: &Span) -> bool {
+        self.list[..self.settled].iter().any(|diagnostic| diagnostic.span.as_ref() == Some(span))
+    }
+
+    /// Whether nothing is wrong.
+    pub(super) fn is_clean(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// All that was found.
+    pub(super) fn into_errors(self, source: Arc<Source>) -> Errors {
+        Errors::new(source, self.list)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn errors(text: &str, list: Vec<(Span, String)>) -> Errors {
+        Errors::new(Arc::new(Source { path: "a.toml".into(), text: text.into() }), list)
+    }
+
+    #[test]
+    fn they_stand_in_the_order_of_the_file_each_once() {
+        let list = vec![(4..5, "b".to_owned()), (0..1, "a".into()), (4..5, "b".into()), (4..5, "c".into())];
+        let messages: Vec<_> = errors("x = 1", list).list.into_iter().map(|found| found.message).collect();
+        assert_eq!(messages, ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn a_span_outside_the_text_or_inside_a_character_is_shown_nevertheless() {
+        for span in [0..900, 900..901, 1..2, 2..3, 3..3] {
+            let shown = errors("é = 1", vec![(span, "wrong".into())]).to_string();
+            assert!(shown.starts_with("error: wrong\n"), "{shown}");
+        }
+        assert!(errors("", vec![(0..0, "empty".into())]).to_string().contains("a.toml:1:1"));
+    }
+
+    #[test]
+    fn colour_is_added_for_a_terminal_alone() {
+        let errors = errors("x = 1", vec![(0..1, "wrong".into())]);
+        assert!(errors.to_ansi().contains("\u{1b}["));
+        assert!(!errors.to_string().contains('\u{1b}'));
+    }
+
+    #[test]
+    fn what_an_earlier_pass_found_is_known_and_what_stands_nowhere_is_not_said() {
+        let mut report = Report::default();
+        report.add(Diagnostic::at(0..1, "wrong"));
+        assert!(!report.knows(&(0..1)));
+        report.settle();
+        assert!(report.knows(&(0..1)));
+        report.add(Diagnostic::at(NOWHERE..NOWHERE, "stands in"));
+        assert_eq!(report.list.len(), 1);
+    }
+}

@@ -1,0 +1,87 @@
+//! The sweep: every section at every combination of the axes that it depends on.
+
+use std::collections::HashMap;
+
+use super::draft::{Draft, Version};
+use super::sweep::{Axes, Point, Sweep};
+use super::{DatasetInstance, StageInstance};
+use crate::dataset::DatasetSpec;
+use crate::stage::StageSpec;
+
+/// Positions of instances by name and coordinates.
+type Index = HashMap<(String, Point), usize>;
+
+/// Every data set at every combination of the axes that it mentions.
+pub(super) fn datasets(sweep: &Sweep<'_>, drafts: &[Draft<'_, DatasetSpec>]) -> Vec<DatasetInstance> {
+    let instance = |draft: &Draft<'_, DatasetSpec>, version: &Version<'_, DatasetSpec>| DatasetInstance {
+        name: draft.name.get_ref().to_string(),
+        at: sweep.coordinates(&version.at),
+        spec: version.spec.clone(),
+        span: draft.name.span(),
+    };
+    let of = |draft| move |version| instance(draft, version);
+    drafts.iter().flat_map(|draft| draft.versions.iter().map(of(draft))).collect()
+}
+
+/// Every stage at every combination of the axes that it depends on, in the given order.
+pub(super) fn stages(
+    sweep: &Sweep<'_>,
+    datasets: &[Draft<'_, DatasetSpec>],
+    stages: &[Draft<'_, StageSpec>],
+    order: &[usize],
+    axes: &[Axes],
+) -> Vec<StageInstance> {
+    let data = Targets {
+        axes: datasets.iter().map(|draft| (draft.name.get_ref().to_string(), draft.axes.clone())).collect(),
+        index: dataset_index(datasets),
+    };
+    let mut made = Targets { axes: HashMap::new(), index: Index::new() };
+    let mut instances = Vec::new();
+    for &position in order {
+        let (draft, axes) = (&stages[position], &axes[position]);
+        let name = draft.name.get_ref().to_string();
+        for point in sweep.product(axes) {
+            let own = restricted(&point, &draft.axes);
+            let Some(version) = draft.versions.iter().find(|version| version.at == own) else { continue };
+            let stage = version.spec.stage();
+            let inputs = stage.inputs();
+            let read = stage.datasets();
+            made.index.insert((name.clone(), point.clone()), instances.len());
+            instances.push(StageInstance {
+                name: name.clone(),
+                at: sweep.coordinates(&point),
+                spec: version.spec.clone(),
+                inputs: inputs.iter().filter_map(|input| made.at(&input.stage, &point)).collect(),
+                datasets: read.iter().filter_map(|input| data.at(&input.dataset, &point)).collect(),
+                span: draft.name.span(),
+            });
+        }
+        made.axes.insert(name, axes.clone());
+    }
+    instances
+}
+
+/// Instances that others refer to.
+struct Targets {
+    axes: HashMap<String, Axes>,
+    index: Index,
+}
+
+impl Targets {
+    /// The instance of a name at the part of the point that concerns it. Names were checked before.
+    fn at(&self, name: &str, point: &Point) -> Option<usize> {
+        let at = restricted(point, self.axes.get(name)?);
+        self.index.get(&(name.to_owned(), at)).copied()
+    }
+}
+
+fn dataset_index(drafts: &[Draft<'_, DatasetSpec>]) -> Index {
+    let key = |draft: &Draft<'_, DatasetSpec>, at: &Point| (draft.name.get_ref().to_string(), at.clone());
+    let keys =
+        drafts.iter().flat_map(|draft| draft.versions.iter().map(move |version| key(draft, &version.at)));
+    keys.enumerate().map(|(position, key)| (key, position)).collect()
+}
+
+fn restricted(point: &Point, axes: &Axes) -> Point {
+    point.iter().filter(|(axis, _)| axes.contains(axis)).map(|(&axis, &value)| (axis, value)).collect()
+}

@@ -1,0 +1,120 @@
+//! From the file to the checked experiment, in passes; each reports all that it finds.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::document::Document;
+use super::draft::{Defaults, Draft, Reader};
+use super::error::{Diagnostic, Errors, Report};
+use super::interpolate::Scope;
+use super::resolve::Links;
+use super::sweep::{Axes, Sweep};
+use super::tree::Table;
+use super::{Experiment, Source, expand, tables, tree};
+use crate::dataset::DatasetSpec;
+use crate::stage::StageSpec;
+
+/// The environment variable behind `${data}`.
+const DATA_VARIABLE: &str = "MEDMERGE_DATA";
+
+impl Experiment {
+    /// Read and check an experiment file.
+    ///
+    /// # Errors
+    /// The file cannot be read, or everything that is wrong with it.
+    pub fn load(path: &Path) -> Result<Self, Errors> {
+        let source = |text| Source { path: path.to_owned(), text };
+        let failed = |why: String| {
+            let message = format!("failed to read {}: {why}", path.display());
+            Errors::new(Arc::new(source(String::new())), [Diagnostic::new(message)])
+        };
+        let bytes = std::fs::read(path).map_err(|error| failed(error.to_string()))?;
+        let text = String::from_utf8(bytes).map_err(|error| failed(error.utf8_error().to_string()))?;
+        Self::parse(source(text))
+    }
+
+    /// Check the text of an experiment file.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn parse(source: Source) -> Result<Self, Errors> {
+        Self::parse_with(source, data_folder().as_deref())
+    }
+
+    /// [`Self::parse`], with the value of `${data}`.
+    pub(super) fn parse_with(source: Source, data: Option<&str>) -> Result<Self, Errors> {
+        let source = Arc::new(source);
+        let mut report = Report::default();
+        let experiment = tree::parse(&source.text, &mut report)
+            .and_then(|root| read(root, &source, data, &mut report))
+            .filter(|_| report.is_clean());
+        experiment.ok_or_else(|| report.into_errors(source))
+    }
+}
+
+/// `${data}`: absolute, since it is the shell's folder that it starts from and not the file's.
+fn data_folder() -> Option<String> {
+    let folder = std::env::var(DATA_VARIABLE).ok().filter(|folder| !folder.is_empty())?;
+    std::path::absolute(folder).ok()?.into_os_string().into_string().ok()
+}
+
+fn read(
+    root: Table<'_>,
+    source: &Arc<Source>,
+    data: Option<&str>,
+    report: &mut Report,
+) -> Option<Experiment> {
+    let document = Document::read(root, report);
+    let sweep = Sweep::read(document.sweep, report);
+    let folder = source.path.parent().unwrap_or(Path::new(""));
+    let reader = Reader { scope: Scope { sweep: &sweep, data }, folder };
+    let defaults = reader.train(document.train, report);
+    let datasets: Vec<_> =
+        document.datasets.into_iter().map(|section| reader.dataset(section, report)).collect();
+    let stages: Vec<_> =
+        document.stages.into_iter().map(|section| reader.stage(section, &defaults, report)).collect();
+    report.settle();
+    let links = Links::new(&datasets, &stages, report);
+    links.check_cycles(&stages, report);
+    let tables = tables::read(document.tables, &stages, &sweep, report);
+    check_used(&sweep, &defaults, &datasets, &stages, report);
+    if !report.is_clean() {
+        return None;
+    }
+    let order = links.order();
+    let axes = links.axes(&order, &datasets, &stages);
+    Some(Experiment {
+        name: document.name,
+        description: document.description,
+        source: source.clone(),
+        datasets: expand::datasets(&sweep, &datasets),
+        stages: expand::stages(&sweep, &datasets, &stages, &order, &axes),
+        axes: sweep.into_values(),
+        tables,
+    })
+}
+
+/// An axis that nothing mentions is a mistake: it would multiply nothing.
+fn check_used(
+    sweep: &Sweep<'_>,
+    defaults: &Defaults<'_>,
+    datasets: &[Draft<'_, DatasetSpec>],
+    stages: &[Draft<'_, StageSpec>],
+    report: &mut Report,
+) {
+    let mut mentioned: Axes = defaults.axes.clone();
+    mentioned.extend(datasets.iter().flat_map(|draft| draft.axes.iter()));
+    mentioned.extend(stages.iter().flat_map(|draft| draft.axes.iter()));
+    let all_are_understood =
+        datasets.iter().all(|draft| draft.has_kind) && stages.iter().all(|draft| draft.has_kind);
+    if !all_are_understood {
+        return;
+    }
+    for (position, axis) in sweep.axes().iter().enumerate() {
+        if !mentioned.contains(&position) {
+            let message = format!("axis `{}` is mentioned nowhere", axis.name);
+            let help = format!("write `${{{}}}` in a stage or data set, or leave the axis out", axis.name);
+            report.add(Diagnostic::at(axis.span.clone(), message).with_help(help));
+        }
+    }
+}

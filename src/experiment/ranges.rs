@@ -1,0 +1,399 @@
+//! Values that have the right type and make no sense.
+
+use std::fmt::Display;
+
+use super::suggest;
+use crate::backbone::BackboneSpec;
+use crate::dataset::DatasetSpec;
+use crate::merge_method::MergeMethodSpec;
+use crate::stage::import::ImportSpec;
+use crate::stage::{Normalize, StageSpec};
+use crate::train::optimizer::{AdamSpec, AdamwSpec, OptimizerSpec, SgdSpec};
+use crate::train::schedule::ScheduleSpec;
+use crate::train::{LossSpec, Select, TrainSpec};
+
+/// A value that makes no sense.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Finding {
+    /// Where it stands in its section: `train.optimizer.adamw.lr`.
+    pub(super) path: String,
+    pub(super) message: String,
+    pub(super) help: Option<String>,
+}
+
+/// A spec whose values can be looked at one by one and together.
+pub(super) trait Validate {
+    /// Values that are wrong whatever the others are.
+    fn values(&self, findings: &mut Findings);
+
+    /// Values that do not go together; asked only if each is right.
+    fn together(&self, _findings: &mut Findings) {}
+}
+
+/// Findings, and the part of the section that is being looked at.
+#[derive(Debug, Default)]
+pub(super) struct Findings {
+    prefix: String,
+    list: Vec<Finding>,
+}
+
+impl Findings {
+    /// What was found.
+    pub(super) fn into_list(self) -> Vec<Finding> {
+        self.list
+    }
+
+    /// Whether nothing was found.
+    pub(super) fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// Note a finding at a path.
+    pub(super) fn add(&mut self, key: &str, message: impl Into<String>, help: Option<String>) {
+        let path = format!("{}{key}", self.prefix);
+        self.list.push(Finding { path, message: message.into(), help });
+    }
+
+    /// Look at what lies under `key`.
+    fn under(&mut self, key: &str, look: impl FnOnce(&mut Self)) {
+        let outer = self.prefix.clone();
+        self.prefix.push_str(key);
+        self.prefix.push('.');
+        look(self);
+        self.prefix = outer;
+    }
+
+    fn check(&mut self, key: &str, value: impl Display, right: bool, must: &str) {
+        if !right {
+            let named = |step: &&str| step.parse::<usize>().is_err();
+            let name = key.rsplit('.').find(named).unwrap_or(key);
+            self.add(key, format!("`{name}` must be {must}, not {value}"), None);
+        }
+    }
+
+    fn at_least(&mut self, key: &str, value: usize, least: usize) {
+        self.check(key, value, value >= least, &format!("{least} or more"));
+    }
+
+    fn positive(&mut self, key: &str, value: f64) {
+        self.check(key, value, value > 0.0 && value.is_finite(), "a finite number above 0");
+    }
+
+    fn not_negative(&mut self, key: &str, value: f64) {
+        self.check(key, value, value >= 0.0 && value.is_finite(), "a finite number from 0");
+    }
+
+    fn share(&mut self, key: &str, value: f64) {
+        self.check(key, value, (0.0..1.0).contains(&value), "from 0 to below 1");
+    }
+
+    fn inner_share(&mut self, key: &str, value: f64) {
+        self.check(key, value, value > 0.0 && value < 1.0, "between 0 and 1");
+    }
+}
+
+impl Validate for TrainSpec {
+    fn values(&self, f: &mut Findings) {
+        f.at_least("epochs", self.epochs, 1);
+        f.at_least("batch_size", self.batch_size, 2);
+        f.under("optimizer", |f| optimizer(&self.optimizer, f));
+        f.under("schedule", |f| schedule(&self.schedule, f));
+        if let LossSpec::CrossEntropy(loss) = &self.loss {
+            f.share("loss.cross_entropy.label_smoothing", loss.label_smoothing);
+        }
+        self.clip_norm.iter().for_each(|&norm| f.positive("clip_norm", norm));
+        self.patience.iter().for_each(|&patience| f.at_least("patience", patience, 1));
+        f.not_negative("min_delta", self.min_delta);
+    }
+
+    fn together(&self, f: &mut Findings) {
+        let (kind, warmup) = match &self.schedule {
+            ScheduleSpec::Constant(spec) => ("constant", spec.warmup_epochs),
+            ScheduleSpec::Cosine(spec) => ("cosine", spec.warmup_epochs),
+            ScheduleSpec::MultiStep(spec) => ("multi_step", spec.warmup_epochs),
+            ScheduleSpec::OneCycle(_) => ("one_cycle", 0),
+        };
+        if warmup > 0 && warmup >= self.epochs {
+            let message = format!("`warmup_epochs` ({warmup}) must be below `epochs` ({})", self.epochs);
+            f.add(&format!("schedule.{kind}.warmup_epochs"), message, None);
+        }
+        if self.patience.is_some() && self.select == Select::None {
+            let help = "leave `patience` out, or name a score in `select`".to_owned();
+            f.add("patience", "`patience` needs a validation score, but `select` is \"none\"", Some(help));
+        }
+    }
+}
+
+fn optimizer(spec: &OptimizerSpec, f: &mut Findings) {
+    match spec {
+        OptimizerSpec::Sgd(spec) => f.under("sgd", |f| sgd(spec, f)),
+        OptimizerSpec::Adam(AdamSpec { lr, betas, eps, weight_decay }) => {
+            f.under("adam", |f| adam(*lr, *betas, *eps, *weight_decay, f));
+        }
+        OptimizerSpec::Adamw(AdamwSpec { lr, betas, eps, weight_decay }) => {
+            f.under("adamw", |f| adam(*lr, *betas, *eps, *weight_decay, f));
+        }
+    }
+}
+
+fn sgd(spec: &SgdSpec, f: &mut Findings) {
+    f.positive("lr", spec.lr);
+    f.share("momentum", spec.momentum);
+    f.not_negative("weight_decay", spec.weight_decay);
+    if spec.nesterov && spec.momentum == 0.0 {
+        f.add("nesterov", "`nesterov` needs a `momentum` above 0", None);
+    }
+}
+
+fn adam(lr: f64, betas: [f64; 2], eps: f64, weight_decay: f64, f: &mut Findings) {
+    f.positive("lr", lr);
+    f.share("betas.0", betas[0]);
+    f.share("betas.1", betas[1]);
+    f.positive("eps", eps);
+    f.not_negative("weight_decay", weight_decay);
+}
+
+fn schedule(spec: &ScheduleSpec, f: &mut Findings) {
+    match spec {
+        ScheduleSpec::Constant(_) => {}
+        ScheduleSpec::Cosine(spec) => {
+            let factor = spec.min_factor;
+            f.check("cosine.min_factor", factor, (0.0..=1.0).contains(&factor), "from 0 to 1");
+        }
+        ScheduleSpec::MultiStep(spec) => {
+            f.positive("multi_step.gamma", spec.gamma);
+            if !spec.milestones.is_sorted_by(|a, b| a < b) {
+                f.add("multi_step.milestones", "`milestones` must increase", None);
+            }
+        }
+        ScheduleSpec::OneCycle(spec) => f.under("one_cycle", |f| {
+            f.inner_share("rise", spec.rise);
+            f.positive("start_divisor", spec.start_divisor);
+            f.positive("end_divisor", spec.end_divisor);
+        }),
+    }
+}
+
+impl Validate for DatasetSpec {
+    fn values(&self, f: &mut Findings) {
+        let size = |f: &mut Findings, size: &Option<usize>| {
+            size.iter().for_each(|&size| f.at_least("size", size, 8));
+        };
+        match self {
+            Self::Phantom(spec) => {
+                f.at_least("size", spec.size, 8);
+                f.at_least("train", spec.train, 1);
+                f.at_least("val", spec.val, 1);
+                f.at_least("test", spec.test, 1);
+            }
+            Self::Medmnist(spec) => size(f, &spec.size),
+            Self::Manifest(spec) => f.at_least("size", spec.size, 8),
+            Self::Idx(spec) => {
+                size(f, &spec.size);
+                f.inner_share("val_fraction", spec.val_fraction);
+            }
+            Self::Cifar(spec) => {
+                size(f, &spec.size);
+                f.inner_share("val_fraction", spec.val_fraction);
+            }
+        }
+    }
+}
+
+impl Validate for StageSpec {
+    fn values(&self, f: &mut Findings) {
+        if let Some(train) = self.stage().train() {
+            f.under("train", |f| train.values(f));
+        }
+        match self {
+            Self::Import(spec) => import(spec, f),
+            Self::Pretrain(spec) => {
+                backbone(&spec.backbone, f);
+                normalize(&spec.normalize, f);
+            }
+            Self::Finetune(_) => {}
+            Self::LearnMergeWeights(spec) => {
+                sources(&spec.sources, f);
+                spec.anchor.iter().for_each(|name| anchor(name, &spec.sources, f));
+            }
+            Self::Merge(spec) => {
+                sources(&spec.sources, f);
+                method(&spec.method, spec.sources.len(), f);
+            }
+            Self::Evaluate(spec) => {
+                if spec.models.is_empty() {
+                    f.add(
+                        "models",
+                        "`models` names no model",
+                        Some("write `models = { \"label\" = \"stage\" }`".into()),
+                    );
+                }
+                if spec.datasets.is_empty() {
+                    f.add("datasets", "`datasets` names no data set", None);
+                }
+                no_repeats("datasets", "data set", &spec.datasets, f);
+            }
+        }
+    }
+
+    fn together(&self, f: &mut Findings) {
+        if let Some(train) = self.stage().train() {
+            f.under("train", |f| train.together(f));
+        }
+    }
+}
+
+fn backbone(spec: &BackboneSpec, f: &mut Findings) {
+    match spec {
+        BackboneSpec::Resnet18(resnet) => f.at_least("backbone.resnet18.width", resnet.width, 1),
+    }
+}
+
+fn normalize(spec: &Normalize, f: &mut Findings) {
+    for (i, (mean, std)) in spec.mean.into_iter().zip(spec.std).enumerate() {
+        f.under("normalize", |f| {
+            f.check(&format!("mean.{i}"), mean, mean.is_finite(), "a finite number");
+            f.positive(&format!("std.{i}"), f64::from(std));
+        });
+    }
+}
+
+fn import(spec: &ImportSpec, f: &mut Findings) {
+    backbone(&spec.backbone, f);
+    normalize(&spec.normalize, f);
+    let is_digest =
+        |text: &str| (1..=64).contains(&text.len()) && text.chars().all(|c| c.is_ascii_hexdigit());
+    for digest in spec.sha256.iter().filter(|digest| !is_digest(digest)) {
+        f.check("sha256", format_args!("\"{digest}\""), false, "1 to 64 hexadecimal digits");
+    }
+}
+
+fn sources(sources: &[String], f: &mut Findings) {
+    if sources.len() < 2 {
+        f.add("sources", format!("a merge needs 2 sources or more, not {}", sources.len()), None);
+    }
+    no_repeats("sources", "source", sources, f);
+}
+
+fn no_repeats(key: &str, what: &str, names: &[String], f: &mut Findings) {
+    for (i, name) in names.iter().enumerate().filter(|(i, name)| names[..*i].contains(name)) {
+        f.add(&format!("{key}.{i}"), format!("{what} `{name}` stands here twice"), None);
+    }
+}
+
+fn anchor(anchor: &str, sources: &[String], f: &mut Findings) {
+    if !sources.iter().any(|source| source == anchor) {
+        let names: Vec<&str> = sources.iter().map(String::as_str).collect();
+        f.add(
+            "anchor",
+            format!("the anchor `{anchor}` is not among the sources"),
+            suggest::help(anchor, &names),
+        );
+    }
+}
+
+fn method(spec: &MergeMethodSpec, sources: usize, f: &mut Findings) {
+    let MergeMethodSpec::Average(average) = spec else { return };
+    let Some(weights) = &average.weights else { return };
+    let path = "method.average.weights";
+    if weights.len() != sources {
+        f.add(path, format!("{} weights for {sources} sources; give one for each", weights.len()), None);
+    }
+    let sum: f64 = weights.iter().sum();
+    if sum <= 0.0 || !sum.is_finite() {
+        f.add(path, format!("the weights must have a positive sum, not {sum}"), None);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::parsed;
+
+    /// What is wrong with these keys of a stage that trains.
+    fn train(keys: &str) -> Vec<String> {
+        let stage =
+            "[dataset.d.phantom]\nfamily = 'cells'\n[stage.s.pretrain]\nbackbone = 'resnet18'\ndataset = 'd'";
+        parsed(&format!("{stage}\n{keys}")).err().unwrap_or_default()
+    }
+
+    #[test]
+    fn each_value_of_training_has_its_range() {
+        for (keys, message) in [
+            ("epochs = 0", "`epochs` must be 1 or more, not 0"),
+            ("batch_size = 1", "`batch_size` must be 2 or more, not 1"),
+            ("optimizer.adamw.lr = 0", "`lr` must be a finite number above 0, not 0"),
+            ("optimizer.adam.lr = inf", "`lr` must be a finite number above 0, not inf"),
+            ("optimizer.adam.betas = [0.9, 1.0]", "`betas` must be from 0 to below 1, not 1"),
+            ("optimizer.adam.eps = 0.0", "`eps` must be a finite number above 0, not 0"),
+            ("optimizer.sgd.weight_decay = nan", "`weight_decay` must be a finite number from 0, not NaN"),
+            ("optimizer.sgd.momentum = 1.5", "`momentum` must be from 0 to below 1, not 1.5"),
+            ("optimizer.sgd = { momentum = 0.0, nesterov = true }", "`nesterov` needs a `momentum` above 0"),
+            (
+                "loss.cross_entropy.label_smoothing = 1.0",
+                "`label_smoothing` must be from 0 to below 1, not 1",
+            ),
+            ("clip_norm = 0.0", "`clip_norm` must be a finite number above 0, not 0"),
+            ("patience = 0", "`patience` must be 1 or more, not 0"),
+            ("min_delta = -0.1", "`min_delta` must be a finite number from 0, not -0.1"),
+            ("schedule.multi_step.milestones = [3, 3]", "`milestones` must increase"),
+            (
+                "schedule.multi_step = { milestones = [], gamma = 0.0 }",
+                "`gamma` must be a finite number above 0, not 0",
+            ),
+            ("schedule.cosine.min_factor = 2.0", "`min_factor` must be from 0 to 1, not 2"),
+            ("schedule.one_cycle.rise = 1.0", "`rise` must be between 0 and 1, not 1"),
+            (
+                "epochs = 3\nschedule.cosine.warmup_epochs = 3",
+                "`warmup_epochs` (3) must be below `epochs` (3)",
+            ),
+            (
+                "patience = 2\nselect = 'none'",
+                "`patience` needs a validation score, but `select` is \"none\"",
+            ),
+            (
+                "normalize = { mean = [0, 0, 0], std = [1, 0, 1] }",
+                "`std` must be a finite number above 0, not 0",
+            ),
+        ] {
+            assert_eq!(train(keys), [message], "{keys}");
+        }
+    }
+
+    #[test]
+    fn right_values_pass() {
+        let right = "epochs = 1\nbatch_size = 2\noptimizer.sgd = { lr = 1e-9, momentum = 0.9, nesterov = true }\n\
+                     schedule.multi_step.milestones = [1, 2]\nnormalize = 'imagenet'\nclip_norm = 1\npatience = 1";
+        assert_eq!(train(right), [""; 0]);
+    }
+
+    #[test]
+    fn data_sets_merges_and_evaluations_are_looked_at_too() {
+        let errors = parsed(
+            "[dataset.d.phantom]\nfamily = 'cells'\nsize = 7\ntrain = 0\nval = 0\ntest = 0\n\
+             [stage.p.pretrain]\nbackbone.resnet18.width = 0\ndataset = 'd'\n\
+             [stage.m.merge]\nsources = ['p', 'p']\nmethod.average.weights = [1.0]\n\
+             [stage.n.merge]\nsources = ['p']\nmethod.average.weights = [0.0]\n\
+             [stage.w.learn_merge_weights]\nsources = ['p', 'm']\nanchor = 'mm'\ndataset = 'd'\n\
+             [stage.e.evaluate]\nmodels = {}\ndatasets = []\n\
+             [stage.f.evaluate]\nmodels.x = 'p'\ndatasets = ['d', 'd']",
+        );
+        assert_eq!(
+            errors.unwrap_err(),
+            [
+                "`size` must be 8 or more, not 7",
+                "`train` must be 1 or more, not 0",
+                "`val` must be 1 or more, not 0",
+                "`test` must be 1 or more, not 0",
+                "`width` must be 1 or more, not 0",
+                "source `p` stands here twice",
+                "1 weights for 2 sources; give one for each",
+                "a merge needs 2 sources or more, not 1",
+                "the weights must have a positive sum, not 0",
+                "the anchor `mm` is not among the sources",
+                "`models` names no model",
+                "`datasets` names no data set",
+                "data set `d` stands here twice",
+            ]
+        );
+    }
+}

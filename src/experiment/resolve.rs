@@ -1,0 +1,232 @@
+//! Names: what each stage takes from, in which order stages can run, and by which axes each is multiplied.
+
+use std::collections::BTreeSet;
+
+use petgraph::Direction;
+use petgraph::algo::{astar, tarjan_scc};
+use petgraph::graph::{DiGraph, NodeIndex};
+use petgraph::visit::Reversed;
+
+use super::Span;
+use super::draft::Draft;
+use super::error::{Diagnostic, Report};
+use super::suggest;
+use super::sweep::Axes;
+use super::tree::{self, Value};
+use crate::dataset::DatasetSpec;
+use crate::stage::StageSpec;
+
+/// Which stage takes from which, by position in the file.
+#[derive(Debug)]
+pub(super) struct Links {
+    /// An edge leads from a stage to one that takes from it.
+    graph: DiGraph<(), ()>,
+    /// The data sets of each stage.
+    datasets: Vec<BTreeSet<usize>>,
+}
+
+/// A name that a stage mentions.
+struct Reference<'a> {
+    /// What it is the name of.
+    what: &'static str,
+    name: &'a str,
+    /// Its role as [`crate::stage::Input`] has it.
+    role: &'a str,
+}
+
+impl Links {
+    /// Look up every name that a stage mentions; unknown ones are reported.
+    pub(super) fn new(
+        datasets: &[Draft<'_, DatasetSpec>],
+        stages: &[Draft<'_, StageSpec>],
+        report: &mut Report,
+    ) -> Self {
+        let dataset_names: Vec<&str> = datasets.iter().map(|draft| draft.name.get_ref().as_ref()).collect();
+        let stage_names: Vec<&str> = stages.iter().map(|draft| draft.name.get_ref().as_ref()).collect();
+        let mut graph = DiGraph::new();
+        let nodes: Vec<NodeIndex> = stages.iter().map(|_| graph.add_node(())).collect();
+        let mut read = vec![BTreeSet::new(); stages.len()];
+        for (user, draft) in stages.iter().enumerate() {
+            for version in &draft.versions {
+                let stage = version.spec.stage();
+                for input in stage.inputs() {
+                    let reference = Reference { what: "stage", name: &input.stage, role: &input.role };
+                    let found = reference.find(
+                        &stage_names,
+                        &dataset_names,
+                        &version.body,
+                        draft.name.span(),
+                        report,
+                    );
+                    found
+                        .into_iter()
+                        .for_each(|input| drop(graph.update_edge(nodes[input], nodes[user], ())));
+                }
+                for input in stage.datasets() {
+                    let reference = Reference { what: "data set", name: &input.dataset, role: &input.role };
+                    let found = reference.find(
+                        &dataset_names,
+                        &stage_names,
+                        &version.body,
+                        draft.name.span(),
+                        report,
+                    );
+                    read[user].extend(found);
+                }
+            }
+        }
+        Self { graph, datasets: read }
+    }
+
+    /// Report each circle of stages, once.
+    pub(super) fn check_cycles(&self, stages: &[Draft<'_, StageSpec>], report: &mut Report) {
+        for component in tarjan_scc(&self.graph) {
+            let Some(cycle) = component.into_iter().min().and_then(|first| self.cycle(first)) else {
+                continue;
+            };
+            let name = |node: &NodeIndex| stages[node.index()].name.get_ref().as_ref();
+            let path: Vec<&str> = cycle.iter().map(name).collect();
+            let message = format!("stages take from each other in a circle: {}", path.join(" -> "));
+            let help = "let one of them start from something else".to_owned();
+            report.add(Diagnostic::at(stages[cycle[0].index()].name.span(), message).with_help(help));
+        }
+    }
+
+    /// The shortest way from a stage over what it takes from back to itself.
+    fn cycle(&self, first: NodeIndex) -> Option<Vec<NodeIndex>> {
+        let inputs = self.graph.neighbors_directed(first, Direction::Incoming);
+        let back = |input| astar(Reversed(&self.graph), input, |node| node == first, |_| 1, |_| 0);
+        let (_, way) = inputs.filter_map(back).min()?;
+        Some(std::iter::once(first).chain(way).collect())
+    }
+
+    /// Inputs before users, in the order of the file where there is a choice. What is part of a circle, or
+    /// follows from one, is left out.
+    pub(super) fn order(&self) -> Vec<usize> {
+        let waits = |node| self.graph.neighbors_directed(node, Direction::Incoming).count();
+        let mut waits: Vec<usize> = self.graph.node_indices().map(waits).collect();
+        let mut ready: BTreeSet<usize> = (0..waits.len()).filter(|&stage| waits[stage] == 0).collect();
+        let mut order = Vec::with_capacity(waits.len());
+        while let Some(stage) = ready.pop_first() {
+            order.push(stage);
+            for user in self.graph.neighbors(NodeIndex::new(stage)).map(NodeIndex::index) {
+                waits[user] -= 1;
+                if waits[user] == 0 {
+                    ready.insert(user);
+                }
+            }
+        }
+        order
+    }
+
+    /// The axes that each stage mentions, itself or through an input or a data set.
+    pub(super) fn axes(
+        &self,
+        order: &[usize],
+        datasets: &[Draft<'_, DatasetSpec>],
+        stages: &[Draft<'_, StageSpec>],
+    ) -> Vec<Axes> {
+        let mut axes: Vec<Axes> = stages.iter().map(|draft| draft.axes.clone()).collect();
+        for &stage in order {
+            let read = self.datasets[stage].iter().flat_map(|&dataset| datasets[dataset].axes.clone());
+            let inputs = self.graph.neighbors_directed(NodeIndex::new(stage), Direction::Incoming);
+            let through: Axes = inputs.flat_map(|input| axes[input.index()].clone()).chain(read).collect();
+            axes[stage].extend(through);
+        }
+        axes
+    }
+}
+
+impl Reference<'_> {
+    /// The position of the name among `known`; if it has none, that is reported.
+    fn find(
+        &self,
+        known: &[&str],
+        others: &[&str],
+        body: &Value<'_>,
+        section: Span,
+        report: &mut Report,
+    ) -> Option<usize> {
+        let position = known.iter().position(|name| *name == self.name);
+        let span = self.span(body).unwrap_or(section);
+        if position.is_none() && !report.knows(&span) {
+            let help = if others.contains(&self.name) {
+                let other = if self.what == "stage" { "data set" } else { "stage" };
+                Some(format!("there is a {other} of this name, but a {} is needed here", self.what))
+            } else {
+                suggest::help(self.name, known)
+            };
+            let message = format!("unknown {} `{}`", self.what, self.name);
+            report.add(Diagnostic::at(span, message).with_help(help));
+        }
+        position
+    }
+
+    /// Where the name stands: under a key that is named as the role (`source.0` is in `sources`), or
+    /// anywhere.
+    fn span(&self, body: &Value<'_>) -> Option<Span> {
+        let head = self.role.split('.').next().unwrap_or(self.role);
+        let mut places = tree::strings(body);
+        places.retain(|(_, text, _)| *text == self.name);
+        let fits = |path: &[String]| path.iter().any(|step| step.starts_with(head));
+        let fitting = places.iter().position(|(path, ..)| fits(path)).unwrap_or(0);
+        places.into_iter().nth(fitting).map(|(_, _, span)| span)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::parsed;
+
+    const DATA: &str = "[dataset.d.phantom]\nfamily = 'cells'\n";
+
+    fn messages(stages: &str) -> Vec<String> {
+        parsed(&format!("{DATA}{stages}")).err().unwrap_or_default()
+    }
+
+    fn order(stages: &str) -> Vec<String> {
+        let experiment = parsed(&format!("{DATA}{stages}")).unwrap();
+        experiment.stages.into_iter().map(|stage| stage.name).collect()
+    }
+
+    fn finetune(name: &str, from: &str) -> String {
+        format!("[stage.{name}.finetune]\nfrom = '{from}'\ndataset = 'd'\n")
+    }
+
+    fn pretrain(name: &str) -> String {
+        format!("[stage.{name}.pretrain]\nbackbone = 'resnet18'\ndataset = 'd'\n")
+    }
+
+    #[test]
+    fn inputs_come_first_and_otherwise_the_file_decides() {
+        let stages = [finetune("last", "z"), pretrain("z"), finetune("y", "z"), pretrain("a")].concat();
+        assert_eq!(order(&stages), ["z", "last", "y", "a"]);
+    }
+
+    #[test]
+    fn each_circle_is_reported_once_with_its_way() {
+        let stages = [
+            finetune("a", "b"),
+            finetune("b", "c"),
+            finetune("c", "a"),
+            finetune("alone", "alone"),
+            finetune("after", "c"),
+        ];
+        assert_eq!(
+            messages(&stages.concat()),
+            [
+                "stages take from each other in a circle: a -> b -> c -> a",
+                "stages take from each other in a circle: alone -> alone",
+            ]
+        );
+    }
+
+    #[test]
+    fn unknown_names_are_reported_where_they_stand() {
+        let stages = "[stage.d2.evaluate]\nmodels = { d = 'd', e = 'x' }\ndatasets = ['d2', 'd', 'x']";
+        assert_eq!(
+            messages(stages),
+            ["unknown stage `d`", "unknown stage `x`", "unknown data set `d2`", "unknown data set `x`"]
+        );
+    }
+}

@@ -1,0 +1,63 @@
+//! "Did you mean": the nearest of the words that would have been right.
+
+/// Words at least so alike (Jaro-Winkler, 0 to 1) are taken for a slip of the pen.
+const ALIKE: f64 = 0.8;
+
+/// More words than this are not listed.
+const MOST_LISTED: usize = 24;
+
+/// The candidate that is most like `word`, if one is alike enough; the first of several.
+pub(super) fn nearest<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a str> {
+    let word = plain(word);
+    let mut best = None;
+    for candidate in candidates {
+        let alike = strsim::jaro_winkler(&word, &plain(candidate));
+        if alike >= ALIKE && best.is_none_or(|(_, most)| alike > most) {
+            best = Some((*candidate, alike));
+        }
+    }
+    best.map(|(candidate, _)| candidate)
+}
+
+/// A line of help: the nearest candidate, or all of them.
+pub(super) fn help(word: &str, candidates: &[&str]) -> Option<String> {
+    match (nearest(word, candidates), candidates) {
+        (Some(nearest), _) => Some(format!("did you mean `{nearest}`?")),
+        (None, []) => None,
+        (None, [only]) => Some(format!("`{only}` is the only one there is")),
+        (None, several) if several.len() <= MOST_LISTED => Some(format!("expected one of {}", list(several))),
+        (None, _) => None,
+    }
+}
+
+/// `a`, `b`, `c`
+pub(super) fn list(words: &[&str]) -> String {
+    words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
+}
+
+fn plain(word: &str) -> String {
+    word.to_lowercase().replace(['-', ' '], "_")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slip_is_mended() {
+        let keys = ["epochs", "batch_size", "optimizer", "select", "seed"];
+        for (word, meant) in [("epoch", "epochs"), ("Batch-Size", "batch_size"), ("optimiser", "optimizer")] {
+            assert_eq!(nearest(word, &keys), Some(meant));
+        }
+        assert_eq!(nearest("momentum", &keys), None);
+        assert_eq!(nearest("source_c", &["source_a", "source_b"]), Some("source_a"));
+    }
+
+    #[test]
+    fn without_a_near_word_all_are_listed() {
+        assert_eq!(help("x", &["all", "head"]).unwrap(), "expected one of `all`, `head`");
+        assert_eq!(help("x", &["all"]).unwrap(), "`all` is the only one there is");
+        assert_eq!(help("heads", &["all", "head"]).unwrap(), "did you mean `head`?");
+        assert_eq!(help("x", &[]), None);
+    }
+}

@@ -1,0 +1,241 @@
+//! `[sweep]`: the axes, and the product of some of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use indexmap::IndexMap;
+use serde::Deserialize;
+use toml::de::{DeValue, ValueDeserializer};
+
+use super::document::is_name;
+use super::error::{Diagnostic, Report};
+use super::tree::{self, Key, Value};
+use super::{AxisValue, Coordinates, Span};
+
+/// Columns of `metrics.csv`, and the variable `${data}`: no axis may be named so.
+const RESERVED: [&str; 9] =
+    ["experiment", "stage", "model", "dataset", "split", "metric", "value", "n", "data"];
+
+/// All axes together may have so many combinations.
+const MOST_COMBINATIONS: usize = 100_000;
+
+/// Positions of axes; iterates in the order of `[sweep]`.
+pub(super) type Axes = BTreeSet<usize>;
+
+/// Positions of values, by axis.
+pub(super) type Point = BTreeMap<usize, usize>;
+
+/// The axes in the order of the file.
+#[derive(Debug, Default)]
+pub(super) struct Sweep<'i> {
+    axes: Vec<Axis<'i>>,
+}
+
+/// One key of `[sweep]`.
+#[derive(Debug)]
+pub(super) struct Axis<'i> {
+    pub(super) name: String,
+    /// Of its name.
+    pub(super) span: Span,
+    values: Vec<AxisValue>,
+    /// The values as they are written.
+    raw: Vec<DeValue<'i>>,
+}
+
+impl<'i> Sweep<'i> {
+    /// The axes that are right. What is wrong with the others is reported; they stay known by name.
+    pub(super) fn read(section: Option<Value<'i>>, report: &mut Report) -> Self {
+        let Some(section) = section else { return Self::default() };
+        let DeValue::Table(table) = section.get_ref() else {
+            let message = format!("expected a table of axes, found {}", tree::kind_of(&section));
+            report.add(Diagnostic::at(section.span(), message));
+            return Self::default();
+        };
+        let axes = table.iter().map(|(key, value)| Axis::read(key, value, report)).collect();
+        let mut sweep = Self { axes };
+        sweep.limit(section.span(), report);
+        sweep
+    }
+
+    /// Refuse more combinations than could ever be meant.
+    fn limit(&mut self, span: Span, report: &mut Report) {
+        let sizes = self.axes.iter().map(|axis| axis.values.len().max(1));
+        let combinations = sizes.fold(1_usize, usize::saturating_mul);
+        if combinations > MOST_COMBINATIONS {
+            let message =
+                format!("the axes have {combinations} combinations; {MOST_COMBINATIONS} is the limit");
+            report.add(Diagnostic::at(span, message));
+            for axis in &mut self.axes {
+                axis.values.truncate(1);
+            }
+        }
+    }
+
+    /// Every axis.
+    pub(super) fn axes(&self) -> &[Axis<'i>] {
+        &self.axes
+    }
+
+    /// The position of an axis.
+    pub(super) fn position(&self, name: &str) -> Option<usize> {
+        self.axes.iter().position(|axis| axis.name == name)
+    }
+
+    /// Names of the axes.
+    pub(super) fn names(&self) -> Vec<&str> {
+        self.axes.iter().map(|axis| axis.name.as_str()).collect()
+    }
+
+    /// Every combination of the values of some axes; the last axis changes fastest.
+    pub(super) fn product(&self, axes: &Axes) -> Vec<Point> {
+        axes.iter().fold(vec![Point::new()], |points, &axis| {
+            let extended = |point: Point| {
+                let at = move |value| {
+                    let mut point = point.clone();
+                    point.insert(axis, value);
+                    point
+                };
+                (0..self.axes[axis].values.len()).map(at)
+            };
+            points.into_iter().flat_map(extended).collect()
+        })
+    }
+
+    /// The value of an axis at a point, as text and as it is written.
+    pub(super) fn value(&self, axis: usize, point: &Point) -> Option<(&AxisValue, &DeValue<'i>)> {
+        let value = *point.get(&axis)?;
+        Some((&self.axes[axis].values[value], &self.axes[axis].raw[value]))
+    }
+
+    /// Names and values at a point.
+    pub(super) fn coordinates(&self, point: &Point) -> Coordinates {
+        let named = |(&axis, &value): (&usize, &usize)| {
+            (self.axes[axis].name.clone(), self.axes[axis].values[value].clone())
+        };
+        point.iter().map(named).collect()
+    }
+
+    /// Names and values of all axes.
+    pub(super) fn into_values(self) -> IndexMap<String, Vec<AxisValue>> {
+        self.axes.into_iter().map(|axis| (axis.name, axis.values)).collect()
+    }
+}
+
+impl<'i> Axis<'i> {
+    fn read(key: &Key<'i>, value: &Value<'i>, report: &mut Report) -> Self {
+        let name = key.get_ref().to_string();
+        check_name(&name, key.span(), report);
+        let mut axis = Self { name, span: key.span(), values: Vec::new(), raw: Vec::new() };
+        match value.get_ref() {
+            DeValue::Array(items) if !items.is_empty() => {
+                items.iter().for_each(|item| axis.take(item, report));
+            }
+            DeValue::Array(_) => {
+                report.add(Diagnostic::at(value.span(), format!("axis `{}` has no values", axis.name)));
+            }
+            _ => {
+                let message = format!("expected an array of values, found {}", tree::kind_of(value));
+                let help = format!("write `{} = [ … ]`", axis.name);
+                report.add(Diagnostic::at(value.span(), message).with_help(help));
+            }
+        }
+        axis
+    }
+
+    fn take(&mut self, item: &Value<'i>, report: &mut Report) {
+        let Some(value) = axis_value(item) else {
+            let message = format!("{} cannot be a value of an axis", tree::kind_of(item));
+            let help = "an axis holds strings, integers, finite floats or booleans".to_owned();
+            return report.add(Diagnostic::at(item.span(), message).with_help(help));
+        };
+        // by their text, which is what names the instances: 1 and "1" would be told apart nowhere
+        if self.values.iter().any(|other| other.to_string() == value.to_string()) {
+            let message = format!("axis `{}` has the value `{value}` twice", self.name);
+            return report.add(Diagnostic::at(item.span(), message));
+        }
+        self.values.push(value);
+        self.raw.push(item.get_ref().clone());
+    }
+}
+
+fn axis_value(item: &Value<'_>) -> Option<AxisValue> {
+    match toml::Value::deserialize(ValueDeserializer::from(item.clone())).ok()? {
+        toml::Value::String(text) => Some(AxisValue::String(text)),
+        toml::Value::Integer(integer) => Some(AxisValue::Integer(integer)),
+        toml::Value::Float(float) => float.is_finite().then_some(AxisValue::Float(float)),
+        toml::Value::Boolean(truth) => Some(AxisValue::Boolean(truth)),
+        toml::Value::Datetime(_) | toml::Value::Array(_) | toml::Value::Table(_) => None,
+    }
+}
+
+fn check_name(name: &str, span: Span, report: &mut Report) {
+    if !is_name(name) {
+        let message = format!("\"{name}\" cannot name an axis");
+        report.add(Diagnostic::at(span, message).with_help("use letters, digits, _ and -".to_owned()));
+    } else if RESERVED.contains(&name) {
+        let help = match name {
+            "data" => "`${data}` stands for the environment variable MEDMERGE_DATA",
+            _ => "it is a column of metrics.csv",
+        };
+        let message = format!("an axis cannot be named `{name}`");
+        report.add(Diagnostic::at(span, message).with_help(help.to_owned()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::section;
+    use super::*;
+
+    fn sweep(text: &str) -> (Sweep<'_>, Vec<String>) {
+        let mut report = Report::default();
+        let sweep = Sweep::read(Some(section(text)), &mut report);
+        (sweep, super::super::testing::messages(report))
+    }
+
+    #[test]
+    fn the_product_changes_the_last_axis_fastest() {
+        let (sweep, errors) = sweep("a = [1, 2]\nb = ['x', 'y']\nc = [true]");
+        assert!(errors.is_empty(), "{errors:?}");
+        let text = |point: &Point| {
+            let at = sweep.coordinates(point);
+            at.iter().map(|(axis, value)| format!("{axis}{value}")).collect::<String>()
+        };
+        let product: Vec<_> = sweep.product(&Axes::from([1, 0])).iter().map(text).collect();
+        assert_eq!(product, ["a1bx", "a1by", "a2bx", "a2by"]);
+        assert_eq!(sweep.product(&Axes::new()).len(), 1);
+    }
+
+    #[test]
+    fn values_keep_their_types_and_have_short_texts() {
+        let (sweep, _) = sweep("a = [1, 1.0, 1e-5, 'x', false, 0x10]");
+        let texts: Vec<_> = sweep.axes[0].values.iter().map(AxisValue::to_string).collect();
+        assert_eq!(texts, ["1", "1.0", "1e-5", "x", "false", "16"]);
+    }
+
+    #[test]
+    fn what_is_wrong_with_an_axis_is_said() {
+        let text =
+            "a = []\nb = 3\nc = [1, '1']\nd = [[1], nan, 1979-05-27]\nmodel = [1]\n'e f' = [1]\ndata = [1]";
+        assert_eq!(
+            sweep(text).1,
+            [
+                "axis `a` has no values",
+                "expected an array of values, found an integer",
+                "axis `c` has the value `1` twice",
+                "an array cannot be a value of an axis",
+                "a float cannot be a value of an axis",
+                "a date or time cannot be a value of an axis",
+                "an axis cannot be named `model`",
+                "\"e f\" cannot name an axis",
+                "an axis cannot be named `data`",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_sweep_beyond_all_measure_is_refused() {
+        let axis: Vec<String> = (0..1000).map(|i| i.to_string()).collect();
+        let text = format!("a = [{0}]\nb = [{0}]\nc = [{0}]", axis.join(", "));
+        assert_eq!(sweep(&text).1, ["the axes have 1000000000 combinations; 100000 is the limit"]);
+    }
+}

@@ -1,0 +1,140 @@
+//! `[table.<name>]`: decoded, and the names in it checked.
+
+use indexmap::IndexMap;
+
+use super::decode::{Decoded, decode};
+use super::draft::Draft;
+use super::error::{Diagnostic, Report};
+use super::suggest;
+use super::sweep::Sweep;
+use super::tree::{self, Key, Value};
+use crate::metric;
+use crate::stage::StageSpec;
+use crate::table::TableSpec;
+
+/// What rows and columns may be, beside the axes.
+const FIELDS: [&str; 3] = ["model", "dataset", "metric"];
+
+/// A table's keys and where to report what is wrong with them.
+struct Checked<'a, 'i> {
+    name: &'a Key<'i>,
+    tree: &'a Value<'i>,
+}
+
+/// Decode every table and check its names.
+pub(super) fn read(
+    sections: Vec<(Key<'_>, Value<'_>)>,
+    stages: &[Draft<'_, StageSpec>],
+    sweep: &Sweep<'_>,
+    report: &mut Report,
+) -> IndexMap<String, TableSpec> {
+    let mut tables = IndexMap::new();
+    for (name, section) in sections {
+        let found = tree::kind_of(&section);
+        if !section.get_ref().is_table() {
+            report.add(Diagnostic::at(section.span(), format!("expected a table, found {found}")));
+            continue;
+        }
+        let Decoded { spec, tree, .. } = decode::<TableSpec>(section, report);
+        let Some(spec) = spec else { continue };
+        Checked { name: &name, tree: &tree }.check(&spec, stages, sweep, report);
+        tables.insert(name.into_inner().into_owned(), spec);
+    }
+    tables
+}
+
+impl Checked<'_, '_> {
+    fn check(
+        &self,
+        spec: &TableSpec,
+        stages: &[Draft<'_, StageSpec>],
+        sweep: &Sweep<'_>,
+        report: &mut Report,
+    ) {
+        for (i, stage) in spec.from.iter().enumerate() {
+            self.evaluation(&format!("from.{i}"), stage, stages, report);
+        }
+        for (i, metric) in spec.metrics.iter().enumerate() {
+            self.one_of(&format!("metrics.{i}"), "metric", metric, metric::NAMES, report);
+        }
+        let fields: Vec<&str> = FIELDS.into_iter().chain(sweep.names()).collect();
+        self.one_of("rows", "field", &spec.rows, &fields, report);
+        for (i, column) in spec.columns.iter().enumerate() {
+            self.one_of(&format!("columns.{i}"), "field", column, &fields, report);
+        }
+        // `over` is `seed` unless named, with or without such an axis
+        if spec.over != "seed" {
+            self.one_of("over", "field", &spec.over, &fields, report);
+        }
+        for (key, names) in [("from", &spec.from), ("metrics", &spec.metrics)] {
+            if names.is_empty() {
+                self.add(key, format!("`{key}` names nothing to show"), None, report);
+            }
+        }
+    }
+
+    fn evaluation(&self, path: &str, name: &str, stages: &[Draft<'_, StageSpec>], report: &mut Report) {
+        let kind = |draft: &Draft<'_, StageSpec>| draft.versions.first().map(|version| version.spec.kind());
+        match stages.iter().find(|draft| draft.name.get_ref() == name).map(kind) {
+            // a stage that could not be read may well be one
+            Some(None | Some("evaluate")) => {}
+            Some(Some(kind)) => {
+                let message = format!("stage `{name}` is a `{kind}`, which has no scores");
+                self.add(path, message, Some("name an `evaluate` stage".to_owned()), report);
+            }
+            None => {
+                let evaluations = stages.iter().filter(|draft| kind(draft) == Some("evaluate"));
+                let names: Vec<&str> = evaluations.map(|draft| draft.name.get_ref().as_ref()).collect();
+                self.one_of(path, "stage", name, &names, report);
+            }
+        }
+    }
+
+    fn one_of(&self, path: &str, what: &str, word: &str, known: &[&str], report: &mut Report) {
+        if !known.contains(&word) {
+            self.add(path, format!("unknown {what} `{word}`"), suggest::help(word, known), report);
+        }
+    }
+
+    fn add(&self, path: &str, message: String, help: Option<String>, report: &mut Report) {
+        let span = tree::span_at(self.tree, path).unwrap_or_else(|| self.name.span());
+        report.add(Diagnostic::at(span, message).with_help(help));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::parsed;
+
+    const STAGES: &str = "[sweep]\ntarget = ['fundus', 'xray']\n[dataset.d.phantom]\nfamily = '${target}'\n\
+        [stage.a.pretrain]\nbackbone = 'resnet18'\ndataset = 'd'\n\
+        [stage.scores.evaluate]\nmodels.A = 'a'\ndatasets = ['d']\n[table.t]\n";
+
+    #[test]
+    fn a_right_table_is_read() {
+        let table =
+            "from = ['scores']\nmetrics = ['macro_f1']\ncolumns = ['target', 'metric']\nover = 'target'";
+        let experiment = parsed(&format!("{STAGES}{table}")).unwrap();
+        assert_eq!(experiment.tables["t"].columns, ["target", "metric"]);
+        assert!(parsed(&format!("{STAGES}from = ['scores']\nmetrics = ['accuracy']")).is_ok());
+    }
+
+    #[test]
+    fn every_wrong_name_is_reported() {
+        let table = "from = ['score', 'a']\nmetrics = ['f1', 'macrof1']\nrows = 'modl'\ncolumns = ['targets']\nover = 'x'";
+        assert_eq!(
+            parsed(&format!("{STAGES}{table}")).unwrap_err(),
+            [
+                "unknown stage `score`",
+                "stage `a` is a `pretrain`, which has no scores",
+                "unknown metric `f1`",
+                "unknown metric `macrof1`",
+                "unknown field `modl`",
+                "unknown field `targets`",
+                "unknown field `x`",
+            ]
+        );
+        let empty = parsed(&format!("{STAGES}from = []\nmetrics = []"));
+        assert_eq!(empty.unwrap_err(), ["`from` names nothing to show", "`metrics` names nothing to show"]);
+    }
+}

@@ -1,0 +1,28 @@
+//! What the tests of this module share.
+
+use std::sync::Arc;
+
+use toml::Spanned;
+use toml::de::DeValue;
+
+use super::error::Report;
+use super::tree::{self, Value};
+use super::{Experiment, Source};
+
+/// A document as one section.
+pub(super) fn section(text: &str) -> Value<'_> {
+    let table = tree::parse(text, &mut Report::default()).unwrap();
+    Spanned::new(0..text.len(), DeValue::Table(table))
+}
+
+/// The messages of a report, in the order of the file.
+pub(super) fn messages(report: Report) -> Vec<String> {
+    let source = Arc::new(Source { path: "a.toml".into(), text: String::new() });
+    report.into_errors(source).list.into_iter().map(|found| found.message).collect()
+}
+
+/// An experiment `x` that says the rest, or what is wrong with it.
+pub(super) fn parsed(rest: &str) -> Result<Experiment, Vec<String>> {
+    let source = Source { path: "a.toml".into(), text: format!("experiment.name = 'x'\n{rest}") };
+    Experiment::parse(source).map_err(|errors| errors.list.into_iter().map(|found| found.message).collect())
+}

@@ -1,0 +1,203 @@
+//! The raw tree of a file, in which every key and value knows where it stands.
+
+use std::borrow::Cow;
+
+use toml::Spanned;
+use toml::de::{DeString, DeTable, DeValue};
+
+use super::Span;
+use super::error::{Diagnostic, Report};
+
+/// A key and where it stands.
+pub(super) type Key<'i> = Spanned<DeString<'i>>;
+/// A value and where it stands.
+pub(super) type Value<'i> = Spanned<DeValue<'i>>;
+/// Keys and values in the order of the file.
+pub(super) type Table<'i> = DeTable<'i>;
+
+/// The tree of a file, unless its syntax is wrong.
+pub(super) fn parse<'i>(text: &'i str, report: &mut Report) -> Option<Table<'i>> {
+    let (root, errors) = DeTable::parse_recoverable(text);
+    for error in &errors {
+        let span = error.span().unwrap_or_default();
+        report.add(Diagnostic::at(span, error.message()));
+    }
+    errors.is_empty().then(|| root.into_inner())
+}
+
+/// A string that stands at `span`.
+pub(super) fn string<'i>(text: impl Into<Cow<'i, str>>, span: Span) -> Value<'i> {
+    Spanned::new(span, DeValue::String(text.into()))
+}
+
+/// A table with one entry; all of it stands at `span`.
+pub(super) fn single<'i>(key: impl Into<Cow<'i, str>>, value: Value<'i>, span: Span) -> Value<'i> {
+    let mut table = Table::new();
+    table.insert(Spanned::new(span.clone(), key.into()), value);
+    Spanned::new(span, DeValue::Table(table))
+}
+
+/// The value's entries, to be changed.
+pub(super) fn table_mut<'t, 'i>(value: &'t mut Value<'i>) -> Option<&'t mut Table<'i>> {
+    match value.get_mut() {
+        DeValue::Table(table) => Some(table),
+        _ => None,
+    }
+}
+
+/// What a value is, for messages.
+pub(super) fn kind_of(value: &Value<'_>) -> &'static str {
+    match value.get_ref() {
+        DeValue::String(_) => "a string",
+        DeValue::Integer(_) => "an integer",
+        DeValue::Float(_) => "a float",
+        DeValue::Boolean(_) => "a boolean",
+        DeValue::Datetime(_) => "a date or time",
+        DeValue::Array(_) => "an array",
+        DeValue::Table(_) => "a table",
+    }
+}
+
+/// Where the value at a dotted path (`train.optimizer.adamw.betas.0`) stands, if the tree holds it.
+pub(super) fn span_at(value: &Value<'_>, path: &str) -> Option<Span> {
+    let mut steps = path.split('.').filter(|step| !step.is_empty());
+    steps.try_fold(value, |value, step| child(value, step)).map(Spanned::span)
+}
+
+fn child<'t, 'i>(value: &'t Value<'i>, step: &str) -> Option<&'t Value<'i>> {
+    match value.get_ref() {
+        DeValue::Table(table) => table.get(step),
+        DeValue::Array(items) => items.get(step.parse::<usize>().ok()?),
+        _ => None,
+    }
+}
+
+/// Make a value and all that it holds stand at `span`.
+pub(super) fn moved<'i>(value: Value<'i>, span: &Span) -> Value<'i> {
+    let inner = match value.into_inner() {
+        DeValue::Table(table) => {
+            let entries = table.into_iter();
+            let moved = entries
+                .map(|(key, value)| (Spanned::new(span.clone(), key.into_inner()), moved(value, span)));
+            DeValue::Table(moved.collect())
+        }
+        DeValue::Array(mut items) => {
+            for item in items.iter_mut() {
+                let old = std::mem::replace(item, string("", span.clone()));
+                *item = moved(old, span);
+            }
+            DeValue::Array(items)
+        }
+        scalar => scalar,
+    };
+    Spanned::new(span.clone(), inner)
+}
+
+/// Every string in a value, with the keys and positions that lead to it.
+pub(super) fn strings<'t>(value: &'t Value<'_>) -> Vec<(Vec<String>, &'t str, Span)> {
+    let mut found = Vec::new();
+    collect(value, &mut Vec::new(), &mut found);
+    found
+}
+
+fn collect<'t>(value: &'t Value<'_>, path: &mut Vec<String>, found: &mut Vec<(Vec<String>, &'t str, Span)>) {
+    let mut inside = |step: String, inner: &'t Value<'_>| {
+        path.push(step);
+        collect(inner, path, found);
+        path.pop();
+    };
+    match value.get_ref() {
+        DeValue::String(text) => found.push((path.clone(), text, value.span())),
+        DeValue::Array(items) => items.iter().enumerate().for_each(|(i, item)| inside(i.to_string(), item)),
+        DeValue::Table(table) => {
+            table.iter().for_each(|(key, inner)| inside(key.get_ref().to_string(), inner))
+        }
+        _ => {}
+    }
+}
+
+/// The innermost entry that `wanted` accepts, as the keys that lead to it.
+pub(super) fn find(value: &Value<'_>, wanted: &dyn Fn(&Key<'_>, &Value<'_>) -> bool) -> Option<Vec<String>> {
+    let table = value.get_ref().as_table()?;
+    table.iter().find_map(|(key, inner)| {
+        let within = find(inner, wanted).or_else(|| wanted(key, inner).then(Vec::new))?;
+        Some(std::iter::once(key.get_ref().to_string()).chain(within).collect())
+    })
+}
+
+/// Where the value that these keys lead to stands.
+pub(super) fn span_at_keys(value: &Value<'_>, path: &[String]) -> Option<Span> {
+    path.iter().try_fold(value, |value, step| child(value, step)).map(Spanned::span)
+}
+
+/// The table that these keys lead to.
+pub(super) fn table_at<'t, 'i>(value: &'t mut Value<'i>, path: &[String]) -> Option<&'t mut Table<'i>> {
+    let mut table = table_mut(value)?;
+    for key in path {
+        table = table_mut(table.get_mut(key.as_str())?)?;
+    }
+    Some(table)
+}
+
+/// Whether a value stands at `span`, or holds in its arrays something that does.
+pub(super) fn stands_at(value: &Value<'_>, span: &Span) -> bool {
+    let inside = |items: &toml::de::DeArray<'_>| items.iter().any(|item| stands_at(item, span));
+    value.span() == *span || value.get_ref().as_array().is_some_and(inside)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tree(text: &str) -> Value<'_> {
+        let mut report = Report::default();
+        let table = parse(text, &mut report).unwrap();
+        Spanned::new(0..text.len(), DeValue::Table(table))
+    }
+
+    #[test]
+    fn a_path_leads_through_tables_and_arrays() {
+        let text = "a.b = { c = [1, 22] }";
+        let tree = tree(text);
+        assert_eq!(&text[span_at(&tree, "a.b.c.1").unwrap()], "22");
+        assert_eq!(span_at(&tree, "a.b.c.2"), None);
+        assert_eq!(span_at(&tree, "a.x"), None);
+        assert_eq!(span_at(&tree, ""), Some(0..text.len()));
+    }
+
+    #[test]
+    fn every_syntax_error_is_found() {
+        let mut report = Report::default();
+        assert!(parse("a = \nb = 1\nc = [1,, 2]\n", &mut report).is_none());
+        let errors = report.into_errors(std::sync::Arc::new(crate::experiment::Source {
+            path: "a.toml".into(),
+            text: String::new(),
+        }));
+        assert_eq!(errors.list.len(), 2, "{:?}", errors.list);
+    }
+
+    #[test]
+    fn the_innermost_entry_is_found() {
+        let text = "a = { b = { c = 3 } }";
+        let tree = tree(text);
+        let at = text.find('3').unwrap();
+        let path = find(&tree, &|_, value| stands_at(value, &(at..at + 1))).unwrap();
+        assert_eq!(path, ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn strings_are_listed_with_their_paths() {
+        let tree = tree("a = ['x', { b = 'y' }]\nc = 1");
+        let found: Vec<_> =
+            strings(&tree).into_iter().map(|(path, text, _)| (path.join("."), text)).collect();
+        assert_eq!(found, [("a.0".to_owned(), "x"), ("a.1.b".to_owned(), "y")]);
+    }
+
+    #[test]
+    fn a_moved_value_stands_elsewhere_as_a_whole() {
+        let moved = moved(tree("a = [1, { b = 2 }]"), &(7..9));
+        for path in ["", "a", "a.0", "a.1", "a.1.b"] {
+            assert_eq!(span_at(&moved, path), Some(7..9), "{path}");
+        }
+    }
+}

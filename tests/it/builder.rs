@@ -1,0 +1,53 @@
+//! A folder with an experiment file, to read it from or to run the binary in.
+
+use std::path::{Path, PathBuf};
+
+use assert_cmd::Command;
+use medmerge::experiment::{Errors, Experiment};
+use tempfile::TempDir;
+
+/// A temporary folder that holds `experiment.toml`.
+pub(crate) struct Workplace {
+    folder: TempDir,
+}
+
+impl Workplace {
+    /// With this text as the experiment file.
+    pub(crate) fn new(experiment: &str) -> Self {
+        let folder = tempfile::tempdir().expect("failed to make a temporary folder");
+        Self { folder }.with("experiment.toml", experiment)
+    }
+
+    /// With another file in the folder.
+    pub(crate) fn with(self, name: &str, content: impl AsRef<[u8]>) -> Self {
+        let path = self.path(name);
+        std::fs::create_dir_all(path.parent().unwrap_or(Path::new(""))).expect("failed to make a folder");
+        std::fs::write(path, content).expect("failed to write a file");
+        self
+    }
+
+    /// The path of a file in the folder.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The checked experiment.
+    pub(crate) fn load(&self) -> Result<Experiment, Errors> {
+        Experiment::load(&self.path("experiment.toml"))
+    }
+
+    /// The binary, in this folder, undisturbed by the environment's settings.
+    pub(crate) fn medmerge(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_medmerge"));
+        for name in ["MEDMERGE_STORE", "MEDMERGE_RESULTS", "RUST_LOG"] {
+            command.env_remove(name);
+        }
+        command.current_dir(self.folder.path()).args(arguments);
+        command
+    }
+}
+
+#[test]
+fn the_binary_starts_in_the_folder() {
+    Workplace::new("").medmerge(&["--help"]).assert().success();
+}
