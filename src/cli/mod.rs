@@ -14,12 +14,14 @@ mod show;
 mod store;
 mod table;
 
+use std::io::{IsTerminal, stderr};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 use crate::error::{Error, Exit};
+use crate::plan::PlanError;
 use crate::store::Store;
 
 /// Declarative experiment pipelines for transferring and merging medical imaging models.
@@ -87,11 +89,23 @@ impl Cli {
             Err(error) => {
                 let exit = error.exit();
                 if exit != Exit::Done {
-                    eprintln!("error: {error}");
+                    tell(&error);
                 }
                 exit
             }
         }
+    }
+}
+
+/// Says on stderr what is wrong; in an experiment file, with the text that is wrong.
+fn tell(error: &Error) {
+    match error {
+        Error::Several(errors) => errors.iter().for_each(tell),
+        Error::Experiment(errors) | Error::Plan(PlanError::Experiment(errors)) => {
+            let text = if stderr().is_terminal() { errors.to_ansi() } else { errors.to_string() };
+            eprintln!("{}", text.trim_end());
+        }
+        other => eprintln!("error: {other}"),
     }
 }
 
