@@ -1,13 +1,13 @@
 //! `medmerge data`.
 
 use std::io::Write;
+use std::path::PathBuf;
 
 use clap::Subcommand;
 
 use super::Error;
-use super::experiments::OneFile;
 use crate::dataset::{SplitName, Summary};
-use crate::experiment::DatasetInstance;
+use crate::experiment::{DatasetInstance, Experiment};
 use crate::plan::instance_id;
 
 /// Data sets of an experiment
@@ -17,13 +17,17 @@ pub(super) enum Data {
     #[command(after_help = "\
 Example:
   medmerge data list experiments/quickstart.toml")]
-    List(OneFile),
+    List {
+        /// Experiment file
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
 }
 
 impl Data {
     pub(super) fn execute(&self) -> Result<(), Error> {
-        let Self::List(of) = self;
-        let experiment = of.experiment()?;
+        let Self::List { file } = self;
+        let experiment = Experiment::load(file)?;
         let mut out = std::io::stdout().lock();
         for dataset in &experiment.datasets {
             let summary = dataset.spec.source().summary()?;

@@ -31,12 +31,8 @@ pub(super) struct OnDevice {
 }
 
 impl OneFile {
-    pub(super) fn experiment(&self) -> Result<Arc<Experiment>, Error> {
-        load(&self.file)
-    }
-
     pub(super) fn plan(&self, store: &Store) -> Result<Plan, Error> {
-        Ok(Plan::new(self.experiment()?, store, self.numerics.device.numerics())?)
+        Ok(Plan::new(load(&self.file)?, store, self.numerics.device.numerics())?)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Warnings and log lines, on stderr, beside the bars.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
@@ -19,7 +19,7 @@ pub(super) fn start(global: &Global, json: bool) {
     };
     let filter = EnvFilter::builder().with_default_directive(level.into()).from_env_lossy();
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| BesideBars);
-    let subscriber = subscriber.with_target(global.verbose > 0);
+    let subscriber = subscriber.with_target(global.verbose > 0).with_ansi(io::stderr().is_terminal());
     // There can be but one per process; whoever started one before keeps it.
     let _ = if json { subscriber.json().try_init() } else { subscriber.without_time().try_init() };
     std::panic::set_hook(Box::new(|info| tracing::error!("{info}")));

@@ -36,13 +36,13 @@ pub struct Cli {
 
 const EXAMPLES: &str = "\
 Examples:
-  medmerge check experiments/              every mistake in every experiment file
-  medmerge plan experiments/quickstart.toml what would run, and why
-  medmerge run experiments/quickstart.toml  run it, print its tables
-  medmerge run experiments/quickstart.toml  again: all is fresh, nothing is computed
+  medmerge check experiments/                  tell every mistake in every experiment file
+  medmerge plan experiments/quickstart.toml    what would run, and why
+  medmerge run experiments/quickstart.toml     run it and print its tables
+  medmerge run experiments/quickstart.toml     again: all is fresh, nothing is computed
 
-Exit codes: 0 done; 1 a stage failed; 2 command line or experiment file; 3 data; 4 store or results
-folder; 130 interrupted.";
+Exit codes: 0 done; 1 a stage failed; 2 command line or experiment file; 3 data; 4 store or
+results folder; 130 interrupted.";
 
 /// Options of every command.
 #[derive(Debug, Args)]

@@ -23,9 +23,9 @@ Examples:
   medmerge run experiments/main.toml --device cuda:1
   medmerge run experiments/main.toml --rerun merged    make `merged` again even if it is there
 
-A stage that fails loses what depends on it; the rest goes on. After Ctrl-C, run the same command again:
-stages that finished are kept. The last line on stderr is
-`executed E, fresh F, failed X, skipped S in T s`.")]
+A stage that fails loses what depends on it; the rest goes on. After Ctrl-C, run the same command
+again: stages that finished are kept.
+The last line on stderr is `executed E, fresh F, failed X, skipped S in T s`.")]
 pub(super) struct Run {
     /// Experiment files; a folder means every .toml in it
     #[arg(required = true, value_name = "FILE")]
@@ -128,7 +128,7 @@ impl Run {
     /// Says on stderr how it all ended.
     fn conclude(&self, total: &Outcome) -> Exit {
         if !self.logs_json() {
-            self.tell_what_is_missing(total);
+            tell_what_is_missing(total);
         }
         eprintln!("{total}");
         match total {
@@ -137,15 +137,13 @@ impl Run {
             _ => Exit::Done,
         }
     }
+}
 
-    fn tell_what_is_missing(&self, total: &Outcome) {
-        for (stage, message) in &total.failed {
-            eprintln!("failed: {stage}: {message}");
-        }
-        if total.interrupted {
-            let files: Vec<_> = self.files.iter().map(|file| file.display().to_string()).collect();
-            let files = files.join(" ");
-            eprintln!("interrupted: stages that finished are kept; to go on: medmerge run {files}");
-        }
+fn tell_what_is_missing(total: &Outcome) {
+    for (stage, message) in &total.failed {
+        eprintln!("failed: {stage}: {message}");
+    }
+    if total.interrupted {
+        eprintln!("interrupted: stages that finished are kept; to go on, give the same command again");
     }
 }

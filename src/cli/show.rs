@@ -1,5 +1,6 @@
 //! `medmerge show`.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -45,7 +46,8 @@ fn show_checkpoint(path: &Path) -> Result<(), Error> {
         let value = serde_json::from_str(value).unwrap_or_else(|_| serde_json::Value::from(value.as_str()));
         writeln!(out, "{key}: {value:#}")?;
     }
-    for (name, tensor) in metadata.tensors() {
+    let tensors: BTreeMap<_, _> = metadata.tensors().into_iter().collect();
+    for (name, tensor) in tensors {
         writeln!(out, "{name}  {:?} {:?}", tensor.dtype, tensor.shape)?;
     }
     Ok(())

@@ -13,5 +13,6 @@ mod ops;
 mod optimizer;
 mod plan;
 mod reference;
+mod run;
 mod store;
 mod table;
