@@ -3,7 +3,8 @@
 
 use std::sync::{Arc, OnceLock};
 
-use candle_core::{CpuStorage, CustomOp2, CustomOp3, DType, Layout, Result, Shape, Tensor, WithDType, bail};
+use candle_core::backend::BackendStorage;
+use candle_core::{CpuStorage, CustomOp2, CustomOp3, DType, Layout, Result, Shape, Tensor, bail};
 
 use super::cpu::Real;
 use super::cpu::batch_norm as kernel;
@@ -153,7 +154,7 @@ impl BatchNorm {
             g = Tensor::from_vec(passed, g.shape(), g.device())?;
             relu = false;
         }
-        let (gx, gaffine) = with_slice(&g, |g| {
+        let (gx, gaffine) = with_slice(&g, |g: &[T]| {
             with_slice(y, |y| {
                 let gradient = kernel::Gradient { g, y: relu.then_some(y) };
                 with_slice(x, |x| self.gradients(gradient, x, affine, saved))

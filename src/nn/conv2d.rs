@@ -1,5 +1,6 @@
 //! Two-dimensional convolution (cross-correlation, as in PyTorch) with both gradients.
 
+use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp2, DType, Layout, Result, Shape, Tensor, WithDType, bail};
 
 use super::cpu::{ConvShape, Real, direct, winograd};

@@ -1,5 +1,6 @@
 //! Linear maps and biases.
 
+use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp2, D, Layout, Result, Shape, Tensor, WithDType, bail};
 
 use super::cpu::batch_norm as kernel;

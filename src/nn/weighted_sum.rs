@@ -1,5 +1,6 @@
 //! Kernels as weighted sums of several sources' kernels.
 
+use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, WithDType, bail};
 use rayon::prelude::*;
 

@@ -174,13 +174,16 @@ impl WithSimd for InputRow<'_> {
                 *offset = iy.zip(ix).map(|(iy, ix)| (iy * image.w + ix) * c);
             }
             for channel in (0..c).step_by(S::F32_LANES) {
-                let tile = std::array::from_fn(|p| match offsets[p] {
-                    Some(offset) => load::<S>(x, offset + channel),
-                    None => simd.splat_f32s(0.0),
-                });
-                let tile: [_; POSITIONS] =
-                    both_sides::<_, IN, IN, POSITIONS, 36, 36>(tile, |line| input_transform(simd, line));
-                tile.into_iter().enumerate().for_each(|(p, lanes)| store::<S>(d, p * c + channel, lanes));
+                let mut tile = [simd.splat_f32s(0.0); POSITIONS];
+                for (lanes, offset) in tile.iter_mut().zip(offsets) {
+                    if let Some(offset) = offset {
+                        *lanes = load::<S>(x, offset + channel);
+                    }
+                }
+                let tile = both_sides::<S, InputTransform, IN, IN, POSITIONS, 36, 36>(simd, tile);
+                for (p, lanes) in tile.into_iter().enumerate() {
+                    store::<S>(d, p * c + channel, lanes);
+                }
             }
         }
     }
@@ -213,11 +216,11 @@ impl WithSimd for OutputRow<'_> {
         let height = y.len() / (width * to);
         for tile in 0..columns {
             for channel in (0..to).step_by(S::F32_LANES) {
-                let products =
-                    std::array::from_fn(|p| load::<S>(m, (p * tiles + first + tile) * to + channel));
-                let outputs: [_; OUT * OUT] = both_sides::<_, IN, OUT, POSITIONS, 24, 16>(products, |line| {
-                    output_transform(simd, line)
-                });
+                let mut products = [simd.splat_f32s(0.0); POSITIONS];
+                for (p, lanes) in products.iter_mut().enumerate() {
+                    *lanes = load::<S>(m, (p * tiles + first + tile) * to + channel);
+                }
+                let outputs = both_sides::<S, OutputTransform, IN, OUT, POSITIONS, 24, 16>(simd, products);
                 for (p, lanes) in outputs.into_iter().enumerate() {
                     let (oy, ox) = (p / OUT, tile * OUT + p % OUT);
                     if oy < height && ox < width {
@@ -263,17 +266,17 @@ impl WithSimd for OutputGradientRow<'_> {
         let c = output.c;
         for (tile, e) in e.chunks_exact_mut(POSITIONS * c).enumerate() {
             for channel in (0..c).step_by(S::F32_LANES) {
-                let gradients = std::array::from_fn(|p| {
+                let mut gradients = [simd.splat_f32s(0.0); OUT * OUT];
+                for (p, lanes) in gradients.iter_mut().enumerate() {
                     let (oy, ox) = (top + p / OUT, tile * OUT + p % OUT);
                     if oy < output.h && ox < output.w {
-                        load::<S>(gy, (oy * output.w + ox) * c + channel)
-                    } else {
-                        simd.splat_f32s(0.0)
+                        *lanes = load::<S>(gy, (oy * output.w + ox) * c + channel);
                     }
-                });
-                let spread: [_; POSITIONS] =
-                    both_sides::<_, OUT, IN, 16, 24, POSITIONS>(gradients, |line| output_adjoint(simd, line));
-                spread.into_iter().enumerate().for_each(|(p, lanes)| store::<S>(e, p * c + channel, lanes));
+                }
+                let spread = both_sides::<S, OutputAdjoint, OUT, IN, 16, 24, POSITIONS>(simd, gradients);
+                for (p, lanes) in spread.into_iter().enumerate() {
+                    store::<S>(e, p * c + channel, lanes);
+                }
             }
         }
     }
@@ -321,13 +324,19 @@ impl WithSimd for KernelBlock<'_> {
             let mut taps = [[0f32; LANES]; 9];
             for lane in 0..LANES {
                 let kernel = &weight[f * strides.0 + lane * strides.1..][..9];
-                (0..9).for_each(|tap| taps[if turned { 8 - tap } else { tap }][lane] = kernel[tap]);
+                for tap in 0..9 {
+                    taps[if turned { 8 - tap } else { tap }][lane] = kernel[tap];
+                }
             }
             for lane in (0..LANES).step_by(S::F32_LANES) {
-                let kernel = std::array::from_fn(|tap| load::<S>(&taps[tap], lane));
-                let tile: [_; POSITIONS] =
-                    both_sides::<_, 3, IN, 9, 18, POSITIONS>(kernel, |line| kernel_transform(simd, line));
-                tile.into_iter().enumerate().for_each(|(p, lanes)| store::<S>(out, p * LANES + lane, lanes));
+                let mut kernel = [simd.splat_f32s(0.0); 9];
+                for (tap, lanes) in kernel.iter_mut().enumerate() {
+                    *lanes = load::<S>(&taps[tap], lane);
+                }
+                let tile = both_sides::<S, KernelTransform, 3, IN, 9, 18, POSITIONS>(simd, kernel);
+                for (p, lanes) in tile.into_iter().enumerate() {
+                    store::<S>(out, p * LANES + lane, lanes);
+                }
             }
         }
     }
@@ -360,13 +369,19 @@ impl WithSimd for KernelGradientBlock<'_> {
         for c in 0..ci {
             let mut taps = [[0f32; LANES]; 9];
             for lane in (0..LANES).step_by(S::F32_LANES) {
-                let tile = std::array::from_fn(|p| load::<S>(sums, (p * ci + c) * co + first + lane));
-                let kernel: [_; 9] =
-                    both_sides::<_, IN, 3, POSITIONS, 18, 9>(tile, |line| kernel_adjoint(simd, line));
-                taps.iter_mut().zip(kernel).for_each(|(tap, lanes)| store::<S>(tap, lane, lanes));
+                let mut tile = [simd.splat_f32s(0.0); POSITIONS];
+                for (p, lanes) in tile.iter_mut().enumerate() {
+                    *lanes = load::<S>(sums, (p * ci + c) * co + first + lane);
+                }
+                let kernel = both_sides::<S, KernelAdjoint, IN, 3, POSITIONS, 18, 9>(simd, tile);
+                for (tap, lanes) in taps.iter_mut().zip(kernel) {
+                    store::<S>(tap, lane, lanes);
+                }
             }
             for (lane, out) in out.chunks_exact_mut(ci * 9).enumerate() {
-                (0..9).for_each(|tap| out[c * 9 + tap] = taps[tap][lane]);
+                for tap in 0..9 {
+                    out[c * 9 + tap] = taps[tap][lane];
+                }
             }
         }
     }
@@ -382,21 +397,46 @@ fn store<S: Simd>(numbers: &mut [f32], start: usize, lanes: S::f32s) {
     S::as_mut_simd_f32s(&mut numbers[start..start + S::F32_LANES]).0[0] = lanes;
 }
 
-/// Apply a one-dimensional transform to the columns, then to the rows, of an `N`x`N` tile.
+/// A one-dimensional transform of `N` vectors to `M`. A trait and not a closure: a closure that is not
+/// inlined would lose the wide instructions.
+trait Transform<const N: usize, const M: usize> {
+    fn line<S: Simd>(simd: S, from: [S::f32s; N]) -> [S::f32s; M];
+}
+
+/// Apply a transform to the columns, then to the rows, of an `N`x`N` tile.
 #[inline(always)]
-fn both_sides<L: Copy, const N: usize, const M: usize, const NN: usize, const MN: usize, const MM: usize>(
-    tile: [L; NN],
-    transform: impl Fn([L; N]) -> [L; M],
-) -> [L; MM] {
-    let mut half = [tile[0]; MN];
+fn both_sides<
+    S: Simd,
+    T: Transform<N, M>,
+    const N: usize,
+    const M: usize,
+    const NN: usize,
+    const MN: usize,
+    const MM: usize,
+>(
+    simd: S,
+    tile: [S::f32s; NN],
+) -> [S::f32s; MM] {
+    let mut line = [simd.splat_f32s(0.0); N];
+    let mut half = [simd.splat_f32s(0.0); MN];
     for column in 0..N {
-        let line = transform(std::array::from_fn(|row| tile[row * N + column]));
-        (0..M).for_each(|row| half[row * N + column] = line[row]);
+        for row in 0..N {
+            line[row] = tile[row * N + column];
+        }
+        let done = T::line(simd, line);
+        for row in 0..M {
+            half[row * N + column] = done[row];
+        }
     }
-    let mut whole = [tile[0]; MM];
+    let mut whole = [simd.splat_f32s(0.0); MM];
     for row in 0..M {
-        let line = transform(std::array::from_fn(|column| half[row * N + column]));
-        (0..M).for_each(|column| whole[row * M + column] = line[column]);
+        for column in 0..N {
+            line[column] = half[row * N + column];
+        }
+        let done = T::line(simd, line);
+        for column in 0..M {
+            whole[row * M + column] = done[column];
+        }
     }
     whole
 }
@@ -407,41 +447,59 @@ fn add<S: Simd>(simd: S, a: S::f32s, factor: f32, b: S::f32s) -> S::f32s {
     simd.mul_add_e_f32s(simd.splat_f32s(factor), b, a)
 }
 
-/// Bᵀ d.
+/// factor · a.
 #[inline(always)]
-fn input_transform<S: Simd>(simd: S, d: [S::f32s; IN]) -> [S::f32s; IN] {
-    let (low, high) = (add(simd, d[4], -4.0, d[2]), add(simd, d[3], -4.0, d[1]));
-    let (even, odd) = (simd.sub_f32s(d[4], d[2]), simd.sub_f32s(d[3], d[1]));
-    [
-        add(simd, add(simd, d[4], 4.0, d[0]), -5.0, d[2]),
-        simd.add_f32s(low, high),
-        simd.sub_f32s(low, high),
-        add(simd, even, 2.0, odd),
-        add(simd, even, -2.0, odd),
-        add(simd, add(simd, d[5], 4.0, d[1]), -5.0, d[3]),
-    ]
+fn times<S: Simd>(simd: S, factor: f32, a: S::f32s) -> S::f32s {
+    simd.mul_f32s(simd.splat_f32s(factor), a)
+}
+
+/// Bᵀ d.
+struct InputTransform;
+
+impl Transform<IN, IN> for InputTransform {
+    #[inline(always)]
+    fn line<S: Simd>(simd: S, d: [S::f32s; IN]) -> [S::f32s; IN] {
+        let (low, high) = (add(simd, d[4], -4.0, d[2]), add(simd, d[3], -4.0, d[1]));
+        let (even, odd) = (simd.sub_f32s(d[4], d[2]), simd.sub_f32s(d[3], d[1]));
+        [
+            add(simd, add(simd, d[4], 4.0, d[0]), -5.0, d[2]),
+            simd.add_f32s(low, high),
+            simd.sub_f32s(low, high),
+            add(simd, even, 2.0, odd),
+            add(simd, even, -2.0, odd),
+            add(simd, add(simd, d[5], 4.0, d[1]), -5.0, d[3]),
+        ]
+    }
 }
 
 /// Aᵀ m.
-#[inline(always)]
-fn output_transform<S: Simd>(simd: S, m: [S::f32s; IN]) -> [S::f32s; OUT] {
-    let (a, b) = (simd.add_f32s(m[1], m[2]), simd.sub_f32s(m[1], m[2]));
-    let (c, d) = (simd.add_f32s(m[3], m[4]), simd.sub_f32s(m[3], m[4]));
-    [
-        simd.add_f32s(m[0], simd.add_f32s(a, c)),
-        add(simd, b, 2.0, d),
-        add(simd, a, 4.0, c),
-        simd.add_f32s(m[5], add(simd, b, 8.0, d)),
-    ]
+struct OutputTransform;
+
+impl Transform<IN, OUT> for OutputTransform {
+    #[inline(always)]
+    fn line<S: Simd>(simd: S, m: [S::f32s; IN]) -> [S::f32s; OUT] {
+        let (a, b) = (simd.add_f32s(m[1], m[2]), simd.sub_f32s(m[1], m[2]));
+        let (c, d) = (simd.add_f32s(m[3], m[4]), simd.sub_f32s(m[3], m[4]));
+        [
+            simd.add_f32s(m[0], simd.add_f32s(a, c)),
+            add(simd, b, 2.0, d),
+            add(simd, a, 4.0, c),
+            simd.add_f32s(m[5], add(simd, b, 8.0, d)),
+        ]
+    }
 }
 
-/// A y: the adjoint of [`output_transform`].
-#[inline(always)]
-fn output_adjoint<S: Simd>(simd: S, y: [S::f32s; OUT]) -> [S::f32s; IN] {
-    let (a, b) = (simd.add_f32s(y[0], y[2]), simd.add_f32s(y[1], y[3]));
-    let c = add(simd, y[0], 4.0, y[2]);
-    let d = add(simd, simd.add_f32s(y[1], y[1]), 8.0, y[3]);
-    [y[0], simd.add_f32s(a, b), simd.sub_f32s(a, b), simd.add_f32s(c, d), simd.sub_f32s(c, d), y[3]]
+/// A y: the adjoint of [`OutputTransform`].
+struct OutputAdjoint;
+
+impl Transform<OUT, IN> for OutputAdjoint {
+    #[inline(always)]
+    fn line<S: Simd>(simd: S, y: [S::f32s; OUT]) -> [S::f32s; IN] {
+        let (a, b) = (simd.add_f32s(y[0], y[2]), simd.add_f32s(y[1], y[3]));
+        let c = add(simd, y[0], 4.0, y[2]);
+        let d = add(simd, simd.add_f32s(y[1], y[1]), 8.0, y[3]);
+        [y[0], simd.add_f32s(a, b), simd.sub_f32s(a, b), simd.add_f32s(c, d), simd.sub_f32s(c, d), y[3]]
+    }
 }
 
 const SIXTH: f32 = 1.0 / 6.0;
@@ -449,33 +507,39 @@ const TWELFTH: f32 = 1.0 / 12.0;
 const TWENTY_FOURTH: f32 = 1.0 / 24.0;
 
 /// G g.
-#[inline(always)]
-fn kernel_transform<S: Simd>(simd: S, g: [S::f32s; 3]) -> [S::f32s; IN] {
-    let times = |factor: f32, lanes| simd.mul_f32s(simd.splat_f32s(factor), lanes);
-    let outer = times(-SIXTH, simd.add_f32s(g[0], g[2]));
-    let inner = add(simd, times(TWENTY_FOURTH, g[0]), SIXTH, g[2]);
-    [
-        times(0.25, g[0]),
-        add(simd, outer, -SIXTH, g[1]),
-        add(simd, outer, SIXTH, g[1]),
-        add(simd, inner, TWELFTH, g[1]),
-        add(simd, inner, -TWELFTH, g[1]),
-        g[2],
-    ]
+struct KernelTransform;
+
+impl Transform<3, IN> for KernelTransform {
+    #[inline(always)]
+    fn line<S: Simd>(simd: S, g: [S::f32s; 3]) -> [S::f32s; IN] {
+        let outer = times(simd, -SIXTH, simd.add_f32s(g[0], g[2]));
+        let inner = add(simd, times(simd, TWENTY_FOURTH, g[0]), SIXTH, g[2]);
+        [
+            times(simd, 0.25, g[0]),
+            add(simd, outer, -SIXTH, g[1]),
+            add(simd, outer, SIXTH, g[1]),
+            add(simd, inner, TWELFTH, g[1]),
+            add(simd, inner, -TWELFTH, g[1]),
+            g[2],
+        ]
+    }
 }
 
-/// Gᵀ s: the adjoint of [`kernel_transform`].
-#[inline(always)]
-fn kernel_adjoint<S: Simd>(simd: S, s: [S::f32s; IN]) -> [S::f32s; 3] {
-    let times = |factor: f32, lanes| simd.mul_f32s(simd.splat_f32s(factor), lanes);
-    let (outer, inner) = (simd.add_f32s(s[1], s[2]), simd.add_f32s(s[3], s[4]));
-    let outer_difference = simd.sub_f32s(s[2], s[1]);
-    let inner_difference = simd.sub_f32s(s[3], s[4]);
-    [
-        add(simd, add(simd, times(0.25, s[0]), -SIXTH, outer), TWENTY_FOURTH, inner),
-        add(simd, times(SIXTH, outer_difference), TWELFTH, inner_difference),
-        add(simd, s[5], SIXTH, simd.sub_f32s(inner, outer)),
-    ]
+/// Gᵀ s: the adjoint of [`KernelTransform`].
+struct KernelAdjoint;
+
+impl Transform<IN, 3> for KernelAdjoint {
+    #[inline(always)]
+    fn line<S: Simd>(simd: S, s: [S::f32s; IN]) -> [S::f32s; 3] {
+        let (outer, inner) = (simd.add_f32s(s[1], s[2]), simd.add_f32s(s[3], s[4]));
+        let outer_difference = simd.sub_f32s(s[2], s[1]);
+        let inner_difference = simd.sub_f32s(s[3], s[4]);
+        [
+            add(simd, add(simd, times(simd, 0.25, s[0]), -SIXTH, outer), TWENTY_FOURTH, inner),
+            add(simd, times(simd, SIXTH, outer_difference), TWELFTH, inner_difference),
+            add(simd, s[5], SIXTH, simd.sub_f32s(inner, outer)),
+        ]
+    }
 }
 
 #[cfg(test)]
