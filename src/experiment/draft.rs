@@ -96,14 +96,14 @@ impl<'i> Reader<'_, 'i> {
         report: &mut Report,
     ) -> Draft<'i, StageSpec> {
         let Section { name, mut content } = section;
-        if let Some((kind, body)) = &mut content {
-            if let Some(table) = tree::table_mut(body) {
-                shape::write_out(table);
-                if StageSpec::kind_trains(kind.get_ref()) {
-                    shape::gather_train(table, defaults.table.as_ref(), name.span(), report);
-                    let seed = self.scope.sweep.axes().iter().find(|axis| axis.name == "seed");
-                    seed.into_iter().for_each(|axis| shape::sweep_seed(table, axis.span.clone()));
-                }
+        if let Some((kind, body)) = &mut content
+            && let Some(table) = tree::table_mut(body)
+        {
+            shape::write_out(table);
+            if StageSpec::kind_trains(kind.get_ref()) {
+                shape::gather_train(table, defaults.table.as_ref(), name.span(), report);
+                let seed = self.scope.sweep.axes().iter().find(|axis| axis.name == "seed");
+                seed.into_iter().for_each(|axis| shape::sweep_seed(table, axis.span.clone()));
             }
         }
         self.draft(name, content, report)

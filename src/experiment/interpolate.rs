@@ -112,10 +112,10 @@ impl<'i> Scope<'_, 'i> {
     fn filled(&self, text: &str, point: &Point) -> Option<DeValue<'i>> {
         let pieces = pieces(text).ok()?;
         let axis = |name: &str| self.sweep.value(self.sweep.position(name)?, point);
-        if let [Piece::Name(name)] = pieces[..] {
-            if let Some((_, raw)) = axis(name) {
-                return Some(raw.clone());
-            }
+        if let [Piece::Name(name)] = pieces[..]
+            && let Some((_, raw)) = axis(name)
+        {
+            return Some(raw.clone());
         }
         let written = |piece: &Piece<'_>| match *piece {
             Piece::Text(text) => Some(text.to_owned()),
