@@ -27,6 +27,16 @@ use self::cpu::Real;
 
 pub use batch_norm::BatchStatistics;
 
+/// Keep candle from starting threads of its own for element-wise operations: they wait by spinning, and so
+/// take the cores from the threads that compute. To be called once, before there is a second thread.
+pub fn leave_threads_to_rayon() {
+    const VARIABLE: &str = "CANDLE_NUM_THREADS";
+    if std::env::var_os(VARIABLE).is_none() {
+        // SAFETY: the program has one thread yet, so none reads the environment meanwhile.
+        unsafe { std::env::set_var(VARIABLE, "1") };
+    }
+}
+
 /// Tensors by name, in the order of their names.
 pub type StateDict = BTreeMap<String, Tensor>;
 
