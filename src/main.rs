@@ -4,12 +4,10 @@ use std::process::ExitCode;
 use std::thread;
 
 use clap::Parser;
-use medmerge::cli::Cli;
-
-/// Bytes of stack: gradients walk a model's graph by recursion.
-const STACK: usize = 256 << 20;
+use medmerge::cli::{Cli, STACK};
 
 fn main() -> ExitCode {
+    medmerge::nn::leave_threads_to_rayon();
     let cli = Cli::parse();
     let command = thread::Builder::new().name("medmerge".into()).stack_size(STACK);
     let command = command.spawn(|| cli.execute()).expect("a thread can be started");

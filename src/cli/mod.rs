@@ -79,6 +79,9 @@ enum Command {
     Completions(completions::Completions),
 }
 
+/// Bytes of stack of a thread that computes: gradients walk a model's graph by recursion.
+pub const STACK: usize = 256 << 20;
+
 impl Cli {
     /// Does what the command line says; errors go to stderr.
     pub fn execute(self) -> Exit {
@@ -135,10 +138,11 @@ impl Global {
         Ok(Store::open(&self.store)?)
     }
 
+    /// The pool that everything computes in: as many threads as asked for, else RAYON_NUM_THREADS, else one a
+    /// core.
     fn set_threads(&self) -> Result<(), Error> {
-        let Some(threads) = self.threads else { return Ok(()) };
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.get());
-        pool.build_global()
-            .map_err(|error| Error::Usage(format!("failed to start {threads} threads: {error}")))
+        let threads = self.threads.map_or(0, NonZeroUsize::get);
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).stack_size(STACK);
+        pool.build_global().map_err(|error| Error::Usage(format!("failed to start threads: {error}")))
     }
 }

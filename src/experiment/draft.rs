@@ -96,14 +96,14 @@ impl<'i> Reader<'_, 'i> {
         report: &mut Report,
     ) -> Draft<'i, StageSpec> {
         let Section { name, mut content } = section;
-        if let Some((kind, body)) = &mut content {
-            if let Some(table) = tree::table_mut(body) {
-                shape::write_out(table);
-                if StageSpec::kind_trains(kind.get_ref()) {
-                    shape::gather_train(table, defaults.table.as_ref(), name.span(), report);
-                    let seed = self.scope.sweep.axes().iter().find(|axis| axis.name == "seed");
-                    seed.into_iter().for_each(|axis| shape::sweep_seed(table, axis.span.clone()));
-                }
+        if let Some((kind, body)) = &mut content
+            && let Some(table) = tree::table_mut(body)
+        {
+            shape::write_out(table);
+            if StageSpec::kind_trains(kind.get_ref()) {
+                shape::gather_train(table, defaults.table.as_ref(), name.span(), report);
+                let seed = self.scope.sweep.axes().iter().find(|axis| axis.name == "seed");
+                seed.into_iter().for_each(|axis| shape::sweep_seed(table, axis.span.clone()));
             }
         }
         self.draft(name, content, report)
@@ -178,5 +178,94 @@ fn add(findings: Findings, tree: &Value<'_>, kind: &str, section: &Span, report:
         if !report.knows(&span) {
             report.add(Diagnostic::at(span, finding.message).with_help(finding.help));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::parsed;
+    use super::super::{Experiment, Source};
+
+    const DATA: &str = "[dataset.d.phantom]\nfamily = 'cells'\n";
+
+    fn pretrain(name: &str, keys: &str) -> String {
+        format!("[stage.{name}.pretrain]\nbackbone = 'resnet18'\ndataset = 'd'\n{keys}\n")
+    }
+
+    fn errors(sections: &[&str]) -> Vec<String> {
+        parsed(&format!("{DATA}{}", sections.concat())).err().unwrap_or_default()
+    }
+
+    fn ids(sections: &[&str]) -> Vec<String> {
+        let experiment = parsed(&format!("{DATA}{}", sections.concat())).unwrap();
+        experiment.stages.iter().map(|stage| stage.id()).collect()
+    }
+
+    #[test]
+    fn what_is_wrong_with_train_is_said_once_and_not_in_every_stage() {
+        let (a, b) = (pretrain("a", ""), pretrain("b", "batch_size = 8"));
+        let train = "[train]\nepochs = 0\nepoch = 1\nclip_norm = 'x'\nschedule.cosine.warmup_epochs = 3\n";
+        assert_eq!(
+            errors(&["[sweep]\nseed = [0, 1, 2]\n", train, &a, &b]),
+            [
+                "`epochs` must be 1 or more, not 0",
+                "unknown key `epoch`",
+                "expected a number, found string \"x\"",
+            ]
+        );
+    }
+
+    #[test]
+    fn values_of_an_axis_are_checked_where_they_are_used_each_on_its_own() {
+        let stage = pretrain("a", "optimizer.sgd.lr = '${lr}'");
+        assert_eq!(
+            errors(&["[sweep]\nlr = [0.1, 'x', -1.0, 0]\n", &stage]),
+            [
+                "expected a number, found string \"x\"",
+                "`lr` must be a finite number above 0, not -1",
+                "`lr` must be a finite number above 0, not 0",
+            ]
+        );
+        let negative = "expected a whole number from 0, found integer `-1`";
+        assert_eq!(
+            errors(&["[sweep]\nseed = [0, -1]\n", &pretrain("a", ""), &pretrain("b", "")]),
+            [negative]
+        );
+    }
+
+    #[test]
+    fn the_axis_seed_reaches_what_trains_without_a_seed_of_its_own() {
+        let sweep = "[sweep]\nseed = [0, 1]\n";
+        let (fixed, swept) = (pretrain("fixed", "seed = 3"), pretrain("swept", ""));
+        assert_eq!(ids(&[sweep, &fixed, &swept]), ["fixed", "swept[seed=0]", "swept[seed=1]"]);
+        let asked = pretrain("asked", "seed = '${seed}'");
+        assert_eq!(
+            ids(&[sweep, "[train]\nseed = 3\n", &swept, &asked]),
+            ["swept", "asked[seed=0]", "asked[seed=1]"]
+        );
+    }
+
+    #[test]
+    fn a_choice_may_be_swept() {
+        let stage = pretrain("a", "optimizer = '${optimizer}'\nnormalize = '${normalize}'");
+        let sweep = "[sweep]\noptimizer = ['sgd', 'adam']\nnormalize = ['imagenet']\n";
+        let train = "[train]\noptimizer.adamw.lr = 0.5\n";
+        assert_eq!(ids(&[sweep, train, &stage]).len(), 2);
+        let train = "[train]\noptimizer = '${optimizer}'\n";
+        assert_eq!(ids(&["[sweep]\noptimizer = ['sgd', 'adam']\n", train, &pretrain("a", "")]).len(), 2);
+    }
+
+    #[test]
+    fn each_file_of_an_axis_is_looked_for_but_not_without_the_folder_of_the_data() {
+        let text =
+            "experiment.name = 'x'\n[sweep]\nt = ['a', 'b']\n[dataset.d.medmnist]\npath = '${data}/${t}.npz'";
+        let errors = |data| {
+            let source = Source { path: "a.toml".into(), text: text.into() };
+            let errors = Experiment::parse_with(source, data).unwrap_err();
+            errors.list.into_iter().map(|found| found.message).collect::<Vec<_>>()
+        };
+        assert_eq!(errors(Some("/none")), ["no such file: /none/a.npz", "no such file: /none/b.npz"]);
+        let unset = "`${data}` has no value: the environment variable MEDMERGE_DATA is not set";
+        assert_eq!(errors(None), [unset]);
     }
 }

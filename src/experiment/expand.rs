@@ -1,4 +1,7 @@
 //! The sweep: every section at every combination of the axes that it depends on.
+//!
+//! Called only when nothing is wrong: every name is known, no stage is part of a circle, and every version
+//! was decoded, so that each look-up here finds something.
 
 use std::collections::HashMap;
 
@@ -23,7 +26,7 @@ pub(super) fn datasets(sweep: &Sweep<'_>, drafts: &[Draft<'_, DatasetSpec>]) -> 
     drafts.iter().flat_map(|draft| draft.versions.iter().map(of(draft))).collect()
 }
 
-/// Every stage at every combination of the axes that it depends on, in the given order.
+/// Every stage at every combination of the axes that it depends on, in the given order: inputs first.
 pub(super) fn stages(
     sweep: &Sweep<'_>,
     datasets: &[Draft<'_, DatasetSpec>],
@@ -40,19 +43,17 @@ pub(super) fn stages(
     for &position in order {
         let (draft, axes) = (&stages[position], &axes[position]);
         let name = draft.name.get_ref().to_string();
+        let versions: HashMap<_, _> = draft.versions.iter().map(|version| (&version.at, version)).collect();
         for point in sweep.product(axes) {
-            let own = restricted(&point, &draft.axes);
-            let Some(version) = draft.versions.iter().find(|version| version.at == own) else { continue };
-            let stage = version.spec.stage();
-            let inputs = stage.inputs();
-            let read = stage.datasets();
+            let version = versions[&restricted(&point, &draft.axes)];
+            let (inputs, read) = (version.spec.stage().inputs(), version.spec.stage().datasets());
             made.index.insert((name.clone(), point.clone()), instances.len());
             instances.push(StageInstance {
                 name: name.clone(),
                 at: sweep.coordinates(&point),
                 spec: version.spec.clone(),
-                inputs: inputs.iter().filter_map(|input| made.at(&input.stage, &point)).collect(),
-                datasets: read.iter().filter_map(|input| data.at(&input.dataset, &point)).collect(),
+                inputs: inputs.iter().map(|input| made.at(&input.stage, &point)).collect(),
+                datasets: read.iter().map(|input| data.at(&input.dataset, &point)).collect(),
                 span: draft.name.span(),
             });
         }
@@ -68,10 +69,10 @@ struct Targets {
 }
 
 impl Targets {
-    /// The instance of a name at the part of the point that concerns it. Names were checked before.
-    fn at(&self, name: &str, point: &Point) -> Option<usize> {
-        let at = restricted(point, self.axes.get(name)?);
-        self.index.get(&(name.to_owned(), at)).copied()
+    /// The instance of a name at the part of the point that concerns it.
+    fn at(&self, name: &str, point: &Point) -> usize {
+        let at = restricted(point, &self.axes[name]);
+        self.index[&(name.to_owned(), at)]
     }
 }
 

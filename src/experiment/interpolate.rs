@@ -3,6 +3,7 @@
 use toml::Spanned;
 use toml::de::DeValue;
 
+use super::Span;
 use super::error::{Diagnostic, Report};
 use super::suggest;
 use super::sweep::{Axes, Point, Sweep};
@@ -55,31 +56,29 @@ fn pieces(text: &str) -> Result<Vec<Piece<'_>>, Unclosed> {
 }
 
 impl<'i> Scope<'_, 'i> {
-    /// The axes that the strings of a value mention. Every `${…}` that means nothing is reported.
+    /// The axes that the strings of a value mention. Every `${…}` that means nothing is reported; the axis
+    /// that was probably meant counts as mentioned.
     pub(super) fn mentions(&self, value: &Value<'_>, report: &mut Report) -> Axes {
         let mut axes = Axes::new();
         for (_, text, span) in tree::strings(value) {
-            match pieces(text) {
-                Err(Unclosed) => {
-                    let help = "close it with `}`, or write `$${` for the two characters themselves";
-                    let message = "a `${` is not closed";
-                    report.add(Diagnostic::at(span, message).with_help(help.to_owned()));
-                }
-                Ok(pieces) => {
-                    for piece in pieces {
-                        let Piece::Name(name) = piece else { continue };
-                        match self.sweep.position(name) {
-                            Some(axis) => drop(axes.insert(axis)),
-                            None => self.check_variable(name, &span, report),
-                        }
-                    }
+            let Ok(pieces) = pieces(text) else {
+                let help = "close it with `}`, or write `$${` for the two characters themselves".to_owned();
+                report.add(Diagnostic::at(span, "a `${` is not closed").with_help(help));
+                continue;
+            };
+            for piece in pieces {
+                if let Piece::Name(name) = piece {
+                    axes.extend(
+                        self.sweep.position(name).or_else(|| self.check_variable(name, &span, report)),
+                    );
                 }
             }
         }
         axes
     }
 
-    fn check_variable(&self, name: &str, span: &super::Span, report: &mut Report) {
+    /// Report what is wrong with a name that is no axis; gives the axis that was probably meant.
+    fn check_variable(&self, name: &str, span: &Span, report: &mut Report) -> Option<usize> {
         if name != DATA {
             let mut known = self.sweep.names();
             known.push(DATA);
@@ -88,9 +87,10 @@ impl<'i> Scope<'_, 'i> {
         } else if self.data.is_none() {
             let message = "`${data}` has no value: the environment variable MEDMERGE_DATA is not set";
             let help =
-                "set it to the folder that holds the data sets, as in `MEDMERGE_DATA=/data medmerge …`";
-            report.add(Diagnostic::at(span.clone(), message).with_help(help.to_owned()));
+                "set it to the folder of the data sets, as in `MEDMERGE_DATA=/data medmerge …`".to_owned();
+            report.add(Diagnostic::at(span.clone(), message).with_help(help));
         }
+        self.sweep.position(suggest::nearest(name, &self.sweep.names())?)
     }
 
     /// Fill in every `${…}`. A string that is nothing but `${axis}` takes the type of the axis's value; a
@@ -112,10 +112,10 @@ impl<'i> Scope<'_, 'i> {
     fn filled(&self, text: &str, point: &Point) -> Option<DeValue<'i>> {
         let pieces = pieces(text).ok()?;
         let axis = |name: &str| self.sweep.value(self.sweep.position(name)?, point);
-        if let [Piece::Name(name)] = pieces[..] {
-            if let Some((_, raw)) = axis(name) {
-                return Some(raw.clone());
-            }
+        if let [Piece::Name(name)] = pieces[..]
+            && let Some((_, raw)) = axis(name)
+        {
+            return Some(raw.clone());
         }
         let written = |piece: &Piece<'_>| match *piece {
             Piece::Text(text) => Some(text.to_owned()),

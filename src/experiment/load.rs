@@ -111,7 +111,7 @@ fn check_used(
         return;
     }
     for (position, axis) in sweep.axes().iter().enumerate() {
-        if !mentioned.contains(&position) {
+        if !mentioned.contains(&position) && !report.knows(&axis.span) {
             let message = format!("axis `{}` is mentioned nowhere", axis.name);
             let help = format!("write `${{{}}}` in a stage or data set, or leave the axis out", axis.name);
             report.add(Diagnostic::at(axis.span.clone(), message).with_help(help));

@@ -48,30 +48,19 @@ impl Links {
         let mut read = vec![BTreeSet::new(); stages.len()];
         for (user, draft) in stages.iter().enumerate() {
             for version in &draft.versions {
-                let stage = version.spec.stage();
+                let (stage, section) = (version.spec.stage(), draft.name.span());
+                let mut find = |reference: Reference<'_>, known, others| {
+                    reference.find(known, others, &version.body, &section, report)
+                };
                 for input in stage.inputs() {
                     let reference = Reference { what: "stage", name: &input.stage, role: &input.role };
-                    let found = reference.find(
-                        &stage_names,
-                        &dataset_names,
-                        &version.body,
-                        draft.name.span(),
-                        report,
-                    );
-                    found.into_iter().for_each(|input| {
+                    if let Some(input) = find(reference, &stage_names, &dataset_names) {
                         graph.update_edge(nodes[input], nodes[user], ());
-                    });
+                    }
                 }
                 for input in stage.datasets() {
                     let reference = Reference { what: "data set", name: &input.dataset, role: &input.role };
-                    let found = reference.find(
-                        &dataset_names,
-                        &stage_names,
-                        &version.body,
-                        draft.name.span(),
-                        report,
-                    );
-                    read[user].extend(found);
+                    read[user].extend(find(reference, &dataset_names, &stage_names));
                 }
             }
         }
@@ -144,11 +133,11 @@ impl Reference<'_> {
         known: &[&str],
         others: &[&str],
         body: &Value<'_>,
-        section: Span,
+        section: &Span,
         report: &mut Report,
     ) -> Option<usize> {
         let position = known.iter().position(|name| *name == self.name);
-        let span = self.span(body).unwrap_or(section);
+        let span = self.span(body).unwrap_or_else(|| section.clone());
         if position.is_none() && !report.knows(&span) {
             let help = if others.contains(&self.name) {
                 let other = if self.what == "stage" { "data set" } else { "stage" };

@@ -42,7 +42,10 @@ pub(super) fn check_tables(table: &Table<'_>, report: &mut Report) {
         let options: Vec<&Value<'_>> = match (key.get_ref().as_ref(), value.get_ref()) {
             (choice, DeValue::Table(variants)) if CHOICES.contains(&choice) => variants.values().collect(),
             ("augment" | "normalize", _) => vec![value],
-            (TRAIN, DeValue::Table(train)) => return check_tables(train, report),
+            (TRAIN, DeValue::Table(train)) => {
+                check_tables(train, report);
+                continue;
+            }
             _ => continue,
         };
         for options in options.into_iter().filter(|options| options.get_ref().is_array()) {

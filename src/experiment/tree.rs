@@ -110,7 +110,7 @@ fn collect<'t>(value: &'t Value<'_>, path: &mut Vec<String>, found: &mut Vec<(Ve
         DeValue::String(text) => found.push((path.clone(), text, value.span())),
         DeValue::Array(items) => items.iter().enumerate().for_each(|(i, item)| inside(i.to_string(), item)),
         DeValue::Table(table) => {
-            table.iter().for_each(|(key, inner)| inside(key.get_ref().to_string(), inner))
+            table.iter().for_each(|(key, inner)| inside(key.get_ref().to_string(), inner));
         }
         _ => {}
     }

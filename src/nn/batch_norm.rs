@@ -3,10 +3,12 @@
 
 use std::sync::{Arc, OnceLock};
 
-use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
+use candle_core::backend::BackendStorage;
+use candle_core::{CpuStorage, CustomOp2, CustomOp3, DType, Layout, Result, Shape, Tensor, bail};
 
+use super::cpu::Real;
 use super::cpu::batch_norm as kernel;
-use super::{slice, with_slice};
+use super::{slice, with_real, with_slice};
 
 /// Added to the variance; PyTorch's default.
 const EPS: f64 = 1e-5;
@@ -71,7 +73,7 @@ pub fn batch_norm_eval(
     (mean, variance): (&Tensor, &Tensor),
     then: Then<'_>,
 ) -> Result<Tensor> {
-    let widen = |tensor: &Tensor| with_slice(tensor, |x| x.iter().map(|x| f64::from(*x)).collect());
+    let widen = |tensor: &Tensor| tensor.to_dtype(DType::F64)?.to_vec1::<f64>();
     let moments = kernel::Moments { mean: widen(mean)?, variance: widen(variance)? };
     BatchNorm::new(Some(moments), then).apply(x, weight, bias, then)
 }
@@ -79,16 +81,19 @@ pub fn batch_norm_eval(
 /// What the backward pass needs.
 struct Saved {
     moments: kernel::Moments,
-    mean: Vec<f32>,
-    inverse_std: Vec<f32>,
+    inverse_std: Vec<f64>,
 }
 
 impl Saved {
     fn of(moments: kernel::Moments) -> Self {
-        let mean = moments.mean.iter().map(|m| *m as f32).collect();
-        let inverse_std = moments.variance.iter().map(|v| (1.0 / (v + EPS).sqrt()) as f32).collect();
-        Self { moments, mean, inverse_std }
+        let inverse_std = moments.variance.iter().map(|v| 1.0 / (v + EPS).sqrt()).collect();
+        Self { moments, inverse_std }
     }
+}
+
+/// f64 numbers in the type that a kernel computes with.
+fn narrow<T: Real>(numbers: impl IntoIterator<Item = f64>) -> Vec<T> {
+    numbers.into_iter().map(T::from_f64).collect()
 }
 
 struct BatchNorm {
@@ -113,24 +118,24 @@ impl BatchNorm {
         }
     }
 
-    fn forward(&self, x: &[f32], affine: &[f32], residual: Option<&[f32]>) -> Result<CpuStorage> {
+    fn forward<T: Real>(&self, x: &[T], affine: &[T], residual: Option<&[T]>) -> Result<CpuStorage> {
         let channels = affine.len() / 2;
         let given = self.given.clone();
         let saved = Saved::of(given.unwrap_or_else(|| kernel::moments(x, channels)));
-        if saved.mean.len() != channels || residual.is_some_and(|r| r.len() != x.len()) {
+        if saved.inverse_std.len() != channels || residual.is_some_and(|r| r.len() != x.len()) {
             bail!("batch norm of {channels} channels got statistics or a residual of another size");
         }
-        let (weight, bias) = affine.split_at(channels);
-        let scale: Vec<f32> = weight.iter().zip(&saved.inverse_std).map(|(w, s)| w * s).collect();
-        let shift: Vec<f32> =
-            bias.iter().zip(scale.iter().zip(&saved.mean)).map(|(b, (s, m))| b - s * m).collect();
-        let y = kernel::apply(x, &scale, &shift, residual, self.relu);
+        let scale = |c: usize| affine[c].to_f64() * saved.inverse_std[c];
+        let shift = |c: usize| affine[channels + c].to_f64() - scale(c) * saved.moments.mean[c];
+        let scales: Vec<T> = narrow((0..channels).map(scale));
+        let shifts: Vec<T> = narrow((0..channels).map(shift));
+        let y = kernel::apply(x, &scales, &shifts, residual, self.relu);
         // A forward pass runs once per op; were it run again, the statistics would be the same.
         let _ = self.saved.set(saved);
-        Ok(CpuStorage::F32(y))
+        Ok(T::to_cpu_storage_owned(y))
     }
 
-    fn backward(
+    fn backward<T: Real>(
         &self,
         x: &Tensor,
         affine: &Tensor,
@@ -145,11 +150,11 @@ impl BatchNorm {
         let mut relu = self.relu;
         if residual.is_some_and(Tensor::track_op) && relu {
             // The residual's gradient is what passed the relu: written down once, used by all.
-            let passed = with_slice(y, |y| with_slice(&g, |g| kernel::relu_gradient(y, g)))??;
+            let passed = with_slice(y, |y| with_slice(&g, |g| kernel::relu_gradient::<T>(y, g)))??;
             g = Tensor::from_vec(passed, g.shape(), g.device())?;
             relu = false;
         }
-        let (gx, gaffine) = with_slice(&g, |g| {
+        let (gx, gaffine) = with_slice(&g, |g: &[T]| {
             with_slice(y, |y| {
                 let gradient = kernel::Gradient { g, y: relu.then_some(y) };
                 with_slice(x, |x| self.gradients(gradient, x, affine, saved))
@@ -162,28 +167,35 @@ impl BatchNorm {
 
     /// With x̂ = (x − mean) / std over m values: gx = weight / std · (g − Σg / m − x̂ · Σ(g x̂) / m), written
     /// as a · g + b · x + c. With given statistics the two sums do not flow back.
-    fn gradients(
+    fn gradients<T: Real>(
         &self,
-        gradient: kernel::Gradient<'_>,
-        x: &[f32],
+        gradient: kernel::Gradient<'_, T>,
+        x: &[T],
         affine: &Tensor,
         saved: &Saved,
-    ) -> Result<(Vec<f32>, Tensor)> {
-        let (shift, scale) = kernel::sums(gradient, x, &saved.mean, &saved.inverse_std);
-        let channels = shift.len();
+    ) -> Result<(Vec<T>, Tensor)> {
+        let (mean, inverse_std) = (&saved.moments.mean, &saved.inverse_std);
+        let channels = mean.len();
+        let (shift, scale) = kernel::sums(
+            gradient,
+            x,
+            &narrow::<T>(mean.iter().copied()),
+            &narrow::<T>(inverse_std.iter().copied()),
+        );
         let m = (x.len() / channels) as f64;
-        let weight: Vec<f32> = with_slice(affine, |affine| affine[..channels].to_vec())?;
-        let a: Vec<f64> =
-            weight.iter().zip(&saved.inverse_std).map(|(w, s)| f64::from(*w) * f64::from(*s)).collect();
         let follow = if self.given.is_some() { 0.0 } else { 1.0 / m };
-        let b: Vec<f64> =
-            (0..channels).map(|c| -a[c] * f64::from(saved.inverse_std[c]) * scale[c] * follow).collect();
-        let c: Vec<f64> =
-            (0..channels).map(|c| -a[c] * shift[c] * follow - b[c] * saved.moments.mean[c]).collect();
-        let narrow = |v: Vec<f64>| v.into_iter().map(|x| x as f32).collect::<Vec<_>>();
-        let gaffine: Vec<f32> = scale.iter().chain(&shift).map(|g| *g as f32).collect();
+        let weight: Vec<f64> =
+            with_slice(affine, |affine: &[T]| affine[..channels].iter().map(|w| w.to_f64()).collect())?;
+        let a = |c: usize| weight[c] * inverse_std[c];
+        let b = |c: usize| -a(c) * inverse_std[c] * scale[c] * follow;
+        let c = |c: usize| -a(c) * shift[c] * follow - b(c) * mean[c];
+        let factors = kernel::Combination {
+            a: narrow((0..channels).map(a)),
+            b: narrow((0..channels).map(b)),
+            c: narrow((0..channels).map(c)),
+        };
+        let gaffine: Vec<T> = narrow(scale.iter().chain(&shift).copied());
         let gaffine = Tensor::from_vec(gaffine, affine.shape(), affine.device())?;
-        let factors = kernel::Combination { a: narrow(a), b: narrow(b), c: narrow(c) };
         Ok((kernel::combine(gradient, x, &factors), gaffine))
     }
 }
@@ -200,7 +212,8 @@ impl CustomOp2 for BatchNorm {
         affine: &CpuStorage,
         al: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        Ok((self.forward(slice(x, xl)?, slice(affine, al)?, None)?, xl.shape().clone()))
+        let y = with_real!(x.dtype(), T => self.forward::<T>(slice(x, xl)?, slice(affine, al)?, None)?);
+        Ok((y, xl.shape().clone()))
     }
 
     fn bwd(
@@ -210,7 +223,7 @@ impl CustomOp2 for BatchNorm {
         y: &Tensor,
         gy: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let (gx, gaffine, _) = self.backward(x, affine, None, y, gy)?;
+        let (gx, gaffine, _) = with_real!(x.dtype(), T => self.backward::<T>(x, affine, None, y, gy)?);
         Ok((gx, gaffine))
     }
 }
@@ -229,8 +242,10 @@ impl CustomOp3 for BatchNorm {
         residual: &CpuStorage,
         rl: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let residual = slice(residual, rl)?;
-        Ok((self.forward(slice(x, xl)?, slice(affine, al)?, Some(residual))?, xl.shape().clone()))
+        let y = with_real!(x.dtype(), T => {
+            self.forward::<T>(slice(x, xl)?, slice(affine, al)?, Some(slice(residual, rl)?))?
+        });
+        Ok((y, xl.shape().clone()))
     }
 
     fn bwd(
@@ -241,6 +256,6 @@ impl CustomOp3 for BatchNorm {
         y: &Tensor,
         gy: &Tensor,
     ) -> Result<Gradients> {
-        self.backward(x, affine, Some(residual), y, gy)
+        with_real!(x.dtype(), T => self.backward::<T>(x, affine, Some(residual), y, gy))
     }
 }

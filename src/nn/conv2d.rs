@@ -1,9 +1,10 @@
 //! Two-dimensional convolution (cross-correlation, as in PyTorch) with both gradients.
 
-use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
+use candle_core::backend::BackendStorage;
+use candle_core::{CpuStorage, CustomOp2, DType, Layout, Result, Shape, Tensor, WithDType, bail};
 
-use super::cpu::{ConvShape, direct, winograd};
-use super::{slice, with_slice};
+use super::cpu::{ConvShape, Real, direct, winograd};
+use super::{slice, with_real, with_slice};
 
 /// How kernels move over an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,13 +63,15 @@ impl CustomOp2 for Conv2d {
         weight_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let shape = self.shape(x_layout.shape(), weight_layout.shape())?;
-        let (x, weight) = (slice(x, x_layout)?, slice(weight, weight_layout)?);
-        let y = if winograd::serves(&shape) {
-            winograd::forward(x, weight, &shape)
+        let y = if uses_winograd(x.dtype(), &shape) {
+            CpuStorage::F32(winograd::forward(slice(x, x_layout)?, slice(weight, weight_layout)?, &shape))
         } else {
-            direct::forward(x, weight, &shape)
+            with_real!(x.dtype(), T => {
+                let y = direct::forward::<T>(slice(x, x_layout)?, slice(weight, weight_layout)?, &shape);
+                T::to_cpu_storage_owned(y)
+            })
         };
-        Ok((CpuStorage::F32(y), (shape.n, shape.oh(), shape.ow(), shape.co).into()))
+        Ok((y, (shape.n, shape.oh(), shape.ow(), shape.co).into()))
     }
 
     /// Only the gradients that are needed are computed: none for images, none for frozen kernels.
@@ -81,17 +84,36 @@ impl CustomOp2 for Conv2d {
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let shape = self.shape(x.shape(), weight.shape())?;
         let gy = gy.contiguous()?;
-        let fast = winograd::serves(&shape);
-        let input = || -> Result<Tensor> {
-            let compute = if fast { winograd::input_gradient } else { direct::input_gradient };
-            let gx = with_slice(&gy, |gy| with_slice(weight, |weight| compute(gy, weight, &shape)))??;
-            Tensor::from_vec(gx, x.shape(), x.device())
-        };
-        let kernels = || -> Result<Tensor> {
-            let compute = if fast { winograd::weight_gradient } else { direct::weight_gradient };
-            let gw = with_slice(&gy, |gy| with_slice(x, |x| compute(x, gy, &shape)))??;
-            Tensor::from_vec(gw, weight.shape(), weight.device())
-        };
-        Ok((x.track_op().then(input).transpose()?, weight.track_op().then(kernels).transpose()?))
+        if uses_winograd(x.dtype(), &shape) {
+            gradients(x, weight, &gy, &shape, winograd::input_gradient, winograd::weight_gradient)
+        } else {
+            with_real!(x.dtype(), T => {
+                gradients(x, weight, &gy, &shape, direct::input_gradient::<T>, direct::weight_gradient::<T>)
+            })
+        }
     }
+}
+
+fn uses_winograd(dtype: DType, shape: &ConvShape) -> bool {
+    dtype == DType::F32 && winograd::serves(shape)
+}
+
+/// The gradient of two slices.
+type Kernel<T> = fn(&[T], &[T], &ConvShape) -> Vec<T>;
+
+fn gradients<T: Real>(
+    x: &Tensor,
+    weight: &Tensor,
+    gy: &Tensor,
+    shape: &ConvShape,
+    input: Kernel<T>,
+    kernels: Kernel<T>,
+) -> Result<(Option<Tensor>, Option<Tensor>)> {
+    let of = |kernel: Kernel<T>, a: &Tensor, b: &Tensor, like: &Tensor| {
+        let gradient = with_slice(a, |a| with_slice(b, |b| kernel(a, b, shape)))??;
+        Tensor::from_vec(gradient, like.shape(), like.device())
+    };
+    let gx = x.track_op().then(|| of(input, gy, weight, x)).transpose()?;
+    let gw = weight.track_op().then(|| of(kernels, x, gy, weight)).transpose()?;
+    Ok((gx, gw))
 }

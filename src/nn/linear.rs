@@ -1,9 +1,10 @@
 //! Linear maps and biases.
 
-use candle_core::{CpuStorage, CustomOp2, D, Layout, Result, Shape, Tensor, bail};
+use candle_core::backend::BackendStorage;
+use candle_core::{CpuStorage, CustomOp2, D, Layout, Result, Shape, Tensor, WithDType, bail};
 
 use super::cpu::batch_norm as kernel;
-use super::{slice, with_slice};
+use super::{slice, with_real, with_slice};
 
 /// `x [n, in] · weightᵀ + bias` of `weight [out, in]` and `bias [out]`: `[n, out]`.
 ///
@@ -38,10 +39,12 @@ impl CustomOp2 for AddBias {
         bias: &CpuStorage,
         bl: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let bias = slice(bias, bl)?;
-        let ones = vec![1.0; bias.len()];
-        let y = kernel::apply(slice(x, xl)?, &ones, bias, None, false);
-        Ok((CpuStorage::F32(y), xl.shape().clone()))
+        let y = with_real!(x.dtype(), T => {
+            let bias: &[T] = slice(bias, bl)?;
+            let ones = vec![T::from_f64(1.0); bias.len()];
+            T::to_cpu_storage_owned(kernel::apply(slice(x, xl)?, &ones, bias, None, false))
+        });
+        Ok((y, xl.shape().clone()))
     }
 
     fn bwd(
@@ -53,11 +56,14 @@ impl CustomOp2 for AddBias {
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let gy = gy.contiguous()?;
         let sums = || -> Result<Tensor> {
-            let (zeros, ones) = (vec![0.0; bias.elem_count()], vec![1.0; bias.elem_count()]);
-            let (sums, _) =
-                with_slice(&gy, |gy| kernel::sums(kernel::Gradient { g: gy, y: None }, gy, &zeros, &ones))?;
-            let sums: Vec<f32> = sums.into_iter().map(|g| g as f32).collect();
-            Tensor::from_vec(sums, bias.shape(), bias.device())
+            with_real!(bias.dtype(), T => {
+                let n = bias.elem_count();
+                let (zeros, ones) = (vec![T::from_f64(0.0); n], vec![T::from_f64(1.0); n]);
+                let sum = |g: &[T]| kernel::sums(kernel::Gradient { g, y: None }, g, &zeros, &ones);
+                let (sums, _) = with_slice(&gy, sum)?;
+                let sums: Vec<T> = sums.into_iter().map(T::from_f64).collect();
+                Tensor::from_vec(sums, bias.shape(), bias.device())
+            })
         };
         let gbias = bias.track_op().then(sums).transpose()?;
         Ok((x.track_op().then_some(gy), gbias))

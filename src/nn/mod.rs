@@ -23,7 +23,19 @@ use std::collections::BTreeMap;
 
 use candle_core::{CpuStorage, Layout, Result, Tensor, bail};
 
+use self::cpu::Real;
+
 pub use batch_norm::BatchStatistics;
+
+/// Keep candle from starting threads of its own for element-wise operations: they wait by spinning, and so
+/// take the cores from the threads that compute. To be called once, before there is a second thread.
+pub fn leave_threads_to_rayon() {
+    const VARIABLE: &str = "CANDLE_NUM_THREADS";
+    if std::env::var_os(VARIABLE).is_none() {
+        // SAFETY: the program has one thread yet, so none reads the environment meanwhile.
+        unsafe { std::env::set_var(VARIABLE, "1") };
+    }
+}
 
 /// Tensors by name, in the order of their names.
 pub type StateDict = BTreeMap<String, Tensor>;
@@ -77,19 +89,37 @@ impl<'a> Net<'a> {
     }
 }
 
-/// A contiguous f32 argument of a custom op.
-fn slice<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
+/// A contiguous argument of a custom op.
+fn slice<'a, T: Real>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [T]> {
     match layout.contiguous_offsets() {
-        Some((start, end)) => Ok(&storage.as_slice::<f32>()?[start..end]),
+        Some((start, end)) => Ok(&storage.as_slice::<T>()?[start..end]),
         None => bail!("a custom operator needs a contiguous tensor"),
     }
 }
 
-/// Run `f` on the numbers of a contiguous f32 tensor on the processor.
-fn with_slice<R>(tensor: &Tensor, f: impl FnOnce(&[f32]) -> R) -> Result<R> {
+/// Run `f` on the numbers of a contiguous tensor on the processor.
+fn with_slice<T: Real, R>(tensor: &Tensor, f: impl FnOnce(&[T]) -> R) -> Result<R> {
     let (storage, layout) = tensor.storage_and_layout();
     match &*storage {
         candle_core::Storage::Cpu(storage) => Ok(f(slice(storage, layout)?)),
         _ => bail!("expected a tensor on the processor"),
     }
 }
+
+/// Evaluate an expression with `T` the type of numbers of a dtype.
+macro_rules! with_real {
+    ($dtype:expr, $T:ident => $body:expr) => {
+        match $dtype {
+            candle_core::DType::F32 => {
+                type $T = f32;
+                $body
+            }
+            candle_core::DType::F64 => {
+                type $T = f64;
+                $body
+            }
+            other => candle_core::bail!("this operator computes with f32 and f64, got {other:?}"),
+        }
+    };
+}
+use with_real;

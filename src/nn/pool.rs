@@ -2,10 +2,11 @@
 
 use std::sync::OnceLock;
 
-use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
+use candle_core::backend::BackendStorage;
+use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, WithDType, bail};
 
 use super::cpu::pool as kernel;
-use super::{slice, with_slice};
+use super::{slice, with_real, with_slice};
 
 /// The largest value of each window of `x [n, h, w, c]`. Of equal values the first gets the gradient, as
 /// in PyTorch.
@@ -50,10 +51,13 @@ impl CustomOp1 for MaxPool {
 
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let shape = self.shape(layout.shape())?;
-        let (y, at) = kernel::max_forward(slice(x, layout)?, &shape);
+        let (y, at) = with_real!(x.dtype(), T => {
+            let (y, at) = kernel::max_forward::<T>(slice(x, layout)?, &shape);
+            (T::to_cpu_storage_owned(y), at)
+        });
         // A forward pass runs once per op.
         let _ = self.at.set(at);
-        Ok((CpuStorage::F32(y), (shape.n, shape.oh(), shape.ow(), shape.c).into()))
+        Ok((y, (shape.n, shape.oh(), shape.ow(), shape.c).into()))
     }
 
     fn bwd(&self, x: &Tensor, _: &Tensor, gy: &Tensor) -> Result<Option<Tensor>> {
@@ -62,8 +66,10 @@ impl CustomOp1 for MaxPool {
         }
         let Some(at) = self.at.get() else { bail!("max pool's backward pass came before its forward pass") };
         let shape = self.shape(x.shape())?;
-        let gx = with_slice(&gy.contiguous()?, |gy| kernel::max_backward(gy, at, &shape))?;
-        Tensor::from_vec(gx, x.shape(), x.device()).map(Some)
+        with_real!(x.dtype(), T => {
+            let gx = with_slice(&gy.contiguous()?, |gy| kernel::max_backward::<T>(gy, at, &shape))?;
+            Tensor::from_vec(gx, x.shape(), x.device()).map(Some)
+        })
     }
 }
 
@@ -76,12 +82,17 @@ impl CustomOp1 for MeanPool {
 
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let (n, h, w, c) = layout.shape().dims4()?;
-        Ok((CpuStorage::F32(kernel::mean_forward(slice(x, layout)?, n, h * w, c)), (n, c).into()))
+        let y = with_real!(x.dtype(), T => {
+            T::to_cpu_storage_owned(kernel::mean_forward::<T>(slice(x, layout)?, n, h * w, c))
+        });
+        Ok((y, (n, c).into()))
     }
 
     fn bwd(&self, x: &Tensor, _: &Tensor, gy: &Tensor) -> Result<Option<Tensor>> {
         let (n, h, w, c) = x.dims4()?;
-        let gx = with_slice(&gy.contiguous()?, |gy| kernel::mean_backward(gy, n, h * w, c))?;
-        Tensor::from_vec(gx, x.shape(), x.device()).map(Some)
+        with_real!(x.dtype(), T => {
+            let gx = with_slice(&gy.contiguous()?, |gy| kernel::mean_backward::<T>(gy, n, h * w, c))?;
+            Tensor::from_vec(gx, x.shape(), x.device()).map(Some)
+        })
     }
 }

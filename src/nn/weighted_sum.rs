@@ -1,9 +1,11 @@
 //! Kernels as weighted sums of several sources' kernels.
 
-use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
+use candle_core::backend::BackendStorage;
+use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, WithDType, bail};
 use rayon::prelude::*;
 
-use super::{slice, with_slice};
+use super::cpu::Real;
+use super::{slice, with_real, with_slice};
 
 /// W[k] = Σ_i w[i, k] · S[i, k] for merge weights `w [n, kernels]` and the sources' tensors
 /// `s [n, kernels, ..]`: `[kernels, ..]`. The gradient flows to `w` alone:
@@ -39,16 +41,10 @@ impl CustomOp2 for WeightedSum {
         sl: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let (n, kernels, len) = sizes(wl.shape(), sl.shape())?;
-        let (w, s) = (slice(w, wl)?, slice(s, sl)?);
-        let mut merged = vec![0f32; kernels * len];
-        merged.par_chunks_mut(len.max(1)).enumerate().for_each(|(k, merged)| {
-            for i in 0..n {
-                let source = &s[(i * kernels + k) * len..][..len];
-                let share = w[i * kernels + k];
-                merged.iter_mut().zip(source).for_each(|(sum, x)| *sum += share * x);
-            }
+        let merged = with_real!(s.dtype(), T => {
+            T::to_cpu_storage_owned(merge::<T>(slice(w, wl)?, slice(s, sl)?, (n, kernels, len)))
         });
-        Ok((CpuStorage::F32(merged), Shape::from(&sl.shape().dims()[1..])))
+        Ok((merged, Shape::from(&sl.shape().dims()[1..])))
     }
 
     fn bwd(
@@ -59,14 +55,31 @@ impl CustomOp2 for WeightedSum {
         g: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let (_, kernels, len) = sizes(w.shape(), s.shape())?;
-        let inner = |g: &[f32], s: &[f32]| -> Vec<f32> {
-            let products = s.par_chunks(len.max(1)).enumerate().map(|(row, source)| {
-                let g = &g[(row % kernels) * len..][..len];
-                g.iter().zip(source).map(|(g, s)| f64::from(*g) * f64::from(*s)).sum::<f64>() as f32
-            });
-            products.collect()
-        };
-        let gw = with_slice(&g.contiguous()?, |g| with_slice(s, |s| inner(g, s)))??;
-        Ok((Some(Tensor::from_vec(gw, w.shape(), w.device())?), None))
+        with_real!(s.dtype(), T => {
+            let g = g.contiguous()?;
+            let gw = with_slice(&g, |g| with_slice(s, |s| products::<T>(g, s, kernels, len)))??;
+            Ok((Some(Tensor::from_vec(gw, w.shape(), w.device())?), None))
+        })
     }
+}
+
+fn merge<T: Real>(w: &[T], s: &[T], (n, kernels, len): (usize, usize, usize)) -> Vec<T> {
+    let mut merged = vec![T::zero(); kernels * len];
+    merged.par_chunks_mut(len.max(1)).enumerate().for_each(|(k, merged)| {
+        for i in 0..n {
+            let source = &s[(i * kernels + k) * len..][..len];
+            let share = w[i * kernels + k];
+            merged.iter_mut().zip(source).for_each(|(sum, x)| *sum += share * *x);
+        }
+    });
+    merged
+}
+
+/// ⟨g[k], s[i, k]⟩ for every source i and kernel k, added up in f64.
+fn products<T: Real>(g: &[T], s: &[T], kernels: usize, len: usize) -> Vec<T> {
+    let product = |(row, source): (usize, &[T])| {
+        let g = &g[(row % kernels) * len..][..len];
+        T::from_f64(g.iter().zip(source).map(|(g, s)| g.to_f64() * s.to_f64()).sum::<f64>())
+    };
+    s.par_chunks(len.max(1)).enumerate().map(product).collect()
 }

@@ -145,7 +145,8 @@ struct Work {
 /// Lets the stage do its work.
 fn work(stage: &PlannedStage, context: &Context<'_>) -> Result<Work, Failure> {
     let (started, start) = (SystemTime::now(), Instant::now());
-    let artifact = caught(|| stage.spec.stage().run(context))?;
+    // Inside the pool, so that each of the many short parallel loops of a step starts without a handover.
+    let artifact = caught(|| rayon::scope(|_| stage.spec.stage().run(context)))?;
     Ok(Work { artifact, started, seconds: start.elapsed().as_secs_f64() })
 }
 

@@ -27,8 +27,9 @@ pub struct ImportSpec {
     /// What becomes of its classifier.
     #[serde(default)]
     pub head: ImportHead,
-    /// Expected SHA-256 of the file, in hexadecimal, whole or its first characters.
-    #[serde(default)]
+    /// Expected SHA-256 of the file, in hexadecimal, whole or its first characters. Not in the fingerprint: the
+    /// file's content is.
+    #[serde(default, skip_serializing)]
     pub sha256: Option<String>,
     /// How the model's input pixels are scaled.
     #[serde(default)]

@@ -12,12 +12,12 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | [`entry`] | an entry's folder, written and verified |
+//! | `entry` | an entry's folder, written and verified |
 //! | [`manifest`] | `manifest.json` |
-//! | [`artifact_files`] | an artifact as files, and back |
+//! | `artifact_files` | an artifact as files, and back |
 //! | [`checkpoint`] | tensors with provenance |
-//! | [`history`], [`predictions`] | their CSV |
-//! | [`last_made`] | what a stage was when it was last made |
+//! | `history`, `predictions`, `csv_rows` | their CSV |
+//! | `last_made` | what a stage was when it was last made |
 //! | [`lock`] | advisory locks |
 
 mod artifact_files;

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use insta::assert_snapshot;
 use medmerge::experiment::{Experiment, Source};
 use medmerge::stage::StageSpec;
+use medmerge::train::TrainSpec;
+use medmerge::train::optimizer::{OptimizerSpec, SgdSpec};
 use proptest::prelude::*;
 use proptest::test_runner::Config;
 
@@ -34,46 +36,152 @@ fn complaint(rest: &str) -> String {
 
 #[test]
 fn an_unknown_key_is_underlined_with_what_was_meant() {
-    assert_snapshot!(complaint("epoch = 3\n"), @"");
+    assert_snapshot!(complaint("epoch = 3\n"), @r"
+    error: unknown key `epoch`
+       ┌─ tiny.toml:10:1
+       │
+    10 │ epoch = 3
+       │ ^^^^^
+       │
+       = help: did you mean `epochs`?
+    ");
 }
 
 #[test]
 fn a_wrong_type_says_what_was_expected_and_what_was_found() {
-    assert_snapshot!(complaint("epochs = \"ten\"\n"), @"");
+    assert_snapshot!(complaint("epochs = \"ten\"\n"), @r#"
+    error: expected a whole number from 0, found string "ten"
+       ┌─ tiny.toml:10:10
+       │
+    10 │ epochs = "ten"
+       │          ^^^^^
+    "#);
 }
 
 #[test]
 fn an_unknown_stage_is_underlined_where_it_is_mentioned() {
-    assert_snapshot!(complaint("\n[stage.b.finetune]\nfrom = \"aa\"\ndataset = \"cells\"\n"), @"");
+    assert_snapshot!(complaint("\n[stage.b.finetune]\nfrom = \"aa\"\ndataset = \"cells\"\n"), @r#"
+    error: unknown stage `aa`
+       ┌─ tiny.toml:12:8
+       │
+    12 │ from = "aa"
+       │        ^^^^
+       │
+       = help: did you mean `a`?
+    "#);
 }
 
 #[test]
 fn an_unknown_data_set_is_underlined_where_it_is_mentioned() {
-    assert_snapshot!(complaint("\n[stage.b.finetune]\nfrom = \"a\"\ndataset = \"cels\"\n"), @"");
+    assert_snapshot!(complaint("\n[stage.b.finetune]\nfrom = \"a\"\ndataset = \"cels\"\n"), @r#"
+    error: unknown data set `cels`
+       ┌─ tiny.toml:13:11
+       │
+    13 │ dataset = "cels"
+       │           ^^^^^^
+       │
+       = help: did you mean `cells`?
+    "#);
 }
 
 #[test]
 fn an_unknown_kind_is_underlined_in_the_header() {
-    assert_snapshot!(complaint("\n[stage.b.fine_tune]\nfrom = \"a\"\n\n[dataset.c.fantom]\n"), @"");
+    assert_snapshot!(complaint("\n[stage.b.fine_tune]\nfrom = \"a\"\n\n[dataset.c.fantom]\n"), @r"
+    error: unknown kind of stage `fine_tune`
+       ┌─ tiny.toml:11:10
+       │
+    11 │ [stage.b.fine_tune]
+       │          ^^^^^^^^^
+       │
+       = help: did you mean `finetune`?
+
+    error: unknown kind of dataset `fantom`
+       ┌─ tiny.toml:14:12
+       │
+    14 │ [dataset.c.fantom]
+       │            ^^^^^^
+       │
+       = help: did you mean `phantom`?
+    ");
 }
 
 #[test]
 fn a_circle_is_shown_with_its_way() {
     let stages = "\n[stage.b.finetune]\nfrom = \"c\"\ndataset = \"cells\"\n\n\
                   [stage.c.finetune]\nfrom = \"b\"\ndataset = \"cells\"\n";
-    assert_snapshot!(complaint(stages), @"");
+    assert_snapshot!(complaint(stages), @r"
+    error: stages take from each other in a circle: b -> c -> b
+       ┌─ tiny.toml:11:8
+       │
+    11 │ [stage.b.finetune]
+       │        ^
+       │
+       = help: let one of them start from something else
+    ");
 }
 
 #[test]
 fn a_missing_file_is_named_as_it_was_looked_for() {
-    assert_snapshot!(complaint("\n[dataset.breast.medmnist]\npath = \"data/breast.npz\"\n"), @"");
+    assert_snapshot!(complaint("\n[dataset.breast.medmnist]\npath = \"data/breast.npz\"\n"), @r#"
+    error: no such file: data/breast.npz
+       ┌─ tiny.toml:12:8
+       │
+    12 │ path = "data/breast.npz"
+       │        ^^^^^^^^^^^^^^^^^
+       │
+       = help: paths start from the experiment file's folder
+    "#);
 }
 
 #[test]
 fn a_bad_sweep_is_explained_value_by_value() {
     let sweep =
         "normalize = \"${norm}\"\n\n[sweep]\nseed = []\nlr = [0.1, 0.1]\nmetric = [\"a\"]\nunused = [1]\n";
-    assert_snapshot!(complaint(sweep), @"");
+    assert_snapshot!(complaint(sweep), @r#"
+    error: unknown axis `norm` in `${norm}`
+       ┌─ tiny.toml:10:13
+       │
+    10 │ normalize = "${norm}"
+       │             ^^^^^^^^^
+       │
+       = help: expected one of `seed`, `lr`, `metric`, `unused`, `data`
+
+    error: axis `seed` has no values
+       ┌─ tiny.toml:13:8
+       │
+    13 │ seed = []
+       │        ^^
+
+    error: axis `lr` is mentioned nowhere
+       ┌─ tiny.toml:14:1
+       │
+    14 │ lr = [0.1, 0.1]
+       │ ^^
+       │
+       = help: write `${lr}` in a stage or data set, or leave the axis out
+
+    error: axis `lr` has the value `0.1` twice
+       ┌─ tiny.toml:14:12
+       │
+    14 │ lr = [0.1, 0.1]
+       │            ^^^
+
+    error: an axis cannot be named `metric`
+       ┌─ tiny.toml:15:1
+       │
+    15 │ metric = ["a"]
+       │ ^^^^^^
+       │
+       = help: it is a column of metrics.csv
+
+    error: axis `unused` is mentioned nowhere
+       ┌─ tiny.toml:16:1
+       │
+    16 │ unused = [1]
+       │ ^^^^^^
+       │
+       = help: write `${unused}` in a stage or data set, or leave the axis out
+    "#);
 }
 
 #[test]
@@ -113,12 +221,122 @@ from = [\"e\"]
 metrics = [\"macro_f2\"]
 columns = [\"target\", \"metrc\"]
 ";
-    assert_snapshot!(parse(text).unwrap_err(), @"");
+    assert_snapshot!(parse(text).unwrap_err(), @r#"
+    error: "not/a/folder" cannot name an experiment
+      ┌─ tiny.toml:2:8
+      │
+    2 │ name = "not/a/folder"
+      │        ^^^^^^^^^^^^^^
+      │
+      = help: it names the folder under results/: letters, digits, - _ and .
+
+    error: `epochs` must be 1 or more, not 0
+      ┌─ tiny.toml:8:10
+      │
+    8 │ epochs = 0
+      │          ^
+
+    error: unknown key `optimzer`
+      ┌─ tiny.toml:9:1
+      │
+    9 │ optimzer = "sgd"
+      │ ^^^^^^^^
+      │
+      = help: did you mean `optimizer`?
+
+    error: unknown value `cell`
+       ┌─ tiny.toml:12:10
+       │
+    12 │ family = "cell"
+       │          ^^^^^^
+       │
+       = help: did you mean `cells`?
+
+    error: unknown axis `targt` in `${targt}`
+       ┌─ tiny.toml:15:10
+       │
+    15 │ family = "${targt}"
+       │          ^^^^^^^^^^
+       │
+       = help: did you mean `target`?
+
+    error: unknown value `resnet19`
+       ┌─ tiny.toml:18:12
+       │
+    18 │ backbone = "resnet19"
+       │            ^^^^^^^^^^
+       │
+       = help: did you mean `resnet18`?
+
+    error: unknown data set `celsl`
+       ┌─ tiny.toml:19:11
+       │
+    19 │ dataset = "celsl"
+       │           ^^^^^^^
+       │
+       = help: did you mean `cells`?
+
+    error: expected a whole number from 0, found string "many"
+       ┌─ tiny.toml:20:14
+       │
+    20 │ batch_size = "many"
+       │              ^^^^^^
+
+    error: missing key `from`
+       ┌─ tiny.toml:22:1
+       │
+    22 │ [stage.b.finetune]
+       │ ^^^^^^^^^^^^^^^^^^
+
+    error: a stage has no table `train`
+       ┌─ tiny.toml:24:1
+       │
+    24 │ train = { epochs = 3 }
+       │ ^^^^^
+       │
+       = help: write its keys directly in the stage, as in `epochs = 5`
+
+    error: unknown stage `bb`
+       ┌─ tiny.toml:27:29
+       │
+    27 │ models = { "A" = "a", "B" = "bb" }
+       │                             ^^^^
+       │
+       = help: did you mean `b`?
+
+    error: unknown metric `macro_f2`
+       ┌─ tiny.toml:32:12
+       │
+    32 │ metrics = ["macro_f2"]
+       │            ^^^^^^^^^^
+       │
+       = help: did you mean `macro_f1`?
+
+    error: unknown field `metrc`
+       ┌─ tiny.toml:33:22
+       │
+    33 │ columns = ["target", "metrc"]
+       │                      ^^^^^^^
+       │
+       = help: did you mean `metric`?
+    "#);
 }
 
 #[test]
 fn every_syntax_error_is_told() {
-    assert_snapshot!(complaint("epochs = \nbatch_size = 3 4\n"), @"");
+    assert_snapshot!(complaint("epochs = \nbatch_size = 3 4\n"), @r"
+    error: string values must be quoted, expected literal string
+       ┌─ tiny.toml:10:10
+       │
+    10 │ epochs =
+       │          ^
+
+    error: string values must be quoted, expected literal string
+       ┌─ tiny.toml:11:14
+       │
+    11 │ batch_size = 3 4
+       │              ^^^
+    ");
 }
 
 #[test]
@@ -195,7 +413,13 @@ fn a_stage_is_multiplied_by_the_axes_that_it_mentions_itself_or_through_others()
 fn train_is_merged_and_the_axes_are_filled_in() {
     let experiment = parse(SWEPT).unwrap();
     let train = |position: usize| experiment.stages[position].spec.stage().train().unwrap().clone();
-    assert_snapshot!(format!("{:?}\n{:?}", train(0), train(12)), @"");
+    let (source, last) = (train(0), train(12));
+    assert_eq!(
+        source,
+        TrainSpec { epochs: 2, seed: 7, optimizer: OptimizerSpec::Sgd(SgdSpec::default()), ..last.clone() }
+    );
+    let OptimizerSpec::Adamw(adamw) = last.optimizer else { panic!("it is AdamW") };
+    assert_eq!((last.seed, adamw.lr, adamw.eps, adamw.weight_decay), (2, 1e-3, 0.25, 0.5));
     let StageSpec::Pretrain(source) = &experiment.stages[0].spec else { panic!("it is a pretraining") };
     assert_eq!(source.normalize.std, [0.229, 0.224, 0.225]);
 }
@@ -329,6 +553,13 @@ proptest! {
     fn words_of_the_language_in_any_order_never_panic(text in soup()) {
         let _ = parse(&text);
         let _ = parse(&format!("{SWEPT}{text}"));
+    }
+
+    #[test]
+    fn nesting_without_end_never_panics(depth in 1_usize..20_000) {
+        let _ = parse(&format!("x{} = 1", ".x".repeat(depth)));
+        let _ = parse(&format!("x = {}", "[".repeat(depth)));
+        let _ = parse(&format!("[stage.a.merge{}]", ".x".repeat(depth)));
     }
 
     #[test]

@@ -353,23 +353,3 @@ fn a_read_only_root_is_an_error_that_says_what_to_do() {
     assert!(matches!(error, StoreError::Unwritable { .. }), "{error}");
     assert!(error.to_string().contains("--store"), "{error}");
 }
-
-#[test]
-fn tmp_manual() {
-    if let Some(tiny) = std::env::var_os("TINY") {
-        let store = Store::open(Path::new(&tiny)).unwrap();
-        let big = Tensor::zeros((1000, 1000), candle_core::DType::F32, &Device::Cpu).unwrap();
-        let model =
-            Checkpoint { info: info(), tensors: BTreeMap::from([("w".to_string(), big)]), history: vec![] };
-        let error = store.put(header(&fingerprint("01")), &Artifact::Model(model), "").unwrap_err();
-        println!("{error}\n{error:?} staging {}", count(&store.root().join("staging")));
-        let [(f, a), ..] = artifacts();
-        put(&store, &f, &a);
-    }
-    if let Some(keep) = std::env::var_os("KEEP") {
-        let store = Store::open(Path::new(&keep)).unwrap();
-        for (f, a) in artifacts() {
-            put(&store, &f, &a);
-        }
-    }
-}

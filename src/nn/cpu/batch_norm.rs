@@ -3,7 +3,7 @@
 
 use rayon::prelude::*;
 
-use super::simd;
+use super::{Real, simd};
 
 /// Numbers that a task handles: a quarter of a mebibyte.
 const PIECE: usize = 1 << 16;
@@ -21,8 +21,8 @@ fn piece_len(channels: usize) -> usize {
 
 /// Mean and variance of each channel of `x`, by two passes over each cached piece, pieces combined in
 /// order by Chan's formula in f64.
-pub(crate) fn moments(x: &[f32], channels: usize) -> Moments {
-    let pieces: Vec<(usize, Vec<f32>, Vec<f32>)> =
+pub(crate) fn moments<T: Real>(x: &[T], channels: usize) -> Moments {
+    let pieces: Vec<(usize, Vec<T>, Vec<T>)> =
         x.par_chunks(piece_len(channels)).map(|piece| piece_moments(piece, channels)).collect();
     let mut mean = vec![0f64; channels];
     let mut squares = vec![0f64; channels];
@@ -31,9 +31,9 @@ pub(crate) fn moments(x: &[f32], channels: usize) -> Moments {
         let rows = rows as f64;
         let total = count + rows;
         for c in 0..channels {
-            let delta = f64::from(piece_mean[c]) - mean[c];
+            let delta = piece_mean[c].to_f64() - mean[c];
             mean[c] += delta * rows / total;
-            squares[c] += f64::from(piece_squares[c]) + delta * delta * count * rows / total;
+            squares[c] += piece_squares[c].to_f64() + delta * delta * count * rows / total;
         }
         count = total;
     }
@@ -42,19 +42,19 @@ pub(crate) fn moments(x: &[f32], channels: usize) -> Moments {
 }
 
 /// Rows, mean and sum of squared deviations of one piece.
-fn piece_moments(piece: &[f32], channels: usize) -> (usize, Vec<f32>, Vec<f32>) {
+fn piece_moments<T: Real>(piece: &[T], channels: usize) -> (usize, Vec<T>, Vec<T>) {
     let rows = piece.len() / channels;
-    let mut mean = vec![0f32; channels];
-    let mut squares = vec![0f32; channels];
+    let mut mean = vec![T::zero(); channels];
+    let mut squares = vec![T::zero(); channels];
     simd(|| {
         for row in piece.chunks_exact(channels) {
-            mean.iter_mut().zip(row).for_each(|(m, x)| *m += x);
+            mean.iter_mut().zip(row).for_each(|(m, x)| *m += *x);
         }
-        let share = 1.0 / rows as f32;
+        let share = T::from_f64(1.0 / rows as f64);
         mean.iter_mut().for_each(|m| *m *= share);
         for row in piece.chunks_exact(channels) {
             for ((s, x), m) in squares.iter_mut().zip(row).zip(&mean) {
-                *s += (x - m) * (x - m);
+                *s += (*x - *m) * (*x - *m);
             }
         }
     });
@@ -62,16 +62,16 @@ fn piece_moments(piece: &[f32], channels: usize) -> (usize, Vec<f32>, Vec<f32>) 
 }
 
 /// y = x · scale + shift (+ residual), then relu if asked.
-pub(crate) fn apply(
-    x: &[f32],
-    scale: &[f32],
-    shift: &[f32],
-    residual: Option<&[f32]>,
+pub(crate) fn apply<T: Real>(
+    x: &[T],
+    scale: &[T],
+    shift: &[T],
+    residual: Option<&[T]>,
     relu: bool,
-) -> Vec<f32> {
+) -> Vec<T> {
     let channels = scale.len();
-    let mut y = vec![0f32; x.len()];
-    let floor = if relu { 0.0 } else { f32::NEG_INFINITY };
+    let mut y = vec![T::zero(); x.len()];
+    let floor = T::from_f64(if relu { 0.0 } else { f64::NEG_INFINITY });
     let len = piece_len(channels);
     y.par_chunks_mut(len).enumerate().for_each(|(i, y)| {
         let start = i * len;
@@ -100,19 +100,19 @@ pub(crate) fn apply(
 
 /// The larger of the two; a NaN stays a NaN, so that a diverged loss is seen.
 #[inline(always)]
-fn above(value: f32, floor: f32) -> f32 {
+fn above<T: Real>(value: T, floor: T) -> T {
     if value < floor { floor } else { value }
 }
 
 /// The gradient that passes a relu whose output is `y`: zero where `y` is zero, as PyTorch has it.
-pub(crate) fn relu_gradient(y: &[f32], gy: &[f32]) -> Vec<f32> {
-    let mut g = vec![0f32; gy.len()];
+pub(crate) fn relu_gradient<T: Real>(y: &[T], gy: &[T]) -> Vec<T> {
+    let mut g = vec![T::zero(); gy.len()];
     g.par_chunks_mut(PIECE).enumerate().for_each(|(i, g)| {
         let start = i * PIECE;
         let (y, gy) = (&y[start..start + g.len()], &gy[start..start + g.len()]);
         simd(|| {
             for ((g, y), gy) in g.iter_mut().zip(y).zip(gy) {
-                *g = if *y > 0.0 { *gy } else { 0.0 };
+                *g = if *y > T::zero() { *gy } else { T::zero() };
             }
         });
     });
@@ -121,36 +121,36 @@ pub(crate) fn relu_gradient(y: &[f32], gy: &[f32]) -> Vec<f32> {
 
 /// A gradient that passes a relu with output `y` on its way, if there is one.
 #[derive(Clone, Copy)]
-pub(crate) struct Gradient<'a> {
-    pub(crate) g: &'a [f32],
-    pub(crate) y: Option<&'a [f32]>,
+pub(crate) struct Gradient<'a, T> {
+    pub(crate) g: &'a [T],
+    pub(crate) y: Option<&'a [T]>,
 }
 
-impl<'a> Gradient<'a> {
+impl<'a, T> Gradient<'a, T> {
     /// Its part at `start..start + len`; without a relu, `y` is `g` and is not looked at.
-    fn piece(&self, start: usize, len: usize) -> (&'a [f32], &'a [f32]) {
+    fn piece(&self, start: usize, len: usize) -> (&'a [T], &'a [T]) {
         let g = &self.g[start..start + len];
         (g, self.y.map_or(g, |y| &y[start..start + len]))
     }
 }
 
 #[inline(always)]
-fn passed<const RELU: bool>(g: f32, y: f32) -> f32 {
-    if RELU && y <= 0.0 { 0.0 } else { g }
+fn passed<T: Real, const RELU: bool>(g: T, y: T) -> T {
+    if RELU && y <= T::zero() { T::zero() } else { g }
 }
 
 /// Σ g and Σ g · (x − mean) · inverse_std of each channel, in f64 over pieces in order: the gradients of
 /// the shift and the scale.
-pub(crate) fn sums(
-    gradient: Gradient<'_>,
-    x: &[f32],
-    mean: &[f32],
-    inverse_std: &[f32],
+pub(crate) fn sums<T: Real>(
+    gradient: Gradient<'_, T>,
+    x: &[T],
+    mean: &[T],
+    inverse_std: &[T],
 ) -> (Vec<f64>, Vec<f64>) {
     let channels = mean.len();
     let len = piece_len(channels);
-    let piece = if gradient.y.is_some() { piece_sums::<true> } else { piece_sums::<false> };
-    let pieces: Vec<(Vec<f32>, Vec<f32>)> = x
+    let piece = if gradient.y.is_some() { piece_sums::<T, true> } else { piece_sums::<T, false> };
+    let pieces: Vec<(Vec<T>, Vec<T>)> = x
         .par_chunks(len)
         .enumerate()
         .map(|(i, x)| piece(gradient.piece(i * len, x.len()), x, mean))
@@ -159,23 +159,23 @@ pub(crate) fn sums(
     let mut scale = vec![0f64; channels];
     for (piece_shift, piece_scale) in pieces {
         for c in 0..channels {
-            shift[c] += f64::from(piece_shift[c]);
-            scale[c] += f64::from(piece_scale[c]) * f64::from(inverse_std[c]);
+            shift[c] += piece_shift[c].to_f64();
+            scale[c] += piece_scale[c].to_f64() * inverse_std[c].to_f64();
         }
     }
     (shift, scale)
 }
 
 /// Σ g and Σ g · (x − mean) of one piece.
-fn piece_sums<const RELU: bool>((g, y): (&[f32], &[f32]), x: &[f32], mean: &[f32]) -> (Vec<f32>, Vec<f32>) {
+fn piece_sums<T: Real, const RELU: bool>((g, y): (&[T], &[T]), x: &[T], mean: &[T]) -> (Vec<T>, Vec<T>) {
     let channels = mean.len();
-    let mut shift = vec![0f32; channels];
-    let mut scale = vec![0f32; channels];
+    let mut shift = vec![T::zero(); channels];
+    let mut scale = vec![T::zero(); channels];
     simd(|| {
         let rows = g.chunks_exact(channels).zip(y.chunks_exact(channels)).zip(x.chunks_exact(channels));
         for ((g, y), x) in rows {
             for c in 0..channels {
-                let g = passed::<RELU>(g[c], y[c]);
+                let g = passed::<T, RELU>(g[c], y[c]);
                 shift[c] += g;
                 scale[c] += g * (x[c] - mean[c]);
             }
@@ -185,17 +185,17 @@ fn piece_sums<const RELU: bool>((g, y): (&[f32], &[f32]), x: &[f32], mean: &[f32
 }
 
 /// Factors of one channel each: a · g + b · x + c.
-pub(crate) struct Combination {
-    pub(crate) a: Vec<f32>,
-    pub(crate) b: Vec<f32>,
-    pub(crate) c: Vec<f32>,
+pub(crate) struct Combination<T> {
+    pub(crate) a: Vec<T>,
+    pub(crate) b: Vec<T>,
+    pub(crate) c: Vec<T>,
 }
 
 /// a · g + b · x + c.
-pub(crate) fn combine(gradient: Gradient<'_>, x: &[f32], factors: &Combination) -> Vec<f32> {
+pub(crate) fn combine<T: Real>(gradient: Gradient<'_, T>, x: &[T], factors: &Combination<T>) -> Vec<T> {
     let len = piece_len(factors.a.len());
-    let mut out = vec![0f32; x.len()];
-    let piece = if gradient.y.is_some() { piece_combine::<true> } else { piece_combine::<false> };
+    let mut out = vec![T::zero(); x.len()];
+    let piece = if gradient.y.is_some() { piece_combine::<T, true> } else { piece_combine::<T, false> };
     out.par_chunks_mut(len).enumerate().for_each(|(i, out)| {
         let start = i * len;
         piece(gradient.piece(start, out.len()), &x[start..start + out.len()], factors, out);
@@ -203,18 +203,18 @@ pub(crate) fn combine(gradient: Gradient<'_>, x: &[f32], factors: &Combination) 
     out
 }
 
-fn piece_combine<const RELU: bool>(
-    (g, y): (&[f32], &[f32]),
-    x: &[f32],
-    Combination { a, b, c }: &Combination,
-    out: &mut [f32],
+fn piece_combine<T: Real, const RELU: bool>(
+    (g, y): (&[T], &[T]),
+    x: &[T],
+    Combination { a, b, c }: &Combination<T>,
+    out: &mut [T],
 ) {
     let channels = a.len();
     simd(|| {
         let inputs = g.chunks_exact(channels).zip(y.chunks_exact(channels)).zip(x.chunks_exact(channels));
         for (out, ((g, y), x)) in out.chunks_exact_mut(channels).zip(inputs) {
             for i in 0..channels {
-                out[i] = a[i] * passed::<RELU>(g[i], y[i]) + b[i] * x[i] + c[i];
+                out[i] = a[i] * passed::<T, RELU>(g[i], y[i]) + b[i] * x[i] + c[i];
             }
         }
     });

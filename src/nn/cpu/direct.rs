@@ -6,16 +6,16 @@
 
 use rayon::prelude::*;
 
-use super::matmul::{Matrix, matmul};
-use super::{ConvShape, sum_in_order};
+use super::matmul::Matrix;
+use super::{ConvShape, Real, sum_in_order};
 
 /// Numbers in a task's patch matrix: half a mebibyte.
 const PATCH_BUDGET: usize = 1 << 17;
 
 /// Kernels `[co, ci / groups, kh, kw]` as `[co, kh, kw, ci / groups]`, the order of a patch.
-fn kernels_in_patch_order(weight: &[f32], shape: &ConvShape) -> Vec<f32> {
+fn kernels_in_patch_order<T: Real>(weight: &[T], shape: &ConvShape) -> Vec<T> {
     let (channels, area) = (shape.ci_group(), shape.kh * shape.kw);
-    let mut ordered = vec![0.0; weight.len()];
+    let mut ordered = vec![T::zero(); weight.len()];
     let pairs = ordered.par_chunks_mut(channels * area).zip(weight.par_chunks(channels * area));
     pairs.for_each(|(to, from)| {
         for c in 0..channels {
@@ -28,10 +28,10 @@ fn kernels_in_patch_order(weight: &[f32], shape: &ConvShape) -> Vec<f32> {
 }
 
 /// The same with a group's kernels side by side: `[groups, kh · kw · ci / groups, co / groups]`.
-fn kernels_side_by_side(weight: &[f32], shape: &ConvShape) -> Vec<f32> {
+fn kernels_side_by_side<T: Real>(weight: &[T], shape: &ConvShape) -> Vec<T> {
     let (patch, columns) = (shape.kernel_len(), shape.co_group());
     let ordered = kernels_in_patch_order(weight, shape);
-    let mut beside = vec![0.0; weight.len()];
+    let mut beside = vec![T::zero(); weight.len()];
     beside.par_chunks_mut(columns).enumerate().for_each(|(row, to)| {
         let (group, i) = (row / patch, row % patch);
         for (j, to) in to.iter_mut().enumerate() {
@@ -42,9 +42,9 @@ fn kernels_side_by_side(weight: &[f32], shape: &ConvShape) -> Vec<f32> {
 }
 
 /// The inverse of [`kernels_in_patch_order`].
-fn kernels_from_patch_order(ordered: &[f32], shape: &ConvShape) -> Vec<f32> {
+fn kernels_from_patch_order<T: Real>(ordered: &[T], shape: &ConvShape) -> Vec<T> {
     let (channels, area) = (shape.ci_group(), shape.kh * shape.kw);
-    let mut weight = vec![0.0; ordered.len()];
+    let mut weight = vec![T::zero(); ordered.len()];
     let pairs = weight.par_chunks_mut(channels * area).zip(ordered.par_chunks(channels * area));
     pairs.for_each(|(to, from)| {
         for c in 0..channels {
@@ -74,7 +74,13 @@ impl ConvShape {
 }
 
 /// Gather the patches of `lines` (counted over all images) for `group` into `patches`.
-fn gather(x: &[f32], shape: &ConvShape, lines: std::ops::Range<usize>, group: usize, patches: &mut [f32]) {
+fn gather<T: Real>(
+    x: &[T],
+    shape: &ConvShape,
+    lines: std::ops::Range<usize>,
+    group: usize,
+    patches: &mut [T],
+) {
     let channels = shape.ci_group();
     let (oh, ow, patch) = (shape.oh(), shape.ow(), shape.kernel_len());
     for (l, line) in lines.enumerate() {
@@ -90,7 +96,7 @@ fn gather(x: &[f32], shape: &ConvShape, lines: std::ops::Range<usize>, group: us
                             let from = ((image * shape.h + iy) * shape.w + ix) * shape.ci + group * channels;
                             to.copy_from_slice(&x[from..from + channels]);
                         }
-                        _ => to.fill(0.0),
+                        _ => to.fill(T::zero()),
                     }
                 }
             }
@@ -99,12 +105,12 @@ fn gather(x: &[f32], shape: &ConvShape, lines: std::ops::Range<usize>, group: us
 }
 
 /// Add patches back to where [`gather`] took them from, within one image.
-fn scatter_add(
-    patches: &[f32],
+fn scatter_add<T: Real>(
+    patches: &[T],
     shape: &ConvShape,
     lines: std::ops::Range<usize>,
     group: usize,
-    x: &mut [f32],
+    x: &mut [T],
 ) {
     let channels = shape.ci_group();
     let (ow, patch) = (shape.ow(), shape.kernel_len());
@@ -117,7 +123,7 @@ fn scatter_add(
                     let from = (l * ow + ox) * patch + (ky * shape.kw + kx) * channels;
                     let to = (iy * shape.w + ix) * shape.ci + group * channels;
                     let pairs = x[to..to + channels].iter_mut().zip(&patches[from..from + channels]);
-                    pairs.for_each(|(sum, g)| *sum += g);
+                    pairs.for_each(|(sum, g)| *sum += *g);
                 }
             }
         }
@@ -125,10 +131,10 @@ fn scatter_add(
 }
 
 /// `y[n, oh, ow, co]` of `x[n, h, w, ci]` and `weight[co, ci / groups, kh, kw]`.
-pub(crate) fn forward(x: &[f32], weight: &[f32], shape: &ConvShape) -> Vec<f32> {
+pub(crate) fn forward<T: Real>(x: &[T], weight: &[T], shape: &ConvShape) -> Vec<T> {
     let (oh, ow, co, patch) = (shape.oh(), shape.ow(), shape.co, shape.kernel_len());
     let kernels = kernels_side_by_side(weight, shape);
-    let mut y = vec![0.0; shape.n * oh * ow * co];
+    let mut y = vec![T::zero(); shape.n * oh * ow * co];
     let lines = shape.lines_per_task();
     y.par_chunks_mut(lines * ow * co).enumerate().for_each_init(Vec::new, |patches, (task, y)| {
         let rows = y.len() / co;
@@ -138,24 +144,24 @@ pub(crate) fn forward(x: &[f32], weight: &[f32], shape: &ConvShape) -> Vec<f32> 
             let lhs = if shape.is_pointwise() {
                 Matrix::rows(&x[first * ow * shape.ci..], shape.ci)
             } else {
-                patches.resize(rows * patch, 0.0);
+                patches.resize(rows * patch, T::zero());
                 gather(x, shape, first..first + rows / ow, group, patches);
                 Matrix::rows(patches, patch)
             };
             let rhs = Matrix::rows(kernels, shape.co_group());
             let size = (rows, shape.co_group(), patch);
-            matmul(size, &mut y[group * shape.co_group()..], co, lhs, rhs, false);
+            T::matmul(size, &mut y[group * shape.co_group()..], co, lhs, rhs, false);
         }
     });
     y
 }
 
 /// Gradient with respect to `x`, given that of `y`.
-pub(crate) fn input_gradient(gy: &[f32], weight: &[f32], shape: &ConvShape) -> Vec<f32> {
+pub(crate) fn input_gradient<T: Real>(gy: &[T], weight: &[T], shape: &ConvShape) -> Vec<T> {
     let (oh, ow, co, patch) = (shape.oh(), shape.ow(), shape.co, shape.kernel_len());
     let kernels = kernels_in_patch_order(weight, shape);
     let image = shape.h * shape.w * shape.ci;
-    let mut gx = vec![0.0; shape.n * image];
+    let mut gx = vec![T::zero(); shape.n * image];
     let lines = shape.lines_per_task().min(oh);
     gx.par_chunks_mut(image).zip(gy.par_chunks(oh * ow * co)).for_each_init(Vec::new, |patches, (gx, gy)| {
         for first in (0..oh).step_by(lines) {
@@ -166,10 +172,10 @@ pub(crate) fn input_gradient(gy: &[f32], weight: &[f32], shape: &ConvShape) -> V
                 let gy = Matrix::rows(&gy[first * ow * co + group * shape.co_group()..], co);
                 let size = (rows, patch, shape.co_group());
                 if shape.is_pointwise() {
-                    matmul(size, &mut gx[first * ow * shape.ci..], shape.ci, gy, kernels, false);
+                    T::matmul(size, &mut gx[first * ow * shape.ci..], shape.ci, gy, kernels, false);
                 } else {
-                    patches.resize(rows * patch, 0.0);
-                    matmul(size, patches, patch, gy, kernels, false);
+                    patches.resize(rows * patch, T::zero());
+                    T::matmul(size, patches, patch, gy, kernels, false);
                     scatter_add(patches, shape, first..last, group, gx);
                 }
             }
@@ -180,14 +186,14 @@ pub(crate) fn input_gradient(gy: &[f32], weight: &[f32], shape: &ConvShape) -> V
 
 /// Gradient with respect to `weight`, given that of `y`. The images are cut into a number of parts that
 /// depends on the shape alone; the parts' sums are added in order.
-pub(crate) fn weight_gradient(x: &[f32], gy: &[f32], shape: &ConvShape) -> Vec<f32> {
+pub(crate) fn weight_gradient<T: Real>(x: &[T], gy: &[T], shape: &ConvShape) -> Vec<T> {
     let (oh, co, patch) = (shape.oh(), shape.co, shape.kernel_len());
     let parts = if co * patch > 1 << 18 { 4 } else { 16 };
     let total = shape.n * oh;
     let lines_per_part = total.div_ceil(parts).max(1);
     let starts: Vec<usize> = (0..total).step_by(lines_per_part).collect();
     let partial = starts.par_iter().map_init(Vec::new, |patches, &start| {
-        let mut sum = vec![0.0; co * patch];
+        let mut sum = vec![T::zero(); co * patch];
         let end = (start + lines_per_part).min(total);
         for first in (start..end).step_by(shape.lines_per_task()) {
             let last = (first + shape.lines_per_task()).min(end);
@@ -198,13 +204,13 @@ pub(crate) fn weight_gradient(x: &[f32], gy: &[f32], shape: &ConvShape) -> Vec<f
     kernels_from_patch_order(&sum_in_order(partial.collect()), shape)
 }
 
-fn accumulate_weight_gradient(
-    x: &[f32],
-    gy: &[f32],
+fn accumulate_weight_gradient<T: Real>(
+    x: &[T],
+    gy: &[T],
     shape: &ConvShape,
     lines: std::ops::Range<usize>,
-    patches: &mut Vec<f32>,
-    sum: &mut [f32],
+    patches: &mut Vec<T>,
+    sum: &mut [T],
 ) {
     let (ow, co, patch) = (shape.ow(), shape.co, shape.kernel_len());
     let rows = lines.len() * ow;
@@ -212,12 +218,12 @@ fn accumulate_weight_gradient(
         let rhs = if shape.is_pointwise() {
             Matrix::rows(&x[lines.start * ow * shape.ci..], shape.ci)
         } else {
-            patches.resize(rows * patch, 0.0);
+            patches.resize(rows * patch, T::zero());
             gather(x, shape, lines.clone(), group, patches);
             Matrix::rows(patches, patch)
         };
         let first = group * shape.co_group();
         let gy = Matrix::rows(&gy[lines.start * ow * co + first..], co).transposed();
-        matmul((shape.co_group(), patch, rows), &mut sum[first * patch..], patch, gy, rhs, true);
+        T::matmul((shape.co_group(), patch, rows), &mut sum[first * patch..], patch, gy, rhs, true);
     }
 }

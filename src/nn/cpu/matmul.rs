@@ -9,17 +9,19 @@ use std::cell::RefCell;
 
 use pulp::{Simd, WithSimd};
 
+use super::Real;
+
 /// A matrix inside a slice: element (i, j) stands at `i * row + j * column`.
 #[derive(Clone, Copy)]
-pub(crate) struct Matrix<'a> {
-    data: &'a [f32],
+pub(crate) struct Matrix<'a, T> {
+    data: &'a [T],
     row: usize,
     column: usize,
 }
 
-impl<'a> Matrix<'a> {
+impl<'a, T> Matrix<'a, T> {
     /// Rows one after another, `stride` apart.
-    pub(crate) fn rows(data: &'a [f32], stride: usize) -> Self {
+    pub(crate) fn rows(data: &'a [T], stride: usize) -> Self {
         Self { data, row: stride, column: 1 }
     }
 
@@ -43,8 +45,8 @@ pub(crate) fn matmul(
     size: (usize, usize, usize),
     dst: &mut [f32],
     stride: usize,
-    lhs: Matrix<'_>,
-    rhs: Matrix<'_>,
+    lhs: Matrix<'_, f32>,
+    rhs: Matrix<'_, f32>,
     accumulate: bool,
 ) {
     let (m, n, k) = size;
@@ -55,18 +57,46 @@ pub(crate) fn matmul(
         return;
     }
     assert!(lhs.column == 1 || lhs.row == 1, "the left matrix or its transpose must lie row after row");
-    pulp::Arch::new().dispatch(Product { size, dst, stride, lhs, rhs, accumulate });
+    PANELS.with_borrow_mut(|panels| {
+        pulp::Arch::new().dispatch(Product { size, dst, stride, lhs, rhs, accumulate, panels });
+    });
+}
+
+/// The same by the definition, for every type of numbers.
+pub(crate) fn plain<T: Real>(
+    (m, n, k): (usize, usize, usize),
+    dst: &mut [T],
+    stride: usize,
+    lhs: Matrix<'_, T>,
+    rhs: Matrix<'_, T>,
+    accumulate: bool,
+) {
+    for (i, row) in dst.chunks_mut(stride.max(1)).take(m).enumerate() {
+        let row = &mut row[..n];
+        if !accumulate {
+            row.fill(T::zero());
+        }
+        for l in 0..k {
+            let factor = lhs.data[i * lhs.row + l * lhs.column];
+            row.iter_mut()
+                .enumerate()
+                .for_each(|(j, sum)| *sum += factor * rhs.data[l * rhs.row + j * rhs.column]);
+        }
+    }
 }
 
 struct Product<'a> {
     size: (usize, usize, usize),
     dst: &'a mut [f32],
     stride: usize,
-    lhs: Matrix<'a>,
-    rhs: Matrix<'a>,
+    lhs: Matrix<'a, f32>,
+    rhs: Matrix<'a, f32>,
     accumulate: bool,
+    /// Room for the right matrix.
+    panels: &'a mut Vec<f32>,
 }
 
+/// No closures hold vector operations here: one that is not inlined would lose the wide instructions.
 impl WithSimd for Product<'_> {
     type Output = ();
 
@@ -74,27 +104,27 @@ impl WithSimd for Product<'_> {
     fn with_simd<S: Simd>(mut self, simd: S) {
         let (m, n, k) = self.size;
         let columns = 2 * S::F32_LANES;
-        PANELS.with_borrow_mut(|panels| {
-            pack(self.rhs, n, k, columns, panels);
-            for (p, panel) in panels.chunks_exact(k * columns).enumerate() {
-                let (lines, _) = S::as_simd_f32s(panel);
-                let first = p * columns;
-                let mut row = 0;
-                while row < m {
-                    row += match m - row {
-                        ROWS.. => self.block::<S, ROWS>(simd, row, first, lines),
-                        3.. => self.block::<S, 3>(simd, row, first, lines),
-                        _ => self.block::<S, 1>(simd, row, first, lines),
-                    };
-                }
+        let panels = std::mem::take(self.panels);
+        let panels = pack(self.rhs, n, k, columns, panels);
+        for (p, panel) in panels.chunks_exact(k * columns).enumerate() {
+            let (lines, _) = S::as_simd_f32s(panel);
+            let first = p * columns;
+            let mut row = 0;
+            while row < m {
+                row += match m - row {
+                    ROWS.. => self.block::<S, ROWS>(simd, row, first, lines),
+                    3.. => self.block::<S, 3>(simd, row, first, lines),
+                    _ => self.block::<S, 1>(simd, row, first, lines),
+                };
             }
-        });
+        }
+        *self.panels = panels;
     }
 }
 
 /// Copy `rhs` into panels `[n / columns, k, columns]`, the last filled up with zeros.
 #[inline(always)]
-fn pack(rhs: Matrix<'_>, n: usize, k: usize, columns: usize, panels: &mut Vec<f32>) {
+fn pack(rhs: Matrix<'_, f32>, n: usize, k: usize, columns: usize, mut panels: Vec<f32>) -> Vec<f32> {
     panels.resize(n.div_ceil(columns) * k * columns, 0.0);
     for (p, panel) in panels.chunks_exact_mut(k * columns).enumerate() {
         let (first, width) = (p * columns, columns.min(n - p * columns));
@@ -103,13 +133,17 @@ fn pack(rhs: Matrix<'_>, n: usize, k: usize, columns: usize, panels: &mut Vec<f3
             if rhs.column == 1 && width == columns {
                 // An indexed loop of known length: a call to copy 128 bytes would cost more than the copy.
                 let from = &rhs.data[start..start + columns];
-                (0..columns).for_each(|j| line[j] = from[j]);
+                for j in 0..columns {
+                    line[j] = from[j];
+                }
             } else {
-                (0..width).for_each(|j| line[j] = rhs.data[start + j * rhs.column]);
-                line[width..].fill(0.0);
+                for (j, to) in line.iter_mut().enumerate() {
+                    *to = if j < width { rhs.data[start + j * rhs.column] } else { 0.0 };
+                }
             }
         }
     }
+    panels
 }
 
 impl Product<'_> {
@@ -126,7 +160,10 @@ impl Product<'_> {
         let lhs = self.lhs;
         let mut sums = [[simd.splat_f32s(0.0); 2]; R];
         if lhs.column == 1 {
-            let rows: [&[f32]; R] = std::array::from_fn(|i| &lhs.data[(row + i) * lhs.row..][..k]);
+            let mut rows: [&[f32]; R] = [&[]; R];
+            for i in 0..R {
+                rows[i] = &lhs.data[(row + i) * lhs.row..][..k];
+            }
             for (kk, line) in lines.chunks_exact(2).enumerate() {
                 for i in 0..R {
                     multiply_add(simd, &mut sums[i], rows[i][kk], line);

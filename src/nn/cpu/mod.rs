@@ -21,8 +21,47 @@ pub(crate) fn simd<R>(f: impl FnOnce() -> R) -> R {
     pulp::Arch::new().dispatch(f)
 }
 
+/// A type of numbers that kernels compute with: f32, and f64 to hold results against exact ones.
+pub(crate) trait Real: candle_core::WithDType {
+    /// `dst = lhs · rhs`, or `dst += lhs · rhs` if `accumulate`; see [`matmul::matmul`].
+    fn matmul(
+        size: (usize, usize, usize),
+        dst: &mut [Self],
+        stride: usize,
+        lhs: matmul::Matrix<'_, Self>,
+        rhs: matmul::Matrix<'_, Self>,
+        accumulate: bool,
+    );
+}
+
+impl Real for f32 {
+    fn matmul(
+        size: (usize, usize, usize),
+        dst: &mut [Self],
+        stride: usize,
+        lhs: matmul::Matrix<'_, Self>,
+        rhs: matmul::Matrix<'_, Self>,
+        accumulate: bool,
+    ) {
+        matmul::matmul(size, dst, stride, lhs, rhs, accumulate);
+    }
+}
+
+impl Real for f64 {
+    fn matmul(
+        size: (usize, usize, usize),
+        dst: &mut [Self],
+        stride: usize,
+        lhs: matmul::Matrix<'_, Self>,
+        rhs: matmul::Matrix<'_, Self>,
+        accumulate: bool,
+    ) {
+        matmul::plain(size, dst, stride, lhs, rhs, accumulate);
+    }
+}
+
 /// Add `parts` element by element, in their order, into the first.
-pub(crate) fn sum_in_order(mut parts: Vec<Vec<f32>>) -> Vec<f32> {
+pub(crate) fn sum_in_order<T: Real>(mut parts: Vec<Vec<T>>) -> Vec<T> {
     use rayon::prelude::*;
     const PIECE: usize = 1 << 14;
     let rest = parts.split_off(1.min(parts.len()));
@@ -30,7 +69,7 @@ pub(crate) fn sum_in_order(mut parts: Vec<Vec<f32>>) -> Vec<f32> {
     total.par_chunks_mut(PIECE).enumerate().for_each(|(i, piece)| {
         for part in &rest {
             let part = &part[i * PIECE..i * PIECE + piece.len()];
-            piece.iter_mut().zip(part).for_each(|(sum, x)| *sum += x);
+            piece.iter_mut().zip(part).for_each(|(sum, x)| *sum += *x);
         }
     });
     total

@@ -11,10 +11,11 @@
 //! gradients are the adjoints of the same formula. Tiles lie as `[tile, 36, channel]`, transformed kernels
 //! as `[36, from, to]`; a *tile row* is the tiles of four output rows of one image.
 
+use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
+use super::ConvShape;
 use super::matmul::{Matrix, matmul};
-use super::{ConvShape, simd};
 
 /// Side of an output tile.
 const OUT: usize = 4;
@@ -22,12 +23,10 @@ const OUT: usize = 4;
 const IN: usize = 6;
 /// Positions in an input tile.
 const POSITIONS: usize = IN * IN;
-/// Channels that are transformed together.
-const LANES: usize = 8;
+/// Numbers of channels are multiples of this: the widest vector.
+const LANES: usize = 16;
 /// Numbers in the transformed tiles that are handled at a time: they stay in the cache.
 const BUDGET: usize = 1 << 20;
-
-type Lane = [f32; LANES];
 
 /// Whether this algorithm serves the shape.
 pub(crate) fn serves(shape: &ConvShape) -> bool {
@@ -143,69 +142,91 @@ fn transform_inputs(
     padding: usize,
     d: &mut [f32],
 ) {
-    let c = image.c;
-    let row_len = tiles.columns * POSITIONS * c;
+    let row_len = tiles.columns * POSITIONS * image.c;
+    let len = image.h * image.w * image.c;
     d[..count * row_len].par_chunks_mut(row_len).enumerate().for_each(|(r, d)| {
-        let (n, ty) = ((first + r) / tiles.rows, (first + r) % tiles.rows);
-        let x = &x[n * image.h * image.w * c..][..image.h * image.w * c];
-        simd(|| {
-            for (tx, d) in d.chunks_exact_mut(POSITIONS * c).enumerate() {
-                input_tile(x, image, (ty * OUT, tx * OUT), padding, d);
-            }
-        });
+        let (n, row) = ((first + r) / tiles.rows, (first + r) % tiles.rows);
+        Arch::new().dispatch(InputRow { x: &x[n * len..][..len], image, top: row * OUT, padding, d });
     });
 }
 
-#[inline(always)]
-fn input_tile(x: &[f32], image: &Image, (top, left): (usize, usize), padding: usize, d: &mut [f32]) {
-    let c = image.c;
-    let mut offsets = [None; POSITIONS];
-    for (p, offset) in offsets.iter_mut().enumerate() {
-        let iy = (top + p / IN).checked_sub(padding).filter(|&iy| iy < image.h);
-        let ix = (left + p % IN).checked_sub(padding).filter(|&ix| ix < image.w);
-        *offset = iy.zip(ix).map(|(iy, ix)| (iy * image.w + ix) * c);
-    }
-    for channel in (0..c).step_by(LANES) {
-        let mut tile = [[0.0; LANES]; POSITIONS];
-        for (lane, offset) in tile.iter_mut().zip(&offsets) {
-            if let Some(offset) = offset {
-                lane.copy_from_slice(&x[offset + channel..offset + channel + LANES]);
+/// The input tiles of one tile row.
+struct InputRow<'a> {
+    x: &'a [f32],
+    image: &'a Image,
+    top: usize,
+    padding: usize,
+    d: &'a mut [f32],
+}
+
+impl WithSimd for InputRow<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { x, image, top, padding, d } = self;
+        let c = image.c;
+        for (tile, d) in d.chunks_exact_mut(POSITIONS * c).enumerate() {
+            let mut offsets = [None; POSITIONS];
+            for (p, offset) in offsets.iter_mut().enumerate() {
+                let iy = (top + p / IN).checked_sub(padding).filter(|&iy| iy < image.h);
+                let ix = (tile * OUT + p % IN).checked_sub(padding).filter(|&ix| ix < image.w);
+                *offset = iy.zip(ix).map(|(iy, ix)| (iy * image.w + ix) * c);
             }
-        }
-        let tile = both_sides::<IN, IN, POSITIONS, POSITIONS, POSITIONS>(&tile, input_transform);
-        for (p, lane) in tile.iter().enumerate() {
-            d[p * c + channel..p * c + channel + LANES].copy_from_slice(lane);
+            for channel in (0..c).step_by(S::F32_LANES) {
+                let mut tile = [simd.splat_f32s(0.0); POSITIONS];
+                for (lanes, offset) in tile.iter_mut().zip(offsets) {
+                    if let Some(offset) = offset {
+                        *lanes = load::<S>(x, offset + channel);
+                    }
+                }
+                let tile = both_sides::<S, InputTransform, IN, IN, POSITIONS, 36, 36>(simd, tile);
+                for (p, lanes) in tile.into_iter().enumerate() {
+                    store::<S>(d, p * c + channel, lanes);
+                }
+            }
         }
     }
 }
 
 /// Write Aᵀ m A of each tile of the tile rows to their output slices; `m` is `[36, tile, to]`.
 fn transform_outputs(m: &[f32], output: &Image, columns: usize, tiles: usize, slices: &mut [&mut [f32]]) {
-    let to = output.c;
     slices.par_iter_mut().enumerate().for_each(|(r, y)| {
-        simd(|| {
-            for tx in 0..columns {
-                output_tile(m, r * columns + tx, tiles, to, output.w, tx * OUT, y);
-            }
-        });
+        Arch::new().dispatch(OutputRow { m, output, tiles, first: r * columns, columns, y });
     });
 }
 
-#[inline(always)]
-fn output_tile(m: &[f32], t: usize, tiles: usize, to: usize, width: usize, left: usize, y: &mut [f32]) {
-    let height = y.len() / (width * to);
-    for channel in (0..to).step_by(LANES) {
-        let mut tile = [[0.0; LANES]; POSITIONS];
-        for (p, lane) in tile.iter_mut().enumerate() {
-            let start = (p * tiles + t) * to + channel;
-            lane.copy_from_slice(&m[start..start + LANES]);
-        }
-        let tile = both_sides::<IN, OUT, POSITIONS, 24, 16>(&tile, output_transform);
-        for (p, lane) in tile.iter().enumerate() {
-            let (oy, ox) = (p / OUT, left + p % OUT);
-            if oy < height && ox < width {
-                let start = (oy * width + ox) * to + channel;
-                y[start..start + LANES].copy_from_slice(lane);
+/// The output tiles of one tile row.
+struct OutputRow<'a> {
+    m: &'a [f32],
+    output: &'a Image,
+    tiles: usize,
+    first: usize,
+    columns: usize,
+    y: &'a mut [f32],
+}
+
+impl WithSimd for OutputRow<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { m, output, tiles, first, columns, y } = self;
+        let (to, width) = (output.c, output.w);
+        let height = y.len() / (width * to);
+        for tile in 0..columns {
+            for channel in (0..to).step_by(S::F32_LANES) {
+                let mut products = [simd.splat_f32s(0.0); POSITIONS];
+                for (p, lanes) in products.iter_mut().enumerate() {
+                    *lanes = load::<S>(m, (p * tiles + first + tile) * to + channel);
+                }
+                let outputs = both_sides::<S, OutputTransform, IN, OUT, POSITIONS, 24, 16>(simd, products);
+                for (p, lanes) in outputs.into_iter().enumerate() {
+                    let (oy, ox) = (p / OUT, tile * OUT + p % OUT);
+                    if oy < height && ox < width {
+                        store::<S>(y, (oy * width + ox) * to + channel, lanes);
+                    }
+                }
             }
         }
     }
@@ -220,34 +241,43 @@ fn transform_output_gradients(
     count: usize,
     e: &mut [f32],
 ) {
-    let c = output.c;
-    let row_len = tiles.columns * POSITIONS * c;
+    let row_len = tiles.columns * POSITIONS * output.c;
+    let len = output.h * output.w * output.c;
     e[..count * row_len].par_chunks_mut(row_len).enumerate().for_each(|(r, e)| {
-        let (n, ty) = ((first + r) / tiles.rows, (first + r) % tiles.rows);
-        let gy = &gy[n * output.h * output.w * c..][..output.h * output.w * c];
-        simd(|| {
-            for (tx, e) in e.chunks_exact_mut(POSITIONS * c).enumerate() {
-                output_gradient_tile(gy, output, (ty * OUT, tx * OUT), e);
-            }
-        });
+        let (n, row) = ((first + r) / tiles.rows, (first + r) % tiles.rows);
+        Arch::new().dispatch(OutputGradientRow { gy: &gy[n * len..][..len], output, top: row * OUT, e });
     });
 }
 
-#[inline(always)]
-fn output_gradient_tile(gy: &[f32], output: &Image, (top, left): (usize, usize), e: &mut [f32]) {
-    let c = output.c;
-    for channel in (0..c).step_by(LANES) {
-        let mut tile = [[0.0; LANES]; OUT * OUT];
-        for (p, lane) in tile.iter_mut().enumerate() {
-            let (oy, ox) = (top + p / OUT, left + p % OUT);
-            if oy < output.h && ox < output.w {
-                let start = (oy * output.w + ox) * c + channel;
-                lane.copy_from_slice(&gy[start..start + LANES]);
+/// The output gradients' tiles of one tile row.
+struct OutputGradientRow<'a> {
+    gy: &'a [f32],
+    output: &'a Image,
+    top: usize,
+    e: &'a mut [f32],
+}
+
+impl WithSimd for OutputGradientRow<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { gy, output, top, e } = self;
+        let c = output.c;
+        for (tile, e) in e.chunks_exact_mut(POSITIONS * c).enumerate() {
+            for channel in (0..c).step_by(S::F32_LANES) {
+                let mut gradients = [simd.splat_f32s(0.0); OUT * OUT];
+                for (p, lanes) in gradients.iter_mut().enumerate() {
+                    let (oy, ox) = (top + p / OUT, tile * OUT + p % OUT);
+                    if oy < output.h && ox < output.w {
+                        *lanes = load::<S>(gy, (oy * output.w + ox) * c + channel);
+                    }
+                }
+                let spread = both_sides::<S, OutputAdjoint, OUT, IN, 16, 24, POSITIONS>(simd, gradients);
+                for (p, lanes) in spread.into_iter().enumerate() {
+                    store::<S>(e, p * c + channel, lanes);
+                }
             }
-        }
-        let tile = both_sides::<OUT, IN, 16, 24, POSITIONS>(&tile, output_adjoint);
-        for (p, lane) in tile.iter().enumerate() {
-            e[p * c + channel..p * c + channel + LANES].copy_from_slice(lane);
         }
     }
 }
@@ -256,19 +286,13 @@ fn output_gradient_tile(gy: &[f32], output: &Image, (top, left): (usize, usize),
 /// are turned by 180° and lie as `[36, co, ci]`.
 fn transform_kernels(weight: &[f32], ci: usize, co: usize, turned: bool) -> Vec<f32> {
     let (from, to) = if turned { (co, ci) } else { (ci, co) };
-    // `weight` strides of the two roles: lanes run over `to`.
-    let (from_stride, to_stride) = if turned { (ci * 9, 9) } else { (9, ci * 9) };
-    let mut by_block = vec![0.0; POSITIONS * from * to];
+    // Strides of the two roles in `weight`.
+    let strides = if turned { (ci * 9, 9) } else { (9, ci * 9) };
     // One block of lanes after another, each `[from, 36, LANES]`: blocks are written by separate threads.
+    let mut by_block = vec![0.0; POSITIONS * from * to];
     by_block.par_chunks_mut(from * POSITIONS * LANES).enumerate().for_each(|(block, out)| {
-        simd(|| {
-            for (f, out) in out.chunks_exact_mut(POSITIONS * LANES).enumerate() {
-                let start = f * from_stride + block * LANES * to_stride;
-                let kernel = load_kernel(&weight[start..], to_stride, turned);
-                let tile = both_sides::<3, IN, 9, 18, POSITIONS>(&kernel, kernel_transform);
-                out.copy_from_slice(tile.as_flattened());
-            }
-        });
+        let weight = &weight[block * LANES * strides.1..];
+        Arch::new().dispatch(KernelBlock { weight, strides, turned, out });
     });
     let mut kernels = vec![0.0; POSITIONS * from * to];
     kernels.par_chunks_mut(from * to).enumerate().for_each(|(p, out)| {
@@ -282,108 +306,200 @@ fn transform_kernels(weight: &[f32], ci: usize, co: usize, turned: bool) -> Vec<
     kernels
 }
 
-#[inline(always)]
-fn load_kernel(weight: &[f32], to_stride: usize, turned: bool) -> [Lane; 9] {
-    let mut kernel = [[0.0; LANES]; 9];
-    for lane in 0..LANES {
-        let taps = &weight[lane * to_stride..lane * to_stride + 9];
-        for tap in 0..9 {
-            kernel[if turned { 8 - tap } else { tap }][lane] = taps[tap];
+/// The kernels of [`LANES`] values of the second role, as `[from, 36, LANES]`.
+struct KernelBlock<'a> {
+    weight: &'a [f32],
+    strides: (usize, usize),
+    turned: bool,
+    out: &'a mut [f32],
+}
+
+impl WithSimd for KernelBlock<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { weight, strides, turned, out } = self;
+        for (f, out) in out.chunks_exact_mut(POSITIONS * LANES).enumerate() {
+            let mut taps = [[0f32; LANES]; 9];
+            for lane in 0..LANES {
+                let kernel = &weight[f * strides.0 + lane * strides.1..][..9];
+                for tap in 0..9 {
+                    taps[if turned { 8 - tap } else { tap }][lane] = kernel[tap];
+                }
+            }
+            for lane in (0..LANES).step_by(S::F32_LANES) {
+                let mut kernel = [simd.splat_f32s(0.0); 9];
+                for (tap, lanes) in kernel.iter_mut().enumerate() {
+                    *lanes = load::<S>(&taps[tap], lane);
+                }
+                let tile = both_sides::<S, KernelTransform, 3, IN, 9, 18, POSITIONS>(simd, kernel);
+                for (p, lanes) in tile.into_iter().enumerate() {
+                    store::<S>(out, p * LANES + lane, lanes);
+                }
+            }
         }
     }
-    kernel
 }
 
 /// Gᵀ s G of every kernel's sums `[36, ci, co]`, as `[co, ci, 3, 3]`.
 fn gather_kernel_gradients(sums: &[f32], ci: usize, co: usize) -> Vec<f32> {
     let mut gradient = vec![0.0; co * ci * 9];
     gradient.par_chunks_mut(LANES * ci * 9).enumerate().for_each(|(block, out)| {
-        simd(|| {
-            for c in 0..ci {
-                let mut tile = [[0.0; LANES]; POSITIONS];
-                for (p, lane) in tile.iter_mut().enumerate() {
-                    let start = (p * ci + c) * co + block * LANES;
-                    lane.copy_from_slice(&sums[start..start + LANES]);
-                }
-                let kernel = both_sides::<IN, 3, POSITIONS, 18, 9>(&tile, kernel_adjoint);
-                for (lane, out) in out.chunks_exact_mut(ci * 9).enumerate() {
-                    for tap in 0..9 {
-                        out[c * 9 + tap] = kernel[tap][lane];
-                    }
-                }
-            }
-        });
+        Arch::new().dispatch(KernelGradientBlock { sums, ci, co, first: block * LANES, out });
     });
     gradient
 }
 
-/// Apply a one-dimensional transform to the columns, then to the rows, of an `N`x`N` tile.
-#[inline(always)]
-fn both_sides<const N: usize, const M: usize, const NN: usize, const MN: usize, const MM: usize>(
-    tile: &[Lane; NN],
-    transform: impl Fn([Lane; N]) -> [Lane; M],
-) -> [Lane; MM] {
-    let mut half = [[0.0; LANES]; MN];
-    for column in 0..N {
-        let line = transform(std::array::from_fn(|row| tile[row * N + column]));
-        for (row, lane) in line.into_iter().enumerate() {
-            half[row * N + column] = lane;
+/// The gradients of [`LANES`] kernels.
+struct KernelGradientBlock<'a> {
+    sums: &'a [f32],
+    ci: usize,
+    co: usize,
+    first: usize,
+    out: &'a mut [f32],
+}
+
+impl WithSimd for KernelGradientBlock<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { sums, ci, co, first, out } = self;
+        for c in 0..ci {
+            let mut taps = [[0f32; LANES]; 9];
+            for lane in (0..LANES).step_by(S::F32_LANES) {
+                let mut tile = [simd.splat_f32s(0.0); POSITIONS];
+                for (p, lanes) in tile.iter_mut().enumerate() {
+                    *lanes = load::<S>(sums, (p * ci + c) * co + first + lane);
+                }
+                let kernel = both_sides::<S, KernelAdjoint, IN, 3, POSITIONS, 18, 9>(simd, tile);
+                for (tap, lanes) in taps.iter_mut().zip(kernel) {
+                    store::<S>(tap, lane, lanes);
+                }
+            }
+            for (lane, out) in out.chunks_exact_mut(ci * 9).enumerate() {
+                for tap in 0..9 {
+                    out[c * 9 + tap] = taps[tap][lane];
+                }
+            }
         }
     }
-    let mut whole = [[0.0; LANES]; MM];
+}
+
+#[inline(always)]
+fn load<S: Simd>(numbers: &[f32], start: usize) -> S::f32s {
+    S::as_simd_f32s(&numbers[start..start + S::F32_LANES]).0[0]
+}
+
+#[inline(always)]
+fn store<S: Simd>(numbers: &mut [f32], start: usize, lanes: S::f32s) {
+    S::as_mut_simd_f32s(&mut numbers[start..start + S::F32_LANES]).0[0] = lanes;
+}
+
+/// A one-dimensional transform of `N` vectors to `M`. A trait and not a closure: a closure that is not
+/// inlined would lose the wide instructions.
+trait Transform<const N: usize, const M: usize> {
+    fn line<S: Simd>(simd: S, from: [S::f32s; N]) -> [S::f32s; M];
+}
+
+/// Apply a transform to the columns, then to the rows, of an `N`x`N` tile.
+#[inline(always)]
+fn both_sides<
+    S: Simd,
+    T: Transform<N, M>,
+    const N: usize,
+    const M: usize,
+    const NN: usize,
+    const MN: usize,
+    const MM: usize,
+>(
+    simd: S,
+    tile: [S::f32s; NN],
+) -> [S::f32s; MM] {
+    let mut line = [simd.splat_f32s(0.0); N];
+    let mut half = [simd.splat_f32s(0.0); MN];
+    for column in 0..N {
+        for row in 0..N {
+            line[row] = tile[row * N + column];
+        }
+        let done = T::line(simd, line);
+        for row in 0..M {
+            half[row * N + column] = done[row];
+        }
+    }
+    let mut whole = [simd.splat_f32s(0.0); MM];
     for row in 0..M {
-        let line = transform(std::array::from_fn(|column| half[row * N + column]));
-        for (column, lane) in line.into_iter().enumerate() {
-            whole[row * M + column] = lane;
+        for column in 0..N {
+            line[column] = half[row * N + column];
+        }
+        let done = T::line(simd, line);
+        for column in 0..M {
+            whole[row * M + column] = done[column];
         }
     }
     whole
 }
 
-/// Σ factor · lane, over the terms with a factor.
-macro_rules! combine {
-    ($($factor:literal * $lane:expr),+ $(,)?) => {{
-        let mut sum = [0.0f32; LANES];
-        $(for i in 0..LANES { sum[i] += $factor * $lane[i]; })+
-        sum
-    }};
+/// a + factor · b.
+#[inline(always)]
+fn add<S: Simd>(simd: S, a: S::f32s, factor: f32, b: S::f32s) -> S::f32s {
+    simd.mul_add_e_f32s(simd.splat_f32s(factor), b, a)
+}
+
+/// factor · a.
+#[inline(always)]
+fn times<S: Simd>(simd: S, factor: f32, a: S::f32s) -> S::f32s {
+    simd.mul_f32s(simd.splat_f32s(factor), a)
 }
 
 /// Bᵀ d.
-#[inline(always)]
-fn input_transform(d: [Lane; IN]) -> [Lane; IN] {
-    [
-        combine!(4.0 * d[0], -5.0 * d[2], 1.0 * d[4]),
-        combine!(-4.0 * d[1], -4.0 * d[2], 1.0 * d[3], 1.0 * d[4]),
-        combine!(4.0 * d[1], -4.0 * d[2], -1.0 * d[3], 1.0 * d[4]),
-        combine!(-2.0 * d[1], -1.0 * d[2], 2.0 * d[3], 1.0 * d[4]),
-        combine!(2.0 * d[1], -1.0 * d[2], -2.0 * d[3], 1.0 * d[4]),
-        combine!(4.0 * d[1], -5.0 * d[3], 1.0 * d[5]),
-    ]
+struct InputTransform;
+
+impl Transform<IN, IN> for InputTransform {
+    #[inline(always)]
+    fn line<S: Simd>(simd: S, d: [S::f32s; IN]) -> [S::f32s; IN] {
+        let (low, high) = (add(simd, d[4], -4.0, d[2]), add(simd, d[3], -4.0, d[1]));
+        let (even, odd) = (simd.sub_f32s(d[4], d[2]), simd.sub_f32s(d[3], d[1]));
+        [
+            add(simd, add(simd, d[4], 4.0, d[0]), -5.0, d[2]),
+            simd.add_f32s(low, high),
+            simd.sub_f32s(low, high),
+            add(simd, even, 2.0, odd),
+            add(simd, even, -2.0, odd),
+            add(simd, add(simd, d[5], 4.0, d[1]), -5.0, d[3]),
+        ]
+    }
 }
 
 /// Aᵀ m.
-#[inline(always)]
-fn output_transform(m: [Lane; IN]) -> [Lane; OUT] {
-    [
-        combine!(1.0 * m[0], 1.0 * m[1], 1.0 * m[2], 1.0 * m[3], 1.0 * m[4]),
-        combine!(1.0 * m[1], -1.0 * m[2], 2.0 * m[3], -2.0 * m[4]),
-        combine!(1.0 * m[1], 1.0 * m[2], 4.0 * m[3], 4.0 * m[4]),
-        combine!(1.0 * m[1], -1.0 * m[2], 8.0 * m[3], -8.0 * m[4], 1.0 * m[5]),
-    ]
+struct OutputTransform;
+
+impl Transform<IN, OUT> for OutputTransform {
+    #[inline(always)]
+    fn line<S: Simd>(simd: S, m: [S::f32s; IN]) -> [S::f32s; OUT] {
+        let (a, b) = (simd.add_f32s(m[1], m[2]), simd.sub_f32s(m[1], m[2]));
+        let (c, d) = (simd.add_f32s(m[3], m[4]), simd.sub_f32s(m[3], m[4]));
+        [
+            simd.add_f32s(m[0], simd.add_f32s(a, c)),
+            add(simd, b, 2.0, d),
+            add(simd, a, 4.0, c),
+            simd.add_f32s(m[5], add(simd, b, 8.0, d)),
+        ]
+    }
 }
 
-/// A y: the adjoint of [`output_transform`].
-#[inline(always)]
-fn output_adjoint(y: [Lane; OUT]) -> [Lane; IN] {
-    [
-        y[0],
-        combine!(1.0 * y[0], 1.0 * y[1], 1.0 * y[2], 1.0 * y[3]),
-        combine!(1.0 * y[0], -1.0 * y[1], 1.0 * y[2], -1.0 * y[3]),
-        combine!(1.0 * y[0], 2.0 * y[1], 4.0 * y[2], 8.0 * y[3]),
-        combine!(1.0 * y[0], -2.0 * y[1], 4.0 * y[2], -8.0 * y[3]),
-        y[3],
-    ]
+/// A y: the adjoint of [`OutputTransform`].
+struct OutputAdjoint;
+
+impl Transform<OUT, IN> for OutputAdjoint {
+    #[inline(always)]
+    fn line<S: Simd>(simd: S, y: [S::f32s; OUT]) -> [S::f32s; IN] {
+        let (a, b) = (simd.add_f32s(y[0], y[2]), simd.add_f32s(y[1], y[3]));
+        let c = add(simd, y[0], 4.0, y[2]);
+        let d = add(simd, simd.add_f32s(y[1], y[1]), 8.0, y[3]);
+        [y[0], simd.add_f32s(a, b), simd.sub_f32s(a, b), simd.add_f32s(c, d), simd.sub_f32s(c, d), y[3]]
+    }
 }
 
 const SIXTH: f32 = 1.0 / 6.0;
@@ -391,32 +507,39 @@ const TWELFTH: f32 = 1.0 / 12.0;
 const TWENTY_FOURTH: f32 = 1.0 / 24.0;
 
 /// G g.
-#[inline(always)]
-fn kernel_transform(g: [Lane; 3]) -> [Lane; IN] {
-    let mut out = [[0.0; LANES]; IN];
-    for i in 0..LANES {
-        let (a, b, c) = (g[0][i], g[1][i], g[2][i]);
-        out[0][i] = 0.25 * a;
-        out[1][i] = -SIXTH * (a + b + c);
-        out[2][i] = -SIXTH * (a - b + c);
-        out[3][i] = TWENTY_FOURTH * a + TWELFTH * b + SIXTH * c;
-        out[4][i] = TWENTY_FOURTH * a - TWELFTH * b + SIXTH * c;
-        out[5][i] = c;
+struct KernelTransform;
+
+impl Transform<3, IN> for KernelTransform {
+    #[inline(always)]
+    fn line<S: Simd>(simd: S, g: [S::f32s; 3]) -> [S::f32s; IN] {
+        let outer = times(simd, -SIXTH, simd.add_f32s(g[0], g[2]));
+        let inner = add(simd, times(simd, TWENTY_FOURTH, g[0]), SIXTH, g[2]);
+        [
+            times(simd, 0.25, g[0]),
+            add(simd, outer, -SIXTH, g[1]),
+            add(simd, outer, SIXTH, g[1]),
+            add(simd, inner, TWELFTH, g[1]),
+            add(simd, inner, -TWELFTH, g[1]),
+            g[2],
+        ]
     }
-    out
 }
 
-/// Gᵀ s: the adjoint of [`kernel_transform`].
-#[inline(always)]
-fn kernel_adjoint(s: [Lane; IN]) -> [Lane; 3] {
-    let mut out = [[0.0; LANES]; 3];
-    for i in 0..LANES {
-        let (plus, minus) = (s[3][i] + s[4][i], s[3][i] - s[4][i]);
-        out[0][i] = 0.25 * s[0][i] - SIXTH * (s[1][i] + s[2][i]) + TWENTY_FOURTH * plus;
-        out[1][i] = SIXTH * (s[2][i] - s[1][i]) + TWELFTH * minus;
-        out[2][i] = SIXTH * (plus - s[1][i] - s[2][i]) + s[5][i];
+/// Gᵀ s: the adjoint of [`KernelTransform`].
+struct KernelAdjoint;
+
+impl Transform<IN, 3> for KernelAdjoint {
+    #[inline(always)]
+    fn line<S: Simd>(simd: S, s: [S::f32s; IN]) -> [S::f32s; 3] {
+        let (outer, inner) = (simd.add_f32s(s[1], s[2]), simd.add_f32s(s[3], s[4]));
+        let outer_difference = simd.sub_f32s(s[2], s[1]);
+        let inner_difference = simd.sub_f32s(s[3], s[4]);
+        [
+            add(simd, add(simd, times(simd, 0.25, s[0]), -SIXTH, outer), TWENTY_FOURTH, inner),
+            add(simd, times(simd, SIXTH, outer_difference), TWELFTH, inner_difference),
+            add(simd, s[5], SIXTH, simd.sub_f32s(inner, outer)),
+        ]
     }
-    out
 }
 
 #[cfg(test)]
@@ -439,7 +562,7 @@ mod tests {
     #[test]
     fn it_agrees_with_the_direct_convolution_on_every_border() {
         for (h, w, padding) in [(8, 8, 1), (7, 5, 1), (4, 9, 0), (3, 3, 2), (1, 1, 1), (6, 13, 1)] {
-            let (n, ci, co) = (3, 16, 24);
+            let (n, ci, co) = (3, 16, 32);
             let rest = (3, 3, 1, padding, 1, 1);
             let (kh, kw, stride, padding, dilation, groups) = rest;
             let shape = ConvShape { n, h, w, ci, co, kh, kw, stride, padding, dilation, groups };
