@@ -11,6 +11,7 @@ mod loss;
 mod metric;
 mod ops;
 mod optimizer;
+mod pipeline;
 mod plan;
 mod reference;
 mod run;
