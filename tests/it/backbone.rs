@@ -1,11 +1,15 @@
 //! Backbones against torchvision's numbers (`tests/reference/backbones.json`).
+//!
+//! The reference's training step is ill-conditioned: a rounding error turns single relus on or off, and one
+//! changes a gradient norm by percents. PyTorch's own channels-last kernels miss its default ones by 21 % there.
+//! So the step is computed in f64, where it must agree with PyTorch's, which is within 0.02 % of PyTorch in
+//! f64; the f32 operators are held against `ops.safetensors` one by one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use candle_core::{DType, Device, Result, Tensor, Var};
 use medmerge::backbone::{Backbone, BackboneSpec};
 use medmerge::nn::{Mode, Net, StateDict};
-use medmerge::train::loss::CrossEntropy;
 use serde_json::Value;
 
 use crate::reference::{assert_close, json};
@@ -87,11 +91,21 @@ fn agrees(name: &str, spec: &BackboneSpec, size: usize) -> Result<()> {
 
     let tensors = fill(backbone);
     let actual = logits(backbone, &Net::new(&tensors, Mode::Eval), &images(2, size))?;
-    assert_close("logits", &actual, &matrix(&expected["logits_eval"]), 1e-3);
+    assert_close("logits", &actual, &matrix(&expected["logits_eval"]), 1e-5);
     if let Some(train) = expected.get("train") {
-        agrees_in_training(backbone, tensors, &images(4, size), train)?;
+        let actual = logits(backbone, &Net::new(&tensors, Mode::Train), &images(4, size))?;
+        assert_close("training logits in f32", &actual, &matrix(&train["logits"]), 5e-3);
+        agrees_in_training(backbone, in_f64(&tensors)?, &images(4, size).to_dtype(DType::F64)?, train)?;
     }
     Ok(())
+}
+
+fn in_f64(tensors: &StateDict) -> Result<StateDict> {
+    let convert = |tensor: &Tensor| match tensor.dtype() {
+        DType::F32 => tensor.to_dtype(DType::F64),
+        _ => Ok(tensor.clone()),
+    };
+    tensors.iter().map(|(name, tensor)| Ok((name.clone(), convert(tensor)?))).collect()
 }
 
 fn assert_state_dict(backbone: &dyn Backbone, expected: &Value) {
@@ -122,20 +136,20 @@ fn agrees_in_training(
     let net = Net::new(&tensors, Mode::Train);
     let z = logits(backbone, &net, x)?;
     assert_close("training logits", &z, &matrix(&train["logits"]), 1e-3);
-    let loss = CrossEntropy::new(&[1.0; CLASSES], 0.0, &Device::Cpu)?;
-    let loss = loss.forward(&z, &Tensor::new(&[0u32, 1, 2, 3], &Device::Cpu)?)?;
+    let loss = candle_nn::loss::cross_entropy(&z, &Tensor::new(&[0u32, 1, 2, 3], &Device::Cpu)?)?;
     let expected_loss = train["loss"].as_f64().unwrap();
-    assert!((f64::from(loss.to_scalar::<f32>()?) - expected_loss).abs() < 1e-3 * expected_loss);
+    assert!((loss.to_scalar::<f64>()? - expected_loss).abs() < 1e-3 * expected_loss);
 
     let grads = loss.backward()?;
     let gradient = |(name, var): (&String, &Var)| (name.clone(), norm(grads.get(var).expect("a gradient")));
-    assert_norms("gradient", &variables.iter().map(gradient).collect(), &train["grad_l2"], 0.01);
+    assert_norms("gradient", &variables.iter().map(gradient).collect(), &train["grad_l2"], 1e-3);
 
     let mut running = BTreeMap::new();
     for (layer, observed) in net.into_observed() {
         for (what, new) in [("running_mean", observed.mean), ("running_var", observed.variance)] {
             let name = format!("{layer}.{what}");
-            let new = ((&tensors[&name] * 0.9)? + (Tensor::new(new, &Device::Cpu)? * 0.1)?)?;
+            let new = Tensor::new(new, &Device::Cpu)?.to_dtype(DType::F64)?;
+            let new = ((&tensors[&name] * 0.9)? + (new * 0.1)?)?;
             running.insert(name, norm(&new));
         }
     }

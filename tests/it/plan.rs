@@ -222,7 +222,7 @@ fn fingerprints_are_what_they_were() {
     let all = [vec![format!("phantom {}", dataset.short())], fingerprints.to_vec()].concat();
     let golden = [
         "phantom 9aed9e1119a3",
-        "import 14440fe47411",
+        "import 380c9a43396f",
         "pretrain ed6160f9ac4c",
         "finetune 3ca67f679abc",
         "learn_merge_weights 107fbaa561f0",

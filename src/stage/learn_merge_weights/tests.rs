@@ -1,6 +1,6 @@
 //! The learned merge holds what the method promises.
 
-use candle_core::{Device, Result, Tensor};
+use candle_core::{DType, Device, Result, Tensor};
 
 use super::*;
 use crate::backbone::resnet::{ResnetSpec, Stem};
@@ -189,26 +189,41 @@ fn gradients_of_merge_weights_agree_with_finite_differences() -> Result<()> {
     Ok(())
 }
 
-/// Along the gradient's own direction: (L(w + hd) − L(w − hd)) / 2h = ⟨∇L, d⟩, variable by variable.
+/// Along the gradient's own direction: (L(w + hd) − L(w − hd)) / 2h = ⟨∇L, d⟩, variable by variable, in f64.
 fn agrees_with_finite_differences(learner: &mut MergeLearner<'_>) -> Result<()> {
     scatter(learner);
-    let x = val_images(learner.task, &learner.normalize, &(0..8).collect::<Vec<_>>())?;
-    let grads = loss(learner, &learner.weights, &x)?.backward()?;
-    let weights = detached(&learner.weights);
-    for (name, var) in &learner.weight_variables {
+    let x =
+        val_images(learner.task, &learner.normalize, &(0..8).collect::<Vec<_>>())?.to_dtype(DType::F64)?;
+    learner.sources = in_f64(&learner.sources)?;
+    learner.rest = in_f64(&learner.rest)?;
+    let weights = in_f64(&learner.weights)?;
+    let variables = weights.iter().map(|(name, tensor)| Ok((name.clone(), Var::from_tensor(tensor)?)));
+    let variables = variables.collect::<Result<Vec<_>>>()?;
+    let tracked: StateDict =
+        variables.iter().map(|(name, var)| (name.clone(), var.as_tensor().clone())).collect();
+    let grads = loss(learner, &tracked, &x)?.backward()?;
+    for (name, var) in &variables {
         let gradient = grads.get(var).expect("a gradient").detach();
-        let norm = f64::from(gradient.sqr()?.sum_all()?.to_scalar::<f32>()?).sqrt();
+        let norm = gradient.sqr()?.sum_all()?.to_scalar::<f64>()?.sqrt();
         let direction = (&gradient / norm)?;
         let at = |h: f64| -> Result<f64> {
             let mut moved = weights.clone();
             moved.insert(name.clone(), (&weights[name] + (&direction * h)?)?);
-            Ok(f64::from(loss(learner, &moved, &x)?.to_scalar::<f32>()?))
+            loss(learner, &moved, &x)?.to_scalar::<f64>()
         };
-        let h = 2e-3;
+        let h = 1e-6;
         let slope = (at(h)? - at(-h)?) / (2.0 * h);
-        assert!((slope - norm).abs() <= 0.03 * norm + 1e-4, "{name}: {slope} instead of {norm}");
+        assert!((slope - norm).abs() <= 1e-4 * norm + 1e-8, "{name}: {slope} instead of {norm}");
     }
     Ok(())
+}
+
+fn in_f64(tensors: &StateDict) -> Result<StateDict> {
+    let convert = |tensor: &Tensor| match tensor.dtype() {
+        DType::F32 => tensor.detach().to_dtype(DType::F64),
+        _ => Ok(tensor.clone()),
+    };
+    tensors.iter().map(|(name, tensor)| Ok((name.clone(), convert(tensor)?))).collect()
 }
 
 #[test]
