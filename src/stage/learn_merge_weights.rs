@@ -115,14 +115,13 @@ impl Stage for LearnMergeWeightsSpec {
                 ]);
             }
         }
-        if let Some((anchor, info)) = self.anchor_index().map(|i| (&self.sources[i], sources[i])) {
-            if info.head.as_ref().is_none_or(|had| had.classes != head.classes) {
-                return Err(vec![format!(
-                    "the anchor `{anchor}` has no head for the classes of data set `{}`; probe it first: a \
-                     `finetune` stage with `trainable = \"head\"`",
-                    self.dataset
-                )]);
-            }
+        let headless = |info: &ModelInfo| info.head.as_ref().is_none_or(|had| had.classes != head.classes);
+        if let Some(i) = self.anchor_index().filter(|&i| headless(sources[i])) {
+            return Err(vec![format!(
+                "the anchor `{}` has no head for the classes of data set `{}`; probe it first: a `finetune` stage \
+                 with `trainable = \"head\"`",
+                self.sources[i], self.dataset
+            )]);
         }
         Ok(Description::MergeWeights {
             info: ModelInfo { head: Some(head), ..sources[0].clone() },

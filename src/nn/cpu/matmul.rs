@@ -132,9 +132,8 @@ fn pack(rhs: Matrix<'_, f32>, n: usize, k: usize, columns: usize, mut panels: Ve
             let start = i * rhs.row + first * rhs.column;
             if rhs.column == 1 && width == columns {
                 // An indexed loop of known length: a call to copy 128 bytes would cost more than the copy.
-                let from = &rhs.data[start..start + columns];
-                for j in 0..columns {
-                    line[j] = from[j];
+                for (to, from) in line.iter_mut().zip(&rhs.data[start..start + columns]) {
+                    *to = *from;
                 }
             } else {
                 for (j, to) in line.iter_mut().enumerate() {
@@ -161,19 +160,19 @@ impl Product<'_> {
         let mut sums = [[simd.splat_f32s(0.0); 2]; R];
         if lhs.column == 1 {
             let mut rows: [&[f32]; R] = [&[]; R];
-            for i in 0..R {
-                rows[i] = &lhs.data[(row + i) * lhs.row..][..k];
+            for (i, line) in rows.iter_mut().enumerate() {
+                *line = &lhs.data[(row + i) * lhs.row..][..k];
             }
             for (kk, line) in lines.chunks_exact(2).enumerate() {
-                for i in 0..R {
-                    multiply_add(simd, &mut sums[i], rows[i][kk], line);
+                for (sums, row) in sums.iter_mut().zip(&rows) {
+                    multiply_add(simd, sums, row[kk], line);
                 }
             }
         } else {
             for (kk, line) in lines.chunks_exact(2).enumerate() {
                 let column = &lhs.data[kk * lhs.column + row..][..R];
-                for i in 0..R {
-                    multiply_add(simd, &mut sums[i], column[i], line);
+                for (sums, factor) in sums.iter_mut().zip(column) {
+                    multiply_add(simd, sums, *factor, line);
                 }
             }
         }

@@ -53,7 +53,7 @@ pub(crate) fn max_forward<T: Real>(x: &[T], shape: &PoolShape) -> (Vec<T>, Vec<u
                 for pixel in shape.window(o / shape.ow(), o % shape.ow()) {
                     let x = &x[pixel * c..pixel * c + c];
                     for i in 0..c {
-                        let better = x[i] > y[i] || x[i] != x[i];
+                        let better = x[i] > y[i] || is_nan(x[i]);
                         y[i] = if better { x[i] } else { y[i] };
                         at[i] = if better { pixel as u32 } else { at[i] };
                     }
@@ -62,6 +62,12 @@ pub(crate) fn max_forward<T: Real>(x: &[T], shape: &PoolShape) -> (Vec<T>, Vec<u
         });
     });
     (y, at)
+}
+
+/// The one number that no comparison holds of.
+#[inline(always)]
+fn is_nan<T: Real>(x: T) -> bool {
+    x.partial_cmp(&x).is_none()
 }
 
 /// Gradient of [`max_forward`]: each number goes to the pixel that it came from.

@@ -121,8 +121,8 @@ fn weighted_feature_maps(
         let mut map =
             conv2d(x, &sources[0].tensors[&format!("{conv}.weight")], options)?.broadcast_mul(&w.get(0)?)?;
         let (mut scale, mut shift) = (weighted("weight", 0)?, weighted("bias", 0)?);
-        for i in 1..sources.len() {
-            let other = conv2d(x, &sources[i].tensors[&format!("{conv}.weight")], options)?;
+        for (i, source) in sources.iter().enumerate().skip(1) {
+            let other = conv2d(x, &source.tensors[&format!("{conv}.weight")], options)?;
             map = (map + other.broadcast_mul(&w.get(i)?)?)?;
             scale = (scale + weighted("weight", i)?)?;
             shift = (shift + weighted("bias", i)?)?;
