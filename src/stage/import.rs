@@ -170,3 +170,131 @@ impl ImportSpec {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::backbone::resnet::{ResnetSpec, Stem};
+    use crate::nn::init::initial_values;
+
+    const CLASSES: usize = 3;
+
+    fn backbone() -> BackboneSpec {
+        BackboneSpec::Resnet18(ResnetSpec { stem: Stem::Small, width: 8 })
+    }
+
+    fn tensors() -> StateDict {
+        initial_values(&backbone().build().all_parameters(Some(CLASSES)), 0, &Device::Cpu).unwrap()
+    }
+
+    fn spec(path: &Path) -> ImportSpec {
+        ImportSpec {
+            path: path.into(),
+            backbone: backbone(),
+            key: None,
+            head: ImportHead::Drop,
+            sha256: None,
+            normalize: Normalize::default(),
+        }
+    }
+
+    /// Import a file of these tensors.
+    fn import(tensors: &StateDict, change: impl FnOnce(&mut ImportSpec)) -> Result<Checkpoint, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.safetensors");
+        let all: std::collections::HashMap<String, candle_core::Tensor> =
+            tensors.clone().into_iter().collect();
+        candle_core::safetensors::save(&all, &path).unwrap();
+        let mut spec = spec(&path);
+        change(&mut spec);
+        import_file(&spec)
+    }
+
+    fn import_file(spec: &ImportSpec) -> Result<Checkpoint, String> {
+        let context = Context {
+            inputs: Vec::new(),
+            datasets: Vec::new(),
+            dataset_fingerprints: Vec::new(),
+            input_fingerprints: Vec::new(),
+            device: Device::Cpu,
+            report: &|_| Ok(()),
+        };
+        match spec.run(&context) {
+            Ok(Artifact::Model(checkpoint)) => Ok(checkpoint),
+            Ok(_) => Err("not a model".into()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    #[test]
+    fn a_head_is_dropped_or_kept_as_asked() {
+        let dropped = import(&tensors(), |_| {}).unwrap();
+        assert!(dropped.info.head.is_none() && !dropped.tensors.contains_key("fc.weight"));
+        let classes: Vec<String> = ["a", "b", "c"].map(String::from).into();
+        let kept = import(&tensors(), |spec| spec.head = ImportHead::Keep(classes.clone())).unwrap();
+        assert_eq!(kept.info.head.unwrap().classes, classes);
+        assert_eq!(kept.tensors["fc.weight"].dims(), [CLASSES, 64]);
+    }
+
+    #[test]
+    fn a_head_of_another_number_of_classes_is_refused() {
+        let two: Vec<String> = ["a", "b"].map(String::from).into();
+        let error = import(&tensors(), |spec| spec.head = ImportHead::Keep(two)).unwrap_err();
+        assert!(error.contains("`fc.weight` is [3, 64], expected [2, 64]"), "{error}");
+    }
+
+    #[test]
+    fn half_precision_becomes_f32_and_missing_counts_are_added() {
+        let mut half: StateDict = tensors();
+        half.retain(|name, _| !name.ends_with("num_batches_tracked"));
+        half.values_mut().for_each(|tensor| *tensor = tensor.to_dtype(DType::F16).unwrap());
+        let model = import(&half, |_| {}).unwrap();
+        assert_eq!(model.tensors["conv1.weight"].dtype(), DType::F32);
+        assert_eq!(model.tensors["bn1.num_batches_tracked"].to_scalar::<i64>().unwrap(), 0);
+    }
+
+    #[test]
+    fn tensors_of_another_network_are_listed() {
+        let mut other = tensors();
+        let moved = other.remove("layer4.1.bn2.bias").unwrap();
+        other.insert("layer4.1.bn3.bias".into(), moved);
+        let error = import(&other, |_| {}).unwrap_err();
+        for words in
+            ["`layer4.1.bn2.bias` is missing", "`layer4.1.bn3.bias` is not part", "small stem, width 8"]
+        {
+            assert!(error.contains(words), "{error}");
+        }
+    }
+
+    #[test]
+    fn another_file_than_expected_is_refused() {
+        let error = import(&tensors(), |spec| spec.sha256 = Some("0123abcd".into())).unwrap_err();
+        assert!(error.contains("expected 0123abcd"), "{error}");
+    }
+
+    #[test]
+    fn an_old_pth_file_is_refused_with_the_line_that_converts_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("old.pth");
+        std::fs::write(&path, [0x80, 2, b'}', b'q']).unwrap();
+        let error = import_file(&spec(&path)).unwrap_err();
+        assert!(error.contains("python -c") && error.contains("old.pth.zip.pth"), "{error}");
+    }
+
+    #[test]
+    fn what_is_no_checkpoint_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        for (content, words) in
+            [("PKnonsense", "failed to read its tensors"), ("hello", "neither a safetensors")]
+        {
+            let path = folder.path().join("model.pth");
+            std::fs::write(&path, content).unwrap();
+            let error = import_file(&spec(&path)).unwrap_err();
+            assert!(error.contains(words) && error.contains("model.pth"), "{error}");
+        }
+        let error = import_file(&spec(&folder.path().join("absent.pth"))).unwrap_err();
+        assert!(error.contains("failed to read"), "{error}");
+    }
+}

@@ -14,7 +14,7 @@ use super::*;
 use crate::backbone::{Backbone, KernelGroup};
 use crate::merge_method::learned::{merged_kernels, stacked, weights_name};
 use crate::nn::{Mode, Net};
-use crate::train::epoch::{Learner, fit};
+use crate::train::epoch::{Learner, Task, fit};
 
 /// Sources, a data set and how to train.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -5,6 +5,8 @@
 //! variant of [`StageSpec`] and its arms.
 
 pub mod artifact;
+pub mod context;
+pub mod describe;
 pub mod evaluate;
 pub mod finetune;
 pub mod import;
@@ -13,18 +15,16 @@ pub mod merge;
 pub mod model;
 pub mod pretrain;
 
-use std::sync::Arc;
-
-use candle_core::Device;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use crate::backbone::BackboneSpec;
-use crate::dataset::{Dataset, SplitName, Summary};
-use crate::train::epoch::Task;
+use crate::dataset::{Dataset, SplitName};
 use crate::train::{Select, TrainSpec};
 
 pub use artifact::{Artifact, Checkpoint, Evaluation, MergeWeights, Prediction};
+pub use context::{Context, EpochRecord, Interrupted, Progress, StageError};
+pub use describe::{Description, Head, Known, KnownDataset, ModelInfo, Normalize};
 
 /// A stage's section in the experiment file. The kind is the key.
 ///
@@ -166,244 +166,4 @@ impl DataInput {
             _ => Self::new("dataset", dataset, &[SplitName::Train, SplitName::Val]),
         }
     }
-}
-
-/// What is known of a stage's inputs before anything runs.
-pub struct Known<'a> {
-    /// What each input makes, in the order of [`Stage::inputs`].
-    pub inputs: Vec<&'a Description>,
-    /// Fingerprint of each input, in the same order.
-    pub input_fingerprints: Vec<&'a str>,
-    /// Name, fingerprint, image size and summary of each data set, in the order of [`Stage::datasets`].
-    pub datasets: Vec<KnownDataset<'a>>,
-}
-
-impl Known<'_> {
-    /// The model that input `i` makes.
-    ///
-    /// # Errors
-    /// It makes something else.
-    pub fn model(&self, i: usize) -> Result<&ModelInfo, Vec<String>> {
-        match self.inputs[i] {
-            Description::Model(info) => Ok(info),
-            Description::MergeWeights { .. } => Err(vec![
-                "expected a stage that makes a model, got merge weights; name a `merge` stage".into(),
-            ]),
-            Description::Scores => Err(vec![
-                "expected a stage that makes a model, got an `evaluate` stage, which makes scores".into(),
-            ]),
-        }
-    }
-
-    /// The models that the first `n` inputs make, which must agree in all but their heads.
-    ///
-    /// # Errors
-    /// An input makes something else, or the models cannot be merged.
-    pub fn sources(&self, n: usize) -> Result<Vec<&ModelInfo>, Vec<String>> {
-        let sources = (0..n).map(|i| self.model(i)).collect::<Result<Vec<_>, _>>()?;
-        for (i, source) in sources.iter().enumerate().skip(1) {
-            if source.backbone != sources[0].backbone {
-                return Err(vec![format!(
-                    "sources have different backbones, {} and {} (the first and number {}); merge models of one \
-                     backbone, with the same options",
-                    sources[0].backbone,
-                    source.backbone,
-                    i + 1
-                )]);
-            }
-            if source.normalize != sources[0].normalize {
-                return Err(vec![format!(
-                    "sources scale their input pixels differently (`normalize` of the first and of number {}); \
-                     merge models that agree",
-                    i + 1
-                )]);
-            }
-        }
-        Ok(sources)
-    }
-}
-
-/// What is known of a data set before anything runs.
-#[derive(Clone, Copy)]
-pub struct KnownDataset<'a> {
-    /// As written in the experiment file; for messages only.
-    pub name: &'a str,
-    /// Of its options and content.
-    pub fingerprint: &'a str,
-    /// Side of its images in pixels.
-    pub size: usize,
-    /// Classes and counts.
-    pub summary: &'a Summary,
-}
-
-/// What a stage makes.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Description {
-    /// A model.
-    Model(ModelInfo),
-    /// Numbers to merge models with.
-    MergeWeights {
-        /// The merged model.
-        info: ModelInfo,
-        /// Fingerprints of the models that the numbers are for, in their order.
-        sources: Vec<String>,
-    },
-    /// Predictions and scores.
-    Scores,
-}
-
-/// What identifies a model apart from its weights.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ModelInfo {
-    /// Architecture.
-    pub backbone: BackboneSpec,
-    /// How its input pixels are scaled.
-    pub normalize: Normalize,
-    /// The classifier, unless there is none (yet).
-    pub head: Option<Head>,
-}
-
-/// What a classifier was made for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Head {
-    /// Fingerprint of the data set that it was trained on; empty for an imported one.
-    pub dataset: String,
-    /// Class names, one for each logit.
-    pub classes: Vec<String>,
-}
-
-/// Input pixels p in 0..=255 become (p / 255 − mean) / std, per channel.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Normalize {
-    /// Red, green, blue, on the scale 0..1.
-    pub mean: [f32; 3],
-    /// Red, green, blue, on the scale 0..1.
-    pub std: [f32; 3],
-}
-
-impl KnownDataset<'_> {
-    /// The classifier of a model that is trained on this data set.
-    pub fn head(&self) -> Head {
-        Head { dataset: self.fingerprint.to_string(), classes: self.summary.classes.clone() }
-    }
-}
-
-impl Default for Normalize {
-    /// 0.5 everywhere: pixels land in −1..1, as MedMNIST's own recipe has it.
-    fn default() -> Self {
-        Self { mean: [0.5; 3], std: [0.5; 3] }
-    }
-}
-
-/// What a running stage may use.
-pub struct Context<'a> {
-    /// The artifact of each input, in the order of [`Stage::inputs`].
-    pub inputs: Vec<Arc<Artifact>>,
-    /// Each data set, in the order of [`Stage::datasets`].
-    pub datasets: Vec<Arc<Dataset>>,
-    /// Fingerprint of each data set, in the same order.
-    pub dataset_fingerprints: Vec<String>,
-    /// Fingerprint of each input, in the order of [`Stage::inputs`].
-    pub input_fingerprints: Vec<String>,
-    /// Where tensors live.
-    pub device: Device,
-    /// Called often with how far the stage is; an error from it stops the stage (Ctrl-C).
-    pub report: &'a (dyn Fn(Progress) -> Result<(), Interrupted> + Sync),
-}
-
-impl Context<'_> {
-    /// The model that input `i` made.
-    ///
-    /// # Errors
-    /// It made something else.
-    pub fn model(&self, i: usize) -> Result<&Checkpoint, StageError> {
-        match &*self.inputs[i] {
-            Artifact::Model(checkpoint) => Ok(checkpoint),
-            _ => Err(StageError::Failed(format!("input {i} is not a model"))),
-        }
-    }
-
-    /// What training on data set 0 needs.
-    pub fn task<'a>(&'a self, spec: &'a TrainSpec) -> Task<'a> {
-        Task { dataset: &self.datasets[0], spec, device: &self.device, report: self.report }
-    }
-
-    /// The classifier of a model that is trained on data set 0.
-    pub fn head(&self) -> Head {
-        Head { dataset: self.dataset_fingerprints[0].clone(), classes: self.datasets[0].classes.clone() }
-    }
-}
-
-/// How far a stage is.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "progress")]
-pub enum Progress {
-    /// Within an epoch.
-    Step {
-        /// From 0.
-        epoch: usize,
-        /// Planned epochs.
-        epochs: usize,
-        /// Images seen in this epoch.
-        images: usize,
-        /// Images in an epoch.
-        of: usize,
-        /// Mean loss of the epoch so far.
-        loss: f64,
-        /// Training throughput so far.
-        images_per_second: f64,
-    },
-    /// An epoch is over.
-    Epoch(EpochRecord),
-    /// Anything else that takes a while: done, total, of what.
-    Count {
-        /// Units done.
-        done: usize,
-        /// Units in all.
-        of: usize,
-        /// Name of a unit, in the plural.
-        what: String,
-    },
-}
-
-/// One row of `history.csv`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct EpochRecord {
-    /// From 0.
-    pub epoch: usize,
-    /// Learning rate of the epoch.
-    pub lr: f64,
-    /// Mean training loss over the images.
-    pub train_loss: f64,
-    /// Validation scores by name; empty without validation.
-    pub val: IndexMap<String, f64>,
-    /// Whether this is the best epoch so far.
-    pub best: bool,
-}
-
-/// The person asked to stop.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("interrupted")]
-pub struct Interrupted;
-
-/// Why a stage did not finish.
-#[derive(Debug, thiserror::Error)]
-pub enum StageError {
-    /// A sentence for a person: what, where and what to do.
-    #[error("{0}")]
-    Failed(String),
-    /// An operation on tensors failed.
-    #[error("a tensor operation failed: {0}")]
-    Tensor(#[from] candle_core::Error),
-    /// A data set could not be read.
-    #[error(transparent)]
-    Data(#[from] crate::dataset::DataError),
-    /// An optimiser could not step, or take up its state.
-    #[error(transparent)]
-    Optimizer(#[from] crate::train::OptimizerError),
-    /// The person asked to stop.
-    #[error(transparent)]
-    Interrupted(#[from] Interrupted),
 }

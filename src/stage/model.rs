@@ -12,7 +12,7 @@ use crate::nn::init::initial_values;
 use crate::nn::{BatchStatistics, Mode, Net};
 use crate::rng::Purpose;
 use crate::train::batch::{self, Variant};
-use crate::train::epoch::{EVAL_BATCH, Learner, fit, probabilities};
+use crate::train::epoch::{EVAL_BATCH, Learner, Task, fit, probabilities};
 
 /// Share of a batch's statistics in the running ones; PyTorch's default.
 const MOMENTUM: f64 = 0.1;

@@ -1,0 +1,163 @@
+//! Tiles of images, to and from the transformed domain.
+
+use pulp::{Arch, Simd, WithSimd};
+use rayon::prelude::*;
+
+use super::transform::{InputTransform, OutputAdjoint, OutputTransform, both_sides, load, store};
+use super::{IN, Image, OUT, POSITIONS, Tiles};
+
+/// Fill `d[tile, 36, c]` with Bᵀ d B for `count` tile rows from `first`.
+pub(super) fn transform_inputs(
+    x: &[f32],
+    image: &Image,
+    tiles: &Tiles,
+    first: usize,
+    count: usize,
+    padding: usize,
+    d: &mut [f32],
+) {
+    let row_len = tiles.columns * POSITIONS * image.c;
+    let len = image.h * image.w * image.c;
+    d[..count * row_len].par_chunks_mut(row_len).enumerate().for_each(|(r, d)| {
+        let (n, row) = ((first + r) / tiles.rows, (first + r) % tiles.rows);
+        Arch::new().dispatch(InputRow { x: &x[n * len..][..len], image, top: row * OUT, padding, d });
+    });
+}
+
+/// The input tiles of one tile row.
+struct InputRow<'a> {
+    x: &'a [f32],
+    image: &'a Image,
+    top: usize,
+    padding: usize,
+    d: &'a mut [f32],
+}
+
+impl WithSimd for InputRow<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { x, image, top, padding, d } = self;
+        let c = image.c;
+        for (tile, d) in d.chunks_exact_mut(POSITIONS * c).enumerate() {
+            let mut offsets = [None; POSITIONS];
+            for (p, offset) in offsets.iter_mut().enumerate() {
+                let iy = (top + p / IN).checked_sub(padding).filter(|&iy| iy < image.h);
+                let ix = (tile * OUT + p % IN).checked_sub(padding).filter(|&ix| ix < image.w);
+                *offset = iy.zip(ix).map(|(iy, ix)| (iy * image.w + ix) * c);
+            }
+            for channel in (0..c).step_by(S::F32_LANES) {
+                let mut tile = [simd.splat_f32s(0.0); POSITIONS];
+                for (lanes, offset) in tile.iter_mut().zip(offsets) {
+                    if let Some(offset) = offset {
+                        *lanes = load::<S>(x, offset + channel);
+                    }
+                }
+                let tile = both_sides::<S, InputTransform, IN, IN, POSITIONS, 36, 36>(simd, tile);
+                for (p, lanes) in tile.into_iter().enumerate() {
+                    store::<S>(d, p * c + channel, lanes);
+                }
+            }
+        }
+    }
+}
+
+/// Write Aᵀ m A of each tile of the tile rows to their output slices; `m` is `[36, tile, to]`.
+pub(super) fn transform_outputs(
+    m: &[f32],
+    output: &Image,
+    columns: usize,
+    tiles: usize,
+    slices: &mut [&mut [f32]],
+) {
+    slices.par_iter_mut().enumerate().for_each(|(r, y)| {
+        Arch::new().dispatch(OutputRow { m, output, tiles, first: r * columns, columns, y });
+    });
+}
+
+/// The output tiles of one tile row.
+struct OutputRow<'a> {
+    m: &'a [f32],
+    output: &'a Image,
+    tiles: usize,
+    first: usize,
+    columns: usize,
+    y: &'a mut [f32],
+}
+
+impl WithSimd for OutputRow<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { m, output, tiles, first, columns, y } = self;
+        let (to, width) = (output.c, output.w);
+        let height = y.len() / (width * to);
+        for tile in 0..columns {
+            for channel in (0..to).step_by(S::F32_LANES) {
+                let mut products = [simd.splat_f32s(0.0); POSITIONS];
+                for (p, lanes) in products.iter_mut().enumerate() {
+                    *lanes = load::<S>(m, (p * tiles + first + tile) * to + channel);
+                }
+                let outputs = both_sides::<S, OutputTransform, IN, OUT, POSITIONS, 24, 16>(simd, products);
+                for (p, lanes) in outputs.into_iter().enumerate() {
+                    let (oy, ox) = (p / OUT, tile * OUT + p % OUT);
+                    if oy < height && ox < width {
+                        store::<S>(y, (oy * width + ox) * to + channel, lanes);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Fill `e[tile, 36, c]` with A gy Aᵀ for `count` tile rows from `first`.
+pub(super) fn transform_output_gradients(
+    gy: &[f32],
+    output: &Image,
+    tiles: &Tiles,
+    first: usize,
+    count: usize,
+    e: &mut [f32],
+) {
+    let row_len = tiles.columns * POSITIONS * output.c;
+    let len = output.h * output.w * output.c;
+    e[..count * row_len].par_chunks_mut(row_len).enumerate().for_each(|(r, e)| {
+        let (n, row) = ((first + r) / tiles.rows, (first + r) % tiles.rows);
+        Arch::new().dispatch(OutputGradientRow { gy: &gy[n * len..][..len], output, top: row * OUT, e });
+    });
+}
+
+/// The output gradients' tiles of one tile row.
+struct OutputGradientRow<'a> {
+    gy: &'a [f32],
+    output: &'a Image,
+    top: usize,
+    e: &'a mut [f32],
+}
+
+impl WithSimd for OutputGradientRow<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { gy, output, top, e } = self;
+        let c = output.c;
+        for (tile, e) in e.chunks_exact_mut(POSITIONS * c).enumerate() {
+            for channel in (0..c).step_by(S::F32_LANES) {
+                let mut gradients = [simd.splat_f32s(0.0); OUT * OUT];
+                for (p, lanes) in gradients.iter_mut().enumerate() {
+                    let (oy, ox) = (top + p / OUT, tile * OUT + p % OUT);
+                    if oy < output.h && ox < output.w {
+                        *lanes = load::<S>(gy, (oy * output.w + ox) * c + channel);
+                    }
+                }
+                let spread = both_sides::<S, OutputAdjoint, OUT, IN, 16, 24, POSITIONS>(simd, gradients);
+                for (p, lanes) in spread.into_iter().enumerate() {
+                    store::<S>(e, p * c + channel, lanes);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! What can be known of a stage before it runs: what it gets, and what it makes.
+
+use serde::{Deserialize, Serialize};
+
+use crate::backbone::BackboneSpec;
+use crate::dataset::Summary;
+
+/// What is known of a stage's inputs before anything runs.
+pub struct Known<'a> {
+    /// What each input makes, in the order of [`Stage::inputs`].
+    pub inputs: Vec<&'a Description>,
+    /// Fingerprint of each input, in the same order.
+    pub input_fingerprints: Vec<&'a str>,
+    /// Name, fingerprint, image size and summary of each data set, in the order of [`Stage::datasets`].
+    pub datasets: Vec<KnownDataset<'a>>,
+}
+
+impl Known<'_> {
+    /// The model that input `i` makes.
+    ///
+    /// # Errors
+    /// It makes something else.
+    pub fn model(&self, i: usize) -> Result<&ModelInfo, Vec<String>> {
+        match self.inputs[i] {
+            Description::Model(info) => Ok(info),
+            Description::MergeWeights { .. } => Err(vec![
+                "expected a stage that makes a model, got merge weights; name a `merge` stage".into(),
+            ]),
+            Description::Scores => Err(vec![
+                "expected a stage that makes a model, got an `evaluate` stage, which makes scores".into(),
+            ]),
+        }
+    }
+
+    /// The models that the first `n` inputs make, which must agree in all but their heads.
+    ///
+    /// # Errors
+    /// An input makes something else, or the models cannot be merged.
+    pub fn sources(&self, n: usize) -> Result<Vec<&ModelInfo>, Vec<String>> {
+        let sources = (0..n).map(|i| self.model(i)).collect::<Result<Vec<_>, _>>()?;
+        for (i, source) in sources.iter().enumerate().skip(1) {
+            if source.backbone != sources[0].backbone {
+                return Err(vec![format!(
+                    "sources have different backbones, {} and {} (the first and number {}); merge models of one \
+                     backbone, with the same options",
+                    sources[0].backbone,
+                    source.backbone,
+                    i + 1
+                )]);
+            }
+            if source.normalize != sources[0].normalize {
+                return Err(vec![format!(
+                    "sources scale their input pixels differently (`normalize` of the first and of number {}); \
+                     merge models that agree",
+                    i + 1
+                )]);
+            }
+        }
+        Ok(sources)
+    }
+}
+
+/// What is known of a data set before anything runs.
+#[derive(Clone, Copy)]
+pub struct KnownDataset<'a> {
+    /// As written in the experiment file; for messages only.
+    pub name: &'a str,
+    /// Of its options and content.
+    pub fingerprint: &'a str,
+    /// Side of its images in pixels.
+    pub size: usize,
+    /// Classes and counts.
+    pub summary: &'a Summary,
+}
+
+/// What a stage makes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Description {
+    /// A model.
+    Model(ModelInfo),
+    /// Numbers to merge models with.
+    MergeWeights {
+        /// The merged model.
+        info: ModelInfo,
+        /// Fingerprints of the models that the numbers are for, in their order.
+        sources: Vec<String>,
+    },
+    /// Predictions and scores.
+    Scores,
+}
+
+/// What identifies a model apart from its weights.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ModelInfo {
+    /// Architecture.
+    pub backbone: BackboneSpec,
+    /// How its input pixels are scaled.
+    pub normalize: Normalize,
+    /// The classifier, unless there is none (yet).
+    pub head: Option<Head>,
+}
+
+/// What a classifier was made for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Head {
+    /// Fingerprint of the data set that it was trained on; empty for an imported one.
+    pub dataset: String,
+    /// Class names, one for each logit.
+    pub classes: Vec<String>,
+}
+
+/// Input pixels p in 0..=255 become (p / 255 − mean) / std, per channel.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Normalize {
+    /// Red, green, blue, on the scale 0..1.
+    pub mean: [f32; 3],
+    /// Red, green, blue, on the scale 0..1.
+    pub std: [f32; 3],
+}
+
+impl KnownDataset<'_> {
+    /// The classifier of a model that is trained on this data set.
+    pub fn head(&self) -> Head {
+        Head { dataset: self.fingerprint.to_string(), classes: self.summary.classes.clone() }
+    }
+}
+
+impl Default for Normalize {
+    /// 0.5 everywhere: pixels land in −1..1, as MedMNIST's own recipe has it.
+    fn default() -> Self {
+        Self { mean: [0.5; 3], std: [0.5; 3] }
+    }
+}
