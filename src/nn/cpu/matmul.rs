@@ -2,7 +2,7 @@
 //!
 //! Most products here have 16 to 512 columns and as many inner terms, where a general library spends as
 //! long on copying operands into its own order as on multiplying. Here the left matrix is read where it
-//! lies and the right one is copied once, in panels of two vectors' width; a block of rows times a panel
+//! lies and the right one is copied once, in panels of one or two vectors' width; a block of rows times a panel
 //! stays in registers. The same shape gives the same bits.
 
 use std::cell::RefCell;
@@ -35,9 +35,6 @@ thread_local! {
     /// The right matrix in panels.
     static PANELS: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
 }
-
-/// Rows of a block. With two vectors of columns it fills 12 of the 16 or 32 vector registers with sums.
-const ROWS: usize = 6;
 
 /// `dst = lhs · rhs`, or `dst += lhs · rhs` if `accumulate`; `dst` is `[m, n]` with rows `stride` apart, `lhs`
 /// `[m, k]`, `rhs` `[k, n]`. Either `lhs` or its transpose must lie row after row.
@@ -100,32 +97,21 @@ struct Product<'a> {
 impl WithSimd for Product<'_> {
     type Output = ();
 
+    /// Blocks of 6 rows and two vectors of columns, or of 12 rows and one vector where there are few columns:
+    /// either way 12 vectors of sums stay in the registers.
     #[inline(always)]
-    fn with_simd<S: Simd>(mut self, simd: S) {
-        let (m, n, k) = self.size;
-        let columns = 2 * S::F32_LANES;
-        let panels = std::mem::take(self.panels);
-        let panels = pack(self.rhs, n, k, columns, panels);
-        for (p, panel) in panels.chunks_exact(k * columns).enumerate() {
-            let (lines, _) = S::as_simd_f32s(panel);
-            let first = p * columns;
-            let mut row = 0;
-            while row < m {
-                row += match m - row {
-                    ROWS.. => self.block::<S, ROWS>(simd, row, first, lines),
-                    3.. => self.block::<S, 3>(simd, row, first, lines),
-                    _ => self.block::<S, 1>(simd, row, first, lines),
-                };
-            }
+    fn with_simd<S: Simd>(self, simd: S) {
+        if self.size.1 <= S::F32_LANES {
+            self.panels_of::<S, 12, 1>(simd);
+        } else {
+            self.panels_of::<S, 6, 2>(simd);
         }
-        *self.panels = panels;
     }
 }
 
 /// Copy `rhs` into panels `[n / columns, k, columns]`, the last filled up with zeros.
 #[inline(always)]
-fn pack(rhs: Matrix<'_, f32>, n: usize, k: usize, columns: usize, mut panels: Vec<f32>) -> Vec<f32> {
-    panels.resize(n.div_ceil(columns) * k * columns, 0.0);
+fn pack(rhs: Matrix<'_, f32>, n: usize, k: usize, columns: usize, panels: &mut [f32]) {
     for (p, panel) in panels.chunks_exact_mut(k * columns).enumerate() {
         let (first, width) = (p * columns, columns.min(n - p * columns));
         for (i, line) in panel.chunks_exact_mut(columns).enumerate() {
@@ -142,59 +128,98 @@ fn pack(rhs: Matrix<'_, f32>, n: usize, k: usize, columns: usize, mut panels: Ve
             }
         }
     }
-    panels
 }
 
 impl Product<'_> {
+    /// The whole product by blocks of at most `R` rows and `V` vectors of columns.
+    #[inline(always)]
+    fn panels_of<S: Simd, const R: usize, const V: usize>(mut self, simd: S) {
+        let (m, n, k) = self.size;
+        let columns = V * S::F32_LANES;
+        let needed = n.div_ceil(columns) * k * columns;
+        let mut panels = std::mem::take(self.panels);
+        if panels.len() < needed {
+            panels.resize(needed, 0.0);
+        }
+        pack(self.rhs, n, k, columns, &mut panels[..needed]);
+        for (p, panel) in panels[..needed].chunks_exact(k * columns).enumerate() {
+            let (lines, _) = S::as_simd_f32s(panel);
+            let first = p * columns;
+            let mut row = 0;
+            while row < m {
+                row += if row + R <= m {
+                    self.block::<S, R, V>(simd, row, first, lines)
+                } else if row + 3 <= m {
+                    self.block::<S, 3, V>(simd, row, first, lines)
+                } else {
+                    self.block::<S, 1, V>(simd, row, first, lines)
+                };
+            }
+        }
+        *self.panels = panels;
+    }
+
     /// `R` rows of the product from `row` with the panel whose first column is `first`; returns `R`.
     #[inline(always)]
-    fn block<S: Simd, const R: usize>(
+    fn block<S: Simd, const R: usize, const V: usize>(
         &mut self,
         simd: S,
         row: usize,
         first: usize,
         lines: &[S::f32s],
     ) -> usize {
-        let (_, n, k) = self.size;
+        let k = self.size.2;
         let lhs = self.lhs;
-        let mut sums = [[simd.splat_f32s(0.0); 2]; R];
+        let mut sums = [[simd.splat_f32s(0.0); V]; R];
         if lhs.column == 1 {
             let mut rows: [&[f32]; R] = [&[]; R];
             for (i, line) in rows.iter_mut().enumerate() {
                 *line = &lhs.data[(row + i) * lhs.row..][..k];
             }
-            for (kk, line) in lines.chunks_exact(2).enumerate() {
+            for (kk, line) in lines.chunks_exact(V).enumerate() {
                 for (sums, row) in sums.iter_mut().zip(&rows) {
                     multiply_add(simd, sums, row[kk], line);
                 }
             }
         } else {
-            for (kk, line) in lines.chunks_exact(2).enumerate() {
+            for (kk, line) in lines.chunks_exact(V).enumerate() {
                 let column = &lhs.data[kk * lhs.column + row..][..R];
                 for (sums, factor) in sums.iter_mut().zip(column) {
                     multiply_add(simd, sums, *factor, line);
                 }
             }
         }
-        let width = (2 * S::F32_LANES).min(n - first);
         for (i, sums) in sums.iter().enumerate() {
-            let to = &mut self.dst[(row + i) * self.stride + first..][..width];
-            let sums: &[f32] = bytemuck::cast_slice(sums);
-            if self.accumulate {
-                to.iter_mut().zip(sums).for_each(|(to, sum)| *to += sum);
-            } else {
-                to.copy_from_slice(&sums[..width]);
-            }
+            self.write(simd, row + i, first, sums);
         }
         R
+    }
+
+    /// Put the sums of one row from column `first` into `dst`.
+    #[inline(always)]
+    fn write<S: Simd, const V: usize>(&mut self, simd: S, row: usize, first: usize, sums: &[S::f32s; V]) {
+        let width = (V * S::F32_LANES).min(self.size.1 - first);
+        let to = &mut self.dst[row * self.stride + first..][..width];
+        if width == V * S::F32_LANES {
+            let (to, _) = S::as_mut_simd_f32s(to);
+            for (to, sum) in to.iter_mut().zip(sums) {
+                *to = if self.accumulate { simd.add_f32s(*to, *sum) } else { *sum };
+            }
+        } else {
+            let sums: &[f32] = bytemuck::cast_slice(sums);
+            for (to, sum) in to.iter_mut().zip(sums) {
+                *to = if self.accumulate { *to + sum } else { *sum };
+            }
+        }
     }
 }
 
 #[inline(always)]
-fn multiply_add<S: Simd>(simd: S, sums: &mut [S::f32s; 2], factor: f32, line: &[S::f32s]) {
+fn multiply_add<S: Simd, const V: usize>(simd: S, sums: &mut [S::f32s; V], factor: f32, line: &[S::f32s]) {
     let factor = simd.splat_f32s(factor);
-    sums[0] = simd.mul_add_e_f32s(factor, line[0], sums[0]);
-    sums[1] = simd.mul_add_e_f32s(factor, line[1], sums[1]);
+    for (sum, line) in sums.iter_mut().zip(line) {
+        *sum = simd.mul_add_e_f32s(factor, *line, *sum);
+    }
 }
 
 #[cfg(test)]

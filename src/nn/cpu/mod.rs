@@ -8,6 +8,7 @@ pub(crate) mod batch_norm;
 pub(crate) mod direct;
 pub(crate) mod matmul;
 pub(crate) mod pool;
+pub(crate) mod scratch;
 pub(crate) mod winograd;
 
 /// A step frees and asks again for the same large activations; this allocator keeps their pages, where the

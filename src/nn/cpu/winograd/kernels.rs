@@ -5,20 +5,21 @@ use rayon::prelude::*;
 
 use super::transform::{KernelAdjoint, KernelTransform, both_sides, load, store};
 use super::{IN, LANES, POSITIONS};
+use crate::nn::cpu::scratch::Scratch;
 
 /// G g Gᵀ of every kernel of `weight[co, ci, 3, 3]`, as `[36, ci, co]`; for the input gradient the kernels
 /// are turned by 180° and lie as `[36, co, ci]`.
-pub(super) fn transform_kernels(weight: &[f32], ci: usize, co: usize, turned: bool) -> Vec<f32> {
+pub(super) fn transform_kernels(weight: &[f32], ci: usize, co: usize, turned: bool) -> Scratch {
     let (from, to) = if turned { (co, ci) } else { (ci, co) };
     // Strides of the two roles in `weight`.
     let strides = if turned { (ci * 9, 9) } else { (9, ci * 9) };
     // One block of lanes after another, each `[from, 36, LANES]`: blocks are written by separate threads.
-    let mut by_block = vec![0.0; POSITIONS * from * to];
+    let mut by_block = Scratch::new(POSITIONS * from * to);
     by_block.par_chunks_mut(from * POSITIONS * LANES).enumerate().for_each(|(block, out)| {
         let weight = &weight[block * LANES * strides.1..];
         Arch::new().dispatch(KernelBlock { weight, strides, turned, out });
     });
-    let mut kernels = vec![0.0; POSITIONS * from * to];
+    let mut kernels = Scratch::new(POSITIONS * from * to);
     kernels.par_chunks_mut(from * to).enumerate().for_each(|(p, out)| {
         for (f, out) in out.chunks_exact_mut(to).enumerate() {
             for (block, out) in out.chunks_exact_mut(LANES).enumerate() {

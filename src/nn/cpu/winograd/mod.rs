@@ -21,6 +21,7 @@ use self::kernels::{gather_kernel_gradients, transform_kernels};
 use self::tiles::{transform_inputs, transform_output_gradients, transform_outputs};
 use super::ConvShape;
 use super::matmul::{Matrix, matmul};
+use super::scratch::Scratch;
 
 /// Side of an output tile.
 const OUT: usize = 4;
@@ -62,9 +63,9 @@ pub(crate) fn weight_gradient(x: &[f32], gy: &[f32], shape: &ConvShape) -> Vec<f
     let tiles = Tiles::of(&output);
     let rows = shape.n * tiles.rows;
     let batch = (BUDGET * 2 / (tiles.columns * POSITIONS * (ci + co))).clamp(1, rows);
-    let mut d = vec![0.0; batch * tiles.columns * POSITIONS * ci];
-    let mut e = vec![0.0; batch * tiles.columns * POSITIONS * co];
-    let mut sums = vec![0.0; POSITIONS * ci * co];
+    let mut d = Scratch::new(batch * tiles.columns * POSITIONS * ci);
+    let mut e = Scratch::new(batch * tiles.columns * POSITIONS * co);
+    let mut sums = Scratch::new(POSITIONS * ci * co);
     for first in (0..rows).step_by(batch) {
         let count = batch.min(rows - first);
         transform_inputs(x, &input, &tiles, first, count, shape.padding, &mut d);
@@ -105,8 +106,8 @@ fn correlate(x: &[f32], image: Image, kernels: &[f32], to: usize, padding: usize
     let tiles = Tiles::of(&output);
     let rows = n * tiles.rows;
     let batch = (BUDGET / (tiles.columns * POSITIONS * (image.c + to))).clamp(1, rows);
-    let mut d = vec![0.0; batch * tiles.columns * POSITIONS * image.c];
-    let mut m = vec![0.0; batch * tiles.columns * POSITIONS * to];
+    let mut d = Scratch::new(batch * tiles.columns * POSITIONS * image.c);
+    let mut m = Scratch::new(batch * tiles.columns * POSITIONS * to);
     let mut y = vec![0.0; n * output.h * output.w * to];
     let mut slices = tile_row_slices(&mut y, n, &output, &tiles);
     for first in (0..rows).step_by(batch) {
