@@ -8,7 +8,6 @@ use clap::Subcommand;
 use super::Error;
 use crate::dataset::{SplitName, Summary};
 use crate::experiment::{DatasetInstance, Experiment};
-use crate::plan::instance_id;
 
 /// Data sets of an experiment
 #[derive(Debug, Subcommand)]
@@ -39,8 +38,8 @@ impl Data {
 
 /// A heading, then a line a class with its images in each split, then their sums.
 fn describe(dataset: &DatasetInstance, summary: &Summary, out: &mut impl Write) -> std::io::Result<()> {
-    let DatasetInstance { name, at, spec, .. } = dataset;
-    let (id, kind, size) = (instance_id(name, at), spec.kind(), spec.source().size());
+    let spec = &dataset.spec;
+    let (id, kind, size) = (dataset.id(), spec.kind(), spec.source().size());
     writeln!(out, "{id} ({kind}, {size} x {size} pixels, {} classes)", summary.classes.len())?;
     let width = summary.classes.iter().map(|class| class.chars().count()).max().unwrap_or_default().max(5);
     let [train, val, test] = SplitName::ALL.map(SplitName::as_str);

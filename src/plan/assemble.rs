@@ -7,7 +7,7 @@ use petgraph::graph::{DiGraph, NodeIndex};
 use super::check::{self, Describe};
 use super::data::{self, Data};
 use super::freshness::judge;
-use super::{Field, Fingerprint, Numerics, Plan, PlanError, PlannedStage, Status, instance_id, stage_fields};
+use super::{Field, Fingerprint, Numerics, Plan, PlanError, PlannedStage, Status, stage_fields};
 use crate::experiment::{Experiment, StageInstance};
 use crate::stage::{Description, Input};
 use crate::store::Store;
@@ -90,7 +90,7 @@ fn planned(
     let datasets: Vec<_> = instance.datasets.iter().map(|index| Arc::clone(&data.datasets[index])).collect();
     let datasets: Vec<_> = stage.datasets().into_iter().zip(datasets).collect();
     PlannedStage {
-        id: instance_id(&instance.name, &instance.at),
+        id: instance.id(),
         name: instance.name.clone(),
         at: instance.at.clone(),
         spec: Arc::new(instance.spec.clone()),

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use super::assemble::Identity;
 use super::data::Data;
-use super::instance_id;
 use crate::dataset::{DataError, SplitName, Summary};
 use crate::experiment::{Errors, Experiment, Span, StageInstance};
 use crate::stage::{Description, Known, KnownDataset, StageSpec};
@@ -25,7 +24,7 @@ pub(super) fn splits(experiment: &Experiment, data: &Data) -> Vec<DataError> {
     let error = |((index, split), reader): ((usize, SplitName), &StageInstance)| {
         let dataset = data.datasets.get(&index)?;
         let message = lack(&dataset.summary, split, &reader.name)?;
-        let place = Some(format!("data set `{}`", instance_id(&dataset.name, &dataset.at)));
+        let place = Some(format!("data set `{}`", experiment.datasets[index].id()));
         Some(DataError { path: experiment.source.path.clone(), place, message })
     };
     readers.into_iter().filter_map(error).collect()

@@ -99,33 +99,13 @@ impl Plan {
     }
 }
 
-/// `name[axis=value,…]`, or `name` at no axis.
-pub fn instance_id(name: &str, at: &Coordinates) -> String {
-    if at.is_empty() {
-        return name.to_string();
-    }
-    let at: Vec<_> = at.iter().map(|(axis, value)| format!("{axis}={value}")).collect();
-    format!("{name}[{}]", at.join(","))
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::testing::{Lab, evaluate, finetune};
     use super::*;
-    use crate::experiment::AxisValue;
 
     fn needed(plan: &Plan) -> Vec<&str> {
         plan.needed().into_iter().map(|node| plan.graph[node].id.as_str()).collect()
-    }
-
-    #[test]
-    fn an_id_names_the_axes_in_their_order() {
-        let at = Coordinates::from([
-            ("seed".to_string(), AxisValue::Integer(0)),
-            ("target".to_string(), AxisValue::String("fundus".into())),
-        ]);
-        assert_eq!(instance_id("probe_a", &at), "probe_a[seed=0,target=fundus]");
-        assert_eq!(instance_id("source_a", &Coordinates::new()), "source_a");
     }
 
     #[test]

@@ -27,4 +27,4 @@ pub use error::PlanError;
 pub(crate) use fingerprint::short;
 pub use fingerprint::{Field, Fingerprint, Numerics, dataset_fingerprint, stage_fields};
 pub use freshness::{Status, Why};
-pub use graph::{Plan, PlannedDataset, PlannedStage, instance_id};
+pub use graph::{Plan, PlannedDataset, PlannedStage};
