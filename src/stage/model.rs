@@ -12,7 +12,7 @@ use crate::nn::init::initial_values;
 use crate::nn::{BatchStatistics, Mode, Net};
 use crate::rng::Purpose;
 use crate::train::batch::{self, Variant};
-use crate::train::epoch::{EVAL_BATCH, Learner, Task, fit, probabilities};
+use crate::train::epoch::{EVAL_BATCH, Learner, Task, fit, probabilities, too_few};
 
 /// Share of a batch's statistics in the running ones; PyTorch's default.
 const MOMENTUM: f64 = 0.1;
@@ -111,6 +111,9 @@ pub(super) fn reestimate_statistics(
     let backbone = model.info.backbone.build();
     let split = &dataset.train;
     let batches = batch::shuffled(split.len(), EVAL_BATCH, 0, Purpose::Reestimate, 0);
+    if batches.is_empty() {
+        return Err(too_few(split));
+    }
     for (done, positions) in batches.iter().enumerate() {
         let x = batch::images(split, dataset.size, positions, &model.info.normalize, None, &context.device)?;
         let net = Net::new(&model.tensors, Mode::Train);

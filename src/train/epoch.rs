@@ -108,7 +108,11 @@ fn train_epoch(
     let factor = spec.schedule.factor(epoch, spec.epochs);
     let started = Instant::now();
     let (mut total, mut images) = (0.0, 0);
-    for positions in batch::shuffled(split.len(), spec.batch_size, spec.seed, Purpose::Shuffle, epoch) {
+    let batches = batch::shuffled(split.len(), spec.batch_size, spec.seed, Purpose::Shuffle, epoch);
+    if batches.is_empty() {
+        return Err(too_few(split));
+    }
+    for positions in batches {
         let labels = batch::labels(split, &positions, task.device)?;
         let value = loss.forward(&learner.train_logits(epoch, &positions)?, &labels)?;
         let number = f64::from(value.to_scalar::<f32>()?);
@@ -128,7 +132,15 @@ fn train_epoch(
             images_per_second: images as f64 / started.elapsed().as_secs_f64(),
         })?;
     }
-    Ok(total / images.max(1) as f64)
+    Ok(total / images as f64)
+}
+
+/// No batch can be made of a split.
+pub fn too_few(split: &Split) -> StageError {
+    StageError::Failed(format!(
+        "the training split has {} image(s), and a batch needs two; give the data set more",
+        split.len()
+    ))
 }
 
 fn diverged(loss: f64, epoch: usize, images: usize, spec: &TrainSpec) -> StageError {
@@ -328,6 +340,18 @@ mod tests {
         let (_, history) = fitted(&[1.0, 1.0], spec).unwrap();
         let rates: Vec<f64> = history.iter().map(|record| record.lr).collect();
         assert!((rates[0] - 1e-3).abs() < 1e-12 && (rates[1] - 5e-4).abs() < 1e-12, "{rates:?}");
+    }
+
+    #[test]
+    fn a_single_training_image_is_an_error() {
+        let dataset =
+            Dataset { classes: vec!["a".into()], size: 1, train: split(1), val: split(4), test: split(4) };
+        let spec = by_log_loss();
+        let task = Task { dataset: &dataset, spec: &spec, device: &Device::Cpu, report: &|_| Ok(()) };
+        let weight = Var::zeros((1, 2), candle_core::DType::F32, &Device::Cpu).unwrap();
+        let mut learner = Scripted { weight, sureness: vec![1.0; 10], epoch: 0 };
+        let error = fit(&mut learner, &task).unwrap_err().to_string();
+        assert!(error.contains("has 1 image(s), and a batch needs two"), "{error}");
     }
 
     #[test]
