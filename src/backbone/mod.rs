@@ -4,11 +4,16 @@
 //! those names, so one definition serves training, merged kernels and evaluation. To add one: a file
 //! here, a `mod` line, a variant of [`BackboneSpec`] and its arm in [`BackboneSpec::build`].
 
+pub mod densenet;
 pub mod resnet;
+pub mod vit;
 
 use candle_core::{Result, Tensor};
 use serde::{Deserialize, Serialize};
 
+use self::densenet::{Densenet, DensenetSpec};
+use self::resnet::{Block, Resnet, ResnetSpec};
+use self::vit::{Vit, VitSpec};
 use crate::nn::Net;
 use crate::nn::init::Parameter;
 use crate::nn::layer::Linear;
@@ -18,31 +23,69 @@ use crate::nn::layer::Linear;
 #[serde(rename_all = "snake_case")]
 pub enum BackboneSpec {
     /// ResNet-18 (He et al. 2016, arXiv 1512.03385).
-    Resnet18(resnet::ResnetSpec),
+    Resnet18(ResnetSpec),
+    /// ResNet-34.
+    Resnet34(ResnetSpec),
+    /// ResNet-50.
+    Resnet50(ResnetSpec),
+    /// ResNet-101.
+    Resnet101(ResnetSpec),
+    /// DenseNet-121 (Huang et al. 2017, arXiv 1608.06993).
+    Densenet121(DensenetSpec),
+    /// ViT-Ti/16, 192 channels (Dosovitskiy et al. 2021, arXiv 2010.11929).
+    VitTiny(VitSpec),
+    /// ViT-S/16, 384 channels.
+    VitSmall(VitSpec),
+    /// ViT-B/16, 768 channels.
+    VitBase(VitSpec),
+    /// DeiT-S/16 (Touvron et al. 2021, arXiv 2012.12877): the network of ViT-S/16.
+    DeitSmall(VitSpec),
+    /// DeiT-B/16: the network of ViT-B/16.
+    DeitBase(VitSpec),
 }
 
 impl BackboneSpec {
     /// The network that it describes.
     pub fn build(&self) -> Box<dyn Backbone> {
         match self {
-            Self::Resnet18(spec) => Box::new(resnet::Resnet::eighteen(spec)),
+            Self::Resnet18(spec) => Box::new(Resnet::new(spec, Block::Basic, [2, 2, 2, 2])),
+            Self::Resnet34(spec) => Box::new(Resnet::new(spec, Block::Basic, [3, 4, 6, 3])),
+            Self::Resnet50(spec) => Box::new(Resnet::new(spec, Block::Bottleneck, [3, 4, 6, 3])),
+            Self::Resnet101(spec) => Box::new(Resnet::new(spec, Block::Bottleneck, [3, 4, 23, 3])),
+            Self::Densenet121(spec) => Box::new(Densenet::new(spec, [6, 12, 24, 16])),
+            Self::VitTiny(spec) => Box::new(Vit::new(spec, 192)),
+            Self::VitSmall(spec) | Self::DeitSmall(spec) => Box::new(Vit::new(spec, 384)),
+            Self::VitBase(spec) | Self::DeitBase(spec) => Box::new(Vit::new(spec, 768)),
+        }
+    }
+
+    /// The kind as it is written in an experiment file, and its options.
+    fn parts(&self) -> (&'static str, &dyn std::fmt::Display) {
+        match self {
+            Self::Resnet18(spec) => ("resnet18", spec),
+            Self::Resnet34(spec) => ("resnet34", spec),
+            Self::Resnet50(spec) => ("resnet50", spec),
+            Self::Resnet101(spec) => ("resnet101", spec),
+            Self::Densenet121(spec) => ("densenet121", spec),
+            Self::VitTiny(spec) => ("vit_tiny", spec),
+            Self::VitSmall(spec) => ("vit_small", spec),
+            Self::VitBase(spec) => ("vit_base", spec),
+            Self::DeitSmall(spec) => ("deit_small", spec),
+            Self::DeitBase(spec) => ("deit_base", spec),
         }
     }
 
     /// The kind as it is written in an experiment file.
     pub fn kind(&self) -> &'static str {
-        match self {
-            Self::Resnet18(_) => "resnet18",
-        }
+        self.parts().0
     }
 }
 
 impl std::fmt::Display for BackboneSpec {
     /// The kind with its options, in one line.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Resnet18(spec) => write!(f, "resnet18 ({spec})"),
-        }
+        let (kind, options) = self.parts();
+        write!(f, "{kind} ({options})")
     }
 }
 
@@ -60,10 +103,15 @@ pub trait Backbone: Send + Sync {
     /// Numbers in a feature vector.
     fn feature_size(&self) -> usize;
 
+    /// Side of the images that it takes; any if `None`.
+    fn image_size(&self) -> Option<usize> {
+        None
+    }
+
     /// Name of the classifier, a linear layer: `fc`, `classifier`, `head`.
     fn head_name(&self) -> &'static str;
 
-    /// What shares merge weights: every convolution with the norm that follows it.
+    /// What shares merge weights.
     fn kernel_groups(&self) -> Vec<KernelGroup>;
 
     /// The classifier for a number of classes.
@@ -80,7 +128,8 @@ pub trait Backbone: Send + Sync {
 }
 
 /// Tensors whose first dimension runs over the same kernels, so that they share merge weights: a kernel is
-/// one output channel of a convolution, with its bias and the affine part of the norm that follows.
+/// one output channel of a convolution, with its bias and the affine part of the norm that follows, or one output
+/// row of a linear layer with its bias. A norm that follows no layer alone has a kernel for each channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KernelGroup {
     /// Name of the layer that holds the kernels.
@@ -89,4 +138,18 @@ pub struct KernelGroup {
     pub kernels: usize,
     /// Names of the tensors.
     pub tensors: Vec<String>,
+}
+
+impl KernelGroup {
+    /// Of the parameters of a layer and of the norm that follows; the first holds the kernels.
+    pub fn of(parameters: &[Parameter]) -> Self {
+        let first = &parameters[0];
+        let layer = first.name.strip_suffix(".weight").unwrap_or(&first.name);
+        let trainable = parameters.iter().filter(|parameter| parameter.is_trainable());
+        Self {
+            layer: layer.to_string(),
+            kernels: first.shape[0],
+            tensors: trainable.map(|parameter| parameter.name.clone()).collect(),
+        }
+    }
 }

@@ -48,21 +48,27 @@ pub enum Stem {
     Small,
 }
 
-/// A ResNet of basic blocks.
+/// A ResNet.
 pub struct Resnet {
     stem: Stem,
     first: ConvNorm,
-    blocks: Vec<BasicBlock>,
+    blocks: Vec<Residual>,
     feature_size: usize,
 }
 
-impl Resnet {
-    /// ResNet-18: two blocks in each of four stages.
-    pub fn eighteen(spec: &ResnetSpec) -> Self {
-        Self::of_basic_blocks(spec, [2, 2, 2, 2])
-    }
+/// What a ResNet's blocks are made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Block {
+    /// Two 3x3 convolutions.
+    Basic,
+    /// A 1x1 convolution to a quarter of the channels, a 3x3 one (which holds the stride, as torchvision has
+    /// it), and a 1x1 one back.
+    Bottleneck,
+}
 
-    fn of_basic_blocks(spec: &ResnetSpec, depths: [usize; 4]) -> Self {
+impl Resnet {
+    /// A network with so many blocks in each of its four stages.
+    pub fn new(spec: &ResnetSpec, block: Block, depths: [usize; 4]) -> Self {
         let (kernel, stride) = match spec.stem {
             Stem::Standard => (7, 2),
             Stem::Small => (3, 1),
@@ -71,21 +77,19 @@ impl Resnet {
         let mut blocks = Vec::new();
         let mut channels = spec.width;
         for (stage, depth) in depths.into_iter().enumerate() {
-            let out = spec.width << stage;
-            for block in 0..depth {
-                let stride = if stage > 0 && block == 0 { 2 } else { 1 };
-                blocks.push(BasicBlock::new(&format!("layer{}.{block}", stage + 1), channels, out, stride));
-                channels = out;
+            for i in 0..depth {
+                let stride = if stage > 0 && i == 0 { 2 } else { 1 };
+                let name = format!("layer{}.{i}", stage + 1);
+                blocks.push(Residual::new(block, &name, channels, spec.width << stage, stride));
+                channels = block.outputs(spec.width << stage);
             }
         }
         Self { stem: spec.stem, first, blocks, feature_size: channels }
     }
 
     fn layers(&self) -> impl Iterator<Item = &ConvNorm> {
-        let blocks = self
-            .blocks
-            .iter()
-            .flat_map(|block| [&block.first, &block.second].into_iter().chain(block.downsample.as_ref()));
+        let blocks =
+            self.blocks.iter().flat_map(|block| block.branch.iter().chain(block.downsample.as_ref()));
         std::iter::once(&self.first).chain(blocks)
     }
 }
@@ -115,28 +119,48 @@ impl Backbone for Resnet {
     }
 
     fn kernel_groups(&self) -> Vec<KernelGroup> {
-        self.layers().map(ConvNorm::kernel_group).collect()
+        self.layers().map(|layer| KernelGroup::of(&layer.parameters())).collect()
     }
 }
 
-/// Two 3x3 convolutions and a shortcut.
-struct BasicBlock {
-    first: ConvNorm,
-    second: ConvNorm,
+impl Block {
+    /// Channels that a block of `width` makes.
+    fn outputs(self, width: usize) -> usize {
+        match self {
+            Self::Basic => width,
+            Self::Bottleneck => 4 * width,
+        }
+    }
+
+    /// Kernel side, output channels and stride of each layer of the branch.
+    fn branch(self, width: usize, stride: usize) -> Vec<(usize, usize, usize)> {
+        match self {
+            Self::Basic => vec![(3, width, stride), (3, width, 1)],
+            Self::Bottleneck => vec![(1, width, 1), (3, width, stride), (1, 4 * width, 1)],
+        }
+    }
+}
+
+/// Convolutions and a shortcut around them.
+struct Residual {
+    branch: Vec<ConvNorm>,
     downsample: Option<ConvNorm>,
 }
 
-impl BasicBlock {
-    fn new(name: &str, ci: usize, co: usize, stride: usize) -> Self {
-        let layer = |conv: &str, norm: &str, ci, kernel, stride| {
-            ConvNorm::new(format!("{name}.{conv}"), format!("{name}.{norm}"), (ci, co), kernel, stride)
-        };
-        let resized = stride != 1 || ci != co;
-        Self {
-            first: layer("conv1", "bn1", ci, 3, stride),
-            second: layer("conv2", "bn2", co, 3, 1),
-            downsample: resized.then(|| layer("downsample.0", "downsample.1", ci, 1, stride)),
+impl Residual {
+    fn new(block: Block, name: &str, ci: usize, width: usize, stride: usize) -> Self {
+        let co = block.outputs(width);
+        let mut channels = ci;
+        let mut branch = Vec::new();
+        for (i, (kernel, out, stride)) in block.branch(width, stride).into_iter().enumerate() {
+            let (conv, norm) = (format!("{name}.conv{}", i + 1), format!("{name}.bn{}", i + 1));
+            branch.push(ConvNorm::new(conv, norm, (channels, out), kernel, stride));
+            channels = out;
         }
+        let names = (format!("{name}.downsample.0"), format!("{name}.downsample.1"));
+        let resized = stride != 1 || ci != co;
+        let downsample = resized.then(|| ConvNorm::new(names.0, names.1, (ci, co), 1, stride));
+        Self { branch, downsample }
     }
 
     fn forward(&self, net: &Net<'_>, x: &Tensor) -> Result<Tensor> {
@@ -144,8 +168,12 @@ impl BasicBlock {
             Some(downsample) => downsample.forward(net, x, Then::Nothing)?,
             None => x.clone(),
         };
-        let y = self.first.forward(net, x, Then::Relu)?;
-        self.second.forward(net, &y, Then::AddRelu(&shortcut))
+        let last = self.branch.len() - 1;
+        let mut y = x.clone();
+        for layer in &self.branch[..last] {
+            y = layer.forward(net, &y, Then::Relu)?;
+        }
+        self.branch[last].forward(net, &y, Then::AddRelu(&shortcut))
     }
 }
 
@@ -153,7 +181,6 @@ impl BasicBlock {
 struct ConvNorm {
     conv: Conv2d,
     norm: BatchNorm2d,
-    kernels: usize,
 }
 
 impl ConvNorm {
@@ -165,26 +192,13 @@ impl ConvNorm {
         stride: usize,
     ) -> Self {
         let options = ConvOptions { stride, padding: kernel / 2, ..ConvOptions::default() };
-        Self {
-            conv: Conv2d::new(conv, ci, co, kernel, options),
-            norm: BatchNorm2d::new(norm, co),
-            kernels: co,
-        }
+        Self { conv: Conv2d::new(conv, ci, co, kernel, options), norm: BatchNorm2d::new(norm, co) }
     }
 
     fn parameters(&self) -> Vec<Parameter> {
         let mut parameters = self.conv.parameters();
         parameters.extend(self.norm.parameters());
         parameters
-    }
-
-    fn kernel_group(&self) -> KernelGroup {
-        let trainable = self.parameters().into_iter().filter(Parameter::is_trainable);
-        KernelGroup {
-            layer: self.conv.name().to_string(),
-            kernels: self.kernels,
-            tensors: trainable.map(|parameter| parameter.name).collect(),
-        }
     }
 
     fn forward(&self, net: &Net<'_>, x: &Tensor, then: Then<'_>) -> Result<Tensor> {

@@ -244,9 +244,22 @@ impl Validate for StageSpec {
 }
 
 fn backbone(spec: &BackboneSpec, f: &mut Findings) {
-    match spec {
-        BackboneSpec::Resnet18(resnet) => f.at_least("backbone.resnet18.width", resnet.width, 1),
-    }
+    f.under(&format!("backbone.{}", spec.kind()), |f| match spec {
+        BackboneSpec::Resnet18(resnet)
+        | BackboneSpec::Resnet34(resnet)
+        | BackboneSpec::Resnet50(resnet)
+        | BackboneSpec::Resnet101(resnet) => f.at_least("width", resnet.width, 1),
+        BackboneSpec::Densenet121(densenet) => f.at_least("growth", densenet.growth, 1),
+        BackboneSpec::VitTiny(vit)
+        | BackboneSpec::VitSmall(vit)
+        | BackboneSpec::VitBase(vit)
+        | BackboneSpec::DeitSmall(vit)
+        | BackboneSpec::DeitBase(vit) => {
+            f.at_least("patch_size", vit.patch_size, 1);
+            let fits = vit.image_size > 0 && vit.image_size.is_multiple_of(vit.patch_size.max(1));
+            f.check("image_size", vit.image_size, fits, "a multiple of `patch_size`");
+        }
+    });
 }
 
 fn normalize(spec: &Normalize, f: &mut Findings) {

@@ -1,10 +1,8 @@
 //! Batch normalisation (Ioffe and Szegedy 2015, arXiv 1502.03167), with an optional residual addition and
 //! relu in the same operator.
 
-use std::sync::{Arc, OnceLock};
-
 use candle_core::backend::BackendStorage;
-use candle_core::{CpuStorage, CustomOp2, CustomOp3, DType, Layout, Result, Shape, Tensor, bail};
+use candle_core::{CpuStorage, CustomOp2, CustomOp3, D, DType, Layout, Result, Shape, Tensor, bail};
 
 use super::cpu::Real;
 use super::cpu::batch_norm as kernel;
@@ -33,33 +31,60 @@ pub enum Then<'a> {
     AddRelu(&'a Tensor),
 }
 
-/// Normalise `x [.., c]` by the batch's own statistics, scale by `weight [c]`, shift by `bias [c]`, and
-/// go on with `then`.
+/// Mean and variance of each channel of a batch. Channels whose moments are known need not be read again.
+#[derive(Clone, Debug)]
+pub struct Moments {
+    moments: kernel::Moments,
+    /// Values of a channel.
+    count: usize,
+}
+
+impl Moments {
+    /// Of `x [.., c]`.
+    ///
+    /// # Errors
+    /// A single value per channel, whose variance is undefined.
+    pub fn of(x: &Tensor) -> Result<Self> {
+        let channels = x.dim(D::Minus1)?;
+        let count = x.elem_count() / channels.max(1);
+        if count < 2 {
+            bail!("batch norm in training needs more than one value per channel, got {:?}", x.shape());
+        }
+        let x = x.contiguous()?;
+        let moments = with_real!(x.dtype(), T => with_slice(&x, |x: &[T]| kernel::moments(x, channels))?);
+        Ok(Self { moments, count })
+    }
+
+    /// Those of the same pixels with more channels beside.
+    pub fn beside(mut self, more: Self) -> Self {
+        self.moments.mean.extend(more.moments.mean);
+        self.moments.variance.extend(more.moments.variance);
+        self
+    }
+
+    /// What running statistics follow.
+    pub fn statistics(&self) -> BatchStatistics {
+        let unbiased = self.count as f64 / (self.count - 1) as f64;
+        BatchStatistics {
+            mean: self.moments.mean.iter().map(|m| *m as f32).collect(),
+            variance: self.moments.variance.iter().map(|v| (v * unbiased) as f32).collect(),
+        }
+    }
+}
+
+/// Normalise `x [.., c]` by its own `moments`, scale by `weight [c]`, shift by `bias [c]`, and go on with `then`.
+/// The gradient flows through the moments, too.
 ///
 /// # Errors
-/// Shapes that do not fit together; a batch of a single value per channel, whose variance is undefined.
+/// Shapes that do not fit together.
 pub fn batch_norm_train(
     x: &Tensor,
+    moments: &Moments,
     weight: &Tensor,
     bias: &Tensor,
     then: Then<'_>,
-) -> Result<(Tensor, BatchStatistics)> {
-    let count = x.elem_count() / x.dim(candle_core::D::Minus1)?.max(1);
-    if count < 2 {
-        bail!("batch norm in training needs more than one value per channel, got {:?}", x.shape());
-    }
-    let op = BatchNorm::new(None, then);
-    let saved = op.saved.clone();
-    let y = op.apply(x, weight, bias, then)?;
-    let Some(saved) = saved.get() else { bail!("batch norm kept no statistics") };
-    let unbiased = count as f64 / (count - 1) as f64;
-    Ok((
-        y,
-        BatchStatistics {
-            mean: saved.moments.mean.iter().map(|m| *m as f32).collect(),
-            variance: saved.moments.variance.iter().map(|v| (v * unbiased) as f32).collect(),
-        },
-    ))
+) -> Result<Tensor> {
+    BatchNorm::new(moments.moments.clone(), true, then).apply(x, weight, bias, then)
 }
 
 /// Normalise `x [.., c]` by given statistics `[c]`, scale, shift, and go on with `then`.
@@ -75,20 +100,7 @@ pub fn batch_norm_eval(
 ) -> Result<Tensor> {
     let widen = |tensor: &Tensor| tensor.to_dtype(DType::F64)?.to_vec1::<f64>();
     let moments = kernel::Moments { mean: widen(mean)?, variance: widen(variance)? };
-    BatchNorm::new(Some(moments), then).apply(x, weight, bias, then)
-}
-
-/// What the backward pass needs.
-struct Saved {
-    moments: kernel::Moments,
-    inverse_std: Vec<f64>,
-}
-
-impl Saved {
-    fn of(moments: kernel::Moments) -> Self {
-        let inverse_std = moments.variance.iter().map(|v| 1.0 / (v + EPS).sqrt()).collect();
-        Self { moments, inverse_std }
-    }
+    BatchNorm::new(moments, false, then).apply(x, weight, bias, then)
 }
 
 /// f64 numbers in the type that a kernel computes with.
@@ -97,16 +109,19 @@ fn narrow<T: Real>(numbers: impl IntoIterator<Item = f64>) -> Vec<T> {
 }
 
 struct BatchNorm {
-    given: Option<kernel::Moments>,
+    moments: kernel::Moments,
+    inverse_std: Vec<f64>,
+    /// Whether the moments are the images' own, so that the gradient flows through them.
+    own: bool,
     relu: bool,
-    saved: Arc<OnceLock<Saved>>,
 }
 
 type Gradients = (Option<Tensor>, Option<Tensor>, Option<Tensor>);
 
 impl BatchNorm {
-    fn new(given: Option<kernel::Moments>, then: Then<'_>) -> Self {
-        Self { given, relu: !matches!(then, Then::Nothing), saved: Arc::default() }
+    fn new(moments: kernel::Moments, own: bool, then: Then<'_>) -> Self {
+        let inverse_std = moments.variance.iter().map(|v| 1.0 / (v + EPS).sqrt()).collect();
+        Self { moments, inverse_std, own, relu: !matches!(then, Then::Nothing) }
     }
 
     fn apply(self, x: &Tensor, weight: &Tensor, bias: &Tensor, then: Then<'_>) -> Result<Tensor> {
@@ -120,18 +135,14 @@ impl BatchNorm {
 
     fn forward<T: Real>(&self, x: &[T], affine: &[T], residual: Option<&[T]>) -> Result<CpuStorage> {
         let channels = affine.len() / 2;
-        let given = self.given.clone();
-        let saved = Saved::of(given.unwrap_or_else(|| kernel::moments(x, channels)));
-        if saved.inverse_std.len() != channels || residual.is_some_and(|r| r.len() != x.len()) {
+        if self.inverse_std.len() != channels || residual.is_some_and(|r| r.len() != x.len()) {
             bail!("batch norm of {channels} channels got statistics or a residual of another size");
         }
-        let scale = |c: usize| affine[c].to_f64() * saved.inverse_std[c];
-        let shift = |c: usize| affine[channels + c].to_f64() - scale(c) * saved.moments.mean[c];
+        let scale = |c: usize| affine[c].to_f64() * self.inverse_std[c];
+        let shift = |c: usize| affine[channels + c].to_f64() - scale(c) * self.moments.mean[c];
         let scales: Vec<T> = narrow((0..channels).map(scale));
         let shifts: Vec<T> = narrow((0..channels).map(shift));
         let y = kernel::apply(x, &scales, &shifts, residual, self.relu);
-        // A forward pass runs once per op; were it run again, the statistics would be the same.
-        let _ = self.saved.set(saved);
         Ok(T::to_cpu_storage_owned(y))
     }
 
@@ -143,9 +154,6 @@ impl BatchNorm {
         y: &Tensor,
         gy: &Tensor,
     ) -> Result<Gradients> {
-        let Some(saved) = self.saved.get() else {
-            bail!("batch norm's backward pass came before its forward pass")
-        };
         let mut g = gy.contiguous()?;
         let mut relu = self.relu;
         if residual.is_some_and(Tensor::track_op) && relu {
@@ -157,7 +165,7 @@ impl BatchNorm {
         let (gx, gaffine) = with_slice(&g, |g: &[T]| {
             with_slice(y, |y| {
                 let gradient = kernel::Gradient { g, y: relu.then_some(y) };
-                with_slice(x, |x| self.gradients(gradient, x, affine, saved))
+                with_slice(x, |x| self.gradients(gradient, x, affine))
             })
         })????;
         let gx = x.track_op().then(|| Tensor::from_vec(gx, x.shape(), x.device())).transpose()?;
@@ -172,9 +180,8 @@ impl BatchNorm {
         gradient: kernel::Gradient<'_, T>,
         x: &[T],
         affine: &Tensor,
-        saved: &Saved,
     ) -> Result<(Vec<T>, Tensor)> {
-        let (mean, inverse_std) = (&saved.moments.mean, &saved.inverse_std);
+        let (mean, inverse_std) = (&self.moments.mean, &self.inverse_std);
         let channels = mean.len();
         let (shift, scale) = kernel::sums(
             gradient,
@@ -183,7 +190,7 @@ impl BatchNorm {
             &narrow::<T>(inverse_std.iter().copied()),
         );
         let m = (x.len() / channels) as f64;
-        let follow = if self.given.is_some() { 0.0 } else { 1.0 / m };
+        let follow = if self.own { 1.0 / m } else { 0.0 };
         let weight: Vec<f64> =
             with_slice(affine, |affine: &[T]| affine[..channels].iter().map(|w| w.to_f64()).collect())?;
         let a = |c: usize| weight[c] * inverse_std[c];

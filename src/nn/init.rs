@@ -22,8 +22,12 @@ pub struct Parameter {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Init {
     /// Normal with variance 2 / fan_out (He et al. 2015, arXiv 1502.01852), as torchvision's ResNet.
-    KaimingNormal,
-    /// Uniform within ±1 / √fan_in, PyTorch's default of a linear layer.
+    KaimingNormalOut,
+    /// Normal with variance 2 / fan_in, as torchvision's DenseNet.
+    KaimingNormalIn,
+    /// Normal with this standard deviation, as timm's ViT.
+    Normal(f32),
+    /// Uniform within ±1 / √fan_in, PyTorch's default of linear layers and convolutions.
     Uniform {
         /// Inputs of an output.
         fan_in: usize,
@@ -52,11 +56,15 @@ impl Parameter {
         let values: Vec<f32> = match self.init {
             Init::Counter => return Tensor::zeros(self.shape.as_slice(), candle_core::DType::I64, device),
             Init::Constant(value) | Init::Buffer(value) => vec![value; len],
-            Init::KaimingNormal => {
+            Init::KaimingNormalOut => {
                 let fan_out = self.shape[0] * self.shape[2..].iter().product::<usize>();
-                let std = (2.0 / fan_out as f32).sqrt();
-                (0..len).map(|_| std * Distribution::<f32>::sample(&StandardNormal, &mut rng)).collect()
+                normal(len, (2.0 / fan_out as f32).sqrt(), &mut rng)
             }
+            Init::KaimingNormalIn => {
+                let fan_in = self.shape[1..].iter().product::<usize>();
+                normal(len, (2.0 / fan_in as f32).sqrt(), &mut rng)
+            }
+            Init::Normal(std) => normal(len, std, &mut rng),
             Init::Uniform { fan_in } => {
                 let bound = 1.0 / (fan_in as f32).sqrt();
                 (0..len).map(|_| rng.random_range(-bound..bound)).collect()
@@ -64,6 +72,10 @@ impl Parameter {
         };
         Tensor::from_vec(values, self.shape.as_slice(), device)
     }
+}
+
+fn normal(len: usize, std: f32, rng: &mut impl Rng) -> Vec<f32> {
+    (0..len).map(|_| std * Distribution::<f32>::sample(&StandardNormal, rng)).collect()
 }
 
 /// Initial values of many tensors.

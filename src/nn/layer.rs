@@ -2,24 +2,38 @@
 
 use candle_core::{Result, Tensor};
 
-use super::batch_norm::{Then, batch_norm_eval, batch_norm_train};
+use super::batch_norm::{Moments, Then, batch_norm_eval, batch_norm_train};
 use super::conv2d::{ConvOptions, conv2d};
 use super::init::{Init, Parameter};
-use super::linear::linear;
+use super::layer_norm::layer_norm;
+use super::linear::{add_bias, linear};
 use super::{Mode, Net};
 
-/// A convolution without bias.
+/// A convolution.
 #[derive(Clone, Debug)]
 pub struct Conv2d {
     name: String,
     shape: [usize; 4],
     options: ConvOptions,
+    init: Init,
+    bias: Option<Init>,
 }
 
 impl Conv2d {
-    /// `co` square kernels of side `kernel` over `ci` channels.
+    /// `co` square kernels of side `kernel` over `ci` channels, without bias.
     pub fn new(name: impl Into<String>, ci: usize, co: usize, kernel: usize, options: ConvOptions) -> Self {
-        Self { name: name.into(), shape: [co, ci / options.groups, kernel, kernel], options }
+        let shape = [co, ci / options.groups, kernel, kernel];
+        Self { name: name.into(), shape, options, init: Init::KaimingNormalOut, bias: None }
+    }
+
+    /// The same with kernels that start another way.
+    pub fn with_init(self, init: Init) -> Self {
+        Self { init, ..self }
+    }
+
+    /// The same with a bias.
+    pub fn with_bias(self, init: Init) -> Self {
+        Self { bias: Some(init), ..self }
     }
 
     /// Its name in the network.
@@ -29,7 +43,9 @@ impl Conv2d {
 
     /// Its tensors.
     pub fn parameters(&self) -> Vec<Parameter> {
-        vec![parameter(&self.name, "weight", &self.shape, Init::KaimingNormal)]
+        let mut parameters = vec![parameter(&self.name, "weight", &self.shape, self.init)];
+        parameters.extend(self.bias.map(|init| parameter(&self.name, "bias", &self.shape[..1], init)));
+        parameters
     }
 
     /// `[n, h, w, ci]` to `[n, oh, ow, co]`.
@@ -37,7 +53,11 @@ impl Conv2d {
     /// # Errors
     /// A missing tensor or shapes that do not fit.
     pub fn forward(&self, net: &Net<'_>, x: &Tensor) -> Result<Tensor> {
-        conv2d(x, net.tensor(&format!("{}.weight", self.name))?, self.options)
+        let y = conv2d(x, net.tensor(&format!("{}.weight", self.name))?, self.options)?;
+        match self.bias {
+            Some(_) => add_bias(&y, net.tensor(&format!("{}.bias", self.name))?),
+            None => Ok(y),
+        }
     }
 }
 
@@ -76,19 +96,65 @@ impl BatchNorm2d {
     /// # Errors
     /// A missing tensor or shapes that do not fit.
     pub fn forward(&self, net: &Net<'_>, x: &Tensor, then: Then<'_>) -> Result<Tensor> {
-        let tensor = |what| net.tensor(&format!("{}.{what}", self.name));
-        let (weight, bias) = (tensor("weight")?, tensor("bias")?);
         match net.mode() {
-            Mode::Train => {
-                let (y, statistics) = batch_norm_train(x, weight, bias, then)?;
-                net.observe(&self.name, statistics);
-                Ok(y)
-            }
+            Mode::Train => self.train(net, x, &Moments::of(x)?, then),
             Mode::Eval => {
-                let running = (tensor("running_mean")?, tensor("running_var")?);
-                batch_norm_eval(x, weight, bias, running, then)
+                let running = (self.tensor(net, "running_mean")?, self.tensor(net, "running_var")?);
+                batch_norm_eval(x, self.tensor(net, "weight")?, self.tensor(net, "bias")?, running, then)
             }
         }
+    }
+
+    /// [`BatchNorm2d::forward`] in training, of images whose moments are known.
+    ///
+    /// # Errors
+    /// A missing tensor or shapes that do not fit.
+    pub fn train(&self, net: &Net<'_>, x: &Tensor, moments: &Moments, then: Then<'_>) -> Result<Tensor> {
+        let y = batch_norm_train(x, moments, self.tensor(net, "weight")?, self.tensor(net, "bias")?, then)?;
+        net.observe(&self.name, moments.statistics());
+        Ok(y)
+    }
+
+    fn tensor<'a>(&self, net: &Net<'a>, what: &str) -> Result<&'a Tensor> {
+        net.tensor(&format!("{}.{what}", self.name))
+    }
+}
+
+/// Layer normalisation over the last dimension.
+#[derive(Clone, Debug)]
+pub struct LayerNorm {
+    name: String,
+    channels: usize,
+    eps: f64,
+}
+
+impl LayerNorm {
+    /// Of `channels` channels; `eps` is added to the variance.
+    pub fn new(name: impl Into<String>, channels: usize, eps: f64) -> Self {
+        Self { name: name.into(), channels, eps }
+    }
+
+    /// Its name in the network.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its tensors.
+    pub fn parameters(&self) -> Vec<Parameter> {
+        let channels = [self.channels];
+        vec![
+            parameter(&self.name, "weight", &channels, Init::Constant(1.0)),
+            parameter(&self.name, "bias", &channels, Init::Constant(0.0)),
+        ]
+    }
+
+    /// Normalise each row of `[.., channels]`.
+    ///
+    /// # Errors
+    /// A missing tensor or shapes that do not fit.
+    pub fn forward(&self, net: &Net<'_>, x: &Tensor) -> Result<Tensor> {
+        let tensor = |what| net.tensor(&format!("{}.{what}", self.name));
+        layer_norm(x, tensor("weight")?, tensor("bias")?, self.eps)
     }
 }
 
@@ -98,24 +164,35 @@ pub struct Linear {
     name: String,
     inputs: usize,
     outputs: usize,
+    init: (Init, Init),
 }
 
 impl Linear {
     /// From `inputs` to `outputs` numbers.
     pub fn new(name: impl Into<String>, inputs: usize, outputs: usize) -> Self {
-        Self { name: name.into(), inputs, outputs }
+        let init = Init::Uniform { fan_in: inputs };
+        Self { name: name.into(), inputs, outputs, init: (init, init) }
+    }
+
+    /// The same with a weight and a bias that start another way.
+    pub fn with_init(self, weight: Init, bias: Init) -> Self {
+        Self { init: (weight, bias), ..self }
+    }
+
+    /// Its name in the network.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// Its tensors.
     pub fn parameters(&self) -> Vec<Parameter> {
-        let init = Init::Uniform { fan_in: self.inputs };
         vec![
-            parameter(&self.name, "weight", &[self.outputs, self.inputs], init),
-            parameter(&self.name, "bias", &[self.outputs], init),
+            parameter(&self.name, "weight", &[self.outputs, self.inputs], self.init.0),
+            parameter(&self.name, "bias", &[self.outputs], self.init.1),
         ]
     }
 
-    /// `[n, inputs]` to `[n, outputs]`.
+    /// `[.., inputs]` to `[.., outputs]`.
     ///
     /// # Errors
     /// A missing tensor or shapes that do not fit.

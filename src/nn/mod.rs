@@ -4,16 +4,20 @@
 //! |---|---|
 //! | [`layer`] | layers as descriptions: a name, a shape, what they compute from a [`Net`]'s tensors |
 //! | [`init`] | initial values from seeds |
-//! | [`conv2d`], [`batch_norm`], [`pool`], [`linear`], [`weighted_sum`] | operators as candle custom ops, with gradients |
+//! | [`conv2d`], [`batch_norm`], [`pool`], [`linear`], [`layer_norm`], [`gelu`], [`attention`], [`concat`], [`weighted_sum`] | operators as candle custom ops, with gradients |
 //! | `cpu` | their kernels on slices |
 //!
 //! Images are `[n, h, w, c]` (channels last) between layers; parameters keep PyTorch's shapes.
 
+pub mod attention;
 pub mod batch_norm;
+pub mod concat;
 pub mod conv2d;
 mod cpu;
+pub mod gelu;
 pub mod init;
 pub mod layer;
+pub mod layer_norm;
 pub mod linear;
 pub mod pool;
 pub mod weighted_sum;
@@ -67,7 +71,7 @@ impl<'a> Net<'a> {
     ///
     /// # Errors
     /// There is none.
-    pub fn tensor(&self, name: &str) -> Result<&Tensor> {
+    pub fn tensor(&self, name: &str) -> Result<&'a Tensor> {
         match self.tensors.get(name) {
             Some(tensor) => Ok(tensor),
             None => bail!("the model has no tensor `{name}`"),

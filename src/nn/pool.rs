@@ -1,7 +1,5 @@
 //! Pooling with gradients.
 
-use std::sync::OnceLock;
-
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, WithDType, bail};
 
@@ -14,7 +12,7 @@ use super::{slice, with_real, with_slice};
 /// # Errors
 /// A padding over half of the kernel, or an image smaller than the kernel.
 pub fn max_pool2d(x: &Tensor, kernel: usize, stride: usize, padding: usize) -> Result<Tensor> {
-    x.contiguous()?.apply_op1(MaxPool { kernel, stride, padding, at: OnceLock::new() })
+    x.contiguous()?.apply_op1(MaxPool { kernel, stride, padding })
 }
 
 /// The mean over the pixels of `x [n, h, w, c]`: `[n, c]`.
@@ -25,18 +23,25 @@ pub fn global_mean_pool(x: &Tensor) -> Result<Tensor> {
     x.contiguous()?.apply_op1(MeanPool)
 }
 
+/// The mean of each `side`x`side` window of `x [n, h, w, c]`, windows beside each other, as PyTorch's `avg_pool2d`
+/// with that stride: `[n, h / side, w / side, c]`.
+///
+/// # Errors
+/// An image smaller than a window.
+pub fn mean_pool2d(x: &Tensor, side: usize) -> Result<Tensor> {
+    x.contiguous()?.apply_op1(WindowMeanPool { side })
+}
+
 struct MaxPool {
     kernel: usize,
     stride: usize,
     padding: usize,
-    /// Where each maximum stood.
-    at: OnceLock<Vec<u32>>,
 }
 
 impl MaxPool {
     fn shape(&self, x: &Shape) -> Result<kernel::PoolShape> {
         let (n, h, w, c) = x.dims4()?;
-        let Self { kernel, stride, padding, .. } = *self;
+        let Self { kernel, stride, padding } = *self;
         if stride == 0 || 2 * padding > kernel || h.min(w) + 2 * padding < kernel {
             bail!("a {kernel}x{kernel} pool of stride {stride}, padding {padding} does not fit images {x:?}");
         }
@@ -51,23 +56,21 @@ impl CustomOp1 for MaxPool {
 
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let shape = self.shape(layout.shape())?;
-        let (y, at) = with_real!(x.dtype(), T => {
-            let (y, at) = kernel::max_forward::<T>(slice(x, layout)?, &shape);
-            (T::to_cpu_storage_owned(y), at)
+        let y = with_real!(x.dtype(), T => {
+            T::to_cpu_storage_owned(kernel::max_forward::<T>(slice(x, layout)?, &shape))
         });
-        // A forward pass runs once per op.
-        let _ = self.at.set(at);
         Ok((y, (shape.n, shape.oh(), shape.ow(), shape.c).into()))
     }
 
-    fn bwd(&self, x: &Tensor, _: &Tensor, gy: &Tensor) -> Result<Option<Tensor>> {
+    fn bwd(&self, x: &Tensor, y: &Tensor, gy: &Tensor) -> Result<Option<Tensor>> {
         if !x.track_op() {
             return Ok(None);
         }
-        let Some(at) = self.at.get() else { bail!("max pool's backward pass came before its forward pass") };
         let shape = self.shape(x.shape())?;
+        let gy = gy.contiguous()?;
         with_real!(x.dtype(), T => {
-            let gx = with_slice(&gy.contiguous()?, |gy| kernel::max_backward::<T>(gy, at, &shape))?;
+            let gradient = |x: &[T], y: &[T], gy: &[T]| kernel::max_backward(x, y, gy, &shape);
+            let gx = with_slice(x, |x| with_slice(y, |y| with_slice(&gy, |gy| gradient(x, y, gy))))???;
             Tensor::from_vec(gx, x.shape(), x.device()).map(Some)
         })
     }
@@ -92,6 +95,44 @@ impl CustomOp1 for MeanPool {
         let (n, h, w, c) = x.dims4()?;
         with_real!(x.dtype(), T => {
             let gx = with_slice(&gy.contiguous()?, |gy| kernel::mean_backward::<T>(gy, n, h * w, c))?;
+            Tensor::from_vec(gx, x.shape(), x.device()).map(Some)
+        })
+    }
+}
+
+struct WindowMeanPool {
+    side: usize,
+}
+
+impl WindowMeanPool {
+    fn size(&self, x: &Shape) -> Result<(usize, usize, usize)> {
+        let (_, h, w, c) = x.dims4()?;
+        if self.side == 0 || h.min(w) < self.side {
+            bail!("images {x:?} are smaller than a window of {} pixels", self.side);
+        }
+        Ok((h, w, c))
+    }
+}
+
+impl CustomOp1 for WindowMeanPool {
+    fn name(&self) -> &'static str {
+        "mean_pool2d"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let (h, w, c) = self.size(layout.shape())?;
+        let y = with_real!(x.dtype(), T => {
+            let y = kernel::window_mean_forward::<T>(slice(x, layout)?, (h, w, c), self.side);
+            T::to_cpu_storage_owned(y)
+        });
+        Ok((y, (layout.dims()[0], h / self.side, w / self.side, c).into()))
+    }
+
+    fn bwd(&self, x: &Tensor, _: &Tensor, gy: &Tensor) -> Result<Option<Tensor>> {
+        let size = self.size(x.shape())?;
+        with_real!(x.dtype(), T => {
+            let gradient = |gy: &[T]| kernel::window_mean_backward::<T>(gy, size, self.side);
+            let gx = with_slice(&gy.contiguous()?, gradient)?;
             Tensor::from_vec(gx, x.shape(), x.device()).map(Some)
         })
     }

@@ -3,7 +3,7 @@
 
 use rayon::prelude::*;
 
-use super::{Real, simd};
+use super::{Real, by_pieces, simd};
 
 /// Numbers that a task handles: a quarter of a mebibyte.
 const PIECE: usize = 1 << 16;
@@ -70,10 +70,9 @@ pub(crate) fn apply<T: Real>(
     relu: bool,
 ) -> Vec<T> {
     let channels = scale.len();
-    let mut y = vec![T::zero(); x.len()];
     let floor = T::from_f64(if relu { 0.0 } else { f64::NEG_INFINITY });
     let len = piece_len(channels);
-    y.par_chunks_mut(len).enumerate().for_each(|(i, y)| {
+    by_pieces(x.len(), len, |i, y| {
         let start = i * len;
         let x = &x[start..start + y.len()];
         let residual = residual.map(|r| &r[start..start + y.len()]);
@@ -94,8 +93,7 @@ pub(crate) fn apply<T: Real>(
                 }
             }
         });
-    });
-    y
+    })
 }
 
 /// The larger of the two; a NaN stays a NaN, so that a diverged loss is seen.
@@ -106,8 +104,7 @@ fn above<T: Real>(value: T, floor: T) -> T {
 
 /// The gradient that passes a relu whose output is `y`: zero where `y` is zero, as PyTorch has it.
 pub(crate) fn relu_gradient<T: Real>(y: &[T], gy: &[T]) -> Vec<T> {
-    let mut g = vec![T::zero(); gy.len()];
-    g.par_chunks_mut(PIECE).enumerate().for_each(|(i, g)| {
+    by_pieces(gy.len(), PIECE, |i, g| {
         let start = i * PIECE;
         let (y, gy) = (&y[start..start + g.len()], &gy[start..start + g.len()]);
         simd(|| {
@@ -115,8 +112,7 @@ pub(crate) fn relu_gradient<T: Real>(y: &[T], gy: &[T]) -> Vec<T> {
                 *g = if *y > T::zero() { *gy } else { T::zero() };
             }
         });
-    });
-    g
+    })
 }
 
 /// A gradient that passes a relu with output `y` on its way, if there is one.
@@ -194,13 +190,11 @@ pub(crate) struct Combination<T> {
 /// a · g + b · x + c.
 pub(crate) fn combine<T: Real>(gradient: Gradient<'_, T>, x: &[T], factors: &Combination<T>) -> Vec<T> {
     let len = piece_len(factors.a.len());
-    let mut out = vec![T::zero(); x.len()];
     let piece = if gradient.y.is_some() { piece_combine::<T, true> } else { piece_combine::<T, false> };
-    out.par_chunks_mut(len).enumerate().for_each(|(i, out)| {
+    by_pieces(x.len(), len, |i, out| {
         let start = i * len;
         piece(gradient.piece(start, out.len()), &x[start..start + out.len()], factors, out);
-    });
-    out
+    })
 }
 
 fn piece_combine<T: Real, const RELU: bool>(

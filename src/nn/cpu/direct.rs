@@ -6,8 +6,9 @@
 
 use rayon::prelude::*;
 
-use super::matmul::Matrix;
-use super::{ConvShape, Real, sum_in_order};
+use super::matmul::{Matrix, PANEL, Panels, pack_panel};
+use super::scratch::Scratch;
+use super::{ConvShape, Real, by_pieces, sum_in_order};
 
 /// Numbers in a task's patch matrix: half a mebibyte.
 const PATCH_BUDGET: usize = 1 << 17;
@@ -27,16 +28,15 @@ fn kernels_in_patch_order<T: Real>(weight: &[T], shape: &ConvShape) -> Vec<T> {
     ordered
 }
 
-/// The same with a group's kernels side by side: `[groups, kh · kw · ci / groups, co / groups]`.
-fn kernels_side_by_side<T: Real>(weight: &[T], shape: &ConvShape) -> Vec<T> {
+/// The same with a group's kernels side by side: the panels of `[kh · kw · ci / groups, co / groups]` for each group.
+fn kernel_panels<T: Real>(weight: &[T], shape: &ConvShape) -> Vec<T> {
     let (patch, columns) = (shape.kernel_len(), shape.co_group());
     let ordered = kernels_in_patch_order(weight, shape);
-    let mut beside = vec![T::zero(); weight.len()];
-    beside.par_chunks_mut(columns).enumerate().for_each(|(row, to)| {
-        let (group, i) = (row / patch, row % patch);
-        for (j, to) in to.iter_mut().enumerate() {
-            *to = ordered[(group * columns + j) * patch + i];
-        }
+    let panels = columns.div_ceil(PANEL);
+    let mut beside = vec![T::zero(); shape.groups * Panels::<T>::len(columns, patch)];
+    beside.par_chunks_mut(patch * PANEL).enumerate().for_each(|(i, panel)| {
+        let kernels = Matrix::rows(&ordered[i / panels * columns * patch..], patch).transposed();
+        pack_panel(kernels, i % panels * PANEL, columns, panel);
     });
     beside
 }
@@ -71,6 +71,25 @@ impl ConvShape {
         let padded = position * self.stride + tap * self.dilation;
         padded.checked_sub(self.padding).filter(|&i| i < side)
     }
+
+    /// Where the taps of one kernel row stand in the input row `iy` (none: padding) and the output column `ox`:
+    /// pieces (first tap, taps, first number of the input, if there is one) of neighbouring numbers. Taps that
+    /// are not apart, of all channels, are one piece.
+    fn pieces(&self, iy: Option<usize>, ox: usize) -> impl Iterator<Item = (usize, usize, Option<usize>)> {
+        let joined = self.dilation == 1 && self.groups == 1;
+        let mut tap = 0;
+        std::iter::from_fn(move || {
+            let first = (tap < self.kw).then_some(tap)?;
+            let column = |tap| iy.and(self.source(ox, tap, self.w));
+            let inside = column(first);
+            tap += 1;
+            while tap < self.kw && joined && column(tap).is_some() == inside.is_some() {
+                tap += 1;
+            }
+            let start = iy.zip(inside).map(|(iy, ix)| (iy * self.w + ix) * self.ci);
+            Some((first, tap - first, start))
+        })
+    }
 }
 
 /// Gather the patches of `lines` (counted over all images) for `group` into `patches`.
@@ -83,20 +102,19 @@ fn gather<T: Real>(
 ) {
     let channels = shape.ci_group();
     let (oh, ow, patch) = (shape.oh(), shape.ow(), shape.kernel_len());
+    let image_len = shape.h * shape.w * shape.ci;
     for (l, line) in lines.enumerate() {
         let (image, oy) = (line / oh, line % oh);
+        let x = &x[image * image_len..][..image_len];
         for ky in 0..shape.kh {
             let row = shape.source(oy, ky, shape.h);
             for ox in 0..ow {
-                for kx in 0..shape.kw {
-                    let start = (l * ow + ox) * patch + (ky * shape.kw + kx) * channels;
-                    let to = &mut patches[start..start + channels];
-                    match (row, shape.source(ox, kx, shape.w)) {
-                        (Some(iy), Some(ix)) => {
-                            let from = ((image * shape.h + iy) * shape.w + ix) * shape.ci + group * channels;
-                            to.copy_from_slice(&x[from..from + channels]);
-                        }
-                        _ => to.fill(T::zero()),
+                let to = &mut patches[(l * ow + ox) * patch + ky * shape.kw * channels..];
+                for (tap, taps, from) in shape.pieces(row, ox) {
+                    let to = &mut to[tap * channels..][..taps * channels];
+                    match from {
+                        Some(from) => to.copy_from_slice(&x[from + group * channels..][..taps * channels]),
+                        None => to.fill(T::zero()),
                     }
                 }
             }
@@ -118,12 +136,11 @@ fn scatter_add<T: Real>(
         for ky in 0..shape.kh {
             let Some(iy) = shape.source(oy, ky, shape.h) else { continue };
             for ox in 0..ow {
-                for kx in 0..shape.kw {
-                    let Some(ix) = shape.source(ox, kx, shape.w) else { continue };
-                    let from = (l * ow + ox) * patch + (ky * shape.kw + kx) * channels;
-                    let to = (iy * shape.w + ix) * shape.ci + group * channels;
-                    let pairs = x[to..to + channels].iter_mut().zip(&patches[from..from + channels]);
-                    pairs.for_each(|(sum, g)| *sum += *g);
+                let patch = &patches[(l * ow + ox) * patch + ky * shape.kw * channels..];
+                for (tap, taps, to) in shape.pieces(Some(iy), ox) {
+                    let Some(to) = to else { continue };
+                    let to = &mut x[to + group * channels..][..taps * channels];
+                    to.iter_mut().zip(&patch[tap * channels..]).for_each(|(sum, g)| *sum += *g);
                 }
             }
         }
@@ -133,27 +150,24 @@ fn scatter_add<T: Real>(
 /// `y[n, oh, ow, co]` of `x[n, h, w, ci]` and `weight[co, ci / groups, kh, kw]`.
 pub(crate) fn forward<T: Real>(x: &[T], weight: &[T], shape: &ConvShape) -> Vec<T> {
     let (oh, ow, co, patch) = (shape.oh(), shape.ow(), shape.co, shape.kernel_len());
-    let kernels = kernels_side_by_side(weight, shape);
-    let mut y = vec![T::zero(); shape.n * oh * ow * co];
+    let kernels = kernel_panels(weight, shape);
     let lines = shape.lines_per_task();
-    y.par_chunks_mut(lines * ow * co).enumerate().for_each_init(Vec::new, |patches, (task, y)| {
+    by_pieces(shape.n * oh * ow * co, lines * ow * co, |task, y| {
         let rows = y.len() / co;
         let first = task * lines;
-        for group in 0..shape.groups {
-            let kernels = &kernels[group * shape.co_group() * patch..];
+        let group_len = Panels::<T>::len(shape.co_group(), patch);
+        let mut patches = Scratch::new(if shape.is_pointwise() { 0 } else { rows * patch });
+        for (group, kernels) in kernels.chunks_exact(group_len).enumerate() {
             let lhs = if shape.is_pointwise() {
                 Matrix::rows(&x[first * ow * shape.ci..], shape.ci)
             } else {
-                patches.resize(rows * patch, T::zero());
-                gather(x, shape, first..first + rows / ow, group, patches);
-                Matrix::rows(patches, patch)
+                gather(x, shape, first..first + rows / ow, group, &mut patches);
+                Matrix::rows(&patches, patch)
             };
-            let rhs = Matrix::rows(kernels, shape.co_group());
-            let size = (rows, shape.co_group(), patch);
-            T::matmul(size, &mut y[group * shape.co_group()..], co, lhs, rhs, false);
+            let kernels = Panels::packed(kernels, (patch, shape.co_group()));
+            T::multiply(rows, &mut y[group * shape.co_group()..], co, lhs, kernels, false);
         }
-    });
-    y
+    })
 }
 
 /// Gradient with respect to `x`, given that of `y`.
@@ -161,9 +175,10 @@ pub(crate) fn input_gradient<T: Real>(gy: &[T], weight: &[T], shape: &ConvShape)
     let (oh, ow, co, patch) = (shape.oh(), shape.ow(), shape.co, shape.kernel_len());
     let kernels = kernels_in_patch_order(weight, shape);
     let image = shape.h * shape.w * shape.ci;
-    let mut gx = vec![T::zero(); shape.n * image];
     let lines = shape.lines_per_task().min(oh);
-    gx.par_chunks_mut(image).zip(gy.par_chunks(oh * ow * co)).for_each_init(Vec::new, |patches, (gx, gy)| {
+    by_pieces(shape.n * image, image, |n, gx| {
+        let gy = &gy[n * oh * ow * co..][..oh * ow * co];
+        let mut patches = Scratch::new(if shape.is_pointwise() { 0 } else { lines * ow * patch });
         for first in (0..oh).step_by(lines) {
             let last = (first + lines).min(oh);
             let rows = (last - first) * ow;
@@ -174,14 +189,12 @@ pub(crate) fn input_gradient<T: Real>(gy: &[T], weight: &[T], shape: &ConvShape)
                 if shape.is_pointwise() {
                     T::matmul(size, &mut gx[first * ow * shape.ci..], shape.ci, gy, kernels, false);
                 } else {
-                    patches.resize(rows * patch, T::zero());
-                    T::matmul(size, patches, patch, gy, kernels, false);
-                    scatter_add(patches, shape, first..last, group, gx);
+                    T::matmul(size, &mut patches, patch, gy, kernels, false);
+                    scatter_add(&patches, shape, first..last, group, gx);
                 }
             }
         }
-    });
-    gx
+    })
 }
 
 /// Gradient with respect to `weight`, given that of `y`. The images are cut into a number of parts that
@@ -192,12 +205,12 @@ pub(crate) fn weight_gradient<T: Real>(x: &[T], gy: &[T], shape: &ConvShape) -> 
     let total = shape.n * oh;
     let lines_per_part = total.div_ceil(parts).max(1);
     let starts: Vec<usize> = (0..total).step_by(lines_per_part).collect();
-    let partial = starts.par_iter().map_init(Vec::new, |patches, &start| {
+    let partial = starts.par_iter().map(|&start| {
         let mut sum = vec![T::zero(); co * patch];
         let end = (start + lines_per_part).min(total);
         for first in (start..end).step_by(shape.lines_per_task()) {
             let last = (first + shape.lines_per_task()).min(end);
-            accumulate_weight_gradient(x, gy, shape, first..last, patches, &mut sum);
+            accumulate_weight_gradient(x, gy, shape, first..last, &mut sum);
         }
         sum
     });
@@ -209,18 +222,17 @@ fn accumulate_weight_gradient<T: Real>(
     gy: &[T],
     shape: &ConvShape,
     lines: std::ops::Range<usize>,
-    patches: &mut Vec<T>,
     sum: &mut [T],
 ) {
     let (ow, co, patch) = (shape.ow(), shape.co, shape.kernel_len());
     let rows = lines.len() * ow;
+    let mut patches = Scratch::new(if shape.is_pointwise() { 0 } else { rows * patch });
     for group in 0..shape.groups {
         let rhs = if shape.is_pointwise() {
             Matrix::rows(&x[lines.start * ow * shape.ci..], shape.ci)
         } else {
-            patches.resize(rows * patch, T::zero());
-            gather(x, shape, lines.clone(), group, patches);
-            Matrix::rows(patches, patch)
+            gather(x, shape, lines.clone(), group, &mut patches);
+            Matrix::rows(&patches, patch)
         };
         let first = group * shape.co_group();
         let gy = Matrix::rows(&gy[lines.start * ow * co + first..], co).transposed();

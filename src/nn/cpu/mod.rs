@@ -4,12 +4,24 @@
 //! loop runs over channels and vectorises. Work is cut into pieces by the *shape* alone and partial sums
 //! are added in a fixed order, so results do not depend on the number of threads.
 
+pub(crate) mod attention;
 pub(crate) mod batch_norm;
+pub(crate) mod concat;
 pub(crate) mod direct;
+mod elementary;
+pub(crate) mod gelu;
+mod lanes;
+pub(crate) mod layer_norm;
+pub(crate) mod linear;
 pub(crate) mod matmul;
 pub(crate) mod pool;
 pub(crate) mod scratch;
 pub(crate) mod winograd;
+
+use std::mem::MaybeUninit;
+
+use self::matmul::{Matrix, Panels};
+use self::scratch::Scratch;
 
 /// A step frees and asks again for the same large activations; this allocator keeps their pages, where the
 /// system's would give them back and have each touched anew.
@@ -22,43 +34,116 @@ pub(crate) fn simd<R>(f: impl FnOnce() -> R) -> R {
     pulp::Arch::new().dispatch(f)
 }
 
+/// `kernel(args)` compiled for the widest vectors that this processor has. The kernel is a function that is always
+/// inlined: the body of a closure might be compiled apart, without the wide instructions.
+#[inline(always)]
+pub(crate) fn widest<A, R>(kernel: impl FnOnce(A) -> R, args: A) -> R {
+    struct Call<K, A>(K, A);
+    impl<A, R, K: FnOnce(A) -> R> pulp::WithSimd for Call<K, A> {
+        type Output = R;
+
+        #[inline(always)]
+        fn with_simd<S: pulp::Simd>(self, _: S) -> R {
+            (self.0)(self.1)
+        }
+    }
+    pulp::Arch::new().dispatch(Call(kernel, args))
+}
+
 /// A type of numbers that kernels compute with: f32, and f64 to hold results against exact ones.
-pub(crate) trait Real: candle_core::WithDType {
-    /// `dst = lhs · rhs`, or `dst += lhs · rhs` if `accumulate`; see [`matmul::matmul`].
-    fn matmul(
-        size: (usize, usize, usize),
+pub(crate) trait Real: candle_core::WithDType + bytemuck::Pod {
+    /// `dst = lhs · rhs`, or `dst += lhs · rhs` if `accumulate`, for `lhs [m, k]` and `rhs [k, n]`; `dst` is
+    /// `[m, n]` with rows `stride` apart.
+    fn multiply(
+        m: usize,
         dst: &mut [Self],
         stride: usize,
-        lhs: matmul::Matrix<'_, Self>,
-        rhs: matmul::Matrix<'_, Self>,
+        lhs: Matrix<'_, Self>,
+        rhs: Panels<'_, Self>,
         accumulate: bool,
     );
+
+    /// e to the power of it.
+    fn exp(self) -> Self;
+
+    /// The error function.
+    fn erf(self) -> Self;
+
+    /// The product for a right matrix that is used once. `size` is (m, n, k).
+    fn matmul(
+        (m, n, k): (usize, usize, usize),
+        dst: &mut [Self],
+        stride: usize,
+        lhs: Matrix<'_, Self>,
+        rhs: Matrix<'_, Self>,
+        accumulate: bool,
+    ) {
+        let mut room = Scratch::new(0);
+        Self::multiply(m, dst, stride, lhs, Panels::of(rhs, (k, n), &mut room), accumulate);
+    }
 }
 
 impl Real for f32 {
-    fn matmul(
-        size: (usize, usize, usize),
+    fn multiply(
+        m: usize,
         dst: &mut [Self],
         stride: usize,
-        lhs: matmul::Matrix<'_, Self>,
-        rhs: matmul::Matrix<'_, Self>,
+        lhs: Matrix<'_, Self>,
+        rhs: Panels<'_, Self>,
         accumulate: bool,
     ) {
-        matmul::matmul(size, dst, stride, lhs, rhs, accumulate);
+        matmul::multiply(m, dst, stride, lhs, rhs, accumulate);
+    }
+
+    #[inline(always)]
+    fn exp(self) -> Self {
+        elementary::exp(self)
+    }
+
+    #[inline(always)]
+    fn erf(self) -> Self {
+        elementary::erf(self)
     }
 }
 
 impl Real for f64 {
-    fn matmul(
-        size: (usize, usize, usize),
+    fn multiply(
+        m: usize,
         dst: &mut [Self],
         stride: usize,
-        lhs: matmul::Matrix<'_, Self>,
-        rhs: matmul::Matrix<'_, Self>,
+        lhs: Matrix<'_, Self>,
+        rhs: Panels<'_, Self>,
         accumulate: bool,
     ) {
-        matmul::plain(size, dst, stride, lhs, rhs, accumulate);
+        matmul::plain(m, dst, stride, lhs, rhs, accumulate);
     }
+
+    fn exp(self) -> Self {
+        f64::exp(self)
+    }
+
+    fn erf(self) -> Self {
+        candle_core::cpu::erf::erf_f64(self)
+    }
+}
+
+/// `len` numbers, made by pieces of `piece` on all threads: `fill` gets a piece's index and its numbers, zeros
+/// at first. A piece that fits the cache costs no extra pass over memory, where zeroing the whole would.
+pub(crate) fn by_pieces<T: Real>(len: usize, piece: usize, fill: impl Fn(usize, &mut [T]) + Sync) -> Vec<T> {
+    use rayon::prelude::*;
+    let mut numbers = Vec::with_capacity(len);
+    let room: &mut [MaybeUninit<T>] = &mut numbers.spare_capacity_mut()[..len];
+    room.par_chunks_mut(piece.max(1)).enumerate().for_each(|(i, piece)| fill(i, zeroed(piece)));
+    // SAFETY: every piece was zeroed, and the pieces cover `len` numbers.
+    unsafe { numbers.set_len(len) };
+    numbers
+}
+
+/// Zeros in room that held nothing yet.
+pub(crate) fn zeroed<T: Real>(room: &mut [MaybeUninit<T>]) -> &mut [T] {
+    room.fill(MaybeUninit::new(T::zero()));
+    // SAFETY: every number was just written.
+    unsafe { room.assume_init_mut() }
 }
 
 /// Add `parts` element by element, in their order, into the first.

@@ -1,8 +1,11 @@
 //! Pooling over the pixels of `[n, h, w, c]` images.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
-use super::{Real, simd};
+use super::lanes::LANES;
+use super::{Real, by_pieces, simd, widest};
 
 /// The shape of a max-pool.
 #[derive(Clone, Copy, Debug)]
@@ -27,61 +30,119 @@ impl PoolShape {
         (self.w + 2 * self.padding - self.kernel) / self.stride + 1
     }
 
-    /// Input pixels under an output pixel, row by row.
-    fn window(&self, oy: usize, ox: usize) -> impl Iterator<Item = usize> + '_ {
-        let range = move |o: usize, side: usize| {
-            let start = o * self.stride;
-            let end = (start + self.kernel).min(side + self.padding);
-            start.saturating_sub(self.padding)..end - self.padding
-        };
-        let columns = range(ox, self.w);
-        range(oy, self.h).flat_map(move |iy| columns.clone().map(move |ix| iy * self.w + ix))
+    /// Inputs of `side` under the output position `o`.
+    fn window(&self, o: usize, side: usize) -> Range<usize> {
+        let start = o * self.stride;
+        let end = (start + self.kernel).min(side + self.padding);
+        start.saturating_sub(self.padding)..end - self.padding
     }
 }
 
-/// The largest number of each window, and the input pixel (within its image) where it stands. The first
-/// of equal numbers counts; a NaN is larger than every number.
-pub(crate) fn max_forward<T: Real>(x: &[T], shape: &PoolShape) -> (Vec<T>, Vec<u32>) {
-    let (image, c) = (shape.h * shape.w * shape.c, shape.c);
-    let out = shape.oh() * shape.ow() * c;
-    let mut y = vec![T::from_f64(f64::NEG_INFINITY); shape.n * out];
-    let mut at = vec![0u32; shape.n * out];
-    let outputs = y.par_chunks_mut(out).zip(at.par_chunks_mut(out));
-    outputs.zip(x.par_chunks(image)).for_each(|((y, at), x)| {
-        simd(|| {
-            for (o, (y, at)) in y.chunks_exact_mut(c).zip(at.chunks_exact_mut(c)).enumerate() {
-                for pixel in shape.window(o / shape.ow(), o % shape.ow()) {
-                    let x = &x[pixel * c..pixel * c + c];
-                    for i in 0..c {
-                        let better = x[i] > y[i] || is_nan(x[i]);
-                        y[i] = if better { x[i] } else { y[i] };
-                        at[i] = if better { pixel as u32 } else { at[i] };
-                    }
-                }
-            }
-        });
-    });
-    (y, at)
+/// The largest number of each window. A NaN is larger than every number.
+pub(crate) fn max_forward<T: Real>(x: &[T], shape: &PoolShape) -> Vec<T> {
+    let (image, out) = (shape.h * shape.w * shape.c, shape.oh() * shape.ow() * shape.c);
+    by_pieces(shape.n * out, out, |n, y| widest(image_max, (&x[n * image..][..image], y, shape)))
 }
 
-/// The one number that no comparison holds of.
+/// Gradient of [`max_forward`], given its result `y`: each number goes to the first pixel that holds the largest.
+pub(crate) fn max_backward<T: Real>(x: &[T], y: &[T], gy: &[T], shape: &PoolShape) -> Vec<T> {
+    let (image, out) = (shape.h * shape.w * shape.c, shape.oh() * shape.ow() * shape.c);
+    by_pieces(shape.n * image, image, |n, gx| {
+        let (y, gy) = (&y[n * out..][..out], &gy[n * out..][..out]);
+        widest(image_gradient, (&x[n * image..][..image], y, gy, gx, shape));
+    })
+}
+
 #[inline(always)]
-fn is_nan<T: Real>(x: T) -> bool {
-    x.partial_cmp(&x).is_none()
+fn image_max<T: Real>((x, y, shape): (&[T], &mut [T], &PoolShape)) {
+    for (o, y) in y.chunks_exact_mut(shape.c).enumerate() {
+        let pixels = Window::new(shape, o);
+        let (many, rest) = y.as_chunks_mut::<LANES>();
+        let first = many.len() * LANES;
+        for (i, y) in many.iter_mut().enumerate() {
+            *y = largest(x, i * LANES, &pixels);
+        }
+        for (i, y) in rest.iter_mut().enumerate() {
+            [*y] = largest(x, first + i, &pixels);
+        }
+    }
 }
 
-/// Gradient of [`max_forward`]: each number goes to the pixel that it came from.
-pub(crate) fn max_backward<T: Real>(gy: &[T], at: &[u32], shape: &PoolShape) -> Vec<T> {
-    let (image, c) = (shape.h * shape.w * shape.c, shape.c);
-    let out = shape.oh() * shape.ow() * c;
-    let mut gx = vec![T::zero(); shape.n * image];
-    let inputs = gy.par_chunks(out).zip(at.par_chunks(out));
-    gx.par_chunks_mut(image).zip(inputs).for_each(|(gx, (gy, at))| {
-        for (i, (g, pixel)) in gy.iter().zip(at).enumerate() {
-            gx[*pixel as usize * c + i % c] += *g;
+#[inline(always)]
+fn image_gradient<T: Real>((x, y, gy, gx, shape): (&[T], &[T], &[T], &mut [T], &PoolShape)) {
+    for (o, (y, gy)) in y.chunks_exact(shape.c).zip(gy.chunks_exact(shape.c)).enumerate() {
+        let pixels = Window::new(shape, o);
+        let ((many, rest), (many_gy, rest_gy)) = (y.as_chunks::<LANES>(), gy.as_chunks::<LANES>());
+        let first = many.len() * LANES;
+        for (i, (y, gy)) in many.iter().zip(many_gy).enumerate() {
+            hand_back(x, i * LANES, &pixels, y, *gy, gx);
         }
-    });
-    gx
+        for (i, (y, gy)) in rest.iter().zip(rest_gy).enumerate() {
+            hand_back(x, first + i, &pixels, &[*y], [*gy], gx);
+        }
+    }
+}
+
+/// The input pixels under an output pixel.
+struct Window {
+    rows: Range<usize>,
+    columns: Range<usize>,
+    width: usize,
+    channels: usize,
+}
+
+impl Window {
+    #[inline(always)]
+    fn new(shape: &PoolShape, output: usize) -> Self {
+        let (oy, ox) = (output / shape.ow(), output % shape.ow());
+        let (rows, columns) = (shape.window(oy, shape.h), shape.window(ox, shape.w));
+        Self { rows, columns, width: shape.w, channels: shape.c }
+    }
+}
+
+/// The largest of the window in `N` channels from `channel`.
+#[inline(always)]
+fn largest<T: Real, const N: usize>(x: &[T], channel: usize, window: &Window) -> [T; N] {
+    let mut largest = [T::from_f64(f64::NEG_INFINITY); N];
+    for iy in window.rows.clone() {
+        for ix in window.columns.clone() {
+            let x = &x[(iy * window.width + ix) * window.channels + channel..][..N];
+            for i in 0..N {
+                largest[i] = if x[i] > largest[i] || is_nan(x[i]) { x[i] } else { largest[i] };
+            }
+        }
+    }
+    largest
+}
+
+/// Add the gradient of `N` channels to the first pixels of the window that equal `y`.
+#[inline(always)]
+fn hand_back<T: Real, const N: usize>(
+    x: &[T],
+    channel: usize,
+    window: &Window,
+    y: &[T; N],
+    mut gy: [T; N],
+    gx: &mut [T],
+) {
+    for iy in window.rows.clone() {
+        for ix in window.columns.clone() {
+            let start = (iy * window.width + ix) * window.channels + channel;
+            let (x, gx) = (&x[start..][..N], &mut gx[start..][..N]);
+            for i in 0..N {
+                let here = if x[i] == y[i] || is_nan(x[i]) { gy[i] } else { T::zero() };
+                gx[i] += here;
+                gy[i] -= here;
+            }
+        }
+    }
+}
+
+/// A NaN alone differs from itself; in this form the comparison vectorises.
+#[inline(always)]
+#[expect(clippy::eq_op, reason = "the comparison with itself is meant")]
+fn is_nan<T: Real>(x: T) -> bool {
+    x != x
 }
 
 /// The mean over the pixels of each image: `[n, pixels, c]` to `[n, c]`.
@@ -101,12 +162,57 @@ pub(crate) fn mean_forward<T: Real>(x: &[T], n: usize, pixels: usize, c: usize) 
 
 /// Gradient of [`mean_forward`].
 pub(crate) fn mean_backward<T: Real>(gy: &[T], n: usize, pixels: usize, c: usize) -> Vec<T> {
-    let mut gx = vec![T::zero(); n * pixels * c];
     let share = T::from_f64(1.0 / pixels as f64);
-    gx.par_chunks_mut(pixels * c).zip(gy.par_chunks(c)).for_each(|(gx, gy)| {
+    by_pieces(n * pixels * c, pixels * c, |image, gx| {
         for pixel in gx.chunks_exact_mut(c) {
-            pixel.iter_mut().zip(gy).for_each(|(g, gy)| *g = *gy * share);
+            pixel.iter_mut().zip(&gy[image * c..]).for_each(|(g, gy)| *g = *gy * share);
         }
-    });
-    gx
+    })
+}
+
+/// The mean of each `side`x`side` window, windows beside each other: `[n, h, w, c]` to
+/// `[n, h / side, w / side, c]`. Rows and columns that fill no window are left out.
+pub(crate) fn window_mean_forward<T: Real>(x: &[T], (h, w, c): (usize, usize, usize), side: usize) -> Vec<T> {
+    let (oh, ow) = (h / side, w / side);
+    let share = T::from_f64(1.0 / (side * side) as f64);
+    let images = x.len() / (h * w * c);
+    by_pieces(images * oh * ow * c, ow * c, |row, y| {
+        let (image, oy) = (row / oh, row % oh);
+        for line in 0..side {
+            let x = &x[((image * h + oy * side + line) * w) * c..][..w * c];
+            widest(add_windows, (x, y, (side, c), share));
+        }
+    })
+}
+
+/// Add `share` of each pixel of a row to its window's sum.
+#[inline(always)]
+fn add_windows<T: Real>((x, y, (side, c), share): (&[T], &mut [T], (usize, usize), T)) {
+    for (x, y) in x.chunks_exact(side * c).zip(y.chunks_exact_mut(c)) {
+        for pixel in x.chunks_exact(c) {
+            y.iter_mut().zip(pixel).for_each(|(y, x)| *y += share * *x);
+        }
+    }
+}
+
+/// Gradient of [`window_mean_forward`].
+pub(crate) fn window_mean_backward<T: Real>(
+    gy: &[T],
+    (h, w, c): (usize, usize, usize),
+    side: usize,
+) -> Vec<T> {
+    let (oh, ow) = (h / side, w / side);
+    let share = T::from_f64(1.0 / (side * side) as f64);
+    let images = gy.len() / (oh * ow * c).max(1);
+    by_pieces(images * h * w * c, w * c, |row, gx| {
+        let (image, oy) = (row / h, row % h / side);
+        if oy < oh {
+            let gy = &gy[(image * oh + oy) * ow * c..][..ow * c];
+            for (gx, gy) in gx.chunks_exact_mut(side * c).zip(gy.chunks_exact(c)) {
+                for pixel in gx.chunks_exact_mut(c) {
+                    pixel.iter_mut().zip(gy).for_each(|(g, gy)| *g = *gy * share);
+                }
+            }
+        }
+    })
 }

@@ -2,47 +2,53 @@
 //! costs as much as a transform.
 
 use std::cell::RefCell;
+use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 
+use bytemuck::{Pod, cast_slice, cast_slice_mut};
+
 thread_local! {
-    static KEPT: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) };
+    /// 64 bits wide, so that every type of numbers is aligned.
+    static KEPT: RefCell<Vec<Vec<u64>>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Numbers of any value, to be overwritten before they are read; given back when dropped.
-pub(crate) struct Scratch {
-    buffer: Vec<f32>,
+pub(crate) struct Scratch<T> {
+    buffer: Vec<u64>,
     len: usize,
+    numbers: PhantomData<T>,
 }
 
-impl Scratch {
+impl<T: Pod> Scratch<T> {
     /// Room for `len` numbers.
     pub(crate) fn new(len: usize) -> Self {
         let mut buffer = KEPT.with_borrow_mut(Vec::pop).unwrap_or_default();
-        if buffer.len() < len {
-            buffer.resize(len, 0.0);
+        let words = (len * size_of::<T>()).div_ceil(size_of::<u64>());
+        if buffer.len() < words {
+            buffer.resize(words, 0);
         }
-        Self { buffer, len }
+        Self { buffer, len, numbers: PhantomData }
     }
 }
 
-impl Drop for Scratch {
+impl<T> Drop for Scratch<T> {
     fn drop(&mut self) {
         let buffer = std::mem::take(&mut self.buffer);
         KEPT.with_borrow_mut(|kept| kept.push(buffer));
     }
 }
 
-impl Deref for Scratch {
-    type Target = [f32];
+impl<T: Pod> Deref for Scratch<T> {
+    type Target = [T];
 
-    fn deref(&self) -> &[f32] {
-        &self.buffer[..self.len]
+    fn deref(&self) -> &[T] {
+        &cast_slice(&self.buffer)[..self.len]
     }
 }
 
-impl DerefMut for Scratch {
-    fn deref_mut(&mut self) -> &mut [f32] {
-        &mut self.buffer[..self.len]
+impl<T: Pod> DerefMut for Scratch<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        &mut cast_slice_mut(&mut self.buffer)[..self.len]
     }
 }
 
@@ -52,11 +58,11 @@ mod tests {
 
     #[test]
     fn room_that_was_given_back_is_used_again() {
-        let first = Scratch::new(100);
+        let first = Scratch::<f32>::new(100);
         let address = first.as_ptr();
         drop(first);
-        let again = Scratch::new(50);
+        let again = Scratch::<f32>::new(50);
         assert_eq!((again.as_ptr(), again.len()), (address, 50));
-        assert_ne!(Scratch::new(100).as_ptr(), address, "room in use is not given out");
+        assert_ne!(Scratch::<f32>::new(100).as_ptr(), address, "room in use is not given out");
     }
 }

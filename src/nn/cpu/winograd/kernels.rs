@@ -1,37 +1,20 @@
 //! Kernels, to and from the transformed domain.
 
 use pulp::{Arch, Simd, WithSimd};
-use rayon::prelude::*;
 
 use super::transform::{KernelAdjoint, KernelTransform, both_sides, load, store};
-use super::{IN, LANES, POSITIONS};
-use crate::nn::cpu::scratch::Scratch;
+use super::{IN, Kernels, PANEL, POSITIONS};
 
-/// G g Gᵀ of every kernel of `weight[co, ci, 3, 3]`, as `[36, ci, co]`; for the input gradient the kernels
-/// are turned by 180° and lie as `[36, co, ci]`.
-pub(super) fn transform_kernels(weight: &[f32], ci: usize, co: usize, turned: bool) -> Scratch {
-    let (from, to) = if turned { (co, ci) } else { (ci, co) };
-    // Strides of the two roles in `weight`.
+/// G g Gᵀ of the kernels to the `block`-th [`PANEL`] output channels: panels `[36, from, PANEL]`.
+pub(super) fn transform_block(kernels: &Kernels<'_>, block: usize, out: &mut [f32]) {
+    let &Kernels { weight, ci, turned, .. } = kernels;
+    // Strides in `weight` from one channel to the next: of those that are taken, and of those that are made.
     let strides = if turned { (ci * 9, 9) } else { (9, ci * 9) };
-    // One block of lanes after another, each `[from, 36, LANES]`: blocks are written by separate threads.
-    let mut by_block = Scratch::new(POSITIONS * from * to);
-    by_block.par_chunks_mut(from * POSITIONS * LANES).enumerate().for_each(|(block, out)| {
-        let weight = &weight[block * LANES * strides.1..];
-        Arch::new().dispatch(KernelBlock { weight, strides, turned, out });
-    });
-    let mut kernels = Scratch::new(POSITIONS * from * to);
-    kernels.par_chunks_mut(from * to).enumerate().for_each(|(p, out)| {
-        for (f, out) in out.chunks_exact_mut(to).enumerate() {
-            for (block, out) in out.chunks_exact_mut(LANES).enumerate() {
-                let start = ((block * from + f) * POSITIONS + p) * LANES;
-                out.copy_from_slice(&by_block[start..start + LANES]);
-            }
-        }
-    });
-    kernels
+    let weight = &weight[block * PANEL * strides.1..];
+    Arch::new().dispatch(KernelBlock { weight, strides, turned, out });
 }
 
-/// The kernels of [`LANES`] values of the second role, as `[from, 36, LANES]`.
+/// The kernels of [`PANEL`] values of the second role, as `[36, from, PANEL]`.
 struct KernelBlock<'a> {
     weight: &'a [f32],
     strides: (usize, usize),
@@ -45,43 +28,40 @@ impl WithSimd for KernelBlock<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let Self { weight, strides, turned, out } = self;
-        for (f, out) in out.chunks_exact_mut(POSITIONS * LANES).enumerate() {
-            let mut taps = [[0f32; LANES]; 9];
-            for lane in 0..LANES {
+        let from = out.len() / (POSITIONS * PANEL);
+        for f in 0..from {
+            let mut taps = [[0f32; PANEL]; 9];
+            for lane in 0..PANEL {
                 let kernel = &weight[f * strides.0 + lane * strides.1..][..9];
                 for tap in 0..9 {
                     taps[if turned { 8 - tap } else { tap }][lane] = kernel[tap];
                 }
             }
-            for lane in (0..LANES).step_by(S::F32_LANES) {
+            for lane in (0..PANEL).step_by(S::F32_LANES) {
                 let mut kernel = [simd.splat_f32s(0.0); 9];
                 for (tap, lanes) in kernel.iter_mut().enumerate() {
                     *lanes = load::<S>(&taps[tap], lane);
                 }
                 let tile = both_sides::<S, KernelTransform, 3, IN, 9, 18, POSITIONS>(simd, kernel);
                 for (p, lanes) in tile.into_iter().enumerate() {
-                    store::<S>(out, p * LANES + lane, lanes);
+                    store::<S>(out, (p * from + f) * PANEL + lane, lanes);
                 }
             }
         }
     }
 }
 
-/// Gᵀ s G of every kernel's sums `[36, ci, co]`, as `[co, ci, 3, 3]`.
-pub(super) fn gather_kernel_gradients(sums: &[f32], ci: usize, co: usize) -> Vec<f32> {
-    let mut gradient = vec![0.0; co * ci * 9];
-    gradient.par_chunks_mut(LANES * ci * 9).enumerate().for_each(|(block, out)| {
-        Arch::new().dispatch(KernelGradientBlock { sums, ci, co, first: block * LANES, out });
-    });
-    gradient
+/// Gᵀ s G of the sums of [`PANEL`] output channels, as `[PANEL, ci, 3, 3]`. `sums` holds `PANEL` neighbours for
+/// each position and input channel, with these strides.
+pub(super) fn gather_kernel_gradients(sums: &[f32], ci: usize, strides: (usize, usize), out: &mut [f32]) {
+    Arch::new().dispatch(KernelGradientBlock { sums, ci, strides, out });
 }
 
-/// The gradients of [`LANES`] kernels.
+/// The gradients of [`PANEL`] kernels.
 struct KernelGradientBlock<'a> {
     sums: &'a [f32],
     ci: usize,
-    co: usize,
-    first: usize,
+    strides: (usize, usize),
     out: &'a mut [f32],
 }
 
@@ -90,13 +70,13 @@ impl WithSimd for KernelGradientBlock<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { sums, ci, co, first, out } = self;
+        let Self { sums, ci, strides, out } = self;
         for c in 0..ci {
-            let mut taps = [[0f32; LANES]; 9];
-            for lane in (0..LANES).step_by(S::F32_LANES) {
+            let mut taps = [[0f32; PANEL]; 9];
+            for lane in (0..PANEL).step_by(S::F32_LANES) {
                 let mut tile = [simd.splat_f32s(0.0); POSITIONS];
                 for (p, lanes) in tile.iter_mut().enumerate() {
-                    *lanes = load::<S>(sums, (p * ci + c) * co + first + lane);
+                    *lanes = load::<S>(sums, p * strides.0 + c * strides.1 + lane);
                 }
                 let kernel = both_sides::<S, KernelAdjoint, IN, 3, POSITIONS, 18, 9>(simd, tile);
                 for (tap, lanes) in taps.iter_mut().zip(kernel) {

@@ -8,20 +8,23 @@
 //! ```
 //!
 //! The product ⊙, summed over input channels, is one matrix product for each of the 36 positions. Both
-//! gradients are the adjoints of the same formula. Tiles lie as `[tile, 36, channel]`, transformed kernels
-//! as `[36, from, to]`; a *tile row* is the tiles of four output rows of one image.
+//! gradients are the adjoints of the same formula. Tiles lie as `[tile, 36, channel]`; a *tile row* is the
+//! tiles of four output rows of one image.
+//!
+//! What bounds the speed is where transformed numbers wait for their next use. Large images make many tiles
+//! with few channels: tile rows are handled in batches whose tiles stay in the cache, and the kernels are
+//! transformed once ([`many_tiles`]). Small images make few tiles with many channels: their transformed
+//! kernels would be four times the kernels, so each block of output channels has its kernels transformed and
+//! used while they are in the cache ([`many_kernels`]).
 
 mod kernels;
+mod many_kernels;
+mod many_tiles;
 mod tiles;
 mod transform;
 
-use rayon::prelude::*;
-
-use self::kernels::{gather_kernel_gradients, transform_kernels};
-use self::tiles::{transform_inputs, transform_output_gradients, transform_outputs};
 use super::ConvShape;
-use super::matmul::{Matrix, matmul};
-use super::scratch::Scratch;
+use super::matmul::PANEL;
 
 /// Side of an output tile.
 const OUT: usize = 4;
@@ -29,55 +32,69 @@ const OUT: usize = 4;
 const IN: usize = 6;
 /// Positions in an input tile.
 const POSITIONS: usize = IN * IN;
-/// Numbers of channels are multiples of this: the widest vector.
-const LANES: usize = 16;
 /// Numbers in the transformed tiles that are handled at a time: they stay in the cache.
 const BUDGET: usize = 1 << 20;
+/// Numbers in transformed kernels that are many.
+const MANY_KERNELS: usize = 1 << 22;
 
 /// Whether this algorithm serves the shape.
 pub(crate) fn serves(shape: &ConvShape) -> bool {
     let kernel = shape.kh == 3 && shape.kw == 3 && shape.stride == 1 && shape.dilation == 1;
-    let channels = shape.ci.is_multiple_of(LANES) && shape.co.is_multiple_of(LANES) && shape.groups == 1;
+    let channels = shape.ci.is_multiple_of(PANEL) && shape.co.is_multiple_of(PANEL) && shape.groups == 1;
     kernel && channels && shape.padding <= 2
 }
 
 /// `y[n, oh, ow, co]` of `x[n, h, w, ci]` and `weight[co, ci, 3, 3]`.
 pub(crate) fn forward(x: &[f32], weight: &[f32], shape: &ConvShape) -> Vec<f32> {
-    let kernels = transform_kernels(weight, shape.ci, shape.co, false);
+    let kernels = Kernels { weight, ci: shape.ci, co: shape.co, turned: false };
     let image = Image { h: shape.h, w: shape.w, c: shape.ci };
-    correlate(x, image, &kernels, shape.co, shape.padding)
+    correlate(x, image, &kernels, shape.padding)
 }
 
 /// Gradient with respect to `x`, given that of `y`: a correlation with the kernels turned by 180°.
 pub(crate) fn input_gradient(gy: &[f32], weight: &[f32], shape: &ConvShape) -> Vec<f32> {
-    let kernels = transform_kernels(weight, shape.ci, shape.co, true);
+    let kernels = Kernels { weight, ci: shape.ci, co: shape.co, turned: true };
     let image = Image { h: shape.oh(), w: shape.ow(), c: shape.co };
-    correlate(gy, image, &kernels, shape.ci, 2 - shape.padding)
+    correlate(gy, image, &kernels, 2 - shape.padding)
+}
+
+/// Correlate `x` with kernels, with `padding` zeros around.
+fn correlate(x: &[f32], image: Image, kernels: &Kernels<'_>, padding: usize) -> Vec<f32> {
+    let correlate = if kernels.are_many() { many_kernels::correlate } else { many_tiles::correlate };
+    correlate(x, image, kernels, padding)
 }
 
 /// Gradient with respect to `weight`, given that of `y`.
 pub(crate) fn weight_gradient(x: &[f32], gy: &[f32], shape: &ConvShape) -> Vec<f32> {
-    let (ci, co) = (shape.ci, shape.co);
-    let input = Image { h: shape.h, w: shape.w, c: ci };
-    let output = Image { h: shape.oh(), w: shape.ow(), c: co };
-    let tiles = Tiles::of(&output);
-    let rows = shape.n * tiles.rows;
-    let batch = (BUDGET * 2 / (tiles.columns * POSITIONS * (ci + co))).clamp(1, rows);
-    let mut d = Scratch::new(batch * tiles.columns * POSITIONS * ci);
-    let mut e = Scratch::new(batch * tiles.columns * POSITIONS * co);
-    let mut sums = Scratch::new(POSITIONS * ci * co);
-    for first in (0..rows).step_by(batch) {
-        let count = batch.min(rows - first);
-        transform_inputs(x, &input, &tiles, first, count, shape.padding, &mut d);
-        transform_output_gradients(gy, &output, &tiles, first, count, &mut e);
-        let t = count * tiles.columns;
-        sums.par_chunks_mut(ci * co).enumerate().for_each(|(p, sum)| {
-            let d = Matrix::rows(&d[p * ci..], POSITIONS * ci).transposed();
-            let e = Matrix::rows(&e[p * co..], POSITIONS * co);
-            matmul((ci, co, t), sum, co, d, e, first > 0);
-        });
+    let input = Image { h: shape.h, w: shape.w, c: shape.ci };
+    let output = Image { h: shape.oh(), w: shape.ow(), c: shape.co };
+    let many = shape.ci * shape.co * POSITIONS >= MANY_KERNELS;
+    let gradient = if many { many_kernels::weight_gradient } else { many_tiles::weight_gradient };
+    gradient(x, gy, (input, output), shape.padding)
+}
+
+/// Kernels `weight[co, ci, 3, 3]`, or the same turned by 180° with both roles of channels exchanged.
+struct Kernels<'a> {
+    weight: &'a [f32],
+    ci: usize,
+    co: usize,
+    turned: bool,
+}
+
+impl Kernels<'_> {
+    /// Channels that they take.
+    fn from(&self) -> usize {
+        if self.turned { self.co } else { self.ci }
     }
-    gather_kernel_gradients(&sums, ci, co)
+
+    /// Channels that they make.
+    fn to(&self) -> usize {
+        if self.turned { self.ci } else { self.co }
+    }
+
+    fn are_many(&self) -> bool {
+        self.ci * self.co * POSITIONS >= MANY_KERNELS
+    }
 }
 
 /// Height, width and channels of an image.
@@ -85,6 +102,18 @@ struct Image {
     h: usize,
     w: usize,
     c: usize,
+}
+
+impl Image {
+    /// Numbers in it.
+    fn len(&self) -> usize {
+        self.h * self.w * self.c
+    }
+
+    /// What a correlation with 3x3 kernels makes of it.
+    fn correlated(&self, padding: usize, c: usize) -> Self {
+        Self { h: self.h + 2 * padding - 2, w: self.w + 2 * padding - 2, c }
+    }
 }
 
 /// How many tiles cover an output image.
@@ -99,33 +128,8 @@ impl Tiles {
     }
 }
 
-/// Correlate `x` with transformed kernels `[36, c, to]`, with `padding` zeros around.
-fn correlate(x: &[f32], image: Image, kernels: &[f32], to: usize, padding: usize) -> Vec<f32> {
-    let n = x.len() / (image.h * image.w * image.c);
-    let output = Image { h: image.h + 2 * padding - 2, w: image.w + 2 * padding - 2, c: to };
-    let tiles = Tiles::of(&output);
-    let rows = n * tiles.rows;
-    let batch = (BUDGET / (tiles.columns * POSITIONS * (image.c + to))).clamp(1, rows);
-    let mut d = Scratch::new(batch * tiles.columns * POSITIONS * image.c);
-    let mut m = Scratch::new(batch * tiles.columns * POSITIONS * to);
-    let mut y = vec![0.0; n * output.h * output.w * to];
-    let mut slices = tile_row_slices(&mut y, n, &output, &tiles);
-    for first in (0..rows).step_by(batch) {
-        let count = batch.min(rows - first);
-        transform_inputs(x, &image, &tiles, first, count, padding, &mut d);
-        let t = count * tiles.columns;
-        m[..POSITIONS * t * to].par_chunks_mut(t * to).enumerate().for_each(|(p, m)| {
-            let lhs = Matrix::rows(&d[p * image.c..], POSITIONS * image.c);
-            let rhs = Matrix::rows(&kernels[p * image.c * to..], to);
-            matmul((t, to, image.c), m, to, lhs, rhs, false);
-        });
-        transform_outputs(&m, &output, tiles.columns, t, &mut slices[first..first + count]);
-    }
-    y
-}
-
 /// The output rows of each tile row, as separate slices.
-fn tile_row_slices<'a>(mut y: &'a mut [f32], n: usize, output: &Image, tiles: &Tiles) -> Vec<&'a mut [f32]> {
+fn tile_row_slices<'a, T>(mut y: &'a mut [T], n: usize, output: &Image, tiles: &Tiles) -> Vec<&'a mut [T]> {
     let mut slices = Vec::with_capacity(n * tiles.rows);
     for _ in 0..n {
         for row in 0..tiles.rows {
@@ -157,8 +161,11 @@ mod tests {
 
     #[test]
     fn it_agrees_with_the_direct_convolution_on_every_border() {
-        for (h, w, padding) in [(8, 8, 1), (7, 5, 1), (4, 9, 0), (3, 3, 2), (1, 1, 1), (6, 13, 1)] {
-            let (n, ci, co) = (3, 16, 32);
+        let borders = [(8, 8, 1), (7, 5, 1), (4, 9, 0), (3, 3, 2), (1, 1, 1), (6, 13, 1)];
+        let few = borders.map(|border| (border, 16, 32));
+        for ((h, w, padding), ci, co) in few.into_iter().chain([((5, 4, 1), 240, 256), ((4, 4, 1), 272, 240)])
+        {
+            let n = 3;
             let rest = (3, 3, 1, padding, 1, 1);
             let (kh, kw, stride, padding, dilation, groups) = rest;
             let shape = ConvShape { n, h, w, ci, co, kh, kw, stride, padding, dilation, groups };

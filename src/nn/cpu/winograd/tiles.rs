@@ -1,10 +1,13 @@
 //! Tiles of images, to and from the transformed domain.
 
+use std::mem::MaybeUninit;
+
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::transform::{InputTransform, OutputAdjoint, OutputTransform, both_sides, load, store};
-use super::{IN, Image, OUT, POSITIONS, Tiles};
+use super::{IN, Image, OUT, PANEL, POSITIONS, Tiles};
+use crate::nn::cpu::zeroed;
 
 /// Fill `d[tile, 36, c]` with Bᵀ d B for `count` tile rows from `first`.
 pub(super) fn transform_inputs(
@@ -17,11 +20,23 @@ pub(super) fn transform_inputs(
     d: &mut [f32],
 ) {
     let row_len = tiles.columns * POSITIONS * image.c;
-    let len = image.h * image.w * image.c;
     d[..count * row_len].par_chunks_mut(row_len).enumerate().for_each(|(r, d)| {
-        let (n, row) = ((first + r) / tiles.rows, (first + r) % tiles.rows);
-        Arch::new().dispatch(InputRow { x: &x[n * len..][..len], image, top: row * OUT, padding, d });
+        transform_input_row(x, image, tiles, first + r, padding, d);
     });
+}
+
+/// Fill `d[tile, 36, c]` with Bᵀ d B for one tile row, counted over all images.
+pub(super) fn transform_input_row(
+    x: &[f32],
+    image: &Image,
+    tiles: &Tiles,
+    row: usize,
+    padding: usize,
+    d: &mut [f32],
+) {
+    let (n, top) = (row / tiles.rows, row % tiles.rows * OUT);
+    let x = &x[n * image.len()..][..image.len()];
+    Arch::new().dispatch(InputRow { x, image, top, padding, d });
 }
 
 /// The input tiles of one tile row.
@@ -63,24 +78,38 @@ impl WithSimd for InputRow<'_> {
     }
 }
 
-/// Write Aᵀ m A of each tile of the tile rows to their output slices; `m` is `[36, tile, to]`.
+/// Write Aᵀ m A of each tile of the tile rows to their output slices. `m` holds [`PANEL`] neighbouring channels
+/// for each position, panel of channels and tile, with these strides.
 pub(super) fn transform_outputs(
     m: &[f32],
+    strides: (usize, usize, usize),
     output: &Image,
     columns: usize,
-    tiles: usize,
-    slices: &mut [&mut [f32]],
+    slices: &mut [&mut [MaybeUninit<f32>]],
 ) {
     slices.par_iter_mut().enumerate().for_each(|(r, y)| {
-        Arch::new().dispatch(OutputRow { m, output, tiles, first: r * columns, columns, y });
+        transform_output_row(m, strides, output, r * columns, columns, y);
     });
+}
+
+/// The same for the one tile row whose first tile is `first`.
+pub(super) fn transform_output_row(
+    m: &[f32],
+    strides: (usize, usize, usize),
+    output: &Image,
+    first: usize,
+    columns: usize,
+    y: &mut [MaybeUninit<f32>],
+) {
+    let y = zeroed(y);
+    Arch::new().dispatch(OutputRow { m, strides, output, first, columns, y });
 }
 
 /// The output tiles of one tile row.
 struct OutputRow<'a> {
     m: &'a [f32],
+    strides: (usize, usize, usize),
     output: &'a Image,
-    tiles: usize,
     first: usize,
     columns: usize,
     y: &'a mut [f32],
@@ -91,14 +120,16 @@ impl WithSimd for OutputRow<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { m, output, tiles, first, columns, y } = self;
+        let Self { m, strides, output, first, columns, y } = self;
         let (to, width) = (output.c, output.w);
         let height = y.len() / (width * to);
         for tile in 0..columns {
             for channel in (0..to).step_by(S::F32_LANES) {
+                let (panel, lane) = (channel / PANEL, channel % PANEL);
+                let start = panel * strides.1 + (first + tile) * strides.2 + lane;
                 let mut products = [simd.splat_f32s(0.0); POSITIONS];
                 for (p, lanes) in products.iter_mut().enumerate() {
-                    *lanes = load::<S>(m, (p * tiles + first + tile) * to + channel);
+                    *lanes = load::<S>(m, p * strides.0 + start);
                 }
                 let outputs = both_sides::<S, OutputTransform, IN, OUT, POSITIONS, 24, 16>(simd, products);
                 for (p, lanes) in outputs.into_iter().enumerate() {

@@ -1,0 +1,225 @@
+//! DenseNet (Huang et al. 2017, arXiv 1608.06993), with torchvision's names.
+
+use candle_core::{Result, Tensor};
+use serde::{Deserialize, Serialize};
+
+use super::{Backbone, KernelGroup};
+use crate::nn::batch_norm::{Moments, Then};
+use crate::nn::concat::concat_channels;
+use crate::nn::conv2d::ConvOptions;
+use crate::nn::init::{Init, Parameter};
+use crate::nn::layer::{BatchNorm2d, Conv2d};
+use crate::nn::pool::{global_mean_pool, max_pool2d, mean_pool2d};
+use crate::nn::{Mode, Net};
+
+/// The bottleneck of a layer has so many times the channels that the layer adds.
+const BOTTLENECK: usize = 4;
+
+/// Options of a DenseNet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DensenetSpec {
+    /// Channels that each layer adds; 32 in the paper. The first convolution makes twice as many.
+    pub growth: usize,
+}
+
+impl Default for DensenetSpec {
+    fn default() -> Self {
+        Self { growth: 32 }
+    }
+}
+
+impl std::fmt::Display for DensenetSpec {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "growth {}", self.growth)
+    }
+}
+
+/// A DenseNet.
+pub struct Densenet {
+    conv: Conv2d,
+    norm: BatchNorm2d,
+    blocks: Vec<DenseBlock>,
+    last_norm: BatchNorm2d,
+    feature_size: usize,
+}
+
+impl Densenet {
+    /// A network with so many layers in each of its four blocks.
+    pub fn new(spec: &DensenetSpec, depths: [usize; 4]) -> Self {
+        let mut channels = 2 * spec.growth;
+        let options = ConvOptions { stride: 2, padding: 3, ..ConvOptions::default() };
+        let conv = convolution("features.conv0", 3, channels, 7, options);
+        let norm = BatchNorm2d::new("features.norm0", channels);
+        let mut blocks = Vec::new();
+        for (i, depth) in depths.into_iter().enumerate() {
+            let block = DenseBlock::new(i + 1, channels, spec.growth, depth, i + 1 < depths.len());
+            channels = block.outputs();
+            blocks.push(block);
+        }
+        let last_norm = BatchNorm2d::new("features.norm5", channels);
+        Self { conv, norm, blocks, last_norm, feature_size: channels }
+    }
+
+    /// Every layer that has kernels: convolutions with the norm that follows one alone, and norms over the
+    /// channels of many layers.
+    fn layers(&self) -> Vec<Vec<Parameter>> {
+        let mut layers = vec![[self.conv.parameters(), self.norm.parameters()].concat()];
+        layers.extend(self.blocks.iter().flat_map(DenseBlock::layers));
+        layers.push(self.last_norm.parameters());
+        layers
+    }
+}
+
+impl Backbone for Densenet {
+    fn parameters(&self) -> Vec<Parameter> {
+        self.layers().concat()
+    }
+
+    fn features(&self, net: &Net<'_>, x: &Tensor) -> Result<Tensor> {
+        let x = self.norm.forward(net, &self.conv.forward(net, x)?, Then::Relu)?;
+        let mut x = max_pool2d(&x, 3, 2, 1)?;
+        for block in &self.blocks {
+            x = block.forward(net, x)?;
+        }
+        global_mean_pool(&self.last_norm.forward(net, &x, Then::Relu)?)
+    }
+
+    fn feature_size(&self) -> usize {
+        self.feature_size
+    }
+
+    fn head_name(&self) -> &'static str {
+        "classifier"
+    }
+
+    fn kernel_groups(&self) -> Vec<KernelGroup> {
+        self.layers().iter().map(|parameters| KernelGroup::of(parameters)).collect()
+    }
+}
+
+/// Layers that each see all channels before them, and a transition to half of the channels and of the side.
+struct DenseBlock {
+    layers: Vec<DenseLayer>,
+    transition: Option<Transition>,
+    channels: usize,
+}
+
+impl DenseBlock {
+    fn new(number: usize, inputs: usize, growth: usize, depth: usize, transition: bool) -> Self {
+        let layers = (0..depth).map(|i| {
+            let name = format!("features.denseblock{number}.denselayer{}", i + 1);
+            DenseLayer::new(&name, inputs + i * growth, growth)
+        });
+        let channels = inputs + depth * growth;
+        let transition =
+            transition.then(|| Transition::new(&format!("features.transition{number}"), channels));
+        Self { layers: layers.collect(), transition, channels }
+    }
+
+    fn outputs(&self) -> usize {
+        self.channels / if self.transition.is_some() { 2 } else { 1 }
+    }
+
+    fn layers(&self) -> Vec<Vec<Parameter>> {
+        let mut layers: Vec<_> = self.layers.iter().flat_map(DenseLayer::layers).collect();
+        layers.extend(self.transition.iter().flat_map(|t| [t.norm.parameters(), t.conv.parameters()]));
+        layers
+    }
+
+    fn forward(&self, net: &Net<'_>, x: Tensor) -> Result<Tensor> {
+        let mut features = Features::new(net, x)?;
+        for layer in &self.layers {
+            let new = layer.forward(net, &features)?;
+            features.add(net, new)?;
+        }
+        match &self.transition {
+            Some(transition) => transition.forward(net, &features),
+            None => Ok(features.x),
+        }
+    }
+}
+
+/// The channels that a block has so far. In training their moments are kept, so that each layer reads those of the
+/// new channels alone.
+struct Features {
+    x: Tensor,
+    moments: Option<Moments>,
+}
+
+impl Features {
+    fn new(net: &Net<'_>, x: Tensor) -> Result<Self> {
+        let moments = (net.mode() == Mode::Train).then(|| Moments::of(&x)).transpose()?;
+        Ok(Self { x, moments })
+    }
+
+    fn add(&mut self, net: &Net<'_>, new: Tensor) -> Result<()> {
+        let new = Self::new(net, new)?;
+        self.x = concat_channels(&self.x, &new.x)?;
+        self.moments = self.moments.take().zip(new.moments).map(|(moments, new)| moments.beside(new));
+        Ok(())
+    }
+
+    fn normalised(&self, net: &Net<'_>, norm: &BatchNorm2d) -> Result<Tensor> {
+        match &self.moments {
+            Some(moments) => norm.train(net, &self.x, moments, Then::Relu),
+            None => norm.forward(net, &self.x, Then::Relu),
+        }
+    }
+}
+
+/// Norm, 1x1 convolution, norm, 3x3 convolution.
+struct DenseLayer {
+    norm1: BatchNorm2d,
+    conv1: Conv2d,
+    norm2: BatchNorm2d,
+    conv2: Conv2d,
+}
+
+impl DenseLayer {
+    fn new(name: &str, inputs: usize, growth: usize) -> Self {
+        let inner = BOTTLENECK * growth;
+        let padded = ConvOptions { padding: 1, ..ConvOptions::default() };
+        Self {
+            norm1: BatchNorm2d::new(format!("{name}.norm1"), inputs),
+            conv1: convolution(&format!("{name}.conv1"), inputs, inner, 1, ConvOptions::default()),
+            norm2: BatchNorm2d::new(format!("{name}.norm2"), inner),
+            conv2: convolution(&format!("{name}.conv2"), inner, growth, 3, padded),
+        }
+    }
+
+    fn layers(&self) -> [Vec<Parameter>; 3] {
+        let bottleneck = [self.conv1.parameters(), self.norm2.parameters()].concat();
+        [self.norm1.parameters(), bottleneck, self.conv2.parameters()]
+    }
+
+    fn forward(&self, net: &Net<'_>, features: &Features) -> Result<Tensor> {
+        let x = self.conv1.forward(net, &features.normalised(net, &self.norm1)?)?;
+        self.conv2.forward(net, &self.norm2.forward(net, &x, Then::Relu)?)
+    }
+}
+
+/// Norm, 1x1 convolution, mean of 2x2 pixels.
+struct Transition {
+    norm: BatchNorm2d,
+    conv: Conv2d,
+}
+
+impl Transition {
+    fn new(name: &str, channels: usize) -> Self {
+        Self {
+            norm: BatchNorm2d::new(format!("{name}.norm"), channels),
+            conv: convolution(&format!("{name}.conv"), channels, channels / 2, 1, ConvOptions::default()),
+        }
+    }
+
+    /// The mean and a 1x1 convolution may change places: taking the mean first convolves a quarter of the pixels.
+    fn forward(&self, net: &Net<'_>, features: &Features) -> Result<Tensor> {
+        let x = mean_pool2d(&features.normalised(net, &self.norm)?, 2)?;
+        self.conv.forward(net, &x)
+    }
+}
+
+fn convolution(name: &str, ci: usize, co: usize, kernel: usize, options: ConvOptions) -> Conv2d {
+    Conv2d::new(name, ci, co, kernel, options).with_init(Init::KaimingNormalIn)
+}

@@ -1,0 +1,193 @@
+//! Vision transformer (Dosovitskiy et al. 2021, arXiv 2010.11929) and DeiT (Touvron et al. 2021, arXiv 2012.12877),
+//! which is the same network otherwise trained, with timm's names.
+
+use candle_core::{Result, Tensor};
+use serde::{Deserialize, Serialize};
+
+use super::{Backbone, KernelGroup};
+use crate::nn::Net;
+use crate::nn::attention::attention;
+use crate::nn::conv2d::ConvOptions;
+use crate::nn::gelu::gelu;
+use crate::nn::init::{Init, Parameter};
+use crate::nn::layer::{Conv2d, LayerNorm, Linear};
+
+const BLOCKS: usize = 12;
+/// Channels of a head.
+const HEAD: usize = 64;
+/// The inner layer of a block has so many times its channels.
+const EXPANSION: usize = 4;
+/// Added to the variance by layer norm; timm's value.
+const EPS: f64 = 1e-6;
+/// How linear layers start: timm's `trunc_normal_` cuts at ±2, 100 standard deviations away.
+const LINEAR: (Init, Init) = (Init::Normal(0.02), Init::Constant(0.0));
+
+/// Options of a vision transformer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct VitSpec {
+    /// Side of the images in pixels; a multiple of `patch_size`.
+    pub image_size: usize,
+    /// Side of the patches that become tokens.
+    pub patch_size: usize,
+}
+
+impl Default for VitSpec {
+    fn default() -> Self {
+        Self { image_size: 224, patch_size: 16 }
+    }
+}
+
+impl std::fmt::Display for VitSpec {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} px in patches of {}", self.image_size, self.patch_size)
+    }
+}
+
+/// A vision transformer whose features are its class token.
+pub struct Vit {
+    image_size: usize,
+    channels: usize,
+    patches: Conv2d,
+    positions: usize,
+    blocks: Vec<Block>,
+    norm: LayerNorm,
+}
+
+impl Vit {
+    /// A network of twelve blocks with so many channels, a head for each 64.
+    pub fn new(spec: &VitSpec, channels: usize) -> Self {
+        let side = spec.patch_size;
+        let init = Init::Uniform { fan_in: 3 * side * side };
+        let options = ConvOptions { stride: side, ..ConvOptions::default() };
+        let patches =
+            Conv2d::new("patch_embed.proj", 3, channels, side, options).with_init(init).with_bias(init);
+        Self {
+            image_size: spec.image_size,
+            channels,
+            patches,
+            positions: (spec.image_size / side.max(1)).pow(2) + 1,
+            blocks: (0..BLOCKS).map(|i| Block::new(&format!("blocks.{i}"), channels)).collect(),
+            norm: LayerNorm::new("norm", channels, EPS),
+        }
+    }
+
+    /// Every layer that has kernels. The tokens that are learnt as such are kernels, too: one for the class, one for
+    /// all positions.
+    fn layers(&self) -> Vec<Vec<Parameter>> {
+        let token = |name: &str, tokens: usize, std: f32| {
+            vec![Parameter {
+                name: name.into(),
+                shape: vec![1, tokens, self.channels],
+                init: Init::Normal(std),
+            }]
+        };
+        let mut layers = vec![token("cls_token", 1, 1e-6), token("pos_embed", self.positions, 0.02)];
+        layers.push(self.patches.parameters());
+        layers.extend(self.blocks.iter().flat_map(Block::layers));
+        layers.push(self.norm.parameters());
+        layers
+    }
+
+    /// Images `[n, h, w, 3]` to tokens `[n, positions, channels]`, the class token first.
+    fn tokens(&self, net: &Net<'_>, x: &Tensor) -> Result<Tensor> {
+        let patches = self.patches.forward(net, x)?;
+        let (n, h, w, channels) = patches.dims4()?;
+        if h * w + 1 != self.positions {
+            let side = self.image_size;
+            candle_core::bail!("this transformer takes images of {side} pixels, got {:?}", &x.dims()[1..3]);
+        }
+        let class = net.tensor("cls_token")?.broadcast_as((n, 1, channels))?;
+        let tokens = Tensor::cat(&[&class, &patches.reshape((n, h * w, channels))?], 1)?;
+        tokens.broadcast_add(net.tensor("pos_embed")?)
+    }
+}
+
+impl Backbone for Vit {
+    fn parameters(&self) -> Vec<Parameter> {
+        self.layers().concat()
+    }
+
+    /// The last block is computed for the class token alone, but for its keys and values.
+    fn features(&self, net: &Net<'_>, x: &Tensor) -> Result<Tensor> {
+        let mut x = self.tokens(net, x)?;
+        for (i, block) in self.blocks.iter().enumerate() {
+            let attended = block.attend(net, &x)?;
+            let kept = if i + 1 == BLOCKS { 1 } else { self.positions };
+            x = block.forward(net, &x.narrow(1, 0, kept)?, &attended.narrow(1, 0, kept)?)?;
+        }
+        self.norm.forward(net, &x)?.squeeze(1)
+    }
+
+    fn feature_size(&self) -> usize {
+        self.channels
+    }
+
+    fn image_size(&self) -> Option<usize> {
+        Some(self.image_size)
+    }
+
+    fn head_name(&self) -> &'static str {
+        "head"
+    }
+
+    fn head(&self, classes: usize) -> Linear {
+        Linear::new(self.head_name(), self.channels, classes).with_init(LINEAR.0, LINEAR.1)
+    }
+
+    fn kernel_groups(&self) -> Vec<KernelGroup> {
+        self.layers().iter().map(|parameters| KernelGroup::of(parameters)).collect()
+    }
+}
+
+/// Attention and a network of two layers, each normalised first and added to what it got.
+struct Block {
+    heads: usize,
+    norm1: LayerNorm,
+    qkv: Linear,
+    projection: Linear,
+    norm2: LayerNorm,
+    fc1: Linear,
+    fc2: Linear,
+}
+
+impl Block {
+    fn new(name: &str, channels: usize) -> Self {
+        let norm = |what: &str| LayerNorm::new(format!("{name}.{what}"), channels, EPS);
+        let linear = |what: &str, inputs, outputs| {
+            Linear::new(format!("{name}.{what}"), inputs, outputs).with_init(LINEAR.0, LINEAR.1)
+        };
+        Self {
+            heads: channels / HEAD,
+            norm1: norm("norm1"),
+            qkv: linear("attn.qkv", channels, 3 * channels),
+            projection: linear("attn.proj", channels, channels),
+            norm2: norm("norm2"),
+            fc1: linear("mlp.fc1", channels, EXPANSION * channels),
+            fc2: linear("mlp.fc2", EXPANSION * channels, channels),
+        }
+    }
+
+    fn layers(&self) -> [Vec<Parameter>; 6] {
+        [
+            self.norm1.parameters(),
+            self.qkv.parameters(),
+            self.projection.parameters(),
+            self.norm2.parameters(),
+            self.fc1.parameters(),
+            self.fc2.parameters(),
+        ]
+    }
+
+    /// What each token of `x [n, tokens, channels]` gathers from all.
+    fn attend(&self, net: &Net<'_>, x: &Tensor) -> Result<Tensor> {
+        attention(&self.qkv.forward(net, &self.norm1.forward(net, x)?)?, self.heads)
+    }
+
+    /// The block's result for tokens and what they gathered.
+    fn forward(&self, net: &Net<'_>, x: &Tensor, attended: &Tensor) -> Result<Tensor> {
+        let x = (x + self.projection.forward(net, attended)?)?;
+        let inner = gelu(&self.fc1.forward(net, &self.norm2.forward(net, &x)?)?)?;
+        x + self.fc2.forward(net, &inner)?
+    }
+}

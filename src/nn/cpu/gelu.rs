@@ -1,0 +1,41 @@
+//! The Gaussian error linear unit.
+
+use super::{Real, by_pieces, widest};
+
+/// Numbers that a task handles.
+const PIECE: usize = 1 << 14;
+
+/// x · Φ(x), with Φ the normal distribution function.
+pub(crate) fn forward<T: Real>(x: &[T]) -> Vec<T> {
+    by_pieces(x.len(), PIECE, |i, y| widest(piece_forward, (&x[i * PIECE..][..y.len()], y)))
+}
+
+/// Gradient of [`forward`]: gy · (Φ(x) + x · φ(x)), with φ the normal density.
+pub(crate) fn gradient<T: Real>(x: &[T], gy: &[T]) -> Vec<T> {
+    by_pieces(x.len(), PIECE, |i, gx| {
+        let range = i * PIECE..i * PIECE + gx.len();
+        widest(piece_gradient, (&x[range.clone()], &gy[range], gx));
+    })
+}
+
+#[inline(always)]
+fn piece_forward<T: Real>((x, y): (&[T], &mut [T])) {
+    for (y, x) in y.iter_mut().zip(x) {
+        *y = *x * distribution(*x);
+    }
+}
+
+#[inline(always)]
+fn piece_gradient<T: Real>((x, gy, gx): (&[T], &[T], &mut [T])) {
+    let scale = T::from_f64(0.5 * std::f64::consts::FRAC_2_SQRT_PI * std::f64::consts::FRAC_1_SQRT_2);
+    for ((gx, x), gy) in gx.iter_mut().zip(x).zip(gy) {
+        let density = scale * (T::from_f64(-0.5) * *x * *x).exp();
+        *gx = *gy * (distribution(*x) + *x * density);
+    }
+}
+
+#[inline(always)]
+fn distribution<T: Real>(x: T) -> T {
+    let half = T::from_f64(0.5);
+    half + half * (x * T::from_f64(std::f64::consts::FRAC_1_SQRT_2)).erf()
+}

@@ -1,0 +1,66 @@
+//! Reductions of rows by as many partial results as the widest vector has lanes, combined in a fixed order.
+
+use super::Real;
+
+/// Lanes of the widest vector.
+pub(crate) const LANES: usize = 16;
+
+/// The sum of `f` over the pairs of two rows of one length.
+#[inline(always)]
+pub(crate) fn sum<T: Real>(a: &[T], b: &[T], f: impl Fn(T, T) -> T) -> T {
+    let mut lanes = [T::zero(); LANES];
+    let (a_many, a_rest) = a.as_chunks::<LANES>();
+    let (b_many, b_rest) = b.as_chunks::<LANES>();
+    for (a, b) in a_many.iter().zip(b_many) {
+        for i in 0..LANES {
+            lanes[i] += f(a[i], b[i]);
+        }
+    }
+    for (i, (a, b)) in a_rest.iter().zip(b_rest).enumerate() {
+        lanes[i] += f(*a, *b);
+    }
+    combine(lanes, |a, b| a + b)
+}
+
+/// The largest number of a row; of no numbers, negative infinity.
+#[inline(always)]
+pub(crate) fn largest<T: Real>(row: &[T]) -> T {
+    let mut lanes = [T::from_f64(f64::NEG_INFINITY); LANES];
+    let larger = |a: T, b: T| if b > a { b } else { a };
+    let (many, rest) = row.as_chunks::<LANES>();
+    for numbers in many {
+        for i in 0..LANES {
+            lanes[i] = larger(lanes[i], numbers[i]);
+        }
+    }
+    for (i, number) in rest.iter().enumerate() {
+        lanes[i] = larger(lanes[i], *number);
+    }
+    combine(lanes, larger)
+}
+
+#[inline(always)]
+fn combine<T: Real>(mut lanes: [T; LANES], f: impl Fn(T, T) -> T) -> T {
+    let mut width = LANES / 2;
+    while width > 0 {
+        for i in 0..width {
+            lanes[i] = f(lanes[i], lanes[i + width]);
+        }
+        width /= 2;
+    }
+    lanes[0]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_of_every_length_are_reduced_whole() {
+        for len in 0..70 {
+            let row: Vec<f64> = (0..len).map(|i| f64::from(i * 37 % 71) - 20.0).collect();
+            assert_eq!(sum(&row, &row, |a, b| a + b), 2.0 * row.iter().sum::<f64>());
+            assert_eq!(largest(&row), row.iter().copied().fold(f64::NEG_INFINITY, f64::max));
+        }
+    }
+}

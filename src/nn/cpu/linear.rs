@@ -1,0 +1,71 @@
+//! Linear maps of the rows of a matrix.
+
+use rayon::prelude::*;
+
+use super::batch_norm::{Gradient, sums};
+use super::matmul::{Matrix, PANEL, Panels, pack_panel};
+use super::scratch::Scratch;
+use super::{Real, by_pieces};
+
+/// Rows that a task handles.
+const ROWS: usize = 96;
+/// Rows of the weight gradient that a task handles.
+const OUTPUTS: usize = 48;
+
+/// `x [rows, in] · weight [out, in]ᵀ + bias [out]`.
+pub(crate) fn forward<T: Real>(x: &[T], weight: &[T], bias: &[T], inputs: usize) -> Vec<T> {
+    let outputs = bias.len();
+    let mut room = Scratch::new(0);
+    let panels = pack(Matrix::rows(weight, inputs).transposed(), (inputs, outputs), &mut room);
+    by_pieces(rows(x, inputs) * outputs, ROWS * outputs, |i, y| {
+        y.chunks_exact_mut(outputs).for_each(|y| y.copy_from_slice(bias));
+        let x = Matrix::rows(&x[i * ROWS * inputs..], inputs);
+        T::multiply(y.len() / outputs, y, outputs, x, panels, true);
+    })
+}
+
+/// Gradient with respect to `x`, given that of the result: `gy [rows, out] · weight [out, in]`.
+pub(crate) fn input_gradient<T: Real>(gy: &[T], weight: &[T], inputs: usize) -> Vec<T> {
+    let outputs = weight.len() / inputs;
+    let mut room = Scratch::new(0);
+    let panels = pack(Matrix::rows(weight, inputs), (outputs, inputs), &mut room);
+    by_pieces(rows(gy, outputs) * inputs, ROWS * inputs, |i, gx| {
+        let gy = Matrix::rows(&gy[i * ROWS * outputs..], outputs);
+        T::multiply(gx.len() / inputs, gx, inputs, gy, panels, false);
+    })
+}
+
+/// Gradient with respect to `weight`: `gy [rows, out]ᵀ · x [rows, in]`.
+pub(crate) fn weight_gradient<T: Real>(x: &[T], gy: &[T], (inputs, outputs): (usize, usize)) -> Vec<T> {
+    let rows = rows(x, inputs);
+    let mut room = Scratch::new(0);
+    let panels = pack(Matrix::rows(x, inputs), (rows, inputs), &mut room);
+    by_pieces(outputs * inputs, OUTPUTS * inputs, |i, gw| {
+        let gy = Matrix::rows(&gy[(i * OUTPUTS).min(gy.len())..], outputs).transposed();
+        T::multiply(gw.len() / inputs, gw, inputs, gy, panels, false);
+    })
+}
+
+/// Gradient with respect to `bias`: the sums of the columns.
+pub(crate) fn bias_gradient<T: Real>(gy: &[T], outputs: usize) -> Vec<T> {
+    let (zeros, ones) = (vec![T::zero(); outputs], vec![T::from_f64(1.0); outputs]);
+    let (sums, _) = sums(Gradient { g: gy, y: None }, gy, &zeros, &ones);
+    sums.into_iter().map(T::from_f64).collect()
+}
+
+fn rows<T>(x: &[T], columns: usize) -> usize {
+    x.len().checked_div(columns).unwrap_or(0)
+}
+
+/// The panels of a right matrix `[k, n]`, packed on all threads.
+fn pack<'a, T: Real>(
+    matrix: Matrix<'_, T>,
+    (k, n): (usize, usize),
+    room: &'a mut Scratch<T>,
+) -> Panels<'a, T> {
+    *room = Scratch::new(Panels::<T>::len(n, k));
+    room.par_chunks_mut((k * PANEL).max(1)).enumerate().for_each(|(p, panel)| {
+        pack_panel(matrix, p * PANEL, n, panel);
+    });
+    Panels::packed(room, (k, n))
+}
