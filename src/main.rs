@@ -7,7 +7,7 @@ use clap::Parser;
 use medmerge::cli::{Cli, STACK};
 
 fn main() -> ExitCode {
-    medmerge::nn::leave_threads_to_rayon();
+    medmerge::nn::set_up_process();
     let cli = Cli::parse();
     let command = thread::Builder::new().name("medmerge".into()).stack_size(STACK);
     let command = command.spawn(|| cli.execute()).expect("a thread can be started");

@@ -1,6 +1,6 @@
 //! DenseNet (Huang et al. 2017, arXiv 1608.06993), with torchvision's names.
 
-use candle_core::{Result, Tensor};
+use candle_core::Result;
 use serde::{Deserialize, Serialize};
 
 use super::{Backbone, KernelGroup};
@@ -10,7 +10,7 @@ use crate::nn::conv2d::ConvOptions;
 use crate::nn::init::{Init, Parameter};
 use crate::nn::layer::{BatchNorm2d, Conv2d};
 use crate::nn::pool::{global_mean_pool, max_pool2d, mean_pool2d};
-use crate::nn::{Mode, Net};
+use crate::nn::{Mode, Net, Value};
 
 /// The bottleneck of a layer has so many times the channels that the layer adds.
 const BOTTLENECK: usize = 4;
@@ -76,7 +76,7 @@ impl Backbone for Densenet {
         self.layers().concat()
     }
 
-    fn features(&self, net: &Net<'_>, x: &Tensor) -> Result<Tensor> {
+    fn features(&self, net: &Net<'_>, x: &Value) -> Result<Value> {
         let x = self.norm.forward(net, &self.conv.forward(net, x)?, Then::Relu)?;
         let mut x = max_pool2d(&x, 3, 2, 1)?;
         for block in &self.blocks {
@@ -127,7 +127,7 @@ impl DenseBlock {
         layers
     }
 
-    fn forward(&self, net: &Net<'_>, x: Tensor) -> Result<Tensor> {
+    fn forward(&self, net: &Net<'_>, x: Value) -> Result<Value> {
         let mut features = Features::new(net, x)?;
         for layer in &self.layers {
             let new = layer.forward(net, &features)?;
@@ -143,24 +143,24 @@ impl DenseBlock {
 /// The channels that a block has so far. In training their moments are kept, so that each layer reads those of the
 /// new channels alone.
 struct Features {
-    x: Tensor,
+    x: Value,
     moments: Option<Moments>,
 }
 
 impl Features {
-    fn new(net: &Net<'_>, x: Tensor) -> Result<Self> {
+    fn new(net: &Net<'_>, x: Value) -> Result<Self> {
         let moments = (net.mode() == Mode::Train).then(|| Moments::of(&x)).transpose()?;
         Ok(Self { x, moments })
     }
 
-    fn add(&mut self, net: &Net<'_>, new: Tensor) -> Result<()> {
+    fn add(&mut self, net: &Net<'_>, new: Value) -> Result<()> {
         let new = Self::new(net, new)?;
         self.x = concat_channels(&self.x, &new.x)?;
         self.moments = self.moments.take().zip(new.moments).map(|(moments, new)| moments.beside(new));
         Ok(())
     }
 
-    fn normalised(&self, net: &Net<'_>, norm: &BatchNorm2d) -> Result<Tensor> {
+    fn normalised(&self, net: &Net<'_>, norm: &BatchNorm2d) -> Result<Value> {
         match &self.moments {
             Some(moments) => norm.train(net, &self.x, moments, Then::Relu),
             None => norm.forward(net, &self.x, Then::Relu),
@@ -193,7 +193,7 @@ impl DenseLayer {
         [self.norm1.parameters(), bottleneck, self.conv2.parameters()]
     }
 
-    fn forward(&self, net: &Net<'_>, features: &Features) -> Result<Tensor> {
+    fn forward(&self, net: &Net<'_>, features: &Features) -> Result<Value> {
         let x = self.conv1.forward(net, &features.normalised(net, &self.norm1)?)?;
         self.conv2.forward(net, &self.norm2.forward(net, &x, Then::Relu)?)
     }
@@ -214,7 +214,7 @@ impl Transition {
     }
 
     /// The mean and a 1x1 convolution may change places: taking the mean first convolves a quarter of the pixels.
-    fn forward(&self, net: &Net<'_>, features: &Features) -> Result<Tensor> {
+    fn forward(&self, net: &Net<'_>, features: &Features) -> Result<Value> {
         let x = mean_pool2d(&features.normalised(net, &self.norm)?, 2)?;
         self.conv.forward(net, &x)
     }

@@ -8,15 +8,15 @@ pub mod densenet;
 pub mod resnet;
 pub mod vit;
 
-use candle_core::{Result, Tensor};
+use candle_core::Result;
 use serde::{Deserialize, Serialize};
 
 use self::densenet::{Densenet, DensenetSpec};
 use self::resnet::{Block, Resnet, ResnetSpec};
 use self::vit::{Vit, VitSpec};
-use crate::nn::Net;
 use crate::nn::init::Parameter;
 use crate::nn::layer::Linear;
+use crate::nn::{Net, Value};
 
 /// A network's architecture. The kind is the key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,7 +98,7 @@ pub trait Backbone: Send + Sync {
     ///
     /// # Errors
     /// A missing tensor, or images that it cannot take.
-    fn features(&self, net: &Net<'_>, x: &Tensor) -> Result<Tensor>;
+    fn features(&self, net: &Net<'_>, x: &Value) -> Result<Value>;
 
     /// Numbers in a feature vector.
     fn feature_size(&self) -> usize;
@@ -117,6 +117,14 @@ pub trait Backbone: Send + Sync {
     /// The classifier for a number of classes.
     fn head(&self, classes: usize) -> Linear {
         Linear::new(self.head_name(), self.feature_size(), classes)
+    }
+
+    /// Images `[n, h, w, 3]` to logits `[n, classes]`.
+    ///
+    /// # Errors
+    /// A missing tensor, or images that it cannot take.
+    fn logits(&self, net: &Net<'_>, x: &Value, classes: usize) -> Result<Value> {
+        self.head(classes).forward(net, &self.features(net, x)?)
     }
 
     /// Every tensor of the state_dict of a network with so many classes; without head if `None`.

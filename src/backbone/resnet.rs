@@ -1,15 +1,15 @@
 //! ResNet (He et al. 2016, arXiv 1512.03385), with torchvision's names.
 
-use candle_core::{Result, Tensor};
+use candle_core::Result;
 use serde::{Deserialize, Serialize};
 
 use super::{Backbone, KernelGroup};
-use crate::nn::Net;
 use crate::nn::batch_norm::Then;
 use crate::nn::conv2d::ConvOptions;
 use crate::nn::init::Parameter;
 use crate::nn::layer::{BatchNorm2d, Conv2d};
 use crate::nn::pool::{global_mean_pool, max_pool2d};
+use crate::nn::{Net, Value};
 
 /// Options of a ResNet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -99,7 +99,7 @@ impl Backbone for Resnet {
         self.layers().flat_map(ConvNorm::parameters).collect()
     }
 
-    fn features(&self, net: &Net<'_>, x: &Tensor) -> Result<Tensor> {
+    fn features(&self, net: &Net<'_>, x: &Value) -> Result<Value> {
         let mut x = self.first.forward(net, x, Then::Relu)?;
         if self.stem == Stem::Standard {
             x = max_pool2d(&x, 3, 2, 1)?;
@@ -163,7 +163,7 @@ impl Residual {
         Self { branch, downsample }
     }
 
-    fn forward(&self, net: &Net<'_>, x: &Tensor) -> Result<Tensor> {
+    fn forward(&self, net: &Net<'_>, x: &Value) -> Result<Value> {
         let shortcut = match &self.downsample {
             Some(downsample) => downsample.forward(net, x, Then::Nothing)?,
             None => x.clone(),
@@ -201,7 +201,7 @@ impl ConvNorm {
         parameters
     }
 
-    fn forward(&self, net: &Net<'_>, x: &Tensor, then: Then<'_>) -> Result<Tensor> {
+    fn forward(&self, net: &Net<'_>, x: &Value, then: Then<'_>) -> Result<Value> {
         self.norm.forward(net, &self.conv.forward(net, x)?, then)
     }
 }

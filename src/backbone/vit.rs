@@ -1,16 +1,17 @@
 //! Vision transformer (Dosovitskiy et al. 2021, arXiv 2010.11929) and DeiT (Touvron et al. 2021, arXiv 2012.12877),
 //! which is the same network otherwise trained, with timm's names.
 
-use candle_core::{Result, Tensor};
+use candle_core::{Result, Tensor, bail};
 use serde::{Deserialize, Serialize};
 
 use super::{Backbone, KernelGroup};
-use crate::nn::Net;
 use crate::nn::attention::attention;
 use crate::nn::conv2d::ConvOptions;
 use crate::nn::gelu::gelu;
 use crate::nn::init::{Init, Parameter};
 use crate::nn::layer::{Conv2d, LayerNorm, Linear};
+use crate::nn::token::first_token;
+use crate::nn::{Net, Value};
 
 const BLOCKS: usize = 12;
 /// Channels of a head.
@@ -90,16 +91,18 @@ impl Vit {
     }
 
     /// Images `[n, h, w, 3]` to tokens `[n, positions, channels]`, the class token first.
-    fn tokens(&self, net: &Net<'_>, x: &Tensor) -> Result<Tensor> {
+    fn tokens(&self, net: &Net<'_>, x: &Value) -> Result<Value> {
         let patches = self.patches.forward(net, x)?;
-        let (n, h, w, channels) = patches.dims4()?;
+        let &[n, h, w, channels] = patches.dims() else { bail!("images have four dimensions") };
         if h * w + 1 != self.positions {
             let side = self.image_size;
-            candle_core::bail!("this transformer takes images of {side} pixels, got {:?}", &x.dims()[1..3]);
+            bail!("this transformer takes images of {side} pixels, got {:?}", &x.dims()[1..3]);
         }
-        let class = net.tensor("cls_token")?.broadcast_as((n, 1, channels))?;
-        let tokens = Tensor::cat(&[&class, &patches.reshape((n, h * w, channels))?], 1)?;
-        tokens.broadcast_add(net.tensor("pos_embed")?)
+        let patches = patches.reshape(&[n, h * w, channels])?;
+        Value::composed(&[&net.value("cls_token")?, &patches, &net.value("pos_embed")?], |t| {
+            let class = t[0].broadcast_as((n, 1, channels))?;
+            Tensor::cat(&[&class, &t[1]], 1)?.broadcast_add(&t[2])
+        })
     }
 }
 
@@ -109,14 +112,15 @@ impl Backbone for Vit {
     }
 
     /// The last block is computed for the class token alone, but for its keys and values.
-    fn features(&self, net: &Net<'_>, x: &Tensor) -> Result<Tensor> {
+    fn features(&self, net: &Net<'_>, x: &Value) -> Result<Value> {
         let mut x = self.tokens(net, x)?;
-        for (i, block) in self.blocks.iter().enumerate() {
+        let (last, blocks) = self.blocks.split_last().expect("a transformer has blocks");
+        for block in blocks {
             let attended = block.attend(net, &x)?;
-            let kept = if i + 1 == BLOCKS { 1 } else { self.positions };
-            x = block.forward(net, &x.narrow(1, 0, kept)?, &attended.narrow(1, 0, kept)?)?;
+            x = block.forward(net, &x, &attended)?;
         }
-        self.norm.forward(net, &x)?.squeeze(1)
+        let attended = first_token(&last.attend(net, &x)?)?;
+        self.norm.forward(net, &last.forward(net, &first_token(&x)?, &attended)?)
     }
 
     fn feature_size(&self) -> usize {
@@ -180,14 +184,14 @@ impl Block {
     }
 
     /// What each token of `x [n, tokens, channels]` gathers from all.
-    fn attend(&self, net: &Net<'_>, x: &Tensor) -> Result<Tensor> {
+    fn attend(&self, net: &Net<'_>, x: &Value) -> Result<Value> {
         attention(&self.qkv.forward(net, &self.norm1.forward(net, x)?)?, self.heads)
     }
 
     /// The block's result for tokens and what they gathered.
-    fn forward(&self, net: &Net<'_>, x: &Tensor, attended: &Tensor) -> Result<Tensor> {
-        let x = (x + self.projection.forward(net, attended)?)?;
+    fn forward(&self, net: &Net<'_>, x: &Value, attended: &Value) -> Result<Value> {
+        let x = self.projection.forward_added(net, attended, Some(x))?;
         let inner = gelu(&self.fc1.forward(net, &self.norm2.forward(net, &x)?)?)?;
-        x + self.fc2.forward(net, &inner)?
+        self.fc2.forward_added(net, &inner, Some(&x))
     }
 }

@@ -4,8 +4,8 @@ use candle_core::{Result, Tensor, bail};
 use serde::{Deserialize, Serialize};
 
 use crate::backbone::KernelGroup;
-use crate::nn::StateDict;
 use crate::nn::weighted_sum::weighted_sum;
+use crate::nn::{StateDict, Value, Values};
 
 /// Options of the learned merge.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -46,9 +46,9 @@ pub fn stacked(sources: &[&StateDict], groups: &[KernelGroup]) -> Result<StateDi
 pub fn merged_kernels(
     stacked: &StateDict,
     groups: &[KernelGroup],
-    weights: impl Fn(&KernelGroup) -> Result<Tensor>,
-) -> Result<StateDict> {
-    let mut merged = StateDict::new();
+    weights: impl Fn(&KernelGroup) -> Result<Value>,
+) -> Result<Values> {
+    let mut merged = Values::new();
     for group in groups {
         let weights = weights(group)?;
         for name in &group.tensors {
@@ -65,11 +65,12 @@ pub fn merged_kernels(
 /// Numbers are missing for a group, or are for other sources.
 pub fn merge(sources: &[&StateDict], groups: &[KernelGroup], learnt: &StateDict) -> Result<StateDict> {
     let weights = |group: &KernelGroup| match learnt.get(&weights_name(group)) {
-        Some(weights) => Ok(weights.clone()),
+        Some(weights) => Ok(Value::constant(weights.clone())),
         None => bail!("no merge weights for layer `{}`", group.layer),
     };
     let mut tensors = sources[0].clone();
-    tensors.extend(merged_kernels(&stacked(sources, groups)?, groups, weights)?);
+    let merged = merged_kernels(&stacked(sources, groups)?, groups, weights)?;
+    tensors.extend(merged.into_iter().map(|(name, value)| (name, value.tensor().clone())));
     let head = learnt.iter().filter(|(name, _)| !name.ends_with(".merge_weights"));
     tensors.extend(head.map(|(name, tensor)| (name.clone(), tensor.clone())));
     Ok(tensors)

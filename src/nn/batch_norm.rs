@@ -1,12 +1,11 @@
 //! Batch normalisation (Ioffe and Szegedy 2015, arXiv 1502.03167), with an optional residual addition and
 //! relu in the same operator.
 
-use candle_core::backend::BackendStorage;
-use candle_core::{CpuStorage, CustomOp2, CustomOp3, D, DType, Layout, Result, Shape, Tensor, bail};
+use candle_core::{D, DType, Result, Tensor, bail};
 
 use super::cpu::Real;
 use super::cpu::batch_norm as kernel;
-use super::{slice, with_real, with_slice};
+use super::{Value, on_cpu, with_real, with_slice};
 
 /// Added to the variance; PyTorch's default.
 const EPS: f64 = 1e-5;
@@ -28,7 +27,7 @@ pub enum Then<'a> {
     /// Relu.
     Relu,
     /// Add this, then relu.
-    AddRelu(&'a Tensor),
+    AddRelu(&'a Value),
 }
 
 /// Mean and variance of each channel of a batch. Channels whose moments are known need not be read again.
@@ -44,7 +43,8 @@ impl Moments {
     ///
     /// # Errors
     /// A single value per channel, whose variance is undefined.
-    pub fn of(x: &Tensor) -> Result<Self> {
+    pub fn of(x: &Value) -> Result<Self> {
+        let x = x.tensor();
         let channels = x.dim(D::Minus1)?;
         let count = x.elem_count() / channels.max(1);
         if count < 2 {
@@ -78,12 +78,12 @@ impl Moments {
 /// # Errors
 /// Shapes that do not fit together.
 pub fn batch_norm_train(
-    x: &Tensor,
+    x: &Value,
     moments: &Moments,
-    weight: &Tensor,
-    bias: &Tensor,
+    weight: &Value,
+    bias: &Value,
     then: Then<'_>,
-) -> Result<Tensor> {
+) -> Result<Value> {
     BatchNorm::new(moments.moments.clone(), true, then).apply(x, weight, bias, then)
 }
 
@@ -92,15 +92,20 @@ pub fn batch_norm_train(
 /// # Errors
 /// Shapes that do not fit together.
 pub fn batch_norm_eval(
-    x: &Tensor,
-    weight: &Tensor,
-    bias: &Tensor,
+    x: &Value,
+    weight: &Value,
+    bias: &Value,
     (mean, variance): (&Tensor, &Tensor),
     then: Then<'_>,
-) -> Result<Tensor> {
+) -> Result<Value> {
     let widen = |tensor: &Tensor| tensor.to_dtype(DType::F64)?.to_vec1::<f64>();
     let moments = kernel::Moments { mean: widen(mean)?, variance: widen(variance)? };
     BatchNorm::new(moments, false, then).apply(x, weight, bias, then)
+}
+
+/// A tensor's numbers.
+fn numbers<T: Real>(tensor: &Tensor) -> Result<Vec<T>> {
+    with_slice(&tensor.contiguous()?, <[T]>::to_vec)
 }
 
 /// f64 numbers in the type that a kernel computes with.
@@ -116,61 +121,92 @@ struct BatchNorm {
     relu: bool,
 }
 
-type Gradients = (Option<Tensor>, Option<Tensor>, Option<Tensor>);
-
 impl BatchNorm {
     fn new(moments: kernel::Moments, own: bool, then: Then<'_>) -> Self {
         let inverse_std = moments.variance.iter().map(|v| 1.0 / (v + EPS).sqrt()).collect();
         Self { moments, inverse_std, own, relu: !matches!(then, Then::Nothing) }
     }
 
-    fn apply(self, x: &Tensor, weight: &Tensor, bias: &Tensor, then: Then<'_>) -> Result<Tensor> {
-        let affine = Tensor::stack(&[weight, bias], 0)?.contiguous()?;
-        let x = x.contiguous()?;
-        match then {
-            Then::AddRelu(residual) => x.apply_op3(&affine, &residual.contiguous()?, self),
-            _ => x.apply_op2(&affine, self),
+    fn apply(self, x: &Value, weight: &Value, bias: &Value, then: Then<'_>) -> Result<Value> {
+        let residual = if let Then::AddRelu(residual) = then { Some(residual) } else { None };
+        let channels = [self.inverse_std.len()];
+        let fits = residual.is_none_or(|residual| residual.dims() == x.dims());
+        if [weight.dims(), bias.dims()] != [channels; 2] || x.dims().last() != channels.last() || !fits {
+            bail!("batch norm of {channels:?} channels does not fit images {:?}, or its residual", x.dims());
         }
+        let (input, scale) = (x.tensor().contiguous()?, weight.tensor().contiguous()?);
+        let y = with_real!(input.dtype(), T => {
+            self.forward::<T>(&input, &scale, bias.tensor(), residual.map(Value::tensor))?
+        });
+        let output = self.relu.then(|| y.clone());
+        let mut tracked = vec![x, weight, bias];
+        tracked.extend(residual);
+        let of_residual = residual.is_some_and(Value::is_tracked);
+        Ok(Value::result(
+            y,
+            &tracked,
+            move |gy| with_real!(input.dtype(), T => self.backward::<T>(&input, &scale, output, of_residual, gy)),
+        ))
     }
 
-    fn forward<T: Real>(&self, x: &[T], affine: &[T], residual: Option<&[T]>) -> Result<CpuStorage> {
-        let channels = affine.len() / 2;
-        if self.inverse_std.len() != channels || residual.is_some_and(|r| r.len() != x.len()) {
-            bail!("batch norm of {channels} channels got statistics or a residual of another size");
-        }
-        let scale = |c: usize| affine[c].to_f64() * self.inverse_std[c];
-        let shift = |c: usize| affine[channels + c].to_f64() - scale(c) * self.moments.mean[c];
+    fn forward<T: Real>(
+        &self,
+        x: &Tensor,
+        weight: &Tensor,
+        bias: &Tensor,
+        residual: Option<&Tensor>,
+    ) -> Result<Tensor> {
+        let channels = self.inverse_std.len();
+        let (weight, bias) = (numbers::<T>(weight)?, numbers::<T>(bias)?);
+        let scale = |c: usize| weight[c].to_f64() * self.inverse_std[c];
+        let shift = |c: usize| bias[c].to_f64() - scale(c) * self.moments.mean[c];
         let scales: Vec<T> = narrow((0..channels).map(scale));
         let shifts: Vec<T> = narrow((0..channels).map(shift));
-        let y = kernel::apply(x, &scales, &shifts, residual, self.relu);
-        Ok(T::to_cpu_storage_owned(y))
+        let of = |residual: Option<&[T]>| {
+            with_slice(x, |numbers| kernel::apply(numbers, &scales, &shifts, residual, self.relu))
+        };
+        let y = match residual {
+            Some(residual) => with_slice(&residual.contiguous()?, |residual| of(Some(residual)))?,
+            None => of(None),
+        };
+        on_cpu(y?, x.dims())
     }
 
+    /// Gradients of images, weight and bias, and of the residual if `of_residual`. `y` is the result if a relu
+    /// follows.
     fn backward<T: Real>(
         &self,
         x: &Tensor,
-        affine: &Tensor,
-        residual: Option<&Tensor>,
-        y: &Tensor,
-        gy: &Tensor,
-    ) -> Result<Gradients> {
+        weight: &Tensor,
+        mut y: Option<Tensor>,
+        of_residual: bool,
+        gy: Tensor,
+    ) -> Result<Vec<Option<Tensor>>> {
         let mut g = gy.contiguous()?;
-        let mut relu = self.relu;
-        if residual.is_some_and(Tensor::track_op) && relu {
+        if of_residual && let Some(y) = y.take() {
             // The residual's gradient is what passed the relu: written down once, used by all.
-            let passed = with_slice(y, |y| with_slice(&g, |g| kernel::relu_gradient::<T>(y, g)))??;
-            g = Tensor::from_vec(passed, g.shape(), g.device())?;
-            relu = false;
+            let passed = with_slice(&y, |y| with_slice(&g, |g| kernel::relu_gradient::<T>(y, g)))??;
+            g = on_cpu(passed, g.dims())?;
         }
-        let (gx, gaffine) = with_slice(&g, |g: &[T]| {
-            with_slice(y, |y| {
-                let gradient = kernel::Gradient { g, y: relu.then_some(y) };
-                with_slice(x, |x| self.gradients(gradient, x, affine))
-            })
-        })????;
-        let gx = x.track_op().then(|| Tensor::from_vec(gx, x.shape(), x.device())).transpose()?;
-        let gresidual = residual.filter(|residual| residual.track_op()).map(|_| g);
-        Ok((gx, affine.track_op().then_some(gaffine), gresidual))
+        let weight = numbers::<T>(weight)?;
+        let of = |y: Option<&[T]>| {
+            with_slice(&g, |g| with_slice(x, |x| self.gradients(kernel::Gradient { g, y }, x, &weight)))
+        };
+        let gradients = match &y {
+            Some(y) => with_slice(y, |y| of(Some(y)))?,
+            None => of(None),
+        };
+        let (gx, gweight, gbias) = gradients??;
+        let channels = [weight.len()];
+        let mut gradients = vec![
+            Some(on_cpu(gx, x.dims())?),
+            Some(on_cpu(gweight, &channels)?),
+            Some(on_cpu(gbias, &channels)?),
+        ];
+        if of_residual {
+            gradients.push(Some(g));
+        }
+        Ok(gradients)
     }
 
     /// With x̂ = (x − mean) / std over m values: gx = weight / std · (g − Σg / m − x̂ · Σ(g x̂) / m), written
@@ -179,8 +215,8 @@ impl BatchNorm {
         &self,
         gradient: kernel::Gradient<'_, T>,
         x: &[T],
-        affine: &Tensor,
-    ) -> Result<(Vec<T>, Tensor)> {
+        weight: &[T],
+    ) -> (Vec<T>, Vec<T>, Vec<T>) {
         let (mean, inverse_std) = (&self.moments.mean, &self.inverse_std);
         let channels = mean.len();
         let (shift, scale) = kernel::sums(
@@ -191,9 +227,7 @@ impl BatchNorm {
         );
         let m = (x.len() / channels) as f64;
         let follow = if self.own { 1.0 / m } else { 0.0 };
-        let weight: Vec<f64> =
-            with_slice(affine, |affine: &[T]| affine[..channels].iter().map(|w| w.to_f64()).collect())?;
-        let a = |c: usize| weight[c] * inverse_std[c];
+        let a = |c: usize| weight[c].to_f64() * inverse_std[c];
         let b = |c: usize| -a(c) * inverse_std[c] * scale[c] * follow;
         let c = |c: usize| -a(c) * shift[c] * follow - b(c) * mean[c];
         let factors = kernel::Combination {
@@ -201,68 +235,6 @@ impl BatchNorm {
             b: narrow((0..channels).map(b)),
             c: narrow((0..channels).map(c)),
         };
-        let gaffine: Vec<T> = narrow(scale.iter().chain(&shift).copied());
-        let gaffine = Tensor::from_vec(gaffine, affine.shape(), affine.device())?;
-        Ok((kernel::combine(gradient, x, &factors), gaffine))
-    }
-}
-
-impl CustomOp2 for BatchNorm {
-    fn name(&self) -> &'static str {
-        "batch_norm"
-    }
-
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        xl: &Layout,
-        affine: &CpuStorage,
-        al: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let y = with_real!(x.dtype(), T => self.forward::<T>(slice(x, xl)?, slice(affine, al)?, None)?);
-        Ok((y, xl.shape().clone()))
-    }
-
-    fn bwd(
-        &self,
-        x: &Tensor,
-        affine: &Tensor,
-        y: &Tensor,
-        gy: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let (gx, gaffine, _) = with_real!(x.dtype(), T => self.backward::<T>(x, affine, None, y, gy)?);
-        Ok((gx, gaffine))
-    }
-}
-
-impl CustomOp3 for BatchNorm {
-    fn name(&self) -> &'static str {
-        "batch_norm_add"
-    }
-
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        xl: &Layout,
-        affine: &CpuStorage,
-        al: &Layout,
-        residual: &CpuStorage,
-        rl: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let y = with_real!(x.dtype(), T => {
-            self.forward::<T>(slice(x, xl)?, slice(affine, al)?, Some(slice(residual, rl)?))?
-        });
-        Ok((y, xl.shape().clone()))
-    }
-
-    fn bwd(
-        &self,
-        x: &Tensor,
-        affine: &Tensor,
-        residual: &Tensor,
-        y: &Tensor,
-        gy: &Tensor,
-    ) -> Result<Gradients> {
-        with_real!(x.dtype(), T => self.backward::<T>(x, affine, Some(residual), y, gy))
+        (kernel::combine(gradient, x, &factors), narrow(scale), narrow(shift))
     }
 }

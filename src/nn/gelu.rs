@@ -1,39 +1,22 @@
 //! The Gaussian error linear unit (Hendrycks and Gimpel 2016, arXiv 1606.08415), with its exact gradient.
 
-use candle_core::backend::BackendStorage;
-use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, WithDType};
+use candle_core::Result;
 
 use super::cpu::gelu as kernel;
-use super::{slice, with_real, with_slice};
+use super::{Value, on_cpu, with_real, with_slice};
 
 /// x · Φ(x), with Φ the normal distribution function.
 ///
 /// # Errors
 /// candle cannot make the tensor.
-pub fn gelu(x: &Tensor) -> Result<Tensor> {
-    x.contiguous()?.apply_op1(Gelu)
-}
-
-struct Gelu;
-
-impl CustomOp1 for Gelu {
-    fn name(&self) -> &'static str {
-        "gelu"
-    }
-
-    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let y = with_real!(x.dtype(), T => T::to_cpu_storage_owned(kernel::forward::<T>(slice(x, layout)?)));
-        Ok((y, layout.shape().clone()))
-    }
-
-    fn bwd(&self, x: &Tensor, _: &Tensor, gy: &Tensor) -> Result<Option<Tensor>> {
+pub fn gelu(x: &Value) -> Result<Value> {
+    let input = x.tensor().contiguous()?;
+    let y = with_real!(input.dtype(), T => on_cpu(with_slice(&input, kernel::forward::<T>)?, x.dims())?);
+    Ok(Value::result(y, &[x], move |gy| {
         let gy = gy.contiguous()?;
-        let gradient = || {
-            with_real!(x.dtype(), T => {
-                let gx = with_slice(x, |x| with_slice(&gy, |gy| kernel::gradient::<T>(x, gy)))??;
-                Tensor::from_vec(gx, x.shape(), x.device())
-            })
-        };
-        x.track_op().then(gradient).transpose()
-    }
+        with_real!(gy.dtype(), T => {
+            let gx = with_slice(&input, |x| with_slice(&gy, |gy| kernel::gradient::<T>(x, gy)))??;
+            Ok(vec![Some(on_cpu(gx, gy.dims())?)])
+        })
+    }))
 }

@@ -1,13 +1,13 @@
 //! Layers as descriptions: a name, a shape, and what they compute from a network's tensors.
 
-use candle_core::{Result, Tensor};
+use candle_core::Result;
 
 use super::batch_norm::{Moments, Then, batch_norm_eval, batch_norm_train};
 use super::conv2d::{ConvOptions, conv2d};
 use super::init::{Init, Parameter};
 use super::layer_norm::layer_norm;
 use super::linear::{add_bias, linear};
-use super::{Mode, Net};
+use super::{Mode, Net, Value};
 
 /// A convolution.
 #[derive(Clone, Debug)]
@@ -52,10 +52,10 @@ impl Conv2d {
     ///
     /// # Errors
     /// A missing tensor or shapes that do not fit.
-    pub fn forward(&self, net: &Net<'_>, x: &Tensor) -> Result<Tensor> {
-        let y = conv2d(x, net.tensor(&format!("{}.weight", self.name))?, self.options)?;
+    pub fn forward(&self, net: &Net<'_>, x: &Value) -> Result<Value> {
+        let y = conv2d(x, &net.value(&format!("{}.weight", self.name))?, self.options)?;
         match self.bias {
-            Some(_) => add_bias(&y, net.tensor(&format!("{}.bias", self.name))?),
+            Some(_) => add_bias(&y, &net.value(&format!("{}.bias", self.name))?),
             None => Ok(y),
         }
     }
@@ -95,12 +95,13 @@ impl BatchNorm2d {
     ///
     /// # Errors
     /// A missing tensor or shapes that do not fit.
-    pub fn forward(&self, net: &Net<'_>, x: &Tensor, then: Then<'_>) -> Result<Tensor> {
+    pub fn forward(&self, net: &Net<'_>, x: &Value, then: Then<'_>) -> Result<Value> {
         match net.mode() {
             Mode::Train => self.train(net, x, &Moments::of(x)?, then),
             Mode::Eval => {
-                let running = (self.tensor(net, "running_mean")?, self.tensor(net, "running_var")?);
-                batch_norm_eval(x, self.tensor(net, "weight")?, self.tensor(net, "bias")?, running, then)
+                let running = |what: &str| net.tensor(&format!("{}.{what}", self.name));
+                let running = (running("running_mean")?, running("running_var")?);
+                batch_norm_eval(x, &self.value(net, "weight")?, &self.value(net, "bias")?, running, then)
             }
         }
     }
@@ -109,14 +110,15 @@ impl BatchNorm2d {
     ///
     /// # Errors
     /// A missing tensor or shapes that do not fit.
-    pub fn train(&self, net: &Net<'_>, x: &Tensor, moments: &Moments, then: Then<'_>) -> Result<Tensor> {
-        let y = batch_norm_train(x, moments, self.tensor(net, "weight")?, self.tensor(net, "bias")?, then)?;
+    pub fn train(&self, net: &Net<'_>, x: &Value, moments: &Moments, then: Then<'_>) -> Result<Value> {
+        let (weight, bias) = (self.value(net, "weight")?, self.value(net, "bias")?);
+        let y = batch_norm_train(x, moments, &weight, &bias, then)?;
         net.observe(&self.name, moments.statistics());
         Ok(y)
     }
 
-    fn tensor<'a>(&self, net: &Net<'a>, what: &str) -> Result<&'a Tensor> {
-        net.tensor(&format!("{}.{what}", self.name))
+    fn value(&self, net: &Net<'_>, what: &str) -> Result<Value> {
+        net.value(&format!("{}.{what}", self.name))
     }
 }
 
@@ -152,9 +154,9 @@ impl LayerNorm {
     ///
     /// # Errors
     /// A missing tensor or shapes that do not fit.
-    pub fn forward(&self, net: &Net<'_>, x: &Tensor) -> Result<Tensor> {
-        let tensor = |what| net.tensor(&format!("{}.{what}", self.name));
-        layer_norm(x, tensor("weight")?, tensor("bias")?, self.eps)
+    pub fn forward(&self, net: &Net<'_>, x: &Value) -> Result<Value> {
+        let value = |what| net.value(&format!("{}.{what}", self.name));
+        layer_norm(x, &value("weight")?, &value("bias")?, self.eps)
     }
 }
 
@@ -196,9 +198,17 @@ impl Linear {
     ///
     /// # Errors
     /// A missing tensor or shapes that do not fit.
-    pub fn forward(&self, net: &Net<'_>, x: &Tensor) -> Result<Tensor> {
-        let tensor = |what| net.tensor(&format!("{}.{what}", self.name));
-        linear(x, tensor("weight")?, tensor("bias")?)
+    pub fn forward(&self, net: &Net<'_>, x: &Value) -> Result<Value> {
+        self.forward_added(net, x, None)
+    }
+
+    /// The same, added to a residual `[.., outputs]` if there is one.
+    ///
+    /// # Errors
+    /// A missing tensor or shapes that do not fit.
+    pub fn forward_added(&self, net: &Net<'_>, x: &Value, residual: Option<&Value>) -> Result<Value> {
+        let value = |what| net.value(&format!("{}.{what}", self.name));
+        linear(x, &value("weight")?, &value("bias")?, residual)
     }
 }
 

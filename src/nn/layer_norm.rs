@@ -1,64 +1,33 @@
 //! Layer normalisation (Ba et al. 2016, arXiv 1607.06450) with gradients.
 
-use candle_core::backend::BackendStorage;
-use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, WithDType, bail};
+use candle_core::{Result, bail};
 
 use super::cpu::layer_norm as kernel;
-use super::{slice, with_real, with_slice};
+use super::{Value, on_cpu, with_real, with_slice};
 
 /// Normalise each row of `x [.., c]` by its own mean and variance, scale by `weight [c]`, shift by `bias [c]`.
 ///
 /// # Errors
 /// Shapes that do not fit together.
-pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<Tensor> {
-    x.contiguous()?.apply_op3(&weight.contiguous()?, &bias.contiguous()?, LayerNorm { eps })
-}
-
-struct LayerNorm {
-    eps: f64,
-}
-
-impl CustomOp3 for LayerNorm {
-    fn name(&self) -> &'static str {
-        "layer_norm"
+pub fn layer_norm(x: &Value, weight: &Value, bias: &Value, eps: f64) -> Result<Value> {
+    if weight.dims() != bias.dims() || x.dims().last() != weight.dims().last() {
+        bail!("layer norm of {:?} and bias {:?} does not fit {:?}", weight.dims(), bias.dims(), x.dims());
     }
-
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        xl: &Layout,
-        weight: &CpuStorage,
-        wl: &Layout,
-        bias: &CpuStorage,
-        bl: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        if wl.dims() != bl.dims() || xl.dims().last() != wl.dims().last() {
-            bail!("layer norm of {wl:?} and bias {bl:?} does not fit {xl:?}");
-        }
-        let y = with_real!(x.dtype(), T => {
-            let y = kernel::forward::<T>(slice(x, xl)?, slice(weight, wl)?, slice(bias, bl)?, self.eps);
-            T::to_cpu_storage_owned(y)
-        });
-        Ok((y, xl.shape().clone()))
-    }
-
-    fn bwd(
-        &self,
-        x: &Tensor,
-        weight: &Tensor,
-        bias: &Tensor,
-        _: &Tensor,
-        gy: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+    let [input, scale, shift] = [x, weight, bias].map(|value| value.tensor().contiguous());
+    let (input, scale, shift) = (input?, scale?, shift?);
+    let y = with_real!(input.dtype(), T => {
+        let kernel = |x: &[T], w: &[T], b: &[T]| kernel::forward(x, w, b, eps);
+        let y = with_slice(&input, |x| with_slice(&scale, |w| with_slice(&shift, |b| kernel(x, w, b))));
+        on_cpu(y???, input.dims())?
+    });
+    Ok(Value::result(y, &[x, weight, bias], move |gy| {
         let gy = gy.contiguous()?;
-        with_real!(x.dtype(), T => {
-            let gradients = |x: &[T], w: &[T], gy: &[T]| kernel::gradients(x, w, gy, self.eps);
+        with_real!(gy.dtype(), T => {
+            let kernel = |x: &[T], w: &[T], gy: &[T]| kernel::gradients(x, w, gy, eps);
             let (gx, gw, gb) =
-                with_slice(x, |x| with_slice(weight, |w| with_slice(&gy, |gy| gradients(x, w, gy))))???;
-            let tensor = |numbers: Vec<T>, like: &Tensor| {
-                like.track_op().then(|| Tensor::from_vec(numbers, like.shape(), like.device())).transpose()
-            };
-            Ok((tensor(gx, x)?, tensor(gw, weight)?, tensor(gb, bias)?))
+                with_slice(&input, |x| with_slice(&scale, |w| with_slice(&gy, |gy| kernel(x, w, gy))))???;
+            let gx = on_cpu(gx, input.dims())?;
+            Ok(vec![Some(gx), Some(on_cpu(gw, scale.dims())?), Some(on_cpu(gb, scale.dims())?)])
         })
-    }
+    }))
 }

@@ -1,125 +1,102 @@
 //! Linear maps and biases.
 
-use candle_core::backend::BackendStorage;
-use candle_core::{CpuStorage, CustomOp2, CustomOp3, D, Layout, Result, Shape, Tensor, WithDType, bail};
+use candle_core::{D, Result, Tensor, bail};
 
-use super::cpu::{batch_norm, linear as kernel};
-use super::{slice, with_real, with_slice};
+use super::cpu::linear as kernel;
+use super::{Value, on_cpu, with_real, with_slice};
 
-/// `x [.., in] · weightᵀ + bias` of `weight [out, in]` and `bias [out]`: `[.., out]`.
+/// `x [.., in] · weightᵀ + bias` of `weight [out, in]` and `bias [out]`, plus a `residual [.., out]` if there is one:
+/// `[.., out]`.
 ///
 /// # Errors
 /// Shapes that do not fit together.
-pub fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
-    x.contiguous()?.apply_op3(&weight.contiguous()?, &bias.contiguous()?, Linear)
+pub fn linear(x: &Value, weight: &Value, bias: &Value, residual: Option<&Value>) -> Result<Value> {
+    let (outputs, inputs) = weight.tensor().dims2()?;
+    let Some((&last, rows)) = x.dims().split_last() else { bail!("a linear layer needs rows, got a number") };
+    let size = [rows, &[outputs]].concat();
+    let fits = residual.is_none_or(|residual| residual.dims() == size);
+    if last != inputs || bias.dims() != [outputs] || !fits {
+        let (weight, x) = (weight.dims(), x.dims());
+        bail!("a linear layer of {weight:?} does not fit {x:?}, its bias or its residual");
+    }
+    let (input, weights) = (x.tensor().contiguous()?, weight.tensor().contiguous()?);
+    let y = forward(&input, &weights, bias.tensor(), residual.map(Value::tensor), &size)?;
+    let (of_x, of_weight, of_bias) = (x.is_tracked(), weight.is_tracked(), bias.is_tracked());
+    let (input, weights) = (of_weight.then_some(input), of_x.then_some(weights));
+    let mut tracked = vec![x, weight, bias];
+    tracked.extend(residual);
+    let x_size = x.dims().to_vec();
+    let has_residual = residual.is_some();
+    Ok(Value::result(y, &tracked, move |gy| {
+        let gy = gy.contiguous()?;
+        with_real!(gy.dtype(), T => {
+            let gx = |w: Tensor| -> Result<Tensor> {
+                let gx = with_slice(&gy, |gy| with_slice(&w, |w| kernel::input_gradient::<T>(gy, w, inputs)))??;
+                on_cpu(gx, &x_size)
+            };
+            let gw = |x: Tensor| -> Result<Tensor> {
+                let kernel = |x: &[T], gy: &[T]| kernel::weight_gradient(x, gy, (inputs, outputs));
+                on_cpu(with_slice(&x, |x| with_slice(&gy, |gy| kernel(x, gy)))??, &[outputs, inputs])
+            };
+            let gb = || -> Result<Tensor> {
+                on_cpu(with_slice(&gy, |gy| kernel::bias_gradient::<T>(gy, outputs))?, &[outputs])
+            };
+            let gw = input.map(gw).transpose()?;
+            let gb = of_bias.then(gb).transpose()?;
+            let mut gradients = vec![weights.map(gx).transpose()?, gw, gb];
+            if has_residual {
+                gradients.push(Some(gy));
+            }
+            Ok(gradients)
+        })
+    }))
+}
+
+fn forward(
+    x: &Tensor,
+    weight: &Tensor,
+    bias: &Tensor,
+    residual: Option<&Tensor>,
+    size: &[usize],
+) -> Result<Tensor> {
+    let bias = bias.contiguous()?;
+    let residual = residual.map(Tensor::contiguous).transpose()?;
+    with_real!(x.dtype(), T => {
+        let of = |residual: Option<&[T]>| {
+            with_slice(x, |x| {
+                with_slice(weight, |w| with_slice(&bias, |b| kernel::forward::<T>(x, w, b, residual)))
+            })
+        };
+        let y = match &residual {
+            Some(residual) => with_slice(residual, |residual| of(Some(residual)))?,
+            None => of(None),
+        };
+        on_cpu(y???, size)
+    })
 }
 
 /// `x [.., c] + bias [c]`.
 ///
 /// # Errors
 /// Shapes that do not fit together.
-pub fn add_bias(x: &Tensor, bias: &Tensor) -> Result<Tensor> {
-    if x.dim(D::Minus1)? != bias.elem_count() {
-        bail!("a bias of {:?} does not fit {:?}", bias.shape(), x.shape());
+pub fn add_bias(x: &Value, bias: &Value) -> Result<Value> {
+    let channels = bias.tensor().elem_count();
+    if x.tensor().dim(D::Minus1)? != channels {
+        bail!("a bias of {:?} does not fit {:?}", bias.dims(), x.dims());
     }
-    x.contiguous()?.apply_op2(&bias.contiguous()?, AddBias)
-}
-
-struct Linear;
-
-type Gradients = (Option<Tensor>, Option<Tensor>, Option<Tensor>);
-
-impl CustomOp3 for Linear {
-    fn name(&self) -> &'static str {
-        "linear"
-    }
-
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        xl: &Layout,
-        weight: &CpuStorage,
-        wl: &Layout,
-        bias: &CpuStorage,
-        bl: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let (outputs, inputs) = wl.shape().dims2()?;
-        let Some((&last, rows)) = xl.dims().split_last() else {
-            bail!("a linear layer needs a row, got a scalar")
-        };
-        if last != inputs || bl.dims() != [outputs] {
-            bail!("a linear layer of {wl:?} and bias {bl:?} does not fit {xl:?}");
-        }
-        let y = with_real!(x.dtype(), T => {
-            let y = kernel::forward::<T>(slice(x, xl)?, slice(weight, wl)?, slice(bias, bl)?, inputs);
-            T::to_cpu_storage_owned(y)
-        });
-        Ok((y, Shape::from([rows, &[outputs]].concat())))
-    }
-
-    /// Only the gradients that are needed are computed.
-    fn bwd(&self, x: &Tensor, weight: &Tensor, bias: &Tensor, _: &Tensor, gy: &Tensor) -> Result<Gradients> {
-        let (outputs, inputs) = weight.dims2()?;
-        let gy = gy.contiguous()?;
-        with_real!(x.dtype(), T => {
-            let tensor = |numbers: Vec<T>, like: &Tensor| Tensor::from_vec(numbers, like.shape(), like.device());
-            let of_x = || {
-                let gx = with_slice(&gy, |gy| with_slice(weight, |w| kernel::input_gradient::<T>(gy, w, inputs)));
-                tensor(gx??, x)
-            };
-            let of_weight = || {
-                let gw = with_slice(x, |x| {
-                    with_slice(&gy, |gy| kernel::weight_gradient::<T>(x, gy, (inputs, outputs)))
-                });
-                tensor(gw??, weight)
-            };
-            let of_bias = || tensor(with_slice(&gy, |gy| kernel::bias_gradient::<T>(gy, outputs))?, bias);
-            Ok((
-                x.track_op().then(of_x).transpose()?,
-                weight.track_op().then(of_weight).transpose()?,
-                bias.track_op().then(of_bias).transpose()?,
-            ))
-        })
-    }
-}
-
-struct AddBias;
-
-impl CustomOp2 for AddBias {
-    fn name(&self) -> &'static str {
-        "add_bias"
-    }
-
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        xl: &Layout,
-        bias: &CpuStorage,
-        bl: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let y = with_real!(x.dtype(), T => {
-            let bias: &[T] = slice(bias, bl)?;
-            let ones = vec![T::from_f64(1.0); bias.len()];
-            T::to_cpu_storage_owned(batch_norm::apply(slice(x, xl)?, &ones, bias, None, false))
-        });
-        Ok((y, xl.shape().clone()))
-    }
-
-    fn bwd(
-        &self,
-        x: &Tensor,
-        bias: &Tensor,
-        _: &Tensor,
-        gy: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+    let (input, shift) = (x.tensor().contiguous()?, bias.tensor().contiguous()?);
+    let y = with_real!(input.dtype(), T => {
+        on_cpu(with_slice(&input, |x| with_slice(&shift, |bias| kernel::add_bias::<T>(x, bias)))??, x.dims())?
+    });
+    let of_bias = bias.is_tracked();
+    Ok(Value::result(y, &[x, bias], move |gy| {
         let gy = gy.contiguous()?;
         let sums = || -> Result<Tensor> {
-            with_real!(bias.dtype(), T => {
-                let sums = with_slice(&gy, |gy| kernel::bias_gradient::<T>(gy, bias.elem_count()))?;
-                Tensor::from_vec(sums, bias.shape(), bias.device())
+            with_real!(gy.dtype(), T => {
+                on_cpu(with_slice(&gy, |gy| kernel::bias_gradient::<T>(gy, channels))?, &[channels])
             })
         };
-        let gbias = bias.track_op().then(sums).transpose()?;
-        Ok((x.track_op().then_some(gy), gbias))
-    }
+        let gbias = of_bias.then(sums).transpose()?;
+        Ok(vec![Some(gy), gbias])
+    }))
 }

@@ -4,7 +4,8 @@
 //! |---|---|
 //! | [`layer`] | layers as descriptions: a name, a shape, what they compute from a [`Net`]'s tensors |
 //! | [`init`] | initial values from seeds |
-//! | [`conv2d`], [`batch_norm`], [`pool`], [`linear`], [`layer_norm`], [`gelu`], [`attention`], [`concat`], [`weighted_sum`] | operators as candle custom ops, with gradients |
+//! | [`tape`] | values and their gradients |
+//! | [`conv2d`], [`batch_norm`], [`pool`], [`linear`], [`layer_norm`], [`gelu`], [`attention`], [`concat`], [`token`], [`weighted_sum`] | operators on values |
 //! | `cpu` | their kernels on slices |
 //!
 //! Images are `[n, h, w, c]` (channels last) between layers; parameters keep PyTorch's shapes.
@@ -20,25 +21,32 @@ pub mod layer;
 pub mod layer_norm;
 pub mod linear;
 pub mod pool;
+pub mod tape;
+pub mod token;
 pub mod weighted_sum;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use candle_core::{CpuStorage, Layout, Result, Tensor, bail};
+use candle_core::{Device, Result, Tensor, bail};
 
 use self::cpu::Real;
 
 pub use batch_norm::BatchStatistics;
+pub use tape::{Tape, Value};
 
-/// Keep candle from starting threads of its own for element-wise operations: they wait by spinning, and so
-/// take the cores from the threads that compute. To be called once, before there is a second thread.
-pub fn leave_threads_to_rayon() {
-    const VARIABLE: &str = "CANDLE_NUM_THREADS";
-    if std::env::var_os(VARIABLE).is_none() {
+/// Set up what belongs to the whole process. To be called once, before there is a second thread.
+///
+/// candle starts no threads of its own for element-wise operations: they wait by spinning, and so take the cores from
+/// the threads that compute. The allocator keeps the memory that it got from the system: a step frees and asks again
+/// for the same large activations, and memory that was given back is cleared anew.
+pub fn set_up_process() {
+    const THREADS: &str = "CANDLE_NUM_THREADS";
+    if std::env::var_os(THREADS).is_none() {
         // SAFETY: the program has one thread yet, so none reads the environment meanwhile.
-        unsafe { std::env::set_var(VARIABLE, "1") };
+        unsafe { std::env::set_var(THREADS, "1") };
     }
+    cpu::keep_memory();
 }
 
 /// Tensors by name, in the order of their names.
@@ -53,28 +61,48 @@ pub enum Mode {
     Eval,
 }
 
-/// What a network computes with: any tensors of the right names. Parameters may be variables, merged
+/// Values by name.
+pub type Values = BTreeMap<String, Value>;
+
+/// What a network computes with: any tensors of the right names. Parameters may be leaves, merged
 /// kernels or plain tensors; a network never owns them.
 pub struct Net<'a> {
     tensors: &'a StateDict,
+    values: Values,
     mode: Mode,
     observed: RefCell<BTreeMap<String, BatchStatistics>>,
 }
 
 impl<'a> Net<'a> {
-    /// A network's tensors in a mode.
+    /// A network's tensors in a mode, without gradients.
     pub fn new(tensors: &'a StateDict, mode: Mode) -> Self {
-        Self { tensors, mode, observed: RefCell::default() }
+        Self::with_values(tensors, Values::new(), mode)
+    }
+
+    /// The same with some of its tensors replaced by values, whose gradients can be had.
+    pub fn with_values(tensors: &'a StateDict, values: Values, mode: Mode) -> Self {
+        Self { tensors, values, mode, observed: RefCell::default() }
     }
 
     /// The tensor of a name.
     ///
     /// # Errors
     /// There is none.
-    pub fn tensor(&self, name: &str) -> Result<&'a Tensor> {
-        match self.tensors.get(name) {
+    pub fn tensor(&self, name: &str) -> Result<&Tensor> {
+        match self.values.get(name).map(Value::tensor).or_else(|| self.tensors.get(name)) {
             Some(tensor) => Ok(tensor),
             None => bail!("the model has no tensor `{name}`"),
+        }
+    }
+
+    /// The tensor of a name to compute with.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn value(&self, name: &str) -> Result<Value> {
+        match self.values.get(name) {
+            Some(value) => Ok(value.clone()),
+            None => Ok(Value::constant(self.tensor(name)?.detach())),
         }
     }
 
@@ -93,21 +121,36 @@ impl<'a> Net<'a> {
     }
 }
 
-/// A contiguous argument of a custom op.
-fn slice<'a, T: Real>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [T]> {
-    match layout.contiguous_offsets() {
-        Some((start, end)) => Ok(&storage.as_slice::<T>()?[start..end]),
-        None => bail!("a custom operator needs a contiguous tensor"),
-    }
+/// Tensors of a state_dict as the leaves of a new tape.
+pub fn leaves<'a>(tensors: &StateDict, names: impl IntoIterator<Item = &'a String>) -> Values {
+    let tape = Tape::default();
+    let named = names.into_iter().filter_map(|name| Some((name.clone(), tensors.get(name)?.detach())));
+    named.map(|(name, tensor)| (name, tape.leaf(tensor))).collect()
+}
+
+/// The gradient of each leaf that a result depends on, by name, given that of the result.
+///
+/// # Errors
+/// An operator failed.
+pub fn gradients(result: &Value, gradient: Tensor, leaves: &Values) -> Result<StateDict> {
+    let mut gradients = result.backward(gradient)?;
+    let of = |(name, leaf): (&String, &Value)| Some((name.clone(), gradients.take(leaf)?));
+    Ok(leaves.iter().filter_map(of).collect())
 }
 
 /// Run `f` on the numbers of a contiguous tensor on the processor.
 fn with_slice<T: Real, R>(tensor: &Tensor, f: impl FnOnce(&[T]) -> R) -> Result<R> {
     let (storage, layout) = tensor.storage_and_layout();
-    match &*storage {
-        candle_core::Storage::Cpu(storage) => Ok(f(slice(storage, layout)?)),
-        _ => bail!("expected a tensor on the processor"),
+    let candle_core::Storage::Cpu(storage) = &*storage else { bail!("expected a tensor on the processor") };
+    match layout.contiguous_offsets() {
+        Some((start, end)) => Ok(f(&storage.as_slice::<T>()?[start..end])),
+        None => bail!("an operator needs a contiguous tensor"),
     }
+}
+
+/// Numbers as a tensor on the processor.
+fn on_cpu<T: Real>(numbers: Vec<T>, shape: &[usize]) -> Result<Tensor> {
+    Tensor::from_vec(numbers, shape, &Device::Cpu)
 }
 
 /// Evaluate an expression with `T` the type of numbers of a dtype.

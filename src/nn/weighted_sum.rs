@@ -1,11 +1,10 @@
 //! Kernels as weighted sums of several sources' kernels.
 
-use candle_core::backend::BackendStorage;
-use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, WithDType, bail};
+use candle_core::{Result, Tensor, bail};
 use rayon::prelude::*;
 
 use super::cpu::Real;
-use super::{slice, with_real, with_slice};
+use super::{Value, on_cpu, with_real, with_slice};
 
 /// W[k] = Σ_i w[i, k] · S[i, k] for merge weights `w [n, kernels]` and the sources' tensors
 /// `s [n, kernels, ..]`: `[kernels, ..]`. The gradient flows to `w` alone:
@@ -13,54 +12,24 @@ use super::{slice, with_real, with_slice};
 ///
 /// # Errors
 /// Shapes that do not fit together.
-pub fn weighted_sum(w: &Tensor, s: &Tensor) -> Result<Tensor> {
-    w.contiguous()?.apply_op2(s, WeightedSum)
-}
-
-struct WeightedSum;
-
-/// Sources, kernels, and numbers in a kernel.
-fn sizes(w: &Shape, s: &Shape) -> Result<(usize, usize, usize)> {
-    let (n, kernels) = w.dims2()?;
+pub fn weighted_sum(w: &Value, s: &Tensor) -> Result<Value> {
+    let (n, kernels) = w.tensor().dims2()?;
     if s.rank() < 2 || s.dims()[..2] != [n, kernels] {
-        bail!("merge weights {w:?} do not fit sources {s:?}");
+        bail!("merge weights {:?} do not fit sources {:?}", w.dims(), s.shape());
     }
-    Ok((n, kernels, s.dims()[2..].iter().product()))
-}
-
-impl CustomOp2 for WeightedSum {
-    fn name(&self) -> &'static str {
-        "weighted_sum"
-    }
-
-    fn cpu_fwd(
-        &self,
-        w: &CpuStorage,
-        wl: &Layout,
-        s: &CpuStorage,
-        sl: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let (n, kernels, len) = sizes(wl.shape(), sl.shape())?;
-        let merged = with_real!(s.dtype(), T => {
-            T::to_cpu_storage_owned(merge::<T>(slice(w, wl)?, slice(s, sl)?, (n, kernels, len)))
-        });
-        Ok((merged, Shape::from(&sl.shape().dims()[1..])))
-    }
-
-    fn bwd(
-        &self,
-        w: &Tensor,
-        s: &Tensor,
-        _: &Tensor,
-        g: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let (_, kernels, len) = sizes(w.shape(), s.shape())?;
-        with_real!(s.dtype(), T => {
-            let g = g.contiguous()?;
-            let gw = with_slice(&g, |g| with_slice(s, |s| products::<T>(g, s, kernels, len)))??;
-            Ok((Some(Tensor::from_vec(gw, w.shape(), w.device())?), None))
+    let len = s.dims()[2..].iter().product();
+    let (weights, sources) = (w.tensor().to_dtype(s.dtype())?.contiguous()?, s.contiguous()?);
+    let merged = with_real!(s.dtype(), T => {
+        let merged = with_slice(&weights, |w| with_slice(&sources, |s| merge::<T>(w, s, (n, kernels, len))))??;
+        on_cpu(merged, &s.dims()[1..])?
+    });
+    Ok(Value::result(merged, &[w], move |g| {
+        let g = g.contiguous()?;
+        with_real!(g.dtype(), T => {
+            let gw = with_slice(&g, |g| with_slice(&sources, |s| products::<T>(g, s, kernels, len)))??;
+            Ok(vec![Some(on_cpu(gw, &[n, kernels])?)])
         })
-    }
+    }))
 }
 
 fn merge<T: Real>(w: &[T], s: &[T], (n, kernels, len): (usize, usize, usize)) -> Vec<T> {

@@ -7,14 +7,12 @@ use std::collections::BTreeMap;
 use candle_core::{Tensor, Var};
 
 use super::artifact::StateDict;
-use super::model::{
-    copied, detached, follow_step, make_variables, replace_head, restore, train_images, val_images,
-};
+use super::model::{copied, follow_step, make_variables, replace_head, restore, train_images, val_images};
 use super::*;
 use crate::backbone::{Backbone, KernelGroup};
 use crate::merge_method::learned::{merged_kernels, stacked, weights_name};
-use crate::nn::{Mode, Net};
-use crate::train::epoch::{Learner, Task, fit};
+use crate::nn::{Mode, Net, Value, Values, leaves};
+use crate::train::epoch::{Forward, Learner, Task, fit};
 
 /// Sources, a data set and how to train.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -249,40 +247,40 @@ impl<'a> MergeLearner<'a> {
         }
     }
 
-    /// A group's numbers of all sources, `[sources, kernels]`, as a function of the variables in `weights`.
-    fn group_weights(&self, weights: &StateDict, group: &KernelGroup) -> candle_core::Result<Tensor> {
-        let variable = &weights[&Self::key(self.spec, group)];
+    /// A group's numbers of all sources, `[sources, kernels]`, as a function of `weights`.
+    fn group_weights(&self, weights: &Values, group: &KernelGroup) -> candle_core::Result<Value> {
         let learnt = self.spec.learnt_sources();
-        let row = |source: usize| match learnt.iter().position(|&i| i == source) {
-            Some(i) => variable.narrow(0, i, 1),
-            None => variable.narrow(0, 0, 1)?.ones_like(),
+        let sources = self.spec.sources.len();
+        let row = |numbers: &Tensor, source: usize| match learnt.iter().position(|&i| i == source) {
+            Some(i) => numbers.narrow(0, i, 1),
+            None => numbers.narrow(0, 0, 1)?.ones_like(),
         };
-        let all = if learnt.len() == self.spec.sources.len() {
-            variable.clone()
-        } else {
-            Tensor::cat(&(0..self.spec.sources.len()).map(row).collect::<candle_core::Result<Vec<_>>>()?, 0)?
-        };
-        all.broadcast_as((self.spec.sources.len(), group.kernels))?.contiguous()
+        let variable = &weights[&Self::key(self.spec, group)];
+        if learnt.len() == sources && variable.dims()[1] == group.kernels {
+            return Ok(variable.clone());
+        }
+        Value::composed(&[variable], |t| {
+            let rows =
+                (0..sources).map(|source| row(&t[0], source)).collect::<candle_core::Result<Vec<_>>>()?;
+            Tensor::cat(&rows, 0)?.broadcast_as((sources, group.kernels))?.contiguous()
+        })
     }
 
-    /// The merged network's tensors, as a function of the variables in `weights`, beside those of `rest`.
-    fn tensors(&self, weights: &StateDict, rest: &StateDict) -> candle_core::Result<StateDict> {
-        let mut tensors =
+    /// The merged network's tensors that depend on merge weights, and the head.
+    fn values(&self, weights: &Values, head: Values) -> candle_core::Result<Values> {
+        let mut values =
             merged_kernels(&self.sources, &self.groups, |group| self.group_weights(weights, group))?;
-        tensors.extend(rest.iter().map(|(name, tensor)| (name.clone(), tensor.clone())));
-        Ok(tensors)
-    }
-
-    fn logits(&self, net: &Net<'_>, x: &Tensor) -> candle_core::Result<Tensor> {
-        self.backbone.head(self.classes).forward(net, &self.backbone.features(net, x)?)
+        values.extend(head);
+        Ok(values)
     }
 
     /// The stage's result: every group's numbers, and all that is not merged.
     fn learnt(&self) -> candle_core::Result<StateDict> {
         let mut learnt = copied(&self.rest)?;
-        let weights = detached(&self.weights);
+        let weights = constants(&self.weights);
         for group in &self.groups {
-            learnt.insert(weights_name(group), self.group_weights(&weights, group)?);
+            let numbers = self.group_weights(&weights, group)?;
+            learnt.insert(weights_name(group), numbers.tensor().force_contiguous()?);
         }
         Ok(learnt)
     }
@@ -293,14 +291,24 @@ impl Learner for MergeLearner<'_> {
         self.weight_variables.iter().chain(&self.head_variables).cloned().collect()
     }
 
-    fn train_logits(&mut self, epoch: usize, positions: &[usize]) -> candle_core::Result<Tensor> {
-        let x = train_images(self.task, &self.normalize, epoch, positions)?;
-        let tensors = self.tensors(&self.weights, &self.rest)?;
-        let net = Net::new(&tensors, Mode::Train);
-        let logits = self.logits(&net, &x)?;
+    fn train_logits(&mut self, epoch: usize, positions: &[usize]) -> candle_core::Result<Forward> {
+        let x = Value::constant(train_images(self.task, &self.normalize, epoch, positions)?);
+        let names = |variables: &[(String, Var)]| variables.iter().map(|(name, _)| name.clone()).collect();
+        let (weights, head): (Vec<String>, Vec<String>) =
+            (names(&self.weight_variables), names(&self.head_variables));
+        let variables: StateDict = self
+            .weights
+            .iter()
+            .chain(&self.rest)
+            .map(|(name, tensor)| (name.clone(), tensor.clone()))
+            .collect();
+        let leaves = leaves(&variables, weights.iter().chain(&head));
+        let head = head.iter().map(|name| (name.clone(), leaves[name].clone())).collect();
+        let net = Net::with_values(&self.rest, self.values(&leaves, head)?, Mode::Train);
+        let logits = self.backbone.logits(&net, &x, self.classes)?;
         let observed = net.into_observed();
         follow_step(&mut self.rest, observed)?;
-        Ok(logits)
+        Ok(Forward { logits, leaves })
     }
 
     fn after_step(&mut self) -> candle_core::Result<()> {
@@ -315,9 +323,10 @@ impl Learner for MergeLearner<'_> {
     }
 
     fn val_logits(&mut self, positions: &[usize]) -> candle_core::Result<Tensor> {
-        let x = val_images(self.task, &self.normalize, positions)?;
-        let tensors = self.tensors(&detached(&self.weights), &detached(&self.rest))?;
-        self.logits(&Net::new(&tensors, Mode::Eval), &x)
+        let x = Value::constant(val_images(self.task, &self.normalize, positions)?);
+        let values = self.values(&constants(&self.weights), Values::new())?;
+        let net = Net::with_values(&self.rest, values, Mode::Eval);
+        Ok(self.backbone.logits(&net, &x, self.classes)?.tensor().clone())
     }
 
     fn state(&self) -> candle_core::Result<StateDict> {
@@ -330,6 +339,12 @@ impl Learner for MergeLearner<'_> {
         restore(&mut self.weights, &self.weight_variables, state)?;
         restore(&mut self.rest, &self.head_variables, state)
     }
+}
+
+/// Tensors that no gradient is wanted of.
+fn constants(tensors: &StateDict) -> Values {
+    let constant = |(name, tensor): (&String, &Tensor)| (name.clone(), Value::constant(tensor.detach()));
+    tensors.iter().map(constant).collect()
 }
 
 /// The nearest point whose columns are not negative and add up to 1, column by column of `[sources, n]`

@@ -9,10 +9,10 @@ use super::*;
 use crate::backbone::Backbone;
 use crate::dataset::Split;
 use crate::nn::init::initial_values;
-use crate::nn::{BatchStatistics, Mode, Net};
+use crate::nn::{BatchStatistics, Mode, Net, Value, leaves};
 use crate::rng::Purpose;
 use crate::train::batch::{self, Variant};
-use crate::train::epoch::{EVAL_BATCH, Learner, Task, fit, probabilities, too_few};
+use crate::train::epoch::{EVAL_BATCH, Forward, Learner, Task, fit, probabilities, too_few};
 
 /// Share of a batch's statistics in the running ones; PyTorch's default.
 const MOMENTUM: f64 = 0.1;
@@ -94,7 +94,7 @@ pub(super) fn predict(
     probabilities(split.len(), |positions| {
         let x = batch::images(split, size, positions, &model.info.normalize, None, device)?;
         let net = Net::new(&model.tensors, Mode::Eval);
-        backbone.head(classes).forward(&net, &backbone.features(&net, &x)?)
+        Ok(backbone.logits(&net, &Value::constant(x), classes)?.tensor().clone())
     })
 }
 
@@ -117,7 +117,7 @@ pub(super) fn reestimate_statistics(
     for (done, positions) in batches.iter().enumerate() {
         let x = batch::images(split, dataset.size, positions, &model.info.normalize, None, &context.device)?;
         let net = Net::new(&model.tensors, Mode::Train);
-        backbone.features(&net, &x)?;
+        backbone.features(&net, &Value::constant(x))?;
         let observed = net.into_observed();
         follow(&mut model.tensors, observed, 1.0 / (done + 1) as f64, done as i64 + 1)?;
         (context.report)(Progress::Count { done: done + 1, of: batches.len(), what: "batches".into() })?;
@@ -155,11 +155,6 @@ pub(super) fn follow_step(
     let count = tensors.get(&format!("{layer}.num_batches_tracked"));
     let batches = count.map_or(Ok(0), Tensor::to_scalar::<i64>)? + 1;
     follow(tensors, observed, MOMENTUM, batches)
-}
-
-/// The same numbers, out of the reach of gradients.
-pub(super) fn detached(tensors: &StateDict) -> StateDict {
-    tensors.iter().map(|(name, tensor)| (name.clone(), tensor.detach())).collect()
 }
 
 /// A copy of the numbers, which later steps do not change.
@@ -223,20 +218,20 @@ impl Learner for WholeNetwork<'_> {
         self.variables.clone()
     }
 
-    fn train_logits(&mut self, epoch: usize, positions: &[usize]) -> Result<Tensor> {
-        let x = train_images(self.task, &self.info.normalize, epoch, positions)?;
-        let net = Net::new(&self.tensors, Mode::Train);
-        let logits = self.backbone.head(self.classes).forward(&net, &self.backbone.features(&net, &x)?)?;
+    fn train_logits(&mut self, epoch: usize, positions: &[usize]) -> Result<Forward> {
+        let x = Value::constant(train_images(self.task, &self.info.normalize, epoch, positions)?);
+        let leaves = leaves(&self.tensors, self.variables.iter().map(|(name, _)| name));
+        let net = Net::with_values(&self.tensors, leaves.clone(), Mode::Train);
+        let logits = self.backbone.logits(&net, &x, self.classes)?;
         let observed = net.into_observed();
         follow_step(&mut self.tensors, observed)?;
-        Ok(logits)
+        Ok(Forward { logits, leaves })
     }
 
     fn val_logits(&mut self, positions: &[usize]) -> Result<Tensor> {
-        let tensors = detached(&self.tensors);
-        let x = val_images(self.task, &self.info.normalize, positions)?;
-        let net = Net::new(&tensors, Mode::Eval);
-        self.backbone.head(self.classes).forward(&net, &self.backbone.features(&net, &x)?)
+        let x = Value::constant(val_images(self.task, &self.info.normalize, positions)?);
+        let net = Net::new(&self.tensors, Mode::Eval);
+        Ok(self.backbone.logits(&net, &x, self.classes)?.tensor().clone())
     }
 
     fn state(&self) -> Result<StateDict> {
@@ -290,7 +285,7 @@ impl<'a> HeadOnly<'a> {
             let of = |positions: &[usize]| -> Result<Tensor> {
                 let x =
                     batch::images(split, task.dataset.size, positions, &info.normalize, None, task.device)?;
-                backbone.features(&Net::new(&frozen, Mode::Eval), &x)
+                frozen_features(&*backbone, &frozen, x)
             };
             let positions: Vec<usize> = (0..split.len()).collect();
             Tensor::cat(&positions.chunks(EVAL_BATCH).map(of).collect::<Result<Vec<_>>>()?, 0)
@@ -306,9 +301,9 @@ impl<'a> HeadOnly<'a> {
         Ok(Self { backbone, info, frozen, head, variables, train_features, val_features, task })
     }
 
-    fn classify(&self, head: &StateDict, features: &Tensor) -> Result<Tensor> {
+    fn classify(&self, net: &Net<'_>, features: Tensor) -> Result<Value> {
         let layer = self.backbone.head(self.task.dataset.classes.len());
-        layer.forward(&Net::new(head, Mode::Train), features)
+        layer.forward(net, &Value::constant(features))
     }
 }
 
@@ -317,19 +312,22 @@ impl Learner for HeadOnly<'_> {
         self.variables.clone()
     }
 
-    fn train_logits(&mut self, epoch: usize, positions: &[usize]) -> Result<Tensor> {
+    fn train_logits(&mut self, epoch: usize, positions: &[usize]) -> Result<Forward> {
         let features = match &self.train_features {
             Some(features) => select_rows(features, positions)?,
             None => {
                 let x = train_images(self.task, &self.info.normalize, epoch, positions)?;
-                self.backbone.features(&Net::new(&self.frozen, Mode::Eval), &x)?
+                frozen_features(&*self.backbone, &self.frozen, x)?
             }
         };
-        self.classify(&self.head, &features)
+        let leaves = leaves(&self.head, self.head.keys());
+        let net = Net::with_values(&self.head, leaves.clone(), Mode::Train);
+        Ok(Forward { logits: self.classify(&net, features)?, leaves })
     }
 
     fn val_logits(&mut self, positions: &[usize]) -> Result<Tensor> {
-        self.classify(&detached(&self.head), &select_rows(&self.val_features, positions)?)
+        let features = select_rows(&self.val_features, positions)?;
+        Ok(self.classify(&Net::new(&self.head, Mode::Eval), features)?.tensor().clone())
     }
 
     fn state(&self) -> Result<StateDict> {
@@ -339,6 +337,12 @@ impl Learner for HeadOnly<'_> {
     fn restore(&mut self, state: &StateDict) -> Result<()> {
         restore(&mut self.head, &self.variables, state)
     }
+}
+
+/// Features of a backbone that does not learn.
+fn frozen_features(backbone: &dyn Backbone, frozen: &StateDict, x: Tensor) -> Result<Tensor> {
+    let features = backbone.features(&Net::new(frozen, Mode::Eval), &Value::constant(x))?;
+    Ok(features.tensor().clone())
 }
 
 fn select_rows(rows: &Tensor, positions: &[usize]) -> Result<Tensor> {

@@ -8,7 +8,7 @@ use indexmap::IndexMap;
 use super::{Loss, Optimizer, Select, TrainSpec, batch};
 use crate::dataset::{Dataset, Split};
 use crate::metric::{Predictions, by_name};
-use crate::nn::StateDict;
+use crate::nn::{StateDict, Value, Values, gradients};
 use crate::rng::Purpose;
 use crate::stage::{EpochRecord, Interrupted, Progress, StageError};
 
@@ -23,11 +23,11 @@ pub trait Learner {
     /// What the optimiser changes, by name.
     fn variables(&self) -> Vec<(String, Var)>;
 
-    /// Logits `[n, classes]` of training images, differentiable in the variables.
+    /// Logits `[n, classes]` of training images, and the way back.
     ///
     /// # Errors
     /// A tensor operation failed.
-    fn train_logits(&mut self, epoch: usize, positions: &[usize]) -> candle_core::Result<Tensor>;
+    fn train_logits(&mut self, epoch: usize, positions: &[usize]) -> candle_core::Result<Forward>;
 
     /// Called after each step, for what must hold of the variables (a constraint).
     ///
@@ -54,6 +54,14 @@ pub trait Learner {
     /// # Errors
     /// A tensor operation failed.
     fn restore(&mut self, state: &StateDict) -> candle_core::Result<()>;
+}
+
+/// Logits, and the leaves of their tape that are the variables.
+pub struct Forward {
+    /// `[n, classes]`.
+    pub logits: Value,
+    /// By the variables' names.
+    pub leaves: Values,
 }
 
 /// What a learner learns and how the world hears of it.
@@ -114,12 +122,12 @@ fn train_epoch(
     }
     for positions in batches {
         let labels = batch::labels(split, &positions, task.device)?;
-        let value = loss.forward(&learner.train_logits(epoch, &positions)?, &labels)?;
-        let number = f64::from(value.to_scalar::<f32>()?);
+        let Forward { logits, leaves } = learner.train_logits(epoch, &positions)?;
+        let (number, gradient) = loss.with_gradient(logits.tensor(), &labels)?;
         if !number.is_finite() {
             return Err(diverged(number, epoch, images, spec));
         }
-        optimizer.step(&value.backward()?, factor, spec.clip_norm)?;
+        optimizer.step(&gradients(&logits, gradient, &leaves)?, factor, spec.clip_norm)?;
         learner.after_step()?;
         total += number * positions.len() as f64;
         images += positions.len();
@@ -245,6 +253,7 @@ impl<'a> Best<'a> {
 mod tests {
     use super::*;
     use crate::dataset::Pixels;
+    use crate::nn::leaves;
     use crate::train::ScheduleSpec;
 
     /// A learner whose validation logits follow a script, one entry an epoch: how sure it is of the truth.
@@ -259,9 +268,13 @@ mod tests {
             vec![("weight".into(), self.weight.clone())]
         }
 
-        fn train_logits(&mut self, epoch: usize, positions: &[usize]) -> candle_core::Result<Tensor> {
+        fn train_logits(&mut self, epoch: usize, positions: &[usize]) -> candle_core::Result<Forward> {
             self.epoch = epoch;
-            self.weight.as_tensor().broadcast_as((positions.len(), 2))
+            let tensors = StateDict::from([("weight".into(), self.weight.as_detached_tensor())]);
+            let leaves = leaves(&tensors, tensors.keys());
+            let shape = (positions.len(), self.weight.dim(1)?);
+            let logits = Value::composed(&[&leaves["weight"]], |t| t[0].broadcast_as(shape)?.contiguous())?;
+            Ok(Forward { logits, leaves })
         }
 
         fn val_logits(&mut self, positions: &[usize]) -> candle_core::Result<Tensor> {
@@ -370,8 +383,8 @@ mod tests {
             fn variables(&self) -> Vec<(String, Var)> {
                 self.0.variables()
             }
-            fn train_logits(&mut self, _: usize, positions: &[usize]) -> candle_core::Result<Tensor> {
-                self.0.weight.as_tensor().broadcast_as((positions.len(), 3))
+            fn train_logits(&mut self, epoch: usize, positions: &[usize]) -> candle_core::Result<Forward> {
+                self.0.train_logits(epoch, positions)
             }
             fn val_logits(&mut self, positions: &[usize]) -> candle_core::Result<Tensor> {
                 Tensor::zeros((positions.len(), 3), candle_core::DType::F32, &Device::Cpu)

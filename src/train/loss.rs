@@ -1,6 +1,6 @@
 //! Losses, with PyTorch's definitions.
 
-use candle_core::{DType, Device, Result, Tensor};
+use candle_core::{DType, Device, Result, Tensor, Var, bail};
 use serde::{Deserialize, Serialize};
 
 /// What is minimised. The kind is the key.
@@ -93,6 +93,20 @@ impl Loss {
                 binary_cross_entropy(logits, &one_hot.index_select(labels, 0)?, pos_weight)
             }
         }
+    }
+
+    /// The mean loss and its gradient with respect to the logits.
+    ///
+    /// # Errors
+    /// As [`Loss::forward`].
+    pub fn with_gradient(&self, logits: &Tensor, labels: &Tensor) -> Result<(f64, Tensor)> {
+        let logits = Var::from_tensor(logits)?;
+        let loss = self.forward(&logits, labels)?;
+        let mut gradients = loss.backward()?;
+        let Some(gradient) = gradients.remove(&logits) else {
+            bail!("the loss does not depend on the logits")
+        };
+        Ok((loss.to_dtype(DType::F64)?.to_scalar()?, gradient.detach()))
     }
 }
 
@@ -195,7 +209,7 @@ mod tests {
     #[test]
     fn the_softplus_is_stable_and_its_gradient_is_the_sigmoid_also_at_zero() {
         let x = [-200f32, -1.0, 0.0, 1.0, 200.0];
-        let var = candle_core::Var::new(&x, &Device::Cpu).unwrap();
+        let var = Var::new(&x, &Device::Cpu).unwrap();
         let y = softplus(&var).unwrap();
         let gradients = y.sum_all().unwrap().backward().unwrap();
         let gradient = gradients.get(&var).unwrap().to_vec1::<f32>().unwrap();

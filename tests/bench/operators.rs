@@ -7,17 +7,18 @@
 
 use std::time::Instant;
 
-use candle_core::{Device, Result, Tensor, Var};
+use candle_core::{Device, Result, Tensor};
 use medmerge::nn::batch_norm::{Moments, Then, batch_norm_train};
 use medmerge::nn::conv2d::{ConvOptions, conv2d};
 use medmerge::nn::pool::max_pool2d;
+use medmerge::nn::{Tape, Value};
 use medmerge::rng::{Purpose, rng};
 use rand::Rng;
 
 const BATCH: usize = 64;
 
 fn main() -> Result<()> {
-    medmerge::nn::leave_threads_to_rayon();
+    medmerge::nn::set_up_process();
     rayon::scope(|_| {
         for (side, ci, co, kernel, stride) in [
             (28, 3, 64, 3, 1),
@@ -74,11 +75,12 @@ fn norm(side: usize, channels: usize) -> Result<()> {
 }
 
 /// Milliseconds of an operator and of its gradient with respect to `x` alone.
-fn both(x: &Tensor, operator: impl Fn(&Tensor) -> Result<Tensor>) -> Result<(f64, f64)> {
-    let var = Var::from_tensor(x)?;
-    let y = operator(&var)?;
+fn both(x: &Value, operator: impl Fn(&Value) -> Result<Value>) -> Result<(f64, f64)> {
     let forward = median(|| operator(x))?;
-    Ok((forward, median(|| y.backward())?))
+    let gy = operator(x)?.tensor().ones_like()?;
+    let forward_and_back =
+        median(|| operator(&Tape::default().leaf(x.tensor().clone()))?.backward(gy.clone()))?;
+    Ok((forward, forward_and_back - forward))
 }
 
 fn median<T>(mut call: impl FnMut() -> Result<T>) -> Result<f64> {
@@ -92,8 +94,8 @@ fn median<T>(mut call: impl FnMut() -> Result<T>) -> Result<f64> {
     Ok(milliseconds[milliseconds.len() / 2])
 }
 
-fn numbers(shape: &[usize]) -> Result<Tensor> {
+fn numbers(shape: &[usize]) -> Result<Value> {
     let mut random = rng(0, Purpose::Init, 0, 0);
     let values: Vec<f32> = (0..shape.iter().product()).map(|_| random.random_range(-1.0..1.0)).collect();
-    Tensor::from_vec(values, shape, &Device::Cpu)
+    Ok(Value::constant(Tensor::from_vec(values, shape, &Device::Cpu)?))
 }

@@ -11,15 +11,16 @@ use std::time::Instant;
 use candle_core::{Device, Tensor, Var};
 use medmerge::backbone::BackboneSpec;
 use medmerge::nn::init::initial_values;
-use medmerge::nn::{Mode, Net, StateDict};
+use medmerge::nn::{Mode, Net, Value, gradients, leaves};
 use medmerge::rng::{Purpose, rng};
+use medmerge::train::LossSpec;
 use medmerge::train::optimizer::{Optimizer, OptimizerSpec};
 use rand::Rng;
 
 const CLASSES: usize = 7;
 
 fn main() {
-    medmerge::nn::leave_threads_to_rayon();
+    medmerge::nn::set_up_process();
     let mut steps = 6;
     let mut cases = Vec::new();
     let mut args = std::env::args().skip(1);
@@ -71,20 +72,21 @@ fn run(case: &str, steps: usize) {
     let labels = Tensor::new(labels, &Device::Cpu).expect("labels");
     let rule: OptimizerSpec =
         serde_json::from_value(serde_json::json!({ "adamw": { "lr": 1e-3 } })).expect("a rule");
-    let mut optimizer = Optimizer::new(&rule, variables).expect("an optimizer");
+    let mut optimizer = Optimizer::new(&rule, variables.clone()).expect("an optimizer");
 
-    let logits = |tensors: &StateDict, mode: Mode| {
-        let net = Net::new(tensors, mode);
-        let features = backbone.features(&net, &x).expect("features");
-        backbone.head(CLASSES).forward(&net, &features).expect("logits")
-    };
+    let names: Vec<String> = variables.iter().map(|(name, _)| name.clone()).collect();
+    let x = Value::constant(x);
+    let loss = LossSpec::default().build(&[1; CLASSES], &Device::Cpu).expect("a loss");
     let train = median(steps, || {
-        let loss = candle_nn::loss::cross_entropy(&logits(&tensors, Mode::Train), &labels).expect("a loss");
-        optimizer.step(&loss.backward().expect("gradients"), 1.0, None).expect("a step");
+        let leaves = leaves(&tensors, &names);
+        let net = Net::with_values(&tensors, leaves.clone(), Mode::Train);
+        let logits = backbone.logits(&net, &x, CLASSES).expect("logits");
+        let (_, gradient) = loss.with_gradient(logits.tensor(), &labels).expect("a loss");
+        let gradients = gradients(&logits, gradient, &leaves).expect("gradients");
+        optimizer.step(&gradients, 1.0, None).expect("a step");
     });
-    let frozen: StateDict = tensors.iter().map(|(name, tensor)| (name.clone(), tensor.detach())).collect();
     let eval = median(steps, || {
-        logits(&frozen, Mode::Eval);
+        backbone.logits(&Net::new(&tensors, Mode::Eval), &x, CLASSES).expect("logits");
     });
     println!(
         "{}",

@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 
 use candle_core::{DType, Device, Result, Tensor, Var};
 use medmerge::backbone::{Backbone, BackboneSpec};
-use medmerge::nn::{Mode, Net, StateDict};
-use serde_json::Value;
+use medmerge::nn::{Mode, Net, StateDict, Value, gradients, leaves};
+use serde_json::Value as Json;
 
 use crate::reference::{assert_close, json};
 
@@ -71,8 +71,8 @@ fn images(n: usize, size: usize) -> Tensor {
     tensor.permute((0, 2, 3, 1)).unwrap().contiguous().unwrap()
 }
 
-fn logits(backbone: &dyn Backbone, net: &Net<'_>, x: &Tensor) -> Result<Tensor> {
-    backbone.head(CLASSES).forward(net, &backbone.features(net, x)?)
+fn logits(backbone: &dyn Backbone, net: &Net<'_>, x: &Tensor) -> Result<Value> {
+    backbone.logits(net, &Value::constant(x.clone()), CLASSES)
 }
 
 fn norm(tensor: &Tensor) -> f64 {
@@ -80,12 +80,12 @@ fn norm(tensor: &Tensor) -> f64 {
     values.iter().map(|x| x * x).sum::<f64>().sqrt()
 }
 
-fn matrix(value: &Value) -> Tensor {
+fn matrix(value: &Json) -> Tensor {
     let rows: Vec<Vec<f64>> = serde_json::from_value(value.clone()).unwrap();
     Tensor::new(rows, &Device::Cpu).unwrap()
 }
 
-fn assert_norms(what: &str, actual: &BTreeMap<String, f64>, expected: &Value, tolerance: f64) {
+fn assert_norms(what: &str, actual: &BTreeMap<String, f64>, expected: &Json, tolerance: f64) {
     let expected: BTreeMap<String, f64> = serde_json::from_value(expected.clone()).unwrap();
     assert_eq!(actual.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>(), "{what}");
     let largest = expected.values().fold(0f64, |m, x| m.max(*x));
@@ -108,7 +108,7 @@ fn agrees(name: &str, spec: &BackboneSpec, size: usize) -> Result<()> {
 
     let tensors = fill(backbone, sine, 2.0);
     let actual = logits(backbone, &Net::new(&tensors, Mode::Eval), &images(2, size))?;
-    assert_close("logits", &actual, &matrix(&expected["logits_eval"]), 1e-5);
+    assert_close("logits", actual.tensor(), &matrix(&expected["logits_eval"]), 1e-5);
     Ok(())
 }
 
@@ -133,7 +133,7 @@ fn trains_as_before(name: &str, spec: &BackboneSpec, size: usize) -> Result<()> 
     let expected = &json("backbones.json")["models"][name]["train"];
     training_step(backbone, in_f64(&tensors)?, &x.to_dtype(DType::F64)?)?.agrees_with(expected, 1e-3, 1e-3);
     let actual = logits(backbone, &Net::new(&tensors, Mode::Train), &x)?;
-    assert_close("training logits in f32", &actual, &matrix(&expected["logits"]), 5e-3);
+    assert_close("training logits in f32", actual.tensor(), &matrix(&expected["logits"]), 5e-3);
     Ok(())
 }
 
@@ -146,7 +146,7 @@ struct TrainingStep {
 }
 
 impl TrainingStep {
-    fn agrees_with(&self, expected: &Value, tolerance: f64, of_norms: f64) {
+    fn agrees_with(&self, expected: &Json, tolerance: f64, of_norms: f64) {
         assert_close("training logits", &self.logits, &matrix(&expected["logits"]), tolerance);
         let loss = expected["loss"].as_f64().unwrap();
         assert!((self.loss - loss).abs() < tolerance * loss, "loss {} instead of {loss}", self.loss);
@@ -163,26 +163,25 @@ fn in_f64(tensors: &StateDict) -> Result<StateDict> {
     tensors.iter().map(|(name, tensor)| Ok((name.clone(), convert(tensor)?))).collect()
 }
 
-fn assert_state_dict(backbone: &dyn Backbone, expected: &Value) {
+fn assert_state_dict(backbone: &dyn Backbone, expected: &Json) {
     let expected: BTreeMap<String, Vec<usize>> = serde_json::from_value(expected.clone()).unwrap();
     let parameters = backbone.all_parameters(Some(CLASSES)).into_iter();
     let actual: BTreeMap<String, Vec<usize>> = parameters.map(|p| (p.name, p.shape)).collect();
     assert_eq!(actual, expected);
 }
 
-fn training_step(backbone: &dyn Backbone, mut tensors: StateDict, x: &Tensor) -> Result<TrainingStep> {
+fn training_step(backbone: &dyn Backbone, tensors: StateDict, x: &Tensor) -> Result<TrainingStep> {
     let parameters = backbone.all_parameters(Some(CLASSES)).into_iter();
-    let mut variables = BTreeMap::new();
-    for name in parameters.filter(|parameter| parameter.is_trainable()).map(|parameter| parameter.name) {
-        let var = Var::from_tensor(&tensors[&name])?;
-        tensors.insert(name.clone(), var.as_tensor().clone());
-        variables.insert(name, var);
-    }
-    let net = Net::new(&tensors, Mode::Train);
+    let trainable = parameters.filter(|parameter| parameter.is_trainable());
+    let names: Vec<String> = trainable.map(|parameter| parameter.name).collect();
+    let leaves = leaves(&tensors, &names);
+    let net = Net::with_values(&tensors, leaves.clone(), Mode::Train);
     let logits = logits(backbone, &net, x)?;
-    let loss = candle_nn::loss::cross_entropy(&logits, &Tensor::new(&[0u32, 1, 2, 3], &Device::Cpu)?)?;
-    let grads = loss.backward()?;
-    let gradient = |(name, var): (&String, &Var)| (name.clone(), norm(grads.get(var).expect("a gradient")));
+    let variable = Var::from_tensor(logits.tensor())?;
+    let loss = candle_nn::loss::cross_entropy(&variable, &Tensor::new(&[0u32, 1, 2, 3], &Device::Cpu)?)?;
+    let of_logits = loss.backward()?.remove(&variable).expect("a gradient");
+    let gradients = gradients(&logits, of_logits, &leaves)?;
+    let gradient = |name: &String| (name.clone(), norm(gradients.get(name).expect("a gradient")));
 
     let mut running_norms = BTreeMap::new();
     for (layer, observed) in net.into_observed() {
@@ -194,9 +193,9 @@ fn training_step(backbone: &dyn Backbone, mut tensors: StateDict, x: &Tensor) ->
         }
     }
     Ok(TrainingStep {
-        logits: logits.detach(),
+        logits: logits.tensor().clone(),
         loss: loss.to_dtype(DType::F64)?.to_scalar()?,
-        gradient_norms: variables.iter().map(gradient).collect(),
+        gradient_norms: names.iter().map(gradient).collect(),
         running_norms,
     })
 }

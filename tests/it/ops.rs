@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use candle_core::{DType, Device, Result, Tensor, Var};
+use candle_core::{DType, Device, Result, Tensor};
 use medmerge::nn::attention::attention;
 use medmerge::nn::batch_norm::{Moments, Then, batch_norm_eval, batch_norm_train};
 use medmerge::nn::concat::concat_channels;
@@ -11,6 +11,8 @@ use medmerge::nn::gelu::gelu;
 use medmerge::nn::layer_norm::layer_norm;
 use medmerge::nn::linear::{add_bias, linear};
 use medmerge::nn::pool::{max_pool2d, mean_pool2d};
+use medmerge::nn::token::first_token;
+use medmerge::nn::{Tape, Value};
 
 use crate::reference::{assert_close, tensors};
 
@@ -43,6 +45,20 @@ fn config(case: &HashMap<String, Tensor>, name: &str) -> Vec<usize> {
     values.into_iter().map(|x| x as usize).collect()
 }
 
+/// An operator's result and the gradients of its inputs, given that of the result.
+fn both_ways(
+    inputs: &[Tensor],
+    gy: impl FnOnce(&Tensor) -> Tensor,
+    operator: impl FnOnce(&[Value]) -> Result<Value>,
+) -> Result<(Tensor, Vec<Tensor>)> {
+    let tape = Tape::default();
+    let leaves: Vec<Value> = inputs.iter().map(|input| tape.leaf(input.clone())).collect();
+    let y = operator(&leaves)?;
+    let mut gradients = y.backward(gy(y.tensor()))?;
+    let gradients = leaves.iter().map(|leaf| gradients.take(leaf).expect("a gradient"));
+    Ok((y.tensor().clone(), gradients.collect()))
+}
+
 #[test]
 fn convolutions_agree_with_pytorch_forward_and_in_every_gradient() -> Result<()> {
     let all = tensors("ops.safetensors");
@@ -52,15 +68,13 @@ fn convolutions_agree_with_pytorch_forward_and_in_every_gradient() -> Result<()>
         let config = config(case, "config_k_s_p_d_g");
         let options =
             ConvOptions { stride: config[1], padding: config[2], dilation: config[3], groups: config[4] };
-        let x = Var::from_tensor(&channels_last(&case["x"]))?;
-        let (w, b) = (Var::from_tensor(&case["w"])?, Var::from_tensor(&case["b"])?);
-        let y = add_bias(&conv2d(&x, &w, options)?, &b)?;
-        let grads = (&y * channels_last(&case["gy"]))?.sum_all()?.backward()?;
+        let inputs = [channels_last(&case["x"]), case["w"].clone(), case["b"].clone()];
+        let operator = |v: &[Value]| add_bias(&conv2d(&v[0], &v[1], options)?, &v[2]);
+        let (y, gradients) = both_ways(&inputs, |_| channels_last(&case["gy"]), operator)?;
         assert_close(&format!("conv{i} y"), &channels_first(&y), &case["y"], 1e-4);
-        let gradient = |var: &Var| grads.get(var).expect("a gradient").clone();
-        assert_close(&format!("conv{i} gx"), &channels_first(&gradient(&x)), &case["gx"], 1e-4);
-        assert_close(&format!("conv{i} gw"), &gradient(&w), &case["gw"], 1e-4);
-        assert_close(&format!("conv{i} gb"), &gradient(&b), &case["gb"], 1e-4);
+        assert_close(&format!("conv{i} gx"), &channels_first(&gradients[0]), &case["gx"], 1e-4);
+        assert_close(&format!("conv{i} gw"), &gradients[1], &case["gw"], 1e-4);
+        assert_close(&format!("conv{i} gb"), &gradients[2], &case["gb"], 1e-4);
     }
     Ok(())
 }
@@ -69,12 +83,11 @@ fn convolutions_agree_with_pytorch_forward_and_in_every_gradient() -> Result<()>
 fn max_pools_agree_with_pytorch_forward_and_backward() -> Result<()> {
     for (i, case) in cases(&tensors("ops.safetensors"), "maxpool").iter().enumerate() {
         let config = config(case, "config_k_s_p");
-        let x = Var::from_tensor(&channels_last(&case["x"]))?;
-        let y = max_pool2d(&x, config[0], config[1], config[2])?;
-        let grads = (&y * channels_last(&case["gy"]))?.sum_all()?.backward()?;
+        let operator = |v: &[Value]| max_pool2d(&v[0], config[0], config[1], config[2]);
+        let inputs = [channels_last(&case["x"])];
+        let (y, gradients) = both_ways(&inputs, |_| channels_last(&case["gy"]), operator)?;
         assert_close(&format!("maxpool{i} y"), &channels_first(&y), &case["y"], 1e-6);
-        let gx = grads.get(&x).expect("a gradient");
-        assert_close(&format!("maxpool{i} gx"), &channels_first(gx), &case["gx"], 1e-6);
+        assert_close(&format!("maxpool{i} gx"), &channels_first(&gradients[0]), &case["gx"], 1e-6);
     }
     Ok(())
 }
@@ -82,26 +95,25 @@ fn max_pools_agree_with_pytorch_forward_and_backward() -> Result<()> {
 #[test]
 fn batch_norms_agree_with_pytorch_in_both_modes() -> Result<()> {
     for (i, case) in cases(&tensors("ops.safetensors"), "batchnorm").iter().enumerate() {
-        let x = Var::from_tensor(&channels_last(&case["x"]))?;
-        let (weight, bias) = (Var::from_tensor(&case["weight"])?, Var::from_tensor(&case["bias"])?);
-        let moments = Moments::of(&x)?;
-        let y = batch_norm_train(&x, &moments, &weight, &bias, Then::Nothing)?;
-        let statistics = moments.statistics();
-        let grads = (&y * channels_last(&case["gy"]))?.sum_all()?.backward()?;
-        let gradient = |var: &Var| grads.get(var).expect("a gradient").clone();
+        let inputs = [channels_last(&case["x"]), case["weight"].clone(), case["bias"].clone()];
+        let moments = Moments::of(&Value::constant(inputs[0].clone()))?;
+        let operator = |v: &[Value]| batch_norm_train(&v[0], &moments, &v[1], &v[2], Then::Nothing);
+        let (y, gradients) = both_ways(&inputs, |_| channels_last(&case["gy"]), operator)?;
         assert_close(&format!("batchnorm{i} y"), &channels_first(&y), &case["y"], 1e-4);
-        assert_close(&format!("batchnorm{i} gx"), &channels_first(&gradient(&x)), &case["gx"], 1e-4);
-        assert_close(&format!("batchnorm{i} gweight"), &gradient(&weight), &case["gweight"], 1e-4);
-        assert_close(&format!("batchnorm{i} gbias"), &gradient(&bias), &case["gbias"], 1e-4);
+        assert_close(&format!("batchnorm{i} gx"), &channels_first(&gradients[0]), &case["gx"], 1e-4);
+        assert_close(&format!("batchnorm{i} gweight"), &gradients[1], &case["gweight"], 1e-4);
+        assert_close(&format!("batchnorm{i} gbias"), &gradients[2], &case["gbias"], 1e-4);
         let follow = |old: &Tensor, new: Vec<f32>| -> Result<Tensor> {
             (old * 0.9)? + (Tensor::new(new, &Device::Cpu)? * 0.1)?
         };
+        let statistics = moments.statistics();
         let mean = follow(&case["mean0"], statistics.mean)?;
         let variance = follow(&case["var0"], statistics.variance)?;
         assert_close(&format!("batchnorm{i} mean1"), &mean, &case["mean1"], 1e-5);
         assert_close(&format!("batchnorm{i} var1"), &variance, &case["var1"], 1e-5);
+        let [x, weight, bias] = inputs.map(Value::constant);
         let y = batch_norm_eval(&x, &weight, &bias, (&mean, &variance), Then::Nothing)?;
-        assert_close(&format!("batchnorm{i} y_eval"), &channels_first(&y), &case["y_eval"], 1e-4);
+        assert_close(&format!("batchnorm{i} y_eval"), &channels_first(y.tensor()), &case["y_eval"], 1e-4);
     }
     Ok(())
 }
@@ -110,27 +122,27 @@ fn batch_norms_agree_with_pytorch_in_both_modes() -> Result<()> {
 #[test]
 fn relu_and_residual_inside_batch_norm_equal_separate_operators() -> Result<()> {
     let case = &cases(&tensors("ops.safetensors"), "batchnorm")[2];
-    let (weight, bias) = (Var::from_tensor(&case["weight"])?, Var::from_tensor(&case["bias"])?);
-    let (x0, r0) = (channels_last(&case["x"]), channels_last(&case["gy"]));
+    let inputs =
+        [channels_last(&case["x"]), case["weight"].clone(), case["bias"].clone(), channels_last(&case["gy"])];
     let running = (&case["mean0"], &case["var0"]);
     for training in [true, false] {
-        let run = |fused: bool| -> Result<Vec<Tensor>> {
-            let (x, r) = (Var::from_tensor(&x0)?, Var::from_tensor(&r0)?);
-            let norm = |then: Then<'_>| match training {
-                true => batch_norm_train(&x, &Moments::of(&x)?, &weight, &bias, then),
-                false => batch_norm_eval(&x, &weight, &bias, running, then),
+        let run = |fused: bool| {
+            let operator = |v: &[Value]| {
+                let norm = |then: Then<'_>| match training {
+                    true => batch_norm_train(&v[0], &Moments::of(&v[0])?, &v[1], &v[2], then),
+                    false => batch_norm_eval(&v[0], &v[1], &v[2], running, then),
+                };
+                match fused {
+                    true => norm(Then::AddRelu(&v[3])),
+                    false => Value::composed(&[&norm(Then::Nothing)?, &v[3]], |t| (&t[0] + &t[1])?.relu()),
+                }
             };
-            let y = if fused {
-                norm(Then::AddRelu(&r))?
-            } else {
-                (norm(Then::Nothing)? + r.as_tensor())?.relu()?
-            };
-            let grads = y.sqr()?.sum_all()?.backward()?;
-            let gradient = |var: &Var| grads.get(var).expect("a gradient").clone();
-            Ok(vec![y.clone(), gradient(&x), gradient(&r), gradient(&weight), gradient(&bias)])
+            both_ways(&inputs, |y| (y * 2.0).unwrap(), operator)
         };
-        for (fused, separate) in run(true)?.iter().zip(run(false)?) {
-            assert_close("fused", fused, &separate, 1e-5);
+        let ((fused, of_fused), (separate, of_separate)) = (run(true)?, run(false)?);
+        assert_close("fused", &fused, &separate, 1e-5);
+        for (fused, separate) in of_fused.iter().zip(&of_separate) {
+            assert_close("gradient of fused", fused, separate, 1e-5);
         }
     }
     Ok(())
@@ -147,19 +159,17 @@ fn numbers(seed: u64, shape: &[usize]) -> Tensor {
 fn f32_agrees_with_f64(
     what: &str,
     shapes: &[&[usize]],
-    operator: impl Fn(&[Tensor]) -> Result<Tensor>,
+    operator: impl Fn(&[Value]) -> Result<Value>,
 ) -> Result<()> {
-    let run = |dtype: DType| -> Result<Vec<Tensor>> {
-        let var =
-            |(i, shape): (usize, &&[usize])| Var::from_tensor(&numbers(i as u64, shape).to_dtype(dtype)?);
-        let vars = shapes.iter().enumerate().map(var).collect::<Result<Vec<_>>>()?;
-        let y = operator(&vars.iter().map(|var| var.as_tensor().clone()).collect::<Vec<_>>())?;
-        let grads = (&y * numbers(99, y.dims()).to_dtype(dtype)?)?.sum_all()?.backward()?;
-        let gradients = vars.iter().map(|var| grads.get(var).expect("a gradient").clone());
-        Ok(std::iter::once(y.detach()).chain(gradients).collect())
+    let run = |dtype: DType| {
+        let input = |(i, shape): (usize, &&[usize])| numbers(i as u64, shape).to_dtype(dtype);
+        let inputs = shapes.iter().enumerate().map(input).collect::<Result<Vec<_>>>()?;
+        both_ways(&inputs, |y| numbers(99, y.dims()).to_dtype(dtype).unwrap(), &operator)
     };
-    for (i, (narrow, exact)) in run(DType::F32)?.iter().zip(&run(DType::F64)?).enumerate() {
-        assert_close(&format!("{what}, {}", if i == 0 { "result" } else { "gradient" }), narrow, exact, 2e-5);
+    let ((narrow, of_narrow), (exact, of_exact)) = (run(DType::F32)?, run(DType::F64)?);
+    assert_close(what, &narrow, &exact, 2e-5);
+    for (narrow, exact) in of_narrow.iter().zip(&of_exact) {
+        assert_close(&format!("gradient of {what}"), narrow, exact, 2e-5);
     }
     Ok(())
 }
@@ -167,9 +177,9 @@ fn f32_agrees_with_f64(
 #[test]
 fn linear_layers_in_f32_agree_with_f64() -> Result<()> {
     for (rows, inputs, outputs) in [(1, 1, 1), (130, 70, 33), (97, 64, 192)] {
-        f32_agrees_with_f64("linear", &[&[rows, inputs], &[outputs, inputs], &[outputs]], |t| {
-            linear(&t[0], &t[1], &t[2])
-        })?;
+        let shapes: [&[usize]; 4] = [&[rows, inputs], &[outputs, inputs], &[outputs], &[rows, outputs]];
+        f32_agrees_with_f64("linear", &shapes[..3], |v| linear(&v[0], &v[1], &v[2], None))?;
+        f32_agrees_with_f64("linear and residual", &shapes, |v| linear(&v[0], &v[1], &v[2], Some(&v[3])))?;
     }
     Ok(())
 }
@@ -186,35 +196,56 @@ fn layer_norm_in_f32_agrees_with_f64() -> Result<()> {
 
 #[test]
 fn gelu_attention_and_pools_in_f32_agree_with_f64() -> Result<()> {
-    f32_agrees_with_f64("gelu", &[&[5, 7001]], |t| gelu(&t[0]))?;
-    f32_agrees_with_f64("attention", &[&[3, 19, 3 * 12]], |t| attention(&t[0], 3))?;
-    f32_agrees_with_f64("attention", &[&[2, 40, 3 * 64]], |t| attention(&t[0], 1))?;
-    f32_agrees_with_f64("mean pool", &[&[2, 6, 8, 5]], |t| mean_pool2d(&t[0], 2))?;
-    f32_agrees_with_f64("mean pool, odd sides", &[&[2, 7, 5, 16]], |t| mean_pool2d(&t[0], 2))?;
-    f32_agrees_with_f64("concat", &[&[2, 3, 4, 5], &[2, 3, 4, 7]], |t| concat_channels(&t[0], &t[1]))
+    f32_agrees_with_f64("gelu", &[&[5, 7001]], |v| gelu(&v[0]))?;
+    f32_agrees_with_f64("attention", &[&[3, 19, 3 * 12]], |v| attention(&v[0], 3))?;
+    f32_agrees_with_f64("attention", &[&[2, 40, 3 * 64]], |v| attention(&v[0], 1))?;
+    f32_agrees_with_f64("mean pool", &[&[2, 6, 8, 5]], |v| mean_pool2d(&v[0], 2))?;
+    f32_agrees_with_f64("mean pool, odd sides", &[&[2, 7, 5, 16]], |v| mean_pool2d(&v[0], 2))?;
+    f32_agrees_with_f64("concat", &[&[2, 3, 4, 5], &[2, 3, 4, 7]], |v| concat_channels(&v[0], &v[1]))
 }
 
 /// By candle's own operators, which have right gradients for these.
 #[test]
-fn attention_and_mean_pool_agree_with_their_definitions() -> Result<()> {
+fn operators_agree_with_their_definitions() -> Result<()> {
     let (n, tokens, heads, head) = (2, 11, 3, 8);
-    let qkv = Var::from_tensor(&numbers(1, &[n, tokens, 3 * heads * head]).to_dtype(DType::F64)?)?;
-    let part = |i: usize| {
-        qkv.reshape((n, tokens, 3, heads, head))?.narrow(2, i, 1)?.squeeze(2)?.transpose(1, 2)?.contiguous()
+    let attended = |v: &[Value]| {
+        Value::composed(&[&v[0]], |t| {
+            let part = |i: usize| {
+                let parts = t[0].reshape((n, tokens, 3, heads, head))?;
+                parts.narrow(2, i, 1)?.squeeze(2)?.transpose(1, 2)?.contiguous()
+            };
+            let scores = (part(0)?.matmul(&part(1)?.t()?.contiguous()?)? / (head as f64).sqrt())?;
+            let shares = candle_nn::ops::softmax(&scores, candle_core::D::Minus1)?;
+            shares.matmul(&part(2)?)?.transpose(1, 2)?.reshape((n, tokens, heads * head))
+        })
     };
-    let scores = (part(0)?.matmul(&part(1)?.t()?.contiguous()?)? / (head as f64).sqrt())?;
-    let shares = candle_nn::ops::softmax(&scores, candle_core::D::Minus1)?;
-    let expected = shares.matmul(&part(2)?)?.transpose(1, 2)?.reshape((n, tokens, heads * head))?;
-    let actual = attention(&qkv, heads)?;
-    assert_close("attention", &actual, &expected, 1e-12);
-    let gradient = |y: &Tensor| -> Result<Tensor> {
-        let gy = numbers(2, y.dims()).to_dtype(DType::F64)?;
-        Ok((y * gy)?.sum_all()?.backward()?.get(&qkv).expect("a gradient").clone())
+    equals_its_definition(
+        "attention",
+        &[n, tokens, 3 * heads * head],
+        |v| attention(&v[0], heads),
+        attended,
+    )?;
+    let gelu_by_candle = |v: &[Value]| Value::composed(&[&v[0]], |t| t[0].gelu_erf());
+    equals_its_definition("gelu", &[5, 40], |v| gelu(&v[0]), gelu_by_candle)?;
+    let first = |v: &[Value]| Value::composed(&[&v[0]], |t| t[0].narrow(1, 0, 1)?.squeeze(1));
+    equals_its_definition("first token", &[3, 4, 5], |v| first_token(&v[0]), first)?;
+    let pooled = |v: &[Value]| {
+        Value::composed(&[&v[0]], |t| t[0].permute((0, 3, 1, 2))?.avg_pool2d(2)?.permute((0, 2, 3, 1)))
     };
-    assert_close("its gradient", &gradient(&actual)?, &gradient(&expected)?, 1e-12);
+    equals_its_definition("mean pool", &[2, 6, 4, 3], |v| mean_pool2d(&v[0], 2), pooled)
+}
 
-    let x = numbers(3, &[2, 6, 4, 3]);
-    let expected = channels_last(&channels_first(&x).avg_pool2d(2)?);
-    assert_close("mean pool", &mean_pool2d(&x, 2)?, &expected, 1e-6);
+fn equals_its_definition(
+    what: &str,
+    shape: &[usize],
+    operator: impl FnOnce(&[Value]) -> Result<Value>,
+    definition: impl FnOnce(&[Value]) -> Result<Value>,
+) -> Result<()> {
+    let inputs = [numbers(1, shape).to_dtype(DType::F64)?];
+    let gy = |y: &Tensor| numbers(2, y.dims()).to_dtype(DType::F64).unwrap();
+    let (actual, of_actual) = both_ways(&inputs, gy, operator)?;
+    let (expected, of_expected) = both_ways(&inputs, gy, definition)?;
+    assert_close(what, &actual, &expected, 1e-12);
+    assert_close(&format!("gradient of {what}"), &of_actual[0], &of_expected[0], 1e-6);
     Ok(())
 }

@@ -70,15 +70,22 @@ fn assert_close(ours: &[f64], theirs: &[f64], what: &str) {
     }
 }
 
+/// candle's gradients of a loss, by name.
+fn gradients(loss: &Tensor, params: &[(String, Var)]) -> BTreeMap<String, Tensor> {
+    let mut gradients = loss.backward().unwrap();
+    params.iter().filter_map(|(name, var)| Some((name.clone(), gradients.remove(var)?))).collect()
+}
+
 fn follow(run: &Run, dtype: DType) {
     let tensor = |numbers: &[f64]| Tensor::new(numbers, &Device::Cpu).unwrap().to_dtype(dtype).unwrap();
     let factors: Vec<f64> = (1..=run.w0.len()).map(|i| i as f64).collect();
     let (target, factors) = (tensor(&run.target), tensor(&factors));
     let w = Var::from_tensor(&tensor(&run.w0)).unwrap();
-    let mut optimizer = Optimizer::new(&run.defaults.spec(), vec![("w".into(), w.clone())]).unwrap();
+    let params = vec![("w".into(), w.clone())];
+    let mut optimizer = Optimizer::new(&run.defaults.spec(), params.clone()).unwrap();
     for (step, want) in run.trajectory.iter().enumerate() {
         let loss = (w.sub(&target).unwrap().sqr().unwrap() * &factors).unwrap().sum_all().unwrap();
-        optimizer.step(&loss.backward().unwrap(), 1.0, run.clip_norm).unwrap();
+        optimizer.step(&gradients(&loss, &params), 1.0, run.clip_norm).unwrap();
         let what = format!("{} in {dtype:?}, clip {:?}, step {step}", run.optimizer, run.clip_norm);
         assert_close(&numbers(&w), want, &what);
     }
@@ -153,7 +160,7 @@ impl Model {
                 var.sub(&target).unwrap().sqr().unwrap().sum_all().unwrap()
             });
             let loss = losses.reduce(|a, b| (a + b).unwrap()).unwrap();
-            optimizer.step(&loss.backward().unwrap(), 1.0 / (step + 1) as f64, Some(100.0)).unwrap();
+            optimizer.step(&gradients(&loss, &self.params), 1.0 / (step + 1) as f64, Some(100.0)).unwrap();
         }
     }
 
@@ -246,7 +253,7 @@ fn a_parameter_without_gradient_is_an_error_and_none_moves() {
     let mut optimizer = model.optimizer(&OptimizerSpec::default());
     let before = model.bits();
     let loss = model.params[1].1.sqr().unwrap().sum_all().unwrap();
-    let error = optimizer.step(&loss.backward().unwrap(), 1.0, None).unwrap_err();
+    let error = optimizer.step(&gradients(&loss, &model.params), 1.0, None).unwrap_err();
     assert!(matches!(&error, OptimizerError::MissingGradient(name) if name == "long"), "{error}");
     assert_eq!(before, model.bits());
 }
@@ -255,9 +262,10 @@ fn a_parameter_without_gradient_is_an_error_and_none_moves() {
 fn a_step_gives_the_norm_before_clipping() {
     let w = Var::new(&[3f32, 4.0], &Device::Cpu).unwrap();
     let spec = OptimizerSpec::Sgd(SgdSpec { lr: 1.0, momentum: 0.0, ..SgdSpec::default() });
-    let mut optimizer = Optimizer::new(&spec, vec![("w".into(), w.clone())]).unwrap();
+    let params = vec![("w".into(), w.clone())];
+    let mut optimizer = Optimizer::new(&spec, params.clone()).unwrap();
     let loss = (w.sqr().unwrap().sum_all().unwrap() * 0.5).unwrap();
-    let norm = optimizer.step(&loss.backward().unwrap(), 0.5, Some(1.0)).unwrap();
+    let norm = optimizer.step(&gradients(&loss, &params), 0.5, Some(1.0)).unwrap();
     assert!((norm - 5.0).abs() < 1e-9);
     assert_close(&numbers(&w), &[2.7, 3.6], "half of a unit step towards 0");
 }

@@ -26,3 +26,13 @@ pub(crate) fn columns<T: Real>(x: &[T], width: usize, start: usize, columns: usi
         }
     })
 }
+
+/// `[rows, columns]` as the first columns of `[rows, width]`, zeros beside: the adjoint of [`columns`] from 0.
+pub(crate) fn first_columns<T: Real>(x: &[T], columns: usize, width: usize) -> Vec<T> {
+    by_pieces(x.len() / columns * width, ROWS * width, |i, y| {
+        let rows = x[i * ROWS * columns..].chunks_exact(columns);
+        for (y, row) in y.chunks_exact_mut(width).zip(rows) {
+            y[..columns].copy_from_slice(row);
+        }
+    })
+}

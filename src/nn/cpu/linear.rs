@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::batch_norm::{Gradient, sums};
+use super::batch_norm::{Gradient, apply, sums};
 use super::matmul::{Matrix, PANEL, Panels, pack_panel};
 use super::scratch::Scratch;
 use super::{Real, by_pieces};
@@ -12,13 +12,20 @@ const ROWS: usize = 96;
 /// Rows of the weight gradient that a task handles.
 const OUTPUTS: usize = 48;
 
-/// `x [rows, in] · weight [out, in]ᵀ + bias [out]`.
-pub(crate) fn forward<T: Real>(x: &[T], weight: &[T], bias: &[T], inputs: usize) -> Vec<T> {
+/// `x [rows, in] · weight [out, in]ᵀ + bias [out]`, plus a residual `[rows, out]` if there is one.
+pub(crate) fn forward<T: Real>(x: &[T], weight: &[T], bias: &[T], residual: Option<&[T]>) -> Vec<T> {
     let outputs = bias.len();
+    let inputs = weight.len().checked_div(outputs).unwrap_or(0);
     let mut room = Scratch::new(0);
     let panels = pack(Matrix::rows(weight, inputs).transposed(), (inputs, outputs), &mut room);
     by_pieces(rows(x, inputs) * outputs, ROWS * outputs, |i, y| {
-        y.chunks_exact_mut(outputs).for_each(|y| y.copy_from_slice(bias));
+        let start = i * ROWS * outputs;
+        if let Some(residual) = residual {
+            y.copy_from_slice(&residual[start..start + y.len()]);
+        }
+        for y in y.chunks_exact_mut(outputs) {
+            y.iter_mut().zip(bias).for_each(|(y, bias)| *y += *bias);
+        }
         let x = Matrix::rows(&x[i * ROWS * inputs..], inputs);
         T::multiply(y.len() / outputs, y, outputs, x, panels, true);
     })
@@ -44,6 +51,11 @@ pub(crate) fn weight_gradient<T: Real>(x: &[T], gy: &[T], (inputs, outputs): (us
         let gy = Matrix::rows(&gy[(i * OUTPUTS).min(gy.len())..], outputs).transposed();
         T::multiply(gw.len() / inputs, gw, inputs, gy, panels, false);
     })
+}
+
+/// `x [rows, c] + bias [c]`.
+pub(crate) fn add_bias<T: Real>(x: &[T], bias: &[T]) -> Vec<T> {
+    apply(x, &vec![T::from_f64(1.0); bias.len()], bias, None, false)
 }
 
 /// Gradient with respect to `bias`: the sums of the columns.

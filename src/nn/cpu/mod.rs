@@ -23,10 +23,18 @@ use std::mem::MaybeUninit;
 use self::matmul::{Matrix, Panels};
 use self::scratch::Scratch;
 
-/// A step frees and asks again for the same large activations; this allocator keeps their pages, where the
+/// A step frees and asks again for the same large activations; this allocator can keep their pages, where the
 /// system's would give them back and have each touched anew.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Have the allocator give no memory back to the system.
+pub(crate) fn keep_memory() {
+    /// `mi_option_purge_delay` of mimalloc 2 and 3: milliseconds until unused memory is given back, -1 for never.
+    const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
+    // SAFETY: setting an option only stores a number.
+    unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, -1) };
+}
 
 /// Run `f` compiled for the widest vectors that this processor has.
 #[inline(always)]
@@ -144,6 +152,20 @@ pub(crate) fn zeroed<T: Real>(room: &mut [MaybeUninit<T>]) -> &mut [T] {
     room.fill(MaybeUninit::new(T::zero()));
     // SAFETY: every number was just written.
     unsafe { room.assume_init_mut() }
+}
+
+/// sum += more, element by element.
+pub(crate) fn add_in_place<T: Real>(sum: &mut [T], more: &[T]) {
+    use rayon::prelude::*;
+    const PIECE: usize = 1 << 14;
+    sum.par_chunks_mut(PIECE)
+        .zip(more.par_chunks(PIECE))
+        .for_each(|(sum, more)| widest(add_piece, (sum, more)));
+}
+
+#[inline(always)]
+fn add_piece<T: Real>((sum, more): (&mut [T], &[T])) {
+    sum.iter_mut().zip(more).for_each(|(sum, x)| *sum += *x);
 }
 
 /// Add `parts` element by element, in their order, into the first.

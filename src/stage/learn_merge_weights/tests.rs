@@ -9,6 +9,7 @@ use crate::dataset::{Dataset, Source};
 use crate::merge_method::learned;
 use crate::nn::batch_norm::{Then, batch_norm_eval};
 use crate::nn::conv2d::{ConvOptions, conv2d};
+use crate::nn::gradients;
 use crate::nn::init::initial_values;
 
 const CLASSES: usize = 4;
@@ -81,9 +82,8 @@ fn at_the_first_step_it_is_the_probed_anchor() {
                 });
                 let net = Net::new(&anchor_model.tensors, Mode::Eval);
                 let backbone = anchor_model.info.backbone.build();
-                let anchored =
-                    backbone.head(CLASSES).forward(&net, &backbone.features(&net, &x).unwrap()).unwrap();
-                assert!(largest_difference(&merged, &anchored) <= 1e-5);
+                let anchored = backbone.logits(&net, &Value::constant(x), CLASSES).unwrap();
+                assert!(largest_difference(&merged, anchored.tensor()) <= 1e-5);
             }
         }
     }
@@ -118,17 +118,20 @@ fn weighted_feature_maps(
             sources[i].tensors[&format!("{norm}.{what}")].mul(&w.get(i)?)
         };
         let options = ConvOptions { stride, padding: kernel / 2, ..ConvOptions::default() };
-        let mut map =
-            conv2d(x, &sources[0].tensors[&format!("{conv}.weight")], options)?.broadcast_mul(&w.get(0)?)?;
+        let convolved = |source: &Checkpoint| -> Result<Tensor> {
+            let kernels = Value::constant(source.tensors[&format!("{conv}.weight")].clone());
+            Ok(conv2d(&Value::constant(x.clone()), &kernels, options)?.tensor().clone())
+        };
+        let mut map = convolved(&sources[0])?.broadcast_mul(&w.get(0)?)?;
         let (mut scale, mut shift) = (weighted("weight", 0)?, weighted("bias", 0)?);
         for (i, source) in sources.iter().enumerate().skip(1) {
-            let other = conv2d(x, &source.tensors[&format!("{conv}.weight")], options)?;
-            map = (map + other.broadcast_mul(&w.get(i)?)?)?;
+            map = (map + convolved(source)?.broadcast_mul(&w.get(i)?)?)?;
             scale = (scale + weighted("weight", i)?)?;
             shift = (shift + weighted("bias", i)?)?;
         }
         let running = (&folded[&format!("{norm}.running_mean")], &folded[&format!("{norm}.running_var")]);
-        batch_norm_eval(&map, &scale, &shift, running, then)
+        let [map, scale, shift] = [map, scale, shift].map(Value::constant);
+        Ok(batch_norm_eval(&map, &scale, &shift, running, then)?.tensor().clone())
     };
     let mut x = layer("conv1", "bn1", x, 3, 1, Then::Relu)?;
     for stage in 1..=4 {
@@ -142,7 +145,14 @@ fn weighted_feature_maps(
                 x.clone()
             };
             let y = layer(&format!("{name}.conv1"), &format!("{name}.bn1"), &x, 3, stride, Then::Relu)?;
-            x = layer(&format!("{name}.conv2"), &format!("{name}.bn2"), &y, 3, 1, Then::AddRelu(&shortcut))?;
+            x = layer(
+                &format!("{name}.conv2"),
+                &format!("{name}.bn2"),
+                &y,
+                3,
+                1,
+                Then::AddRelu(&Value::constant(shortcut)),
+            )?;
         }
     }
     let features = x.mean((1, 2))?;
@@ -162,20 +172,24 @@ fn the_folded_network_equals_weighted_feature_maps() -> Result<()> {
         let state_dicts: Vec<&StateDict> = sources.iter().map(|source| &source.tensors).collect();
         let folded = learned::merge(&state_dicts, &backbone.kernel_groups(), &learnt)?;
         let net = Net::new(&folded, Mode::Eval);
-        let logits = backbone.head(CLASSES).forward(&net, &backbone.features(&net, &x)?)?;
+        let logits = backbone.logits(&net, &Value::constant(x.clone()), CLASSES)?;
         let expected = weighted_feature_maps(&folded, &learnt, &sources, &x)?;
         let largest = expected.abs()?.flatten_all()?.max(0)?.to_scalar::<f32>()?;
-        let difference = largest_difference(&logits, &expected);
+        let difference = largest_difference(logits.tensor(), &expected);
         assert!(difference <= 1e-4 * largest.max(1.0), "{difference} of {largest}");
     }
     Ok(())
 }
 
-/// The loss in evaluation mode, a smooth function of the numbers but for relu's kinks.
-fn loss(learner: &MergeLearner<'_>, weights: &StateDict, x: &Tensor) -> Result<Tensor> {
-    let tensors = learner.tensors(weights, &learner.rest)?;
-    let logits = learner.logits(&Net::new(&tensors, Mode::Eval), x)?;
-    logits.sqr()?.mean_all()
+/// The logits in evaluation mode, a smooth function of the numbers but for relu's kinks.
+fn logits(learner: &MergeLearner<'_>, weights: &Values, x: &Tensor) -> Result<Value> {
+    let net = Net::with_values(&learner.rest, learner.values(weights, Values::new())?, Mode::Eval);
+    learner.backbone.logits(&net, &Value::constant(x.clone()), CLASSES)
+}
+
+/// The mean of the squared logits.
+fn loss(logits: &Tensor) -> Result<f64> {
+    logits.sqr()?.mean_all()?.to_scalar()
 }
 
 #[test]
@@ -197,19 +211,16 @@ fn agrees_with_finite_differences(learner: &mut MergeLearner<'_>) -> Result<()> 
     learner.sources = in_f64(&learner.sources)?;
     learner.rest = in_f64(&learner.rest)?;
     let weights = in_f64(&learner.weights)?;
-    let variables = weights.iter().map(|(name, tensor)| Ok((name.clone(), Var::from_tensor(tensor)?)));
-    let variables = variables.collect::<Result<Vec<_>>>()?;
-    let tracked: StateDict =
-        variables.iter().map(|(name, var)| (name.clone(), var.as_tensor().clone())).collect();
-    let grads = loss(learner, &tracked, &x)?.backward()?;
-    for (name, var) in &variables {
-        let gradient = grads.get(var).expect("a gradient").detach();
+    let leaves = leaves(&weights, weights.keys());
+    let result = logits(learner, &leaves, &x)?;
+    let of_logits = (result.tensor() * (2.0 / result.tensor().elem_count() as f64))?;
+    for (name, gradient) in &gradients(&result, of_logits, &leaves)? {
         let norm = gradient.sqr()?.sum_all()?.to_scalar::<f64>()?.sqrt();
-        let direction = (&gradient / norm)?;
+        let direction = (gradient / norm)?;
         let at = |h: f64| -> Result<f64> {
             let mut moved = weights.clone();
             moved.insert(name.clone(), (&weights[name] + (&direction * h)?)?);
-            loss(learner, &moved, &x)?.to_scalar::<f64>()
+            loss(logits(learner, &constants(&moved), &x)?.tensor())
         };
         let h = 1e-6;
         let slope = (at(h)? - at(-h)?) / (2.0 * h);

@@ -15,7 +15,6 @@ pub mod spec;
 
 use std::collections::BTreeMap;
 
-use candle_core::backprop::GradStore;
 use candle_core::{DType, Device, Tensor, Var};
 
 pub use spec::{AdamSpec, AdamwSpec, OptimizerSpec, SgdSpec};
@@ -101,7 +100,7 @@ impl Optimizer {
         Ok(Self { rule, params, steps: 0 })
     }
 
-    /// Moves every parameter against its gradient, and gives the L2 norm of all gradients together
+    /// Moves every parameter against its gradient, by its name in `grads`, and gives the L2 norm of all gradients together
     /// before clipping (infinite or NaN when a gradient is).
     ///
     /// The learning rate is the spec's times `lr_factor`. Gradients are scaled down to the norm
@@ -111,7 +110,7 @@ impl Optimizer {
     /// When a parameter has no gradient; then none is moved.
     pub fn step(
         &mut self,
-        grads: &GradStore,
+        grads: &BTreeMap<String, Tensor>,
         lr_factor: f64,
         clip_norm: Option<f64>,
     ) -> Result<f64, OptimizerError> {
@@ -171,9 +170,9 @@ impl Optimizer {
 }
 
 impl Param {
-    fn gradient(&self, grads: &GradStore) -> Result<Tensor, OptimizerError> {
+    fn gradient(&self, grads: &BTreeMap<String, Tensor>) -> Result<Tensor, OptimizerError> {
         let missing = || OptimizerError::MissingGradient(self.name.clone());
-        Ok(grads.get(&self.var).ok_or_else(missing)?.detach().contiguous()?)
+        Ok(grads.get(&self.name).ok_or_else(missing)?.detach().contiguous()?)
     }
 
     /// The names of its moments in a saved state.

@@ -1,0 +1,25 @@
+//! Single tokens of sequences, with gradients.
+
+use candle_core::Result;
+
+use super::cpu::concat::{columns, first_columns};
+use super::{Value, on_cpu, with_real, with_slice};
+
+/// The first token of each sequence of `x [n, tokens, channels]`: `[n, channels]`.
+///
+/// # Errors
+/// Another number of dimensions.
+pub fn first_token(x: &Value) -> Result<Value> {
+    let (n, tokens, channels) = x.tensor().dims3()?;
+    let input = x.tensor().contiguous()?;
+    let y = with_real!(input.dtype(), T => {
+        let kernel = |x: &[T]| columns(x, tokens * channels, 0, channels);
+        on_cpu(with_slice(&input, kernel)?, &[n, channels])?
+    });
+    Ok(Value::result(y, &[x], move |gy| {
+        with_real!(gy.dtype(), T => {
+            let kernel = |gy: &[T]| first_columns(gy, channels, tokens * channels);
+            Ok(vec![Some(on_cpu(with_slice(&gy.contiguous()?, kernel)?, &[n, tokens, channels])?)])
+        })
+    }))
+}
