@@ -3,7 +3,7 @@
 use super::lanes::{largest, sum};
 use super::matmul::Matrix;
 use super::scratch::Scratch;
-use super::{Real, by_pieces, widest};
+use super::{Real, widest, written_by_pieces};
 
 /// Tokens, channels and heads of a sequence.
 #[derive(Clone, Copy)]
@@ -37,7 +37,7 @@ impl AttentionShape {
 pub(crate) fn forward<T: Real>(qkv: &[T], shape: AttentionShape) -> Vec<T> {
     let AttentionShape { tokens, channels, heads } = shape;
     let len = tokens * channels;
-    by_pieces(qkv.len() / 3, len, |i, y| {
+    let fill = |i: usize, y: &mut [T]| {
         let qkv = &qkv[i * 3 * len..][..3 * len];
         let mut shares = Scratch::new(tokens * tokens);
         for head in 0..heads {
@@ -53,21 +53,25 @@ pub(crate) fn forward<T: Real>(qkv: &[T], shape: AttentionShape) -> Vec<T> {
                 false,
             );
         }
-    })
+    };
+    // SAFETY: the products of all heads write every number of the result.
+    unsafe { written_by_pieces(qkv.len() / 3, len, fill) }
 }
 
 /// Gradient of [`forward`]; the attention shares are computed again, which costs less than to keep them.
 pub(crate) fn gradient<T: Real>(qkv: &[T], gy: &[T], shape: AttentionShape) -> Vec<T> {
     let AttentionShape { tokens, channels, heads } = shape;
     let len = tokens * channels;
-    by_pieces(qkv.len(), 3 * len, |i, gqkv| {
+    let fill = |i: usize, gqkv: &mut [T]| {
         let (qkv, gy) = (&qkv[i * 3 * len..][..3 * len], &gy[i * len..][..len]);
         let (mut shares, mut g) = (Scratch::new(tokens * tokens), Scratch::new(tokens * tokens));
         for head in 0..heads {
             attention_shares(qkv, shape, head, &mut shares);
             head_gradient(qkv, gy, shape, head, &shares, &mut g, gqkv);
         }
-    })
+    };
+    // SAFETY: the products of all heads write every number of the result.
+    unsafe { written_by_pieces(qkv.len(), 3 * len, fill) }
 }
 
 /// softmax(q kᵀ / √d) of one head.

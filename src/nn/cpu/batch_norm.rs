@@ -3,7 +3,7 @@
 
 use rayon::prelude::*;
 
-use super::{Real, by_pieces, simd};
+use super::{Real, simd, written_by_pieces};
 
 /// Numbers that a task handles: a quarter of a mebibyte.
 const PIECE: usize = 1 << 16;
@@ -72,7 +72,7 @@ pub(crate) fn apply<T: Real>(
     let channels = scale.len();
     let floor = T::from_f64(if relu { 0.0 } else { f64::NEG_INFINITY });
     let len = piece_len(channels);
-    by_pieces(x.len(), len, |i, y| {
+    let fill = |i: usize, y: &mut [T]| {
         let start = i * len;
         let x = &x[start..start + y.len()];
         let residual = residual.map(|r| &r[start..start + y.len()]);
@@ -93,7 +93,9 @@ pub(crate) fn apply<T: Real>(
                 }
             }
         });
-    })
+    };
+    // SAFETY: every row of the result is written.
+    unsafe { written_by_pieces(x.len(), len, fill) }
 }
 
 /// The larger of the two; a NaN stays a NaN, so that a diverged loss is seen.
@@ -104,7 +106,7 @@ fn above<T: Real>(value: T, floor: T) -> T {
 
 /// The gradient that passes a relu whose output is `y`: zero where `y` is zero, as PyTorch has it.
 pub(crate) fn relu_gradient<T: Real>(y: &[T], gy: &[T]) -> Vec<T> {
-    by_pieces(gy.len(), PIECE, |i, g| {
+    let fill = |i: usize, g: &mut [T]| {
         let start = i * PIECE;
         let (y, gy) = (&y[start..start + g.len()], &gy[start..start + g.len()]);
         simd(|| {
@@ -112,7 +114,9 @@ pub(crate) fn relu_gradient<T: Real>(y: &[T], gy: &[T]) -> Vec<T> {
                 *g = if *y > T::zero() { *gy } else { T::zero() };
             }
         });
-    })
+    };
+    // SAFETY: every number of the result is written.
+    unsafe { written_by_pieces(gy.len(), PIECE, fill) }
 }
 
 /// A gradient that passes a relu with output `y` on its way, if there is one.
@@ -191,10 +195,12 @@ pub(crate) struct Combination<T> {
 pub(crate) fn combine<T: Real>(gradient: Gradient<'_, T>, x: &[T], factors: &Combination<T>) -> Vec<T> {
     let len = piece_len(factors.a.len());
     let piece = if gradient.y.is_some() { piece_combine::<T, true> } else { piece_combine::<T, false> };
-    by_pieces(x.len(), len, |i, out| {
+    let fill = |i: usize, out: &mut [T]| {
         let start = i * len;
         piece(gradient.piece(start, out.len()), &x[start..start + out.len()], factors, out);
-    })
+    };
+    // SAFETY: every row of the result is written.
+    unsafe { written_by_pieces(x.len(), len, fill) }
 }
 
 fn piece_combine<T: Real, const RELU: bool>(

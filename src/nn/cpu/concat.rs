@@ -1,6 +1,6 @@
 //! Rows side by side.
 
-use super::{Real, by_pieces};
+use super::{Real, by_pieces, written_by_pieces};
 
 /// Rows that a task handles.
 const ROWS: usize = 256;
@@ -8,23 +8,27 @@ const ROWS: usize = 256;
 /// `[rows, a]` and `[rows, b]` as `[rows, a + b]`.
 pub(crate) fn forward<T: Real>(left: &[T], right: &[T], (a, b): (usize, usize)) -> Vec<T> {
     let width = a + b;
-    by_pieces(left.len() + right.len(), ROWS * width, |i, y| {
+    let fill = |i: usize, y: &mut [T]| {
         let rows = left[i * ROWS * a..].chunks_exact(a).zip(right[i * ROWS * b..].chunks_exact(b));
         for (y, (left, right)) in y.chunks_exact_mut(width).zip(rows) {
             y[..a].copy_from_slice(left);
             y[a..].copy_from_slice(right);
         }
-    })
+    };
+    // SAFETY: every row is written.
+    unsafe { written_by_pieces(left.len() + right.len(), ROWS * width, fill) }
 }
 
 /// Columns from `start` of `[rows, width]`, as `[rows, columns]`.
 pub(crate) fn columns<T: Real>(x: &[T], width: usize, start: usize, columns: usize) -> Vec<T> {
-    by_pieces(x.len() / width * columns, ROWS * columns, |i, y| {
+    let fill = |i: usize, y: &mut [T]| {
         let rows = x[i * ROWS * width..].chunks_exact(width);
         for (y, row) in y.chunks_exact_mut(columns).zip(rows) {
             y.copy_from_slice(&row[start..start + columns]);
         }
-    })
+    };
+    // SAFETY: every row is written.
+    unsafe { written_by_pieces(x.len() / width * columns, ROWS * columns, fill) }
 }
 
 /// `[rows, columns]` as the first columns of `[rows, width]`, zeros beside: the adjoint of [`columns`] from 0.

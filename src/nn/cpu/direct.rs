@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use super::matmul::{Matrix, PANEL, Panels, pack_panel};
 use super::scratch::Scratch;
-use super::{ConvShape, Real, by_pieces, sum_in_order};
+use super::{ConvShape, Real, by_pieces, sum_in_order, written_by_pieces};
 
 /// Numbers in a task's patch matrix: half a mebibyte.
 const PATCH_BUDGET: usize = 1 << 17;
@@ -152,7 +152,7 @@ pub(crate) fn forward<T: Real>(x: &[T], weight: &[T], shape: &ConvShape) -> Vec<
     let (oh, ow, co, patch) = (shape.oh(), shape.ow(), shape.co, shape.kernel_len());
     let kernels = kernel_panels(weight, shape);
     let lines = shape.lines_per_task();
-    by_pieces(shape.n * oh * ow * co, lines * ow * co, |task, y| {
+    let fill = |task: usize, y: &mut [T]| {
         let rows = y.len() / co;
         let first = task * lines;
         let group_len = Panels::<T>::len(shape.co_group(), patch);
@@ -167,7 +167,9 @@ pub(crate) fn forward<T: Real>(x: &[T], weight: &[T], shape: &ConvShape) -> Vec<
             let kernels = Panels::packed(kernels, (patch, shape.co_group()));
             T::multiply(rows, &mut y[group * shape.co_group()..], co, lhs, kernels, false);
         }
-    })
+    };
+    // SAFETY: the products of all groups write every number of the result.
+    unsafe { written_by_pieces(shape.n * oh * ow * co, lines * ow * co, fill) }
 }
 
 /// Gradient with respect to `x`, given that of `y`.

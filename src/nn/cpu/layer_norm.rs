@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::lanes::sum;
-use super::{Real, by_pieces, widest};
+use super::{Real, widest, written_by_pieces};
 
 /// Rows that a task handles.
 const ROWS: usize = 64;
@@ -11,9 +11,10 @@ const ROWS: usize = 64;
 /// y = (x − mean) / √(variance + eps) · weight + bias, with each row's own mean and variance.
 pub(crate) fn forward<T: Real>(x: &[T], weight: &[T], bias: &[T], eps: f64) -> Vec<T> {
     let piece = ROWS * weight.len();
-    by_pieces(x.len(), piece, |i, y| {
-        widest(piece_forward, (&x[i * piece..][..y.len()], weight, bias, eps, y));
-    })
+    let fill =
+        |i: usize, y: &mut [T]| widest(piece_forward, (&x[i * piece..][..y.len()], weight, bias, eps, y));
+    // SAFETY: every row of the result is written.
+    unsafe { written_by_pieces(x.len(), piece, fill) }
 }
 
 #[inline(always)]

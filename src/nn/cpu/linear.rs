@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use super::batch_norm::{Gradient, apply, sums};
 use super::matmul::{Matrix, PANEL, Panels, pack_panel};
 use super::scratch::Scratch;
-use super::{Real, by_pieces};
+use super::{Real, widest, written_by_pieces};
 
 /// Rows that a task handles.
 const ROWS: usize = 96;
@@ -18,17 +18,29 @@ pub(crate) fn forward<T: Real>(x: &[T], weight: &[T], bias: &[T], residual: Opti
     let inputs = weight.len().checked_div(outputs).unwrap_or(0);
     let mut room = Scratch::new(0);
     let panels = pack(Matrix::rows(weight, inputs).transposed(), (inputs, outputs), &mut room);
-    by_pieces(rows(x, inputs) * outputs, ROWS * outputs, |i, y| {
+    let fill = |i: usize, y: &mut [T]| {
         let start = i * ROWS * outputs;
-        if let Some(residual) = residual {
-            y.copy_from_slice(&residual[start..start + y.len()]);
-        }
-        for y in y.chunks_exact_mut(outputs) {
-            y.iter_mut().zip(bias).for_each(|(y, bias)| *y += *bias);
-        }
+        let residual = residual.map(|residual| &residual[start..start + y.len()]);
+        widest(bias_rows, (bias, residual, &mut *y));
         let x = Matrix::rows(&x[i * ROWS * inputs..], inputs);
         T::multiply(y.len() / outputs, y, outputs, x, panels, true);
-    })
+    };
+    // SAFETY: every row is written by `bias_rows`.
+    unsafe { written_by_pieces(rows(x, inputs) * outputs, ROWS * outputs, fill) }
+}
+
+/// Rows of a bias, added to a residual if there is one.
+#[inline(always)]
+fn bias_rows<T: Real>((bias, residual, y): (&[T], Option<&[T]>, &mut [T])) {
+    let rows = y.chunks_exact_mut(bias.len());
+    match residual {
+        None => rows.for_each(|y| y.copy_from_slice(bias)),
+        Some(residual) => {
+            for (y, residual) in rows.zip(residual.chunks_exact(bias.len())) {
+                y.iter_mut().zip(bias.iter().zip(residual)).for_each(|(y, (bias, r))| *y = *bias + *r);
+            }
+        }
+    }
 }
 
 /// Gradient with respect to `x`, given that of the result: `gy [rows, out] · weight [out, in]`.
@@ -36,10 +48,12 @@ pub(crate) fn input_gradient<T: Real>(gy: &[T], weight: &[T], inputs: usize) -> 
     let outputs = weight.len() / inputs;
     let mut room = Scratch::new(0);
     let panels = pack(Matrix::rows(weight, inputs), (outputs, inputs), &mut room);
-    by_pieces(rows(gy, outputs) * inputs, ROWS * inputs, |i, gx| {
+    let fill = |i: usize, gx: &mut [T]| {
         let gy = Matrix::rows(&gy[i * ROWS * outputs..], outputs);
         T::multiply(gx.len() / inputs, gx, inputs, gy, panels, false);
-    })
+    };
+    // SAFETY: the product is written whole.
+    unsafe { written_by_pieces(rows(gy, outputs) * inputs, ROWS * inputs, fill) }
 }
 
 /// Gradient with respect to `weight`: `gy [rows, out]ᵀ · x [rows, in]`.
@@ -47,10 +61,12 @@ pub(crate) fn weight_gradient<T: Real>(x: &[T], gy: &[T], (inputs, outputs): (us
     let rows = rows(x, inputs);
     let mut room = Scratch::new(0);
     let panels = pack(Matrix::rows(x, inputs), (rows, inputs), &mut room);
-    by_pieces(outputs * inputs, OUTPUTS * inputs, |i, gw| {
+    let fill = |i: usize, gw: &mut [T]| {
         let gy = Matrix::rows(&gy[(i * OUTPUTS).min(gy.len())..], outputs).transposed();
         T::multiply(gw.len() / inputs, gw, inputs, gy, panels, false);
-    })
+    };
+    // SAFETY: the product is written whole.
+    unsafe { written_by_pieces(outputs * inputs, OUTPUTS * inputs, fill) }
 }
 
 /// `x [rows, c] + bias [c]`.

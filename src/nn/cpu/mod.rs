@@ -138,20 +138,42 @@ impl Real for f64 {
 /// `len` numbers, made by pieces of `piece` on all threads: `fill` gets a piece's index and its numbers, zeros
 /// at first. A piece that fits the cache costs no extra pass over memory, where zeroing the whole would.
 pub(crate) fn by_pieces<T: Real>(len: usize, piece: usize, fill: impl Fn(usize, &mut [T]) + Sync) -> Vec<T> {
+    // SAFETY: every piece is written whole before `fill` sees it.
+    unsafe {
+        written_by_pieces(len, piece, |i, numbers| {
+            numbers.fill(T::zero());
+            fill(i, numbers);
+        })
+    }
+}
+
+/// The same for a `fill` that writes every number of its piece and reads none before: they are not zeroed.
+///
+/// # Safety
+/// `fill` does so.
+pub(crate) unsafe fn written_by_pieces<T: Real>(
+    len: usize,
+    piece: usize,
+    fill: impl Fn(usize, &mut [T]) + Sync,
+) -> Vec<T> {
     use rayon::prelude::*;
     let mut numbers = Vec::with_capacity(len);
     let room: &mut [MaybeUninit<T>] = &mut numbers.spare_capacity_mut()[..len];
-    room.par_chunks_mut(piece.max(1)).enumerate().for_each(|(i, piece)| fill(i, zeroed(piece)));
-    // SAFETY: every piece was zeroed, and the pieces cover `len` numbers.
+    // SAFETY: the caller promises that nothing is read before it is written.
+    let write = |(i, piece): (usize, &mut [MaybeUninit<T>])| fill(i, unsafe { to_be_written(piece) });
+    room.par_chunks_mut(piece.max(1)).enumerate().for_each(write);
+    // SAFETY: every piece was written, and the pieces cover `len` numbers.
     unsafe { numbers.set_len(len) };
     numbers
 }
 
-/// Zeros in room that held nothing yet.
-pub(crate) fn zeroed<T: Real>(room: &mut [MaybeUninit<T>]) -> &mut [T] {
-    room.fill(MaybeUninit::new(T::zero()));
-    // SAFETY: every number was just written.
-    unsafe { room.assume_init_mut() }
+/// Room as numbers. They may have any value, which is one of the type's: every pattern of bits is a number.
+///
+/// # Safety
+/// None is read before it was written.
+pub(crate) unsafe fn to_be_written<T: Real>(room: &mut [MaybeUninit<T>]) -> &mut [T] {
+    // SAFETY: the same memory, whose numbers the caller promises to write first.
+    unsafe { &mut *(std::ptr::from_mut(room) as *mut [T]) }
 }
 
 /// sum += more, element by element.

@@ -5,7 +5,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::lanes::LANES;
-use super::{Real, by_pieces, simd, widest};
+use super::{Real, by_pieces, simd, widest, written_by_pieces};
 
 /// The shape of a max-pool.
 #[derive(Clone, Copy, Debug)]
@@ -41,7 +41,9 @@ impl PoolShape {
 /// The largest number of each window. A NaN is larger than every number.
 pub(crate) fn max_forward<T: Real>(x: &[T], shape: &PoolShape) -> Vec<T> {
     let (image, out) = (shape.h * shape.w * shape.c, shape.oh() * shape.ow() * shape.c);
-    by_pieces(shape.n * out, out, |n, y| widest(image_max, (&x[n * image..][..image], y, shape)))
+    let fill = |n: usize, y: &mut [T]| widest(image_max, (&x[n * image..][..image], y, shape));
+    // SAFETY: every pixel of the result is written.
+    unsafe { written_by_pieces(shape.n * out, out, fill) }
 }
 
 /// Gradient of [`max_forward`], given its result `y`: each number goes to the first pixel that holds the largest.
@@ -163,11 +165,13 @@ pub(crate) fn mean_forward<T: Real>(x: &[T], n: usize, pixels: usize, c: usize) 
 /// Gradient of [`mean_forward`].
 pub(crate) fn mean_backward<T: Real>(gy: &[T], n: usize, pixels: usize, c: usize) -> Vec<T> {
     let share = T::from_f64(1.0 / pixels as f64);
-    by_pieces(n * pixels * c, pixels * c, |image, gx| {
+    let fill = |image: usize, gx: &mut [T]| {
         for pixel in gx.chunks_exact_mut(c) {
             pixel.iter_mut().zip(&gy[image * c..]).for_each(|(g, gy)| *g = *gy * share);
         }
-    })
+    };
+    // SAFETY: every pixel of the result is written.
+    unsafe { written_by_pieces(n * pixels * c, pixels * c, fill) }
 }
 
 /// The mean of each `side`x`side` window, windows beside each other: `[n, h, w, c]` to
