@@ -1,6 +1,6 @@
 //! Work on models that several stages share.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use candle_core::{Device, Result, Tensor, Var};
 
@@ -11,6 +11,7 @@ use crate::dataset::Split;
 use crate::nn::init::initial_values;
 use crate::nn::{BatchStatistics, Mode, Net, Value, leaves};
 use crate::rng::Purpose;
+use crate::train::augment::Change;
 use crate::train::batch::{self, Variant};
 use crate::train::epoch::{EVAL_BATCH, Forward, Learner, Task, fit, probabilities, too_few};
 
@@ -250,9 +251,12 @@ pub(super) fn train_images(
     epoch: usize,
     positions: &[usize],
 ) -> Result<Tensor> {
-    let spec = &task.spec.augment;
-    let variant = (!spec.is_identity()).then_some(Variant { spec, seed: task.spec.seed, epoch });
+    let variant = Some(variant(task, epoch));
     batch::images(&task.dataset.train, task.dataset.size, positions, normalize, variant, task.device)
+}
+
+fn variant<'a>(task: &Task<'a>, epoch: usize) -> Variant<'a> {
+    Variant { spec: &task.spec.augment, seed: task.spec.seed, epoch }
 }
 
 /// Validation images.
@@ -261,14 +265,15 @@ pub(super) fn val_images(task: &Task<'_>, normalize: &Normalize, positions: &[us
 }
 
 /// Learns a classifier on a frozen backbone in evaluation mode. Features that cannot change, those of
-/// validation images and of training images without augmentation, are computed once.
+/// validation images and of the few variants that flips make of training images, are computed once.
 struct HeadOnly<'a> {
     backbone: Box<dyn Backbone>,
     info: &'a ModelInfo,
     frozen: StateDict,
     head: StateDict,
     variables: Vec<(String, Var)>,
-    train_features: Option<Tensor>,
+    /// The features of each variant of a training image that came so far, `[1, feature_size]`.
+    train_features: HashMap<(usize, Change), Tensor>,
     val_features: Tensor,
     task: &'a Task<'a>,
 }
@@ -281,24 +286,41 @@ impl<'a> HeadOnly<'a> {
             tensors.into_iter().partition(|(name, _)| name.starts_with(&prefix));
         let names: Vec<String> = head.keys().cloned().collect();
         let variables = make_variables(&mut head, names)?;
-        let features = |split: &Split| -> Result<Tensor> {
-            let of = |positions: &[usize]| -> Result<Tensor> {
-                let x =
-                    batch::images(split, task.dataset.size, positions, &info.normalize, None, task.device)?;
-                frozen_features(&*backbone, &frozen, x)
-            };
-            let positions: Vec<usize> = (0..split.len()).collect();
-            Tensor::cat(&positions.chunks(EVAL_BATCH).map(of).collect::<Result<Vec<_>>>()?, 0)
-        };
-        let train_features =
-            task.spec.augment.is_identity().then(|| features(&task.dataset.train)).transpose()?;
         let val_features = match task.spec.select {
             Select::None => {
                 Tensor::zeros((0, backbone.feature_size()), candle_core::DType::F32, task.device)?
             }
-            _ => features(&task.dataset.val)?,
+            _ => {
+                let positions: Vec<usize> = (0..task.dataset.val.len()).collect();
+                let features = |positions: &[usize]| {
+                    frozen_features(&*backbone, &frozen, val_images(task, &info.normalize, positions)?)
+                };
+                Tensor::cat(&positions.chunks(EVAL_BATCH).map(features).collect::<Result<Vec<_>>>()?, 0)?
+            }
         };
+        let train_features = HashMap::new();
         Ok(Self { backbone, info, frozen, head, variables, train_features, val_features, task })
+    }
+
+    /// The backbone's features of training images.
+    fn computed(&self, epoch: usize, positions: &[usize]) -> Result<Tensor> {
+        let x = train_images(self.task, &self.info.normalize, epoch, positions)?;
+        frozen_features(&*self.backbone, &self.frozen, x)
+    }
+
+    /// The same; those of variants that came before are remembered.
+    fn remembered(&mut self, epoch: usize, positions: &[usize]) -> Result<Tensor> {
+        let variant = variant(self.task, epoch);
+        let keys: Vec<_> = positions.iter().map(|&position| (position, variant.change(position))).collect();
+        let new: Vec<_> = keys.iter().copied().filter(|key| !self.train_features.contains_key(key)).collect();
+        if !new.is_empty() {
+            let features =
+                self.computed(epoch, &new.iter().map(|(position, _)| *position).collect::<Vec<_>>())?;
+            for (i, key) in new.into_iter().enumerate() {
+                self.train_features.insert(key, features.narrow(0, i, 1)?);
+            }
+        }
+        Tensor::cat(&keys.iter().map(|key| &self.train_features[key]).collect::<Vec<_>>(), 0)
     }
 
     fn classify(&self, net: &Net<'_>, features: Tensor) -> Result<Value> {
@@ -313,12 +335,9 @@ impl Learner for HeadOnly<'_> {
     }
 
     fn train_logits(&mut self, epoch: usize, positions: &[usize]) -> Result<Forward> {
-        let features = match &self.train_features {
-            Some(features) => select_rows(features, positions)?,
-            None => {
-                let x = train_images(self.task, &self.info.normalize, epoch, positions)?;
-                frozen_features(&*self.backbone, &self.frozen, x)?
-            }
+        let features = match self.task.spec.augment.has_few_variants() {
+            true => self.remembered(epoch, positions)?,
+            false => self.computed(epoch, positions)?,
         };
         let leaves = leaves(&self.head, self.head.keys());
         let net = Net::with_values(&self.head, leaves.clone(), Mode::Train);

@@ -16,28 +16,41 @@ pub struct AugmentSpec {
 }
 
 impl AugmentSpec {
-    /// Whether images stay as they are.
-    pub fn is_identity(&self) -> bool {
-        *self == Self::default()
+    /// Whether there are so few variants of an image that what follows from each is worth keeping.
+    pub fn has_few_variants(&self) -> bool {
+        self.crop_padding == 0
     }
 
-    /// Writes a random variant of a square RGB image: `size` rows of `size` pixels of 3 bytes, as is `out`.
+    /// A random change of an image.
     ///
     /// Takes four numbers from `rng` whatever they turn out to be and whatever is switched on, so that
     /// switching on one change leaves the others as they were.
-    ///
-    /// # Panics
-    /// When `image` or `out` is not of that length.
-    pub fn apply(&self, image: &[u8], size: usize, rng: &mut impl Rng, out: &mut [u8]) {
-        assert_eq!((image.len(), out.len()), (size * size * 3, size * size * 3), "not a square RGB image");
+    pub fn draw(&self, rng: &mut impl Rng) -> Change {
         let [mirror, turn, down, right] = std::array::from_fn(|_| rng.next_u64());
         let flip = Flip {
             horizontal: self.horizontal_flip && below(mirror, 2) == 1,
             vertical: self.vertical_flip && below(turn, 2) == 1,
         };
         let offset = |number| below(number, 2 * self.crop_padding + 1);
-        let shift = Shift { down: offset(down), right: offset(right), padding: self.crop_padding };
-        flip_and_shift(image, size, flip, shift, out);
+        Change { flip, shift: Shift { down: offset(down), right: offset(right), padding: self.crop_padding } }
+    }
+}
+
+/// A change of an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Change {
+    flip: Flip,
+    shift: Shift,
+}
+
+impl Change {
+    /// Writes the variant of a square RGB image: `size` rows of `size` pixels of 3 bytes, as is `out`.
+    ///
+    /// # Panics
+    /// When `image` or `out` is not of that length.
+    pub fn apply(&self, image: &[u8], size: usize, out: &mut [u8]) {
+        assert_eq!((image.len(), out.len()), (size * size * 3, size * size * 3), "not a square RGB image");
+        flip_and_shift(image, size, self.flip, self.shift, out);
     }
 }
 
@@ -48,14 +61,14 @@ fn below(number: u64, bound: usize) -> usize {
 }
 
 /// Which mirrorings.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Flip {
     horizontal: bool,
     vertical: bool,
 }
 
 /// Where the crop lies in the padded image.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Shift {
     down: usize,
     right: usize,
@@ -102,7 +115,7 @@ mod tests {
 
     fn applied(spec: &AugmentSpec, image: &[u8], index: u64) -> Vec<u8> {
         let mut out = vec![77; image.len()];
-        spec.apply(image, SIZE, &mut rng(3, Purpose::Augment, 0, index), &mut out);
+        spec.draw(&mut rng(3, Purpose::Augment, 0, index)).apply(image, SIZE, &mut out);
         out
     }
 
@@ -112,7 +125,6 @@ mod tests {
 
     #[test]
     fn nothing_switched_on_changes_nothing() {
-        assert!(AugmentSpec::default().is_identity());
         assert!((0..20).all(|index| applied(&AugmentSpec::default(), &image(), index) == image()));
     }
 
@@ -178,7 +190,7 @@ mod tests {
         let everything = AugmentSpec { horizontal_flip: true, vertical_flip: true, crop_padding: 4 };
         let next = |spec: &AugmentSpec, index| {
             let mut rng = rng(3, Purpose::Augment, 0, index);
-            spec.apply(&image(), SIZE, &mut rng, &mut image());
+            spec.draw(&mut rng);
             rng.next_u64()
         };
         assert!((0..50).all(|index| next(&AugmentSpec::default(), index) == next(&everything, index)));

@@ -5,6 +5,7 @@ use rand::seq::SliceRandom;
 use rayon::prelude::*;
 
 use super::AugmentSpec;
+use super::augment::Change;
 use crate::dataset::Split;
 use crate::rng::{Purpose, rng};
 use crate::stage::Normalize;
@@ -28,6 +29,13 @@ pub struct Variant<'a> {
     pub epoch: usize,
 }
 
+impl Variant<'_> {
+    /// How the image at a position is changed.
+    pub fn change(&self, position: usize) -> Change {
+        self.spec.draw(&mut rng(self.seed, Purpose::Augment, self.epoch as u64, position as u64))
+    }
+}
+
 /// The images at `positions` of a split as a tensor `[n, size, size, 3]`, scaled by `normalize`; the
 /// pixels themselves, or a random `variant` of them.
 ///
@@ -46,10 +54,9 @@ pub fn images(
     let mut pixels = vec![0f32; positions.len() * len];
     pixels.par_chunks_mut(len).zip(positions).for_each_init(Vec::new, |changed, (to, &position)| {
         let mut from = &split.pixels[position * len..][..len];
-        if let Some(Variant { spec, seed, epoch }) = variant {
+        if let Some(variant) = variant {
             changed.resize(len, 0u8);
-            let mut rng = rng(seed, Purpose::Augment, epoch as u64, position as u64);
-            spec.apply(from, size, &mut rng, changed);
+            variant.change(position).apply(from, size, changed);
             from = changed;
         }
         for (to, from) in to.chunks_exact_mut(3).zip(from.chunks_exact(3)) {
