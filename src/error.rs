@@ -16,7 +16,7 @@ use crate::table::TableError;
 pub enum Exit {
     /// Everything was done.
     Done = 0,
-    /// A stage failed; what does not depend on it was done.
+    /// A stage failed, and what does not depend on it was done; or a device cannot be trusted.
     StageFailed = 1,
     /// The command line or an experiment file is wrong; nothing was run.
     Usage = 2,
@@ -63,6 +63,9 @@ pub enum Error {
         /// What is wrong and what to do.
         message: String,
     },
+    /// A device cannot compute.
+    #[error("{0}")]
+    Device(String),
     /// Nobody takes what is printed.
     #[error("failed to write to stdout: {0}")]
     Output(#[from] std::io::Error),
@@ -81,6 +84,7 @@ impl Error {
             Self::Store(_) | Self::Plan(PlanError::Store(_)) => Exit::Store,
             Self::Run(_) | Self::Collect(_) => Exit::Store,
             Self::Table(TableError::Io { .. } | TableError::Malformed { .. }) => Exit::Store,
+            Self::Device(_) => Exit::StageFailed,
             // What remains is wrong in the experiment's `[table.…]`.
             Self::Table(_) => Exit::Usage,
             // `medmerge plan … | head` is no failure.

@@ -23,13 +23,14 @@
 //! | [`stage`] | import, pretrain, finetune, learn_merge_weights, merge, evaluate |
 //! | [`train`] | the loop, losses, optimisers, schedules, augmentation |
 //! | [`nn`] | layers and operators with right and fast gradients, initial values |
-//! | [`backbone`] | networks with torchvision's parameter names |
+//! | [`backbone`] | ResNet, DenseNet, ViT and DeiT with torchvision's / timm's parameter names |
 //! | [`merge_method`] | functions over named tensors: learned, average |
 //! | [`dataset`] | phantom, medmnist, manifest, idx, cifar; decoding, caching |
 //! | [`metric`] | scores as scikit-learn defines them |
 //! | [`store`] | entries on disk: put, get, verify; checkpoints with provenance |
 //! | [`table`] | scores to `metrics.csv`, pivots to CSV, Markdown and the terminal |
 //! | [`rng`] | the only source of randomness |
+//! | [`doctor`] | whether a device computes as it should |
 //! | [`error`] | exit codes |
 //!
 //! # Files on disk
@@ -75,6 +76,7 @@
 pub mod backbone;
 pub mod cli;
 pub mod dataset;
+pub mod doctor;
 pub mod error;
 pub mod experiment;
 pub mod merge_method;

@@ -156,7 +156,8 @@ impl Features {
     fn add(&mut self, net: &Net<'_>, new: Value) -> Result<()> {
         let new = Self::new(net, new)?;
         self.x = concat_channels(&self.x, &new.x)?;
-        self.moments = self.moments.take().zip(new.moments).map(|(moments, new)| moments.beside(new));
+        self.moments =
+            self.moments.take().zip(new.moments).map(|(moments, new)| moments.beside(new)).transpose()?;
         Ok(())
     }
 

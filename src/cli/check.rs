@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use super::experiments::{OnDevice, every, load_all};
+use super::device::OnDevice;
+use super::experiments::{every, load_all};
 use super::{Error, Global};
 use crate::plan::Plan;
 
@@ -28,7 +29,7 @@ impl Check {
     pub(super) fn execute(&self, global: &Global) -> Result<(), Error> {
         let experiments = load_all(&self.files)?;
         let store = global.open_store()?;
-        let plan = |experiment| Ok(Plan::new(Arc::clone(experiment), &store, self.on.device.numerics())?);
+        let plan = |experiment| Ok(Plan::new(Arc::clone(experiment), &store, self.on.numerics())?);
         let mut out = std::io::stdout().lock();
         for Plan { experiment, order, .. } in every(experiments.iter().map(plan))? {
             let (path, stages) = (experiment.source.path.display(), order.len());

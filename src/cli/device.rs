@@ -1,15 +1,17 @@
-//! `--device`.
+//! `--device` and `--precision`.
 
 use std::str::FromStr;
 
 use candle_core::Device;
+use clap::{Args, ValueEnum};
 
 use crate::error::Error;
+use crate::nn::{Precision, set_precision};
 use crate::plan::Numerics;
 
 /// What `--device` says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum DeviceChoice {
+enum DeviceChoice {
     /// The processor.
     Cpu,
     /// The GPU of this index.
@@ -31,23 +33,88 @@ impl FromStr for DeviceChoice {
 }
 
 impl DeviceChoice {
-    /// What fingerprints know of it.
-    pub(super) fn numerics(self) -> Numerics {
-        match self {
-            Self::Cpu => Numerics::Cpu,
-            Self::Cuda(_) => Numerics::Cuda,
-        }
-    }
-
     /// # Errors
     /// There is no such GPU, or the program was built without CUDA.
-    pub(super) fn open(self) -> Result<Device, Error> {
+    fn open(self) -> Result<Device, Error> {
         match self {
             Self::Cpu => Ok(Device::Cpu),
             Self::Cuda(index) => Device::new_cuda(index).map_err(|error| {
                 Error::Usage(format!("failed to open the GPU {index}: {error}; run with --device cpu"))
             }),
         }
+    }
+}
+
+/// Where stages run: results from a CPU and from a GPU are different results.
+#[derive(Clone, Copy, Debug, Args)]
+pub(super) struct OnDevice {
+    /// Where stages run: cpu, cuda or cuda:<index>
+    #[arg(long, default_value = "cpu", value_name = "DEVICE")]
+    device: DeviceChoice,
+    /// Numbers that convolutions and linear layers multiply on a GPU
+    #[arg(long, value_enum, default_value_t = PrecisionChoice::F32, value_name = "PRECISION")]
+    precision: PrecisionChoice,
+}
+
+/// What `--precision` says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum PrecisionChoice {
+    /// 23 bits after the point, as on a CPU
+    F32,
+    /// Factors of 10 bits, by tensor cores: faster
+    Tf32,
+    /// Factors and results of 7 bits, by tensor cores: fastest
+    Bf16,
+}
+
+impl PrecisionChoice {
+    fn precision(self) -> Precision {
+        match self {
+            Self::F32 => Precision::F32,
+            Self::Tf32 => Precision::Tf32,
+            Self::Bf16 => Precision::Bf16,
+        }
+    }
+}
+
+impl OnDevice {
+    /// What fingerprints know of it.
+    pub(super) fn numerics(self) -> Numerics {
+        match self.device {
+            DeviceChoice::Cpu => Numerics::Cpu,
+            DeviceChoice::Cuda(_) => Numerics::Cuda(self.precision.precision()),
+        }
+    }
+
+    /// The GPU's index; none for the processor.
+    pub(super) fn gpu(self) -> Option<usize> {
+        match self.device {
+            DeviceChoice::Cpu => None,
+            DeviceChoice::Cuda(index) => Some(index),
+        }
+    }
+
+    /// How far logits and gradients may be from exact ones, relative to a tensor's largest.
+    pub(super) fn tolerance(self) -> f64 {
+        match self.precision {
+            PrecisionChoice::F32 => 1e-2,
+            PrecisionChoice::Tf32 => 1e-1,
+            PrecisionChoice::Bf16 => 0.5,
+        }
+    }
+
+    /// The device, with the process set to the precision.
+    ///
+    /// # Errors
+    /// There is no such GPU, the program was built without CUDA, or a CPU is asked for another precision.
+    pub(super) fn open(self) -> Result<Device, Error> {
+        if self.device == DeviceChoice::Cpu && self.precision != PrecisionChoice::F32 {
+            return Err(Error::Usage(
+                "a CPU computes with f32; leave out --precision, or run on --device cuda".into(),
+            ));
+        }
+        set_precision(self.precision.precision());
+        self.device.open()
     }
 }
 

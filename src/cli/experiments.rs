@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use super::device::DeviceChoice;
+use super::device::OnDevice;
 use crate::error::Error;
 use crate::experiment::Experiment;
 use crate::plan::{Plan, PlannedStage};
@@ -19,20 +19,12 @@ pub(super) struct OneFile {
     #[arg(value_name = "FILE")]
     file: PathBuf,
     #[command(flatten)]
-    numerics: OnDevice,
-}
-
-/// Where stages run: results from a CPU and from a GPU are different results.
-#[derive(Clone, Copy, Debug, Args)]
-pub(super) struct OnDevice {
-    /// Where stages run: cpu, cuda or cuda:<index>
-    #[arg(long, default_value = "cpu", value_name = "DEVICE")]
-    pub(super) device: DeviceChoice,
+    on: OnDevice,
 }
 
 impl OneFile {
     pub(super) fn plan(&self, store: &Store) -> Result<Plan, Error> {
-        Ok(Plan::new(load(&self.file)?, store, self.numerics.device.numerics())?)
+        Ok(Plan::new(load(&self.file)?, store, self.on.numerics())?)
     }
 }
 

@@ -4,6 +4,7 @@ mod check;
 mod completions;
 mod data;
 mod device;
+mod doctor;
 mod experiments;
 mod explain;
 mod log;
@@ -76,6 +77,7 @@ enum Command {
     Store(store::Store),
     #[command(subcommand)]
     Data(data::Data),
+    Doctor(doctor::Doctor),
     Completions(completions::Completions),
 }
 
@@ -120,6 +122,7 @@ impl Command {
     fn execute(self, global: &Global) -> Result<Exit, Error> {
         match self {
             Self::Run(run) => return run.execute(global),
+            Self::Doctor(doctor) => return doctor.execute(),
             Self::Check(check) => check.execute(global),
             Self::Plan(plan) => plan.execute(global),
             Self::Explain(explain) => explain.execute(global),

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 
-use super::experiments::{OnDevice, every, load_all, stages_named};
+use super::device::OnDevice;
+use super::experiments::{every, load_all, stages_named};
 use super::{Error, Exit, Global, results};
 use crate::experiment::Experiment;
 use crate::plan::Plan;
@@ -20,7 +21,7 @@ use crate::store::Store;
 Examples:
   medmerge run experiments/quickstart.toml
   medmerge run experiments/                            every .toml in the folder
-  medmerge run experiments/main.toml --device cuda:1
+  medmerge run experiments/main.toml --device cuda:1   on the second GPU (`medmerge doctor` examines it)
   medmerge run experiments/main.toml --rerun merged    make `merged` again even if it is there
 
 A stage that fails loses what depends on it; the rest goes on. After Ctrl-C, run the same command
@@ -61,11 +62,8 @@ impl Run {
         let store = global.open_store()?;
         let plans = every(experiments.iter().map(|experiment| self.plan(experiment, &store)))?;
         self.check_rerun(&plans)?;
-        let options = Options {
-            device: self.on.device.open()?,
-            fail_fast: self.fail_fast,
-            interrupt: interrupt::listen()?,
-        };
+        let options =
+            Options { device: self.on.open()?, fail_fast: self.fail_fast, interrupt: interrupt::listen()? };
         let mut reporter = self.reporter(global);
         let mut total = Outcome::default();
         for plan in plans {
@@ -86,7 +84,7 @@ impl Run {
     /// A plan none of whose entries to be read is damaged.
     fn plan(&self, experiment: &Arc<Experiment>, store: &Store) -> Result<Plan, Error> {
         loop {
-            let mut plan = Plan::new(Arc::clone(experiment), store, self.on.device.numerics())?;
+            let mut plan = Plan::new(Arc::clone(experiment), store, self.on.numerics())?;
             for name in &self.rerun {
                 plan.ask(name);
             }

@@ -3,7 +3,7 @@
 use candle_core::{Result, bail};
 
 use super::cpu::attention::{self as kernel, AttentionShape};
-use super::{Value, on_cpu, with_real, with_slice};
+use super::{Value, by_candle, on_cpu, with_real, with_slice};
 
 /// softmax(q kᵀ / √d) v of every head. `qkv [n, tokens, 3 · channels]` holds queries, keys and values one after
 /// another, each with its heads one after another, as timm lays them out: `[n, tokens, channels]`.
@@ -14,6 +14,9 @@ pub fn attention(qkv: &Value, heads: usize) -> Result<Value> {
     let (n, tokens, width) = qkv.tensor().dims3()?;
     if heads == 0 || tokens == 0 || !width.is_multiple_of(3 * heads) {
         bail!("queries, keys and values {:?} cannot be shared out among {heads} heads", qkv.dims());
+    }
+    if by_candle::serves(qkv.tensor()) {
+        return by_candle::composed::attention(qkv, heads);
     }
     let shape = AttentionShape { tokens, channels: width / 3, heads };
     let input = qkv.tensor().contiguous()?;

@@ -1,22 +1,22 @@
 //! Batch normalisation (Ioffe and Szegedy 2015, arXiv 1502.03167), with an optional residual addition and
 //! relu in the same operator.
 
-use candle_core::{D, DType, Result, Tensor, bail};
+use candle_core::{D, DType, Device, Result, Tensor, bail};
 
 use super::cpu::Real;
 use super::cpu::batch_norm as kernel;
-use super::{Value, on_cpu, with_real, with_slice};
+use super::{Value, by_candle, on_cpu, with_real, with_slice};
 
 /// Added to the variance; PyTorch's default.
 const EPS: f64 = 1e-5;
 
-/// A batch's mean and variance of each channel.
-#[derive(Clone, Debug, PartialEq)]
+/// A batch's mean and variance of each channel, `[c]`.
+#[derive(Clone, Debug)]
 pub struct BatchStatistics {
     /// Mean.
-    pub mean: Vec<f32>,
+    pub mean: Tensor,
     /// Unbiased variance, the one that running statistics follow.
-    pub variance: Vec<f32>,
+    pub variance: Tensor,
 }
 
 /// What follows the normalisation.
@@ -33,9 +33,17 @@ pub enum Then<'a> {
 /// Mean and variance of each channel of a batch. Channels whose moments are known need not be read again.
 #[derive(Clone, Debug)]
 pub struct Moments {
-    moments: kernel::Moments,
+    numbers: Numbers,
     /// Values of a channel.
     count: usize,
+    dtype: DType,
+}
+
+/// Mean and biased variance, where they are needed next.
+#[derive(Clone, Debug)]
+enum Numbers {
+    Host(kernel::Moments),
+    Device { mean: Tensor, variance: Tensor },
 }
 
 impl Moments {
@@ -50,25 +58,52 @@ impl Moments {
         if count < 2 {
             bail!("batch norm in training needs more than one value per channel, got {:?}", x.shape());
         }
-        let x = x.contiguous()?;
-        let moments = with_real!(x.dtype(), T => with_slice(&x, |x: &[T]| kernel::moments(x, channels))?);
-        Ok(Self { moments, count })
+        let numbers = if by_candle::serves(x) {
+            let (mean, variance) = by_candle::batch_norm::moments(x)?;
+            Numbers::Device { mean, variance }
+        } else {
+            let x = x.contiguous()?;
+            Numbers::Host(with_real!(x.dtype(), T => with_slice(&x, |x: &[T]| kernel::moments(x, channels))?))
+        };
+        Ok(Self { numbers, count, dtype: x.dtype() })
     }
 
     /// Those of the same pixels with more channels beside.
-    pub fn beside(mut self, more: Self) -> Self {
-        self.moments.mean.extend(more.moments.mean);
-        self.moments.variance.extend(more.moments.variance);
-        self
+    ///
+    /// # Errors
+    /// The two are on different devices.
+    pub fn beside(self, more: Self) -> Result<Self> {
+        let numbers = match (self.numbers, more.numbers) {
+            (Numbers::Host(mut all), Numbers::Host(more)) => {
+                all.mean.extend(more.mean);
+                all.variance.extend(more.variance);
+                Numbers::Host(all)
+            }
+            (Numbers::Device { mean, variance }, Numbers::Device { mean: m, variance: v }) => {
+                Numbers::Device {
+                    mean: Tensor::cat(&[mean, m], 0)?,
+                    variance: Tensor::cat(&[variance, v], 0)?,
+                }
+            }
+            _ => bail!("moments on different devices"),
+        };
+        Ok(Self { numbers, ..self })
     }
 
     /// What running statistics follow.
-    pub fn statistics(&self) -> BatchStatistics {
+    ///
+    /// # Errors
+    /// candle cannot make a tensor.
+    pub fn statistics(&self) -> Result<BatchStatistics> {
+        let (mean, variance) = match &self.numbers {
+            Numbers::Device { mean, variance } => (mean.clone(), variance.clone()),
+            Numbers::Host(kernel::Moments { mean, variance }) => {
+                let tensor = |numbers: &[f64]| Tensor::new(numbers, &Device::Cpu)?.to_dtype(self.dtype);
+                (tensor(mean)?, tensor(variance)?)
+            }
+        };
         let unbiased = self.count as f64 / (self.count - 1) as f64;
-        BatchStatistics {
-            mean: self.moments.mean.iter().map(|m| *m as f32).collect(),
-            variance: self.moments.variance.iter().map(|v| (v * unbiased) as f32).collect(),
-        }
+        Ok(BatchStatistics { mean, variance: (variance * unbiased)? })
     }
 }
 
@@ -84,7 +119,10 @@ pub fn batch_norm_train(
     bias: &Value,
     then: Then<'_>,
 ) -> Result<Value> {
-    BatchNorm::new(moments.moments.clone(), true, then).apply(x, weight, bias, then)
+    match &moments.numbers {
+        Numbers::Host(moments) => BatchNorm::new(moments.clone(), true, then).apply(x, weight, bias, then),
+        Numbers::Device { mean, variance } => on_device(x, (mean, variance), true, weight, bias, then),
+    }
 }
 
 /// Normalise `x [.., c]` by given statistics `[c]`, scale, shift, and go on with `then`.
@@ -98,9 +136,27 @@ pub fn batch_norm_eval(
     (mean, variance): (&Tensor, &Tensor),
     then: Then<'_>,
 ) -> Result<Value> {
+    if by_candle::serves(x.tensor()) {
+        return on_device(x, (mean, variance), false, weight, bias, then);
+    }
     let widen = |tensor: &Tensor| tensor.to_dtype(DType::F64)?.to_vec1::<f64>();
     let moments = kernel::Moments { mean: widen(mean)?, variance: widen(variance)? };
     BatchNorm::new(moments, false, then).apply(x, weight, bias, then)
+}
+
+fn on_device(
+    x: &Value,
+    (mean, variance): (&Tensor, &Tensor),
+    own: bool,
+    weight: &Value,
+    bias: &Value,
+    then: Then<'_>,
+) -> Result<Value> {
+    let inverse_std = (variance + EPS)?.sqrt()?.recip()?;
+    let statistics = by_candle::batch_norm::Statistics { mean: mean.clone(), inverse_std, own };
+    let residual = if let Then::AddRelu(residual) = then { Some(residual) } else { None };
+    let relu = !matches!(then, Then::Nothing);
+    by_candle::batch_norm::batch_norm(x, statistics, weight, bias, residual, relu)
 }
 
 /// A tensor's numbers.

@@ -3,13 +3,16 @@
 use candle_core::Result;
 
 use super::cpu::gelu as kernel;
-use super::{Value, on_cpu, with_real, with_slice};
+use super::{Value, by_candle, on_cpu, with_real, with_slice};
 
 /// x · Φ(x), with Φ the normal distribution function.
 ///
 /// # Errors
 /// candle cannot make the tensor.
 pub fn gelu(x: &Value) -> Result<Value> {
+    if by_candle::serves(x.tensor()) {
+        return by_candle::composed::gelu(x);
+    }
     let input = x.tensor().contiguous()?;
     let y = with_real!(input.dtype(), T => on_cpu(with_slice(&input, kernel::forward::<T>)?, x.dims())?);
     Ok(Value::result(y, &[x], move |gy| {

@@ -113,7 +113,7 @@ impl BatchNorm2d {
     pub fn train(&self, net: &Net<'_>, x: &Value, moments: &Moments, then: Then<'_>) -> Result<Value> {
         let (weight, bias) = (self.value(net, "weight")?, self.value(net, "bias")?);
         let y = batch_norm_train(x, moments, &weight, &bias, then)?;
-        net.observe(&self.name, moments.statistics());
+        net.observe(&self.name, moments.statistics()?);
         Ok(y)
     }
 

@@ -3,7 +3,7 @@
 use candle_core::{D, Result, Tensor, bail};
 
 use super::cpu::linear as kernel;
-use super::{Value, on_cpu, with_real, with_slice};
+use super::{Value, by_candle, on_cpu, with_real, with_slice};
 
 /// `x [.., in] · weightᵀ + bias` of `weight [out, in]` and `bias [out]`, plus a `residual [.., out]` if there is one:
 /// `[.., out]`.
@@ -18,6 +18,9 @@ pub fn linear(x: &Value, weight: &Value, bias: &Value, residual: Option<&Value>)
     if last != inputs || bias.dims() != [outputs] || !fits {
         let (weight, x) = (weight.dims(), x.dims());
         bail!("a linear layer of {weight:?} does not fit {x:?}, its bias or its residual");
+    }
+    if by_candle::serves(x.tensor()) {
+        return by_candle::linear::linear(x, weight, bias, residual, &size);
     }
     let (input, weights) = (x.tensor().contiguous()?, weight.tensor().contiguous()?);
     let y = forward(&input, &weights, bias.tensor(), residual.map(Value::tensor), &size)?;
@@ -83,6 +86,9 @@ pub fn add_bias(x: &Value, bias: &Value) -> Result<Value> {
     let channels = bias.tensor().elem_count();
     if x.tensor().dim(D::Minus1)? != channels {
         bail!("a bias of {:?} does not fit {:?}", bias.dims(), x.dims());
+    }
+    if by_candle::serves(x.tensor()) {
+        return by_candle::composed::add_bias(x, bias);
     }
     let (input, shift) = (x.tensor().contiguous()?, bias.tensor().contiguous()?);
     let y = with_real!(input.dtype(), T => {

@@ -6,12 +6,14 @@
 //! | [`init`] | initial values from seeds |
 //! | [`tape`] | values and their gradients |
 //! | [`conv2d`], [`batch_norm`], [`pool`], [`linear`], [`layer_norm`], [`gelu`], [`attention`], [`concat`], [`token`], [`weighted_sum`] | operators on values |
-//! | `cpu` | their kernels on slices |
+//! | `cpu` | their kernels on slices, for the processor |
+//! | `by_candle` | the same by candle's operators and cuDNN, for GPUs |
 //!
 //! Images are `[n, h, w, c]` (channels last) between layers; parameters keep PyTorch's shapes.
 
 pub mod attention;
 pub mod batch_norm;
+mod by_candle;
 pub mod concat;
 pub mod conv2d;
 mod cpu;
@@ -33,6 +35,7 @@ use candle_core::{Device, Result, Tensor, bail};
 use self::cpu::Real;
 
 pub use batch_norm::BatchStatistics;
+pub use by_candle::{Precision, set_precision};
 pub use tape::{Tape, Value};
 
 /// Set up what belongs to the whole process. To be called once, before there is a second thread.

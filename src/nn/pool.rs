@@ -3,7 +3,7 @@
 use candle_core::{Result, bail};
 
 use super::cpu::pool as kernel;
-use super::{Value, on_cpu, with_real, with_slice};
+use super::{Value, by_candle, on_cpu, with_real, with_slice};
 
 /// The largest value of each window of `x [n, h, w, c]`. Of equal values the first gets the gradient, as
 /// in PyTorch.
@@ -17,6 +17,9 @@ pub fn max_pool2d(x: &Value, kernel: usize, stride: usize, padding: usize) -> Re
         bail!("a {kernel}x{kernel} pool of stride {stride}, padding {padding} does not fit images {x:?}");
     }
     let shape = kernel::PoolShape { n, h, w, c, kernel, stride, padding };
+    if by_candle::serves(x.tensor()) {
+        return by_candle::max_pool::max_pool2d(x, &shape);
+    }
     let input = x.tensor().contiguous()?;
     let size = [n, shape.oh(), shape.ow(), c];
     let y = with_real!(input.dtype(), T => {
@@ -39,6 +42,9 @@ pub fn max_pool2d(x: &Value, kernel: usize, stride: usize, padding: usize) -> Re
 /// Another number of dimensions.
 pub fn global_mean_pool(x: &Value) -> Result<Value> {
     let (n, h, w, c) = x.tensor().dims4()?;
+    if by_candle::serves(x.tensor()) {
+        return by_candle::composed::global_mean_pool(x);
+    }
     let input = x.tensor().contiguous()?;
     let y = with_real!(input.dtype(), T => {
         on_cpu(with_slice(&input, |x| kernel::mean_forward::<T>(x, n, h * w, c))?, &[n, c])?
@@ -60,6 +66,9 @@ pub fn mean_pool2d(x: &Value, side: usize) -> Result<Value> {
     let (n, h, w, c) = x.tensor().dims4()?;
     if side == 0 || h.min(w) < side {
         bail!("images {:?} are smaller than a window of {side} pixels", x.dims());
+    }
+    if by_candle::serves(x.tensor()) {
+        return by_candle::composed::mean_pool2d(x, side);
     }
     let input = x.tensor().contiguous()?;
     let y = with_real!(input.dtype(), T => {

@@ -4,7 +4,7 @@ use candle_core::{Result, Tensor, bail};
 use rayon::prelude::*;
 
 use super::cpu::Real;
-use super::{Value, on_cpu, with_real, with_slice};
+use super::{Value, by_candle, on_cpu, with_real, with_slice};
 
 /// W[k] = Σ_i w[i, k] · S[i, k] for merge weights `w [n, kernels]` and the sources' tensors
 /// `s [n, kernels, ..]`: `[kernels, ..]`. The gradient flows to `w` alone:
@@ -16,6 +16,9 @@ pub fn weighted_sum(w: &Value, s: &Tensor) -> Result<Value> {
     let (n, kernels) = w.tensor().dims2()?;
     if s.rank() < 2 || s.dims()[..2] != [n, kernels] {
         bail!("merge weights {:?} do not fit sources {:?}", w.dims(), s.shape());
+    }
+    if by_candle::serves(s) {
+        return by_candle::composed::weighted_sum(w, s);
     }
     let len = s.dims()[2..].iter().product();
     let (weights, sources) = (w.tensor().to_dtype(s.dtype())?.contiguous()?, s.contiguous()?);

@@ -31,6 +31,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::dataset::{DatasetSpec, Summary};
+use crate::nn::Precision;
 use crate::stage::Stage;
 
 /// Identifies what a stage makes: 64 hexadecimal digits.
@@ -86,16 +87,18 @@ impl Field {
 pub enum Numerics {
     /// Any CPU, f32.
     Cpu,
-    /// Any CUDA device, f32.
-    Cuda,
+    /// Any CUDA device, products of this precision.
+    Cuda(Precision),
 }
 
 impl Numerics {
-    /// As it enters the fingerprint: `cpu-f32`, `cuda-f32`.
+    /// As it enters the fingerprint: `cpu-f32`, `cuda-f32`, `cuda-tf32`, …
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Cpu => "cpu-f32",
-            Self::Cuda => "cuda-f32",
+            Self::Cuda(Precision::F32) => "cuda-f32",
+            Self::Cuda(Precision::Tf32) => "cuda-tf32",
+            Self::Cuda(Precision::Bf16) => "cuda-bf16",
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use candle_core::Device;
@@ -66,7 +66,12 @@ impl<'a> LocalExecutor<'a> {
         let mut input_fingerprints = Vec::new();
         for &(_, node) in &stage.inputs {
             let fingerprint = &self.plan.graph[node].fingerprint;
-            inputs.push(self.loader.artifact(fingerprint).map_err(stage_failure)?);
+            let artifact = self.loader.artifact(fingerprint).map_err(stage_failure)?;
+            inputs.push(if self.device.is_cpu() {
+                artifact
+            } else {
+                Arc::new(artifact.on(&self.device).map_err(stage_failure)?)
+            });
             input_fingerprints.push(fingerprint.0.clone());
         }
         let mut datasets = Vec::new();

@@ -1,5 +1,6 @@
 //! What stages make: models, merge weights, evaluations.
 
+use candle_core::{Device, Result};
 use serde::{Deserialize, Serialize};
 
 use super::{EpochRecord, ModelInfo};
@@ -15,6 +16,27 @@ pub enum Artifact {
     MergeWeights(MergeWeights),
     /// Predictions.
     Evaluation(Evaluation),
+}
+
+impl Artifact {
+    /// The same with its tensors on a device.
+    ///
+    /// # Errors
+    /// The device has no memory.
+    pub fn on(&self, device: &Device) -> Result<Self> {
+        let tensors = |tensors: &StateDict| -> Result<StateDict> {
+            tensors.iter().map(|(name, tensor)| Ok((name.clone(), tensor.to_device(device)?))).collect()
+        };
+        Ok(match self {
+            Self::Model(model) => {
+                Self::Model(Checkpoint { tensors: tensors(&model.tensors)?, ..model.clone() })
+            }
+            Self::MergeWeights(weights) => {
+                Self::MergeWeights(MergeWeights { tensors: tensors(&weights.tensors)?, ..weights.clone() })
+            }
+            Self::Evaluation(evaluation) => Self::Evaluation(evaluation.clone()),
+        })
+    }
 }
 
 /// A model: torchvision / timm names, f32, every buffer of the state_dict.

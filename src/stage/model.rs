@@ -115,47 +115,48 @@ pub(super) fn reestimate_statistics(
     if batches.is_empty() {
         return Err(too_few(split));
     }
+    for count in model.tensors.iter_mut().filter(|(name, _)| name.ends_with("num_batches_tracked")) {
+        *count.1 = count.1.zeros_like()?;
+    }
     for (done, positions) in batches.iter().enumerate() {
         let x = batch::images(split, dataset.size, positions, &model.info.normalize, None, &context.device)?;
         let net = Net::new(&model.tensors, Mode::Train);
         backbone.features(&net, &Value::constant(x))?;
         let observed = net.into_observed();
-        follow(&mut model.tensors, observed, 1.0 / (done + 1) as f64, done as i64 + 1)?;
+        follow(&mut model.tensors, observed, 1.0 / (done + 1) as f64)?;
         (context.report)(Progress::Count { done: done + 1, of: batches.len(), what: "batches".into() })?;
     }
     Ok(())
 }
 
-/// Move running statistics by `share` towards what was observed; `batches` becomes `num_batches_tracked`.
+/// Move running statistics by `share` towards what was observed, and count the batch.
 fn follow(
     tensors: &mut StateDict,
     observed: std::collections::BTreeMap<String, BatchStatistics>,
     share: f64,
-    batches: i64,
 ) -> Result<()> {
     for (layer, statistics) in observed {
         for (what, new) in [("running_mean", statistics.mean), ("running_var", statistics.variance)] {
             if let Some(running) = tensors.get_mut(&format!("{layer}.{what}")) {
-                let new = Tensor::from_vec(new, running.shape(), running.device())?;
                 *running = ((&*running * (1.0 - share))? + (new * share)?)?;
             }
         }
         if let Some(count) = tensors.get_mut(&format!("{layer}.num_batches_tracked")) {
-            *count = Tensor::new(batches, count.device())?;
+            *count = (&*count + count.ones_like()?)?;
         }
     }
     Ok(())
 }
 
 /// Move running statistics by [`MOMENTUM`] towards what was observed in a training step.
+///
+/// # Errors
+/// candle cannot make a tensor.
 pub(super) fn follow_step(
     tensors: &mut StateDict,
     observed: std::collections::BTreeMap<String, BatchStatistics>,
 ) -> Result<()> {
-    let Some(layer) = observed.keys().next() else { return Ok(()) };
-    let count = tensors.get(&format!("{layer}.num_batches_tracked"));
-    let batches = count.map_or(Ok(0), Tensor::to_scalar::<i64>)? + 1;
-    follow(tensors, observed, MOMENTUM, batches)
+    follow(tensors, observed, MOMENTUM)
 }
 
 /// A copy of the numbers, which later steps do not change.

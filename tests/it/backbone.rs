@@ -187,7 +187,7 @@ fn training_step(backbone: &dyn Backbone, tensors: StateDict, x: &Tensor) -> Res
     for (layer, observed) in net.into_observed() {
         for (what, new) in [("running_mean", observed.mean), ("running_var", observed.variance)] {
             let name = format!("{layer}.{what}");
-            let new = Tensor::new(new, &Device::Cpu)?.to_dtype(DType::F64)?;
+            let new = new.to_dtype(DType::F64)?;
             let new = ((&tensors[&name].to_dtype(DType::F64)? * 0.9)? + (new * 0.1)?)?;
             running_norms.insert(name, norm(&new));
         }

@@ -6,6 +6,7 @@ mod backbone;
 mod builder;
 mod cli;
 mod dataset;
+mod device;
 mod experiment;
 mod loss;
 mod metric;

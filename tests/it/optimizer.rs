@@ -259,13 +259,12 @@ fn a_parameter_without_gradient_is_an_error_and_none_moves() {
 }
 
 #[test]
-fn a_step_gives_the_norm_before_clipping() {
+fn gradients_are_clipped_to_the_norm_before_the_step() {
     let w = Var::new(&[3f32, 4.0], &Device::Cpu).unwrap();
     let spec = OptimizerSpec::Sgd(SgdSpec { lr: 1.0, momentum: 0.0, ..SgdSpec::default() });
     let params = vec![("w".into(), w.clone())];
     let mut optimizer = Optimizer::new(&spec, params.clone()).unwrap();
     let loss = (w.sqr().unwrap().sum_all().unwrap() * 0.5).unwrap();
-    let norm = optimizer.step(&gradients(&loss, &params), 0.5, Some(1.0)).unwrap();
-    assert!((norm - 5.0).abs() < 1e-9);
+    optimizer.step(&gradients(&loss, &params), 0.5, Some(1.0)).unwrap();
     assert_close(&numbers(&w), &[2.7, 3.6], "half of a unit step towards 0");
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 use medmerge::dataset::{DatasetSpec, Summary};
 use medmerge::experiment::{Coordinates, DatasetInstance, Experiment, Source, StageInstance};
+use medmerge::nn::Precision;
 use medmerge::plan::{
     Field, Fingerprint, Numerics, Plan, PlanError, Status, Why, dataset_fingerprint, stage_fields,
 };
@@ -142,7 +143,9 @@ fn data_sets_files_numerics_and_inputs_do_not_pass_for_each_other() {
     let import = stage_fields(spec.stage(), "import", &spec, &[], &[], &file, Numerics::Cpu);
     let all = [
         merge(&[], &[], Numerics::Cpu),
-        merge(&[], &[], Numerics::Cuda),
+        merge(&[], &[], Numerics::Cuda(Precision::F32)),
+        merge(&[], &[], Numerics::Cuda(Precision::Tf32)),
+        merge(&[], &[], Numerics::Cuda(Precision::Bf16)),
         merge(&[("dataset", &digest)], &[], Numerics::Cpu),
         merge(&[], &[("dataset", &digest.0)], Numerics::Cpu),
         Fingerprint::of(&import),
@@ -156,8 +159,15 @@ fn data_sets_files_numerics_and_inputs_do_not_pass_for_each_other() {
 fn fields_read_like_the_experiment_file() {
     let spec = section(SECTIONS[2]);
     let source = Fingerprint("ab".repeat(32));
-    let fields =
-        stage_fields(spec.stage(), "finetune", &spec, &[("from", &source)], &[], &[], Numerics::Cuda);
+    let fields = stage_fields(
+        spec.stage(),
+        "finetune",
+        &spec,
+        &[("from", &source)],
+        &[],
+        &[],
+        Numerics::Cuda(Precision::F32),
+    );
     let value = |path: &str| fields.iter().find(|field| field.path == path).map(|field| field.value.as_str());
     assert_eq!(value("train.optimizer.adamw.lr"), Some("0.001"));
     assert_eq!(value("train.optimizer.adamw.betas"), Some("[0.9,0.999]"));

@@ -23,8 +23,8 @@ pub(super) fn global_norm(grads: &[Tensor]) -> Result<f64> {
 }
 
 /// The factor that brings gradients of this norm down to `max_norm`; 1 when they are within it.
-pub(super) fn scale(norm: f64, max_norm: Option<f64>) -> f64 {
-    max_norm.map_or(1.0, |max_norm| (max_norm / (norm + 1e-6)).min(1.0))
+pub(super) fn scale(norm: f64, max_norm: f64) -> f64 {
+    (max_norm / (norm + 1e-6)).min(1.0)
 }
 
 fn sum_of_squares(grad: &Tensor) -> Result<f64> {
@@ -76,9 +76,8 @@ mod tests {
 
     #[test]
     fn gradients_are_scaled_down_and_never_up() {
-        assert_eq!(scale(10.0, None), 1.0);
-        assert_eq!(scale(0.5, Some(1.0)), 1.0);
-        assert_eq!(scale(0.0, Some(1.0)), 1.0);
-        assert!((scale(10.0, Some(1.0)) - 0.1).abs() < 1e-7);
+        assert_eq!(scale(0.5, 1.0), 1.0);
+        assert_eq!(scale(0.0, 1.0), 1.0);
+        assert!((scale(10.0, 1.0) - 0.1).abs() < 1e-7);
     }
 }

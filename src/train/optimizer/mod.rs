@@ -100,11 +100,10 @@ impl Optimizer {
         Ok(Self { rule, params, steps: 0 })
     }
 
-    /// Moves every parameter against its gradient, by its name in `grads`, and gives the L2 norm of all gradients together
-    /// before clipping (infinite or NaN when a gradient is).
+    /// Moves every parameter against its gradient, by its name in `grads`.
     ///
     /// The learning rate is the spec's times `lr_factor`. Gradients are scaled down to the norm
-    /// `clip_norm` as by PyTorch's `clip_grad_norm_`.
+    /// `clip_norm` as by PyTorch's `clip_grad_norm_`; without it no norm is computed.
     ///
     /// # Errors
     /// When a parameter has no gradient; then none is moved.
@@ -113,15 +112,18 @@ impl Optimizer {
         grads: &BTreeMap<String, Tensor>,
         lr_factor: f64,
         clip_norm: Option<f64>,
-    ) -> Result<f64, OptimizerError> {
+    ) -> Result<(), OptimizerError> {
         let grads = self.params.iter().map(|param| param.gradient(grads)).collect::<Result<Vec<_>, _>>()?;
-        let norm = clip::global_norm(&grads)?;
+        let grad_scale = match clip_norm {
+            Some(max_norm) => clip::scale(clip::global_norm(&grads)?, max_norm),
+            None => 1.0,
+        };
         self.steps += 1;
-        let step = Step { number: self.steps, lr_factor, grad_scale: clip::scale(norm, clip_norm) };
+        let step = Step { number: self.steps, lr_factor, grad_scale };
         for (param, grad) in self.params.iter_mut().zip(&grads) {
             self.rule.update(&step, &param.var, grad, &mut param.moments)?;
         }
-        Ok(norm)
+        Ok(())
     }
 
     /// A copy of all that a later [`load_state`](Self::load_state) needs to go on bit by bit:

@@ -1,0 +1,46 @@
+//! Max pool with its gradient: of equal values in a window the first gets it, as on the processor.
+
+use candle_core::{DType, Device, Result, Tensor};
+
+use crate::nn::Value;
+use crate::nn::cpu::pool::PoolShape;
+
+/// See [`max_pool2d`](crate::nn::pool::max_pool2d); the shapes were checked.
+pub(in crate::nn) fn max_pool2d(x: &Value, shape: &PoolShape) -> Result<Value> {
+    let PoolShape { n, h, w, c, .. } = *shape;
+    let taps = taps(shape, x.tensor().device())?;
+    let pixels = x.tensor().reshape((n, h * w, c))?;
+    let at = move |pixels: &Tensor, tap: &Tensor| pixels.index_select(tap, 1);
+    let mut largest = at(&pixels, &taps[0])?;
+    for tap in &taps[1..] {
+        largest = largest.maximum(&at(&pixels, tap)?)?;
+    }
+    let (oh, ow) = (shape.oh(), shape.ow());
+    let y = largest.reshape((n, oh, ow, c))?;
+    Ok(Value::result(y, &[x], move |gy| {
+        let mut left = gy.reshape((n, oh * ow, c))?;
+        let mut gx = pixels.zeros_like()?;
+        for tap in &taps {
+            let here = (&left * at(&pixels, tap)?.eq(&largest)?.to_dtype(gy.dtype())?)?;
+            left = (left - &here)?;
+            gx = gx.index_add(tap, &here, 1)?;
+        }
+        Ok(vec![Some(gx.reshape((n, h, w, c))?)])
+    }))
+}
+
+/// For each place in a window the pixels that stand there, one a window. What lies outside of the image is moved to the
+/// nearest pixel of the window that lies within, which changes no maximum; that pixel comes in its own turn or before.
+fn taps(shape: &PoolShape, device: &Device) -> Result<Vec<Tensor>> {
+    let inside =
+        |o: usize, k: usize, side: usize| (o * shape.stride + k).saturating_sub(shape.padding).min(side - 1);
+    let mut taps = Vec::new();
+    for (ky, kx) in (0..shape.kernel).flat_map(|ky| (0..shape.kernel).map(move |kx| (ky, kx))) {
+        let windows = (0..shape.oh()).flat_map(|oy| (0..shape.ow()).map(move |ox| (oy, ox)));
+        let pixels: Vec<u32> = windows
+            .map(|(oy, ox)| (inside(oy, ky, shape.h) * shape.w + inside(ox, kx, shape.w)) as u32)
+            .collect();
+        taps.push(Tensor::new(pixels, device)?.to_dtype(DType::U32)?);
+    }
+    Ok(taps)
+}

@@ -1,0 +1,60 @@
+//! Everything that is computed on a GPU, held against the processor. Where there is no GPU, each test says so.
+
+use candle_core::Device;
+use medmerge::doctor::examine;
+
+/// The first GPU, if the program was built for it and there is one.
+fn gpu() -> Option<Device> {
+    let found = Device::new_cuda(0);
+    if let Err(error) = &found {
+        eprintln!("no CUDA device, nothing was tested: {error}");
+    }
+    found.ok()
+}
+
+/// Every operator, as one training step of each family of backbones; and the same bits again.
+#[test]
+fn training_steps_on_a_gpu_are_those_of_the_processor_in_f64() {
+    let Some(device) = gpu() else { return };
+    for finding in examine(&device, 1e-2).unwrap() {
+        assert!(finding.is_good(), "{finding:?}");
+    }
+}
+
+#[test]
+fn training_steps_on_this_processor_are_those_in_f64() {
+    for finding in examine(&Device::Cpu, 1e-2).unwrap() {
+        assert!(finding.is_good(), "{finding:?}");
+    }
+}
+
+/// The scores of the shipped experiment are as good on a GPU as on the processor, without another line in its file.
+#[test]
+fn quickstart_on_a_gpu_scores_as_on_the_processor() {
+    if gpu().is_none() {
+        return;
+    }
+    let scores = |device: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/experiments/quickstart.toml");
+        let mut command = assert_cmd::Command::cargo_bin("medmerge").unwrap();
+        let store = folder.path().join("store");
+        let results = folder.path().join("results");
+        command.args(["run", file, "--device", device]);
+        command.arg("--store").arg(&store).arg("--results").arg(&results).assert().success();
+        let table = std::fs::read_to_string(results.join("quickstart/main.csv")).unwrap();
+        let mut rows = csv::Reader::from_reader(table.as_bytes());
+        let means = rows.headers().unwrap().iter().map(|name| name.ends_with(".mean")).collect::<Vec<_>>();
+        let mut scores = Vec::new();
+        for row in rows.records() {
+            let row = row.unwrap();
+            let numbers = row.iter().zip(&means).filter(|(_, is_mean)| **is_mean);
+            scores.extend(numbers.map(|(number, _)| number.parse::<f64>().unwrap()));
+        }
+        scores
+    };
+    let (cpu, cuda) = (scores("cpu"), scores("cuda"));
+    assert_eq!(cpu.len(), cuda.len());
+    let mean_difference = cpu.iter().zip(&cuda).map(|(a, b)| a - b).sum::<f64>() / cpu.len() as f64;
+    assert!(mean_difference.abs() < 0.05, "{cpu:?}\n{cuda:?}");
+}
