@@ -122,23 +122,40 @@ impl Workload {
     }
 }
 
+/// How far a device may be from exact results.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Tolerance {
+    /// Largest difference of logits in evaluation over their largest magnitude.
+    pub logits: f64,
+    /// Norm of the difference of a gradient over its norm. Rounding errors turn single relus on and off, so this is
+    /// wider; a wrong gradient is off by about 1.
+    pub gradients: f64,
+}
+
+/// For f32.
+impl Default for Tolerance {
+    fn default() -> Self {
+        Self { logits: 1e-4, gradients: 5e-2 }
+    }
+}
+
 /// One finding about a device.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Finding {
     /// What was looked at.
     pub what: String,
-    /// Largest difference over the largest magnitude, of logits and of any gradient.
-    pub error: f64,
-    /// What it may be.
-    pub tolerance: f64,
+    /// As [`Tolerance::logits`].
+    pub logits: f64,
+    /// As [`Tolerance::gradients`], of the worst gradient.
+    pub gradients: f64,
     /// Whether the same step gave the same bits again.
     pub repeats: bool,
 }
 
 impl Finding {
     /// Whether the device did well.
-    pub fn is_good(&self) -> bool {
-        self.error <= self.tolerance && self.repeats
+    pub fn is_good(&self, tolerance: Tolerance) -> bool {
+        self.logits <= tolerance.logits && self.gradients <= tolerance.gradients && self.repeats
     }
 }
 
@@ -153,41 +170,52 @@ fn examined() -> Vec<(BackboneSpec, usize)> {
     ]
 }
 
-/// Hold a training step of each network against f64 on the processor; `tolerance` is for differences relative to the
-/// largest magnitude of a tensor.
+/// Hold a training step and an evaluation of each network against f64 on the processor.
 ///
 /// # Errors
 /// A tensor operation failed.
-pub fn examine(device: &Device, tolerance: f64) -> Result<Vec<Finding>> {
+pub fn examine(device: &Device) -> Result<Vec<Finding>> {
     const BATCH: usize = 16;
     let finding = |(spec, size): (BackboneSpec, usize)| {
-        let exact = Workload::new(&spec, size, BATCH, DType::F64, &Device::Cpu)?.gradients()?;
+        let exact = Workload::new(&spec, size, BATCH, DType::F64, &Device::Cpu)?;
         let workload = Workload::new(&spec, size, BATCH, DType::F32, device)?;
-        let (first, again) = (workload.gradients()?, workload.gradients()?);
+        let (logits, expected) = (wide(&workload.evaluate()?)?, wide(&exact.evaluate()?)?);
+        let ((_, first), (_, again), (_, expected_gradients)) =
+            (workload.gradients()?, workload.gradients()?, exact.gradients()?);
         Ok(Finding {
             what: format!("{spec} at {size} px"),
-            error: largest_error(&first, &exact)?,
-            tolerance,
-            repeats: largest_error(&first, &again)? == 0.0,
+            logits: largest(&(logits - &expected)?)? / largest(&expected)?,
+            gradients: worst_error(&first, &expected_gradients)?,
+            repeats: worst_error(&first, &again)? == 0.0,
         })
     };
     examined().into_iter().map(finding).collect()
 }
 
-/// The largest relative difference of the logits and of any gradient that is not just rounding errors.
-fn largest_error(step: &(Tensor, StateDict), exact: &(Tensor, StateDict)) -> Result<f64> {
+/// The largest relative difference of any gradient that is not just rounding errors.
+fn worst_error(gradients: &StateDict, exact: &StateDict) -> Result<f64> {
     /// Gradients below this share of the largest one are 0 but for rounding: batch norm takes them out.
     const NEGLIGIBLE: f64 = 1e-4;
-    let largest = |tensor: &Tensor| tensor.abs()?.max_all()?.to_scalar::<f64>();
-    let wide = |tensor: &Tensor| tensor.to_device(&Device::Cpu)?.to_dtype(DType::F64);
-    let floor = exact.1.values().map(|g| largest(&wide(g)?)).collect::<Result<Vec<_>>>()?;
-    let floor = floor.into_iter().fold(0.0, f64::max) * NEGLIGIBLE;
-    let mut worst = largest(&(wide(&step.0)? - wide(&exact.0)?)?)? / largest(&wide(&exact.0)?)?;
-    for (name, exact) in &exact.1 {
-        let Some(actual) = step.1.get(name) else { candle_core::bail!("`{name}` got no gradient") };
-        let error = largest(&(wide(actual)? - wide(exact)?)?)? / largest(&wide(exact)?)?.max(floor);
+    let norms = exact.values().map(|exact| norm(&wide(exact)?)).collect::<Result<Vec<_>>>()?;
+    let floor = norms.iter().fold(0.0, |largest: f64, norm| largest.max(*norm)) * NEGLIGIBLE;
+    let mut worst = 0.0;
+    for ((name, exact), of_exact) in exact.iter().zip(norms) {
+        let Some(actual) = gradients.get(name) else { candle_core::bail!("`{name}` got no gradient") };
+        let error = norm(&(wide(actual)? - wide(exact)?)?)? / of_exact.max(floor);
         // A NaN is worse than everything.
         worst = if error <= worst { worst } else { error };
     }
     Ok(worst)
+}
+
+fn wide(tensor: &Tensor) -> Result<Tensor> {
+    tensor.to_device(&Device::Cpu)?.to_dtype(DType::F64)
+}
+
+fn largest(tensor: &Tensor) -> Result<f64> {
+    tensor.abs()?.max_all()?.to_scalar()
+}
+
+fn norm(tensor: &Tensor) -> Result<f64> {
+    Ok(tensor.sqr()?.sum_all()?.to_scalar::<f64>()?.sqrt())
 }

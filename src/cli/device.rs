@@ -5,6 +5,7 @@ use std::str::FromStr;
 use candle_core::Device;
 use clap::{Args, ValueEnum};
 
+use crate::doctor::Tolerance;
 use crate::error::Error;
 use crate::nn::{Precision, set_precision};
 use crate::plan::Numerics;
@@ -94,12 +95,12 @@ impl OnDevice {
         }
     }
 
-    /// How far logits and gradients may be from exact ones, relative to a tensor's largest.
-    pub(super) fn tolerance(self) -> f64 {
+    /// How far results of this precision may be from exact ones.
+    pub(super) fn tolerance(self) -> Tolerance {
         match self.precision {
-            PrecisionChoice::F32 => 1e-2,
-            PrecisionChoice::Tf32 => 1e-1,
-            PrecisionChoice::Bf16 => 0.5,
+            PrecisionChoice::F32 => Tolerance::default(),
+            PrecisionChoice::Tf32 => Tolerance { logits: 2e-2, gradients: 0.3 },
+            PrecisionChoice::Bf16 => Tolerance { logits: 0.15, gradients: 0.7 },
         }
     }
 

@@ -9,7 +9,7 @@ use super::device::OnDevice;
 use super::{Error, Exit};
 use crate::backbone::BackboneSpec;
 use crate::backbone::resnet::{ResnetSpec, Stem};
-use crate::doctor::{Finding, Workload, examine};
+use crate::doctor::{Finding, Tolerance, Workload, examine};
 
 /// Say whether this machine computes as it should, and how fast
 #[derive(Debug, Args)]
@@ -33,14 +33,18 @@ impl Doctor {
         println!("device: {}", self.describe(&device));
         let tolerance = self.on.tolerance();
         // Kernels compute in the pool's threads, as in a stage.
-        let findings = rayon::scope(|_| examine(&device, tolerance)).map_err(failed)?;
-        for Finding { what, error, tolerance, repeats } in &findings {
-            let bits = if *repeats { "same bits again" } else { "OTHER BITS AGAIN" };
-            println!("  {what}: off by {error:.1e} of 1 (at most {tolerance:.0e}), {bits}");
+        let findings = rayon::scope(|_| examine(&device)).map_err(failed)?;
+        let Tolerance { logits, gradients } = tolerance;
+        println!(
+            "off by, relative to exact results (at most {logits:.0e} for logits, {gradients:.0e} for gradients):"
+        );
+        for Finding { what, logits, gradients, repeats } in &findings {
+            let bits = if *repeats { "the same bits again" } else { "OTHER BITS AGAIN" };
+            println!("  {what}: logits {logits:.1e}, gradients {gradients:.1e}, {bits}");
         }
         println!("throughput: {}", rayon::scope(|_| throughput(&device)).map_err(failed)?);
         println!("memory: {}", self.memory());
-        let good = findings.iter().all(Finding::is_good);
+        let good = findings.iter().all(|finding| finding.is_good(tolerance));
         println!("{}", verdict(good));
         Ok(if good { Exit::Done } else { Exit::StageFailed })
     }

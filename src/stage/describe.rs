@@ -121,6 +121,21 @@ pub struct Normalize {
 }
 
 impl KnownDataset<'_> {
+    /// Whether a network can take its images.
+    ///
+    /// # Errors
+    /// A sentence that says what to change.
+    pub fn suits(&self, backbone: &BackboneSpec) -> Result<(), Vec<String>> {
+        match backbone.build().image_size() {
+            Some(size) if size != self.size => Err(vec![format!(
+                "{backbone} takes images of {size} pixels, but those of data set `{}` have {}; set `size = {size}` \
+                 in the data set, or `image_size` in the backbone",
+                self.name, self.size
+            )]),
+            _ => Ok(()),
+        }
+    }
+
     /// The classifier of a model that is trained on this data set.
     pub fn head(&self) -> Head {
         Head { dataset: self.fingerprint.to_string(), classes: self.summary.classes.clone() }

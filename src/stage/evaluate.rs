@@ -41,7 +41,10 @@ impl Stage for EvaluateSpec {
     fn describe(&self, known: &Known<'_>) -> Result<Description, Vec<String>> {
         let mut problems = Vec::new();
         for (i, (label, stage)) in self.models.iter().enumerate() {
-            let Some(head) = &known.model(i)?.head else {
+            let model = known.model(i)?;
+            let unsuited = known.datasets.iter().filter_map(|dataset| dataset.suits(&model.backbone).err());
+            problems.extend(unsuited.flatten().map(|problem| format!("model \"{label}\": {problem}")));
+            let Some(head) = &model.head else {
                 problems.push(format!(
                     "model \"{label}\" (stage `{stage}`) has no head; fine-tune or probe it first"
                 ));

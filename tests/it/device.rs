@@ -1,7 +1,7 @@
 //! Everything that is computed on a GPU, held against the processor. Where there is no GPU, each test says so.
 
 use candle_core::Device;
-use medmerge::doctor::examine;
+use medmerge::doctor::{Tolerance, examine};
 
 /// The first GPU, if the program was built for it and there is one.
 fn gpu() -> Option<Device> {
@@ -16,15 +16,15 @@ fn gpu() -> Option<Device> {
 #[test]
 fn training_steps_on_a_gpu_are_those_of_the_processor_in_f64() {
     let Some(device) = gpu() else { return };
-    for finding in examine(&device, 1e-2).unwrap() {
-        assert!(finding.is_good(), "{finding:?}");
+    for finding in examine(&device).unwrap() {
+        assert!(finding.is_good(Tolerance::default()), "{finding:?}");
     }
 }
 
 #[test]
 fn training_steps_on_this_processor_are_those_in_f64() {
-    for finding in examine(&Device::Cpu, 1e-2).unwrap() {
-        assert!(finding.is_good(), "{finding:?}");
+    for finding in examine(&Device::Cpu).unwrap() {
+        assert!(finding.is_good(Tolerance::default()), "{finding:?}");
     }
 }
 

@@ -139,22 +139,53 @@ fn everything_is_made_once_and_results_are_written() {
 
 #[test]
 fn one_thread_and_two_give_the_same_bytes() {
-    let made: Vec<_> = ["1", "2"]
-        .map(|threads| {
-            let workplace = Workplace::new(EXPERIMENT);
-            let mut command = workplace.medmerge(&["run", "experiment.toml"]);
-            command.env("RAYON_NUM_THREADS", threads).assert().code(0);
-            let table = std::fs::read(workplace.path("results/tiny/metrics.csv")).expect("metrics.csv");
-            (entries(&workplace.path(".medmerge")), table)
-        })
-        .into();
-    let names = |i: usize| made[i].0.keys().collect::<Vec<_>>();
-    assert_eq!(names(0), names(1));
-    assert!(names(0).iter().filter(|name| name.ends_with("model.safetensors")).count() >= 12);
-    for (name, content) in &made[0].0 {
-        assert!(content == &made[1].0[name], "{name} differs between one thread and two");
+    let names = made_by_one_thread_and_two(EXPERIMENT);
+    assert!(names.iter().filter(|name| name.ends_with("model.safetensors")).count() >= 12);
+}
+
+#[test]
+fn one_thread_and_two_give_the_same_bytes_for_every_backbone() {
+    let backbones = [
+        "resnet18 = { width = 16 }",
+        "resnet34 = { width = 8 }",
+        "resnet50 = { width = 8 }",
+        "resnet101 = { width = 4 }",
+        "densenet121 = { growth = 8 }",
+        "vit_tiny = { image_size = 32, patch_size = 8 }",
+        "vit_small = { image_size = 32, patch_size = 16 }",
+        "vit_base = { image_size = 32, patch_size = 16 }",
+        "deit_small = { image_size = 32, patch_size = 16 }",
+        "deit_base = { image_size = 32, patch_size = 32 }",
+    ];
+    let mut experiment = String::from(
+        "[experiment]\nname = 'backbones'\n\
+         [dataset.cells.phantom]\nfamily = 'cells'\nsize = 32\ntrain = 20\nval = 8\ntest = 8\n\
+         [train]\nepochs = 1\nbatch_size = 10\nseed = 3\n",
+    );
+    for (i, backbone) in backbones.iter().enumerate() {
+        experiment += &format!("[stage.s{i}.pretrain]\nbackbone.{backbone}\ndataset = 'cells'\n");
     }
-    assert_eq!(made[0].1, made[1].1);
+    let names = made_by_one_thread_and_two(&experiment);
+    assert_eq!(names.iter().filter(|name| name.ends_with("model.safetensors")).count(), backbones.len());
+}
+
+/// The files of the store and the results that one thread makes, which must be those that two make.
+fn made_by_one_thread_and_two(experiment: &str) -> Vec<String> {
+    let [one, two] = ["1", "2"].map(|threads| {
+        let workplace = Workplace::new(experiment);
+        let mut command = workplace.medmerge(&["run", "experiment.toml"]);
+        command.env("RAYON_NUM_THREADS", threads).assert().code(0);
+        let mut files = entries(&workplace.path(".medmerge"));
+        if let Ok(scores) = std::fs::read(workplace.path("results/tiny/metrics.csv")) {
+            files.insert("metrics.csv".into(), scores);
+        }
+        files
+    });
+    assert_eq!(one.keys().collect::<Vec<_>>(), two.keys().collect::<Vec<_>>());
+    for (name, content) in &one {
+        assert!(content == &two[name], "{name} differs between one thread and two");
+    }
+    one.into_keys().collect()
 }
 
 #[test]

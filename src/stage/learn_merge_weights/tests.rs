@@ -3,7 +3,9 @@
 use candle_core::{DType, Device, Result, Tensor};
 
 use super::*;
+use crate::backbone::densenet::DensenetSpec;
 use crate::backbone::resnet::{ResnetSpec, Stem};
+use crate::backbone::vit::VitSpec;
 use crate::dataset::phantom::{Family, PhantomSpec};
 use crate::dataset::{Dataset, Source};
 use crate::merge_method::learned;
@@ -14,14 +16,21 @@ use crate::nn::init::initial_values;
 
 const CLASSES: usize = 4;
 
-fn dataset() -> Dataset {
-    let spec = PhantomSpec { family: Family::Cells, size: 12, train: 24, val: 12, test: 8, seed: 0 };
+fn dataset(size: usize) -> Dataset {
+    let spec = PhantomSpec { family: Family::Cells, size, train: 24, val: 12, test: 8, seed: 0 };
     spec.load(None).unwrap()
 }
 
-/// A model with statistics of its own, as if it had been trained.
+fn resnet() -> BackboneSpec {
+    BackboneSpec::Resnet18(ResnetSpec { stem: Stem::Small, width: 8 })
+}
+
+/// A ResNet with statistics of its own, as if it had been trained.
 fn model(seed: u64) -> Checkpoint {
-    let backbone = BackboneSpec::Resnet18(ResnetSpec { stem: Stem::Small, width: 8 });
+    model_of(resnet(), seed)
+}
+
+fn model_of(backbone: BackboneSpec, seed: u64) -> Checkpoint {
     let head = Head { dataset: "cells".into(), classes: (0..CLASSES).map(|c| c.to_string()).collect() };
     let mut tensors =
         initial_values(&backbone.build().all_parameters(Some(CLASSES)), seed, &Device::Cpu).unwrap();
@@ -56,9 +65,19 @@ fn spec(sources: usize, anchor: Option<usize>) -> LearnMergeWeightsSpec {
 }
 
 fn with_learner<R>(spec: &LearnMergeWeightsSpec, f: impl FnOnce(&mut MergeLearner<'_>) -> R) -> R {
-    let dataset = dataset();
+    with_learner_of(&resnet(), 12, spec, f)
+}
+
+fn with_learner_of<R>(
+    backbone: &BackboneSpec,
+    size: usize,
+    spec: &LearnMergeWeightsSpec,
+    f: impl FnOnce(&mut MergeLearner<'_>) -> R,
+) -> R {
+    let dataset = dataset(size);
     let task = Task { dataset: &dataset, spec: &spec.train, device: &Device::Cpu, report: &|_| Ok(()) };
-    let models: Vec<Checkpoint> = (0..spec.sources.len() as u64).map(model).collect();
+    let models: Vec<Checkpoint> =
+        (0..spec.sources.len() as u64).map(|seed| model_of(backbone.clone(), seed)).collect();
     let mut learner = MergeLearner::new(spec, &models.iter().collect::<Vec<_>>(), &task).unwrap();
     f(&mut learner)
 }
@@ -87,6 +106,30 @@ fn at_the_first_step_it_is_the_probed_anchor() {
             }
         }
     }
+}
+
+/// The families other than ResNet: kernels are channels of convolutions, rows of linear layers, norms of their own.
+#[test]
+fn every_family_starts_at_the_anchor_and_has_right_gradients() -> Result<()> {
+    let densenet = BackboneSpec::Densenet121(DensenetSpec { growth: 4 });
+    let vit = BackboneSpec::VitTiny(VitSpec { image_size: 12, patch_size: 6 });
+    for (backbone, size) in [(densenet, 32), (vit, 12)] {
+        let spec = spec(2, Some(1));
+        let positions: Vec<usize> = (0..12).collect();
+        let anchor = model_of(backbone.clone(), 1);
+        with_learner_of(&backbone, size, &spec, |learner| -> Result<()> {
+            let x = Value::constant(val_images(learner.task, &learner.normalize, &positions)?);
+            let anchored = learner.backbone.logits(&Net::new(&anchor.tensors, Mode::Eval), &x, CLASSES)?;
+            assert!(largest_difference(&learner.val_logits(&positions)?, anchored.tensor()) <= 1e-5);
+            let Forward { logits, leaves } = learner.train_logits(0, &positions)?;
+            let gradients = gradients(&logits, logits.tensor().ones_like()?, &leaves)?;
+            for (name, _) in learner.variables() {
+                assert!(gradients.contains_key(&name), "{name} of {backbone} has no gradient");
+            }
+            agrees_with_finite_differences(learner)
+        })?;
+    }
+    Ok(())
 }
 
 /// Numbers far from their start, so that every source counts.
