@@ -1,18 +1,11 @@
 //! The `medmerge` command.
 
 use std::process::ExitCode;
-use std::thread;
 
 use clap::Parser;
-use medmerge::cli::{Cli, STACK};
+use medmerge::cli::Cli;
 
 fn main() -> ExitCode {
     medmerge::nn::set_up_process();
-    let cli = Cli::parse();
-    let command = thread::Builder::new().name("medmerge".into()).stack_size(STACK);
-    let command = command.spawn(|| cli.execute()).expect("a thread can be started");
-    match command.join() {
-        Ok(exit) => ExitCode::from(exit as u8),
-        Err(panic) => std::panic::resume_unwind(panic),
-    }
+    ExitCode::from(Cli::parse().execute() as u8)
 }

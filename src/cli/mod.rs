@@ -81,9 +81,6 @@ enum Command {
     Completions(completions::Completions),
 }
 
-/// Bytes of stack of a thread that computes: gradients walk a model's graph by recursion.
-pub const STACK: usize = 256 << 20;
-
 impl Cli {
     /// Does what the command line says; errors go to stderr.
     pub fn execute(self) -> Exit {
@@ -145,7 +142,7 @@ impl Global {
     /// core.
     fn set_threads(&self) -> Result<(), Error> {
         let threads = self.threads.map_or(0, NonZeroUsize::get);
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).stack_size(STACK);
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
         pool.build_global().map_err(|error| Error::Usage(format!("failed to start threads: {error}")))
     }
 }

@@ -3,7 +3,8 @@
 use candle_core::{Result, Tensor, bail};
 use rayon::prelude::*;
 
-use super::cpu::Real;
+use super::cpu::lanes::sum;
+use super::cpu::{Real, widest};
 use super::{Value, by_candle, on_cpu, with_real, with_slice};
 
 /// W[k] = Σ_i w[i, k] · S[i, k] for merge weights `w [n, kernels]` and the sources' tensors
@@ -40,18 +41,27 @@ fn merge<T: Real>(w: &[T], s: &[T], (n, kernels, len): (usize, usize, usize)) ->
     merged.par_chunks_mut(len.max(1)).enumerate().for_each(|(k, merged)| {
         for i in 0..n {
             let source = &s[(i * kernels + k) * len..][..len];
-            let share = w[i * kernels + k];
-            merged.iter_mut().zip(source).for_each(|(sum, x)| *sum += share * *x);
+            widest(add_share, (&mut *merged, w[i * kernels + k], source));
         }
     });
     merged
 }
 
-/// ⟨g[k], s[i, k]⟩ for every source i and kernel k, added up in f64.
+#[inline(always)]
+fn add_share<T: Real>((sum, share, x): (&mut [T], T, &[T])) {
+    sum.iter_mut().zip(x).for_each(|(sum, x)| *sum += share * *x);
+}
+
+#[inline(always)]
+fn dot<T: Real>((a, b): (&[T], &[T])) -> T {
+    sum(a, b, |a, b| a * b)
+}
+
+/// ⟨g[k], s[i, k]⟩ for every source i and kernel k.
 fn products<T: Real>(g: &[T], s: &[T], kernels: usize, len: usize) -> Vec<T> {
     let product = |(row, source): (usize, &[T])| {
         let g = &g[(row % kernels) * len..][..len];
-        T::from_f64(g.iter().zip(source).map(|(g, s)| g.to_f64() * s.to_f64()).sum::<f64>())
+        widest(dot, (g, source))
     };
     s.par_chunks(len.max(1)).enumerate().map(product).collect()
 }

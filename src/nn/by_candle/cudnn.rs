@@ -7,6 +7,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use candle_core::backend::BackendStorage;
 use candle_core::cuda_backend::cudarc::cudnn::safe::{
     ConvBackwardData, ConvBackwardFilter, ConvDescriptor, ConvForward, Cudnn, FilterDescriptor,
     TensorDescriptor,
@@ -189,7 +190,7 @@ where
     ) -> Result<()> {
         let operation = ConvForward { conv: &self.conv, x: &self.x, w: &self.w, y: &self.y };
         let algorithm = cudnnConvolutionFwdAlgo_t::CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM;
-        let mut room = on.alloc_zeros::<u8>(operation.get_workspace_size(algorithm).map_err(failed)?)?;
+        let mut room = workspace(operation.get_workspace_size(algorithm), on)?;
         // SAFETY: the descriptors say the sizes and the layout of these slices.
         unsafe { operation.launch(algorithm, Some(&mut room), (T::one(), T::zero()), x, w, y) }
             .map_err(failed)
@@ -205,7 +206,7 @@ where
     ) -> Result<()> {
         let operation = ConvBackwardData { conv: &self.conv, dx: &self.x, w: &self.w, dy: &self.y };
         let algorithm = cudnnConvolutionBwdDataAlgo_t::CUDNN_CONVOLUTION_BWD_DATA_ALGO_1;
-        let mut room = on.alloc_zeros::<u8>(operation.get_workspace_size(algorithm).map_err(failed)?)?;
+        let mut room = workspace(operation.get_workspace_size(algorithm), on)?;
         // SAFETY: the descriptors say the sizes and the layout of these slices.
         unsafe { operation.launch(algorithm, Some(&mut room), (T::one(), T::zero()), gx, w, gy) }
             .map_err(failed)
@@ -221,18 +222,24 @@ where
     ) -> Result<()> {
         let operation = ConvBackwardFilter { conv: &self.conv, x: &self.x, dw: &self.w, dy: &self.y };
         let algorithm = cudnnConvolutionBwdFilterAlgo_t::CUDNN_CONVOLUTION_BWD_FILTER_ALGO_1;
-        let mut room = on.alloc_zeros::<u8>(operation.get_workspace_size(algorithm).map_err(failed)?)?;
+        let mut room = workspace(operation.get_workspace_size(algorithm), on)?;
         // SAFETY: the descriptors say the sizes and the layout of these slices.
         unsafe { operation.launch(algorithm, Some(&mut room), (T::one(), T::zero()), x, gw, gy) }
             .map_err(failed)
     }
 }
 
+/// Room of so many bytes; CUDA gives none of 0.
+fn workspace(bytes: std::result::Result<usize, CudnnError>, device: &CudaDevice) -> Result<CudaSlice<u8>> {
+    device.alloc_zeros::<u8>(bytes.map_err(failed)?.max(1))
+}
+
 /// cuDNN takes TF32 for f32 by itself unless it is told not to.
 fn math_type() -> cudnnMathType_t {
     match Precision::current() {
         Precision::F32 => cudnnMathType_t::CUDNN_FMA_MATH,
-        Precision::Tf32 | Precision::Bf16 => cudnnMathType_t::CUDNN_TENSOR_OP_MATH,
+        Precision::Tf32 => cudnnMathType_t::CUDNN_DEFAULT_MATH,
+        Precision::Bf16 => cudnnMathType_t::CUDNN_TENSOR_OP_MATH,
     }
 }
 

@@ -3,7 +3,7 @@
 
 use rayon::prelude::*;
 
-use super::{Real, simd, written_by_pieces};
+use super::{Real, widest, written_by_pieces};
 
 /// Numbers that a task handles: a quarter of a mebibyte.
 const PIECE: usize = 1 << 16;
@@ -46,19 +46,24 @@ fn piece_moments<T: Real>(piece: &[T], channels: usize) -> (usize, Vec<T>, Vec<T
     let rows = piece.len() / channels;
     let mut mean = vec![T::zero(); channels];
     let mut squares = vec![T::zero(); channels];
-    simd(|| {
-        for row in piece.chunks_exact(channels) {
-            mean.iter_mut().zip(row).for_each(|(m, x)| *m += *x);
-        }
-        let share = T::from_f64(1.0 / rows as f64);
-        mean.iter_mut().for_each(|m| *m *= share);
-        for row in piece.chunks_exact(channels) {
-            for ((s, x), m) in squares.iter_mut().zip(row).zip(&mean) {
-                *s += (*x - *m) * (*x - *m);
-            }
-        }
-    });
+    widest(add_moments, (piece, &mut *mean, &mut *squares));
     (rows, mean, squares)
+}
+
+/// The mean of the rows, then the sum of their squared deviations.
+#[inline(always)]
+fn add_moments<T: Real>((piece, mean, squares): (&[T], &mut [T], &mut [T])) {
+    let channels = mean.len();
+    for row in piece.chunks_exact(channels) {
+        mean.iter_mut().zip(row).for_each(|(m, x)| *m += *x);
+    }
+    let share = T::from_f64(1.0 / (piece.len() / channels) as f64);
+    mean.iter_mut().for_each(|m| *m *= share);
+    for row in piece.chunks_exact(channels) {
+        for ((s, x), m) in squares.iter_mut().zip(row).zip(&*mean) {
+            *s += (*x - *m) * (*x - *m);
+        }
+    }
 }
 
 /// y = x · scale + shift (+ residual), then relu if asked.
@@ -69,33 +74,39 @@ pub(crate) fn apply<T: Real>(
     residual: Option<&[T]>,
     relu: bool,
 ) -> Vec<T> {
-    let channels = scale.len();
     let floor = T::from_f64(if relu { 0.0 } else { f64::NEG_INFINITY });
-    let len = piece_len(channels);
+    let len = piece_len(scale.len());
     let fill = |i: usize, y: &mut [T]| {
-        let start = i * len;
-        let x = &x[start..start + y.len()];
-        let residual = residual.map(|r| &r[start..start + y.len()]);
-        simd(|| match residual {
-            None => {
-                for (y, x) in y.chunks_exact_mut(channels).zip(x.chunks_exact(channels)) {
-                    for c in 0..channels {
-                        y[c] = above(x[c] * scale[c] + shift[c], floor);
-                    }
-                }
-            }
-            Some(residual) => {
-                let rows = y.chunks_exact_mut(channels).zip(x.chunks_exact(channels));
-                for ((y, x), r) in rows.zip(residual.chunks_exact(channels)) {
-                    for c in 0..channels {
-                        y[c] = above(x[c] * scale[c] + shift[c] + r[c], floor);
-                    }
-                }
-            }
-        });
+        let range = i * len..i * len + y.len();
+        let residual = residual.map(|r| &r[range.clone()]);
+        widest(piece_apply, (&x[range], (scale, shift), residual, floor, y));
     };
     // SAFETY: every row of the result is written.
     unsafe { written_by_pieces(x.len(), len, fill) }
+}
+
+type Apply<'a, T> = (&'a [T], (&'a [T], &'a [T]), Option<&'a [T]>, T, &'a mut [T]);
+
+#[inline(always)]
+fn piece_apply<T: Real>((x, (scale, shift), residual, floor, y): Apply<'_, T>) {
+    let channels = scale.len();
+    let rows = y.chunks_exact_mut(channels).zip(x.chunks_exact(channels));
+    match residual {
+        None => {
+            for (y, x) in rows {
+                for c in 0..channels {
+                    y[c] = above(x[c] * scale[c] + shift[c], floor);
+                }
+            }
+        }
+        Some(residual) => {
+            for ((y, x), r) in rows.zip(residual.chunks_exact(channels)) {
+                for c in 0..channels {
+                    y[c] = above(x[c] * scale[c] + shift[c] + r[c], floor);
+                }
+            }
+        }
+    }
 }
 
 /// The larger of the two; a NaN stays a NaN, so that a diverged loss is seen.
@@ -107,16 +118,18 @@ fn above<T: Real>(value: T, floor: T) -> T {
 /// The gradient that passes a relu whose output is `y`: zero where `y` is zero, as PyTorch has it.
 pub(crate) fn relu_gradient<T: Real>(y: &[T], gy: &[T]) -> Vec<T> {
     let fill = |i: usize, g: &mut [T]| {
-        let start = i * PIECE;
-        let (y, gy) = (&y[start..start + g.len()], &gy[start..start + g.len()]);
-        simd(|| {
-            for ((g, y), gy) in g.iter_mut().zip(y).zip(gy) {
-                *g = if *y > T::zero() { *gy } else { T::zero() };
-            }
-        });
+        let range = i * PIECE..i * PIECE + g.len();
+        widest(piece_relu_gradient, (&y[range.clone()], &gy[range], g));
     };
     // SAFETY: every number of the result is written.
     unsafe { written_by_pieces(gy.len(), PIECE, fill) }
+}
+
+#[inline(always)]
+fn piece_relu_gradient<T: Real>((y, gy, g): (&[T], &[T], &mut [T])) {
+    for ((g, y), gy) in g.iter_mut().zip(y).zip(gy) {
+        *g = if *y > T::zero() { *gy } else { T::zero() };
+    }
 }
 
 /// A gradient that passes a relu with output `y` on its way, if there is one.
@@ -167,21 +180,26 @@ pub(crate) fn sums<T: Real>(
 }
 
 /// Σ g and Σ g · (x − mean) of one piece.
-fn piece_sums<T: Real, const RELU: bool>((g, y): (&[T], &[T]), x: &[T], mean: &[T]) -> (Vec<T>, Vec<T>) {
-    let channels = mean.len();
-    let mut shift = vec![T::zero(); channels];
-    let mut scale = vec![T::zero(); channels];
-    simd(|| {
-        let rows = g.chunks_exact(channels).zip(y.chunks_exact(channels)).zip(x.chunks_exact(channels));
-        for ((g, y), x) in rows {
-            for c in 0..channels {
-                let g = passed::<T, RELU>(g[c], y[c]);
-                shift[c] += g;
-                scale[c] += g * (x[c] - mean[c]);
-            }
-        }
-    });
+fn piece_sums<T: Real, const RELU: bool>(gy: (&[T], &[T]), x: &[T], mean: &[T]) -> (Vec<T>, Vec<T>) {
+    let mut shift = vec![T::zero(); mean.len()];
+    let mut scale = vec![T::zero(); mean.len()];
+    widest(add_sums::<T, RELU>, (gy, x, mean, &mut *shift, &mut *scale));
     (shift, scale)
+}
+
+type Sums<'a, T> = ((&'a [T], &'a [T]), &'a [T], &'a [T], &'a mut [T], &'a mut [T]);
+
+#[inline(always)]
+fn add_sums<T: Real, const RELU: bool>(((g, y), x, mean, shift, scale): Sums<'_, T>) {
+    let channels = mean.len();
+    let rows = g.chunks_exact(channels).zip(y.chunks_exact(channels)).zip(x.chunks_exact(channels));
+    for ((g, y), x) in rows {
+        for c in 0..channels {
+            let g = passed::<T, RELU>(g[c], y[c]);
+            shift[c] += g;
+            scale[c] += g * (x[c] - mean[c]);
+        }
+    }
 }
 
 /// Factors of one channel each: a · g + b · x + c.
@@ -194,28 +212,28 @@ pub(crate) struct Combination<T> {
 /// a · g + b · x + c.
 pub(crate) fn combine<T: Real>(gradient: Gradient<'_, T>, x: &[T], factors: &Combination<T>) -> Vec<T> {
     let len = piece_len(factors.a.len());
-    let piece = if gradient.y.is_some() { piece_combine::<T, true> } else { piece_combine::<T, false> };
     let fill = |i: usize, out: &mut [T]| {
         let start = i * len;
-        piece(gradient.piece(start, out.len()), &x[start..start + out.len()], factors, out);
+        let args = (gradient.piece(start, out.len()), &x[start..start + out.len()], factors, out);
+        match gradient.y {
+            Some(_) => widest(piece_combine::<T, true>, args),
+            None => widest(piece_combine::<T, false>, args),
+        }
     };
     // SAFETY: every row of the result is written.
     unsafe { written_by_pieces(x.len(), len, fill) }
 }
 
-fn piece_combine<T: Real, const RELU: bool>(
-    (g, y): (&[T], &[T]),
-    x: &[T],
-    Combination { a, b, c }: &Combination<T>,
-    out: &mut [T],
-) {
+type Combine<'a, T> = ((&'a [T], &'a [T]), &'a [T], &'a Combination<T>, &'a mut [T]);
+
+#[inline(always)]
+fn piece_combine<T: Real, const RELU: bool>(((g, y), x, factors, out): Combine<'_, T>) {
+    let (a, b, c) = (&factors.a[..], &factors.b[..], &factors.c[..]);
     let channels = a.len();
-    simd(|| {
-        let inputs = g.chunks_exact(channels).zip(y.chunks_exact(channels)).zip(x.chunks_exact(channels));
-        for (out, ((g, y), x)) in out.chunks_exact_mut(channels).zip(inputs) {
-            for i in 0..channels {
-                out[i] = a[i] * passed::<T, RELU>(g[i], y[i]) + b[i] * x[i] + c[i];
-            }
+    let inputs = g.chunks_exact(channels).zip(y.chunks_exact(channels)).zip(x.chunks_exact(channels));
+    for (out, ((g, y), x)) in out.chunks_exact_mut(channels).zip(inputs) {
+        for i in 0..channels {
+            out[i] = a[i] * passed::<T, RELU>(g[i], y[i]) + b[i] * x[i] + c[i];
         }
-    });
+    }
 }

@@ -10,7 +10,7 @@ pub(crate) mod concat;
 pub(crate) mod direct;
 mod elementary;
 pub(crate) mod gelu;
-mod lanes;
+pub(crate) mod lanes;
 pub(crate) mod layer_norm;
 pub(crate) mod linear;
 pub(crate) mod matmul;
@@ -34,12 +34,6 @@ pub(crate) fn keep_memory() {
     const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
     // SAFETY: setting an option only stores a number.
     unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, -1) };
-}
-
-/// Run `f` compiled for the widest vectors that this processor has.
-#[inline(always)]
-pub(crate) fn simd<R>(f: impl FnOnce() -> R) -> R {
-    pulp::Arch::new().dispatch(f)
 }
 
 /// `kernel(args)` compiled for the widest vectors that this processor has. The kernel is a function that is always

@@ -5,7 +5,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::lanes::LANES;
-use super::{Real, by_pieces, simd, widest, written_by_pieces};
+use super::{Real, by_pieces, widest, written_by_pieces};
 
 /// The shape of a max-pool.
 #[derive(Clone, Copy, Debug)]
@@ -150,16 +150,17 @@ fn is_nan<T: Real>(x: T) -> bool {
 /// The mean over the pixels of each image: `[n, pixels, c]` to `[n, c]`.
 pub(crate) fn mean_forward<T: Real>(x: &[T], n: usize, pixels: usize, c: usize) -> Vec<T> {
     let mut y = vec![T::zero(); n * c];
-    y.par_chunks_mut(c).zip(x.par_chunks(pixels * c)).for_each(|(y, x)| {
-        simd(|| {
-            for pixel in x.chunks_exact(c) {
-                y.iter_mut().zip(pixel).for_each(|(sum, x)| *sum += *x);
-            }
-            let share = T::from_f64(1.0 / pixels as f64);
-            y.iter_mut().for_each(|sum| *sum *= share);
-        });
-    });
+    y.par_chunks_mut(c).zip(x.par_chunks(pixels * c)).for_each(|(y, x)| widest(image_mean, (x, y)));
     y
+}
+
+#[inline(always)]
+fn image_mean<T: Real>((x, y): (&[T], &mut [T])) {
+    let share = T::from_f64(y.len() as f64 / x.len() as f64);
+    for pixel in x.chunks_exact(y.len()) {
+        y.iter_mut().zip(pixel).for_each(|(sum, x)| *sum += *x);
+    }
+    y.iter_mut().for_each(|sum| *sum *= share);
 }
 
 /// Gradient of [`mean_forward`].
