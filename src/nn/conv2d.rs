@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Result, Tensor, bail};
 
-use super::cpu::{ConvShape, Real, direct, winograd};
+use super::cpu::{ConvShape, Real, direct, linear, winograd};
 use super::{Value, by_candle, on_cpu, with_real, with_slice};
 
 /// How kernels move over an image.
@@ -62,32 +62,63 @@ fn shape(x: &Tensor, weight: &Tensor, options: ConvOptions) -> Result<ConvShape>
     Ok(ConvShape { n, h, w, ci, co, kh, kw, stride, padding, dilation, groups })
 }
 
-fn uses_winograd(dtype: DType, shape: &ConvShape) -> bool {
-    dtype == DType::F32 && winograd::serves(shape)
+/// How a convolution is computed.
+enum Algorithm {
+    /// 3x3 kernels in f32 by fewer products.
+    Winograd,
+    /// 1x1 kernels: a linear map of each pixel.
+    Pointwise,
+    /// Products over gathered patches.
+    Direct,
+}
+
+impl Algorithm {
+    fn of(dtype: DType, shape: &ConvShape) -> Self {
+        match shape {
+            _ if dtype == DType::F32 && winograd::serves(shape) => Self::Winograd,
+            ConvShape { kh: 1, kw: 1, stride: 1, padding: 0, groups: 1, .. } => Self::Pointwise,
+            _ => Self::Direct,
+        }
+    }
 }
 
 fn forward(x: &Tensor, weight: &Tensor, shape: &ConvShape) -> Result<Tensor> {
     let size = [shape.n, shape.oh(), shape.ow(), shape.co];
-    if uses_winograd(x.dtype(), shape) {
-        return of_two(x, weight, &size, |x, w| winograd::forward(x, w, shape));
+    match Algorithm::of(x.dtype(), shape) {
+        Algorithm::Winograd => of_two(x, weight, &size, |x, w| winograd::forward(x, w, shape)),
+        Algorithm::Pointwise => {
+            with_real!(x.dtype(), T => of_two(x, weight, &size, |x, w| linear::product::<T>(x, w, shape.ci)))
+        }
+        Algorithm::Direct => {
+            with_real!(x.dtype(), T => of_two(x, weight, &size, |x, w| direct::forward::<T>(x, w, shape)))
+        }
     }
-    with_real!(x.dtype(), T => of_two(x, weight, &size, |x, w| direct::forward::<T>(x, w, shape)))
 }
 
 fn input_gradient(gy: &Tensor, weight: &Tensor, shape: &ConvShape) -> Result<Tensor> {
     let size = [shape.n, shape.h, shape.w, shape.ci];
-    if uses_winograd(gy.dtype(), shape) {
-        return of_two(gy, weight, &size, |gy, w| winograd::input_gradient(gy, w, shape));
+    match Algorithm::of(gy.dtype(), shape) {
+        Algorithm::Winograd => of_two(gy, weight, &size, |gy, w| winograd::input_gradient(gy, w, shape)),
+        Algorithm::Pointwise => with_real!(gy.dtype(), T => {
+            of_two(gy, weight, &size, |gy, w| linear::input_gradient::<T>(gy, w, shape.ci))
+        }),
+        Algorithm::Direct => with_real!(gy.dtype(), T => {
+            of_two(gy, weight, &size, |gy, w| direct::input_gradient::<T>(gy, w, shape))
+        }),
     }
-    with_real!(gy.dtype(), T => of_two(gy, weight, &size, |gy, w| direct::input_gradient::<T>(gy, w, shape)))
 }
 
 fn weight_gradient(x: &Tensor, gy: &Tensor, shape: &ConvShape) -> Result<Tensor> {
     let size = [shape.co, shape.ci_group(), shape.kh, shape.kw];
-    if uses_winograd(gy.dtype(), shape) {
-        return of_two(x, gy, &size, |x, gy| winograd::weight_gradient(x, gy, shape));
+    match Algorithm::of(gy.dtype(), shape) {
+        Algorithm::Winograd => of_two(x, gy, &size, |x, gy| winograd::weight_gradient(x, gy, shape)),
+        Algorithm::Pointwise => with_real!(gy.dtype(), T => {
+            of_two(x, gy, &size, |x, gy| linear::weight_gradient::<T>(x, gy, (shape.ci, shape.co)))
+        }),
+        Algorithm::Direct => with_real!(gy.dtype(), T => {
+            of_two(x, gy, &size, |x, gy| direct::weight_gradient::<T>(x, gy, shape))
+        }),
     }
-    with_real!(gy.dtype(), T => of_two(x, gy, &size, |x, gy| direct::weight_gradient::<T>(x, gy, shape)))
 }
 
 /// A tensor of this size from the numbers of two.

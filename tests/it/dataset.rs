@@ -10,7 +10,7 @@ use medmerge::dataset::{Dataset, Source, SplitName};
 type Counts<'a> = [&'a [usize]; 3];
 
 /// The folder of real data; `None`, with a notice, where there is none. On CI its absence is a failure.
-fn data() -> Option<PathBuf> {
+pub(crate) fn data() -> Option<PathBuf> {
     let folder = std::env::var_os("MEDMERGE_DATA").map(PathBuf::from);
     if folder.is_none() {
         assert!(std::env::var_os("CI").is_none(), "set MEDMERGE_DATA to the folder of real data sets");

@@ -16,5 +16,6 @@ mod pipeline;
 mod plan;
 mod reference;
 mod run;
+mod shipped;
 mod store;
 mod table;

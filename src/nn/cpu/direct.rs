@@ -28,17 +28,18 @@ fn kernels_in_patch_order<T: Real>(weight: &[T], shape: &ConvShape) -> Vec<T> {
     ordered
 }
 
-/// The same with a group's kernels side by side: the panels of `[kh · kw · ci / groups, co / groups]` for each group.
-fn kernel_panels<T: Real>(weight: &[T], shape: &ConvShape) -> Vec<T> {
-    let (patch, columns) = (shape.kernel_len(), shape.co_group());
+/// The panels of each group's kernels, `[co / groups, kh · kw · ci / groups]` or its transpose.
+fn kernel_panels<T: Real>(weight: &[T], shape: &ConvShape, transposed: bool) -> Vec<T> {
+    let (kernels, patch) = (shape.co_group(), shape.kernel_len());
     let ordered = kernels_in_patch_order(weight, shape);
-    let panels = columns.div_ceil(PANEL);
-    let mut beside = vec![T::zero(); shape.groups * Panels::<T>::len(columns, patch)];
-    beside.par_chunks_mut(patch * PANEL).enumerate().for_each(|(i, panel)| {
-        let kernels = Matrix::rows(&ordered[i / panels * columns * patch..], patch).transposed();
-        pack_panel(kernels, i % panels * PANEL, columns, panel);
+    let (k, n) = if transposed { (patch, kernels) } else { (kernels, patch) };
+    let panels = n.div_ceil(PANEL);
+    let mut packed = vec![T::zero(); shape.groups * Panels::<T>::len(n, k)];
+    packed.par_chunks_mut(k * PANEL).enumerate().for_each(|(i, panel)| {
+        let group = Matrix::rows(&ordered[i / panels * kernels * patch..], patch);
+        pack_panel(if transposed { group.transposed() } else { group }, i % panels * PANEL, n, panel);
     });
-    beside
+    packed
 }
 
 /// The inverse of [`kernels_in_patch_order`].
@@ -57,10 +58,6 @@ fn kernels_from_patch_order<T: Real>(ordered: &[T], shape: &ConvShape) -> Vec<T>
 }
 
 impl ConvShape {
-    fn is_pointwise(&self) -> bool {
-        self.kh == 1 && self.kw == 1 && self.stride == 1 && self.padding == 0 && self.groups == 1
-    }
-
     fn lines_per_task(&self) -> usize {
         let line = self.ow() * self.kernel_len();
         (PATCH_BUDGET / line).clamp(1, 1024 / self.ow().min(1024))
@@ -122,7 +119,7 @@ fn gather<T: Real>(
     }
 }
 
-/// Add patches back to where [`gather`] took them from, within one image.
+/// Add patches of `lines` (counted over the images of `x`) back to where [`gather`] took them from.
 fn scatter_add<T: Real>(
     patches: &[T],
     shape: &ConvShape,
@@ -131,10 +128,12 @@ fn scatter_add<T: Real>(
     x: &mut [T],
 ) {
     let channels = shape.ci_group();
-    let (ow, patch) = (shape.ow(), shape.kernel_len());
-    for (l, oy) in lines.enumerate() {
+    let (oh, ow, patch) = (shape.oh(), shape.ow(), shape.kernel_len());
+    let image_len = shape.h * shape.w * shape.ci;
+    for (l, line) in lines.enumerate() {
+        let x = &mut x[line / oh * image_len..][..image_len];
         for ky in 0..shape.kh {
-            let Some(iy) = shape.source(oy, ky, shape.h) else { continue };
+            let Some(iy) = shape.source(line % oh, ky, shape.h) else { continue };
             for ox in 0..ow {
                 let patch = &patches[(l * ow + ox) * patch + ky * shape.kw * channels..];
                 for (tap, taps, to) in shape.pieces(Some(iy), ox) {
@@ -150,50 +149,44 @@ fn scatter_add<T: Real>(
 /// `y[n, oh, ow, co]` of `x[n, h, w, ci]` and `weight[co, ci / groups, kh, kw]`.
 pub(crate) fn forward<T: Real>(x: &[T], weight: &[T], shape: &ConvShape) -> Vec<T> {
     let (oh, ow, co, patch) = (shape.oh(), shape.ow(), shape.co, shape.kernel_len());
-    let kernels = kernel_panels(weight, shape);
+    let group_len = Panels::<T>::len(shape.co_group(), patch);
+    let kernels = kernel_panels(weight, shape, true);
     let lines = shape.lines_per_task();
     let fill = |task: usize, y: &mut [T]| {
         let rows = y.len() / co;
         let first = task * lines;
-        let group_len = Panels::<T>::len(shape.co_group(), patch);
-        let mut patches = Scratch::new(if shape.is_pointwise() { 0 } else { rows * patch });
+        let mut patches = Scratch::new(rows * patch);
         for (group, kernels) in kernels.chunks_exact(group_len).enumerate() {
-            let lhs = if shape.is_pointwise() {
-                Matrix::rows(&x[first * ow * shape.ci..], shape.ci)
-            } else {
-                gather(x, shape, first..first + rows / ow, group, &mut patches);
-                Matrix::rows(&patches, patch)
-            };
+            gather(x, shape, first..first + rows / ow, group, &mut patches);
             let kernels = Panels::packed(kernels, (patch, shape.co_group()));
-            T::multiply(rows, &mut y[group * shape.co_group()..], co, lhs, kernels, false);
+            let patches = Matrix::rows(&patches, patch);
+            T::multiply(rows, &mut y[group * shape.co_group()..], co, patches, kernels, false);
         }
     };
     // SAFETY: the products of all groups write every number of the result.
     unsafe { written_by_pieces(shape.n * oh * ow * co, lines * ow * co, fill) }
 }
 
-/// Gradient with respect to `x`, given that of `y`.
+/// Gradient with respect to `x`, given that of `y`. A task handles as many whole images as its patches have room for,
+/// or one image in several turns.
 pub(crate) fn input_gradient<T: Real>(gy: &[T], weight: &[T], shape: &ConvShape) -> Vec<T> {
     let (oh, ow, co, patch) = (shape.oh(), shape.ow(), shape.co, shape.kernel_len());
-    let kernels = kernels_in_patch_order(weight, shape);
+    let group_len = Panels::<T>::len(patch, shape.co_group());
+    let kernels = kernel_panels(weight, shape, false);
     let image = shape.h * shape.w * shape.ci;
-    let lines = shape.lines_per_task().min(oh);
-    by_pieces(shape.n * image, image, |n, gx| {
-        let gy = &gy[n * oh * ow * co..][..oh * ow * co];
-        let mut patches = Scratch::new(if shape.is_pointwise() { 0 } else { lines * ow * patch });
-        for first in (0..oh).step_by(lines) {
-            let last = (first + lines).min(oh);
-            let rows = (last - first) * ow;
-            for group in 0..shape.groups {
-                let kernels = Matrix::rows(&kernels[group * shape.co_group() * patch..], patch);
+    let lines = shape.lines_per_task();
+    let images = (lines / oh).max(1);
+    by_pieces(shape.n * image, images * image, |task, gx| {
+        let gy = &gy[task * images * oh * ow * co..];
+        let total = gx.len() / image * oh;
+        let mut patches = Scratch::new(lines.min(total) * ow * patch);
+        for first in (0..total).step_by(lines) {
+            let last = (first + lines).min(total);
+            for (group, kernels) in kernels.chunks_exact(group_len).enumerate() {
+                let kernels = Panels::packed(kernels, (shape.co_group(), patch));
                 let gy = Matrix::rows(&gy[first * ow * co + group * shape.co_group()..], co);
-                let size = (rows, patch, shape.co_group());
-                if shape.is_pointwise() {
-                    T::matmul(size, &mut gx[first * ow * shape.ci..], shape.ci, gy, kernels, false);
-                } else {
-                    T::matmul(size, &mut patches, patch, gy, kernels, false);
-                    scatter_add(&patches, shape, first..last, group, gx);
-                }
+                T::multiply((last - first) * ow, &mut patches, patch, gy, kernels, false);
+                scatter_add(&patches, shape, first..last, group, gx);
             }
         }
     })
@@ -228,16 +221,12 @@ fn accumulate_weight_gradient<T: Real>(
 ) {
     let (ow, co, patch) = (shape.ow(), shape.co, shape.kernel_len());
     let rows = lines.len() * ow;
-    let mut patches = Scratch::new(if shape.is_pointwise() { 0 } else { rows * patch });
+    let mut patches = Scratch::new(rows * patch);
     for group in 0..shape.groups {
-        let rhs = if shape.is_pointwise() {
-            Matrix::rows(&x[lines.start * ow * shape.ci..], shape.ci)
-        } else {
-            gather(x, shape, lines.clone(), group, &mut patches);
-            Matrix::rows(&patches, patch)
-        };
+        gather(x, shape, lines.clone(), group, &mut patches);
         let first = group * shape.co_group();
         let gy = Matrix::rows(&gy[lines.start * ow * co + first..], co).transposed();
-        T::matmul((shape.co_group(), patch, rows), &mut sum[first * patch..], patch, gy, rhs, true);
+        let patches = Matrix::rows(&patches, patch);
+        T::matmul((shape.co_group(), patch, rows), &mut sum[first * patch..], patch, gy, patches, true);
     }
 }

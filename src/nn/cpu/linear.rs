@@ -9,8 +9,23 @@ use super::{Real, widest, written_by_pieces};
 
 /// Rows that a task handles.
 const ROWS: usize = 96;
-/// Rows of the weight gradient that a task handles.
+/// Most rows of the weight gradient that a task handles.
 const OUTPUTS: usize = 48;
+/// Tasks of a weight gradient, at least, if it has the rows.
+const TASKS: usize = 8;
+
+/// `x [rows, in] · weight [out, in]ᵀ`.
+pub(crate) fn product<T: Real>(x: &[T], weight: &[T], inputs: usize) -> Vec<T> {
+    let outputs = weight.len() / inputs;
+    let mut room = Scratch::new(0);
+    let panels = pack(Matrix::rows(weight, inputs).transposed(), (inputs, outputs), &mut room);
+    let fill = |i: usize, y: &mut [T]| {
+        let x = Matrix::rows(&x[i * ROWS * inputs..], inputs);
+        T::multiply(y.len() / outputs, y, outputs, x, panels, false);
+    };
+    // SAFETY: the product is written whole.
+    unsafe { written_by_pieces(rows(x, inputs) * outputs, ROWS * outputs, fill) }
+}
 
 /// `x [rows, in] · weight [out, in]ᵀ + bias [out]`, plus a residual `[rows, out]` if there is one.
 pub(crate) fn forward<T: Real>(x: &[T], weight: &[T], bias: &[T], residual: Option<&[T]>) -> Vec<T> {
@@ -61,12 +76,13 @@ pub(crate) fn weight_gradient<T: Real>(x: &[T], gy: &[T], (inputs, outputs): (us
     let rows = rows(x, inputs);
     let mut room = Scratch::new(0);
     let panels = pack(Matrix::rows(x, inputs), (rows, inputs), &mut room);
+    let block = (outputs / TASKS).next_multiple_of(12).clamp(12, OUTPUTS);
     let fill = |i: usize, gw: &mut [T]| {
-        let gy = Matrix::rows(&gy[(i * OUTPUTS).min(gy.len())..], outputs).transposed();
+        let gy = Matrix::rows(&gy[(i * block).min(gy.len())..], outputs).transposed();
         T::multiply(gw.len() / inputs, gw, inputs, gy, panels, false);
     };
     // SAFETY: the product is written whole.
-    unsafe { written_by_pieces(outputs * inputs, OUTPUTS * inputs, fill) }
+    unsafe { written_by_pieces(outputs * inputs, block * inputs, fill) }
 }
 
 /// `x [rows, c] + bias [c]`.

@@ -15,6 +15,9 @@ pub(crate) const PANEL: usize = 16;
 /// Inner terms that are multiplied before the next columns: their part of the panels stays in the cache.
 const DEPTH: usize = 512;
 
+/// Numbers between the starts of rows that are near.
+const NEAR: usize = 256;
+
 /// A matrix inside a slice: element (i, j) stands at `i * row + j * column`.
 #[derive(Clone, Copy)]
 pub(crate) struct Matrix<'a, T> {
@@ -78,9 +81,10 @@ impl<'a, T: Real> Panels<'a, T> {
         Self::packed(room, (k, n))
     }
 
-    /// A matrix as panels: where it lies if it can be, else copied into `room`.
+    /// A matrix as panels: where it lies if that is as good, else copied into `room`. Rows far apart would each take
+    /// a page of memory, and compete for the same lines of the cache.
     pub(crate) fn of(matrix: Matrix<'a, T>, (k, n): (usize, usize), room: &'a mut Scratch<T>) -> Self {
-        if matrix.column == 1 && n.is_multiple_of(PANEL) {
+        if matrix.column == 1 && matrix.row <= NEAR && n.is_multiple_of(PANEL) {
             return Self::new(matrix.data, (k, n), PANEL, matrix.row);
         }
         *room = Scratch::new(Self::len(n, k));
