@@ -183,10 +183,10 @@ impl InplaceOp2 for Add {
         };
         match (sum, more) {
             (CpuStorage::F32(sum), CpuStorage::F32(more)) => {
-                add_in_place(&mut sum[from..to], &more[start..end])
+                add_in_place(&mut sum[from..to], &more[start..end]);
             }
             (CpuStorage::F64(sum), CpuStorage::F64(more)) => {
-                add_in_place(&mut sum[from..to], &more[start..end])
+                add_in_place(&mut sum[from..to], &more[start..end]);
             }
             _ => bail!("gradients to add are of different types"),
         }
