@@ -159,7 +159,7 @@ impl Finding {
     }
 }
 
-/// Networks that together pass every operator, small enough for seconds.
+/// Networks of every family, small enough for seconds.
 fn examined() -> Vec<(BackboneSpec, usize)> {
     let resnet = |stem, width| ResnetSpec { stem, width };
     vec![
@@ -184,9 +184,10 @@ pub fn examine(device: &Device) -> Result<Vec<Finding>> {
             (workload.gradients()?, workload.gradients()?, exact.gradients()?);
         Ok(Finding {
             what: format!("{spec} at {size} px"),
-            logits: largest(&(logits - &expected)?)? / largest(&expected)?,
+            logits: largest(&(&logits - &expected)?)? / largest(&expected)?,
             gradients: worst_error(&first, &expected_gradients)?,
-            repeats: worst_error(&first, &again)? == 0.0,
+            repeats: worst_error(&first, &again)? == 0.0
+                && largest(&(logits - wide(&workload.evaluate()?)?)?)? == 0.0,
         })
     };
     examined().into_iter().map(finding).collect()
@@ -202,8 +203,7 @@ fn worst_error(gradients: &StateDict, exact: &StateDict) -> Result<f64> {
     for ((name, exact), of_exact) in exact.iter().zip(norms) {
         let Some(actual) = gradients.get(name) else { candle_core::bail!("`{name}` got no gradient") };
         let error = norm(&(wide(actual)? - wide(exact)?)?)? / of_exact.max(floor);
-        // A NaN is worse than everything.
-        worst = if error <= worst { worst } else { error };
+        worst = worse(worst, error);
     }
     Ok(worst)
 }
@@ -212,10 +212,38 @@ fn wide(tensor: &Tensor) -> Result<Tensor> {
     tensor.to_device(&Device::Cpu)?.to_dtype(DType::F64)
 }
 
+/// The largest magnitude.
 fn largest(tensor: &Tensor) -> Result<f64> {
-    tensor.abs()?.max_all()?.to_scalar()
+    Ok(tensor.abs()?.flatten_all()?.to_vec1::<f64>()?.into_iter().fold(0.0, worse))
+}
+
+/// The larger of two errors; a NaN is worse than everything.
+fn worse(a: f64, b: f64) -> f64 {
+    if a.is_nan() || b <= a { a } else { b }
 }
 
 fn norm(tensor: &Tensor) -> Result<f64> {
     Ok(tensor.sqr()?.sum_all()?.to_scalar::<f64>()?.sqrt())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_result_that_is_not_a_number_is_never_good() {
+        let numbers = |middle: f64| Tensor::new(&[1.0, middle, 2.0], &Device::Cpu).unwrap();
+        assert!(largest(&numbers(f64::NAN)).unwrap().is_nan());
+        let of = |middle| {
+            let tensors = [("a", 1.0), ("b", middle), ("c", 1.0)];
+            tensors
+                .map(|(name, middle)| (name.to_string(), numbers(middle)))
+                .into_iter()
+                .collect::<StateDict>()
+        };
+        let gradients = worst_error(&of(f64::NAN), &of(1.0)).unwrap();
+        assert!(gradients.is_nan());
+        let finding = Finding { what: String::new(), logits: 0.0, gradients, repeats: true };
+        assert!(!finding.is_good(Tolerance::default()));
+    }
 }

@@ -6,6 +6,7 @@ use clap::Parser;
 use medmerge::cli::Cli;
 
 fn main() -> ExitCode {
-    medmerge::nn::set_up_process();
+    // SAFETY: nothing has started a thread yet.
+    unsafe { medmerge::nn::set_up_process() };
     ExitCode::from(Cli::parse().execute() as u8)
 }

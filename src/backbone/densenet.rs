@@ -1,5 +1,7 @@
 //! DenseNet (Huang et al. 2017, arXiv 1608.06993), with torchvision's names.
 
+use std::ops::RangeInclusive;
+
 use candle_core::Result;
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +10,7 @@ use crate::nn::batch_norm::{Moments, Then};
 use crate::nn::concat::concat_channels;
 use crate::nn::conv2d::ConvOptions;
 use crate::nn::init::{Init, Parameter};
-use crate::nn::layer::{BatchNorm2d, Conv2d};
+use crate::nn::layer::{BatchNorm2d, Conv2d, Linear};
 use crate::nn::pool::{global_mean_pool, max_pool2d, mean_pool2d};
 use crate::nn::{Mode, Net, Value};
 
@@ -89,8 +91,18 @@ impl Backbone for Densenet {
         self.feature_size
     }
 
+    /// Smaller ones are used up before the last transition.
+    fn image_sizes(&self) -> RangeInclusive<usize> {
+        29..=usize::MAX
+    }
+
     fn head_name(&self) -> &'static str {
         "classifier"
+    }
+
+    fn head(&self, classes: usize) -> Linear {
+        let weight = Init::Uniform { fan_in: self.feature_size };
+        Linear::new(self.head_name(), self.feature_size, classes).with_init(weight, Init::Constant(0.0))
     }
 
     fn kernel_groups(&self) -> Vec<KernelGroup> {

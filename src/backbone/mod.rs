@@ -8,6 +8,8 @@ pub mod densenet;
 pub mod resnet;
 pub mod vit;
 
+use std::ops::RangeInclusive;
+
 use candle_core::Result;
 use serde::{Deserialize, Serialize};
 
@@ -103,9 +105,9 @@ pub trait Backbone: Send + Sync {
     /// Numbers in a feature vector.
     fn feature_size(&self) -> usize;
 
-    /// Side of the images that it takes; any if `None`.
-    fn image_size(&self) -> Option<usize> {
-        None
+    /// Sides of the images that it takes, in pixels.
+    fn image_sizes(&self) -> RangeInclusive<usize> {
+        1..=usize::MAX
     }
 
     /// Name of the classifier, a linear layer: `fc`, `classifier`, `head`.

@@ -1,6 +1,8 @@
 //! Vision transformer (Dosovitskiy et al. 2021, arXiv 2010.11929) and DeiT (Touvron et al. 2021, arXiv 2012.12877),
 //! which is the same network otherwise trained, with timm's names.
 
+use std::ops::RangeInclusive;
+
 use candle_core::{Result, Tensor, bail};
 use serde::{Deserialize, Serialize};
 
@@ -127,8 +129,8 @@ impl Backbone for Vit {
         self.channels
     }
 
-    fn image_size(&self) -> Option<usize> {
-        Some(self.image_size)
+    fn image_sizes(&self) -> RangeInclusive<usize> {
+        self.image_size..=self.image_size
     }
 
     fn head_name(&self) -> &'static str {

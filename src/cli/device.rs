@@ -52,7 +52,7 @@ pub(super) struct OnDevice {
     /// Where stages run: cpu, cuda or cuda:<index>
     #[arg(long, default_value = "cpu", value_name = "DEVICE")]
     device: DeviceChoice,
-    /// Numbers that convolutions and linear layers multiply on a GPU
+    /// Numbers that are multiplied on a GPU
     #[arg(long, value_enum, default_value_t = PrecisionChoice::F32, value_name = "PRECISION")]
     precision: PrecisionChoice,
 }
@@ -62,9 +62,9 @@ pub(super) struct OnDevice {
 enum PrecisionChoice {
     /// 23 bits after the point, as on a CPU
     F32,
-    /// Factors of 10 bits, by tensor cores: faster
+    /// Factors of all products of 10 bits, by tensor cores: faster
     Tf32,
-    /// Factors and results of 7 bits, by tensor cores: fastest
+    /// Factors and results of convolutions and linear layers of 7 bits, by tensor cores: fastest
     Bf16,
 }
 
@@ -84,14 +84,6 @@ impl OnDevice {
         match self.device {
             DeviceChoice::Cpu => Numerics::Cpu,
             DeviceChoice::Cuda(_) => Numerics::Cuda(self.precision.precision()),
-        }
-    }
-
-    /// The GPU's index; none for the processor.
-    pub(super) fn gpu(self) -> Option<usize> {
-        match self.device {
-            DeviceChoice::Cpu => None,
-            DeviceChoice::Cuda(index) => Some(index),
         }
     }
 

@@ -1,6 +1,6 @@
 //! `medmerge doctor`.
 
-use std::process::Command;
+use std::io::{Write, stdout};
 
 use candle_core::{DType, Device};
 use clap::Args;
@@ -29,40 +29,23 @@ pub(super) struct Doctor {
 impl Doctor {
     pub(super) fn execute(&self) -> Result<Exit, Error> {
         let device = self.on.open()?;
-        println!("medmerge {}, built with: {}", env!("CARGO_PKG_VERSION"), features());
-        println!("device: {}", self.describe(&device));
+        let out = &mut stdout().lock();
+        writeln!(out, "medmerge {}, built with: {}", env!("CARGO_PKG_VERSION"), features())?;
+        writeln!(out, "device: {}", describe(&device))?;
         let tolerance = self.on.tolerance();
         // Kernels compute in the pool's threads, as in a stage.
         let findings = rayon::scope(|_| examine(&device)).map_err(failed)?;
         let Tolerance { logits, gradients } = tolerance;
-        println!(
-            "off by, relative to exact results (at most {logits:.0e} for logits, {gradients:.0e} for gradients):"
-        );
+        writeln!(out, "off by, relative to exact results (at most {logits:.0e} and {gradients:.0e}):")?;
         for Finding { what, logits, gradients, repeats } in &findings {
             let bits = if *repeats { "the same bits again" } else { "OTHER BITS AGAIN" };
-            println!("  {what}: logits {logits:.1e}, gradients {gradients:.1e}, {bits}");
+            writeln!(out, "  {what}: logits {logits:.1e}, gradients {gradients:.1e}, {bits}")?;
         }
-        println!("throughput: {}", rayon::scope(|_| throughput(&device)).map_err(failed)?);
-        println!("memory: {}", self.memory());
+        writeln!(out, "throughput: {}", rayon::scope(|_| throughput(&device)).map_err(failed)?)?;
+        writeln!(out, "memory: {}", memory(&device))?;
         let good = findings.iter().all(|finding| finding.is_good(tolerance));
-        println!("{}", verdict(good));
+        writeln!(out, "{}", verdict(good))?;
         Ok(if good { Exit::Done } else { Exit::StageFailed })
-    }
-
-    fn describe(&self, device: &Device) -> String {
-        match self.on.gpu() {
-            None => format!("cpu, {} threads, {}", rayon::current_num_threads(), vectors()),
-            Some(gpu) => query(gpu, "name").unwrap_or_else(|| format!("{:?}", device.location())),
-        }
-    }
-
-    /// What is free, and what there is.
-    fn memory(&self) -> String {
-        let found = match self.on.gpu() {
-            None => host_memory(),
-            Some(gpu) => query(gpu, "memory.free,memory.total").map(|line| format!("{line} (free, total)")),
-        };
-        found.unwrap_or_else(|| "unknown".into())
     }
 }
 
@@ -114,23 +97,42 @@ fn throughput(device: &Device) -> candle_core::Result<String> {
     ))
 }
 
-/// A line of `nvidia-smi` about a GPU.
-fn query(gpu: usize, what: &str) -> Option<String> {
-    let what = format!("--query-gpu={what}");
-    let arguments = ["-i", &gpu.to_string(), &what, "--format=csv,noheader"];
-    let output = Command::new("nvidia-smi").args(arguments).output().ok()?;
-    let text = String::from_utf8(output.stdout).ok()?;
-    text.lines().next().map(|line| line.trim().to_string())
+fn describe(device: &Device) -> String {
+    #[cfg(feature = "cuda")]
+    if let Ok(gpu) = device.as_cuda_device() {
+        let name = gpu.cuda_stream().context().name();
+        return name.unwrap_or_else(|error| format!("a GPU that does not tell its name: {error}"));
+    }
+    match device {
+        Device::Cpu => format!("cpu, {} threads, {}", rayon::current_num_threads(), vectors()),
+        other => format!("{:?}", other.location()),
+    }
 }
 
-fn host_memory() -> Option<String> {
+/// What is free, and what there is.
+fn memory(device: &Device) -> String {
+    const GIB: f64 = (1u64 << 30) as f64;
+    #[cfg(feature = "cuda")]
+    if let Ok(gpu) = device.as_cuda_device() {
+        return match gpu.cuda_stream().context().mem_get_info() {
+            Ok((free, total)) => format!("{:.1} of {:.1} GiB free", free as f64 / GIB, total as f64 / GIB),
+            Err(error) => format!("unknown: {error}"),
+        };
+    }
+    match host_memory().filter(|_| device.is_cpu()) {
+        Some((free, total)) => format!("{:.1} of {:.1} GiB free", free / GIB, total / GIB),
+        None => "unknown".into(),
+    }
+}
+
+/// Bytes that are free, and bytes that there are.
+fn host_memory() -> Option<(f64, f64)> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let gib = |key: &str| {
+    let bytes = |key: &str| {
         let line = text.lines().find(|line| line.starts_with(key))?;
-        let kib: f64 = line.split_whitespace().nth(1)?.parse().ok()?;
-        Some(kib / f64::from(1 << 20))
+        Some(line.split_whitespace().nth(1)?.parse::<f64>().ok()? * 1024.0)
     };
-    Some(format!("{:.1} of {:.1} GiB free", gib("MemAvailable:")?, gib("MemTotal:")?))
+    Some((bytes("MemAvailable:")?, bytes("MemTotal:")?))
 }
 
 fn failed(error: candle_core::Error) -> Error {

@@ -71,6 +71,10 @@ impl Findings {
         }
     }
 
+    fn up_to(&mut self, key: &str, value: usize, most: usize) {
+        self.check(key, value, (1..=most).contains(&value), &format!("1 to {most}"));
+    }
+
     fn at_least(&mut self, key: &str, value: usize, least: usize) {
         self.check(key, value, value >= least, &format!("{least} or more"));
     }
@@ -248,15 +252,16 @@ fn backbone(spec: &BackboneSpec, f: &mut Findings) {
         BackboneSpec::Resnet18(resnet)
         | BackboneSpec::Resnet34(resnet)
         | BackboneSpec::Resnet50(resnet)
-        | BackboneSpec::Resnet101(resnet) => f.at_least("width", resnet.width, 1),
-        BackboneSpec::Densenet121(densenet) => f.at_least("growth", densenet.growth, 1),
+        | BackboneSpec::Resnet101(resnet) => f.up_to("width", resnet.width, 4096),
+        BackboneSpec::Densenet121(densenet) => f.up_to("growth", densenet.growth, 1024),
         BackboneSpec::VitTiny(vit)
         | BackboneSpec::VitSmall(vit)
         | BackboneSpec::VitBase(vit)
         | BackboneSpec::DeitSmall(vit)
         | BackboneSpec::DeitBase(vit) => {
-            f.at_least("patch_size", vit.patch_size, 1);
-            let fits = vit.image_size > 0 && vit.image_size.is_multiple_of(vit.patch_size.max(1));
+            f.up_to("patch_size", vit.patch_size, 1024);
+            f.up_to("image_size", vit.image_size, 4096);
+            let fits = vit.image_size.is_multiple_of(vit.patch_size.max(1));
             f.check("image_size", vit.image_size, fits, "a multiple of `patch_size`");
         }
     });
@@ -397,7 +402,7 @@ mod tests {
                 "`train` must be 1 or more, not 0",
                 "`val` must be 1 or more, not 0",
                 "`test` must be 1 or more, not 0",
-                "`width` must be 1 or more, not 0",
+                "`width` must be 1 to 4096, not 0",
                 "source `p` stands here twice",
                 "1 weights for 2 sources; give one for each",
                 "a merge needs 2 sources or more, not 1",

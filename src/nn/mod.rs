@@ -38,15 +38,18 @@ pub use batch_norm::BatchStatistics;
 pub use by_candle::{Precision, set_precision};
 pub use tape::{Tape, Value};
 
-/// Set up what belongs to the whole process. To be called once, before there is a second thread.
+/// Set up what belongs to the whole process.
 ///
 /// candle starts no threads of its own for element-wise operations: they wait by spinning, and so take the cores from
 /// the threads that compute. The allocator keeps the memory that it got from the system: a step frees and asks again
 /// for the same large activations, and memory that was given back is cleared anew.
-pub fn set_up_process() {
+///
+/// # Safety
+/// The process has one thread yet, so that none reads the environment meanwhile.
+pub unsafe fn set_up_process() {
     const THREADS: &str = "CANDLE_NUM_THREADS";
     if std::env::var_os(THREADS).is_none() {
-        // SAFETY: the program has one thread yet, so none reads the environment meanwhile.
+        // SAFETY: the caller says that no other thread reads the environment.
         unsafe { std::env::set_var(THREADS, "1") };
     }
     cpu::keep_memory();

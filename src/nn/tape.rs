@@ -71,6 +71,11 @@ impl Value {
         let Some(node) = inputs.iter().find_map(|input| input.node.as_ref()) else {
             return Self::constant(tensor);
         };
+        let of_one_tape = |other: &Node| Rc::ptr_eq(&node.tape.0, &other.tape.0);
+        assert!(
+            inputs.iter().flat_map(|input| &input.node).all(of_one_tape),
+            "an operator on values of two tapes"
+        );
         let indices = inputs.iter().map(|input| input.node.as_ref().map(|node| node.index));
         let entry = Entry { inputs: indices.collect(), backward: Some(Box::new(backward)) };
         node.tape.push(tensor, entry)
@@ -126,16 +131,20 @@ impl Value {
         Ok(Self::result(self.tensor.reshape(shape)?, &[self], back))
     }
 
-    /// The gradients of all leaves that this value depends on, given its own. The tape is used up.
+    /// The gradients of all leaves that this value depends on, given its own, whose numbers nothing else needs: they
+    /// may be changed in place. The tape is used up.
     ///
     /// # Errors
-    /// The gradient has another shape, or an operator failed.
+    /// The gradient has another shape, the tape was used up before, or an operator failed.
     pub fn backward(&self, gradient: Tensor) -> Result<Gradients> {
         let Some(node) = &self.node else { return Ok(Gradients(Vec::new())) };
         if gradient.shape() != self.tensor.shape() {
             bail!("a gradient {:?} of a value {:?}", gradient.shape(), self.tensor.shape());
         }
         let mut entries = node.tape.0.take();
+        if entries.is_empty() {
+            bail!("the gradients of this tape were taken before");
+        }
         let mut gradients: Vec<Option<Tensor>> = entries.iter().map(|_| None).collect();
         gradients[node.index] = Some(gradient);
         while let Some(entry) = entries.pop() {

@@ -126,14 +126,19 @@ impl KnownDataset<'_> {
     /// # Errors
     /// A sentence that says what to change.
     pub fn suits(&self, backbone: &BackboneSpec) -> Result<(), Vec<String>> {
-        match backbone.build().image_size() {
-            Some(size) if size != self.size => Err(vec![format!(
-                "{backbone} takes images of {size} pixels, but those of data set `{}` have {}; set `size = {size}` \
-                 in the data set, or `image_size` in the backbone",
-                self.name, self.size
-            )]),
-            _ => Ok(()),
+        let sizes = backbone.build().image_sizes();
+        if sizes.contains(&self.size) {
+            return Ok(());
         }
+        let least = sizes.start();
+        let (more, or) = match sizes.end() == least {
+            true => ("", format!("`size = {least}` in the data set, or `image_size` in the backbone")),
+            false => (" or more", "a larger `size` in the data set, or choose another backbone".to_string()),
+        };
+        Err(vec![format!(
+            "{backbone} takes images of {least} pixels{more}, but those of data set `{}` have {}; set {or}",
+            self.name, self.size
+        )])
     }
 
     /// The classifier of a model that is trained on this data set.

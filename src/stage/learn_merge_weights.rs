@@ -316,7 +316,7 @@ impl Learner for MergeLearner<'_> {
         for (_, var) in &self.weight_variables {
             match self.spec.constraint {
                 Constraint::None => {}
-                Constraint::Box => var.set(&var.as_tensor().detach().clamp(0f32, 1f32)?)?,
+                Constraint::Box => var.set(&into_box(&var.as_tensor().detach())?)?,
                 Constraint::Convex => var.set(&onto_simplex(&var.as_tensor().detach())?)?,
             }
         }
@@ -348,6 +348,12 @@ fn constants(tensors: &StateDict) -> Values {
     tensors.iter().map(constant).collect()
 }
 
+/// The nearest numbers in 0..=1. Comparisons and not `clamp`, which takes a NaN for a number on some devices.
+fn into_box(weights: &Tensor) -> candle_core::Result<Tensor> {
+    let positive = weights.lt(0f32)?.where_cond(&weights.zeros_like()?, weights)?;
+    positive.gt(1f32)?.where_cond(&positive.ones_like()?, &positive)
+}
+
 /// The nearest point whose columns are not negative and add up to 1, column by column of `[sources, n]`
 /// (Duchi et al. 2008, "Efficient projections onto the l1-ball", figure 1).
 fn onto_simplex(weights: &Tensor) -> candle_core::Result<Tensor> {
@@ -363,7 +369,10 @@ fn onto_simplex(weights: &Tensor) -> candle_core::Result<Tensor> {
                 shift = candidate;
             }
         }
-        column.iter_mut().for_each(|value| *value = (*value - shift).max(0.0));
+        // A comparison and not `max`, so that a NaN stays one.
+        for value in column {
+            *value = if *value < shift { 0.0 } else { *value - shift };
+        }
     }
     Tensor::new(columns, weights.device())?.t()?.contiguous()
 }

@@ -109,6 +109,9 @@ pub(super) fn reestimate_statistics(
     dataset: &Dataset,
     context: &Context<'_>,
 ) -> std::result::Result<(), StageError> {
+    if !model.tensors.keys().any(|name| name.ends_with("running_mean")) {
+        return Ok(()); // no batch norm
+    }
     let backbone = model.info.backbone.build();
     let split = &dataset.train;
     let batches = batch::shuffled(split.len(), EVAL_BATCH, 0, Purpose::Reestimate, 0);
@@ -138,7 +141,8 @@ fn follow(
     for (layer, statistics) in observed {
         for (what, new) in [("running_mean", statistics.mean), ("running_var", statistics.variance)] {
             if let Some(running) = tensors.get_mut(&format!("{layer}.{what}")) {
-                *running = ((&*running * (1.0 - share))? + (new * share)?)?;
+                // Not a sum with 0 · old: what was there may be infinite.
+                *running = if share == 1.0 { new } else { ((&*running * (1.0 - share))? + (new * share)?)? };
             }
         }
         if let Some(count) = tensors.get_mut(&format!("{layer}.num_batches_tracked")) {

@@ -18,7 +18,8 @@ use rand::Rng;
 const BATCH: usize = 64;
 
 fn main() -> Result<()> {
-    medmerge::nn::set_up_process();
+    // SAFETY: nothing has started a thread yet.
+    unsafe { medmerge::nn::set_up_process() };
     rayon::scope(|_| {
         for (side, ci, co, kernel, stride) in [
             (28, 3, 64, 3, 1),

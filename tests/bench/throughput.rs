@@ -11,7 +11,8 @@ use medmerge::backbone::BackboneSpec;
 use medmerge::doctor::Workload;
 
 fn main() {
-    medmerge::nn::set_up_process();
+    // SAFETY: nothing has started a thread yet.
+    unsafe { medmerge::nn::set_up_process() };
     let mut steps = 6;
     let mut cases = Vec::new();
     let mut args = std::env::args().skip(1);

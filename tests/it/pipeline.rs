@@ -189,6 +189,24 @@ fn made_by_one_thread_and_two(experiment: &str) -> Vec<String> {
 }
 
 #[test]
+fn images_that_a_backbone_cannot_take_are_told_before_anything_runs() {
+    for (backbone, words) in [
+        ("densenet121 = {}", "takes images of 29 pixels or more, but those of data set `cells` have 28"),
+        (
+            "vit_tiny = {}",
+            "takes images of 224 pixels, but those of data set `cells` have 28; set `size = 224`",
+        ),
+    ] {
+        let workplace = Workplace::new(&format!(
+            "[experiment]\nname = 'e'\n[dataset.cells.phantom]\nfamily = 'cells'\nsize = 28\n\
+             [stage.source.pretrain]\nbackbone.{backbone}\ndataset = 'cells'\n"
+        ));
+        let check = workplace.medmerge(&["check", "experiment.toml"]).assert().code(2);
+        check.stderr(contains(words).and(contains("experiment.toml:")));
+    }
+}
+
+#[test]
 fn what_does_not_change_the_work_makes_nothing_run_again() {
     let workplace = Workplace::new(EXPERIMENT);
     run(&workplace, STAGES);

@@ -36,7 +36,8 @@ pub(in crate::nn) fn batch_norm(
         y = (y + residual.tensor())?;
     }
     if relu {
-        y = y.relu()?;
+        // candle's relu takes a NaN for 0 on some devices, which would hide that training diverged.
+        y = y.lt(0f64)?.where_cond(&y.zeros_like()?, &y)?;
     }
     let mut tracked = vec![x, weight, bias];
     tracked.extend(residual);
@@ -44,7 +45,7 @@ pub(in crate::nn) fn batch_norm(
     let has_residual = residual.is_some();
     Ok(Value::result(y, &tracked, move |gy| {
         let g = match passed {
-            Some(y) => (&gy * y.gt(0f64)?.to_dtype(gy.dtype())?)?,
+            Some(y) => y.le(0f64)?.where_cond(&gy.zeros_like()?, &gy)?,
             None => gy,
         };
         let mut gradients: Vec<_> = gradients(&input, &g, &scale, &statistics)?.map(Some).into();

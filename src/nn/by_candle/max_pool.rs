@@ -13,7 +13,10 @@ pub(in crate::nn) fn max_pool2d(x: &Value, shape: &PoolShape) -> Result<Value> {
     let at = move |pixels: &Tensor, tap: &Tensor| pixels.index_select(tap, 1);
     let mut largest = at(&pixels, &taps[0])?;
     for tap in &taps[1..] {
-        largest = largest.maximum(&at(&pixels, tap)?)?;
+        // A NaN is larger than every number.
+        let here = at(&pixels, tap)?;
+        let larger = (here.gt(&largest)? + here.ne(&here)?)?;
+        largest = larger.where_cond(&here, &largest)?;
     }
     let (oh, ow) = (shape.oh(), shape.ow());
     let y = largest.reshape((n, oh, ow, c))?;

@@ -4,17 +4,18 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use candle_core::{DType, Result, Tensor};
 
-/// The numbers that products (convolutions and linear layers) are computed with on a GPU. Weights, sums and everything
-/// else stay f32. It belongs to the process, as the device does.
+/// The numbers that products are computed with on a GPU. Weights, sums and everything else stay f32. It belongs to the
+/// process, as the device does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Precision {
     /// f32 throughout.
     #[default]
     F32,
-    /// Factors rounded to 10 bits after the point, by tensor cores.
+    /// Factors of all matrix products and convolutions rounded to 10 bits after the point, by tensor cores.
     Tf32,
-    /// Factors and results rounded to bf16, 7 bits after the point.
+    /// Factors and results of convolutions and linear layers rounded to bf16, 7 bits after the point; attention stays
+    /// f32.
     Bf16,
 }
 

@@ -5,6 +5,7 @@ use std::cell::Cell;
 use candle_core::{DType, Device, Result, Tensor};
 
 use crate::backbone::BackboneSpec;
+use crate::nn::batch_norm::{Then, batch_norm_eval};
 use crate::nn::conv2d::{ConvOptions, conv2d};
 use crate::nn::init::initial_values;
 use crate::nn::pool::max_pool2d;
@@ -79,6 +80,24 @@ fn max_pools_are_the_same_with_equal_values_too() -> Result<()> {
         // Rounded, so that windows hold equal values.
         let x = numbers(3, &[2, side, side, 5]).round()?;
         same("max pool", &[x], |v| max_pool2d(&v[0], kernel, stride, padding))?;
+    }
+    Ok(())
+}
+
+#[test]
+fn what_is_not_a_number_stays_so() -> Result<()> {
+    let x = Tensor::new(&[1.0, f64::NAN, -2.0, 0.5], &Device::Cpu)?.reshape((1, 2, 2, 1))?;
+    let run = || -> Result<[Tensor; 2]> {
+        let value = |numbers: f64| Tensor::new(&[numbers], &Device::Cpu).map(Value::constant);
+        let images = Value::constant(x.clone());
+        let (mean, variance) = (Tensor::new(&[0.0], &Device::Cpu)?, Tensor::new(&[1.0], &Device::Cpu)?);
+        let normed = batch_norm_eval(&images, &value(1.0)?, &value(0.0)?, (&mean, &variance), Then::Relu)?;
+        Ok([normed.tensor().flatten_all()?, max_pool2d(&images, 2, 2, 0)?.tensor().flatten_all()?])
+    };
+    for [normed, pooled] in [run()?, by_candle(run)?] {
+        let normed = normed.to_vec1::<f64>()?;
+        assert!(normed[1].is_nan() && normed[2] == 0.0, "{normed:?}");
+        assert!(pooled.to_vec1::<f64>()?[0].is_nan());
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Kernels on plain `f32` slices, for the processor.
+//! Kernels on plain slices of f32, and of f64 to hold them against, for the processor.
 //!
 //! Activations lie as `[n, h, w, c]` (channels last): a pixel's channels are neighbours, so every inner
 //! loop runs over channels and vectorises. Work is cut into pieces by the *shape* alone and partial sums
@@ -161,7 +161,7 @@ pub(crate) unsafe fn written_by_pieces<T: Real>(
     numbers
 }
 
-/// Room as numbers. They may have any value, which is one of the type's: every pattern of bits is a number.
+/// Room as numbers that are not there yet.
 ///
 /// # Safety
 /// None is read before it was written.
