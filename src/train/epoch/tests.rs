@@ -1,0 +1,150 @@
+use super::*;
+use crate::dataset::Pixels;
+use crate::nn::leaves;
+use crate::train::ScheduleSpec;
+
+/// A learner whose validation logits follow a script, one entry an epoch: how sure it is of the truth.
+struct Scripted {
+    weight: Var,
+    sureness: Vec<f32>,
+    epoch: usize,
+}
+
+impl Learner for Scripted {
+    fn variables(&self) -> Vec<(String, Var)> {
+        vec![("weight".into(), self.weight.clone())]
+    }
+
+    fn train_logits(&mut self, epoch: usize, positions: &[usize]) -> candle_core::Result<Forward> {
+        self.epoch = epoch;
+        let tensors = StateDict::from([("weight".into(), self.weight.as_detached_tensor())]);
+        let leaves = leaves(&tensors, tensors.keys());
+        let shape = (positions.len(), self.weight.dim(1)?);
+        let logits = Value::composed(&[&leaves["weight"]], |t| t[0].broadcast_as(shape)?.contiguous())?;
+        Ok(Forward { logits, leaves })
+    }
+
+    fn val_logits(&mut self, positions: &[usize]) -> candle_core::Result<Tensor> {
+        let sureness = self.sureness[self.epoch];
+        let row = |&i: &usize| if i % 2 == 0 { vec![sureness, 0.0] } else { vec![0.0, sureness] };
+        Tensor::new(positions.iter().map(row).collect::<Vec<_>>(), &Device::Cpu)
+    }
+
+    fn state(&self) -> candle_core::Result<StateDict> {
+        Ok(StateDict::from([("epoch".into(), Tensor::new(self.epoch as i64, &Device::Cpu)?)]))
+    }
+
+    fn restore(&mut self, state: &StateDict) -> candle_core::Result<()> {
+        self.epoch = state["epoch"].to_scalar::<i64>()? as usize;
+        Ok(())
+    }
+}
+
+fn split(n: usize) -> Split {
+    Split {
+        pixels: Pixels::Owned(vec![0u8; n * 3].into()),
+        labels: (0..n as u32).map(|i| i % 2).collect(),
+        names: (0..n).map(|i| i.to_string()).collect(),
+    }
+}
+
+/// The epoch that is kept, and the history.
+fn fitted(sureness: &[f32], spec: TrainSpec) -> Result<(usize, Vec<EpochRecord>), StageError> {
+    let dataset = Dataset {
+        classes: vec!["a".into(), "b".into()],
+        size: 1,
+        train: split(8),
+        val: split(4),
+        test: split(4),
+    };
+    let spec = TrainSpec { epochs: sureness.len(), batch_size: 4, ..spec };
+    let task = Task { dataset: &dataset, spec: &spec, device: &Device::Cpu, report: &|_| Ok(()) };
+    let weight = Var::zeros((1, 2), candle_core::DType::F32, &Device::Cpu)?;
+    let mut learner = Scripted { weight, sureness: sureness.to_vec(), epoch: 0 };
+    let history = fit(&mut learner, &task)?;
+    Ok((learner.epoch, history))
+}
+
+fn by_log_loss() -> TrainSpec {
+    TrainSpec { select: Select::LogLoss, ..TrainSpec::default() }
+}
+
+#[test]
+fn the_best_epoch_is_kept_and_the_first_of_equals() {
+    let (epoch, history) = fitted(&[0.1, 2.0, 0.5, 2.0], by_log_loss()).unwrap();
+    assert_eq!(epoch, 1);
+    assert_eq!(history.iter().map(|record| record.best).collect::<Vec<_>>(), [true, true, false, false]);
+    assert!(history[1].val["log_loss"] < history[0].val["log_loss"]);
+}
+
+#[test]
+fn without_a_selecting_score_the_last_epoch_is_kept() {
+    let spec = TrainSpec { select: Select::None, ..TrainSpec::default() };
+    let (epoch, history) = fitted(&[2.0, 0.1, 0.2], spec).unwrap();
+    assert_eq!(epoch, 2);
+    assert!(history.iter().all(|record| record.val.is_empty() && !record.best));
+}
+
+#[test]
+fn patience_counts_epochs_without_progress_of_min_delta() {
+    let spec = TrainSpec { patience: Some(2), min_delta: 0.05, ..by_log_loss() };
+    let (epoch, history) = fitted(&[0.5, 0.51, 0.52, 3.0, 3.0], spec.clone()).unwrap();
+    assert_eq!((epoch, history.len()), (2, 3), "small steps are kept, but are no progress");
+    let (epoch, history) = fitted(&[0.5, 0.51, 1.5, 1.5, 1.5, 9.0], spec).unwrap();
+    assert_eq!((epoch, history.len()), (2, 5));
+}
+
+#[test]
+fn the_history_holds_the_learning_rate_of_each_epoch() {
+    let spec = TrainSpec { schedule: ScheduleSpec::Cosine(Default::default()), ..by_log_loss() };
+    let (_, history) = fitted(&[1.0, 1.0], spec).unwrap();
+    let rates: Vec<f64> = history.iter().map(|record| record.lr).collect();
+    assert!((rates[0] - 1e-3).abs() < 1e-12 && (rates[1] - 5e-4).abs() < 1e-12, "{rates:?}");
+}
+
+#[test]
+fn a_single_training_image_is_an_error() {
+    let dataset =
+        Dataset { classes: vec!["a".into()], size: 1, train: split(1), val: split(4), test: split(4) };
+    let spec = by_log_loss();
+    let task = Task { dataset: &dataset, spec: &spec, device: &Device::Cpu, report: &|_| Ok(()) };
+    let weight = Var::zeros((1, 2), candle_core::DType::F32, &Device::Cpu).unwrap();
+    let mut learner = Scripted { weight, sureness: vec![1.0; 10], epoch: 0 };
+    let error = fit(&mut learner, &task).unwrap_err().to_string();
+    assert!(error.contains("has 1 image(s), and a batch needs two"), "{error}");
+}
+
+#[test]
+fn an_undefined_selecting_score_is_an_error() {
+    let dataset = Dataset {
+        classes: vec!["a".into(), "b".into(), "c".into()],
+        size: 1,
+        train: split(8),
+        val: split(4),
+        test: split(4),
+    };
+    let spec = TrainSpec { select: Select::Auroc, epochs: 1, batch_size: 4, ..TrainSpec::default() };
+    let task = Task { dataset: &dataset, spec: &spec, device: &Device::Cpu, report: &|_| Ok(()) };
+    struct Three(Scripted);
+    impl Learner for Three {
+        fn variables(&self) -> Vec<(String, Var)> {
+            self.0.variables()
+        }
+        fn train_logits(&mut self, epoch: usize, positions: &[usize]) -> candle_core::Result<Forward> {
+            self.0.train_logits(epoch, positions)
+        }
+        fn val_logits(&mut self, positions: &[usize]) -> candle_core::Result<Tensor> {
+            Tensor::zeros((positions.len(), 3), candle_core::DType::F32, &Device::Cpu)
+        }
+        fn state(&self) -> candle_core::Result<StateDict> {
+            Ok(StateDict::new())
+        }
+        fn restore(&mut self, _: &StateDict) -> candle_core::Result<()> {
+            Ok(())
+        }
+    }
+    let weight = Var::zeros((1, 3), candle_core::DType::F32, &Device::Cpu).unwrap();
+    let mut learner = Three(Scripted { weight, sureness: vec![], epoch: 0 });
+    let error = fit(&mut learner, &task).unwrap_err().to_string();
+    assert!(error.contains("auroc of the validation images is undefined"), "{error}");
+}
