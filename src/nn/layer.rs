@@ -36,11 +36,6 @@ impl Conv2d {
         Self { bias: Some(init), ..self }
     }
 
-    /// Its name in the network.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
     /// Its tensors.
     pub fn parameters(&self) -> Vec<Parameter> {
         let mut parameters = vec![parameter(&self.name, "weight", &self.shape, self.init)];
@@ -72,11 +67,6 @@ impl BatchNorm2d {
     /// Of `channels` channels.
     pub fn new(name: impl Into<String>, channels: usize) -> Self {
         Self { name: name.into(), channels }
-    }
-
-    /// Its name in the network.
-    pub fn name(&self) -> &str {
-        &self.name
     }
 
     /// Its tensors, statistics included.
@@ -136,11 +126,6 @@ impl LayerNorm {
         Self { name: name.into(), channels, eps }
     }
 
-    /// Its name in the network.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
     /// Its tensors.
     pub fn parameters(&self) -> Vec<Parameter> {
         let channels = [self.channels];
@@ -179,11 +164,6 @@ impl Linear {
     /// The same with a weight and a bias that start another way.
     pub fn with_init(self, weight: Init, bias: Init) -> Self {
         Self { init: (weight, bias), ..self }
-    }
-
-    /// Its name in the network.
-    pub fn name(&self) -> &str {
-        &self.name
     }
 
     /// Its tensors.

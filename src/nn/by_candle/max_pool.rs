@@ -1,6 +1,6 @@
 //! Max pool with its gradient: of equal values in a window the first gets it, as on the processor.
 
-use candle_core::{DType, Device, Result, Tensor};
+use candle_core::{Device, Result, Tensor};
 
 use crate::nn::Value;
 use crate::nn::cpu::pool::PoolShape;
@@ -43,7 +43,7 @@ fn taps(shape: &PoolShape, device: &Device) -> Result<Vec<Tensor>> {
         let pixels: Vec<u32> = windows
             .map(|(oy, ox)| (inside(oy, ky, shape.h) * shape.w + inside(ox, kx, shape.w)) as u32)
             .collect();
-        taps.push(Tensor::new(pixels, device)?.to_dtype(DType::U32)?);
+        taps.push(Tensor::new(pixels, device)?);
     }
     Ok(taps)
 }

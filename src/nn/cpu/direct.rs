@@ -2,7 +2,8 @@
 //! number of groups.
 //!
 //! A *line* is one output row of one image: `ow` pixels. A task handles a few lines, with a patch matrix
-//! that fits the processor's second-level cache; a 1x1 convolution of stride 1 needs no patches at all.
+//! that fits the processor's second-level cache. A 1x1 convolution of stride 1 is a linear map of each pixel and is
+//! computed as one, without patches.
 
 use rayon::prelude::*;
 
