@@ -10,8 +10,9 @@
 //!                                                                               tions
 //! ```
 //!
-//! `plan` summarises data and reads no tensor. A stage gets its inputs loaded and returns one
-//! [`Artifact`](stage::Artifact); it knows no store and no other stage. Only `run` writes entries of the store,
+//! `plan` summarises data and reads no tensor. `run` starts a process of this program for each stage, a worker, which
+//! plans the same experiment and makes that one stage. A stage gets its inputs loaded and returns one
+//! [`Artifact`](stage::Artifact); it knows no store and no other stage. Only workers write entries of the store,
 //! only `table` writes results. Errors go up as they are; [`error`] gives each an exit code.
 //!
 //! | folder | what |
@@ -19,9 +20,9 @@
 //! | [`cli`] | one file per command |
 //! | [`experiment`] | TOML to typed specs: sections, sweep, `${…}`, `[train]`, every error at once |
 //! | [`plan`] | specs to a graph: [fingerprints](plan::fingerprint), fresh or stale and why, checks before anything runs |
-//! | [`run`] | the queue of stages, the local executor, events and reporters, scores collected from predictions |
+//! | [`run`] | the queue of stages, workers, events and reporters, scores collected from predictions |
 //! | [`stage`] | import, pretrain, finetune, learn_merge_weights, merge, evaluate |
-//! | [`train`] | the loop, losses, optimisers, schedules, augmentation |
+//! | [`train`] | the loop and how it goes on after a stop, losses, optimisers, schedules, augmentation |
 //! | [`nn`] | layers and operators with right and fast gradients, initial values |
 //! | [`backbone`] | ResNet, DenseNet, ViT and DeiT with torchvision's / timm's parameter names |
 //! | [`merge_method`] | functions over named tensors: learned, average |
@@ -43,12 +44,13 @@
 //!     merge_weights.safetensors          learn_merge_weights
 //!     <model>.<data set>.predictions.csv evaluate; first 12 digits of both fingerprints
 //!     history.csv                        a row an epoch, if it was trained
-//!     log.txt                            a line an epoch
+//!     log.txt                            a line an epoch, and warnings
+//!   partial/<fingerprint>/             a stage that is not finished: a training's state, log.txt
 //!   staging/                           entries being written; renamed into store/ when whole
 //!   damaged/                           entries that were not what had been written; never used
 //!   data/<digest>-<size>/pixels        decoded and resized images, memory-mapped
 //!   experiments/<name>.json            what each stage last was, to say why it is stale
-//!   runs/<time>-<experiment>/          plan.json, events.jsonl
+//!   runs/<time>-<experiment>/          plan.json, events.jsonl; lock, which is held while the run goes on
 //!   locks/                             lock files: an entry is made by one run at a time
 //! results/<experiment>/                --results, MEDMERGE_RESULTS
 //!   metrics.csv                        a row a score

@@ -10,6 +10,7 @@ use super::{Error, Exit};
 use crate::backbone::BackboneSpec;
 use crate::backbone::resnet::{ResnetSpec, Stem};
 use crate::doctor::{Finding, Tolerance, Workload, examine};
+use crate::run::machine;
 
 /// Say whether this machine computes as it should, and how fast
 #[derive(Debug, Args)]
@@ -119,20 +120,10 @@ fn memory(device: &Device) -> String {
             Err(error) => format!("unknown: {error}"),
         };
     }
-    match host_memory().filter(|_| device.is_cpu()) {
-        Some((free, total)) => format!("{:.1} of {:.1} GiB free", free / GIB, total / GIB),
+    match machine::memory().filter(|_| device.is_cpu()) {
+        Some((free, total)) => format!("{:.1} of {:.1} GiB free", free as f64 / GIB, total as f64 / GIB),
         None => "unknown".into(),
     }
-}
-
-/// Bytes that are free, and bytes that there are.
-fn host_memory() -> Option<(f64, f64)> {
-    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let bytes = |key: &str| {
-        let line = text.lines().find(|line| line.starts_with(key))?;
-        Some(line.split_whitespace().nth(1)?.parse::<f64>().ok()? * 1024.0)
-    };
-    Some((bytes("MemAvailable:")?, bytes("MemTotal:")?))
 }
 
 fn failed(error: candle_core::Error) -> Error {

@@ -1,4 +1,4 @@
-//! Warnings and log lines, on stderr, beside the bars.
+//! Warnings and log lines: on stderr, beside the bars; a worker's go to its run, too.
 
 use std::io::{self, IsTerminal, Write};
 
@@ -6,6 +6,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
 use super::Global;
+use crate::run::message::Message;
 use crate::run::reporter::beside_bars;
 
 /// Starts logging, panics included; a JSON object a line if `json`. `RUST_LOG` goes before `--quiet` and `-v`.
@@ -25,11 +26,45 @@ pub(super) fn start(global: &Global, json: bool) {
     std::panic::set_hook(Box::new(|info| tracing::error!("{info}")));
 }
 
+/// Starts logging in a worker.
+pub(super) fn start_worker() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,medmerge=info"));
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| ToRun);
+    let _ = subscriber.with_target(false).with_level(false).with_ansi(false).without_time().try_init();
+    std::panic::set_hook(Box::new(|info| tracing::error!("{info}")));
+}
+
+/// Writes a message to stdout, a line of its own.
+///
+/// # Errors
+/// Nobody reads it: the run is gone.
+pub(super) fn tell(message: &Message) -> io::Result<()> {
+    let mut line = serde_json::to_string(message)?;
+    line.push('\n');
+    io::stdout().lock().write_all(line.as_bytes())
+}
+
 struct BesideBars;
 
 impl Write for BesideBars {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         beside_bars(|| io::stderr().write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
+
+/// Stderr, which is the stage's log, and the run.
+struct ToRun;
+
+impl Write for ToRun {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        io::stderr().write_all(bytes)?;
+        // A run that is gone is noticed where progress is told.
+        let _ = tell(&Message::Said(String::from_utf8_lossy(bytes).trim().to_owned()));
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -12,8 +12,10 @@ mod plan;
 mod results;
 mod run;
 mod show;
+mod status;
 mod store;
 mod table;
+mod worker;
 
 use std::io::{IsTerminal, stderr};
 use std::num::NonZeroUsize;
@@ -73,19 +75,25 @@ enum Command {
     Explain(explain::Explain),
     Table(table::Table),
     Show(show::Show),
+    Status(status::Status),
     #[command(subcommand)]
     Store(store::Store),
     #[command(subcommand)]
     Data(data::Data),
     Doctor(doctor::Doctor),
     Completions(completions::Completions),
+    #[command(hide = true)]
+    Worker(worker::Worker),
 }
 
 impl Cli {
     /// Does what the command line says; errors go to stderr.
     pub fn execute(self) -> Exit {
         let Self { command, global } = self;
-        log::start(&global, command.logs_json());
+        match &command {
+            Command::Worker(_) => log::start_worker(),
+            command => log::start(&global, command.logs_json()),
+        }
         match global.set_threads().and_then(|()| command.execute(&global)) {
             Ok(exit) => exit,
             Err(error) => {
@@ -120,11 +128,13 @@ impl Command {
         match self {
             Self::Run(run) => return run.execute(global),
             Self::Doctor(doctor) => return doctor.execute(),
+            Self::Worker(worker) => return worker.execute(global),
             Self::Check(check) => check.execute(global),
             Self::Plan(plan) => plan.execute(global),
             Self::Explain(explain) => explain.execute(global),
             Self::Table(table) => table.execute(global),
             Self::Show(show) => show.execute(global),
+            Self::Status(status) => status.execute(global),
             Self::Store(store) => store.execute(global),
             Self::Data(data) => data.execute(),
             Self::Completions(completions) => completions.execute(),

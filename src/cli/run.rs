@@ -1,6 +1,7 @@
 //! `medmerge run`.
 
 use std::io::{IsTerminal, stderr};
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -11,7 +12,10 @@ use super::experiments::{every, load_all, stages_named};
 use super::{Error, Exit, Global, results};
 use crate::experiment::Experiment;
 use crate::plan::Plan;
+use crate::run::local::{WorkerDevice, Workers};
+use crate::run::queue::Room;
 use crate::run::reporter::{Bars, Json, Plain};
+use crate::run::scheduler::Rules;
 use crate::run::{Options, Outcome, Reporter, interrupt, run, set_aside_damaged};
 use crate::store::Store;
 
@@ -21,11 +25,15 @@ use crate::store::Store;
 Examples:
   medmerge run experiments/quickstart.toml
   medmerge run experiments/                            every .toml in the folder
+  medmerge run experiments/main.toml --jobs 4          at most four stages at once
   medmerge run experiments/main.toml --device cuda:1   on the second GPU (`medmerge doctor` examines it)
+  medmerge run experiments/main.toml --device cuda:0,1 on two GPUs, a stage on each
   medmerge run experiments/main.toml --rerun merged    make `merged` again even if it is there
 
-A stage that fails loses what depends on it; the rest goes on. After Ctrl-C, run the same command
-again: stages that finished are kept.
+Each stage is made by a process of its own. A stage that fails loses what depends on it; the rest goes
+on. After Ctrl-C or a crash, run the same command again: stages that finished are kept, and a training
+goes on where it stopped, with the same result. `medmerge status` says from another terminal how far a
+run is.
 The last line on stderr is `executed E, fresh F, failed X, skipped S in T s`.")]
 pub(super) struct Run {
     /// Experiment files; a folder means every .toml in it
@@ -37,6 +45,9 @@ pub(super) struct Run {
     /// Make this stage (a name, or an id like 'merged[seed=0]') even if the store has it; may be repeated
     #[arg(long, value_name = "STAGE")]
     rerun: Vec<String>,
+    /// Stages at once, which share the threads [default: what finishes soonest; on GPUs, one on each]
+    #[arg(long, short, value_name = "N")]
+    jobs: Option<NonZeroUsize>,
     #[command(flatten)]
     on: OnDevice,
     /// How progress is shown on stderr
@@ -62,8 +73,7 @@ impl Run {
         let store = global.open_store()?;
         let plans = every(experiments.iter().map(|experiment| self.plan(experiment, &store)))?;
         self.check_rerun(&plans)?;
-        let options =
-            Options { device: self.on.open()?, fail_fast: self.fail_fast, interrupt: interrupt::listen()? };
+        let options = self.options()?;
         let mut reporter = self.reporter(global);
         let mut total = Outcome::default();
         for plan in plans {
@@ -79,6 +89,16 @@ impl Run {
             }
         }
         Ok(self.conclude(&total))
+    }
+
+    fn options(&self) -> Result<Options, Error> {
+        let workers = self.on.workers()?;
+        let threads = rayon::current_num_threads();
+        let jobs = self.jobs.map_or_else(|| default_jobs(&workers, threads), NonZeroUsize::get);
+        let devices = workers.devices.iter().map(WorkerDevice::free_memory).collect();
+        let room = Room { jobs, devices };
+        let rules = Rules { room, threads, fail_fast: self.fail_fast };
+        Ok(Options { workers, rules, interrupt: interrupt::listen()? })
     }
 
     /// A plan none of whose entries to be read is damaged.
@@ -137,11 +157,19 @@ impl Run {
     }
 }
 
+/// A stage for each thread, or for each GPU.
+fn default_jobs(workers: &Workers, threads: usize) -> usize {
+    match workers.devices[..] {
+        [WorkerDevice::Cpu] => threads,
+        _ => workers.devices.len(),
+    }
+}
+
 fn tell_what_is_missing(total: &Outcome) {
     for (stage, message) in &total.failed {
         eprintln!("failed: {stage}: {message}");
     }
     if total.interrupted {
-        eprintln!("interrupted: stages that finished are kept; to go on, give the same command again");
+        eprintln!("interrupted: nothing is lost; to go on, give the same command again");
     }
 }

@@ -18,6 +18,24 @@ pub enum RunError {
         /// What the system says.
         source: std::io::Error,
     },
+    /// A worker found that no stage can go on.
+    #[error("{stage}: {message}")]
+    Worker {
+        /// Id of the stage that it was to make.
+        stage: String,
+        /// What is wrong and what to do.
+        message: String,
+    },
+    /// A worker could not be started.
+    #[error(
+        "failed to start a process to make {stage}: {source}; is there memory left, and room for a process?"
+    )]
+    Start {
+        /// Id of the stage that it was to make.
+        stage: String,
+        /// What the system says.
+        source: std::io::Error,
+    },
     /// No handler for Ctrl-C.
     #[error("failed to install a handler for Ctrl-C: {0}")]
     Signal(#[source] ctrlc::Error),

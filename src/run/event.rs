@@ -24,10 +24,24 @@ pub enum Event {
         stage: String,
         /// Its kind, as written in the experiment file.
         kind: String,
-        /// Its position among the stages to make, from 1.
+        /// How many have started, it included.
         number: usize,
         /// Stages to make.
         of: usize,
+        /// Threads that it computes with.
+        threads: usize,
+    },
+    /// Another run is making the stage; this one waits for it.
+    StageWaiting {
+        /// Which.
+        stage: String,
+    },
+    /// A stage has a warning for a person.
+    StageSaid {
+        /// Which.
+        stage: String,
+        /// The warning.
+        message: String,
     },
     /// A stage goes on.
     StageProgress {
@@ -55,6 +69,18 @@ pub enum Event {
         stage: String,
         /// Why, for a person.
         message: String,
+    },
+    /// A stage ran out of memory beside others, and will run again alone.
+    StageRetried {
+        /// Which.
+        stage: String,
+        /// What happened, for a person.
+        message: String,
+    },
+    /// A stage stopped since the run stops; it can go on from there.
+    StageStopped {
+        /// Which.
+        stage: String,
     },
     /// A stage did not run, since one that it depends on failed.
     StageSkipped {
@@ -93,8 +119,14 @@ impl Event {
         }
     }
 
-    /// Whether it is soon replaced by another one of its kind: a position within an epoch, a count.
-    pub fn is_momentary(&self) -> bool {
-        matches!(self, Self::StageProgress { progress: Progress::Step { .. } | Progress::Count { .. }, .. })
+    /// The stage that it is of, if it is soon replaced by another one of its kind: a position within an epoch, a
+    /// count.
+    pub fn momentary_of(&self) -> Option<&str> {
+        match self {
+            Self::StageProgress { stage, progress: Progress::Step { .. } | Progress::Count { .. } } => {
+                Some(stage)
+            }
+            _ => None,
+        }
     }
 }

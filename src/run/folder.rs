@@ -1,19 +1,31 @@
 //! `runs/<UTC time>-<experiment>/`: what a run was to do (`plan.json`) and what happened
-//! (`events.jsonl`).
+//! (`events.jsonl`); `lock` is held while the run goes on.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+use super::reporter::Throttles;
 use super::{Event, Reporter, RunError, utc};
+use crate::store::Lock;
+
+/// Name of the events' file.
+pub(super) const EVENTS: &str = "events.jsonl";
+
+/// Name of the file that is locked while a run goes on.
+pub(super) const LOCK: &str = "lock";
+
+/// Least time between two momentary events of a stage.
+const INTERVAL: Duration = Duration::from_secs(2);
 
 /// A run's folder in the store.
 #[derive(Debug)]
 pub struct RunFolder {
     path: PathBuf,
+    _lock: Lock,
 }
 
 impl RunFolder {
@@ -34,7 +46,11 @@ impl RunFolder {
                     number += 1;
                     path = runs.join(format!("{name}-{number}"));
                 }
-                made => return made.map_err(record_error(&path)).map(|()| Self { path }),
+                Err(error) => return Err(record_error(&path)(error)),
+                Ok(()) => {
+                    let lock = Lock::wait(&path.join(LOCK))?;
+                    return Ok(Self { path, _lock: lock });
+                }
             }
         }
     }
@@ -53,9 +69,9 @@ impl RunFolder {
     /// # Errors
     /// The file cannot be created.
     pub fn event_log(&self) -> Result<EventLog, RunError> {
-        let path = self.path.join("events.jsonl");
+        let path = self.path.join(EVENTS);
         let file = File::create(&path).map_err(record_error(&path))?;
-        Ok(EventLog { path, file: Some(file), start: Instant::now() })
+        Ok(EventLog { path, file: Some(file), start: Instant::now(), throttles: Throttles::new(INTERVAL) })
     }
 }
 
@@ -64,26 +80,30 @@ fn record_error(path: &Path) -> impl FnOnce(std::io::Error) -> RunError {
     |source| RunError::Record { path, source }
 }
 
-/// Writes one JSON line an event, except momentary ones, with the seconds since the run started.
+/// Writes one JSON line an event, momentary ones now and then, with the seconds since the run started.
 #[derive(Debug)]
 pub struct EventLog {
     path: PathBuf,
     /// `None` after a line could not be written: a run does not stop for its record.
     file: Option<File>,
     start: Instant,
+    throttles: Throttles,
 }
 
-#[derive(Serialize)]
-struct Line<'a> {
+/// A line of `events.jsonl`.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Line<E> {
     /// Seconds since the run started.
-    at: f64,
+    pub(super) at: f64,
+    /// What happened.
     #[serde(flatten)]
-    event: &'a Event,
+    pub(super) event: E,
 }
 
 impl Reporter for EventLog {
     fn event(&mut self, event: &Event) {
-        let Some(file) = self.file.as_mut().filter(|_| !event.is_momentary()) else { return };
+        let too_soon = event.momentary_of().is_some_and(|stage| !self.throttles.ready(stage));
+        let Some(file) = self.file.as_mut().filter(|_| !too_soon) else { return };
         let at = (self.start.elapsed().as_secs_f64() * 1e3).round() / 1e3;
         let line = serde_json::to_string(&Line { at, event }).expect("events have string keys only");
         if let Err(error) = writeln!(file, "{line}") {

@@ -2,28 +2,34 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | [`queue`] | which job may start next; pure |
-//! | [`scheduler`] | the loop: takes ready jobs, hands them to an executor, tells reporters |
-//! | [`executor`] | makes a stage's entry in this process |
-//! | [`load`] | a stage's inputs and data sets, from the store and the data's files |
+//! | [`queue`] | which job may start next, where, beside how many; pure |
+//! | [`scheduler`] | the loop: starts jobs, hears what they say, tells reporters |
+//! | [`local`] | an executor: a process of this program a stage |
+//! | [`message`] | what a run and its workers say to each other |
+//! | [`worker`] | in a worker: makes one stage's entry |
+//! | [`machine`] | threads and memory of this machine |
 //! | [`event`] | everything that happens in a run |
 //! | [`reporter`] | who draws or writes events |
 //! | [`folder`] | `runs/<time>-<experiment>/` in the store |
+//! | [`status`] | what the record of a run says of it, while it goes on or later |
 //! | [`interrupt`] | Ctrl-C |
 //! | [`collect`] | from the store's predictions to scores |
 
 pub mod collect;
 mod error;
 pub mod event;
-pub mod executor;
 pub mod folder;
 pub mod interrupt;
-pub mod load;
+pub mod local;
+pub mod machine;
+pub mod message;
 pub mod queue;
 pub mod reporter;
 pub mod scheduler;
+pub mod status;
 mod utc;
 mod work;
+pub mod worker;
 
 pub use error::RunError;
 pub use event::Event;

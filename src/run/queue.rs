@@ -1,22 +1,73 @@
-//! A ready-queue over jobs `0..n`: which job may start next, and which never will. No I/O.
+//! Which job starts next, where and beside how many others, and which never will. No I/O, no clock.
 
-use std::collections::BTreeSet;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 
-/// Jobs, numbered in the order in which they start among those that are ready.
+/// What a job needs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Need {
+    /// The jobs that it takes from; one may be named twice.
+    pub inputs: Vec<usize>,
+    /// How long it takes from its start to the end of all that depends on it, in any unit: whatever holds up
+    /// the most starts first.
+    pub urgency: u64,
+    /// Bytes of its device's memory.
+    pub memory: u64,
+}
+
+/// Where jobs run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// Jobs at once, over all devices; at least one.
+    pub jobs: usize,
+    /// Bytes of memory of each device; at least one.
+    pub devices: Vec<u64>,
+}
+
+/// Jobs, and how far they are.
 ///
 /// A job becomes ready when each of its inputs is finished; when one of them fails, the job is skipped,
-/// and so is everything that depends on it.
+/// and so is everything that depends on it. Jobs share a device only if it has memory for all of them; one that
+/// ran out of memory all the same is tried once more, alone.
 #[derive(Debug)]
 pub struct Queue {
-    ready: BTreeSet<usize>,
+    room: Room,
     jobs: Vec<Job>,
+    ready: BTreeSet<(Reverse<u64>, usize)>,
+    /// Ready jobs that must have a device for themselves.
+    alone: BTreeSet<usize>,
+    running: BTreeMap<usize, Place>,
 }
 
 #[derive(Debug)]
 struct Job {
     users: Vec<usize>,
     unfinished_inputs: usize,
+    urgency: u64,
+    memory: u64,
+    started: bool,
     skipped: bool,
+}
+
+/// Where a running job runs.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    device: usize,
+    /// Whether another job was on the device meanwhile.
+    shared: bool,
+    /// Whether no other job may be.
+    alone: bool,
+}
+
+/// A job that starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Start {
+    /// Its number.
+    pub job: usize,
+    /// The device that it runs on.
+    pub device: usize,
+    /// Jobs that will run at once when all have started that can: it and the others.
+    pub at_once: usize,
 }
 
 /// A job that will not run.
@@ -29,38 +80,64 @@ pub struct Skipped {
 }
 
 impl Queue {
-    /// `inputs[j]` are the jobs that job `j` takes from; a job may name one twice.
-    pub fn new(inputs: &[Vec<usize>]) -> Self {
-        let job =
-            |inputs: &Vec<usize>| Job { users: Vec::new(), unfinished_inputs: inputs.len(), skipped: false };
-        let mut jobs: Vec<Job> = inputs.iter().map(job).collect();
-        for (user, inputs) in inputs.iter().enumerate() {
-            for &input in inputs {
+    /// Jobs `0..needs.len()`; inputs have lower numbers than their users, or none ever starts.
+    pub fn new(needs: &[Need], room: Room) -> Self {
+        let job = |need: &Need| Job {
+            users: Vec::new(),
+            unfinished_inputs: need.inputs.len(),
+            urgency: need.urgency,
+            memory: need.memory,
+            started: false,
+            skipped: false,
+        };
+        let mut jobs: Vec<Job> = needs.iter().map(job).collect();
+        for (user, need) in needs.iter().enumerate() {
+            for &input in &need.inputs {
                 jobs[input].users.push(user);
             }
         }
-        let ready = (0..jobs.len()).filter(|&job| jobs[job].unfinished_inputs == 0).collect();
-        Self { ready, jobs }
+        let (ready, alone, running) = Default::default();
+        let mut queue = Self { room, jobs, ready, alone, running };
+        (0..needs.len()).filter(|&job| needs[job].inputs.is_empty()).for_each(|job| queue.make_ready(job));
+        queue
     }
 
-    /// Takes the first ready job; `None` if there is none (now).
-    pub fn take(&mut self) -> Option<usize> {
-        self.ready.pop_first()
+    /// Starts the most urgent job, the first of equals. `None` if none is ready, or there is no room now: a
+    /// large job is not overtaken for ever by small ones that would fit.
+    pub fn start(&mut self) -> Option<Start> {
+        if self.running.len() >= self.room.jobs {
+            return None;
+        }
+        if let Some(&job) = self.alone.first() {
+            let device = (0..self.room.devices.len()).find(|&device| self.on(device).next().is_none())?;
+            self.alone.remove(&job);
+            return Some(self.begin(job, device, true));
+        }
+        let &(_, job) = self.ready.first()?;
+        let device = self.device_for(self.jobs[job].memory)?;
+        self.ready.pop_first();
+        Some(self.begin(job, device, false))
     }
 
-    /// A job that was taken is done: those that waited for nothing else become ready.
+    /// Jobs that run now.
+    pub fn running(&self) -> usize {
+        self.running.len()
+    }
+
+    /// A running job is done: those that waited for nothing else become ready.
     pub fn finish(&mut self, job: usize) {
+        self.running.remove(&job);
         for user in std::mem::take(&mut self.jobs[job].users) {
-            let user_job = &mut self.jobs[user];
-            user_job.unfinished_inputs -= 1;
-            if user_job.unfinished_inputs == 0 {
-                self.ready.insert(user);
+            self.jobs[user].unfinished_inputs -= 1;
+            if self.jobs[user].unfinished_inputs == 0 {
+                self.make_ready(user);
             }
         }
     }
 
-    /// A job that was taken failed: returns everything that is skipped for it, in order.
+    /// A running job failed: returns everything that is skipped for it, in order.
     pub fn fail(&mut self, job: usize) -> Vec<Skipped> {
+        self.running.remove(&job);
         let mut skipped = BTreeSet::new();
         let mut failed = vec![job];
         while let Some(input) = failed.pop() {
@@ -73,103 +150,73 @@ impl Queue {
         }
         skipped.into_iter().map(|user| Skipped { job: user, because_of: job }).collect()
     }
+
+    /// A running job ran out of memory. If others were on its device it will run once more, alone: `true`.
+    /// Otherwise it keeps running as far as this knows, and has to be told to have failed.
+    pub fn retry_alone(&mut self, job: usize) -> bool {
+        let shared = self.running.get(&job).is_some_and(|place| place.shared);
+        if shared {
+            self.running.remove(&job);
+            self.jobs[job].started = false;
+            self.alone.insert(job);
+        }
+        shared
+    }
+
+    /// A running job was stopped; what waits for it never starts.
+    pub fn stop(&mut self, job: usize) {
+        self.running.remove(&job);
+    }
+
+    /// Nothing starts any more: everything that was neither started nor skipped, in order.
+    pub fn give_up(&mut self, because_of: usize) -> Vec<Skipped> {
+        self.ready.clear();
+        self.alone.clear();
+        let waiting = self.jobs.iter_mut().enumerate().filter(|(_, job)| !job.started && !job.skipped);
+        let skip = |(number, job): (usize, &mut Job)| {
+            job.skipped = true;
+            Skipped { job: number, because_of }
+        };
+        waiting.map(skip).collect()
+    }
+
+    fn make_ready(&mut self, job: usize) {
+        if !self.jobs[job].skipped {
+            self.ready.insert((Reverse(self.jobs[job].urgency), job));
+        }
+    }
+
+    fn begin(&mut self, job: usize, device: usize, alone: bool) -> Start {
+        let mut shared = false;
+        for place in self.running.values_mut().filter(|place| place.device == device) {
+            place.shared = true;
+            shared = true;
+        }
+        self.jobs[job].started = true;
+        self.running.insert(job, Place { device, shared, alone });
+        let could_run = self.running.len() + if alone { 0 } else { self.ready.len() };
+        Start { job, device, at_once: could_run.min(self.room.jobs) }
+    }
+
+    /// Jobs on a device.
+    fn on(&self, device: usize) -> impl Iterator<Item = (usize, Place)> {
+        let here = move |(_, place): &(&usize, &Place)| place.device == device;
+        self.running.iter().filter(here).map(|(&job, &place)| (job, place))
+    }
+
+    /// The least busy device that takes a job of so much memory. An idle one takes any: nobody knows better
+    /// than to try.
+    fn device_for(&self, memory: u64) -> Option<usize> {
+        let most = self.room.jobs.div_ceil(self.room.devices.len());
+        let takes = |&device: &usize| {
+            let used: u64 = self.on(device).map(|(job, _)| self.jobs[job].memory).sum();
+            let busy = self.on(device).count();
+            let fits = used.saturating_add(memory) <= self.room.devices[device];
+            busy == 0 || (busy < most && fits && self.on(device).all(|(_, place)| !place.alone))
+        };
+        (0..self.room.devices.len()).filter(takes).min_by_key(|&device| self.on(device).count())
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[test]
-    fn ready_jobs_start_in_the_order_of_their_numbers() {
-        let mut queue = Queue::new(&[vec![], vec![2], vec![], vec![0, 2]]);
-        assert_eq!((queue.take(), queue.take(), queue.take()), (Some(0), Some(2), None));
-        queue.finish(2);
-        assert_eq!((queue.take(), queue.take()), (Some(1), None));
-        queue.finish(0);
-        assert_eq!(queue.take(), Some(3));
-    }
-
-    #[test]
-    fn an_input_named_twice_is_waited_for_once() {
-        let mut queue = Queue::new(&[vec![], vec![0, 0]]);
-        queue.take();
-        queue.finish(0);
-        assert_eq!(queue.take(), Some(1));
-    }
-
-    #[test]
-    fn a_failure_skips_its_dependants_to_the_last_and_names_the_cause() {
-        let mut queue = Queue::new(&[vec![], vec![0], vec![], vec![1, 2]]);
-        queue.take();
-        let skipped = queue.fail(0);
-        assert_eq!(skipped, [1, 3].map(|job| Skipped { job, because_of: 0 }));
-        assert_eq!(queue.take(), Some(2));
-        queue.finish(2);
-        assert_eq!(queue.take(), None);
-    }
-
-    /// Up to 20 jobs, each with inputs among those before it, and which of them fail.
-    fn graphs() -> impl Strategy<Value = (Vec<Vec<usize>>, Vec<bool>)> {
-        (1usize..20).prop_flat_map(|n| {
-            let inputs: Vec<_> = (0..n)
-                .map(|job| match job {
-                    0 => Just(Vec::new()).boxed(),
-                    _ => prop::collection::vec(0..job, 0..4).boxed(),
-                })
-                .collect();
-            (inputs, prop::collection::vec(prop::bool::weighted(0.2), n))
-        })
-    }
-
-    #[derive(Clone, Copy, Debug, PartialEq)]
-    enum End {
-        Never,
-        Finished,
-        Failed,
-        Skipped(usize),
-    }
-
-    fn run(inputs: &[Vec<usize>], fails: &[bool]) -> Vec<End> {
-        let mut queue = Queue::new(inputs);
-        let mut ends = vec![End::Never; inputs.len()];
-        while let Some(job) = queue.take() {
-            assert_eq!(ends[job], End::Never, "job {job} ran twice or after it was skipped");
-            assert!(inputs[job].iter().all(|&input| ends[input] == End::Finished));
-            if fails[job] {
-                ends[job] = End::Failed;
-                for Skipped { job, because_of } in queue.fail(job) {
-                    assert_eq!(ends[job], End::Never, "job {job} was skipped twice or after it ran");
-                    ends[job] = End::Skipped(because_of);
-                }
-            } else {
-                ends[job] = End::Finished;
-                queue.finish(job);
-            }
-        }
-        ends
-    }
-
-    fn depends_on(inputs: &[Vec<usize>], job: usize, on: usize) -> bool {
-        inputs[job].iter().any(|&input| input == on || depends_on(inputs, input, on))
-    }
-
-    proptest! {
-        #[test]
-        fn every_job_runs_once_after_its_inputs_or_is_skipped_for_a_failed_one((inputs, fails) in graphs()) {
-            let ends = run(&inputs, &fails);
-            for (job, end) in ends.iter().enumerate() {
-                let dead = inputs[job].iter().any(|&input| matches!(ends[input], End::Failed | End::Skipped(_)));
-                match *end {
-                    End::Never => prop_assert!(false, "job {} was forgotten", job),
-                    End::Finished | End::Failed => prop_assert!(!dead),
-                    End::Skipped(cause) => {
-                        prop_assert!(dead && ends[cause] == End::Failed);
-                        prop_assert!(depends_on(&inputs, job, cause));
-                    }
-                }
-            }
-        }
-    }
-}
+mod tests;

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::SystemTime;
 
-use candle_core::Device;
 use petgraph::graph::NodeIndex;
 use rayon::prelude::*;
 
-use super::executor::LocalExecutor;
 use super::folder::RunFolder;
-use super::scheduler::{Job, run_jobs};
+use super::local::{LocalExecutor, Workers};
+use super::queue::Need;
+use super::scheduler::{Job, Rules, run_jobs};
 use super::{Event, Outcome, Reporter, RunError};
 use crate::plan::{Fingerprint, Plan};
 use crate::stage::Description;
@@ -20,10 +20,10 @@ use crate::store::{Store, StoreError};
 /// How to run.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Where tensors live.
-    pub device: Device,
-    /// Whether nothing starts any more after a stage failed.
-    pub fail_fast: bool,
+    /// How workers are started.
+    pub workers: Workers,
+    /// Where and how many at once.
+    pub rules: Rules,
     /// Raised when the person asks to stop; see [`super::interrupt::listen`].
     pub interrupt: Arc<AtomicBool>,
 }
@@ -31,13 +31,14 @@ pub struct Options {
 /// Makes every stage that the plan needs. A stage that fails is no error: see the outcome.
 ///
 /// # Errors
-/// The store or the run's record cannot be written.
+/// The store or the run's record cannot be written, or no worker can work.
 pub fn run(
     plan: &Plan,
     store: &Store,
     options: &Options,
     reporter: &mut dyn Reporter,
 ) -> Result<Outcome, RunError> {
+    store.sweep_partials()?;
     let folder = RunFolder::create(store.root(), &plan.experiment.name, SystemTime::now())?;
     folder.write_plan(&plan.to_json())?;
     let mut reporter = Recorded { log: folder.event_log()?, reporter };
@@ -46,13 +47,13 @@ pub fn run(
     let mut outcome = Outcome { fresh, ..Outcome::default() };
     let experiment = plan.experiment.name.clone();
     reporter.event(&Event::RunStarted { experiment, stages: nodes.len(), fresh });
-    let mut executor = LocalExecutor::new(plan, &nodes, store, options.device.clone(), &options.interrupt);
-    let Options { fail_fast, interrupt, .. } = options;
-    let ended =
-        run_jobs(&jobs(plan, &nodes), *fail_fast, interrupt, &mut executor, &mut reporter, &mut outcome);
+    let Options { workers, rules, interrupt } = options;
+    let mut executor = LocalExecutor::new(plan, &nodes, store, workers);
+    let ended = run_jobs(&jobs(plan, &nodes), rules, interrupt, &mut executor, &mut reporter, &mut outcome);
     reporter.event(&Event::run_finished(&outcome));
+    ended?;
     remember(plan, store)?;
-    ended.map(|()| outcome)
+    Ok(outcome)
 }
 
 /// Tells both the run's record and another reporter.
@@ -83,7 +84,8 @@ fn jobs(plan: &Plan, nodes: &[NodeIndex]) -> Vec<Job> {
         let inputs = stage.inputs.iter().filter_map(|(_, input)| positions.get(input).copied());
         let twin = *first.entry(&stage.fingerprint).or_insert(position);
         let inputs = inputs.chain((twin != position).then_some(twin)).collect();
-        Job { id: stage.id.clone(), kind: stage.spec.kind(), inputs }
+        let need = Need { inputs, urgency: 0, memory: 0 };
+        Job { id: stage.id.clone(), kind: stage.spec.kind(), need }
     };
     nodes.iter().enumerate().map(job).collect()
 }

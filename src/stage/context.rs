@@ -10,6 +10,7 @@ use super::{Artifact, Checkpoint, Head};
 use crate::dataset::Dataset;
 use crate::train::TrainSpec;
 use crate::train::epoch::Task;
+use crate::train::resume::Resume;
 
 /// What a running stage may use.
 pub struct Context<'a> {
@@ -25,6 +26,8 @@ pub struct Context<'a> {
     pub device: Device,
     /// Called often with how far the stage is; an error from it stops the stage (Ctrl-C).
     pub report: &'a (dyn Fn(Progress) -> Result<(), Interrupted> + Sync),
+    /// Keeps the state of a training, so that it can go on where it stopped.
+    pub resume: &'a dyn Resume,
 }
 
 impl Context<'_> {
@@ -41,7 +44,13 @@ impl Context<'_> {
 
     /// What training on data set 0 needs.
     pub fn task<'a>(&'a self, spec: &'a TrainSpec) -> Task<'a> {
-        Task { dataset: &self.datasets[0], spec, device: &self.device, report: self.report }
+        Task {
+            dataset: &self.datasets[0],
+            spec,
+            device: &self.device,
+            report: self.report,
+            resume: self.resume,
+        }
     }
 
     /// The classifier of a model that is trained on data set 0.
@@ -120,4 +129,12 @@ pub enum StageError {
     /// The person asked to stop.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
+}
+
+impl StageError {
+    /// Whether the device had no memory left, which may be otherwise when the stage has it for itself.
+    pub fn is_out_of_memory(&self) -> bool {
+        let text = self.to_string().to_lowercase().replace('_', " ");
+        matches!(self, Self::Tensor(_) | Self::Optimizer(_)) && text.contains("out of memory")
+    }
 }

@@ -220,6 +220,7 @@ mod tests {
             input_fingerprints: Vec::new(),
             device: Device::Cpu,
             report: &|_| Ok(()),
+            resume: &crate::train::resume::Forgetful,
         };
         match spec.run(&context) {
             Ok(Artifact::Model(checkpoint)) => Ok(checkpoint),

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! store/<2 hex>/<fingerprint>/   manifest.json, log.txt and the artifact's files
+//! partial/<fingerprint>/         what there is of a stage that is not finished
 //! staging/                       entries being written; what a killed process left is removed by the next
 //! damaged/<fingerprint>-<n>/     entries that were not what had been written: set aside, never used
 //! data/<digest>-<size>/          decoded images
@@ -17,6 +18,7 @@
 //! | `artifact_files` | an artifact as files, and back |
 //! | [`checkpoint`] | tensors with provenance |
 //! | `history`, `predictions`, `csv_rows` | their CSV |
+//! | [`partial`] | a training's state, to go on where it stopped |
 //! | `last_made` | what a stage was when it was last made |
 //! | [`lock`] | advisory locks |
 
@@ -29,6 +31,7 @@ mod history;
 mod last_made;
 pub mod lock;
 pub mod manifest;
+pub mod partial;
 mod predictions;
 
 use std::fs;
@@ -38,6 +41,7 @@ use entry::Unusable;
 pub use error::{ContentError, StoreError};
 pub use lock::Lock;
 pub use manifest::{EntryHeader, FileRecord, Manifest};
+pub use partial::Partial;
 
 use crate::plan::Fingerprint;
 use crate::stage::Artifact;
@@ -55,7 +59,7 @@ impl Store {
     /// A folder that cannot be created or written to.
     pub fn open(root: &Path) -> Result<Self, StoreError> {
         let store = Self { root: root.to_path_buf() };
-        for folder in ["store", "staging", "damaged", "data", "experiments", "runs", "locks"] {
+        for folder in ["store", "partial", "staging", "damaged", "data", "experiments", "runs", "locks"] {
             create_folder(&root.join(folder))?;
         }
         store.sweep()?;

@@ -5,6 +5,7 @@ use std::time::Instant;
 use candle_core::{Device, Tensor, Var};
 use indexmap::IndexMap;
 
+use super::resume::{Ongoing, Position, Resume, Saver, TrainState};
 use super::{Loss, Optimizer, Select, TrainSpec, batch};
 use crate::dataset::{Dataset, Split};
 use crate::metric::{Predictions, by_name};
@@ -74,9 +75,12 @@ pub struct Task<'a> {
     pub device: &'a Device,
     /// Hears of progress.
     pub report: &'a (dyn Fn(Progress) -> Result<(), Interrupted> + Sync),
+    /// Keeps the training's state.
+    pub resume: &'a dyn Resume,
 }
 
-/// Train, and leave the learner in its best epoch. Returns a record an epoch.
+/// Train, and leave the learner in its best epoch. Returns a record an epoch. Goes on where an earlier
+/// attempt at the same training stopped, with the same result as if it never had.
 ///
 /// # Errors
 /// The loss is not finite, a selecting score is undefined, or the person asked to stop.
@@ -84,63 +88,140 @@ pub fn fit(learner: &mut dyn Learner, task: &Task<'_>) -> Result<Vec<EpochRecord
     let spec = task.spec;
     let loss =
         spec.loss.build(&class_counts(&task.dataset.train, task.dataset.classes.len()), task.device)?;
-    let mut optimizer = Optimizer::new(&spec.optimizer, learner.variables())?;
-    let mut best = Best::new(spec);
-    let mut history = Vec::new();
-    for epoch in 0..spec.epochs {
-        let train_loss = train_epoch(learner, task, &loss, &mut optimizer, epoch)?;
-        let val = validate(learner, task)?;
-        let improved = best.offer(epoch, &val, learner)?;
-        let lr = spec.optimizer.lr() * spec.schedule.factor(epoch, spec.epochs);
-        let record = EpochRecord { epoch, lr, train_loss, val, best: improved };
-        (task.report)(Progress::Epoch(record.clone()))?;
-        history.push(record);
-        if best.patience_is_over(epoch) {
-            break;
-        }
+    let mut training = Training::new(learner, task)?;
+    training.resume()?;
+    while !training.is_over() {
+        let train_loss = training.epoch(&loss)?;
+        let val = validate(training.learner, task)?;
+        training.end_epoch(train_loss, val)?;
     }
+    let Training { learner, best, history, .. } = training;
     best.restore(learner)?;
     Ok(history)
 }
 
-/// One pass over the training images; the mean loss of an image.
-fn train_epoch(
-    learner: &mut dyn Learner,
-    task: &Task<'_>,
-    loss: &Loss,
-    optimizer: &mut Optimizer,
-    epoch: usize,
-) -> Result<f64, StageError> {
-    let spec = task.spec;
-    let split = &task.dataset.train;
-    let factor = spec.schedule.factor(epoch, spec.epochs);
-    let started = Instant::now();
-    let (mut total, mut images) = (0.0, 0);
-    let batches = batch::shuffled(split.len(), spec.batch_size, spec.seed, Purpose::Shuffle, epoch);
-    if batches.is_empty() {
-        return Err(too_few(split));
+/// A training under way.
+struct Training<'a> {
+    learner: &'a mut dyn Learner,
+    task: &'a Task<'a>,
+    optimizer: Optimizer,
+    best: Best<'a>,
+    /// Epochs that are over.
+    history: Vec<EpochRecord>,
+    ongoing: Ongoing,
+    saver: Saver<'a>,
+}
+
+impl<'a> Training<'a> {
+    fn new(learner: &'a mut dyn Learner, task: &'a Task<'a>) -> Result<Self, StageError> {
+        let optimizer = Optimizer::new(&task.spec.optimizer, learner.variables())?;
+        let (best, saver) = (Best::new(task.spec), Saver::new(task.resume));
+        Ok(Self { learner, task, optimizer, best, history: Vec::new(), ongoing: Ongoing::default(), saver })
     }
-    for positions in batches {
-        let labels = batch::labels(split, &positions, task.device)?;
-        let Forward { logits, leaves } = learner.train_logits(epoch, &positions)?;
+
+    fn is_over(&self) -> bool {
+        let done = self.history.len();
+        done >= self.task.spec.epochs || (done > 0 && self.best.patience_is_over(done - 1))
+    }
+
+    /// One pass over the training images; the mean loss of an image.
+    fn epoch(&mut self, loss: &Loss) -> Result<f64, StageError> {
+        let (spec, split, epoch) = (self.task.spec, &self.task.dataset.train, self.history.len());
+        let factor = spec.schedule.factor(epoch, spec.epochs);
+        let batches = batch::shuffled(split.len(), spec.batch_size, spec.seed, Purpose::Shuffle, epoch);
+        if batches.is_empty() {
+            return Err(too_few(split));
+        }
+        let (started, before) = (Instant::now(), self.ongoing.images);
+        for positions in &batches[self.ongoing.batches..] {
+            let number = self.step(loss, epoch, positions, factor)?;
+            self.ongoing.batches += 1;
+            self.ongoing.images += positions.len();
+            self.ongoing.loss += number * positions.len() as f64;
+            let seconds = started.elapsed().as_secs_f64();
+            self.report(Progress::Step {
+                epoch,
+                epochs: spec.epochs,
+                images: self.ongoing.images,
+                of: split.len(),
+                loss: self.ongoing.loss / self.ongoing.images as f64,
+                images_per_second: (self.ongoing.images - before) as f64 / seconds,
+            })?;
+            self.save_if_due(true)?;
+        }
+        Ok(self.ongoing.loss / self.ongoing.images as f64)
+    }
+
+    /// One step of the optimiser; the mean loss of the batch.
+    fn step(
+        &mut self,
+        loss: &Loss,
+        epoch: usize,
+        positions: &[usize],
+        factor: f64,
+    ) -> Result<f64, StageError> {
+        let Task { dataset, spec, device, .. } = self.task;
+        let labels = batch::labels(&dataset.train, positions, device)?;
+        let Forward { logits, leaves } = self.learner.train_logits(epoch, positions)?;
         let (number, gradient) = loss.with_gradient(logits.tensor(), &labels)?;
         if !number.is_finite() {
-            return Err(diverged(number, epoch, images, spec));
+            return Err(diverged(number, epoch, self.ongoing.images, spec));
         }
-        optimizer.step(&gradients(&logits, gradient, &leaves)?, factor, spec.clip_norm)?;
-        learner.after_step()?;
-        total += number * positions.len() as f64;
-        images += positions.len();
-        (task.report)(Progress::Step {
-            epoch,
-            epochs: spec.epochs,
-            images,
-            of: split.len(),
-            loss: total / images as f64,
-            images_per_second: images as f64 / started.elapsed().as_secs_f64(),
-        })?;
+        self.optimizer.step(&gradients(&logits, gradient, &leaves)?, factor, spec.clip_norm)?;
+        self.learner.after_step()?;
+        Ok(number)
     }
-    Ok(total / images as f64)
+
+    fn end_epoch(&mut self, train_loss: f64, val: IndexMap<String, f64>) -> Result<(), StageError> {
+        let (spec, epoch) = (self.task.spec, self.history.len());
+        let best = self.best.offer(epoch, &val, self.learner)?;
+        let lr = spec.optimizer.lr() * spec.schedule.factor(epoch, spec.epochs);
+        let record = EpochRecord { epoch, lr, train_loss, val, best };
+        self.history.push(record.clone());
+        self.ongoing = Ongoing::default();
+        self.report(Progress::Epoch(record))?;
+        self.save_if_due(false)
+    }
+
+    /// Tells how far the training is. Whoever asks it to stop loses nothing.
+    fn report(&mut self, progress: Progress) -> Result<(), StageError> {
+        if let Err(interrupted) = (self.task.report)(progress) {
+            self.save()?;
+            return Err(interrupted.into());
+        }
+        Ok(())
+    }
+
+    fn save_if_due(&mut self, within_epoch: bool) -> Result<(), StageError> {
+        if !self.is_over() && self.saver.is_due(within_epoch) { self.save() } else { Ok(()) }
+    }
+
+    fn save(&mut self) -> Result<(), StageError> {
+        let (best_score, best) = self.best.kept.clone().unzip();
+        let position = Position {
+            history: self.history.clone(),
+            epoch: self.ongoing,
+            best_score,
+            progress: self.best.progress,
+        };
+        let (learner, optimizer) = (self.learner.state()?, self.optimizer.state()?);
+        self.saver.save(&TrainState { position, learner, optimizer, best });
+        Ok(())
+    }
+
+    /// Takes up what an earlier attempt saved.
+    fn resume(&mut self) -> Result<(), StageError> {
+        let Some(saved) = self.task.resume.load() else { return Ok(()) };
+        let TrainState { position, learner, optimizer, best } = saved.on(self.task.device)?;
+        self.learner.restore(&learner)?;
+        self.optimizer.load_state(&optimizer)?;
+        let Position { history, epoch, best_score, progress } = position;
+        self.best.kept = best_score.zip(best);
+        self.best.progress = progress;
+        (self.history, self.ongoing) = (history, epoch);
+        tracing::info!("goes on after {} epochs and {} images", self.history.len(), self.ongoing.images);
+        Ok(())
+    }
 }
 
 /// No batch can be made of a split.

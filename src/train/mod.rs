@@ -3,6 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | [`epoch`] | the loop, which reads like the paper; best epoch, early stopping |
+//! | [`resume`] | a training's state, to go on where it stopped |
 //! | [`loss`] | cross entropy, binary cross entropy |
 //! | [`optimizer`] | SGD, Adam, AdamW with readable state; gradient clipping |
 //! | [`schedule`] | learning rate per epoch |
@@ -14,6 +15,7 @@ pub mod batch;
 pub mod epoch;
 pub mod loss;
 pub mod optimizer;
+pub mod resume;
 pub mod schedule;
 
 use serde::{Deserialize, Serialize};

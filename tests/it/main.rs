@@ -8,6 +8,8 @@ mod cli;
 mod dataset;
 mod device;
 mod experiment;
+#[cfg(unix)]
+mod kill;
 mod loss;
 mod metric;
 mod ops;
@@ -15,6 +17,7 @@ mod optimizer;
 mod pipeline;
 mod plan;
 mod reference;
+mod resume;
 mod run;
 mod shipped;
 mod store;

@@ -9,7 +9,7 @@ use predicates::str::contains;
 use crate::builder::Workplace;
 
 /// Every kind of stage that needs no file, as small as it gets.
-const EXPERIMENT: &str = r#"
+pub(crate) const EXPERIMENT: &str = r#"
 [experiment]
 name = "tiny"
 
@@ -86,7 +86,7 @@ metrics = ["macro_f1", "accuracy"]
 "#;
 
 /// Stages of [`EXPERIMENT`]: two sources made once, seven stages for each of two seeds.
-const STAGES: usize = 16;
+pub(crate) const STAGES: usize = 16;
 
 fn run(workplace: &Workplace, executed: usize) {
     let fresh = STAGES - executed;
@@ -108,7 +108,7 @@ fn stale(workplace: &Workplace) -> Vec<String> {
 
 /// Name (below the store) and content of every file of the store's entries but the manifests, which hold
 /// times, and the logs.
-fn entries(store: &Path) -> BTreeMap<String, Vec<u8>> {
+pub(crate) fn entries(store: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut files = BTreeMap::new();
     let mut folders = vec![store.join("store")];
     while let Some(folder) = folders.pop() {

@@ -1,5 +1,6 @@
-//! Bars on a terminal: the whole run, the current stage, and above them a line for each stage that ended.
+//! Bars on a terminal: the whole run, each stage that runs, and above them a line for each stage that ended.
 
+use std::collections::HashMap;
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -23,7 +24,8 @@ pub fn beside_bars<T>(write: impl FnOnce() -> T) -> T {
 pub struct Bars {
     terminal: MultiProgress,
     run: ProgressBar,
-    stage: Option<ProgressBar>,
+    /// Of each stage that runs.
+    stages: HashMap<String, ProgressBar>,
     lines: Lines,
 }
 
@@ -34,7 +36,7 @@ impl Bars {
     }
 
     fn on(terminal: MultiProgress) -> Self {
-        Self { terminal, run: ProgressBar::hidden(), stage: None, lines: Lines::default() }
+        Self { terminal, run: ProgressBar::hidden(), stages: HashMap::new(), lines: Lines::default() }
     }
 
     fn start_run(&mut self, stages: usize) {
@@ -42,15 +44,15 @@ impl Bars {
         self.run.enable_steady_tick(Duration::from_secs(1));
     }
 
-    fn start_stage(&mut self, name: &str, kind: &str) {
-        let bar = ProgressBar::new(0).with_style(stage_style()).with_prefix(format!("{name} ({kind})"));
+    fn start_stage(&mut self, stage: &str, kind: &str) {
+        let bar = ProgressBar::new(0).with_style(stage_style()).with_prefix(format!("{stage} ({kind})"));
         let bar = self.terminal.insert_before(&self.run, bar);
         bar.enable_steady_tick(Duration::from_millis(200));
-        self.stage = Some(bar);
+        self.stages.insert(stage.to_owned(), bar);
     }
 
-    fn progress(&self, progress: &Progress) {
-        let Some(bar) = &self.stage else { return };
+    fn progress(&self, stage: &str, progress: &Progress) {
+        let Some(bar) = self.stages.get(stage) else { return };
         let (done, of) = match *progress {
             Progress::Step { epoch, epochs, images, of, .. } => (epoch * of + images, epochs * of),
             Progress::Count { done, of, .. } => (done, of),
@@ -61,18 +63,20 @@ impl Bars {
         bar.set_message(text::progress(progress));
     }
 
-    fn end_stage(&mut self) {
-        if let Some(bar) = self.stage.take() {
+    fn remove(&mut self, stage: &str) {
+        if let Some(bar) = self.stages.remove(stage) {
             bar.finish_and_clear();
             self.terminal.remove(&bar);
         }
+    }
+
+    fn end_stage(&mut self, stage: &str) {
+        self.remove(stage);
         self.run.inc(1);
     }
 
     fn end_run(&mut self) {
-        if let Some(bar) = self.stage.take() {
-            bar.finish_and_clear();
-        }
+        self.stages.drain().for_each(|(_, bar)| bar.finish_and_clear());
         self.run.finish_and_clear();
         self.terminal.remove(&self.run);
     }
@@ -90,12 +94,14 @@ impl Reporter for Bars {
         match event {
             Event::RunStarted { stages, .. } => self.start_run(*stages),
             Event::StageStarted { stage, kind, .. } => return self.start_stage(stage, kind),
-            Event::StageProgress { progress, .. } => self.progress(progress),
+            Event::StageProgress { stage, progress } => self.progress(stage, progress),
             Event::RunFinished { .. } => self.end_run(),
-            Event::StageFinished { .. }
-            | Event::StageFound { .. }
-            | Event::StageFailed { .. }
-            | Event::StageSkipped { .. } => self.end_stage(),
+            Event::StageFinished { stage, .. }
+            | Event::StageFound { stage }
+            | Event::StageFailed { stage, .. }
+            | Event::StageSkipped { stage, .. } => self.end_stage(stage),
+            Event::StageRetried { stage, .. } | Event::StageStopped { stage } => self.remove(stage),
+            Event::StageWaiting { .. } | Event::StageSaid { .. } => {}
         }
         if let Some(line) = line {
             // A terminal that is gone takes no lines; the run goes on.
@@ -128,12 +134,12 @@ mod tests {
         let mut bars = Bars::on(MultiProgress::with_draw_target(ProgressDrawTarget::hidden()));
         let events = a_run();
         events[..3].iter().for_each(|event| bars.event(event));
-        let stage = bars.stage.clone().unwrap();
+        let stage = bars.stages["probe[seed=0]"].clone();
         assert_eq!((stage.position(), stage.length()), (64, Some(256)));
         assert_eq!(stage.message(), "epoch 1/2, 64/128 images, loss 0.2500, 32 images/s, 6.0 s left");
         events[3..10].iter().for_each(|event| bars.event(event));
         assert_eq!((bars.run.position(), bars.run.length()), (4, Some(4)));
         bars.event(&events[10]);
-        assert!(bars.run.is_finished() && bars.stage.is_none());
+        assert!(bars.run.is_finished() && bars.stages.is_empty());
     }
 }

@@ -4,28 +4,28 @@ use std::io::Write;
 use std::time::Duration;
 
 use super::super::Event;
-use super::{Reporter, Throttle};
+use super::{Reporter, Throttles};
 
-/// Least time between two momentary events.
+/// Least time between two momentary events of a stage.
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Writes one JSON object a line. What cannot be written is lost: a run does not stop for its reporter.
 #[derive(Debug)]
 pub struct Json<W> {
     out: W,
-    throttle: Throttle,
+    throttles: Throttles,
 }
 
 impl<W: Write> Json<W> {
     /// Lines to `out`.
     pub fn new(out: W) -> Self {
-        Self { out, throttle: Throttle::new(INTERVAL) }
+        Self { out, throttles: Throttles::new(INTERVAL) }
     }
 }
 
 impl<W: Write + Send> Reporter for Json<W> {
     fn event(&mut self, event: &Event) {
-        if event.is_momentary() && !self.throttle.ready() {
+        if event.momentary_of().is_some_and(|stage| !self.throttles.ready(stage)) {
             return;
         }
         let line = serde_json::to_string(event).expect("events have string keys only");
@@ -45,10 +45,10 @@ mod tests {
         a_run().iter().for_each(|event| json.event(event));
         let lines = String::from_utf8(out).unwrap();
         let events: Vec<Event> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        let expected: Vec<Event> = a_run().into_iter().filter(|event| !event.is_momentary()).collect();
+        let expected: Vec<Event> =
+            a_run().into_iter().filter(|event| event.momentary_of().is_none()).collect();
         assert_eq!(events, expected);
-        let started =
-            r#"{"event":"stage_started","stage":"probe[seed=0]","kind":"finetune","number":1,"of":4}"#;
+        let started = r#"{"event":"stage_started","stage":"probe[seed=0]","kind":"finetune","number":1,"of":4,"threads":2}"#;
         assert_eq!(lines.lines().nth(1), Some(started));
     }
 }

@@ -5,6 +5,7 @@ mod json;
 mod plain;
 mod text;
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use super::Event;
@@ -12,7 +13,7 @@ use super::Event;
 pub use bars::{Bars, beside_bars};
 pub use json::Json;
 pub use plain::Plain;
-pub use text::epoch as epoch_line;
+pub use text::{duration, epoch as epoch_line, progress as progress_text};
 
 /// Gets every event of a run, in order.
 pub trait Reporter: Send {
@@ -31,44 +32,66 @@ impl Reporter for Vec<Box<dyn Reporter>> {
 
 /// Lets something through at most once in a while.
 #[derive(Debug)]
-struct Throttle {
+pub(super) struct Throttle {
     interval: Duration,
     last: Instant,
 }
 
 impl Throttle {
     /// The first time comes after one interval.
-    fn new(interval: Duration) -> Self {
+    pub(super) fn new(interval: Duration) -> Self {
         Self { interval, last: Instant::now() }
     }
 
-    /// Start the interval anew.
-    fn restart(&mut self) {
-        self.last = Instant::now();
-    }
-
     /// Whether it is time again; if so, the next interval starts.
-    fn ready(&mut self) -> bool {
+    pub(super) fn ready(&mut self) -> bool {
         let ready = self.last.elapsed() >= self.interval;
         if ready {
-            self.restart();
+            self.last = Instant::now();
         }
         ready
     }
 }
 
+/// A throttle for each stage.
+#[derive(Debug)]
+pub(super) struct Throttles {
+    interval: Duration,
+    stages: HashMap<String, Throttle>,
+}
+
+impl Throttles {
+    pub(super) fn new(interval: Duration) -> Self {
+        Self { interval, stages: HashMap::new() }
+    }
+
+    /// Whether it is time again for a stage; the first time comes one interval after the first question.
+    pub(super) fn ready(&mut self, stage: &str) -> bool {
+        match self.stages.get_mut(stage) {
+            Some(throttle) => throttle.ready(),
+            None => {
+                let mut throttle = Throttle::new(self.interval);
+                let ready = throttle.ready();
+                self.stages.insert(stage.to_owned(), throttle);
+                ready
+            }
+        }
+    }
+}
+
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::stage::{EpochRecord, Progress};
 
     /// A stage that finishes, one that was made meanwhile, one that fails and one that is skipped for it.
-    pub(super) fn a_run() -> Vec<Event> {
+    pub(crate) fn a_run() -> Vec<Event> {
         let started = |stage: &str, kind: &str, number| Event::StageStarted {
             stage: stage.into(),
             kind: kind.into(),
             number,
             of: 4,
+            threads: 2,
         };
         let going = |progress| Event::StageProgress { stage: "probe[seed=0]".into(), progress };
         vec![

@@ -1,10 +1,11 @@
 //! Lines without cursor movements: a line when a stage starts or ends, and one now and then between.
 
+use std::collections::HashMap;
 use std::io::Write;
 use std::time::Duration;
 
 use super::super::Event;
-use super::{Reporter, Throttle, text};
+use super::{Reporter, Throttles, text};
 use crate::stage::Progress;
 
 /// Time between two lines of one stage.
@@ -15,24 +16,21 @@ const INTERVAL: Duration = Duration::from_secs(10);
 pub struct Plain<W> {
     out: W,
     lines: Lines,
-    throttle: Throttle,
+    throttles: Throttles,
 }
 
 impl<W: Write> Plain<W> {
     /// Lines to `out`.
     pub fn new(out: W) -> Self {
-        Self { out, lines: Lines::default(), throttle: Throttle::new(INTERVAL) }
+        Self { out, lines: Lines::default(), throttles: Throttles::new(INTERVAL) }
     }
 }
 
 impl<W: Write + Send> Reporter for Plain<W> {
     fn event(&mut self, event: &Event) {
-        if matches!(event, Event::StageStarted { .. }) {
-            self.throttle.restart();
-        }
         let line = match event {
-            Event::StageProgress { progress, .. } if self.throttle.ready() => {
-                Some(self.lines.progress(progress))
+            Event::StageProgress { stage, progress } if self.throttles.ready(stage) => {
+                Some(self.lines.progress(stage, progress))
             }
             _ => None,
         };
@@ -46,52 +44,74 @@ impl<W: Write + Send> Reporter for Plain<W> {
 /// The text of events, with what must be remembered for it.
 #[derive(Debug, Default)]
 pub(super) struct Lines {
-    /// `[3/12] ft_a[seed=0]`.
-    stage: String,
-    /// Last validation scores of the stage.
+    /// Of each stage that runs.
+    stages: HashMap<String, Running>,
+}
+
+/// What is remembered of a stage that runs.
+#[derive(Debug, Default)]
+struct Running {
+    /// `3/12`.
+    number: String,
+    /// Its last validation scores.
     validation: Option<String>,
 }
 
 impl Lines {
     /// The line of an event; `None` for progress, which is remembered.
     pub(super) fn of(&mut self, event: &Event) -> Option<String> {
-        match event {
+        Some(match event {
             Event::RunStarted { experiment, stages, fresh } => {
-                Some(format!("{experiment}: {stages} to run, {fresh} fresh"))
+                format!("{experiment}: {stages} to run, {fresh} fresh")
             }
-            Event::StageStarted { stage, kind, number, of } => {
-                self.stage = format!("[{number}/{of}] {stage}");
-                self.validation = None;
-                Some(format!("{}: {kind}", self.stage))
+            Event::StageStarted { stage, kind, number, of, .. } => {
+                let running = Running { number: format!("{number}/{of}"), validation: None };
+                self.stages.insert(stage.clone(), running);
+                format!("{}: {kind}", self.name(stage))
             }
-            Event::StageProgress { progress, .. } => {
-                self.remember(progress);
-                None
+            Event::StageProgress { stage, progress } => {
+                self.remember(stage, progress);
+                return None;
             }
-            Event::StageFinished { seconds, .. } => Some(self.finished(*seconds)),
-            Event::StageFound { .. } => Some(format!("{}: made meanwhile", self.stage)),
-            Event::StageFailed { message, .. } => Some(format!("{}: failed: {message}", self.stage)),
+            Event::StageWaiting { stage } => {
+                format!("{}: another run is making it; waiting for that", self.name(stage))
+            }
+            Event::StageSaid { stage, message } => format!("{}: {message}", self.name(stage)),
+            Event::StageFinished { stage, seconds } => self.finished(stage, *seconds),
+            Event::StageFound { stage } => format!("{}: made meanwhile", self.name(stage)),
+            Event::StageFailed { stage, message } => format!("{}: failed: {message}", self.name(stage)),
+            Event::StageRetried { stage, message } => {
+                format!("{}: will run again, alone: {message}", self.name(stage))
+            }
+            Event::StageStopped { stage } => format!("{}: stopped", self.name(stage)),
             Event::StageSkipped { stage, because_of } => {
-                Some(format!("{stage}: skipped, since {because_of} failed"))
+                format!("{stage}: skipped, since {because_of} failed")
             }
             // The command has the last word, over all its experiments.
-            Event::RunFinished { .. } => None,
-        }
+            Event::RunFinished { .. } => return None,
+        })
+    }
+
+    /// `[3/12] ft_a[seed=0]`.
+    fn name(&self, stage: &str) -> String {
+        let number = self.stages.get(stage).map_or("?", |running| running.number.as_str());
+        format!("[{number}] {stage}")
     }
 
     /// `[3/12] ft_a[seed=0]: epoch 2/8, …`.
-    fn progress(&self, progress: &Progress) -> String {
-        format!("{}: {}", self.stage, text::progress(progress))
+    fn progress(&self, stage: &str, progress: &Progress) -> String {
+        format!("{}: {}", self.name(stage), text::progress(progress))
     }
 
-    fn finished(&self, seconds: f64) -> String {
-        let validation = self.validation.as_deref().map(|scores| format!(", {scores}")).unwrap_or_default();
-        format!("{}: done in {}{validation}", self.stage, text::duration(seconds))
+    fn finished(&self, stage: &str, seconds: f64) -> String {
+        let validation = self.stages.get(stage).and_then(|running| running.validation.as_deref());
+        let validation = validation.map(|scores| format!(", {scores}")).unwrap_or_default();
+        format!("{}: done in {}{validation}", self.name(stage), text::duration(seconds))
     }
 
-    fn remember(&mut self, progress: &Progress) {
-        if let Progress::Epoch(record) = progress {
-            self.validation = text::validation(record);
+    fn remember(&mut self, stage: &str, progress: &Progress) {
+        if let (Progress::Epoch(record), Some(running)) = (progress, self.stages.get_mut(stage)) {
+            running.validation = text::validation(record);
         }
     }
 }
@@ -122,7 +142,7 @@ mod tests {
     fn a_long_stage_tells_how_far_it_is() {
         let mut out = Vec::new();
         let mut plain = Plain::new(&mut out);
-        plain.throttle = Throttle::new(Duration::ZERO);
+        plain.throttles = Throttles::new(Duration::ZERO);
         a_run()[1..4].iter().for_each(|event| plain.event(event));
         insta::assert_snapshot!(String::from_utf8(out).unwrap(), @r"
         [1/4] probe[seed=0]: finetune

@@ -3,7 +3,7 @@
 use crate::stage::{EpochRecord, Progress};
 
 /// `4.2 s`, `3 min 05 s`, `2 h 07 min`.
-pub(super) fn duration(seconds: f64) -> String {
+pub fn duration(seconds: f64) -> String {
     let whole = seconds.round() as u64;
     match whole {
         0..60 if seconds < 9.95 => format!("{seconds:.1} s"),
@@ -14,7 +14,7 @@ pub(super) fn duration(seconds: f64) -> String {
 }
 
 /// How far a stage is: `epoch 2/8, 64/512 images, loss 0.693, 95 images/s, 40 s left`.
-pub(super) fn progress(progress: &Progress) -> String {
+pub fn progress(progress: &Progress) -> String {
     match progress {
         Progress::Step { epoch, epochs, images, of, loss, images_per_second } => {
             let left = time_left(progress).map(|left| format!(", {} left", duration(left)));

@@ -13,6 +13,7 @@ use crate::nn::batch_norm::{Then, batch_norm_eval};
 use crate::nn::conv2d::{ConvOptions, conv2d};
 use crate::nn::gradients;
 use crate::nn::init::initial_values;
+use crate::train::resume::Forgetful;
 
 const CLASSES: usize = 4;
 
@@ -75,7 +76,13 @@ fn with_learner_of<R>(
     f: impl FnOnce(&mut MergeLearner<'_>) -> R,
 ) -> R {
     let dataset = dataset(size);
-    let task = Task { dataset: &dataset, spec: &spec.train, device: &Device::Cpu, report: &|_| Ok(()) };
+    let task = Task {
+        dataset: &dataset,
+        spec: &spec.train,
+        device: &Device::Cpu,
+        report: &|_| Ok(()),
+        resume: &Forgetful,
+    };
     let models: Vec<Checkpoint> =
         (0..spec.sources.len() as u64).map(|seed| model_of(backbone.clone(), seed)).collect();
     let mut learner = MergeLearner::new(spec, &models.iter().collect::<Vec<_>>(), &task).unwrap();

@@ -2,6 +2,7 @@ use super::*;
 use crate::dataset::Pixels;
 use crate::nn::leaves;
 use crate::train::ScheduleSpec;
+use crate::train::resume::Forgetful;
 
 /// A learner whose validation logits follow a script, one entry an epoch: how sure it is of the truth.
 struct Scripted {
@@ -58,7 +59,13 @@ fn fitted(sureness: &[f32], spec: TrainSpec) -> Result<(usize, Vec<EpochRecord>)
         test: split(4),
     };
     let spec = TrainSpec { epochs: sureness.len(), batch_size: 4, ..spec };
-    let task = Task { dataset: &dataset, spec: &spec, device: &Device::Cpu, report: &|_| Ok(()) };
+    let task = Task {
+        dataset: &dataset,
+        spec: &spec,
+        device: &Device::Cpu,
+        report: &|_| Ok(()),
+        resume: &Forgetful,
+    };
     let weight = Var::zeros((1, 2), candle_core::DType::F32, &Device::Cpu)?;
     let mut learner = Scripted { weight, sureness: sureness.to_vec(), epoch: 0 };
     let history = fit(&mut learner, &task)?;
@@ -107,7 +114,13 @@ fn a_single_training_image_is_an_error() {
     let dataset =
         Dataset { classes: vec!["a".into()], size: 1, train: split(1), val: split(4), test: split(4) };
     let spec = by_log_loss();
-    let task = Task { dataset: &dataset, spec: &spec, device: &Device::Cpu, report: &|_| Ok(()) };
+    let task = Task {
+        dataset: &dataset,
+        spec: &spec,
+        device: &Device::Cpu,
+        report: &|_| Ok(()),
+        resume: &Forgetful,
+    };
     let weight = Var::zeros((1, 2), candle_core::DType::F32, &Device::Cpu).unwrap();
     let mut learner = Scripted { weight, sureness: vec![1.0; 10], epoch: 0 };
     let error = fit(&mut learner, &task).unwrap_err().to_string();
@@ -124,7 +137,13 @@ fn an_undefined_selecting_score_is_an_error() {
         test: split(4),
     };
     let spec = TrainSpec { select: Select::Auroc, epochs: 1, batch_size: 4, ..TrainSpec::default() };
-    let task = Task { dataset: &dataset, spec: &spec, device: &Device::Cpu, report: &|_| Ok(()) };
+    let task = Task {
+        dataset: &dataset,
+        spec: &spec,
+        device: &Device::Cpu,
+        report: &|_| Ok(()),
+        resume: &Forgetful,
+    };
     struct Three(Scripted);
     impl Learner for Three {
         fn variables(&self) -> Vec<(String, Var)> {

@@ -1,0 +1,79 @@
+//! `medmerge status`.
+
+use std::io::Write;
+
+use clap::Args;
+
+use super::{Error, Global};
+use crate::run::reporter::{duration, progress_text};
+use crate::run::status::{RunState, RunStatus, runs, status};
+
+/// Say how far the runs of a store are, or how the last one ended
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  medmerge status            every run that goes on; if none does, the last one
+  medmerge status --all      every run of which there is a record
+  medmerge status --json | jq '.[].running'")]
+pub(super) struct Status {
+    /// Every run of which there is a record
+    #[arg(long)]
+    all: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Status {
+    pub(super) fn execute(&self, global: &Global) -> Result<(), Error> {
+        let store = global.open_store()?;
+        // A run that was killed before it wrote its first line has none.
+        let folders = runs(store.root())?.into_iter().filter(|folder| folder.join("events.jsonl").exists());
+        let mut statuses = folders.map(|folder| status(&folder)).collect::<Result<Vec<_>, _>>()?;
+        if !self.all {
+            leave_the_interesting(&mut statuses);
+        }
+        let mut out = std::io::stdout().lock();
+        if self.json {
+            let json = serde_json::to_string_pretty(&statuses).expect("statuses have string keys only");
+            return Ok(writeln!(out, "{json}")?);
+        }
+        if statuses.is_empty() {
+            return Ok(writeln!(out, "no run yet in {}", store.root().display())?);
+        }
+        Ok(statuses.iter().try_for_each(|status| tell(status, &mut out))?)
+    }
+}
+
+/// The runs that go on, else the last one.
+fn leave_the_interesting(statuses: &mut Vec<RunStatus>) {
+    if statuses.iter().any(|status| status.state == RunState::Running) {
+        statuses.retain(|status| status.state == RunState::Running);
+    } else {
+        statuses.drain(..statuses.len().saturating_sub(1));
+    }
+}
+
+fn tell(status: &RunStatus, out: &mut impl Write) -> std::io::Result<()> {
+    let RunStatus { run, state, seconds, stages, done, failed, skipped, running, .. } = status;
+    let state = match state {
+        RunState::Running => "goes on",
+        RunState::Finished => "finished",
+        RunState::Interrupted => "was interrupted",
+        RunState::Died => "died; to go on, give its command again",
+    };
+    writeln!(
+        out,
+        "{run}: {state}; {done} of {stages} stages made, {} failed, {skipped} skipped in {}",
+        failed.len(),
+        duration(*seconds)
+    )?;
+    for (stage, progress) in running {
+        let progress = progress.as_ref().map_or_else(|| "started".into(), progress_text);
+        writeln!(out, "  {stage}: {progress}")?;
+    }
+    for (stage, message) in failed {
+        writeln!(out, "  {stage}: failed: {message}")?;
+    }
+    Ok(())
+}

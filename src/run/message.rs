@@ -1,0 +1,61 @@
+//! What a run and its workers say to each other: JSON, a message a line.
+//!
+//! A worker reads one [`Order`] from stdin and writes [`Message`]s to stdout, the last one
+//! [`Message::Ended`]. It stops when its stdin ends, so no worker outlives its run.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::plan::Fingerprint;
+use crate::stage::Progress;
+
+/// Which stage to make.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Order {
+    /// Where the experiment was read; paths in it are relative to its folder.
+    pub path: PathBuf,
+    /// What it said: the file may have changed since.
+    pub text: String,
+    /// The stage's id.
+    pub stage: String,
+    /// What it must make.
+    pub fingerprint: Fingerprint,
+    /// Whether to make it even if the store has it.
+    pub anew: bool,
+}
+
+/// What a worker says.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Message {
+    /// Another run is making the stage.
+    Waiting,
+    /// How far it is.
+    Progress(Progress),
+    /// A warning, for a person.
+    Said(String),
+    /// The last message.
+    Ended(Ending),
+}
+
+/// How a worker's work ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ending {
+    /// The stage was made.
+    Executed {
+        /// Time that it took.
+        seconds: f64,
+    },
+    /// Its entry was in the store.
+    Found,
+    /// The stage failed: what depends on it is skipped, the rest goes on.
+    Failed(String),
+    /// There was not enough memory.
+    OutOfMemory(String),
+    /// It was asked to stop.
+    Interrupted,
+    /// No stage can go on: the store or the device failed.
+    Stopped(String),
+}

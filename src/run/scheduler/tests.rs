@@ -1,0 +1,172 @@
+//! The loop, with an executor that does nothing.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::*;
+use crate::stage::Progress;
+
+/// Each started job reports once and then ends as it is told to; the first to start ends first.
+#[derive(Default)]
+struct Fake {
+    /// How each attempt of a job ends; jobs and attempts that are not named are executed.
+    ends: BTreeMap<usize, VecDeque<Ending>>,
+    /// Which job's report comes with a raised flag.
+    interrupts: Option<usize>,
+    /// (job, device, threads).
+    started: Vec<(usize, usize, usize)>,
+    said: VecDeque<(usize, Message)>,
+    asked_to_stop: bool,
+}
+
+struct FakeExecutor<'a>(&'a mut Fake, &'a AtomicBool);
+
+impl Executor for FakeExecutor<'_> {
+    fn start(&mut self, job: usize, device: usize, threads: usize) -> Result<(), RunError> {
+        let Self(fake, _) = self;
+        fake.started.push((job, device, threads));
+        let end = fake.ends.get_mut(&job).and_then(VecDeque::pop_front);
+        let progress = Progress::Count { done: 0, of: 1, what: "models".into() };
+        fake.said.push_back((job, Message::Progress(progress)));
+        fake.said.push_back((job, Message::Ended(end.unwrap_or(Ending::Executed { seconds: 1.0 }))));
+        Ok(())
+    }
+
+    fn hear(&mut self, _: Duration) -> Option<(usize, Message)> {
+        let Self(fake, interrupt) = self;
+        let (job, message) = fake.said.pop_front()?;
+        let is_report = matches!(message, Message::Progress(_));
+        interrupt.fetch_or(is_report && fake.interrupts == Some(job), Ordering::Relaxed);
+        match message {
+            Message::Ended(_) if fake.asked_to_stop => Some((job, Message::Ended(Ending::Interrupted))),
+            message => Some((job, message)),
+        }
+    }
+
+    fn stop(&mut self) {
+        self.0.asked_to_stop = true;
+    }
+}
+
+#[derive(Default)]
+struct Names(BTreeMap<&'static str, Vec<String>>);
+
+impl Reporter for Names {
+    fn event(&mut self, event: &Event) {
+        let (name, text) = match event {
+            Event::StageStarted { stage, number, of, .. } => ("started", format!("{stage} {number}/{of}")),
+            Event::StageFinished { stage, .. } => ("finished", stage.clone()),
+            Event::StageFound { stage } => ("found", stage.clone()),
+            Event::StageFailed { stage, message } => ("failed", format!("{stage}: {message}")),
+            Event::StageRetried { stage, .. } => ("retried", stage.clone()),
+            Event::StageStopped { stage } => ("stopped", stage.clone()),
+            Event::StageSkipped { stage, because_of } => ("skipped", format!("{stage} for {because_of}")),
+            _ => return,
+        };
+        self.0.entry(name).or_default().push(text);
+    }
+}
+
+/// a ← b ← d, c ← e.
+fn jobs() -> Vec<Job> {
+    let job = |id: &str, inputs: &[usize]| Job {
+        id: id.into(),
+        kind: "merge",
+        need: Need { inputs: inputs.to_vec(), ..Need::default() },
+    };
+    vec![job("a", &[]), job("b", &[0]), job("c", &[]), job("d", &[1]), job("e", &[2])]
+}
+
+fn rules(jobs: usize, fail_fast: bool) -> Rules {
+    Rules { room: Room { jobs, devices: vec![u64::MAX] }, threads: 4, fail_fast }
+}
+
+fn run(fake: &mut Fake, rules: &Rules) -> (Result<(), RunError>, Outcome, Names) {
+    let (mut outcome, mut names, interrupt) = (Outcome::default(), Names::default(), AtomicBool::new(false));
+    let mut executor = FakeExecutor(fake, &interrupt);
+    let ended = run_jobs(&jobs(), rules, &interrupt, &mut executor, &mut names, &mut outcome);
+    (ended, outcome, names)
+}
+
+fn ending(job: usize, endings: &[Ending]) -> BTreeMap<usize, VecDeque<Ending>> {
+    BTreeMap::from([(job, endings.iter().cloned().collect())])
+}
+
+#[test]
+fn one_at_a_time_jobs_run_in_order_with_all_threads() {
+    let mut fake = Fake { ends: ending(2, &[Ending::Found]), ..Fake::default() };
+    let (ended, outcome, names) = run(&mut fake, &rules(1, false));
+    assert!(ended.is_ok());
+    assert_eq!((outcome.executed, outcome.fresh), (4, 1));
+    assert_eq!(fake.started, [0, 1, 2, 3, 4].map(|job| (job, 0, 4)));
+    assert_eq!(names.0["started"], ["a 1/5", "b 2/5", "c 3/5", "d 4/5", "e 5/5"]);
+    assert_eq!(names.0["found"], ["c"]);
+}
+
+#[test]
+fn jobs_that_run_at_once_share_the_threads() {
+    let mut fake = Fake::default();
+    let (_, outcome, _) = run(&mut fake, &rules(2, false));
+    assert_eq!(outcome.executed, 5);
+    assert_eq!(fake.started, [(0, 0, 2), (2, 0, 2), (1, 0, 2), (4, 0, 2), (3, 0, 2)]);
+    let (_, _, _) = run(&mut fake, &rules(3, false));
+    assert_eq!(fake.started[5..], [(0, 0, 2), (2, 0, 2), (1, 0, 2), (4, 0, 2), (3, 0, 2)]);
+}
+
+#[test]
+fn a_failure_skips_what_depends_on_it_and_the_rest_goes_on() {
+    let mut fake = Fake { ends: ending(0, &[Ending::Failed("it broke".into())]), ..Fake::default() };
+    let (ended, outcome, names) = run(&mut fake, &rules(1, false));
+    assert!(ended.is_ok());
+    assert_eq!(outcome.failed, [("a".into(), "it broke".into())]);
+    assert_eq!(names.0["skipped"], ["b for a", "d for a"]);
+    assert_eq!(names.0["started"], ["a 1/5", "c 2/5", "e 3/5"]);
+}
+
+#[test]
+fn fail_fast_skips_everything_that_has_not_started() {
+    let mut fake = Fake { ends: ending(0, &[Ending::Failed("it broke".into())]), ..Fake::default() };
+    let (_, outcome, names) = run(&mut fake, &rules(1, true));
+    assert_eq!(fake.started.len(), 1);
+    assert_eq!(names.0["skipped"], ["b for a", "d for a", "c for a", "e for a"]);
+    assert_eq!(outcome.skipped.len(), 4);
+}
+
+#[test]
+fn fail_fast_lets_what_runs_come_to_its_end() {
+    let mut fake = Fake { ends: ending(0, &[Ending::Failed("it broke".into())]), ..Fake::default() };
+    let (_, outcome, names) = run(&mut fake, &rules(2, true));
+    assert_eq!((outcome.executed, outcome.skipped.len()), (1, 3));
+    assert_eq!(names.0["finished"], ["c"]);
+}
+
+#[test]
+fn out_of_memory_beside_another_stage_is_tried_again_and_alone_it_is_a_failure() {
+    let memory = || Ending::OutOfMemory("no memory".into());
+    let mut fake = Fake { ends: ending(2, &[memory()]), ..Fake::default() };
+    let (_, outcome, names) = run(&mut fake, &rules(2, false));
+    assert_eq!((outcome.executed, outcome.failed.len()), (5, 0));
+    assert_eq!(names.0["retried"], ["c"]);
+    let mut fake = Fake { ends: ending(2, &[memory(), memory()]), ..Fake::default() };
+    let (_, outcome, names) = run(&mut fake, &rules(2, false));
+    assert_eq!(outcome.failed, [("c".into(), "no memory".into())]);
+    assert_eq!(names.0["skipped"], ["e for c"]);
+}
+
+#[test]
+fn an_interrupt_stops_what_runs_and_starts_nothing() {
+    let mut fake = Fake { interrupts: Some(1), ..Fake::default() };
+    let (ended, outcome, names) = run(&mut fake, &rules(2, false));
+    assert!(ended.is_ok() && outcome.interrupted && outcome.failed.is_empty());
+    assert!(fake.asked_to_stop);
+    assert_eq!(outcome.executed, 2, "both that had ended");
+    assert_eq!(names.0["stopped"], ["b", "e"]);
+}
+
+#[test]
+fn when_the_store_fails_nothing_goes_on() {
+    let mut fake = Fake { ends: ending(0, &[Ending::Stopped("the disk is full".into())]), ..Fake::default() };
+    let (ended, outcome, names) = run(&mut fake, &rules(2, false));
+    assert_eq!(ended.unwrap_err().to_string(), "a: the disk is full");
+    assert!(fake.asked_to_stop);
+    assert_eq!((outcome.executed, names.0["stopped"].clone()), (0, vec!["a".into(), "c".into()]));
+}

@@ -1,0 +1,162 @@
+//! What the record of a run says of it: from its events to how far it is.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::folder::{EVENTS, LOCK, Line};
+use super::{Event, RunError};
+use crate::stage::Progress;
+use crate::store::Lock;
+
+/// How far a run is, or how it ended. Stages are named by their ids.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct RunStatus {
+    /// Name of its folder: `<UTC time>-<experiment>`.
+    pub run: String,
+    /// The experiment's name.
+    pub experiment: String,
+    /// How it stands.
+    pub state: RunState,
+    /// Seconds from its start to the last event.
+    pub seconds: f64,
+    /// Stages to make.
+    pub stages: usize,
+    /// Stages whose results were in the store from the start.
+    pub fresh: usize,
+    /// Stages made, by this run or meanwhile by another.
+    pub done: usize,
+    /// Stages that run, and how far they are if they said it.
+    pub running: BTreeMap<String, Option<Progress>>,
+    /// Stages that failed, and why.
+    pub failed: BTreeMap<String, String>,
+    /// Stages that did not run for a failure.
+    pub skipped: usize,
+}
+
+/// How a run stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunState {
+    /// It goes on.
+    Running,
+    /// It came to its end.
+    Finished,
+    /// The person stopped it.
+    Interrupted,
+    /// It was killed, or could not go on.
+    #[default]
+    Died,
+}
+
+/// The folders of all runs, the oldest first.
+///
+/// # Errors
+/// The store's folder cannot be read.
+pub fn runs(store_root: &Path) -> Result<Vec<PathBuf>, RunError> {
+    let folder = store_root.join("runs");
+    let failed = |source| RunError::Record { path: folder.clone(), source };
+    let entries = fs::read_dir(&folder).map_err(failed)?;
+    let mut runs =
+        entries.map(|entry| Ok(entry.map_err(failed)?.path())).collect::<Result<Vec<_>, RunError>>()?;
+    runs.sort();
+    Ok(runs)
+}
+
+/// How the run with this folder stands.
+///
+/// # Errors
+/// The record cannot be read.
+pub fn status(folder: &Path) -> Result<RunStatus, RunError> {
+    let path = folder.join(EVENTS);
+    let text = fs::read_to_string(&path).map_err(|source| RunError::Record { path, source })?;
+    // The last line may be half-written.
+    let lines = text.lines().filter_map(|line| serde_json::from_str::<Line<Event>>(line).ok());
+    let run = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let mut status = RunStatus { run, ..RunStatus::default() };
+    lines.for_each(|line| status.hear(line));
+    // A run that goes on holds its lock.
+    if status.state == RunState::Died && Lock::try_now(&folder.join(LOCK))?.is_none() {
+        status.state = RunState::Running;
+    }
+    Ok(status)
+}
+
+impl RunStatus {
+    fn hear(&mut self, Line { at, event }: Line<Event>) {
+        self.seconds = at;
+        match event {
+            Event::RunStarted { experiment, stages, fresh } => {
+                (self.experiment, self.stages, self.fresh) = (experiment, stages, fresh);
+            }
+            Event::StageStarted { stage, .. } | Event::StageWaiting { stage } => {
+                self.running.insert(stage, None);
+            }
+            Event::StageProgress { stage, progress } => {
+                self.running.insert(stage, Some(progress));
+            }
+            Event::StageFinished { stage, .. } | Event::StageFound { stage } => {
+                self.running.remove(&stage);
+                self.done += 1;
+            }
+            Event::StageFailed { stage, message } => {
+                self.running.remove(&stage);
+                self.failed.insert(stage, message);
+            }
+            Event::StageRetried { stage, .. } | Event::StageStopped { stage } => {
+                self.running.remove(&stage);
+            }
+            Event::StageSkipped { .. } => self.skipped += 1,
+            Event::StageSaid { .. } => {}
+            Event::RunFinished { interrupted, .. } => {
+                self.state = if interrupted { RunState::Interrupted } else { RunState::Finished };
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::super::Reporter;
+    use super::super::folder::RunFolder;
+    use super::super::reporter::tests::a_run;
+    use super::*;
+
+    fn status_after(events: &[Event]) -> (RunStatus, RunStatus) {
+        let root = tempfile::tempdir().unwrap();
+        let folder = RunFolder::create(root.path(), "tiny", SystemTime::UNIX_EPOCH).unwrap();
+        let mut log = folder.event_log().unwrap();
+        events.iter().for_each(|event| log.event(event));
+        let path = runs(root.path()).unwrap().remove(0);
+        let during = status(&path).unwrap();
+        drop(folder);
+        (during, status(&path).unwrap())
+    }
+
+    #[test]
+    fn a_run_is_followed_to_its_end() {
+        let (during, after) = status_after(&a_run()[..4]);
+        assert_eq!((during.state, after.state), (RunState::Running, RunState::Died));
+        assert!(matches!(&during.running["probe[seed=0]"], Some(Progress::Epoch(record)) if record.best));
+        assert_eq!((during.stages, during.fresh, during.done), (4, 2, 0));
+        let (_, after) = status_after(&a_run());
+        assert_eq!((after.state, after.done, after.skipped), (RunState::Finished, 2, 1));
+        assert_eq!(after.failed["merged"], "the sources differ");
+        assert!(after.running.is_empty());
+    }
+
+    #[test]
+    fn a_line_that_is_not_whole_is_left_out() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("run");
+        fs::create_dir(&folder).unwrap();
+        let whole = r#"{"at":1.5,"event":"run_started","experiment":"tiny","stages":3,"fresh":0}"#;
+        fs::write(folder.join(EVENTS), format!("{whole}\n{{\"at\":2.0,\"eve")).unwrap();
+        let status = status(&folder).unwrap();
+        assert_eq!((status.experiment.as_str(), status.stages, status.seconds), ("tiny", 3, 1.5));
+    }
+}
