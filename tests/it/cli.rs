@@ -44,7 +44,7 @@ fn an_unknown_command_is_answered_with_a_near_one() {
 #[test]
 fn an_unknown_device_is_a_mistake_of_the_command_line() {
     let assert = Workplace::new("").medmerge(&["run", "a.toml", "--device", "tpu"]).assert().code(2);
-    assert.stderr(contains("write cpu, cuda or cuda:<index>"));
+    assert.stderr(contains("write cpu, cuda, cuda:<index> or cuda:<index>,<index>"));
 }
 
 #[test]
