@@ -1,13 +1,12 @@
 //! `medmerge check`.
 
 use std::io::Write;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
 
 use super::device::OnDevice;
-use super::experiments::{every, load_all};
+use super::experiments::{Files, every};
 use super::{Error, Global};
 use crate::plan::Plan;
 
@@ -16,18 +15,18 @@ use crate::plan::Plan;
 #[command(after_help = "\
 Examples:
   medmerge check experiments/main.toml
-  medmerge check experiments/            every .toml in the folder")]
+  medmerge check experiments/            every .toml in the folder
+  medmerge check experiments/main.toml --set train.epochs=1")]
 pub(super) struct Check {
-    /// Experiment files; a folder means every .toml in it
-    #[arg(required = true, value_name = "FILE")]
-    files: Vec<PathBuf>,
+    #[command(flatten)]
+    files: Files,
     #[command(flatten)]
     on: OnDevice,
 }
 
 impl Check {
     pub(super) fn execute(&self, global: &Global) -> Result<(), Error> {
-        let experiments = load_all(&self.files)?;
+        let experiments = self.files.load()?;
         let store = global.open_store()?;
         let plan = |experiment| Ok(Plan::new(Arc::clone(experiment), &store, self.on.numerics())?);
         let mut out = std::io::stdout().lock();

@@ -8,9 +8,29 @@ use clap::Args;
 
 use super::device::OnDevice;
 use crate::error::Error;
-use crate::experiment::Experiment;
+use crate::experiment::{Experiment, Override, Source, share_out};
 use crate::plan::{Plan, PlannedStage};
 use crate::store::Store;
+
+/// What is changed in experiment files before they are checked.
+#[derive(Debug, Args)]
+struct Overrides {
+    /// Set a key of the experiment file before anything is checked; may be repeated
+    ///
+    /// KEY is the dotted path of a key in a section that the file has, as in train.epochs=5,
+    /// stage.final.optimizer.adamw.lr=1e-4, dataset.fundus.train=100 or 'sweep.seed=[0, 1]'; the kind of a
+    /// stage or data set may be left out. VALUE is TOML, and what is no TOML is a string, as in
+    /// stage.final.from=merged.
+    ///
+    /// As in the file, [train] holds for the stages that do not say otherwise: train.epochs=1 changes no
+    /// stage that has its own epochs. Of several files each takes what it has the section for: train.epochs=1
+    /// is set in all of them, stage.final.epochs=1 in those with a stage `final`; one of them must have it.
+    ///
+    /// Results go to the folder of the experiment's name. Give a trial a name of its own:
+    /// experiment.name=trial.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    set: Vec<Override>,
+}
 
 /// Arguments of commands about one experiment.
 #[derive(Debug, Args)]
@@ -19,29 +39,42 @@ pub(super) struct OneFile {
     #[arg(value_name = "FILE")]
     file: PathBuf,
     #[command(flatten)]
+    overrides: Overrides,
+    #[command(flatten)]
     on: OnDevice,
 }
 
 impl OneFile {
     pub(super) fn plan(&self, store: &Store) -> Result<Plan, Error> {
-        Ok(Plan::new(load(&self.file)?, store, self.on.numerics())?)
+        let experiment = Experiment::load_with(&self.file, &self.overrides.set)?;
+        Ok(Plan::new(Arc::new(experiment), store, self.on.numerics())?)
     }
 }
 
-fn load(file: &Path) -> Result<Arc<Experiment>, Error> {
-    Ok(Arc::new(Experiment::load(file)?))
+/// Arguments of commands about any number of experiments.
+#[derive(Debug, Args)]
+pub(super) struct Files {
+    /// Experiment files; a folder means every .toml in it
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    #[command(flatten)]
+    overrides: Overrides,
 }
 
-/// Every experiment of these files; a folder means each `.toml` in it, by name.
-///
-/// # Errors
-/// What is wrong with each of the files.
-pub(super) fn load_all(paths: &[PathBuf]) -> Result<Vec<Arc<Experiment>>, Error> {
-    let mut files = Vec::new();
-    for path in paths {
-        files.extend(if path.is_dir() { toml_files(path)? } else { vec![path.clone()] });
+impl Files {
+    /// Every experiment of these files; a folder means each `.toml` in it, by name.
+    ///
+    /// # Errors
+    /// What is wrong with each of the files.
+    pub(super) fn load(&self) -> Result<Vec<Arc<Experiment>>, Error> {
+        let mut files = Vec::new();
+        for path in &self.files {
+            files.extend(if path.is_dir() { toml_files(path)? } else { vec![path.clone()] });
+        }
+        let mut sources: Vec<_> = files.iter().map(|file| Source::read(file)).collect();
+        share_out(&self.overrides.set, &mut sources.iter_mut().flatten().collect::<Vec<_>>());
+        every(sources.into_iter().map(|source| Ok(Arc::new(Experiment::parse(source?)?))))
     }
-    every(files.iter().map(|file| load(file)))
 }
 
 /// All values, or all errors.
@@ -66,19 +99,28 @@ fn toml_files(folder: &Path) -> Result<Vec<PathBuf>, Error> {
     Ok(files)
 }
 
-/// The stages of that name or id, in the order of the plan.
+/// The stages that a name or an id means, in the order of the plan.
 ///
 /// # Errors
 /// There is none; the message suggests one.
 pub(super) fn stages_named<'p>(plan: &'p Plan, name: &str) -> Result<Vec<&'p PlannedStage>, Error> {
-    let stages = plan.order.iter().map(|&node| &plan.graph[node]);
-    let named: Vec<_> = stages.clone().filter(|stage| stage.id == name || stage.name == name).collect();
+    let named = plan.called(name);
     if !named.is_empty() {
-        return Ok(named);
+        return Ok(named.into_iter().map(|node| &plan.graph[node]).collect());
     }
-    let candidates = stages.flat_map(|stage| [&stage.name, &stage.id]);
-    let similarity = |candidate: &&String| (strsim::jaro_winkler(candidate, name) * 1e6) as u64;
-    let nearest = candidates.max_by_key(similarity).map(|nearest| format!("; did you mean {nearest:?}?"));
     let path = plan.experiment.source.path.display();
-    Err(Error::Usage(format!("failed to find a stage {name:?} in {path}{}", nearest.unwrap_or_default())))
+    let nearest = did_you_mean(name, names(plan));
+    Err(Error::Usage(format!("failed to find a stage {name:?} in {path}{nearest}")))
+}
+
+/// Names and ids of all stages.
+pub(super) fn names(plan: &Plan) -> impl Iterator<Item = &str> {
+    plan.graph.node_weights().flat_map(|stage| [stage.name.as_str(), &stage.id])
+}
+
+/// The end of a message: the most similar one of what would have been right.
+pub(super) fn did_you_mean<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> String {
+    let similarity = |candidate: &&str| (strsim::jaro_winkler(candidate, word) * 1e6) as u64;
+    let nearest = candidates.max_by_key(similarity);
+    nearest.map_or_else(String::new, |nearest| format!("; did you mean {nearest:?}?"))
 }

@@ -13,11 +13,11 @@ use crate::plan::{PlannedStage, Status};
 #[command(after_help = "\
 Examples:
   medmerge explain experiments/quickstart.toml merged              at every combination of its axes
-  medmerge explain experiments/quickstart.toml 'merged[seed=0]'    at one")]
+  medmerge explain experiments/quickstart.toml 'merged[seed=0]'    at those with this seed")]
 pub(super) struct Explain {
     #[command(flatten)]
     of: OneFile,
-    /// Name or id of the stage
+    /// Name or id of the stage, or its name at some of its axes
     stage: String,
 }
 

@@ -8,6 +8,7 @@ mod doctor;
 mod experiments;
 mod explain;
 mod log;
+mod only;
 mod plan;
 mod results;
 mod run;

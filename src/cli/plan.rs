@@ -5,6 +5,7 @@ use std::io::Write;
 use clap::Args;
 
 use super::experiments::OneFile;
+use super::only::Only;
 use super::{Error, Global};
 use crate::plan::{self, PlannedStage, Status};
 
@@ -13,10 +14,14 @@ use crate::plan::{self, PlannedStage, Status};
 #[command(after_help = "\
 Examples:
   medmerge plan experiments/quickstart.toml
+  medmerge plan experiments/quickstart.toml --only 'merged_ft[seed=0]'
+  medmerge plan experiments/quickstart.toml --set train.epochs=20     what this would make stale
   medmerge plan experiments/quickstart.toml --json | jq '.stages[] | select(.status == \"stale\") | .id'")]
 pub(super) struct Plan {
     #[command(flatten)]
     of: OneFile,
+    #[command(flatten)]
+    only: Only,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -24,7 +29,9 @@ pub(super) struct Plan {
 
 impl Plan {
     pub(super) fn execute(&self, global: &Global) -> Result<(), Error> {
-        let plan = self.of.plan(&global.open_store()?)?;
+        let mut plan = self.of.plan(&global.open_store()?)?;
+        self.only.check(std::slice::from_ref(&plan))?;
+        self.only.restrict(&mut plan);
         let mut out = std::io::stdout().lock();
         if self.json {
             return Ok(writeln!(out, "{:#}", plan.to_json())?);

@@ -2,13 +2,13 @@
 
 use std::io::{IsTerminal, stderr};
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 
 use super::device::OnDevice;
-use super::experiments::{every, load_all, stages_named};
+use super::experiments::{Files, every, stages_named};
+use super::only::Only;
 use super::{Error, Exit, Global, results};
 use crate::experiment::Experiment;
 use crate::plan::Plan;
@@ -29,6 +29,10 @@ Examples:
   medmerge run experiments/main.toml --device cuda:1   on the second GPU (`medmerge doctor` examines it)
   medmerge run experiments/main.toml --device cuda:0,1 on two GPUs, a stage on each
   medmerge run experiments/main.toml --rerun merged    make `merged` again even if it is there
+  medmerge run experiments/main.toml --only 'final[seed=0]'
+                                                       just this stage and what it needs
+  medmerge run experiments/main.toml --set 'sweep.seed=[0]' --set train.epochs=1 \\
+      --set experiment.name=trial                      a quick trial, with results of its own
 
 Each stage is made by a process of its own. A stage that fails loses what depends on it; the rest goes
 on. After Ctrl-C or a crash, run the same command again: stages that finished are kept, and a training
@@ -36,13 +40,14 @@ goes on where it stopped, with the same result. `medmerge status` says from anot
 run is.
 The last line on stderr is `executed E, fresh F, failed X, skipped S in T s`.")]
 pub(super) struct Run {
-    /// Experiment files; a folder means every .toml in it
-    #[arg(required = true, value_name = "FILE")]
-    files: Vec<PathBuf>,
+    #[command(flatten)]
+    files: Files,
+    #[command(flatten)]
+    only: Only,
     /// Start nothing any more after a stage failed
     #[arg(long)]
     fail_fast: bool,
-    /// Make this stage (a name, or an id like 'merged[seed=0]') even if the store has it; may be repeated
+    /// Make this stage (named as for --only) even if the store has it; may be repeated
     #[arg(long, value_name = "STAGE")]
     rerun: Vec<String>,
     /// Stages at once, which share the threads [default: what finishes soonest; on GPUs, one on each]
@@ -69,21 +74,22 @@ enum LogFormat {
 
 impl Run {
     pub(super) fn execute(&self, global: &Global) -> Result<Exit, Error> {
-        let experiments = load_all(&self.files)?;
+        let experiments = self.files.load()?;
         let store = global.open_store()?;
         let plans = every(experiments.iter().map(|experiment| self.plan(experiment, &store)))?;
+        self.only.check(&plans)?;
         self.check_rerun(&plans)?;
         let options = self.options()?;
         let mut reporter = self.reporter(global);
         let mut total = Outcome::default();
-        for plan in plans {
+        for plan in plans.into_iter().filter(|plan| self.only.concerns(plan)) {
             // The plans before it may have made what it needs.
             let plan = self.plan(&plan.experiment, &store)?;
             total += run(&plan, &store, &options, &mut reporter)?;
             if total.interrupted {
                 break;
             }
-            results::write_and_print(&plan, &store, global)?;
+            results::write_and_print(&plan, &store, &self.only, global)?;
             if self.fail_fast && !total.failed.is_empty() {
                 break;
             }
@@ -105,6 +111,7 @@ impl Run {
     fn plan(&self, experiment: &Arc<Experiment>, store: &Store) -> Result<Plan, Error> {
         loop {
             let mut plan = Plan::new(Arc::clone(experiment), store, self.on.numerics())?;
+            self.only.restrict(&mut plan);
             for name in &self.rerun {
                 plan.ask(name);
             }
@@ -115,13 +122,17 @@ impl Run {
     }
 
     /// # Errors
-    /// No plan has a stage that `--rerun` names.
+    /// No plan has a stage that `--rerun` names, or `--only` leaves it out.
     fn check_rerun(&self, plans: &[Plan]) -> Result<(), Error> {
         for name in &self.rerun {
             let searches = plans.iter().map(|plan| stages_named(plan, name));
             let mut errors: Vec<_> = searches.filter_map(Result::err).collect();
             if errors.len() == plans.len() {
                 return Err(errors.remove(0));
+            }
+            if !plans.iter().any(|plan| reaches(plan, name)) {
+                let message = format!("failed to run {name:?} again: nothing that --only names needs it");
+                return Err(Error::Usage(message));
             }
         }
         Ok(())
@@ -163,6 +174,12 @@ fn default_jobs(workers: &Workers, threads: usize) -> usize {
         [WorkerDevice::Cpu] => threads,
         _ => workers.devices.len(),
     }
+}
+
+/// Whether a plan may run one of the stages that a name means.
+fn reaches(plan: &Plan, name: &str) -> bool {
+    let reached = plan.reached();
+    plan.called(name).iter().any(|node| reached.contains(node))
 }
 
 fn tell_what_is_missing(total: &Outcome) {

@@ -3,6 +3,7 @@
 use clap::Args;
 
 use super::experiments::OneFile;
+use super::only::Only;
 use super::{Error, Global, results};
 
 /// Write and print an experiment's tables again, from what the store has
@@ -18,6 +19,6 @@ pub(super) struct Table {
 impl Table {
     pub(super) fn execute(&self, global: &Global) -> Result<(), Error> {
         let store = global.open_store()?;
-        results::write_and_print(&self.of.plan(&store)?, &store, global)
+        results::write_and_print(&self.of.plan(&store)?, &store, &Only::default(), global)
     }
 }

@@ -9,7 +9,7 @@ use clap::Args;
 
 use super::device::OnDevice;
 use super::{Error, Exit, Global, log};
-use crate::experiment::{Experiment, Source};
+use crate::experiment::Experiment;
 use crate::plan::Plan;
 use crate::run::interrupt;
 use crate::run::message::{Ending, Message, Order};
@@ -43,8 +43,8 @@ impl Worker {
     fn work(&self, order: Order, global: &Global, interrupt: &AtomicBool) -> Result<Ending, Error> {
         let store = global.open_store()?;
         let device = self.on.open()?;
-        let Order { path, text, stage, fingerprint, anew } = order;
-        let experiment = Arc::new(Experiment::parse(Source { path, text })?);
+        let Order { source, stage, fingerprint, anew } = order;
+        let experiment = Arc::new(Experiment::parse(source)?);
         let plan = Plan::new(experiment, &store, self.on.numerics())?;
         let planned = plan.graph.node_weights().find(|planned| planned.id == stage);
         let Some(stage) = planned.filter(|planned| planned.fingerprint == fingerprint) else {

@@ -13,7 +13,7 @@ use crate::dataset::DatasetSpec;
 use crate::stage::StageSpec;
 
 /// The sections that a file may have.
-const SECTIONS: [&str; 6] = ["experiment", "sweep", "dataset", "train", "stage", "table"];
+pub(super) const SECTIONS: [&str; 6] = ["experiment", "sweep", "dataset", "train", "stage", "table"];
 
 /// A file, section by section.
 pub(super) struct Document<'i> {

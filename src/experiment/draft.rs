@@ -260,7 +260,7 @@ mod tests {
         let text =
             "experiment.name = 'x'\n[sweep]\nt = ['a', 'b']\n[dataset.d.medmnist]\npath = '${data}/${t}.npz'";
         let errors = |data| {
-            let source = Source { path: "a.toml".into(), text: text.into() };
+            let source = Source::new("a.toml", text);
             let errors = Experiment::parse_with(source, data).unwrap_err();
             errors.list.into_iter().map(|found| found.message).collect::<Vec<_>>()
         };

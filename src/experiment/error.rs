@@ -4,11 +4,14 @@ use std::fmt;
 use std::sync::Arc;
 
 use codespan_reporting::diagnostic::{Diagnostic as Shown, Label};
-use codespan_reporting::files::{Error as Unshown, SimpleFile};
+use codespan_reporting::files::{Error as Unshown, SimpleFiles};
 use codespan_reporting::term::termcolor::Ansi;
 use codespan_reporting::term::{Config, Styles, StylesWriter, emit_into_string, emit_to_write_style};
 
 use super::{Source, Span};
+
+/// The texts that messages show, by their names.
+type Pages = SimpleFiles<String, String>;
 
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,8 +45,12 @@ impl Diagnostic {
         self.span.as_ref().map(|span| (span.start, span.end))
     }
 
-    fn shown(&self, text: &str) -> Shown<()> {
-        let label = self.span.iter().map(|span| Label::primary((), within(text, span)));
+    fn shown(&self, source: &Source, pages: &Pages) -> Shown<usize> {
+        let label = self.span.iter().map(|span| {
+            let (page, span) = source.place(span);
+            let text = pages.get(page).map_or("", |page| page.source().as_str());
+            Label::primary(page, within(text, &span))
+        });
         let help = self.help.iter().map(|help| format!("help: {help}"));
         Shown::error().with_message(&self.message).with_labels(label.collect()).with_notes(help.collect())
     }
@@ -58,6 +65,7 @@ impl From<(Span, String)> for Diagnostic {
 /// Everything that is wrong with an experiment file. Exit code 2.
 ///
 /// [`fmt::Display`] shows each with `path:line:column`, the text underlined and what to do.
+/// What stands in an override is shown as it was typed, at `path --set:line:column`.
 #[derive(Clone, Debug)]
 pub struct Errors {
     /// The file.
@@ -83,10 +91,10 @@ impl Errors {
     /// As [`fmt::Display`], with ANSI colours for a terminal.
     pub fn to_ansi(&self) -> String {
         let styles = Styles::default();
-        self.render(|file, shown| {
+        self.render(|pages, shown| {
             let mut bytes = Vec::new();
             let mut writer = StylesWriter::new(Ansi::new(&mut bytes), &styles);
-            emit_to_write_style(&mut writer, &Config::default(), file, shown)?;
+            emit_to_write_style(&mut writer, &Config::default(), pages, shown)?;
             Ok(String::from_utf8_lossy(&bytes).into_owned())
         })
         .unwrap_or_else(|_| self.to_string())
@@ -94,11 +102,14 @@ impl Errors {
 
     fn render(
         &self,
-        one: impl Fn(&SimpleFile<String, &str>, &Shown<()>) -> Result<String, Unshown>,
+        one: impl Fn(&Pages, &Shown<usize>) -> Result<String, Unshown>,
     ) -> Result<String, Unshown> {
-        let file = SimpleFile::new(self.source.path.display().to_string(), self.source.text.as_str());
+        let mut pages = Pages::new();
+        for (name, text) in self.source.pages() {
+            pages.add(name, text);
+        }
         let shown = self.list.iter().map(|diagnostic| {
-            let shown = one(&file, &diagnostic.shown(&self.source.text))?;
+            let shown = one(&pages, &diagnostic.shown(&self.source, &pages))?;
             let lines: Vec<&str> = shown.lines().map(str::trim_end).collect();
             Ok::<_, Unshown>(lines.join("\n").trim_end().to_owned())
         });
@@ -108,7 +119,7 @@ impl Errors {
 
 impl fmt::Display for Errors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = self.render(|file, shown| emit_into_string(&Config::default(), file, shown));
+        let text = self.render(|pages, shown| emit_into_string(&Config::default(), pages, shown));
         f.write_str(&text.map_err(|_| fmt::Error)?)
     }
 }
@@ -171,7 +182,7 @@ mod tests {
     use super::*;
 
     fn errors(text: &str, list: Vec<(Span, String)>) -> Errors {
-        Errors::new(Arc::new(Source { path: "a.toml".into(), text: text.into() }), list)
+        Errors::new(Arc::new(Source::new("a.toml", text)), list)
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::interpolate::Scope;
 use super::resolve::Links;
 use super::sweep::{Axes, Sweep};
 use super::tree::Table;
-use super::{Experiment, Source, expand, tables, tree};
+use super::{Experiment, Override, Source, expand, overrides, tables, tree};
 use crate::dataset::DatasetSpec;
 use crate::stage::StageSpec;
 
@@ -23,17 +23,18 @@ impl Experiment {
     /// # Errors
     /// The file cannot be read, or everything that is wrong with it.
     pub fn load(path: &Path) -> Result<Self, Errors> {
-        let source = |text| Source { path: path.to_owned(), text };
-        let failed = |why: String| {
-            let message = format!("failed to read {}: {why}", path.display());
-            Errors::new(Arc::new(source(String::new())), [Diagnostic::new(message)])
-        };
-        let bytes = std::fs::read(path).map_err(|error| failed(error.to_string()))?;
-        let text = String::from_utf8(bytes).map_err(|error| failed(error.utf8_error().to_string()))?;
-        Self::parse(source(text))
+        Self::load_with(path, &[])
     }
 
-    /// Check the text of an experiment file.
+    /// Read and check an experiment file with some of its keys overridden.
+    ///
+    /// # Errors
+    /// The file cannot be read, or everything that is wrong with it and with the overrides.
+    pub fn load_with(path: &Path, overrides: &[Override]) -> Result<Self, Errors> {
+        Self::parse(Source { overrides: overrides.to_vec(), ..Source::read(path)? })
+    }
+
+    /// Check the text of an experiment file, with its overrides.
     ///
     /// # Errors
     /// Everything that is wrong with it.
@@ -46,6 +47,7 @@ impl Experiment {
         let source = Arc::new(source);
         let mut report = Report::default();
         let experiment = tree::parse(&source.text, &mut report)
+            .map(|root| overrides::applied(root, &source, &mut report))
             .and_then(|root| read(root, &source, data, &mut report))
             .filter(|_| report.is_clean());
         experiment.ok_or_else(|| report.into_errors(source))

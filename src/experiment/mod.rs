@@ -3,7 +3,9 @@
 //! | file | pass |
 //! |---|---|
 //! | `load` | the passes in turn: [`Experiment::load`] |
+//! | `source` | the text of the file and its overrides: [`Source`] |
 //! | `tree` | text to a tree in which everything knows where it stands; all syntax errors |
+//! | `overrides` | keys that the command line sets, put into the tree: they pass through all checks |
 //! | `document` | sections, names and kinds |
 //! | `sweep`, `interpolate` | axes; `${axis}` and `${data}` filled in |
 //! | `shape` | short ways of writing made long; `[train]` merged into the stages that train |
@@ -14,9 +16,6 @@
 //! | `tables` | `[table.<name>]` |
 //! | `expand` | the instances |
 //! | `error`, `suggest` | what a person gets to read |
-//!
-//! A change to the tree between `tree` and `document` (an override from the command line) passes through
-//! all checks.
 
 mod decode;
 mod document;
@@ -26,9 +25,11 @@ mod expand;
 mod files;
 mod interpolate;
 mod load;
+mod overrides;
 mod ranges;
 mod resolve;
 mod shape;
+mod source;
 mod suggest;
 mod sweep;
 mod tables;
@@ -38,7 +39,6 @@ mod tree;
 mod wording;
 
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
@@ -48,6 +48,8 @@ use crate::stage::StageSpec;
 use crate::table::TableSpec;
 
 pub use error::{Diagnostic, Errors};
+pub use overrides::{Override, share_out};
+pub use source::Source;
 
 /// A checked experiment, with its sweep expanded.
 #[derive(Clone, Debug)]
@@ -68,16 +70,7 @@ pub struct Experiment {
     pub tables: IndexMap<String, TableSpec>,
 }
 
-/// The text of an experiment file, for messages that point into it.
-#[derive(Debug)]
-pub struct Source {
-    /// Where it was read.
-    pub path: PathBuf,
-    /// What it says.
-    pub text: String,
-}
-
-/// Bytes `start..end` of the source.
+/// Bytes `start..end` of the source: of its text or, behind that, of its overrides.
 pub type Span = std::ops::Range<usize>;
 
 /// One value of a sweep axis, as it is written into strings and result tables.

@@ -11,6 +11,11 @@ use super::wording::TRAIN_KEYS;
 /// Keys that name one of several things and its options: `optimizer.adamw = { … }` or `optimizer = "adamw"`.
 const CHOICES: [&str; 5] = ["optimizer", "schedule", "loss", "method", "backbone"];
 
+/// Whether a key names one of several things, of which there is one at a time.
+pub(super) fn is_choice(key: &str) -> bool {
+    CHOICES.contains(&key)
+}
+
 /// The key of a spec that holds what `[train]` and the stage say of training.
 const TRAIN: &str = "train";
 
@@ -22,7 +27,7 @@ pub(super) fn write_out(table: &mut Table<'_>) {
     for (key, value) in table.iter_mut() {
         let span = value.span();
         let Some(word) = value.get_ref().as_str() else { continue };
-        if CHOICES.contains(&key.get_ref().as_ref()) && !word.contains("${") {
+        if is_choice(key.get_ref()) && !word.contains("${") {
             let options = Spanned::new(span.clone(), DeValue::Table(Table::new()));
             *value = tree::single(word.to_owned(), options, span);
         } else if key.get_ref() == "normalize" && word == "imagenet" {
@@ -40,7 +45,7 @@ fn imagenet<'i>(span: Span) -> Value<'i> {
 pub(super) fn check_tables(table: &Table<'_>, report: &mut Report) {
     for (key, value) in table.iter() {
         let options: Vec<&Value<'_>> = match (key.get_ref().as_ref(), value.get_ref()) {
-            (choice, DeValue::Table(variants)) if CHOICES.contains(&choice) => variants.values().collect(),
+            (choice, DeValue::Table(variants)) if is_choice(choice) => variants.values().collect(),
             ("augment" | "normalize", _) => vec![value],
             (TRAIN, DeValue::Table(train)) => {
                 check_tables(train, report);
@@ -84,7 +89,7 @@ fn inherit<'i>(defaults: &Table<'i>, own: &mut Table<'i>) {
         let (DeValue::Table(defaults), Some(own)) = (default.get_ref(), tree::table_mut(value)) else {
             continue;
         };
-        if CHOICES.contains(&key.get_ref().as_ref()) {
+        if is_choice(key.get_ref()) {
             inherit_options(defaults, own);
         } else {
             inherit(defaults, own);

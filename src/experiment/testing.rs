@@ -7,7 +7,7 @@ use toml::de::DeValue;
 
 use super::error::Report;
 use super::tree::{self, Value};
-use super::{Experiment, Source};
+use super::{Experiment, Override, Source};
 
 /// A document as one section.
 pub(super) fn section(text: &str) -> Value<'_> {
@@ -17,12 +17,18 @@ pub(super) fn section(text: &str) -> Value<'_> {
 
 /// The messages of a report, in the order of the file.
 pub(super) fn messages(report: Report) -> Vec<String> {
-    let source = Arc::new(Source { path: "a.toml".into(), text: String::new() });
+    let source = Arc::new(Source::new("a.toml", ""));
     report.into_errors(source).list.into_iter().map(|found| found.message).collect()
 }
 
 /// An experiment `x` that says the rest, or what is wrong with it.
 pub(super) fn parsed(rest: &str) -> Result<Experiment, Vec<String>> {
-    let source = Source { path: "a.toml".into(), text: format!("experiment.name = 'x'\n{rest}") };
+    parsed_with(rest, &[])
+}
+
+/// The same with overrides.
+pub(super) fn parsed_with(rest: &str, overrides: &[&str]) -> Result<Experiment, Vec<String>> {
+    let overrides = overrides.iter().copied().map(Override::from).collect();
+    let source = Source { overrides, ..Source::new("a.toml", format!("experiment.name = 'x'\n{rest}")) };
     Experiment::parse(source).map_err(|errors| errors.list.into_iter().map(|found| found.message).collect())
 }

@@ -74,23 +74,30 @@ fn child<'t, 'i>(value: &'t Value<'i>, step: &str) -> Option<&'t Value<'i>> {
 
 /// Make a value and all that it holds stand at `span`.
 pub(super) fn moved<'i>(value: Value<'i>, span: &Span) -> Value<'i> {
+    placed(value, &|_| span.clone())
+}
+
+/// Make a value and all that it holds stand where `place` says, each by where it stood.
+pub(super) fn placed<'i>(value: Value<'i>, place: &dyn Fn(Span) -> Span) -> Value<'i> {
+    let span = place(value.span());
     let inner = match value.into_inner() {
         DeValue::Table(table) => {
             let entries = table.into_iter();
-            let moved = entries
-                .map(|(key, value)| (Spanned::new(span.clone(), key.into_inner()), moved(value, span)));
-            DeValue::Table(moved.collect())
+            let placed = entries.map(|(key, value)| {
+                (Spanned::new(place(key.span()), key.into_inner()), placed(value, place))
+            });
+            DeValue::Table(placed.collect())
         }
         DeValue::Array(mut items) => {
             for item in items.iter_mut() {
                 let old = std::mem::replace(item, string("", span.clone()));
-                *item = moved(old, span);
+                *item = placed(old, place);
             }
             DeValue::Array(items)
         }
         scalar => scalar,
     };
-    Spanned::new(span.clone(), inner)
+    Spanned::new(span, inner)
 }
 
 /// Every string in a value, with the keys and positions that lead to it.
@@ -169,10 +176,7 @@ mod tests {
     fn every_syntax_error_is_found() {
         let mut report = Report::default();
         assert!(parse("a = \nb = 1\nc = [1,, 2]\n", &mut report).is_none());
-        let errors = report.into_errors(std::sync::Arc::new(crate::experiment::Source {
-            path: "a.toml".into(),
-            text: String::new(),
-        }));
+        let errors = report.into_errors(std::sync::Arc::new(crate::experiment::Source::new("a.toml", "")));
         assert_eq!(errors.list.len(), 2, "{:?}", errors.list);
     }
 

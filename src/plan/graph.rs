@@ -19,6 +19,8 @@ pub struct Plan {
     pub graph: DiGraph<PlannedStage, String>,
     /// Inputs before users; in the order of the file among equals.
     pub order: Vec<NodeIndex>,
+    /// The stages that are wanted; see [`Self::restrict`].
+    pub(super) only: Option<BTreeSet<NodeIndex>>,
 }
 
 /// A stage at one combination of its axes. Stages with one fingerprint are the same work.
@@ -63,32 +65,84 @@ pub struct PlannedDataset {
     pub fingerprint: String,
 }
 
+impl PlannedStage {
+    /// Whether a name or an id means this stage: its name, its id, or its name with the values of some of
+    /// its axes, as in `final[target=fundus]`, which means it with every seed.
+    pub fn is_called(&self, name_or_id: &str) -> bool {
+        let Some(rest) = name_or_id.strip_prefix(&self.name) else { return false };
+        let at = rest.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+        rest.is_empty() || at.is_some_and(|at| are_at(at, &self.at))
+    }
+}
+
+/// Whether `axis=value,…` are some of these coordinates. A value may itself hold a comma.
+fn are_at(text: &str, at: &Coordinates) -> bool {
+    at.iter().any(|(axis, value)| match text.trim_start().strip_prefix(&format!("{axis}={value}")) {
+        Some("") => true,
+        Some(rest) => rest.strip_prefix(',').is_some_and(|rest| are_at(rest, at)),
+        None => false,
+    })
+}
+
 impl Plan {
     /// Stages that the store lacks, inputs before users.
     pub fn stale(&self) -> impl Iterator<Item = NodeIndex> {
         self.order.iter().copied().filter(|&node| self.graph[node].status.is_stale())
     }
 
-    /// The stale stages that must run: those that are wanted for themselves (`evaluate`, whatever no
-    /// stage takes from, whatever was asked for), and those that a stage which must run takes from. Left
-    /// out is a stale stage whose users are all fresh.
-    pub fn needed(&self) -> BTreeSet<NodeIndex> {
-        let mut needed = BTreeSet::new();
+    /// From now on only these stages are wanted; the others stay in the plan, and run if these need them.
+    pub fn restrict(&mut self, wanted: BTreeSet<NodeIndex>) {
+        self.only = Some(wanted);
+    }
+
+    /// Whether a stage is wanted for itself: an `evaluate`, and whatever no stage takes from, unless the
+    /// plan was restricted to others.
+    fn wants(&self, node: NodeIndex) -> bool {
+        match &self.only {
+            Some(only) => only.contains(&node),
+            None => {
+                let has_users = self.graph.neighbors(node).next().is_some();
+                !has_users || self.graph[node].description == Description::Scores
+            }
+        }
+    }
+
+    /// The stages that are wanted and all that these depend on, stale or fresh: every stage, unless the
+    /// plan was restricted.
+    pub fn reached(&self) -> BTreeSet<NodeIndex> {
+        let mut reached = BTreeSet::new();
         for &node in self.order.iter().rev() {
-            let stage = &self.graph[node];
-            let mut users = self.graph.neighbors(node).peekable();
-            let wanted =
-                stage.description == Description::Scores || stage.status.is_asked() || users.peek().is_none();
-            if stage.status.is_stale() && (wanted || users.any(|user| needed.contains(&user))) {
+            if self.wants(node) || self.graph.neighbors(node).any(|user| reached.contains(&user)) {
+                reached.insert(node);
+            }
+        }
+        reached
+    }
+
+    /// The stale stages that must run: those that are wanted for themselves or were asked for, and those
+    /// that a stage which must run takes from. Left out is a stale stage whose users are all fresh, and one
+    /// that is not [reached](Self::reached).
+    pub fn needed(&self) -> BTreeSet<NodeIndex> {
+        let reached = self.reached();
+        let mut needed = BTreeSet::new();
+        for &node in self.order.iter().rev().filter(|node| reached.contains(node)) {
+            let status = &self.graph[node].status;
+            let is_used = || self.graph.neighbors(node).any(|user| needed.contains(&user));
+            if status.is_stale() && (self.wants(node) || status.is_asked() || is_used()) {
                 needed.insert(node);
             }
         }
         needed
     }
 
-    /// Marks the stages of a name or an id as asked for, so that they are made anew.
+    /// The stages that a name or an id means, in the order of the plan; see [`PlannedStage::is_called`].
+    pub fn called(&self, name_or_id: &str) -> Vec<NodeIndex> {
+        self.order.iter().copied().filter(|&node| self.graph[node].is_called(name_or_id)).collect()
+    }
+
+    /// Marks the stages that a name or an id means as asked for, so that they are made anew.
     pub fn ask(&mut self, name_or_id: &str) {
-        let asked = |stage: &&mut PlannedStage| stage.name == name_or_id || stage.id == name_or_id;
+        let asked = |stage: &&mut PlannedStage| stage.is_called(name_or_id);
         for stage in self.graph.node_weights_mut().filter(asked) {
             match &mut stage.status {
                 Status::Fresh => stage.status = Status::Stale(vec![Why::Asked]),
@@ -161,5 +215,47 @@ mod tests {
         plan.ask("no_such_stage");
         assert_eq!(needed(&plan), ["tuned"]);
         assert_eq!(plan.graph[plan.order[1]].status, Status::Stale(vec![Why::Asked]));
+    }
+
+    #[test]
+    fn a_restricted_plan_needs_what_is_wanted_and_its_inputs() {
+        let mut lab = Lab::new();
+        lab.experiment.stages.push(finetune("probe", 0, 0));
+        let mut plan = lab.plan();
+        plan.restrict(plan.called("tuned").into_iter().collect());
+        plan.ask("probe");
+        assert_eq!(needed(&plan), ["source", "tuned"]);
+        lab.make(&["source"]);
+        let mut plan = lab.plan();
+        plan.restrict(plan.called("tuned").into_iter().collect());
+        assert_eq!((needed(&plan), plan.reached().len()), (vec!["tuned"], 2));
+        plan.ask("source");
+        assert_eq!(needed(&plan), ["source", "tuned"]);
+        plan.restrict(BTreeSet::new());
+        assert_eq!(plan.reached(), BTreeSet::new());
+    }
+
+    #[test]
+    fn a_stage_is_called_by_its_name_its_id_or_some_of_its_axes() {
+        let mut lab = Lab::new();
+        let value = |text: &str| crate::experiment::AxisValue::String(text.into());
+        let at = [("seed", value("0")), ("target", value("a,b")), ("t", value("x]"))];
+        lab.experiment.stages[1].at = at.map(|(axis, value)| (axis.to_owned(), value)).into_iter().collect();
+        let plan = lab.plan();
+        let tuned = &plan.graph[plan.order[1]];
+        for name in ["tuned", "tuned[seed=0]", "tuned[target=a,b]", "tuned[target=a,b, seed=0]", &tuned.id] {
+            assert!(tuned.is_called(name), "{name}");
+        }
+        for name in [
+            "tune",
+            "tuned2",
+            "tuned[]",
+            "tuned[seed=1]",
+            "tuned[seed=0,]",
+            "tuned[seed=0",
+            "tuned[target=a]",
+        ] {
+            assert!(!tuned.is_called(name), "{name}");
+        }
     }
 }

@@ -81,7 +81,7 @@ pub(super) fn experiment() -> Experiment {
     Experiment {
         name: "lab".into(),
         description: String::new(),
-        source: Arc::new(Source { path: "lab.toml".into(), text: " ".repeat(100) }),
+        source: Arc::new(Source::new("lab.toml", " ".repeat(100))),
         axes: IndexMap::new(),
         datasets: vec![phantom("cells", Family::Cells), phantom("fundus", Family::Fundus)],
         stages: vec![pretrain("source", 0), finetune("tuned", 0, 1), evaluate("scores", &[1], 1)],

@@ -87,10 +87,8 @@ impl<'a> LocalExecutor<'a> {
     }
 
     fn order(&mut self, stage: &'a PlannedStage) -> String {
-        let source = &self.plan.experiment.source;
         let order = Order {
-            path: source.path.clone(),
-            text: source.text.clone(),
+            source: self.plan.experiment.source.as_ref().clone(),
             stage: stage.id.clone(),
             fingerprint: stage.fingerprint.clone(),
             anew: stage.status.is_asked() && self.anew.insert(&stage.fingerprint),

@@ -3,20 +3,17 @@
 //! A worker reads one [`Order`] from stdin and writes [`Message`]s to stdout, the last one
 //! [`Message::Ended`]. It stops when its stdin ends, so no worker outlives its run.
 
-use std::path::PathBuf;
-
 use serde::{Deserialize, Serialize};
 
+use crate::experiment::Source;
 use crate::plan::Fingerprint;
 use crate::stage::Progress;
 
 /// Which stage to make.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Order {
-    /// Where the experiment was read; paths in it are relative to its folder.
-    pub path: PathBuf,
-    /// What it said: the file may have changed since.
-    pub text: String,
+    /// The experiment as it was read: the file may have changed since.
+    pub source: Source,
     /// The stage's id.
     pub stage: String,
     /// What it must make.

@@ -43,7 +43,7 @@ pub fn run(
     folder.write_plan(&plan.to_json())?;
     let mut reporter = Recorded { log: folder.event_log()?, reporter };
     let nodes = needed(plan);
-    let fresh = plan.order.len() - nodes.len();
+    let fresh = plan.reached().len() - nodes.len();
     let mut outcome = Outcome { fresh, ..Outcome::default() };
     let experiment = plan.experiment.name.clone();
     reporter.event(&Event::RunStarted { experiment, stages: nodes.len(), fresh });
@@ -111,7 +111,8 @@ pub fn set_aside_damaged(plan: &Plan, store: &Store) -> Result<usize, RunError> 
     let inputs = needed.iter().flat_map(|&node| plan.graph[node].inputs.iter().map(|(_, input)| *input));
     let scores =
         plan.order.iter().copied().filter(|&node| plan.graph[node].description == Description::Scores);
-    let used: BTreeSet<_> = inputs.chain(scores).filter(|node| !needed.contains(node)).collect();
+    let used: BTreeSet<_> =
+        inputs.chain(scores).filter(|&node| !plan.graph[node].status.is_stale()).collect();
     let used: Vec<_> = used.into_iter().collect();
     let damaged = |&node: &NodeIndex| match store.get(&plan.graph[node].fingerprint) {
         Ok(_) => Ok(0),

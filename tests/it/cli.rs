@@ -73,6 +73,51 @@ fn all_broken_files_of_a_folder_are_told_at_once() {
         .stderr(contains("a.toml").and(contains("b.toml")).and(contains("no_such_kind")));
 }
 
+/// A folder `b` with two files: one has the stage `first`, the other `second`.
+fn two_files() -> Workplace {
+    let file = |stage: &str| {
+        format!(
+            "[experiment]\nname = \"{stage}\"\n[dataset.d.phantom]\nfamily = \"cells\"\n\
+             [stage.{stage}.pretrain]\nbackbone = \"resnet18\"\ndataset = \"d\"\n"
+        )
+    };
+    Workplace::new("").with("b/a.toml", file("first")).with("b/b.toml", file("second"))
+}
+
+#[test]
+fn what_is_set_reaches_every_file_that_has_the_section() {
+    let workplace = two_files();
+    let check = |set: &str| workplace.medmerge(&["check", "b", "--set", set]).assert();
+    check("train.epochs=3").code(0).stdout(contains("a.toml: 1 stages").and(contains("b.toml: 1 stages")));
+    let both = contains("b/a.toml --set:1:14").and(contains("b/b.toml --set:1:14"));
+    check("train.epochs=0").code(2).stdout(is_empty()).stderr(both);
+    let second = contains("b/b.toml --set:1:21").and(contains("a.toml").not());
+    check("stage.second.epochs=0").code(2).stderr(second);
+}
+
+#[test]
+fn what_is_set_nowhere_is_told_once_with_a_near_name() {
+    let workplace = two_files();
+    let assert = workplace.medmerge(&["check", "b", "--set", "stage.secnd.epochs=1"]).assert().code(2);
+    let once = contains("unknown stage `secnd`").count(1).and(contains("did you mean `second`?"));
+    assert.stdout(is_empty()).stderr(once);
+    let assert = workplace.medmerge(&["check", "b", "--set", "epochs"]).assert().code(2);
+    assert.stderr(contains("expected KEY=VALUE, found no `=`").count(1));
+}
+
+#[test]
+fn a_part_that_no_file_has_is_answered_with_a_near_one() {
+    let workplace = two_files();
+    let assert = workplace.medmerge(&["run", "b", "--only", "secnd"]).assert().code(2);
+    assert.stderr(contains(
+        "failed to find a stage or table \"secnd\" in any of the files; did you mean \"second\"?",
+    ));
+    let assert = workplace.medmerge(&["plan", "b/a.toml", "--only", "table:first"]).assert().code(2);
+    assert.stderr(contains("\"table:first\" in b/a.toml; did you mean \"first\"?"));
+    let assert = workplace.medmerge(&["run", "b", "--only", "first", "--rerun", "second"]).assert().code(2);
+    assert.stderr(contains("failed to run \"second\" again: nothing that --only names needs it"));
+}
+
 #[test]
 fn completions_are_a_script() {
     let assert = Workplace::new("").medmerge(&["completions", "bash"]).assert().code(0);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use insta::assert_snapshot;
-use medmerge::experiment::{Experiment, Source};
+use medmerge::experiment::{Experiment, Override, Source};
 use medmerge::stage::StageSpec;
 use medmerge::train::TrainSpec;
 use medmerge::train::optimizer::{OptimizerSpec, SgdSpec};
@@ -25,8 +25,7 @@ dataset = \"cells\"
 ";
 
 fn parse(text: &str) -> Result<Experiment, String> {
-    let source = Source { path: "tiny.toml".into(), text: text.into() };
-    Experiment::parse(source).map_err(|errors| errors.to_string())
+    Experiment::parse(Source::new("tiny.toml", text)).map_err(|errors| errors.to_string())
 }
 
 /// What is said of a file that goes on like this.
@@ -348,6 +347,134 @@ fn a_file_that_cannot_be_read_is_named() {
     assert!(message.contains("none.toml: No such file"), "{message}");
 }
 
+/// What is said of the tiny file with these overrides.
+fn complaint_of(overrides: &[&str]) -> String {
+    let overrides = overrides.iter().copied().map(Override::from).collect();
+    let source = Source { overrides, ..Source::new("tiny.toml", DATA) };
+    Experiment::parse(source).expect_err("nothing is wrong with it").to_string()
+}
+
+#[test]
+fn an_override_that_is_wrong_is_underlined_as_it_was_typed() {
+    let overrides = ["stage.a.epochs=-5", "stage.a.optimiser.adamw.lr=0.1", "train.batch_size = many"];
+    assert_snapshot!(complaint_of(&overrides), @r#"
+    error: expected a whole number from 0, found integer `-5`
+      ┌─ tiny.toml --set:1:16
+      │
+    1 │ stage.a.epochs=-5
+      │                ^^
+
+    error: unknown key `optimiser`
+      ┌─ tiny.toml --set:2:9
+      │
+    2 │ stage.a.optimiser.adamw.lr=0.1
+      │         ^^^^^^^^^
+      │
+      = help: did you mean `optimizer`?
+
+    error: expected a whole number from 0, found string "many"
+      ┌─ tiny.toml --set:3:20
+      │
+    3 │ train.batch_size = many
+      │                    ^^^^
+    "#);
+}
+
+#[test]
+fn an_override_of_nothing_in_the_file_is_answered_with_a_near_one() {
+    let overrides = ["stage.aa.epochs=5", "dataset.cells.cifar.size=28", "sweep.seed=[0]"];
+    assert_snapshot!(complaint_of(&overrides), @r"
+    error: unknown stage `aa`
+      ┌─ tiny.toml --set:1:7
+      │
+    1 │ stage.aa.epochs=5
+      │       ^^
+      │
+      = help: did you mean `a`?
+
+    error: data set `cells` is a `phantom` and no `cifar`
+      ┌─ tiny.toml --set:2:15
+      │
+    2 │ dataset.cells.cifar.size=28
+      │               ^^^^^
+
+    error: unknown axis `seed`
+      ┌─ tiny.toml --set:3:7
+      │
+    3 │ sweep.seed=[0]
+      │       ^^^^
+    ");
+}
+
+#[test]
+fn an_override_that_is_malformed_is_underlined_where_it_is() {
+    let overrides = ["stage.a..epochs=5", "train.epochs", "stage.a.normalize={ mean = [0.5, }"];
+    assert_snapshot!(complaint_of(&overrides), @r"
+    error: unquoted keys cannot be empty, expected letters, numbers, `-`, `_`
+      ┌─ tiny.toml --set:1:9
+      │
+    1 │ stage.a..epochs=5
+      │         ^
+
+    error: expected KEY=VALUE, found no `=`
+      ┌─ tiny.toml --set:2:1
+      │
+    2 │ train.epochs
+      │ ^^^^^^^^^^^^
+      │
+      = help: write it as in `train.epochs=5`
+
+    error: missing inline table opening, expected `{`
+      ┌─ tiny.toml --set:3:34
+      │
+    3 │ stage.a.normalize={ mean = [0.5, }
+      │                                  ^
+    ");
+}
+
+#[test]
+fn an_override_is_checked_beside_the_file_and_its_paths_start_there() {
+    let overrides = vec![Override::from("dataset.cells.family=cell"), "stage.i.path=b.pth".into()];
+    let text = format!("{DATA}epoch = 3\n\n[stage.i.import]\nbackbone = \"resnet18\"\npath = \"a.pth\"\n");
+    let source = Source { overrides, ..Source::new("folder/tiny.toml", text) };
+    assert_snapshot!(Experiment::parse(source).unwrap_err(), @r"
+    error: unknown key `epoch`
+       ┌─ folder/tiny.toml:10:1
+       │
+    10 │ epoch = 3
+       │ ^^^^^
+       │
+       = help: did you mean `epochs`?
+
+    error: unknown value `cell`
+      ┌─ folder/tiny.toml --set:1:22
+      │
+    1 │ dataset.cells.family=cell
+      │                      ^^^^
+      │
+      = help: did you mean `cells`?
+
+    error: no such file: folder/b.pth
+      ┌─ folder/tiny.toml --set:2:14
+      │
+    2 │ stage.i.path=b.pth
+      │              ^^^^^
+      │
+      = help: paths start from the experiment file's folder
+    ");
+}
+
+#[test]
+fn a_source_sent_elsewhere_says_the_same() {
+    let overrides = vec![Override::from("sweep.target=[\"lesions\"]"), "stage.source.epochs=9".into()];
+    let source = Source { overrides, ..Source::new("swept.toml", SWEPT) };
+    let sent = serde_json::from_str(&serde_json::to_string(&source).unwrap()).unwrap();
+    assert_eq!(source, sent);
+    let (here, there) = (Experiment::parse(source).unwrap(), Experiment::parse(sent).unwrap());
+    assert_eq!(content(&here), content(&there));
+    assert_ne!(content(&here), content(&parse(SWEPT).unwrap()));
+}
+
 const SWEPT: &str = "\
 [experiment]
 name = \"swept\"
@@ -563,6 +690,14 @@ proptest! {
     }
 
     #[test]
+    fn an_arbitrary_override_never_panics(text in any::<String>(), key in any::<prop::sample::Index>(), words in soup()) {
+        let keys = ["", "=", "train.", "stage.final.", "sweep.seed=", "dataset.cells.family=", "x.\"=\"="];
+        let overrides = [text, format!("{}{words}", key.get(&keys))].map(|text| text.as_str().into()).to_vec();
+        let checked = Experiment::parse(Source { overrides, ..Source::new("swept.toml", SWEPT) });
+        let _ = checked.map_err(|errors| errors.to_string());
+    }
+
+    #[test]
     fn a_file_cut_anywhere_never_panics(at in 0..SWEPT.len()) {
         let _ = parse(&SWEPT[..at]);
     }
@@ -577,6 +712,27 @@ proptest! {
         let experiment = parse(&shuffled);
         prop_assert!(experiment.is_ok(), "{}\n{}", shuffled, experiment.unwrap_err());
         prop_assert_eq!(content(&experiment.unwrap()), content(&parse(SWEPT).unwrap()));
+    }
+
+    #[test]
+    fn to_override_a_key_is_to_write_it_in_the_file(
+        place in prop::sample::select(vec![
+            ("[train]", "train", "batch_size"),
+            ("[train]", "train", "clip_norm"),
+            ("[stage.final.finetune]", "stage.final", "epochs"),
+            ("[stage.source.pretrain]", "stage.source.pretrain", "optimizer.sgd.lr"),
+            ("[dataset.cells.phantom]", "dataset.cells", "train"),
+        ]),
+        value in 1..99,
+        said in prop::option::of(1..99),
+    ) {
+        let (header, section, key) = place;
+        let text = SWEPT.replace("optimizer = \"sgd\"\n", "optimizer.sgd.momentum = 0.5\n");
+        let saying = |value: i32| text.replace(header, &format!("{header}\n{key} = {value}"));
+        let file = said.map_or(text.clone(), saying);
+        let overrides = vec![Override::from(format!("{section}.{key}={value}").as_str())];
+        let overridden = Experiment::parse(Source { overrides, ..Source::new("swept.toml", file) });
+        prop_assert_eq!(content(&overridden.unwrap()), content(&parse(&saying(value)).unwrap()));
     }
 
     #[test]

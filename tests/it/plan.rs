@@ -260,7 +260,7 @@ fn experiment() -> Experiment {
     Experiment {
         name: "hospital".into(),
         description: String::new(),
-        source: Arc::new(Source { path: "hospital.toml".into(), text: TEXT.into() }),
+        source: Arc::new(Source::new("hospital.toml", TEXT)),
         axes: IndexMap::new(),
         datasets: vec![
             dataset("cells", "phantom = { family = 'cells' }"),

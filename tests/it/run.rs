@@ -97,6 +97,43 @@ fn a_stage_can_be_made_again_and_gives_the_same_bytes() {
 }
 
 #[test]
+fn a_part_runs_with_what_it_needs_and_no_more() {
+    let lab = lab();
+    run(&lab, &["--only", "source"]).code(0).stdout("").stderr(ends_with("executed 1, fresh 0, "));
+    run(&lab, &["--only", "tuned[seed=1]"]).code(0).stderr(ends_with("executed 1, fresh 1, "));
+    let rerun = run(&lab, &["--only", "tuned[seed=1]", "--rerun", "source", "--log-format", "plain"]);
+    rerun.code(0).stderr(contains("[1/1] source: pretrain\n").and(ends_with("executed 1, fresh 1, ")));
+    let rest = run(&lab, &["--only", "main"]).code(0).stdout(contains("results/tiny/main.csv"));
+    rest.stderr(ends_with("executed 3, fresh 2, "));
+}
+
+#[test]
+fn a_table_is_a_part_and_the_only_one_to_be_printed() {
+    let twin = EXPERIMENT.split_once("[table.main]").unwrap().1;
+    let lab = Workplace::new(&format!("{EXPERIMENT}[table.scores]{twin}"));
+    let both = contains("results/tiny/main.csv").and(contains("results/tiny/scores.csv"));
+    run(&lab, &["--only", "scores"]).code(0).stdout(both).stderr(ends_with("executed 5, fresh 0, "));
+    let scores = contains("results/tiny/scores.csv").and(contains("results/tiny/main.csv").not());
+    run(&lab, &["--only", "table:scores"]).code(0).stdout(scores).stderr(ends_with("executed 0, fresh 5, "));
+}
+
+#[test]
+fn a_variation_runs_beside_the_experiment() {
+    let lab = lab();
+    run(&lab, &["--quiet"]).code(0);
+    let metrics = read(&lab, "results/tiny/metrics.csv");
+    let set = ["--set", "sweep.seed=[7]", "--set", "train.epochs=2", "--set", "experiment.name=trial"];
+    run(&lab, &set).code(0).stderr(ends_with("executed 3, fresh 0, "));
+    assert!(read(&lab, "results/trial/metrics.csv").contains("\ntrial,scores,FT,cells,test,7,accuracy,"));
+    assert_eq!(read(&lab, "results/tiny/metrics.csv"), metrics);
+
+    let plan = lab.medmerge(&[&["plan", "experiment.toml", "--only", "tuned"], &set[..]].concat()).assert();
+    plan.code(0).stdout(contains("trial: 3 stages, 0 to run\n"));
+    let explain = ["explain", "experiment.toml", "source", "--set", "stage.source.epochs=3"];
+    lab.medmerge(&explain).assert().code(0).stdout(contains("why: train.epochs: 1 -> 3\n"));
+}
+
+#[test]
 fn damaged_predictions_are_noticed_and_made_again() {
     let lab = lab();
     run(&lab, &["--quiet"]).code(0);

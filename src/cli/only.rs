@@ -1,0 +1,96 @@
+//! `--only`: a part of an experiment.
+
+use std::collections::BTreeSet;
+
+use clap::Args;
+use petgraph::graph::NodeIndex;
+
+use super::Error;
+use super::experiments::{did_you_mean, names};
+use crate::plan::Plan;
+
+/// Which part of an experiment is wanted.
+#[derive(Debug, Default, Args)]
+pub(super) struct Only {
+    /// Run just what this stage or table needs; may be repeated
+    ///
+    /// A stage by its name or id: final, 'final[seed=0]', or 'final[target=fundus]' with every seed. A table
+    /// by its name: what its `from` names; no other table is printed. If both have the name, the stage is
+    /// meant; stage:NAME and table:NAME tell them apart. Of several files, those that have nothing of that
+    /// name are left alone.
+    #[arg(long = "only", value_name = "STAGE|TABLE")]
+    names: Vec<String>,
+}
+
+/// What a name means in one experiment.
+enum Part<'p> {
+    Stages(Vec<NodeIndex>),
+    /// Its name, and the stages that it shows.
+    Table(&'p str, Vec<NodeIndex>),
+}
+
+impl Only {
+    /// Leaves in the plan's work what is wanted, and what that needs.
+    pub(super) fn restrict(&self, plan: &mut Plan) {
+        if !self.names.is_empty() {
+            let parts = self.names.iter().filter_map(|name| part(plan, name));
+            let wanted: BTreeSet<_> = parts.flat_map(Part::into_stages).collect();
+            plan.restrict(wanted);
+        }
+    }
+
+    /// Whether anything of an experiment is wanted.
+    pub(super) fn concerns(&self, plan: &Plan) -> bool {
+        self.names.is_empty() || self.names.iter().any(|name| part(plan, name).is_some())
+    }
+
+    /// Whether a table is to be printed: all of them, unless some are wanted.
+    pub(super) fn prints(&self, plan: &Plan, table: &str) -> bool {
+        let tables = self.names.iter().filter_map(|name| match part(plan, name)? {
+            Part::Table(name, _) => Some(name),
+            Part::Stages(_) => None,
+        });
+        let tables: Vec<&str> = tables.collect();
+        tables.is_empty() || tables.contains(&table)
+    }
+
+    /// # Errors
+    /// A name means nothing in any of the plans; the message suggests one.
+    pub(super) fn check(&self, plans: &[Plan]) -> Result<(), Error> {
+        let unknown = |name: &&String| plans.iter().all(|plan| part(plan, name).is_none());
+        let Some(name) = self.names.iter().find(unknown) else { return Ok(()) };
+        let tables = plans.iter().flat_map(|plan| plan.experiment.tables.keys().map(String::as_str));
+        let nearest = did_you_mean(name, plans.iter().flat_map(names).chain(tables));
+        let place = match plans {
+            [plan] => plan.experiment.source.path.display().to_string(),
+            _ => "any of the files".to_owned(),
+        };
+        Err(Error::Usage(format!("failed to find a stage or table {name:?} in {place}{nearest}")))
+    }
+}
+
+impl Part<'_> {
+    fn into_stages(self) -> Vec<NodeIndex> {
+        match self {
+            Self::Stages(stages) | Self::Table(_, stages) => stages,
+        }
+    }
+}
+
+fn part<'p>(plan: &'p Plan, name: &str) -> Option<Part<'p>> {
+    match name.split_once(':') {
+        Some(("stage", name)) => stages(plan, name),
+        Some(("table", name)) => table(plan, name),
+        _ => stages(plan, name).or_else(|| table(plan, name)),
+    }
+}
+
+fn stages<'p>(plan: &Plan, name: &str) -> Option<Part<'p>> {
+    Some(plan.called(name)).filter(|stages| !stages.is_empty()).map(Part::Stages)
+}
+
+fn table<'p>(plan: &'p Plan, name: &str) -> Option<Part<'p>> {
+    let (name, spec) = plan.experiment.tables.get_key_value(name)?;
+    let shown = plan.order.iter().copied().filter(|&node| spec.from.contains(&plan.graph[node].name));
+    Some(Part::Table(name, shown.collect()))
+}

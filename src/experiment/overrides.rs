@@ -1,0 +1,382 @@
+//! `--set KEY=VALUE`: a key of an experiment file, changed before all checks.
+//!
+//! What is set takes its place in the tree and keeps the spans of its own text, so that every later pass
+//! points there if something is wrong with it.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::document::SECTIONS;
+use super::error::{Diagnostic, Report};
+use super::tree::{self, Key, Table, Value};
+use super::{Source, Span, shape, suggest};
+use crate::dataset::DatasetSpec;
+use crate::stage::StageSpec;
+
+/// `KEY=VALUE`, as it was typed; whether it is right is found when the experiment is checked.
+///
+/// KEY is a dotted TOML path, as in `stage.final.epochs`; after the name of a stage or data set, its kind may
+/// be left out. VALUE is a TOML value, and takes the place of what the file says; what is no TOML value is
+/// taken as a string. A table that KEY leads through keeps its other keys, but of `optimizer`, `method` and
+/// the like there is one at a time: `optimizer.sgd.lr` replaces an `optimizer.adamw`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Override(String);
+
+impl Override {
+    /// `KEY=VALUE`.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for Override {
+    fn from(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
+/// Gives each source the overrides whose sections it has: `train.…` and `experiment.…` are for all,
+/// `stage.final.…` for those with a stage `final`. One that fits nowhere goes where a similar name is, whose
+/// check then says so.
+pub fn share_out(overrides: &[Override], sources: &mut [&mut Source]) {
+    for each in overrides {
+        let misfits: Vec<_> = sources.iter().map(|source| each.misfit(&source.text)).collect();
+        let similar = misfits.iter().position(|misfit| misfit.as_ref().is_some_and(|misfit| misfit.similar));
+        let told = misfits.iter().all(Option::is_some).then(|| similar.unwrap_or(0));
+        for (i, (source, misfit)) in sources.iter_mut().zip(&misfits).enumerate() {
+            if misfit.is_none() || told == Some(i) {
+                source.overrides.push(each.clone());
+            }
+        }
+    }
+}
+
+/// The tree of a file with its overrides in their places; what has no place in it is reported.
+pub(super) fn applied<'i>(mut root: Table<'i>, source: &'i Source, report: &mut Report) -> Table<'i> {
+    for (at, each) in source.overrides_at() {
+        match each.read(at).and_then(|setting| setting.located(&root)) {
+            Ok(setting) => setting.set(&mut root),
+            Err(misfit) => report.add(misfit.diagnostic),
+        }
+    }
+    root
+}
+
+/// An override that has no place in a file, or is malformed.
+struct Misfit {
+    diagnostic: Diagnostic,
+    /// Whether the file has something with a similar name.
+    similar: bool,
+}
+
+impl Misfit {
+    fn unknown(what: &str, word: &Key<'_>, known: &[&str]) -> Self {
+        let text = word.get_ref();
+        let diagnostic = Diagnostic::at(word.span(), format!("unknown {what} `{text}`"));
+        let similar = suggest::nearest(text, known).is_some();
+        Self { diagnostic: diagnostic.with_help(suggest::help(text, known)), similar }
+    }
+}
+
+impl From<Diagnostic> for Misfit {
+    fn from(diagnostic: Diagnostic) -> Self {
+        Self { diagnostic, similar: false }
+    }
+}
+
+impl Override {
+    /// Why it has no place in a file. A file whose syntax is wrong is taken to have one.
+    fn misfit(&self, text: &str) -> Option<Misfit> {
+        let root = DeTable::parse(text).ok()?;
+        self.read(0).and_then(|setting| setting.located(root.get_ref())).err()
+    }
+
+    /// KEY and VALUE of a text that stands at `at`.
+    fn read(&self, at: usize) -> Result<Setting<'_>, Misfit> {
+        let text = self.as_str();
+        let ends = || text.match_indices('=').map(|(end, _)| end);
+        // a quoted key may hold a `=`
+        let end = ends().find(|&end| keys(&text[..end], at).is_ok()).or_else(|| ends().next());
+        let Some(end) = end else {
+            let diagnostic = Diagnostic::at(at..at + text.len(), "expected KEY=VALUE, found no `=`");
+            return Err(diagnostic.with_help("write it as in `train.epochs=5`".to_owned()).into());
+        };
+        Ok(Setting { path: keys(&text[..end], at)?, value: value(&text[end + 1..], at + end + 1)? })
+    }
+}
+
+/// The keys of a dotted path that stands at `at`.
+fn keys(path: &str, at: usize) -> Result<Vec<Key<'static>>, Diagnostic> {
+    let line = format!("{path}=0");
+    let mut table = DeTable::parse(&line).map_err(|error| malformed(&error, at))?.into_inner();
+    let mut keys = Vec::new();
+    while let Some((key, inner)) = table.into_iter().next() {
+        let span = behind(key.span(), at);
+        keys.push(Spanned::new(span, Cow::Owned(key.into_inner().into_owned())));
+        table = match inner.into_inner() {
+            DeValue::Table(inner) => inner,
+            _ => Table::new(),
+        };
+    }
+    match keys.len() {
+        0 => Err(Diagnostic::at(at..at + path.len(), "the key is missing")),
+        _ => Ok(keys),
+    }
+}
+
+/// The value that a text at `at` is. A string need not be quoted, but what looks like a quoted string, an
+/// array or a table must be one.
+fn value(text: &str, at: usize) -> Result<Value<'_>, Diagnostic> {
+    let at = at + text.len() - text.trim_start().len();
+    let text = text.trim();
+    let span = at..at + text.len();
+    if text.is_empty() {
+        let diagnostic = Diagnostic::at(span, "the value is missing");
+        return Err(diagnostic.with_help("write `\"\"` for an empty string".to_owned()));
+    }
+    match DeValue::parse(text) {
+        Ok(value) => Ok(tree::placed(value, &|span| behind(span, at))),
+        Err(error) if text.starts_with(['"', '\'', '[', '{']) => Err(malformed(&error, at)),
+        Err(_) => Ok(tree::string(text, span)),
+    }
+}
+
+fn malformed(error: &toml::de::Error, at: usize) -> Diagnostic {
+    Diagnostic::at(behind(error.span().unwrap_or_default(), at), error.message())
+}
+
+fn behind(span: Span, at: usize) -> Span {
+    span.start + at..span.end + at
+}
+
+/// An override in parts.
+struct Setting<'i> {
+    /// At least one key.
+    path: Vec<Key<'i>>,
+    value: Value<'i>,
+}
+
+/// An override that has its place in a file.
+struct Located<'i> {
+    /// The keys that lead to the table of a section: `train`, or `stage`, `final`, `finetune`.
+    section: Vec<Key<'i>>,
+    /// Those that lead on from there: at least one.
+    keys: Vec<Key<'i>>,
+    value: Value<'i>,
+}
+
+impl<'i> Setting<'i> {
+    /// Its place in a file, with the kind filled in where KEY leaves it out.
+    fn located(mut self, root: &Table<'_>) -> Result<Located<'i>, Misfit> {
+        let (length, kind) = match self.path[0].get_ref().as_ref() {
+            "experiment" | "train" => (1, None),
+            "sweep" => self.entry(root, "axis").map(|_| (1, None))?,
+            "table" => self.entry(root, "table").map(|_| (2, None))?,
+            "stage" => (3, self.kind_left_out(root, "stage", &StageSpec::KINDS)?),
+            "dataset" => (3, self.kind_left_out(root, "data set", &DatasetSpec::KINDS)?),
+            _ => return Err(Misfit::unknown("section", &self.path[0], &SECTIONS)),
+        };
+        if let Some(kind) = kind {
+            self.path.insert(2, kind);
+        }
+        if self.path.len() <= length {
+            return Err(self.is_no_key());
+        }
+        let keys = self.path.split_off(length);
+        Ok(Located { section: self.path, keys, value: self.value })
+    }
+
+    /// What the file has under the name that is the second key.
+    fn entry<'t, 'r>(&self, root: &'t Table<'r>, what: &str) -> Result<&'t Value<'r>, Misfit> {
+        let [section, name, ..] = &self.path[..] else { return Err(self.is_no_key()) };
+        let entries = root.get(section.get_ref().as_ref()).and_then(|entries| entries.get_ref().as_table());
+        let entry = entries.and_then(|entries| entries.get(name.get_ref().as_ref()));
+        entry.ok_or_else(|| Misfit::unknown(what, name, &words(entries)))
+    }
+
+    /// The kind to put behind the name of a stage or data set, unless KEY has it.
+    fn kind_left_out(&self, root: &Table<'_>, what: &str, kinds: &[&str]) -> Result<Option<Key<'i>>, Misfit> {
+        let table = self.entry(root, what)?.get_ref().as_table();
+        let [_, name, key, ..] = &self.path[..] else { return Err(self.is_no_key()) };
+        let (key_text, is) = (key.get_ref().as_ref(), words(table));
+        if is.contains(&key_text) {
+            return Ok(None);
+        }
+        let wrong = |at: &Key<'_>, message: String| {
+            Err(Diagnostic::at(at.span(), format!("{what} `{}` {message}", name.get_ref())).into())
+        };
+        match is[..] {
+            [kind] if kinds.contains(&key_text) => wrong(key, format!("is a `{kind}` and no `{key_text}`")),
+            [kind] if table.is_some_and(|table| table[kind].get_ref().is_table()) => {
+                Ok(Some(Spanned::new(name.span(), Cow::Owned(kind.to_owned()))))
+            }
+            _ => wrong(name, "does not have exactly one kind".to_owned()),
+        }
+    }
+
+    fn is_no_key(&self) -> Misfit {
+        let path: Vec<&str> = self.path.iter().map(|key| key.get_ref().as_ref()).collect();
+        let path = path.join(".");
+        let span = self.path[0].span().start..self.path[self.path.len() - 1].span().end;
+        let diagnostic = Diagnostic::at(span, format!("`{path}` is a section and no key"));
+        diagnostic.with_help(format!("set its keys one by one, as in `{path}.KEY=VALUE`")).into()
+    }
+}
+
+fn words<'t>(table: Option<&'t Table<'_>>) -> Vec<&'t str> {
+    table.iter().flat_map(|table| table.keys()).map(|key| key.get_ref().as_ref()).collect()
+}
+
+impl<'i> Located<'i> {
+    /// Puts the value into the tree. A section that is no table is left as it is: the file is wrong there.
+    fn set(self, root: &mut Table<'i>) {
+        let mut table = root;
+        for key in self.section {
+            let empty = Spanned::new(key.span(), DeValue::Table(Table::new()));
+            let Some(inner) = tree::table_mut(table.entry(key).or_insert(empty)) else { return };
+            table = inner;
+        }
+        put(table, &self.keys, self.value);
+    }
+}
+
+/// Puts a value where keys lead to. Tables on the way keep their other keys, but where one of several things
+/// is chosen, another choice replaces the old one; what is no table makes way for one.
+fn put<'i>(table: &mut Table<'i>, keys: &[Key<'i>], value: Value<'i>) {
+    let [key, rest @ ..] = keys else { return };
+    let Some(next) = rest.first() else {
+        table.insert(key.clone(), value);
+        return;
+    };
+    shape::write_out(table);
+    let name = key.get_ref().as_ref();
+    let goes_on = |inner: &Table<'_>| !shape::is_choice(name) || inner.contains_key(next.get_ref().as_ref());
+    if !table.get(name).and_then(|inner| inner.get_ref().as_table()).is_some_and(goes_on) {
+        table.insert(key.clone(), Spanned::new(key.span(), DeValue::Table(Table::new())));
+    }
+    if let Some(inner) = table.get_mut(name).and_then(tree::table_mut) {
+        put(inner, rest, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Experiment;
+    use super::super::testing::parsed_with;
+    use super::*;
+
+    const FILE: &str = "[sweep]\nseed = [0, 1]\n[train]\noptimizer = 'adamw'\nepochs = 3\n\
+        [dataset.d.phantom]\nfamily = 'cells'\n\
+        [stage.a.pretrain]\nbackbone.resnet18 = { width = 8 }\ndataset = 'd'\nnormalize = 'imagenet'\n\
+        [stage.e.evaluate]\nmodels = { 'x=y' = 'a' }\ndatasets = ['d']\n\
+        [table.loss]\nfrom = ['e']\nmetrics = ['accuracy']\n";
+
+    fn with(overrides: &[&str]) -> Experiment {
+        parsed_with(FILE, overrides).unwrap()
+    }
+
+    /// The spec of the first stage of a name, as JSON.
+    fn stage(name: &str, overrides: &[&str]) -> serde_json::Value {
+        let experiment = with(overrides);
+        let stage = experiment.stages.iter().find(|stage| stage.name == name).unwrap();
+        serde_json::to_value(&stage.spec).unwrap()
+    }
+
+    fn errors(overrides: &[&str]) -> Vec<String> {
+        parsed_with(FILE, overrides).err().unwrap_or_default()
+    }
+
+    #[test]
+    fn a_value_is_toml_or_else_a_string() {
+        assert_eq!(with(&["experiment.name=other"]).name, "other");
+        assert_eq!(with(&["experiment.name = 'other' "]).name, "other");
+        assert_eq!(with(&["experiment.description=two words = 1"]).description, "two words = 1");
+        assert_eq!(with(&["sweep.seed=[5]"]).axes["seed"].len(), 1);
+        assert_eq!(errors(&["train.epochs=1e"]), ["expected a whole number from 0, found string \"1e\""]);
+    }
+
+    #[test]
+    fn what_looks_like_a_quoted_string_an_array_or_a_table_must_be_one() {
+        for value in ["[0", "'x", "\"", "{ a = }", "[1] 2", "{}x"] {
+            assert_eq!(errors(&[&format!("sweep.seed={value}")]).len(), 1, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_kind_may_be_left_out() {
+        for key in ["stage.a.backbone.resnet18.width", "stage.a.pretrain.backbone.resnet18.width"] {
+            let spec = stage("a", &[&format!("{key}=4")]);
+            assert_eq!(spec["pretrain"]["backbone"]["resnet18"]["width"], 4, "{key}");
+        }
+        assert_eq!(errors(&["stage.a.merge.sources=[]"]), ["stage `a` is a `pretrain` and no `merge`"]);
+    }
+
+    #[test]
+    fn a_table_keeps_its_other_keys_however_it_is_written() {
+        let spec = stage("a", &["train.optimizer.adamw.lr=0.5", "stage.a.normalize.std=[1, 1, 1]"]);
+        assert_eq!(spec["pretrain"]["train"]["optimizer"]["adamw"]["lr"], 0.5);
+        let normalize = &spec["pretrain"]["normalize"];
+        assert_eq!((&normalize["mean"][0], &normalize["std"][0]), (&0.485_f32.into(), &1_f32.into()));
+        let spec = stage("e", &["stage.e.models.\"x=y\"=a", "stage.e.models.second=a"]);
+        assert_eq!(spec["evaluate"]["models"], serde_json::json!({ "x=y": "a", "second": "a" }));
+    }
+
+    #[test]
+    fn another_choice_replaces_the_old_one_and_a_name_is_no_choice() {
+        let spec = stage("a", &["train.optimizer.sgd.lr=0.5", "train.optimizer.sgd.momentum=0.25"]);
+        let sgd = &spec["pretrain"]["train"]["optimizer"]["sgd"];
+        assert_eq!((&sgd["lr"], &sgd["momentum"]), (&0.5.into(), &0.25.into()));
+        let table = &with(&["table.loss.rows=seed"]).tables["loss"];
+        assert_eq!((table.rows.as_str(), table.from.len()), ("seed", 1));
+    }
+
+    #[test]
+    fn the_last_of_several_counts_and_train_need_not_be_in_the_file() {
+        let spec = stage("a", &["train.epochs=-5", "train.epochs=7"]);
+        assert_eq!(spec["pretrain"]["train"]["epochs"], 7);
+        let bare = FILE.replace("[train]\noptimizer = 'adamw'\nepochs = 3\n", "");
+        assert!(parsed_with(&bare, &["train.epochs=7"]).is_ok());
+    }
+
+    #[test]
+    fn sections_are_not_made_and_not_replaced() {
+        for (set, message) in [
+            ("stage.b.epochs=1", "unknown stage `b`"),
+            ("dataset.e.train=1", "unknown data set `e`"),
+            ("sweep.target=['x']", "unknown axis `target`"),
+            ("table.main.rows='seed'", "unknown table `main`"),
+            ("stages.a.epochs=1", "unknown section `stages`"),
+            ("train={}", "`train` is a section and no key"),
+            ("stage.a={}", "`stage.a` is a section and no key"),
+            ("stage.a.pretrain={}", "`stage.a.pretrain` is a section and no key"),
+            ("table=1", "`table` is a section and no key"),
+        ] {
+            assert_eq!(errors(&[set]), [message]);
+        }
+    }
+
+    #[test]
+    fn what_is_no_override_is_said() {
+        assert_eq!(errors(&["train.epochs"]), ["expected KEY=VALUE, found no `=`"]);
+        assert_eq!(errors(&["train.epochs="]), ["the value is missing"]);
+        assert_eq!(errors(&["#=1"]), ["the key is missing"]);
+        for key in ["", "train..epochs", "train.ep ochs", "[train]", "'train"] {
+            assert_eq!(errors(&[&format!("{key}=1")]).len(), 1, "{key}");
+        }
+    }
+
+    #[test]
+    fn each_file_gets_the_overrides_whose_sections_it_has() {
+        let overrides = ["train.epochs=1", "stage.a.epochs=1", "stage.final.epochs=1", "stage.finl.epochs=1"];
+        let overrides = overrides.map(Override::from);
+        let mut first = Source::new("a.toml", "[stage.a.pretrain]");
+        let mut second = Source::new("b.toml", "[stage.final.finetune]");
+        share_out(&overrides, &mut [&mut first, &mut second]);
+        assert_eq!(first.overrides, overrides[..2]);
+        assert_eq!(second.overrides, [&overrides[..1], &overrides[2..]].concat());
+    }
+}

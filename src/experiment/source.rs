@@ -1,0 +1,88 @@
+//! What an experiment is read from: a file's text and the overrides of the command line.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Diagnostic, Errors, Override, Span};
+
+/// The text of an experiment file and what was set over it: all that checking reads, and what messages
+/// point into.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Source {
+    /// Where it was read.
+    pub path: PathBuf,
+    /// What it says.
+    pub text: String,
+    /// What is set over it, one after the other.
+    pub overrides: Vec<Override>,
+}
+
+impl Source {
+    /// A text as it is.
+    pub fn new(path: impl Into<PathBuf>, text: impl Into<String>) -> Self {
+        Self { path: path.into(), text: text.into(), overrides: Vec::new() }
+    }
+
+    /// Read an experiment file.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is no UTF-8.
+    pub fn read(path: &Path) -> Result<Self, Errors> {
+        let failed = |why: String| {
+            let message = format!("failed to read {}: {why}", path.display());
+            Errors::new(Arc::new(Self::new(path, "")), [Diagnostic::new(message)])
+        };
+        let bytes = std::fs::read(path).map_err(|error| failed(error.to_string()))?;
+        let text = String::from_utf8(bytes).map_err(|error| failed(error.utf8_error().to_string()))?;
+        Ok(Self::new(path, text))
+    }
+
+    /// Each override, and where it begins: behind the file's text, on a line of its own.
+    pub(super) fn overrides_at(&self) -> impl Iterator<Item = (usize, &Override)> {
+        self.overrides.iter().scan(self.behind(), |at, each| {
+            let begin = *at;
+            *at += each.as_str().len() + 1;
+            Some((begin, each))
+        })
+    }
+
+    /// What messages show: the file and the overrides, each by a name.
+    pub(super) fn pages(&self) -> [(String, String); 2] {
+        let lines: Vec<&str> = self.overrides.iter().map(Override::as_str).collect();
+        let path = self.path.display();
+        [(path.to_string(), self.text.clone()), (format!("{path} --set"), lines.join("\n"))]
+    }
+
+    /// On which of [`Self::pages`] a span lies, and where there.
+    pub(super) fn place(&self, span: &Span) -> (usize, Span) {
+        let behind = self.behind();
+        if self.overrides.is_empty() || span.start < behind {
+            return (0, span.clone());
+        }
+        (1, span.start - behind..span.end.saturating_sub(behind))
+    }
+
+    fn behind(&self) -> usize {
+        self.text.len() + 1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn overrides_stand_behind_the_text_each_on_its_own_line() {
+        let overrides = ["a=1", "long.key=2", "b=3"].map(Override::from).to_vec();
+        let source = Source { overrides, ..Source::new("x.toml", "text") };
+        let [file, set] = source.pages();
+        assert_eq!((file.0.as_str(), set.0.as_str()), ("x.toml", "x.toml --set"));
+        for (at, each) in source.overrides_at() {
+            let (page, place) = source.place(&(at..at + each.as_str().len()));
+            assert_eq!((page, &set.1[place]), (1, each.as_str()));
+        }
+        assert_eq!(source.place(&(4..4)), (0, 4..4), "the end of the file");
+    }
+}
