@@ -19,7 +19,7 @@ use crate::nn::{Mode, Net, Value};
 const BOTTLENECK: usize = 4;
 
 /// Options of a DenseNet.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DensenetSpec {
     /// Channels that each layer adds; 32 in the paper. The first convolution makes twice as many.

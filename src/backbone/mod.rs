@@ -22,7 +22,7 @@ use crate::nn::layer::Linear;
 use crate::nn::{Net, Value};
 
 /// A network's architecture. The kind is the key.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BackboneSpec {
     /// ResNet-18 (He et al. 2016, arXiv 1512.03385).

@@ -13,7 +13,7 @@ use crate::nn::pool::{global_mean_pool, max_pool2d, max_pool2d_cost};
 use crate::nn::{Net, Value};
 
 /// Options of a ResNet.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ResnetSpec {
     /// The first layers.
@@ -39,7 +39,7 @@ impl std::fmt::Display for ResnetSpec {
 }
 
 /// The first layers of a ResNet.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stem {
     /// 7x7 stride 2, then 3x3 max-pool stride 2: for images of 64 pixels and more.

@@ -27,7 +27,7 @@ const EPS: f64 = 1e-6;
 const LINEAR: (Init, Init) = (Init::Normal(0.02), Init::Constant(0.0));
 
 /// Options of a vision transformer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct VitSpec {
     /// Side of the images in pixels; a multiple of `patch_size`.
