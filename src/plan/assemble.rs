@@ -48,7 +48,7 @@ pub(super) fn assemble(
         insert(&mut graph, stage);
     }
     let order = graph.node_indices().collect();
-    Ok(Plan { experiment, graph, order })
+    Ok(Plan { experiment, graph, order, numerics })
 }
 
 /// What decides a stage's result, and its fingerprint.

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use petgraph::graph::{DiGraph, NodeIndex};
 
-use super::{Field, Fingerprint, Status, Why};
+use super::{Field, Fingerprint, Numerics, Status, Why};
 use crate::dataset::{DatasetSpec, Summary};
 use crate::experiment::{Coordinates, Experiment};
-use crate::stage::{DataInput, Description, Input, StageSpec};
+use crate::stage::{DataInput, Description, Input, KnownDataset, StageSpec};
 
 /// Every stage of an experiment, what it makes and whether it must run.
 #[derive(Clone, Debug)]
@@ -19,6 +19,8 @@ pub struct Plan {
     pub graph: DiGraph<PlannedStage, String>,
     /// Inputs before users; in the order of the file among equals.
     pub order: Vec<NodeIndex>,
+    /// Where stages would run.
+    pub numerics: Numerics,
 }
 
 /// A stage at one combination of its axes. Stages with one fingerprint are the same work.
@@ -61,6 +63,14 @@ pub struct PlannedDataset {
     pub summary: Summary,
     /// Of its options and content.
     pub fingerprint: String,
+}
+
+impl PlannedDataset {
+    /// What a stage may know of it.
+    pub fn known(&self) -> KnownDataset<'_> {
+        let Self { name, fingerprint, size, summary, .. } = self;
+        KnownDataset { name, fingerprint, size: *size, summary }
+    }
 }
 
 impl Plan {

@@ -6,6 +6,8 @@
 
 use std::collections::BTreeSet;
 
+use rayon::prelude::*;
+
 /// A job takes 2 to this power times less with twice the threads.
 const SCALING: f64 = 0.85;
 /// Differences in the time of this share are rounding.
@@ -41,9 +43,10 @@ pub fn makespan(jobs: &[Job], at_once: usize, threads: usize) -> f64 {
 
 /// How many jobs at once, up to one a thread, are done first; of equal numbers the smallest.
 pub fn best_jobs(jobs: &[Job], threads: usize) -> usize {
-    let mut best = (1, makespan(jobs, 1, threads));
-    for at_once in 2..=threads.min(jobs.len()) {
-        let seconds = makespan(jobs, at_once, threads);
+    let numbers = 1..=threads.min(jobs.len()).max(1);
+    let times: Vec<f64> = numbers.into_par_iter().map(|at_once| makespan(jobs, at_once, threads)).collect();
+    let mut best = (1, times[0]);
+    for (at_once, seconds) in (1..).zip(times) {
         if seconds < best.1 * (1.0 - ROUNDING) {
             best = (at_once, seconds);
         }
@@ -51,8 +54,8 @@ pub fn best_jobs(jobs: &[Job], threads: usize) -> usize {
     best.0
 }
 
-/// Seconds from the start of each job to the end of all that waits for it, if nothing else holds it up.
-fn ways(jobs: &[Job]) -> Vec<f64> {
+/// Seconds from the start of each job to the end of all that waits for it, if nothing else holds them up.
+pub fn ways(jobs: &[Job]) -> Vec<f64> {
     let mut ways = vec![0.0; jobs.len()];
     for (i, job) in jobs.iter().enumerate().rev() {
         ways[i] += job.seconds;
@@ -84,6 +87,8 @@ struct Simulation<'a> {
 struct Running {
     job: usize,
     threads: usize,
+    /// How many times faster than on one thread it is on these.
+    speed: f64,
     /// Seconds that it still takes alone, on all threads.
     left: f64,
 }
@@ -111,7 +116,8 @@ impl<'a> Simulation<'a> {
             let others = self.running.len() + self.ready.len();
             let threads = (self.threads / self.at_once.min(others + 1)).max(1);
             let job = self.by_way[rank];
-            self.running.push(Running { job, threads, left: self.jobs[job].seconds });
+            let left = self.jobs[job].seconds;
+            self.running.push(Running { job, threads, speed: speed_up(threads), left });
         }
         !self.running.is_empty()
     }
@@ -120,7 +126,7 @@ impl<'a> Simulation<'a> {
     fn advance(&mut self) {
         let wanted: usize = self.running.iter().map(|running| running.threads).sum();
         let granted = (self.threads as f64 / wanted as f64).min(1.0) / speed_up(self.threads);
-        let rate = |running: &Running| granted * speed_up(running.threads);
+        let rate = |running: &Running| granted * running.speed;
         let times = self.running.iter().map(|running| running.left / rate(running));
         let step = times.fold(f64::INFINITY, f64::min);
         let (done, mut running): (Vec<_>, Vec<_>) = std::mem::take(&mut self.running)

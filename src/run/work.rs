@@ -40,7 +40,7 @@ pub fn run(
 ) -> Result<Outcome, RunError> {
     store.sweep_partials()?;
     let folder = RunFolder::create(store.root(), &plan.experiment.name, SystemTime::now())?;
-    folder.write_plan(&plan.to_json())?;
+    folder.write_plan(&plan.to_json(&plan.estimates(store, rayon::current_num_threads())))?;
     let mut reporter = Recorded { log: folder.event_log()?, reporter };
     let nodes = needed(plan);
     let fresh = plan.order.len() - nodes.len();
