@@ -19,7 +19,7 @@
 //! |---|---|
 //! | [`cli`] | one file per command |
 //! | [`experiment`] | TOML to typed specs: sections, sweep, `${…}`, `[train]`, every error at once |
-//! | [`plan`] | specs to a graph: [fingerprints](plan::fingerprint), fresh or stale and why, checks before anything runs |
+//! | [`plan`] | specs to a graph: [fingerprints](plan::fingerprint), fresh or stale and why, checks before anything runs, [costs](plan::cost) |
 //! | [`run`] | the queue of stages, workers, events and reporters, scores collected from predictions |
 //! | [`stage`] | import, pretrain, finetune, learn_merge_weights, merge, evaluate |
 //! | [`train`] | the loop and how it goes on after a stop, losses, optimisers, schedules, augmentation |
@@ -50,6 +50,7 @@
 //!   damaged/                           entries that were not what had been written; never used
 //!   data/<digest>-<size>/pixels        decoded and resized images, memory-mapped
 //!   experiments/<name>.json            what each stage last was, to say why it is stale
+//!   throughput.json                    how fast stages computed, to say how long the next will take
 //!   runs/<time>-<experiment>/          plan.json, events.jsonl; lock, which is held while the run goes on
 //!   locks/                             lock files: an entry is made by one run at a time
 //! results/<experiment>/                --results, MEDMERGE_RESULTS
@@ -64,7 +65,7 @@
 //!
 //! | what | file | where it is named |
 //! |---|---|---|
-//! | a backbone | `src/backbone/<name>.rs`: a spec and [`Backbone`](backbone::Backbone) (parameters, features, kernel groups) | [`BackboneSpec`](backbone::BackboneSpec): variant, `build`, `kind`, `Display` |
+//! | a backbone | `src/backbone/<name>.rs`: a spec and [`Backbone`](backbone::Backbone) (parameters, features, cost, kernel groups) | [`BackboneSpec`](backbone::BackboneSpec): variant, `build`, `kind`, `Display` |
 //! | a merge method | `src/merge_method/<name>.rs`: a spec and `merge(&[&StateDict], …)` | [`MergeMethodSpec`](merge_method::MergeMethodSpec): variant; its arms in `src/stage/merge.rs` |
 //! | a data set | `src/dataset/<name>.rs`: a spec and [`Source`](dataset::Source) | [`DatasetSpec`](dataset::DatasetSpec): variant, `source`, `kind` |
 //! | a phantom family | `src/dataset/phantom/<name>.rs`: `CLASSES` and `draw` | [`Family`](dataset::phantom::Family): variant, `classes`, `draw` |

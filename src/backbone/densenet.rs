@@ -9,16 +9,17 @@ use super::{Backbone, KernelGroup};
 use crate::nn::batch_norm::{Moments, Then};
 use crate::nn::concat::concat_channels;
 use crate::nn::conv2d::ConvOptions;
+use crate::nn::cost::Cost;
 use crate::nn::init::{Init, Parameter};
 use crate::nn::layer::{BatchNorm2d, Conv2d, Linear};
-use crate::nn::pool::{global_mean_pool, max_pool2d, mean_pool2d};
+use crate::nn::pool::{global_mean_pool, max_pool2d, max_pool2d_cost, mean_pool2d};
 use crate::nn::{Mode, Net, Value};
 
 /// The bottleneck of a layer has so many times the channels that the layer adds.
 const BOTTLENECK: usize = 4;
 
 /// Options of a DenseNet.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DensenetSpec {
     /// Channels that each layer adds; 32 in the paper. The first convolution makes twice as many.
@@ -39,6 +40,7 @@ impl std::fmt::Display for DensenetSpec {
 
 /// A DenseNet.
 pub struct Densenet {
+    growth: usize,
     conv: Conv2d,
     norm: BatchNorm2d,
     blocks: Vec<DenseBlock>,
@@ -60,7 +62,7 @@ impl Densenet {
             blocks.push(block);
         }
         let last_norm = BatchNorm2d::new("features.norm5", channels);
-        Self { conv, norm, blocks, last_norm, feature_size: channels }
+        Self { growth: spec.growth, conv, norm, blocks, last_norm, feature_size: channels }
     }
 
     /// Every layer that has kernels: convolutions with the norm that follows one alone, and norms over the
@@ -85,6 +87,17 @@ impl Backbone for Densenet {
             x = block.forward(net, x)?;
         }
         global_mean_pool(&self.last_norm.forward(net, &x, Then::Relu)?)
+    }
+
+    fn cost(&self, image_size: usize) -> Cost {
+        let (conv, side) = self.conv.cost(image_size);
+        let (pool, pooled) = max_pool2d_cost((2 * self.growth, side), 3, 2, 1);
+        let (mut cost, mut side) = (conv + self.norm.cost(side) + pool, pooled);
+        for block in &self.blocks {
+            let (of_block, smaller) = block.cost(side);
+            (cost, side) = (cost + of_block, smaller);
+        }
+        cost + self.last_norm.cost(side) + Cost::kept(&[self.feature_size])
     }
 
     fn feature_size(&self) -> usize {
@@ -139,6 +152,15 @@ impl DenseBlock {
         layers
     }
 
+    /// Of an image of a side, and the side of its result.
+    fn cost(&self, side: usize) -> (Cost, usize) {
+        let layers = self.layers.iter().map(|layer| layer.cost(side)).sum();
+        match &self.transition {
+            Some(transition) => (layers + transition.cost(side), side / 2),
+            None => (layers, side),
+        }
+    }
+
     fn forward(&self, net: &Net<'_>, x: Value) -> Result<Value> {
         let mut features = Features::new(net, x)?;
         for layer in &self.layers {
@@ -183,6 +205,8 @@ impl Features {
 
 /// Norm, 1x1 convolution, norm, 3x3 convolution.
 struct DenseLayer {
+    /// Channels that the block has after it.
+    outputs: usize,
     norm1: BatchNorm2d,
     conv1: Conv2d,
     norm2: BatchNorm2d,
@@ -194,6 +218,7 @@ impl DenseLayer {
         let inner = BOTTLENECK * growth;
         let padded = ConvOptions { padding: 1, ..ConvOptions::default() };
         Self {
+            outputs: inputs + growth,
             norm1: BatchNorm2d::new(format!("{name}.norm1"), inputs),
             conv1: convolution(&format!("{name}.conv1"), inputs, inner, 1, ConvOptions::default()),
             norm2: BatchNorm2d::new(format!("{name}.norm2"), inner),
@@ -204,6 +229,13 @@ impl DenseLayer {
     fn layers(&self) -> [Vec<Parameter>; 3] {
         let bottleneck = [self.conv1.parameters(), self.norm2.parameters()].concat();
         [self.norm1.parameters(), bottleneck, self.conv2.parameters()]
+    }
+
+    /// Of an image of a side; the new channels beside the old ones are a result, too.
+    fn cost(&self, side: usize) -> Cost {
+        let convolutions = self.conv1.cost(side).0 + self.conv2.cost(side).0;
+        let beside = Cost::kept(&[self.outputs, side, side]);
+        convolutions + self.norm1.cost(side) + self.norm2.cost(side) + beside
     }
 
     fn forward(&self, net: &Net<'_>, features: &Features) -> Result<Value> {
@@ -224,6 +256,11 @@ impl Transition {
             norm: BatchNorm2d::new(format!("{name}.norm"), channels),
             conv: convolution(&format!("{name}.conv"), channels, channels / 2, 1, ConvOptions::default()),
         }
+    }
+
+    /// Of an image of a side. The mean costs no more than is counted as the norm's.
+    fn cost(&self, side: usize) -> Cost {
+        self.norm.cost(side) + self.conv.cost(side / 2).0
     }
 
     /// The mean and a 1x1 convolution may change places: taking the mean first convolves a quarter of the pixels.

@@ -16,12 +16,13 @@ use serde::{Deserialize, Serialize};
 use self::densenet::{Densenet, DensenetSpec};
 use self::resnet::{Block, Resnet, ResnetSpec};
 use self::vit::{Vit, VitSpec};
+use crate::nn::cost::Cost;
 use crate::nn::init::Parameter;
 use crate::nn::layer::Linear;
 use crate::nn::{Net, Value};
 
 /// A network's architecture. The kind is the key.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BackboneSpec {
     /// ResNet-18 (He et al. 2016, arXiv 1512.03385).
@@ -102,6 +103,9 @@ pub trait Backbone: Send + Sync {
     /// A missing tensor, or images that it cannot take.
     fn features(&self, net: &Net<'_>, x: &Value) -> Result<Value>;
 
+    /// What one image of a side in pixels costs on its way to its features, as this program computes them.
+    fn cost(&self, image_size: usize) -> Cost;
+
     /// Numbers in a feature vector.
     fn feature_size(&self) -> usize;
 
@@ -160,6 +164,79 @@ impl KernelGroup {
             layer: layer.to_string(),
             kernels: first.shape[0],
             tensors: trainable.map(|parameter| parameter.name.clone()).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn spec(text: &str) -> BackboneSpec {
+        toml::from_str(text).unwrap()
+    }
+
+    /// 10⁹ multiply-adds of an image of 224 pixels with a head for ImageNet's 1000 classes.
+    fn giga_multiply_adds(kind: &str) -> f64 {
+        let backbone = spec(&format!("{kind} = {{}}")).build();
+        (backbone.cost(224) + backbone.head(1000).cost(1)).multiply_adds as f64 / 1e9
+    }
+
+    fn assert_near(kind: &str, counted: f64, published: f64) {
+        assert!((counted / published - 1.0).abs() < 0.02, "{kind}: {counted}, published {published}");
+    }
+
+    /// torchvision's `GIGA_FLOPS` of each model's weights.
+    #[test]
+    fn residual_networks_cost_what_is_published() {
+        let published = [("resnet18", 1.814), ("resnet34", 3.664), ("resnet50", 4.089), ("resnet101", 7.801)];
+        for (kind, published) in published {
+            assert_near(kind, giga_multiply_adds(kind), published);
+        }
+    }
+
+    /// torchvision's number, less three quarters of each transition's convolution: it is computed after the mean.
+    #[test]
+    fn a_dense_network_costs_what_is_published_less_what_is_saved() {
+        let saved = [(56.0, 256.0), (28.0, 512.0), (14.0, 1024.0)]
+            .map(|(side, channels): (f64, f64)| 0.75 * side.powi(2) * channels.powi(2) / 2.0 / 1e9);
+        let saved: f64 = saved.iter().sum();
+        assert_near("densenet121", giga_multiply_adds("densenet121"), 2.834 - saved);
+    }
+
+    /// DeiT's table 5 (arXiv 2012.12877) and timm's benchmark, less the last block's layers behind attention of all
+    /// tokens but the class token.
+    #[test]
+    fn transformers_cost_what_is_published_less_what_is_saved() {
+        let published = [("deit_small", 384.0, 4.6), ("vit_small", 384.0, 4.6), ("vit_base", 768.0, 17.6)];
+        for (kind, channels, published) in published {
+            let saved = 196.0 * 9.0 * f64::powi(channels, 2) / 1e9;
+            assert_near(kind, giga_multiply_adds(kind), published - saved);
+        }
+    }
+
+    #[test]
+    fn numbers_are_counted_layer_by_layer() {
+        let cost = spec("resnet18 = { stem = 'small', width = 1 }").build().cost(2);
+        // Sides 2, 2, 1, 1, 1 of the first layer and the four stages, of 1, 1, 2, 4 and 8 channels. A convolution and
+        // its norm have a result each; there are 1, 4, 5, 5 and 5 pairs, and the features.
+        assert_eq!(cost.activations, 2 * (4 + 4 * 4 + 5 * 2 + 5 * 4 + 5 * 8) + 8);
+        assert_eq!(cost.largest, 8);
+    }
+
+    proptest! {
+        #[test]
+        fn any_image_can_be_counted(size in any::<usize>(), small in 0..300usize) {
+            let specs = ["resnet18.width = 4096", "resnet101.stem = 'small'", "densenet121.growth = 1024",
+                "vit_base = { image_size = 4096, patch_size = 1 }"];
+            for text in specs {
+                let backbone = spec(text).build();
+                let (cost, larger) = (backbone.cost(small), backbone.cost(size.max(small)));
+                prop_assert!(cost.multiply_adds <= larger.multiply_adds);
+                prop_assert!(cost.activations <= larger.activations && cost.largest <= larger.largest);
+            }
         }
     }
 }

@@ -6,13 +6,14 @@ use serde::{Deserialize, Serialize};
 use super::{Backbone, KernelGroup};
 use crate::nn::batch_norm::Then;
 use crate::nn::conv2d::ConvOptions;
+use crate::nn::cost::Cost;
 use crate::nn::init::Parameter;
 use crate::nn::layer::{BatchNorm2d, Conv2d};
-use crate::nn::pool::{global_mean_pool, max_pool2d};
+use crate::nn::pool::{global_mean_pool, max_pool2d, max_pool2d_cost};
 use crate::nn::{Net, Value};
 
 /// Options of a ResNet.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ResnetSpec {
     /// The first layers.
@@ -38,7 +39,7 @@ impl std::fmt::Display for ResnetSpec {
 }
 
 /// The first layers of a ResNet.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stem {
     /// 7x7 stride 2, then 3x3 max-pool stride 2: for images of 64 pixels and more.
@@ -51,6 +52,7 @@ pub enum Stem {
 /// A ResNet.
 pub struct Resnet {
     stem: Stem,
+    width: usize,
     first: ConvNorm,
     blocks: Vec<Residual>,
     feature_size: usize,
@@ -84,7 +86,7 @@ impl Resnet {
                 channels = block.outputs(spec.width << stage);
             }
         }
-        Self { stem: spec.stem, first, blocks, feature_size: channels }
+        Self { stem: spec.stem, width: spec.width, first, blocks, feature_size: channels }
     }
 
     fn layers(&self) -> impl Iterator<Item = &ConvNorm> {
@@ -108,6 +110,19 @@ impl Backbone for Resnet {
             x = block.forward(net, &x)?;
         }
         global_mean_pool(&x)
+    }
+
+    fn cost(&self, image_size: usize) -> Cost {
+        let (mut cost, mut side) = self.first.cost(image_size);
+        if self.stem == Stem::Standard {
+            let (pool, pooled) = max_pool2d_cost((self.width, side), 3, 2, 1);
+            (cost, side) = (cost + pool, pooled);
+        }
+        for block in &self.blocks {
+            let (of_block, smaller) = block.cost(side);
+            (cost, side) = (cost + of_block, smaller);
+        }
+        cost + Cost::kept(&[self.feature_size])
     }
 
     fn feature_size(&self) -> usize {
@@ -163,6 +178,15 @@ impl Residual {
         Self { branch, downsample }
     }
 
+    /// Of an image of a side, and the side of its result.
+    fn cost(&self, side: usize) -> (Cost, usize) {
+        let shortcut = self.downsample.iter().map(|downsample| downsample.cost(side).0).sum();
+        self.branch.iter().fold((shortcut, side), |(cost, side), layer| {
+            let (of_layer, smaller) = layer.cost(side);
+            (cost + of_layer, smaller)
+        })
+    }
+
     fn forward(&self, net: &Net<'_>, x: &Value) -> Result<Value> {
         let shortcut = match &self.downsample {
             Some(downsample) => downsample.forward(net, x, Then::Nothing)?,
@@ -199,6 +223,12 @@ impl ConvNorm {
         let mut parameters = self.conv.parameters();
         parameters.extend(self.norm.parameters());
         parameters
+    }
+
+    /// Of an image of a side, and the side of its result.
+    fn cost(&self, side: usize) -> (Cost, usize) {
+        let (cost, side) = self.conv.cost(side);
+        (cost + self.norm.cost(side), side)
     }
 
     fn forward(&self, net: &Net<'_>, x: &Value, then: Then<'_>) -> Result<Value> {

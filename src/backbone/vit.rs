@@ -7,8 +7,9 @@ use candle_core::{Result, Tensor, bail};
 use serde::{Deserialize, Serialize};
 
 use super::{Backbone, KernelGroup};
-use crate::nn::attention::attention;
+use crate::nn::attention::{attention, attention_cost};
 use crate::nn::conv2d::ConvOptions;
+use crate::nn::cost::Cost;
 use crate::nn::gelu::gelu;
 use crate::nn::init::{Init, Parameter};
 use crate::nn::layer::{Conv2d, LayerNorm, Linear};
@@ -26,7 +27,7 @@ const EPS: f64 = 1e-6;
 const LINEAR: (Init, Init) = (Init::Normal(0.02), Init::Constant(0.0));
 
 /// Options of a vision transformer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct VitSpec {
     /// Side of the images in pixels; a multiple of `patch_size`.
@@ -125,6 +126,14 @@ impl Backbone for Vit {
         self.norm.forward(net, &last.forward(net, &first_token(&x)?, &attended)?)
     }
 
+    fn cost(&self, image_size: usize) -> Cost {
+        let (patches, side) = self.patches.cost(image_size);
+        let tokens = side.saturating_mul(side).saturating_add(1);
+        let (last, blocks) = self.blocks.split_last().expect("a transformer has blocks");
+        let blocks: Cost = blocks.iter().map(|block| block.cost(tokens, tokens)).sum();
+        patches + Cost::kept(&[tokens, self.channels]) + blocks + last.cost(tokens, 1) + self.norm.cost(1)
+    }
+
     fn feature_size(&self) -> usize {
         self.channels
     }
@@ -183,6 +192,14 @@ impl Block {
             self.fc1.parameters(),
             self.fc2.parameters(),
         ]
+    }
+
+    /// Of tokens, of which the first `kept` go on once they have gathered from all.
+    fn cost(&self, tokens: usize, kept: usize) -> Cost {
+        let channels = self.heads * HEAD;
+        let attended = self.norm1.cost(tokens) + self.qkv.cost(tokens) + attention_cost(tokens, channels);
+        let inner = self.fc1.cost(kept) + Cost::kept(&[kept, EXPANSION * channels]) + self.fc2.cost(kept);
+        attended + self.projection.cost(kept) + self.norm2.cost(kept) + inner
     }
 
     /// What each token of `x [n, tokens, channels]` gathers from all.

@@ -1,64 +1,169 @@
 //! `medmerge plan`.
 
-use std::io::Write;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Write};
+use std::num::NonZeroUsize;
 
 use clap::Args;
+use petgraph::graph::NodeIndex;
 
 use super::experiments::OneFile;
 use super::only::Only;
 use super::{Error, Global};
-use crate::plan::{self, PlannedStage, Status};
+use crate::nn::cost::sum;
+use crate::plan::makespan::{best_jobs, critical_path, makespan};
+use crate::plan::{self, Estimate, Estimates, PlannedStage, Status};
+use crate::run::reporter::duration;
 
-/// Say what would run, and why
+/// Say what would run, why, how long it would take, and how much memory and disk
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   medmerge plan experiments/quickstart.toml
   medmerge plan experiments/quickstart.toml --only 'merged_ft[seed=0]'
   medmerge plan experiments/quickstart.toml --set train.epochs=20     what this would make stale
-  medmerge plan experiments/quickstart.toml --json | jq '.stages[] | select(.status == \"stale\") | .id'")]
+  medmerge plan experiments/quickstart.toml --json | jq '.stages[] | select(.status == \"stale\") | .id'
+  medmerge plan experiments/quickstart.toml --dot | dot -Tsvg > quickstart.svg
+
+Times follow from how fast stages of the same kind ran with this store, and get better with each run.")]
 pub(super) struct Plan {
     #[command(flatten)]
     of: OneFile,
     #[command(flatten)]
     only: Only,
     /// Print JSON
-    #[arg(long)]
+    #[arg(long, group = "form")]
     json: bool,
+    /// Print the stages and their inputs as a graph for Graphviz
+    #[arg(long, group = "form")]
+    dot: bool,
+    /// Print the stages and their inputs as a graph for Mermaid, which Markdown viewers draw
+    #[arg(long, group = "form")]
+    mermaid: bool,
+    /// Stages at once to tell the time for [default: as many as are done first]
+    #[arg(long, value_name = "N")]
+    jobs: Option<NonZeroUsize>,
 }
 
 impl Plan {
     pub(super) fn execute(&self, global: &Global) -> Result<(), Error> {
-        let mut plan = self.of.plan(&global.open_store()?)?;
+        let store = global.open_store()?;
+        let mut plan = self.of.plan(&store)?;
         self.only.check(std::slice::from_ref(&plan))?;
         self.only.restrict(&mut plan);
-        let mut out = std::io::stdout().lock();
-        if self.json {
-            return Ok(writeln!(out, "{:#}", plan.to_json())?);
+        let estimates = plan.estimates(&store, rayon::current_num_threads());
+        let mut out = io::stdout().lock();
+        match self {
+            Self { json: true, .. } => writeln!(out, "{:#}", plan.to_json(&estimates))?,
+            Self { dot: true, .. } => write!(out, "{}", plan.to_dot())?,
+            Self { mermaid: true, .. } => write!(out, "{}", plan.to_mermaid())?,
+            _ => self.list(&plan, &estimates, &mut out)?,
         }
-        Ok(list(&plan, &mut out)?)
+        Ok(())
+    }
+
+    /// A line a stage, in the order in which they run, and what they take together.
+    fn list(&self, plan: &plan::Plan, estimates: &Estimates, out: &mut impl Write) -> io::Result<()> {
+        let needed = plan.needed();
+        let (stages, name) = (plan.order.len(), &plan.experiment.name);
+        writeln!(out, "{name}: {stages} stages, {} to run", needed.len())?;
+        let columns = Columns::new(plan, estimates, &needed);
+        for &node in &plan.order {
+            writeln!(
+                out,
+                "{}",
+                columns.line(&plan.graph[node], needed.contains(&node).then(|| estimates.of(node)))
+            )?;
+        }
+        let guessed = estimates.guessed(plan, &needed);
+        if !guessed.is_empty() {
+            writeln!(
+                out,
+                "times are guesses: stages of these kinds have not run here yet: {}",
+                guessed.join(", ")
+            )?;
+        }
+        if needed.is_empty() { Ok(()) } else { writeln!(out, "{}", self.total(plan, estimates, &needed)) }
+    }
+
+    /// What all stages to run take together. Stages of the same work are made once.
+    fn total(&self, plan: &plan::Plan, estimates: &Estimates, needed: &BTreeSet<NodeIndex>) -> String {
+        let entry = |&node: &NodeIndex| (&plan.graph[node].fingerprint, estimates.of(node).disk_bytes);
+        let entries: BTreeMap<_, _> = needed.iter().map(entry).collect();
+        let jobs = estimates.jobs(plan, needed);
+        let threads = estimates.threads();
+        let at_once = self.jobs.map_or_else(|| best_jobs(&jobs, threads), NonZeroUsize::get);
+        format!(
+            "in sum {} and {} disk; the longest way {}; with --jobs {at_once} {}",
+            duration(jobs.iter().map(|job| job.seconds).sum()),
+            size(sum(entries.into_values())),
+            duration(critical_path(&jobs)),
+            duration(makespan(&jobs, at_once, threads)),
+        )
     }
 }
 
-/// A line a stage, in the order in which they run.
-fn list(plan: &plan::Plan, out: &mut impl Write) -> std::io::Result<()> {
-    let needed = plan.needed();
-    let (stages, name) = (plan.order.len(), &plan.experiment.name);
-    writeln!(out, "{name}: {stages} stages, {} to run", needed.len())?;
-    let id_width = plan.graph.node_weights().map(|stage| stage.id.len()).max().unwrap_or_default();
-    for node in &plan.order {
-        let stage = &plan.graph[*node];
-        let verb = if needed.contains(node) { "run" } else { stage.status.word() };
-        let line =
-            format!("  {verb:<5}  {:<19}  {:<id_width$}  {}", stage.spec.kind(), stage.id, reasons(stage));
-        writeln!(out, "{}", line.trim_end())?;
+/// How wide the columns of the list are.
+struct Columns {
+    id: usize,
+    cells: [usize; 3],
+}
+
+impl Columns {
+    fn new(plan: &plan::Plan, estimates: &Estimates, needed: &BTreeSet<NodeIndex>) -> Self {
+        let id = plan.graph.node_weights().map(|stage| stage.id.chars().count()).max().unwrap_or_default();
+        let mut widths = [0; 3];
+        for cells in needed.iter().map(|&node| cells(estimates.of(node))) {
+            widths.iter_mut().zip(&cells).for_each(|(width, cell)| *width = cell.len().max(*width));
+        }
+        Self { id, cells: widths }
     }
-    Ok(())
+
+    /// The line of a stage; with an estimate, it runs.
+    fn line(&self, stage: &PlannedStage, estimate: Option<&Estimate>) -> String {
+        let verb = if estimate.is_some() { "run" } else { stage.status.word() };
+        let [time, memory, disk] = estimate.map(cells).unwrap_or_default();
+        let (id, [time_width, memory_width, disk_width]) = (self.id, self.cells);
+        let line = format!(
+            "  {verb:<5}  {:<19}  {:<id$}  {time:>time_width$}  {memory:>memory_width$}  {disk:>disk_width$}  {}",
+            stage.spec.kind(),
+            stage.id,
+            reasons(stage)
+        );
+        line.trim_end().to_owned()
+    }
+}
+
+/// Time, memory and disk.
+fn cells(estimate: &Estimate) -> [String; 3] {
+    let (memory, disk) = (size(estimate.memory_bytes), size(estimate.disk_bytes));
+    [duration(estimate.seconds), format!("{memory} memory"), format!("{disk} disk")]
+}
+
+/// `1.5 KiB`, `12.0 MiB`, `3.2 GiB`.
+fn size(bytes: u64) -> String {
+    let kib = bytes as f64 / 1024.0;
+    let units = ["KiB", "MiB", "GiB", "TiB"];
+    let power = (0..units.len() - 1).find(|&power| kib / 1024f64.powi(power as i32) < 999.95);
+    let power = power.unwrap_or(units.len() - 1);
+    format!("{:.1} {}", kib / 1024f64.powi(power as i32), units[power])
 }
 
 fn reasons(stage: &PlannedStage) -> String {
     match &stage.status {
         Status::Fresh => String::new(),
         Status::Stale(why) => why.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_the_unit_that_fits() {
+        let texts = [0, 1536, 1_048_524, 12 << 20, 3 << 30, u64::MAX].map(size);
+        let expected = ["0.0 KiB", "1.5 KiB", "1.0 MiB", "12.0 MiB", "3.0 GiB", "16777216.0 TiB"];
+        assert_eq!(texts, expected);
     }
 }

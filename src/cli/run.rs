@@ -12,10 +12,7 @@ use super::only::Only;
 use super::{Error, Exit, Global, results};
 use crate::experiment::Experiment;
 use crate::plan::Plan;
-use crate::run::local::{WorkerDevice, Workers};
-use crate::run::queue::Room;
 use crate::run::reporter::{Bars, Json, Plain};
-use crate::run::scheduler::Rules;
 use crate::run::{Options, Outcome, Reporter, interrupt, run, set_aside_damaged};
 use crate::store::Store;
 
@@ -98,13 +95,13 @@ impl Run {
     }
 
     fn options(&self) -> Result<Options, Error> {
-        let workers = self.on.workers()?;
-        let threads = rayon::current_num_threads();
-        let jobs = self.jobs.map_or_else(|| default_jobs(&workers, threads), NonZeroUsize::get);
-        let devices = workers.devices.iter().map(WorkerDevice::free_memory).collect();
-        let room = Room { jobs, devices };
-        let rules = Rules { room, threads, fail_fast: self.fail_fast };
-        Ok(Options { workers, rules, interrupt: interrupt::listen()? })
+        Ok(Options {
+            workers: self.on.workers()?,
+            threads: rayon::current_num_threads(),
+            jobs: self.jobs.map(NonZeroUsize::get),
+            fail_fast: self.fail_fast,
+            interrupt: interrupt::listen()?,
+        })
     }
 
     /// A plan none of whose entries to be read is damaged.
@@ -165,14 +162,6 @@ impl Run {
             Outcome { failed, .. } if !failed.is_empty() => Exit::StageFailed,
             _ => Exit::Done,
         }
-    }
-}
-
-/// A stage for each thread, or for each GPU.
-fn default_jobs(workers: &Workers, threads: usize) -> usize {
-    match workers.devices[..] {
-        [WorkerDevice::Cpu] => threads,
-        _ => workers.devices.len(),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use candle_core::{Result, bail};
 
+use super::cost::Cost;
 use super::cpu::attention::{self as kernel, AttentionShape};
 use super::{Value, by_candle, on_cpu, with_real, with_slice};
 
@@ -30,4 +31,10 @@ pub fn attention(qkv: &Value, heads: usize) -> Result<Value> {
             Ok(vec![Some(on_cpu(gqkv, input.dims())?)])
         })
     }))
+}
+
+/// What [`attention`] costs for so many tokens of `channels` numbers: the products of queries with keys, and of those with
+/// values.
+pub fn attention_cost(tokens: usize, channels: usize) -> Cost {
+    Cost::of(&[tokens, channels], &[2, tokens])
 }

@@ -24,6 +24,15 @@ impl Default for ConvOptions {
     }
 }
 
+impl ConvOptions {
+    /// Side of the result for square images and kernels of these sides; 0 for images that are too small.
+    pub fn result_side(&self, side: usize, kernel: usize) -> usize {
+        let padded = side.saturating_add(self.padding.saturating_mul(2));
+        let reach = kernel.saturating_sub(1).saturating_mul(self.dilation).saturating_add(1);
+        padded.checked_sub(reach).map_or(0, |free| (free / self.stride.max(1)).saturating_add(1))
+    }
+}
+
 /// `[n, oh, ow, co]` of images `x [n, h, w, ci]` and kernels `weight [co, ci / groups, kh, kw]`. Only the gradients
 /// that are needed are computed: none for images, none for frozen kernels.
 ///

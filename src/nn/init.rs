@@ -5,6 +5,7 @@ use rand::Rng;
 use rand_distr::{Distribution, StandardNormal};
 
 use super::StateDict;
+use super::cost::product;
 use crate::rng::{Purpose, name_index, rng};
 
 /// A tensor that a layer needs.
@@ -44,6 +45,11 @@ impl Parameter {
     /// Whether it is learnt.
     pub fn is_trainable(&self) -> bool {
         !matches!(self.init, Init::Buffer(_) | Init::Counter)
+    }
+
+    /// How many numbers it holds.
+    pub fn numbers(&self) -> u64 {
+        product(self.shape.iter().map(|&length| length as u64))
     }
 
     /// Its initial values for a seed: a function of seed and name alone.

@@ -4,6 +4,7 @@ use candle_core::Result;
 
 use super::batch_norm::{Moments, Then, batch_norm_eval, batch_norm_train};
 use super::conv2d::{ConvOptions, conv2d};
+use super::cost::Cost;
 use super::init::{Init, Parameter};
 use super::layer_norm::layer_norm;
 use super::linear::{add_bias, linear};
@@ -43,6 +44,13 @@ impl Conv2d {
         parameters
     }
 
+    /// What an image of a side costs, and the side of its result.
+    pub fn cost(&self, side: usize) -> (Cost, usize) {
+        let [co, ci, kh, kw] = self.shape;
+        let side = self.options.result_side(side, kh);
+        (Cost::of(&[co, side, side], &[ci, kh, kw]), side)
+    }
+
     /// `[n, h, w, ci]` to `[n, oh, ow, co]`.
     ///
     /// # Errors
@@ -79,6 +87,11 @@ impl BatchNorm2d {
             parameter(&self.name, "running_var", &channels, Init::Buffer(1.0)),
             parameter(&self.name, "num_batches_tracked", &[], Init::Counter),
         ]
+    }
+
+    /// What an image of a side costs.
+    pub fn cost(&self, side: usize) -> Cost {
+        Cost::kept(&[self.channels, side, side])
     }
 
     /// Normalise, then go on with `then`; in training the batch's statistics are observed by `net`.
@@ -135,6 +148,11 @@ impl LayerNorm {
         ]
     }
 
+    /// What so many rows cost.
+    pub fn cost(&self, rows: usize) -> Cost {
+        Cost::kept(&[rows, self.channels])
+    }
+
     /// Normalise each row of `[.., channels]`.
     ///
     /// # Errors
@@ -172,6 +190,11 @@ impl Linear {
             parameter(&self.name, "weight", &[self.outputs, self.inputs], self.init.0),
             parameter(&self.name, "bias", &[self.outputs], self.init.1),
         ]
+    }
+
+    /// What so many rows cost.
+    pub fn cost(&self, rows: usize) -> Cost {
+        Cost::of(&[rows, self.outputs], &[self.inputs])
     }
 
     /// `[.., inputs]` to `[.., outputs]`.

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`layer`] | layers as descriptions: a name, a shape, what they compute from a [`Net`]'s tensors |
 //! | [`init`] | initial values from seeds |
+//! | [`cost`] | what one image costs: multiply-adds, numbers kept |
 //! | [`tape`] | values and their gradients |
 //! | [`conv2d`], [`batch_norm`], [`pool`], [`linear`], [`layer_norm`], [`gelu`], [`attention`], [`concat`], [`token`], [`weighted_sum`] | operators on values |
 //! | `cpu` | their kernels on slices, for the processor |
@@ -16,6 +17,7 @@ pub mod batch_norm;
 mod by_candle;
 pub mod concat;
 pub mod conv2d;
+pub mod cost;
 mod cpu;
 pub mod gelu;
 pub mod init;

@@ -2,6 +2,8 @@
 
 use candle_core::{Result, bail};
 
+use super::conv2d::ConvOptions;
+use super::cost::Cost;
 use super::cpu::pool as kernel;
 use super::{Value, by_candle, on_cpu, with_real, with_slice};
 
@@ -34,6 +36,17 @@ pub fn max_pool2d(x: &Value, kernel: usize, stride: usize, padding: usize) -> Re
             Ok(vec![Some(on_cpu(gx, input.dims())?)])
         })
     }))
+}
+
+/// What [`max_pool2d`] costs for an image of so many channels and side, and the side of its result.
+pub fn max_pool2d_cost(
+    (channels, side): (usize, usize),
+    kernel: usize,
+    stride: usize,
+    padding: usize,
+) -> (Cost, usize) {
+    let side = ConvOptions { stride, padding, ..ConvOptions::default() }.result_side(side, kernel);
+    (Cost::kept(&[channels, side, side]), side)
 }
 
 /// The mean over the pixels of `x [n, h, w, c]`: `[n, c]`.

@@ -48,7 +48,7 @@ pub(super) fn assemble(
         insert(&mut graph, stage);
     }
     let order = graph.node_indices().collect();
-    Ok(Plan { experiment, graph, order, only: None })
+    Ok(Plan { experiment, graph, order, numerics, only: None })
 }
 
 /// What decides a stage's result, and its fingerprint.

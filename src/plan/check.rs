@@ -6,7 +6,7 @@ use super::assemble::Identity;
 use super::data::Data;
 use crate::dataset::{DataError, SplitName, Summary};
 use crate::experiment::{Errors, Experiment, Span, StageInstance};
-use crate::stage::{Description, Known, KnownDataset, StageSpec};
+use crate::stage::{Description, Known, StageSpec};
 
 /// Says what a stage makes, or everything that is wrong with it.
 pub(super) type Describe = fn(&StageSpec, &Known<'_>) -> Result<Description, Vec<String>>;
@@ -86,19 +86,10 @@ fn known<'a>(
     data: &'a Data,
 ) -> Option<Known<'a>> {
     let inputs = stage.inputs.iter().map(|&index| descriptions[index].as_ref());
-    let dataset = |index: &usize| {
-        let dataset = &data.datasets[index];
-        KnownDataset {
-            name: &dataset.name,
-            fingerprint: &dataset.fingerprint,
-            size: dataset.size,
-            summary: &dataset.summary,
-        }
-    };
     Some(Known {
         inputs: inputs.collect::<Option<_>>()?,
         input_fingerprints: stage.inputs.iter().map(|&i| identities[i].fingerprint.0.as_str()).collect(),
-        datasets: stage.datasets.iter().map(dataset).collect(),
+        datasets: stage.datasets.iter().map(|index| data.datasets[index].known()).collect(),
     })
 }
 

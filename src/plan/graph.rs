@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use petgraph::graph::{DiGraph, NodeIndex};
 
-use super::{Field, Fingerprint, Status, Why};
+use super::{Field, Fingerprint, Numerics, Status, Why};
 use crate::dataset::{DatasetSpec, Summary};
 use crate::experiment::{Coordinates, Experiment};
-use crate::stage::{DataInput, Description, Input, StageSpec};
+use crate::stage::{DataInput, Description, Input, KnownDataset, StageSpec};
 
 /// Every stage of an experiment, what it makes and whether it must run.
 #[derive(Clone, Debug)]
@@ -21,6 +21,8 @@ pub struct Plan {
     pub order: Vec<NodeIndex>,
     /// The stages that are wanted; see [`Self::restrict`].
     pub(super) only: Option<BTreeSet<NodeIndex>>,
+    /// Where stages would run.
+    pub numerics: Numerics,
 }
 
 /// A stage at one combination of its axes. Stages with one fingerprint are the same work.
@@ -82,6 +84,14 @@ fn are_at(text: &str, at: &Coordinates) -> bool {
         Some(rest) => rest.strip_prefix(',').is_some_and(|rest| are_at(rest, at)),
         None => false,
     })
+}
+
+impl PlannedDataset {
+    /// What a stage may know of it.
+    pub fn known(&self) -> KnownDataset<'_> {
+        let Self { name, fingerprint, size, summary, .. } = self;
+        KnownDataset { name, fingerprint, size: *size, summary }
+    }
 }
 
 impl Plan {

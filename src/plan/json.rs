@@ -2,36 +2,34 @@
 //!
 //! ```text
 //! {"stages": [{"id", "kind", "fingerprint", "status": "fresh" | "stale",
-//!              "why": [{"field", "old", "new"}], "inputs": {"<role>": "<fingerprint>"}}]}
+//!              "why": [{"field", "old", "new"}], "inputs": {"<role>": "<fingerprint>"},
+//!              "estimate": {"seconds", "memory_bytes", "disk_bytes"}}]}
 //! ```
 //!
 //! `field` is the path of a field of the fingerprint; or `never_made`, `damaged`, `gone` or `asked`, and then
-//! `old` and `new` are null. Inputs that share a role are told apart by their label: `model.<row label>`.
+//! `old` and `new` are null. Inputs that share a role are told apart by their label: `model.<row label>`. `estimate` is
+//! what making the stage would take, fresh or stale.
 
 use serde_json::{Map, Value, json};
 
+use super::cost::{Estimate, Estimates};
 use super::freshness::is_digest;
 use super::{Plan, PlannedStage, Status, Why};
 
 impl Plan {
     /// What `plan --json` prints.
-    pub fn to_json(&self) -> Value {
-        let stages: Vec<_> = self.order.iter().map(|&node| self.stage(&self.graph[node])).collect();
-        json!({ "stages": stages })
+    pub fn to_json(&self, estimates: &Estimates) -> Value {
+        let stage = |&node| self.stage(&self.graph[node], estimates.of(node));
+        json!({ "stages": self.order.iter().map(stage).collect::<Vec<_>>() })
     }
 
-    fn stage(&self, stage: &PlannedStage) -> Value {
+    fn stage(&self, stage: &PlannedStage, estimate: &Estimate) -> Value {
         let why: Vec<_> = match &stage.status {
             Status::Fresh => Vec::new(),
             Status::Stale(why) => why.iter().map(reason).collect(),
         };
-        let inputs = stage.inputs.iter().map(|(input, node)| {
-            let role = match &input.label {
-                Some(label) => format!("{}.{label}", input.role),
-                None => input.role.clone(),
-            };
-            (role, json!(self.graph[*node].fingerprint))
-        });
+        let inputs = stage.inputs.iter();
+        let inputs = inputs.map(|(input, node)| (input.title(), json!(self.graph[*node].fingerprint)));
         json!({
             "id": stage.id,
             "kind": stage.spec.kind(),
@@ -39,6 +37,11 @@ impl Plan {
             "status": stage.status.word(),
             "why": why,
             "inputs": inputs.collect::<Map<_, _>>(),
+            "estimate": {
+                "seconds": estimate.seconds,
+                "memory_bytes": estimate.memory_bytes,
+                "disk_bytes": estimate.disk_bytes,
+            },
         })
     }
 }
@@ -71,6 +74,16 @@ mod tests {
     use super::*;
     use crate::stage::StageSpec;
 
+    fn json(lab: &Lab, plan: &Plan) -> Value {
+        plan.to_json(&plan.estimates(&lab.store, 1))
+    }
+
+    fn estimate(lab: &Lab, plan: &Plan, i: usize) -> Value {
+        let estimates = plan.estimates(&lab.store, 1);
+        let &Estimate { seconds, memory_bytes, disk_bytes, .. } = estimates.of(plan.order[i]);
+        json!({ "seconds": seconds, "memory_bytes": memory_bytes, "disk_bytes": disk_bytes })
+    }
+
     #[test]
     fn a_plan_as_json_has_what_scripts_rely_on() {
         let mut lab = Lab::new();
@@ -82,9 +95,9 @@ mod tests {
         tuned.train.clip_norm = Some(1.5);
         let plan = lab.plan();
         let fingerprint = |plan: &Plan, i: usize| plan.graph[plan.order[i]].fingerprint.clone();
-        assert_eq!(made.to_json()["stages"][1]["status"], "fresh");
+        assert_eq!(json(&lab, &made)["stages"][1]["status"], "fresh");
         assert_eq!(
-            plan.to_json(),
+            json(&lab, &plan),
             json!({"stages": [
                 {
                     "id": "source",
@@ -93,6 +106,7 @@ mod tests {
                     "status": "fresh",
                     "why": [],
                     "inputs": {},
+                    "estimate": estimate(&lab, &plan, 0),
                 },
                 {
                     "id": "tuned",
@@ -101,6 +115,7 @@ mod tests {
                     "status": "stale",
                     "why": [{"field": "train.clip_norm", "old": null, "new": 1.5}],
                     "inputs": {"from": fingerprint(&made, 0)},
+                    "estimate": estimate(&lab, &plan, 1),
                 },
                 {
                     "id": "scores",
@@ -109,6 +124,7 @@ mod tests {
                     "status": "stale",
                     "why": [{"field": "never_made", "old": null, "new": null}],
                     "inputs": {"model.tuned": fingerprint(&plan, 1)},
+                    "estimate": estimate(&lab, &plan, 2),
                 },
             ]})
         );

@@ -10,19 +10,26 @@
 //! | `assemble` | from an experiment to its plan |
 //! | `data` | summaries of data sets and digests of files, each read once |
 //! | `check` | what can be known to be wrong before anything runs |
+//! | [`cost`] | what each stage takes: time, memory, disk |
+//! | [`makespan`] | how long stages take together, and how many of them at once are best |
 //! | `json` | `plan --json` |
+//! | `draw` | `plan --dot`, `plan --mermaid` |
 
 mod assemble;
 mod check;
+pub mod cost;
 mod data;
+mod draw;
 pub mod error;
 pub mod fingerprint;
 pub mod freshness;
 pub mod graph;
 mod json;
+pub mod makespan;
 #[cfg(test)]
 mod testing;
 
+pub use cost::{Estimate, Estimates};
 pub use error::PlanError;
 pub(crate) use fingerprint::short;
 pub use fingerprint::{Field, Fingerprint, Numerics, dataset_fingerprint, stage_fields};

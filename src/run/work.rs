@@ -9,11 +9,12 @@ use petgraph::graph::NodeIndex;
 use rayon::prelude::*;
 
 use super::folder::RunFolder;
-use super::local::{LocalExecutor, Workers};
-use super::queue::Need;
+use super::local::{LocalExecutor, WorkerDevice, Workers};
+use super::queue::{Need, Room};
 use super::scheduler::{Job, Rules, run_jobs};
 use super::{Event, Outcome, Reporter, RunError};
-use crate::plan::{Fingerprint, Plan};
+use crate::plan::makespan::{self, best_jobs, ways};
+use crate::plan::{Estimates, Plan};
 use crate::stage::Description;
 use crate::store::{Store, StoreError};
 
@@ -22,8 +23,12 @@ use crate::store::{Store, StoreError};
 pub struct Options {
     /// How workers are started.
     pub workers: Workers,
-    /// Where and how many at once.
-    pub rules: Rules,
+    /// Threads that all stages share which run at once.
+    pub threads: usize,
+    /// Stages at once; `None` for as many as are done first, or on GPUs one on each.
+    pub jobs: Option<usize>,
+    /// Whether nothing starts any more after a stage failed.
+    pub fail_fast: bool,
     /// Raised when the person asks to stop; see [`super::interrupt::listen`].
     pub interrupt: Arc<AtomicBool>,
 }
@@ -39,33 +44,88 @@ pub fn run(
     reporter: &mut dyn Reporter,
 ) -> Result<Outcome, RunError> {
     store.sweep_partials()?;
+    let estimates = plan.estimates(store, options.threads);
     let folder = RunFolder::create(store.root(), &plan.experiment.name, SystemTime::now())?;
-    folder.write_plan(&plan.to_json())?;
-    let mut reporter = Recorded { log: folder.event_log()?, reporter };
-    let nodes = needed(plan);
-    let fresh = plan.reached().len() - nodes.len();
+    folder.write_plan(&plan.to_json(&estimates))?;
+    let nodes: Vec<_> = needed(plan);
+    let fresh = plan.order.len() - nodes.len();
     let mut outcome = Outcome { fresh, ..Outcome::default() };
+    let timed = estimates.jobs(plan, &nodes.iter().copied().collect());
+    let rules = options.rules(&timed);
+    let jobs = jobs(plan, &nodes, timed, &estimates);
+    let speeds = Speeds { plan, store, estimates: &estimates, threads: HashMap::new() };
+    let mut reporter = Recorded { log: folder.event_log()?, speeds, reporter };
     let experiment = plan.experiment.name.clone();
     reporter.event(&Event::RunStarted { experiment, stages: nodes.len(), fresh });
-    let Options { workers, rules, interrupt } = options;
-    let mut executor = LocalExecutor::new(plan, &nodes, store, workers);
-    let ended = run_jobs(&jobs(plan, &nodes), rules, interrupt, &mut executor, &mut reporter, &mut outcome);
+    let mut executor = LocalExecutor::new(plan, &nodes, store, &options.workers);
+    let ended = run_jobs(&jobs, &rules, &options.interrupt, &mut executor, &mut reporter, &mut outcome);
     reporter.event(&Event::run_finished(&outcome));
     ended?;
     remember(plan, store)?;
     Ok(outcome)
 }
 
-/// Tells both the run's record and another reporter.
+impl Options {
+    fn rules(&self, timed: &[makespan::Job]) -> Rules {
+        let devices = &self.workers.devices;
+        let default = || match devices[..] {
+            [WorkerDevice::Cpu] => best_jobs(timed, self.threads),
+            _ => devices.len(),
+        };
+        let room = Room {
+            jobs: self.jobs.unwrap_or_else(default),
+            devices: devices.iter().map(WorkerDevice::free_memory).collect(),
+        };
+        Rules { room, threads: self.threads, fail_fast: self.fail_fast }
+    }
+}
+
+/// Tells the run's record, whoever measures speeds, and another reporter.
 struct Recorded<'a, L> {
     log: L,
+    speeds: Speeds<'a>,
     reporter: &'a mut dyn Reporter,
 }
 
 impl<L: Reporter> Reporter for Recorded<'_, L> {
     fn event(&mut self, event: &Event) {
         self.log.event(event);
+        self.speeds.event(event);
         self.reporter.event(event);
+    }
+}
+
+/// Notes how fast stages were, so that later plans know how long they take.
+struct Speeds<'a> {
+    plan: &'a Plan,
+    store: &'a Store,
+    estimates: &'a Estimates,
+    /// Of each stage that runs.
+    threads: HashMap<String, usize>,
+}
+
+impl Reporter for Speeds<'_> {
+    fn event(&mut self, event: &Event) {
+        match event {
+            Event::StageStarted { stage, threads, .. } => {
+                self.threads.insert(stage.clone(), *threads);
+            }
+            Event::StageFinished { stage, seconds } => self.note(stage, *seconds),
+            _ => {}
+        }
+    }
+}
+
+impl Speeds<'_> {
+    fn note(&mut self, id: &str, seconds: f64) {
+        let numerics = self.plan.numerics;
+        let node = self.plan.order.iter().copied().find(|&node| self.plan.graph[node].id == id);
+        let Some((node, threads)) = node.zip(self.threads.remove(id)) else { return };
+        let speed = self.estimates.of(node).throughput(seconds, numerics, threads);
+        let kind = self.plan.graph[node].spec.kind();
+        if let Err(error) = self.store.note_throughput(numerics, kind, speed) {
+            tracing::warn!("{error}; the times that plans tell will be less exact");
+        }
     }
 }
 
@@ -76,18 +136,16 @@ fn needed(plan: &Plan) -> Vec<NodeIndex> {
 }
 
 /// A job a stage. A stage of the same work as an earlier one waits for it, and then finds its entry.
-fn jobs(plan: &Plan, nodes: &[NodeIndex]) -> Vec<Job> {
-    let positions: HashMap<NodeIndex, usize> = nodes.iter().enumerate().map(|(i, &node)| (node, i)).collect();
-    let mut first: HashMap<&Fingerprint, usize> = HashMap::new();
-    let job = |(position, &node): (usize, &NodeIndex)| {
+fn jobs(plan: &Plan, nodes: &[NodeIndex], timed: Vec<makespan::Job>, estimates: &Estimates) -> Vec<Job> {
+    let ways = ways(&timed);
+    let job = |((&node, timed), way): ((&NodeIndex, makespan::Job), f64)| {
         let stage = &plan.graph[node];
-        let inputs = stage.inputs.iter().filter_map(|(_, input)| positions.get(input).copied());
-        let twin = *first.entry(&stage.fingerprint).or_insert(position);
-        let inputs = inputs.chain((twin != position).then_some(twin)).collect();
-        let need = Need { inputs, urgency: 0, memory: 0 };
+        let memory = estimates.of(node).memory_bytes;
+        // Milliseconds; a time beyond measure is the most.
+        let need = Need { inputs: timed.inputs, urgency: (way * 1e3) as u64, memory };
         Job { id: stage.id.clone(), kind: stage.spec.kind(), need }
     };
-    nodes.iter().enumerate().map(job).collect()
+    nodes.iter().zip(timed).zip(ways).map(job).collect()
 }
 
 /// Notes what there is now of each stage, so that a later plan can say what changed.

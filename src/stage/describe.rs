@@ -32,6 +32,16 @@ impl Known<'_> {
         }
     }
 
+    /// The model that input `i` of a stage makes that was described.
+    ///
+    /// # Panics
+    /// It makes something else, which [`Stage::describe`] refuses.
+    ///
+    /// [`Stage::describe`]: super::Stage::describe
+    pub fn described_model(&self, i: usize) -> &ModelInfo {
+        self.model(i).expect("`describe` refuses an input that makes no model")
+    }
+
     /// The models that the first `n` inputs make, which must agree in all but their heads.
     ///
     /// # Errors

@@ -3,7 +3,12 @@
 use serde::{Deserialize, Serialize};
 
 use super::model::{list, predict};
+use super::work::Network;
 use super::*;
+use crate::nn::cost::{product, sum};
+
+/// Bytes of a probability in `predictions.csv`, with its share of the image's name.
+const PROBABILITY_BYTES: u64 = 20;
 
 /// Models, data sets and the split to report on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -62,6 +67,27 @@ impl Stage for EvaluateSpec {
         if problems.is_empty() { Ok(Description::Scores) } else { Err(problems) }
     }
 
+    fn work(&self, known: &Known<'_>, networks: &mut Networks) -> Work {
+        let mut seen = std::collections::BTreeSet::new();
+        let models = known.input_fingerprints.iter().enumerate();
+        let pairs =
+            models.flat_map(|(i, model)| known.datasets.iter().map(move |dataset| (i, model, dataset)));
+        let distinct = pairs.filter(|(_, model, dataset)| seen.insert((*model, dataset.fingerprint)));
+        let each = distinct.map(|(i, _, dataset)| {
+            self.prediction(networks.on(&known.described_model(i).backbone, dataset), dataset)
+        });
+        let each: Vec<Work> = each.collect();
+        let passing = each.iter().map(|work| work.memory_bytes).max();
+        let read = (0..known.inputs.len()).map(|i| networks.bytes(known.described_model(i)));
+        let datasets = known.datasets.iter().map(KnownDataset::decoded_bytes);
+        Work {
+            operations: sum(each.iter().map(|work| work.operations)),
+            memory_bytes: sum(read.chain(datasets).chain(passing)),
+            disk_bytes: sum(each.iter().map(|work| work.disk_bytes)),
+            ..Work::default()
+        }
+    }
+
     fn run(&self, context: &Context<'_>) -> Result<Artifact, StageError> {
         let mut evaluation = Evaluation::default();
         let mut seen = std::collections::BTreeSet::new();
@@ -83,5 +109,19 @@ impl Stage for EvaluateSpec {
             (context.report)(Progress::Count { done, of, what: "models".into() })?;
         }
         Ok(Artifact::Evaluation(evaluation))
+    }
+}
+
+impl EvaluateSpec {
+    /// What it takes to predict the images of a data set by a network, beside both.
+    fn prediction(&self, network: Network, dataset: &KnownDataset<'_>) -> Work {
+        let images = dataset.images(self.split);
+        let probabilities = product([images, dataset.summary.classes.len() as u64]);
+        Work {
+            operations: product([network.forward(), images]),
+            memory_bytes: network.passing(images),
+            disk_bytes: product([PROBABILITY_BYTES, probabilities]),
+            ..Work::default()
+        }
     }
 }

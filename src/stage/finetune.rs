@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::model::{list, replace_head, train_head, train_whole};
+use super::work::Training;
 use super::*;
 
 /// A model, a data set and how to train.
@@ -84,6 +85,14 @@ impl Stage for FinetuneSpec {
             )]);
         }
         Ok(Description::Model(ModelInfo { head: Some(head), ..from.clone() }))
+    }
+
+    fn work(&self, known: &Known<'_>, networks: &mut Networks) -> Work {
+        let training = Training::new(&known.described_model(0).backbone, known, &self.train, networks);
+        match self.trainable {
+            Trainable::All => training.whole(2),
+            Trainable::Head => training.head(),
+        }
     }
 
     fn run(&self, context: &Context<'_>) -> Result<Artifact, StageError> {

@@ -68,6 +68,12 @@ impl Stage for ImportSpec {
         Ok(Description::Model(self.info()))
     }
 
+    /// The file's bytes and the tensors in them are in memory at once.
+    fn work(&self, _: &Known<'_>, networks: &mut Networks) -> Work {
+        let bytes = networks.bytes(&self.info());
+        Work { operations: 0, bytes_read: bytes, memory_bytes: bytes.saturating_mul(2), disk_bytes: bytes }
+    }
+
     fn run(&self, context: &Context<'_>) -> Result<Artifact, StageError> {
         let fail = |message: String| StageError::Failed(format!("{}: {message}", self.path.display()));
         let bytes = std::fs::read(&self.path).map_err(|error| fail(format!("failed to read: {error}")))?;

@@ -8,6 +8,7 @@ use candle_core::{Tensor, Var};
 
 use super::artifact::StateDict;
 use super::model::{copied, follow_step, make_variables, replace_head, restore, train_images, val_images};
+use super::work::Training;
 use super::*;
 use crate::backbone::{Backbone, KernelGroup};
 use crate::merge_method::learned::{merged_kernels, stacked, weights_name};
@@ -126,6 +127,11 @@ impl Stage for LearnMergeWeightsSpec {
             info: ModelInfo { head: Some(head), ..sources[0].clone() },
             sources: known.input_fingerprints[..self.sources.len()].iter().map(|f| f.to_string()).collect(),
         })
+    }
+
+    fn work(&self, known: &Known<'_>, networks: &mut Networks) -> Work {
+        let training = Training::new(&known.described_model(0).backbone, known, &self.train, networks);
+        training.merge_weights(self.sources.len())
     }
 
     fn run(&self, context: &Context<'_>) -> Result<Artifact, StageError> {

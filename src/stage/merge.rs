@@ -7,6 +7,7 @@ use super::model::{reestimate_statistics, remove_head};
 use super::*;
 use crate::merge_method::MergeMethodSpec;
 use crate::merge_method::{average, learned};
+use crate::nn::cost::{product, sum};
 
 /// Sources and how to merge them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -88,6 +89,25 @@ impl Stage for MergeSpec {
             }
         };
         Ok(Description::Model(ModelInfo { head, ..sources[0].clone() }))
+    }
+
+    /// A learned merge stacks its sources; the head, if there is one, weighs little.
+    fn work(&self, known: &Known<'_>, networks: &mut Networks) -> Work {
+        let dataset = known.datasets.first();
+        let size = dataset.map_or(0, |dataset| dataset.size);
+        let network = networks.get(&known.described_model(0).backbone, 0, size);
+        let (bytes, sources) = (network.bytes(), self.sources.len() as u64);
+        let copies = if matches!(self.method, MergeMethodSpec::Learned(_)) { 2 } else { 1 };
+        let memory_bytes = product([bytes, sum([product([sources, copies]), 1])]);
+        let plain =
+            Work { operations: 0, bytes_read: product([bytes, sources]), memory_bytes, disk_bytes: bytes };
+        let Some(dataset) = dataset.filter(|_| network.has_batch_norm()) else { return plain };
+        let images = dataset.images(SplitName::Train);
+        Work {
+            operations: product([network.features(), images]),
+            memory_bytes: sum([memory_bytes, network.passing(images), dataset.decoded_bytes()]),
+            ..plain
+        }
     }
 
     fn run(&self, context: &Context<'_>) -> Result<Artifact, StageError> {

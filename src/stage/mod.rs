@@ -14,6 +14,7 @@ pub mod learn_merge_weights;
 pub mod merge;
 pub mod model;
 pub mod pretrain;
+pub mod work;
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
@@ -25,6 +26,7 @@ use crate::train::{Select, TrainSpec};
 pub use artifact::{Artifact, Checkpoint, Evaluation, MergeWeights, Prediction};
 pub use context::{Context, EpochRecord, Interrupted, Progress, StageError};
 pub use describe::{Description, Head, Known, KnownDataset, ModelInfo, Normalize};
+pub use work::{Networks, Work};
 
 /// A stage's section in the experiment file. The kind is the key.
 ///
@@ -109,6 +111,9 @@ pub trait Stage: Send + Sync {
     /// Sentences for a person, each with what to do.
     fn describe(&self, known: &Known<'_>) -> Result<Description, Vec<String>>;
 
+    /// What it will have to do. Asked only of a stage that was described; `networks` are those counted so far.
+    fn work(&self, known: &Known<'_>, networks: &mut Networks) -> Work;
+
     /// Do the work.
     ///
     /// # Errors
@@ -144,6 +149,14 @@ impl Input {
     /// The only input of its role.
     pub fn new(role: &str, stage: &str) -> Self {
         Self { role: role.into(), label: None, stage: stage.into() }
+    }
+
+    /// Its role, and its label if there is one: `model.<row label>`.
+    pub fn title(&self) -> String {
+        match &self.label {
+            Some(label) => format!("{}.{label}", self.role),
+            None => self.role.clone(),
+        }
     }
 
     /// Inputs whose order matters: `source.0`, `source.1`, …

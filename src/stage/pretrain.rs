@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::model::train_whole;
+use super::work::Training;
 use super::*;
 use crate::nn::init::initial_values;
 
@@ -44,6 +45,10 @@ impl Stage for PretrainSpec {
         known.datasets[0].suits(&self.backbone)?;
         let head = Some(known.datasets[0].head());
         Ok(Description::Model(ModelInfo { backbone: self.backbone.clone(), normalize: self.normalize, head }))
+    }
+
+    fn work(&self, known: &Known<'_>, networks: &mut Networks) -> Work {
+        Training::new(&self.backbone, known, &self.train, networks).whole(1)
     }
 
     fn run(&self, context: &Context<'_>) -> Result<Artifact, StageError> {

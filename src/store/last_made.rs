@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::entry::write_flushed;
 use super::{Lock, Store, StoreError};
 use crate::plan::Fingerprint;
 
@@ -28,11 +27,7 @@ impl Store {
         let mut notes = read(&path);
         notes.extend(stages.iter().cloned());
         let json = serde_json::to_vec_pretty(&notes).expect("a map of strings is JSON");
-        self.staged(|staging| {
-            let beside = staging.join("notes.json");
-            write_flushed(&beside, &json)?;
-            fs::rename(&beside, &path).map_err(|source| StoreError::io("write", &path, source))
-        })
+        self.replace(&path, &json)
     }
 
     fn notes_of(&self, experiment: &str) -> PathBuf {

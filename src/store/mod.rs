@@ -7,6 +7,7 @@
 //! damaged/<fingerprint>-<n>/     entries that were not what had been written: set aside, never used
 //! data/<digest>-<size>/          decoded images
 //! experiments/<name>.json        what each stage of an experiment last was
+//! throughput.json                how fast stages computed
 //! runs/<time>/                   what happened
 //! locks/
 //! ```
@@ -20,6 +21,7 @@
 //! | `history`, `predictions`, `csv_rows` | their CSV |
 //! | [`partial`] | a training's state, to go on where it stopped |
 //! | `last_made` | what a stage was when it was last made |
+//! | `throughput` | how fast stages computed |
 //! | [`lock`] | advisory locks |
 
 mod artifact_files;
@@ -33,6 +35,7 @@ pub mod lock;
 pub mod manifest;
 pub mod partial;
 mod predictions;
+mod throughput;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -252,6 +255,15 @@ impl Store {
         let staging = tempfile::tempdir_in(&all);
         let staging = staging.map_err(|source| StoreError::io("create a folder in", &all, source))?;
         work(staging.path())
+    }
+
+    /// Writes a small file at once: beside, flushed, renamed into its place.
+    fn replace(&self, path: &Path, content: &[u8]) -> Result<(), StoreError> {
+        self.staged(|staging| {
+            let beside = staging.join("file");
+            entry::write_flushed(&beside, content)?;
+            fs::rename(&beside, path).map_err(|source| StoreError::io("write", path, source))
+        })
     }
 
     /// Removes what killed processes left in `staging`. Whoever works there shares a lock, so if it is to

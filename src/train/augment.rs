@@ -21,6 +21,14 @@ impl AugmentSpec {
         self.crop_padding == 0
     }
 
+    /// How many variants of an image are to be expected in so many epochs, of the few that mirroring makes; `None` if
+    /// there are many, so that nearly every one is new.
+    pub fn distinct_variants(&self, epochs: u64) -> Option<f64> {
+        let variants = 2f64.powi(i32::from(self.horizontal_flip) + i32::from(self.vertical_flip));
+        let missed = (1.0 - 1.0 / variants).powf(epochs as f64);
+        self.has_few_variants().then_some(variants * (1.0 - missed))
+    }
+
     /// A random change of an image.
     ///
     /// Takes four numbers from `rng` whatever they turn out to be and whatever is switched on, so that
@@ -174,6 +182,17 @@ mod tests {
         }
         // 500 expected each; five standard deviations are 97
         assert!(seen.iter().all(|count| (403..=597).contains(count)), "{seen:?}");
+    }
+
+    #[test]
+    fn mirroring_makes_few_variants_and_cropping_many() {
+        let few = |horizontal_flip, vertical_flip, epochs| {
+            AugmentSpec { horizontal_flip, vertical_flip, crop_padding: 0 }.distinct_variants(epochs)
+        };
+        assert_eq!(few(false, false, 7), Some(1.0));
+        assert_eq!([few(true, false, 1), few(true, false, 2)], [Some(1.0), Some(1.5)]);
+        assert!(few(true, true, 100).is_some_and(|variants| (3.99..=4.0).contains(&variants)));
+        assert_eq!(AugmentSpec { crop_padding: 1, ..AugmentSpec::default() }.distinct_variants(7), None);
     }
 
     #[test]

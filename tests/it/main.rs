@@ -5,6 +5,7 @@
 mod backbone;
 mod builder;
 mod cli;
+mod cost;
 mod dataset;
 mod device;
 mod experiment;

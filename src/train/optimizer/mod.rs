@@ -183,6 +183,13 @@ impl Param {
     }
 }
 
+impl OptimizerSpec {
+    /// How many numbers the rule remembers of each parameter.
+    pub fn moments(&self) -> usize {
+        rule(self).moments().len()
+    }
+}
+
 fn rule(spec: &OptimizerSpec) -> Box<dyn Rule> {
     match spec {
         OptimizerSpec::Sgd(spec) => Box::new(spec.clone()),

@@ -1,0 +1,229 @@
+//! What a plan costs: time, memory and disk of each stage, from what is known before anything runs.
+//!
+//! Operations and bytes are counted ([`Stage::work`](crate::stage::Stage::work)). Seconds follow from the operations a
+//! second that the store measured of stages of the same kind; before any was, from a guess.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use petgraph::graph::{DiGraph, NodeIndex};
+
+use super::makespan::{Job, speed_up};
+use super::{Fingerprint, Numerics, Plan, PlannedStage};
+use crate::stage::{Known, Networks};
+use crate::store::Store;
+
+/// Multiply-adds a second that a thread is taken to do before any was measured.
+const GUESS_THREAD: f64 = 4e10;
+/// The same of a GPU.
+const GUESS_GPU: f64 = 3e12;
+/// Bytes a second at which models are read and merged.
+const BYTES_A_SECOND: f64 = 1e9;
+
+/// What it takes to make a stage's entry.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Estimate {
+    /// Multiply-adds.
+    pub operations: u64,
+    /// Time, if nothing else runs.
+    pub seconds: f64,
+    /// Memory at its fullest.
+    pub memory_bytes: u64,
+    /// Size of the entry.
+    pub disk_bytes: u64,
+}
+
+impl Estimate {
+    /// For [`Store::note_throughput`]: the operations a second of a stage that took `seconds` on so many threads, of
+    /// one thread on a CPU, of the device on a GPU.
+    pub fn throughput(&self, seconds: f64, numerics: Numerics, threads: usize) -> f64 {
+        self.operations as f64 / seconds / speed_up(threads_that_count(numerics, threads))
+    }
+}
+
+/// What each stage of a plan costs.
+#[derive(Clone, Debug)]
+pub struct Estimates {
+    /// By the index of a stage's node.
+    of_stages: Vec<Estimate>,
+    /// Kinds of stages whose time is guessed.
+    guessed: BTreeSet<&'static str>,
+    threads: usize,
+}
+
+impl Plan {
+    /// What each stage would cost if it were made on so many threads, at the speeds that the store measured.
+    pub fn estimates(&self, store: &Store, threads: usize) -> Estimates {
+        let threads = threads_that_count(self.numerics, threads);
+        let kinds: BTreeSet<_> = self.graph.node_weights().map(|stage| stage.spec.kind()).collect();
+        let measured = kinds.into_iter().map(|kind| (kind, store.throughput(self.numerics, kind)));
+        let measured: BTreeMap<_, _> = measured.collect();
+        let mut networks = Networks::default();
+        let of = |stage: &PlannedStage| {
+            let throughput = measured[stage.spec.kind()].unwrap_or_else(|| guess(self.numerics));
+            estimate(stage, &self.graph, throughput * speed_up(threads), &mut networks)
+        };
+        let guessed = measured.iter().filter(|(_, speed)| speed.is_none()).map(|(kind, _)| *kind).collect();
+        Estimates { of_stages: self.graph.node_weights().map(of).collect(), guessed, threads }
+    }
+}
+
+impl Estimates {
+    /// Of a stage.
+    pub fn of(&self, node: NodeIndex) -> &Estimate {
+        &self.of_stages[node.index()]
+    }
+
+    /// The stages of a plan that are to be made as jobs, in the order of the plan. A stage of the same work as an
+    /// earlier one waits for it, and then takes no time.
+    pub fn jobs(&self, plan: &Plan, needed: &BTreeSet<NodeIndex>) -> Vec<Job> {
+        let mut positions = HashMap::new();
+        let mut first: HashMap<&Fingerprint, usize> = HashMap::new();
+        let nodes = plan.order.iter().copied().filter(|node| needed.contains(node));
+        let job = |(position, node): (usize, NodeIndex)| {
+            positions.insert(node, position);
+            let stage = &plan.graph[node];
+            let inputs = stage.inputs.iter().filter_map(|(_, input)| positions.get(input).copied());
+            let twin = *first.entry(&stage.fingerprint).or_insert(position);
+            let inputs = inputs.chain((twin != position).then_some(twin)).collect();
+            let seconds = if twin == position { self.of(node).seconds } else { 0.0 };
+            Job { seconds, inputs }
+        };
+        nodes.enumerate().map(job).collect()
+    }
+
+    /// Threads that jobs share: those that the estimates are for, and one for a GPU.
+    pub fn threads(&self) -> usize {
+        self.threads
+    }
+
+    /// Kinds of these stages of the plan whose time is a guess, sorted: none of them was measured.
+    pub fn guessed(&self, plan: &Plan, nodes: &BTreeSet<NodeIndex>) -> Vec<&'static str> {
+        let computing = nodes.iter().filter(|node| self.of(**node).operations > 0);
+        let kinds: BTreeSet<_> = computing.map(|&node| plan.graph[node].spec.kind()).collect();
+        kinds.intersection(&self.guessed).copied().collect()
+    }
+}
+
+/// What it takes to make a stage's entry at so many operations a second. Its inputs are in the graph.
+pub fn estimate(
+    stage: &PlannedStage,
+    graph: &DiGraph<PlannedStage, String>,
+    operations_per_second: f64,
+    networks: &mut Networks,
+) -> Estimate {
+    let work = stage.spec.stage().work(&known(stage, graph), networks);
+    let computing = work.operations as f64 / operations_per_second;
+    Estimate {
+        operations: work.operations,
+        seconds: computing + work.bytes_read as f64 / BYTES_A_SECOND,
+        memory_bytes: work.memory_bytes,
+        disk_bytes: work.disk_bytes,
+    }
+}
+
+fn known<'a>(stage: &'a PlannedStage, graph: &'a DiGraph<PlannedStage, String>) -> Known<'a> {
+    let inputs = stage.inputs.iter().map(|(_, node)| &graph[*node]);
+    Known {
+        inputs: inputs.clone().map(|input| &input.description).collect(),
+        input_fingerprints: inputs.map(|input| input.fingerprint.0.as_str()).collect(),
+        datasets: stage.datasets.iter().map(|(_, dataset)| dataset.known()).collect(),
+    }
+}
+
+/// Jobs on one GPU share it as jobs on one thread do.
+fn threads_that_count(numerics: Numerics, threads: usize) -> usize {
+    match numerics {
+        Numerics::Cpu => threads,
+        Numerics::Cuda(_) => 1,
+    }
+}
+
+fn guess(numerics: Numerics) -> f64 {
+    match numerics {
+        Numerics::Cpu => GUESS_THREAD,
+        Numerics::Cuda(_) => GUESS_GPU,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Lab, finetune};
+    use super::*;
+
+    fn kinds_guessed(plan: &Plan, estimates: &Estimates) -> Vec<&'static str> {
+        estimates.guessed(plan, &plan.needed())
+    }
+
+    #[test]
+    fn seconds_follow_from_what_was_measured_of_the_kind() {
+        let lab = Lab::new();
+        let plan = lab.plan();
+        let seconds = |threads| {
+            let estimates = plan.estimates(&lab.store, threads);
+            plan.order.iter().map(|&node| estimates.of(node).seconds).collect::<Vec<_>>()
+        };
+        let guessed = seconds(1);
+        lab.store.note_throughput(Numerics::Cpu, "finetune", GUESS_THREAD / 4.0).unwrap();
+        assert_eq!(seconds(1), [guessed[0], 4.0 * guessed[1], guessed[2]]);
+        assert_eq!(seconds(8)[2], guessed[2] / speed_up(8));
+    }
+
+    #[test]
+    fn a_measured_stage_is_expected_to_take_as_long_again() {
+        let lab = Lab::new();
+        let plan = lab.plan();
+        let node = plan.order[1];
+        let first = *plan.estimates(&lab.store, 3).of(node);
+        lab.store
+            .note_throughput(Numerics::Cpu, "finetune", first.throughput(12.5, Numerics::Cpu, 3))
+            .unwrap();
+        assert!((plan.estimates(&lab.store, 3).of(node).seconds - 12.5).abs() < 1e-6);
+    }
+
+    #[test]
+    fn threads_of_the_processor_do_not_count_on_a_gpu() {
+        let lab = Lab::new();
+        let mut plan = lab.plan();
+        plan.numerics = Numerics::Cuda(crate::nn::Precision::F32);
+        let estimates = plan.estimates(&lab.store, 16);
+        let estimate = estimates.of(plan.order[0]);
+        assert_eq!(estimates.threads(), 1);
+        assert_eq!(estimate.throughput(2.0, plan.numerics, 16), estimate.operations as f64 / 2.0);
+    }
+
+    #[test]
+    fn guesses_are_told_of_kinds_that_compute_and_were_not_measured() {
+        let lab = Lab::new();
+        let plan = lab.plan();
+        assert_eq!(
+            kinds_guessed(&plan, &plan.estimates(&lab.store, 1)),
+            ["evaluate", "finetune", "pretrain"]
+        );
+        lab.store.note_throughput(Numerics::Cpu, "finetune", 1e9).unwrap();
+        assert_eq!(kinds_guessed(&plan, &plan.estimates(&lab.store, 1)), ["evaluate", "pretrain"]);
+    }
+
+    #[test]
+    fn jobs_wait_for_their_inputs_that_are_to_be_made() {
+        let lab = Lab::new();
+        let plan = lab.plan();
+        let estimates = plan.estimates(&lab.store, 1);
+        let inputs = |needed: &[usize]| {
+            let needed = needed.iter().map(|&i| plan.order[i]).collect();
+            estimates.jobs(&plan, &needed).into_iter().map(|job| job.inputs).collect::<Vec<_>>()
+        };
+        assert_eq!(inputs(&[0, 1, 2]), [vec![], vec![0], vec![1]]);
+        assert_eq!(inputs(&[1, 2]), [vec![], vec![0]], "the source is fresh");
+    }
+
+    #[test]
+    fn the_same_work_takes_time_once() {
+        let mut lab = Lab::new();
+        lab.experiment.stages.push(finetune("twin", 0, 1));
+        let plan = lab.plan();
+        let estimates = plan.estimates(&lab.store, 1);
+        let jobs = estimates.jobs(&plan, &plan.needed());
+        assert_eq!(jobs[3], Job { seconds: 0.0, inputs: vec![0, 1] }, "it waits for `tuned`");
+        assert_eq!(estimates.of(plan.order[3]), estimates.of(plan.order[1]));
+    }
+}

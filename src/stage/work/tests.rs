@@ -1,0 +1,144 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::dataset::Summary;
+use crate::stage::{Description, Head, Normalize, StageSpec};
+
+const BACKBONE: &str = "resnet18 = { stem = 'small', width = 4 }";
+const SIZE: usize = 28;
+const TRAIN: u64 = 40;
+const VAL: u64 = 10;
+const TEST: u64 = 20;
+
+fn summary(counts: [usize; 3]) -> Summary {
+    Summary {
+        classes: vec!["well".into(), "sick".into()],
+        counts: counts.map(|count| vec![count / 2, count - count / 2]),
+        digest: String::new(),
+    }
+}
+
+fn known_dataset(summary: &Summary) -> KnownDataset<'_> {
+    KnownDataset { name: "cells", fingerprint: "d", size: SIZE, summary }
+}
+
+fn backbone() -> BackboneSpec {
+    toml::from_str(BACKBONE).unwrap()
+}
+
+fn network() -> Network {
+    Networks::default().on(&backbone(), &known_dataset(&summary([0; 3])))
+}
+
+/// The work of a stage whose inputs are models of `backbone`, on a data set with these counts.
+fn work_of(text: &str, backbone: BackboneSpec, counts: [usize; 3]) -> Work {
+    let spec: StageSpec = toml::from_str(text).unwrap();
+    let stage = spec.stage();
+    let summary = summary(counts);
+    let head = Some(Head { dataset: "d".into(), classes: summary.classes.clone() });
+    let model = Description::Model(ModelInfo { backbone, normalize: Normalize::default(), head });
+    let inputs = stage.inputs();
+    let known = Known {
+        inputs: vec![&model; inputs.len()],
+        input_fingerprints: inputs.iter().map(|input| input.stage.as_str()).collect(),
+        datasets: stage.datasets().iter().map(|_| known_dataset(&summary)).collect(),
+    };
+    stage.work(&known, &mut Networks::default())
+}
+
+fn work(text: &str) -> Work {
+    work_of(text, backbone(), [TRAIN, VAL, TEST].map(|count| count as usize))
+}
+
+fn finetune(options: &str) -> Work {
+    work(&format!("finetune = {{ from = 'a', dataset = 'cells', {options} }}"))
+}
+
+#[test]
+fn training_passes_each_image_forth_and_back_and_validation_images_forth() {
+    let forward = network().forward();
+    assert_eq!(finetune("train.epochs = 3").operations, forward * 3 * (3 * TRAIN + VAL));
+    let pretrain =
+        work(&format!("pretrain = {{ backbone.{BACKBONE}, dataset = 'cells', train.epochs = 3 }}"));
+    assert_eq!(pretrain.operations, finetune("train.epochs = 3").operations);
+    let unselected = finetune("train = { epochs = 3, select = 'none' }");
+    assert_eq!(unselected.operations, forward * 3 * 3 * TRAIN, "no validation");
+}
+
+#[test]
+fn a_frozen_backbone_passes_once_each_variant_that_is_remembered() {
+    let (features, head) = (network().features(), network().head.multiply_adds);
+    let probe = |options: &str| {
+        finetune(&format!("trainable = 'head', train = {{ epochs = 2, {options} }}")).operations
+            - head * 2 * (3 * TRAIN + VAL)
+    };
+    assert_eq!(probe("augment = {}"), features * (TRAIN + VAL));
+    assert_eq!(probe("augment.horizontal_flip = true"), features * (TRAIN * 3 / 2 + VAL), "half come again");
+    assert_eq!(probe("augment.crop_padding = 2"), features * (2 * TRAIN + VAL), "none comes again");
+}
+
+#[test]
+fn merge_weights_cost_what_training_costs_and_take_little_room() {
+    let learnt = work("learn_merge_weights = { sources = ['a', 'b'], dataset = 'cells' }");
+    assert_eq!(learnt.operations, finetune("train = {}").operations);
+    assert!(learnt.disk_bytes < network().bytes() / 10, "{learnt:?}");
+}
+
+#[test]
+fn a_merge_reads_its_sources_and_passes_images_for_batch_norm_alone() {
+    let plain = work("merge = { sources = ['a', 'b'], method.average = {}, batch_norm = 'merged' }");
+    let headless = Network::new(&backbone(), 0, SIZE);
+    assert_eq!((plain.operations, plain.bytes_read), (0, 2 * headless.bytes()));
+    let merge = "merge = { sources = ['a', 'b'], method.average = {}, dataset = 'cells' }";
+    assert_eq!(work(merge).operations, network().features() * TRAIN);
+    let vit: BackboneSpec = toml::from_str("vit_tiny.image_size = 28\nvit_tiny.patch_size = 7").unwrap();
+    assert_eq!(work_of(merge, vit, [40, 10, 20]).operations, 0, "no batch norm");
+}
+
+#[test]
+fn an_evaluation_passes_the_split_once_a_model() {
+    let evaluate = work("evaluate = { models = { A = 'a', B = 'b', C = 'a' }, datasets = ['cells'] }");
+    assert_eq!(evaluate.operations, network().forward() * 2 * TEST, "`a` is evaluated once");
+    assert_eq!(evaluate.disk_bytes, 2 * TEST * 2 * 20);
+}
+
+#[test]
+fn an_import_reads_and_keeps_the_model() {
+    let import = work(&format!("import = {{ path = 'a.pth', backbone.{BACKBONE} }}"));
+    let bytes = Network::new(&backbone(), 0, SIZE).bytes();
+    assert_eq!((import.operations, import.bytes_read, import.disk_bytes), (0, bytes, bytes));
+}
+
+#[test]
+fn memory_counts_what_the_optimiser_and_the_selection_keep() {
+    let memory = |options: &str| finetune(options).memory_bytes;
+    let [plain, momentum, adam] = ["sgd.momentum = 0.0", "sgd.momentum = 0.9", "adam.lr = 0.001"]
+        .map(|optimizer| memory(&format!("train.optimizer.{optimizer}")));
+    let learnt = F32 * network().learnt;
+    assert_eq!([momentum - plain, adam - plain], [learnt, 2 * learnt]);
+    let unselected = memory("train = { optimizer.sgd.momentum = 0.0, select = 'none' }");
+    assert_eq!(plain - unselected, network().bytes(), "the best epoch");
+    let [few, half, all, more] =
+        [10, 20, 40, 64].map(|images| memory(&format!("train.batch_size = {images}")));
+    assert_eq!(half - few, network().stepping(10), "ten images more");
+    assert_eq!((all, all - half), (more, network().stepping(20)), "no more images than there are");
+}
+
+proptest! {
+    #[test]
+    fn any_number_of_images_and_epochs_can_be_counted(
+        counts in any::<[usize; 3]>(), epochs in 1..=i64::MAX, batch in 2..=i64::MAX, flip in any::<bool>(),
+    ) {
+        let train = format!("train = {{ epochs = {epochs}, batch_size = {batch}, augment.vertical_flip = {flip} }}");
+        for text in [
+            format!("finetune = {{ from = 'a', dataset = 'cells', {train} }}"),
+            format!("finetune = {{ from = 'a', dataset = 'cells', trainable = 'head', {train} }}"),
+            format!("learn_merge_weights = {{ sources = ['a', 'b'], dataset = 'cells', {train} }}"),
+            "merge = { sources = ['a', 'b'], method.average = {}, dataset = 'cells' }".into(),
+            "evaluate = { models = { A = 'a' }, datasets = ['cells'] }".into(),
+        ] {
+            let work = work_of(&text, backbone(), counts);
+            prop_assert!(work.memory_bytes > 0, "{text}");
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! `throughput.json`: how fast stages computed here, so that a plan can say how long the next will take.
+//!
+//! ```text
+//! {"<numerics>": {"<kind>": <operations a second>}}
+//! ```
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+
+use super::{Lock, Store, StoreError};
+use crate::plan::Numerics;
+
+/// Share of the latest measurement in the mean: about the last five count.
+const LATEST: f64 = 0.3;
+
+type Throughputs = BTreeMap<String, BTreeMap<String, f64>>;
+
+impl Store {
+    /// Multiply-adds a second of stages of a kind: of one thread on a CPU, of the device on a GPU. `None` if none was
+    /// measured here, or if the note of it cannot be read: it only helps to estimate.
+    pub fn throughput(&self, numerics: Numerics, kind: &str) -> Option<f64> {
+        let measured = self.throughputs().get(numerics.as_str())?.get(kind).copied();
+        measured.filter(|&speed| is_speed(speed))
+    }
+
+    /// Takes a measurement into the mean for [`Store::throughput`]. One that says nothing, of a stage that computed
+    /// nothing or took no time, changes nothing.
+    ///
+    /// # Errors
+    /// A file that cannot be written.
+    pub fn note_throughput(
+        &self,
+        numerics: Numerics,
+        kind: &str,
+        operations_per_second: f64,
+    ) -> Result<(), StoreError> {
+        if !is_speed(operations_per_second) {
+            return Ok(());
+        }
+        let _writing = Lock::wait(&self.lock_file("throughput"))?;
+        let mut throughputs = self.throughputs();
+        let of_numerics = throughputs.entry(numerics.as_str().to_owned()).or_default();
+        let mean = of_numerics.entry(kind.to_owned()).or_insert(operations_per_second);
+        if !is_speed(*mean) {
+            *mean = operations_per_second;
+        }
+        *mean += LATEST * (operations_per_second - *mean);
+        let json = serde_json::to_vec_pretty(&throughputs).expect("a map of numbers is JSON");
+        self.replace(&self.throughput_file(), &json)
+    }
+
+    fn throughputs(&self) -> Throughputs {
+        let json = fs::read(self.throughput_file()).ok();
+        json.and_then(|json| serde_json::from_slice(&json).ok()).unwrap_or_default()
+    }
+
+    fn throughput_file(&self) -> PathBuf {
+        self.root().join("throughput.json")
+    }
+}
+
+fn is_speed(number: f64) -> bool {
+    number.is_finite() && number > 0.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nn::Precision;
+
+    const KIND: &str = "finetune";
+
+    fn with_store(test: impl FnOnce(&Store)) {
+        let folder = tempfile::tempdir().unwrap();
+        test(&Store::open(folder.path()).unwrap());
+    }
+
+    #[test]
+    fn measurements_are_kept_apart_by_numerics_and_kind() {
+        with_store(|store| {
+            assert_eq!(store.throughput(Numerics::Cpu, KIND), None);
+            store.note_throughput(Numerics::Cpu, KIND, 1e9).unwrap();
+            store.note_throughput(Numerics::Cuda(Precision::Tf32), KIND, 1e12).unwrap();
+            store.note_throughput(Numerics::Cpu, "merge", 2e9).unwrap();
+            assert_eq!(store.throughput(Numerics::Cpu, KIND), Some(1e9));
+            assert_eq!(store.throughput(Numerics::Cuda(Precision::Tf32), KIND), Some(1e12));
+            assert_eq!(store.throughput(Numerics::Cuda(Precision::F32), KIND), None);
+        });
+    }
+
+    #[test]
+    fn later_measurements_move_the_mean_towards_them() {
+        with_store(|store| {
+            store.note_throughput(Numerics::Cpu, KIND, 100.0).unwrap();
+            store.note_throughput(Numerics::Cpu, KIND, 200.0).unwrap();
+            assert_eq!(store.throughput(Numerics::Cpu, KIND), Some(130.0));
+            for _ in 0..50 {
+                store.note_throughput(Numerics::Cpu, KIND, 200.0).unwrap();
+            }
+            assert!(store.throughput(Numerics::Cpu, KIND).is_some_and(|speed| (speed - 200.0).abs() < 1e-3));
+        });
+    }
+
+    #[test]
+    fn a_measurement_that_says_nothing_changes_nothing() {
+        with_store(|store| {
+            for nothing in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+                store.note_throughput(Numerics::Cpu, KIND, nothing).unwrap();
+            }
+            assert_eq!(store.throughput(Numerics::Cpu, KIND), None);
+            assert!(!store.throughput_file().exists());
+        });
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_or_makes_no_sense_counts_as_absent() {
+        for text in ["{\"cpu-f32\": ", "{\"cpu-f32\": {\"finetune\": -3}}", "[1, 2]"] {
+            with_store(|store| {
+                fs::write(store.throughput_file(), text).unwrap();
+                assert_eq!(store.throughput(Numerics::Cpu, KIND), None, "{text}");
+                store.note_throughput(Numerics::Cpu, KIND, 5.0).unwrap();
+                assert_eq!(store.throughput(Numerics::Cpu, KIND), Some(5.0), "{text}");
+            });
+        }
+    }
+
+    #[test]
+    fn measurements_of_many_threads_at_once_are_all_taken_in() {
+        with_store(|store| {
+            std::thread::scope(|scope| {
+                for kind in ["import", "pretrain", "finetune", "merge", "evaluate"] {
+                    scope.spawn(move || store.note_throughput(Numerics::Cpu, kind, 7.0).unwrap());
+                }
+            });
+            assert_eq!(store.throughputs()[Numerics::Cpu.as_str()].len(), 5);
+        });
+    }
+}
