@@ -49,6 +49,7 @@
 //!   staging/                           entries being written; renamed into store/ when whole
 //!   damaged/                           entries that were not what had been written; never used
 //!   data/<digest>-<size>/pixels        decoded and resized images, memory-mapped
+//!   digests/<key>                      what was read from the files of a data set, while nobody touches them
 //!   experiments/<name>.json            what each stage last was, to say why it is stale
 //!   throughput.json                    how fast stages computed, to say how long the next will take
 //!   runs/<time>-<experiment>/          plan.json, events.jsonl; lock, which is held while the run goes on

@@ -79,9 +79,11 @@ impl Run {
         let options = self.options()?;
         let mut reporter = self.reporter(global);
         let mut total = Outcome::default();
-        for plan in plans.into_iter().filter(|plan| self.only.concerns(plan)) {
-            // The plans before it may have made what it needs.
-            let plan = self.plan(&plan.experiment, &store)?;
+        for mut plan in plans.into_iter().filter(|plan| self.only.concerns(plan)) {
+            if total.executed > 0 {
+                // The plans before it may have made what it needs.
+                plan = self.plan(&plan.experiment, &store)?;
+            }
             total += run(&plan, &store, &options, &mut reporter)?;
             if total.interrupted {
                 break;

@@ -3,28 +3,47 @@
 use std::sync::Arc;
 
 use petgraph::graph::{DiGraph, NodeIndex};
+use rayon::prelude::*;
 
 use super::check::{self, Describe};
 use super::data::{self, Data};
 use super::freshness::judge;
 use super::{Field, Fingerprint, Numerics, Plan, PlanError, PlannedStage, Status, stage_fields};
 use crate::experiment::{Experiment, StageInstance};
-use crate::stage::{Description, Input};
-use crate::store::Store;
+use crate::stage::{Description, Input, Known, StageSpec};
+use crate::store::{Digests, Store, StoreError};
 
 type Graph = DiGraph<PlannedStage, String>;
 
 impl Plan {
     /// Reads data set summaries (in parallel), describes every stage, fingerprints, asks the store what
-    /// is fresh.
+    /// is fresh. Warns of what is doubtful about data.
     ///
     /// # Errors
     /// Every data set and file that cannot be used; else everything that is wrong with the stages; else what
     /// is wrong with the store.
     pub fn new(experiment: Arc<Experiment>, store: &Store, numerics: Numerics) -> Result<Self, PlanError> {
-        let data = data::read(&experiment, data::look).map_err(PlanError::Data)?;
-        assemble(experiment, &data, store, numerics, |spec, known| spec.stage().describe(known))
+        let data = data::read(&experiment, &Digests::new(store), data::look).map_err(PlanError::Data)?;
+        data.warnings().into_iter().for_each(|warning| tracing::warn!("{warning}"));
+        assemble(experiment, &data, store, numerics, describe)
     }
+
+    /// The same without asking the store what is fresh, for whoever is to make one of its stages.
+    ///
+    /// # Errors
+    /// Those of [`Plan::new`].
+    pub fn unjudged(
+        experiment: Arc<Experiment>,
+        store: &Store,
+        numerics: Numerics,
+    ) -> Result<Self, PlanError> {
+        let data = data::read(&experiment, &Digests::new(store), data::look).map_err(PlanError::Data)?;
+        join(experiment, &data, numerics, describe)
+    }
+}
+
+fn describe(spec: &StageSpec, known: &Known<'_>) -> Result<Description, Vec<String>> {
+    spec.stage().describe(known)
 }
 
 /// The plan of an experiment whose data was looked at.
@@ -32,6 +51,18 @@ pub(super) fn assemble(
     experiment: Arc<Experiment>,
     data: &Data,
     store: &Store,
+    numerics: Numerics,
+    describe: Describe,
+) -> Result<Plan, PlanError> {
+    let mut plan = join(experiment, data, numerics, describe)?;
+    judge_all(&mut plan, store)?;
+    Ok(plan)
+}
+
+/// The same as if everything were fresh.
+fn join(
+    experiment: Arc<Experiment>,
+    data: &Data,
     numerics: Numerics,
     describe: Describe,
 ) -> Result<Plan, PlanError> {
@@ -43,12 +74,25 @@ pub(super) fn assemble(
     let descriptions = check::describe(&experiment, data, &identities, describe)?;
     let mut graph = Graph::new();
     for ((instance, identity), description) in experiment.stages.iter().zip(identities).zip(descriptions) {
-        let mut stage = planned(instance, identity, description, data);
-        stage.status = judge(&stage, &graph, &experiment.name, store)?;
-        insert(&mut graph, stage);
+        insert(&mut graph, planned(instance, identity, description, data));
     }
     let order = graph.node_indices().collect();
     Ok(Plan { experiment, graph, order, numerics, only: None })
+}
+
+/// Sets every stage's status.
+///
+/// # Errors
+/// Of the first stage for which the store fails.
+fn judge_all(plan: &mut Plan, store: &Store) -> Result<(), StoreError> {
+    let last_made = store.last_made(&plan.experiment.name);
+    let graph = &plan.graph;
+    let judged = plan.order.par_iter().map(|&node| judge(&graph[node], graph, &last_made, store));
+    let judged: Vec<_> = judged.collect();
+    for (&node, status) in plan.order.iter().zip(judged) {
+        plan.graph[node].status = status?;
+    }
+    Ok(())
 }
 
 /// What decides a stage's result, and its fingerprint.
@@ -77,7 +121,7 @@ fn identify(experiment: &Experiment, data: &Data, numerics: Numerics) -> Vec<Ide
     identities
 }
 
-/// A stage whose inputs are in the graph, each at the position that it has in the experiment.
+/// A stage that was not judged yet. Its inputs have the positions in the graph that they have in the experiment.
 fn planned(
     instance: &StageInstance,
     identity: Identity,

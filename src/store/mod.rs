@@ -6,6 +6,7 @@
 //! staging/                       entries being written; what a killed process left is removed by the next
 //! damaged/<fingerprint>-<n>/     entries that were not what had been written: set aside, never used
 //! data/<digest>-<size>/          decoded images
+//! digests/<key>                  what was read from files outside the store
 //! experiments/<name>.json        what each stage of an experiment last was
 //! throughput.json                how fast stages computed
 //! runs/<time>/                   what happened
@@ -22,11 +23,13 @@
 //! | [`partial`] | a training's state, to go on where it stopped |
 //! | `last_made` | what a stage was when it was last made |
 //! | `throughput` | how fast stages computed |
+//! | `digests` | files outside the store, read once |
 //! | [`lock`] | advisory locks |
 
 mod artifact_files;
 pub mod checkpoint;
 mod csv_rows;
+mod digests;
 mod entry;
 pub mod error;
 mod history;
@@ -40,8 +43,10 @@ mod throughput;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+pub use digests::Digests;
 use entry::Unusable;
 pub use error::{ContentError, StoreError};
+pub use last_made::ByStage;
 pub use lock::Lock;
 pub use manifest::{EntryHeader, FileRecord, Manifest};
 pub use partial::Partial;
@@ -62,7 +67,9 @@ impl Store {
     /// A folder that cannot be created or written to.
     pub fn open(root: &Path) -> Result<Self, StoreError> {
         let store = Self { root: root.to_path_buf() };
-        for folder in ["store", "partial", "staging", "damaged", "data", "experiments", "runs", "locks"] {
+        const FOLDERS: [&str; 9] =
+            ["store", "partial", "staging", "damaged", "data", "digests", "experiments", "runs", "locks"];
+        for folder in FOLDERS {
             create_folder(&root.join(folder))?;
         }
         store.sweep()?;
@@ -248,6 +255,15 @@ impl Store {
         Ok(manifest)
     }
 
+    /// Writes a small file, whole or not at all, in the place of an older one.
+    fn replace(&self, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+        self.staged(|staging| {
+            let beside = staging.join("file");
+            entry::write_flushed(&beside, bytes)?;
+            fs::rename(&beside, path).map_err(|source| StoreError::io("write", path, source))
+        })
+    }
+
     /// Works in a folder of its own on the store's disk, which is removed afterwards.
     fn staged<T>(&self, work: impl FnOnce(&Path) -> Result<T, StoreError>) -> Result<T, StoreError> {
         let _at_work = Lock::share(&self.lock_file("staging"))?;
@@ -255,15 +271,6 @@ impl Store {
         let staging = tempfile::tempdir_in(&all);
         let staging = staging.map_err(|source| StoreError::io("create a folder in", &all, source))?;
         work(staging.path())
-    }
-
-    /// Writes a small file at once: beside, flushed, renamed into its place.
-    fn replace(&self, path: &Path, content: &[u8]) -> Result<(), StoreError> {
-        self.staged(|staging| {
-            let beside = staging.join("file");
-            entry::write_flushed(&beside, content)?;
-            fs::rename(&beside, path).map_err(|source| StoreError::io("write", path, source))
-        })
     }
 
     /// Removes what killed processes left in `staging`. Whoever works there shares a lock, so if it is to

@@ -9,6 +9,7 @@ mod cost;
 mod dataset;
 mod device;
 mod experiment;
+mod fingerprint;
 #[cfg(unix)]
 mod kill;
 mod loss;
@@ -22,4 +23,5 @@ mod resume;
 mod run;
 mod shipped;
 mod store;
+mod sweep;
 mod table;

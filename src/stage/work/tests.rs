@@ -15,6 +15,7 @@ fn summary(counts: [usize; 3]) -> Summary {
         classes: vec!["well".into(), "sick".into()],
         counts: counts.map(|count| vec![count / 2, count - count / 2]),
         digest: String::new(),
+        warnings: Vec::new(),
     }
 }
 
