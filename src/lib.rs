@@ -28,7 +28,7 @@
 //! | [`merge_method`] | functions over named tensors: learned, average |
 //! | [`dataset`] | phantom, medmnist, manifest, idx, cifar; decoding, caching |
 //! | [`metric`] | scores as scikit-learn defines them |
-//! | [`store`] | entries on disk: put, get, verify; checkpoints with provenance |
+//! | [`store`] | entries on disk: put, get, verify, clean, move; checkpoints with provenance |
 //! | [`table`] | scores to `metrics.csv`, pivots to CSV, Markdown and the terminal |
 //! | [`rng`] | the only source of randomness |
 //! | [`doctor`] | whether a device computes as it should |
@@ -39,7 +39,7 @@
 //! ```text
 //! .medmerge/                           --store, MEDMERGE_STORE
 //!   store/<2 hex>/<fingerprint>/       an entry: what one stage made
-//!     manifest.json                      where it comes from; digests of the other files
+//!     manifest.json                      where it comes from; digests of all files, its own at the end
 //!     model.safetensors                  import, pretrain, finetune, merge
 //!     merge_weights.safetensors          learn_merge_weights
 //!     <model>.<data set>.predictions.csv evaluate; first 12 digits of both fingerprints
@@ -47,13 +47,13 @@
 //!     log.txt                            a line an epoch, and warnings
 //!   partial/<fingerprint>/             a stage that is not finished: a training's state, log.txt
 //!   staging/                           entries being written; renamed into store/ when whole
-//!   damaged/                           entries that were not what had been written; never used
+//!   damaged/                           entries and images that were not what had been written; never used
 //!   data/<digest>-<size>/pixels        decoded and resized images, memory-mapped
 //!   digests/<key>                      what was read from the files of a data set, while nobody touches them
 //!   experiments/<name>.json            what each stage last was, to say why it is stale
 //!   throughput.json                    how fast stages computed, to say how long the next will take
-//!   runs/<time>-<experiment>/          plan.json, events.jsonl; lock, which is held while the run goes on
-//!   locks/                             lock files: an entry is made by one run at a time
+//!   runs/<time>-<experiment>/          plan.json, events.jsonl
+//!   locks/                             held while an entry is made or a run is at work; then removed
 //! results/<experiment>/                --results, MEDMERGE_RESULTS
 //!   metrics.csv                        a row a score
 //!   <table>.csv, <table>.md            a [table.<table>] of the experiment

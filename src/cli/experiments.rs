@@ -67,14 +67,22 @@ impl Files {
     /// # Errors
     /// What is wrong with each of the files.
     pub(super) fn load(&self) -> Result<Vec<Arc<Experiment>>, Error> {
-        let mut files = Vec::new();
-        for path in &self.files {
-            files.extend(if path.is_dir() { toml_files(path)? } else { vec![path.clone()] });
-        }
-        let mut sources: Vec<_> = files.iter().map(|file| Source::read(file)).collect();
-        share_out(&self.overrides.set, &mut sources.iter_mut().flatten().collect::<Vec<_>>());
-        every(sources.into_iter().map(|source| Ok(Arc::new(Experiment::parse(source?)?))))
+        load_all(&self.files, &self.overrides.set)
     }
+}
+
+/// Every experiment of these files with these overrides; a folder means each `.toml` in it, by name.
+///
+/// # Errors
+/// What is wrong with each of the files.
+pub(super) fn load_all(paths: &[PathBuf], overrides: &[Override]) -> Result<Vec<Arc<Experiment>>, Error> {
+    let mut files = Vec::new();
+    for path in paths {
+        files.extend(if path.is_dir() { toml_files(path)? } else { vec![path.clone()] });
+    }
+    let mut sources: Vec<_> = files.iter().map(|file| Source::read(file)).collect();
+    share_out(overrides, &mut sources.iter_mut().flatten().collect::<Vec<_>>());
+    every(sources.into_iter().map(|source| Ok(Arc::new(Experiment::parse(source?)?))))
 }
 
 /// All values, or all errors.

@@ -23,9 +23,22 @@ impl Plan {
     /// Every data set and file that cannot be used; else everything that is wrong with the stages; else what
     /// is wrong with the store.
     pub fn new(experiment: Arc<Experiment>, store: &Store, numerics: Numerics) -> Result<Self, PlanError> {
+        Ok(Self::with_each(experiment, store, &[numerics])?.remove(0))
+    }
+
+    /// A plan for each of these numerics, in their order. Data sets are looked at once.
+    ///
+    /// # Errors
+    /// As [`Plan::new`].
+    pub fn with_each(
+        experiment: Arc<Experiment>,
+        store: &Store,
+        numerics: &[Numerics],
+    ) -> Result<Vec<Self>, PlanError> {
         let data = data::read(&experiment, &Digests::new(store), data::look).map_err(PlanError::Data)?;
         data.warnings().into_iter().for_each(|warning| tracing::warn!("{warning}"));
-        assemble(experiment, &data, store, numerics, describe)
+        let plan = |&numerics: &Numerics| assemble(Arc::clone(&experiment), &data, store, numerics, describe);
+        numerics.iter().map(plan).collect()
     }
 
     /// The same without asking the store what is fresh, for whoever is to make one of its stages.

@@ -1,5 +1,5 @@
 //! `runs/<UTC time>-<experiment>/`: what a run was to do (`plan.json`) and what happened
-//! (`events.jsonl`); `lock` is held while the run goes on.
+//! (`events.jsonl`).
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
@@ -10,13 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use super::reporter::Throttles;
 use super::{Event, Reporter, RunError, utc};
-use crate::store::Lock;
 
 /// Name of the events' file.
 pub(super) const EVENTS: &str = "events.jsonl";
-
-/// Name of the file that is locked while a run goes on.
-pub(super) const LOCK: &str = "lock";
 
 /// Least time between two momentary events of a stage.
 const INTERVAL: Duration = Duration::from_secs(2);
@@ -25,7 +21,6 @@ const INTERVAL: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct RunFolder {
     path: PathBuf,
-    _lock: Lock,
 }
 
 impl RunFolder {
@@ -46,13 +41,14 @@ impl RunFolder {
                     number += 1;
                     path = runs.join(format!("{name}-{number}"));
                 }
-                Err(error) => return Err(record_error(&path)(error)),
-                Ok(()) => {
-                    let lock = Lock::wait(&path.join(LOCK))?;
-                    return Ok(Self { path, _lock: lock });
-                }
+                made => return made.map_err(record_error(&path)).map(|()| Self { path }),
             }
         }
+    }
+
+    /// Its name in `runs/`.
+    pub fn name(&self) -> String {
+        self.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 
     /// Writes `plan.json`.
@@ -122,8 +118,7 @@ mod tests {
     #[test]
     fn two_runs_in_one_second_have_two_folders() {
         let root = tempfile::tempdir().unwrap();
-        let names = [(); 3].map(|()| RunFolder::create(root.path(), "tiny", UNIX_EPOCH).unwrap().path);
-        let names = names.map(|path| path.file_name().unwrap().to_str().unwrap().to_owned());
+        let names = [(); 3].map(|()| RunFolder::create(root.path(), "tiny", UNIX_EPOCH).unwrap().name());
         let first = "1970-01-01T00-00-00Z-tiny";
         assert_eq!(names, [first.into(), format!("{first}-2"), format!("{first}-3")]);
     }

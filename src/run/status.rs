@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::folder::{EVENTS, LOCK, Line};
+use super::folder::{EVENTS, Line};
 use super::{Event, RunError};
 use crate::stage::Progress;
-use crate::store::Lock;
+use crate::store::Store;
 
 /// How far a run is, or how it ended. Stages are named by their ids.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -55,8 +55,8 @@ pub enum RunState {
 ///
 /// # Errors
 /// The store's folder cannot be read.
-pub fn runs(store_root: &Path) -> Result<Vec<PathBuf>, RunError> {
-    let folder = store_root.join("runs");
+pub fn runs(store: &Store) -> Result<Vec<PathBuf>, RunError> {
+    let folder = store.root().join("runs");
     let failed = |source| RunError::Record { path: folder.clone(), source };
     let entries = fs::read_dir(&folder).map_err(failed)?;
     let mut runs =
@@ -69,7 +69,7 @@ pub fn runs(store_root: &Path) -> Result<Vec<PathBuf>, RunError> {
 ///
 /// # Errors
 /// The record cannot be read.
-pub fn status(folder: &Path) -> Result<RunStatus, RunError> {
+pub fn status(store: &Store, folder: &Path) -> Result<RunStatus, RunError> {
     let path = folder.join(EVENTS);
     let text = fs::read_to_string(&path).map_err(|source| RunError::Record { path, source })?;
     // The last line may be half-written.
@@ -77,8 +77,7 @@ pub fn status(folder: &Path) -> Result<RunStatus, RunError> {
     let run = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let mut status = RunStatus { run, ..RunStatus::default() };
     lines.for_each(|line| status.hear(line));
-    // A run that goes on holds its lock.
-    if status.state == RunState::Died && Lock::try_now(&folder.join(LOCK))?.is_none() {
+    if status.state == RunState::Died && store.is_at_work(&status.run)? {
         status.state = RunState::Running;
     }
     Ok(status)
@@ -126,15 +125,23 @@ mod tests {
     use super::super::reporter::tests::a_run;
     use super::*;
 
-    fn status_after(events: &[Event]) -> (RunStatus, RunStatus) {
+    fn store() -> (tempfile::TempDir, Store) {
         let root = tempfile::tempdir().unwrap();
+        let store = Store::open(root.path()).unwrap();
+        (root, store)
+    }
+
+    /// While the run is at work, and afterwards.
+    fn status_after(events: &[Event]) -> (RunStatus, RunStatus) {
+        let (root, store) = store();
         let folder = RunFolder::create(root.path(), "tiny", SystemTime::UNIX_EPOCH).unwrap();
+        let at_work = store.lock_run(&folder.name()).unwrap();
         let mut log = folder.event_log().unwrap();
         events.iter().for_each(|event| log.event(event));
-        let path = runs(root.path()).unwrap().remove(0);
-        let during = status(&path).unwrap();
-        drop(folder);
-        (during, status(&path).unwrap())
+        let path = runs(&store).unwrap().remove(0);
+        let during = status(&store, &path).unwrap();
+        drop(at_work);
+        (during, status(&store, &path).unwrap())
     }
 
     #[test]
@@ -151,12 +158,12 @@ mod tests {
 
     #[test]
     fn a_line_that_is_not_whole_is_left_out() {
-        let root = tempfile::tempdir().unwrap();
+        let (root, store) = store();
         let folder = root.path().join("run");
         fs::create_dir(&folder).unwrap();
         let whole = r#"{"at":1.5,"event":"run_started","experiment":"tiny","stages":3,"fresh":0}"#;
         fs::write(folder.join(EVENTS), format!("{whole}\n{{\"at\":2.0,\"eve")).unwrap();
-        let status = status(&folder).unwrap();
+        let status = status(&store, &folder).unwrap();
         assert_eq!((status.experiment.as_str(), status.stages, status.seconds), ("tiny", 3, 1.5));
     }
 }

@@ -47,6 +47,7 @@ pub fn run(
     let estimates = plan.estimates(store, options.threads);
     let folder = RunFolder::create(store.root(), &plan.experiment.name, SystemTime::now())?;
     folder.write_plan(&plan.to_json(&estimates))?;
+    let _at_work = store.lock_run(&folder.name())?;
     let nodes: Vec<_> = needed(plan);
     let fresh = plan.order.len() - nodes.len();
     let mut outcome = Outcome { fresh, ..Outcome::default() };

@@ -22,10 +22,10 @@ pub enum StoreError {
         /// What the system says.
         source: IoError,
     },
-    /// No space left.
+    /// No space left, or no right to so much of it.
     #[error(
-        "failed to {action} {}: the disk or the quota is full; free some space, or choose another folder with \
-         --store or MEDMERGE_STORE, and run again: what is in the store stays usable",
+        "failed to {action} {}: {source}; free some space on the disk or in the quota, or choose another folder \
+         with --store or MEDMERGE_STORE, and run again: what is in the store stays usable",
         path.display()
     )]
     Full {
@@ -45,6 +45,16 @@ pub enum StoreError {
         path: PathBuf,
         /// What the system says.
         source: IoError,
+    },
+    /// The store was there when it was opened.
+    #[error(
+        "failed to find the store {}: its folder was removed or moved while it was in use; put it back, or run \
+         again to start a new one",
+        root.display()
+    )]
+    Gone {
+        /// The store.
+        root: PathBuf,
     },
     /// No such entry.
     #[error("failed to find {fingerprint} in the store {}; run the experiment to make it", root.display())]
@@ -68,6 +78,29 @@ pub enum StoreError {
         problem: String,
         /// Where the entry lies now.
         aside: PathBuf,
+    },
+    /// Decoded images are not what was written; they were set aside.
+    #[error(
+        "failed to use {}: the images are not what was decoded; the file was set aside as {}: the next run that \
+         needs them decodes them again",
+        path.display(),
+        aside.display()
+    )]
+    DamagedImages {
+        /// The file.
+        path: PathBuf,
+        /// Where it lies now.
+        aside: PathBuf,
+    },
+    /// An archive, or an entry in it, is not what was exported.
+    #[error("failed to import {what} from {}: {problem}", path.display())]
+    Archive {
+        /// The archive.
+        path: PathBuf,
+        /// What is not imported: an entry, or anything at all.
+        what: String,
+        /// What is wrong and what to do.
+        problem: String,
     },
     /// What a stage returned, or a file holds, is not what the store keeps.
     #[error("failed to {action} {}: {source}", path.display())]
@@ -117,7 +150,10 @@ impl StoreError {
             ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
                 Self::Unwritable { action, path, source }
             }
-            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Self::Full { action, path, source },
+            // `ulimit -f` and some disks limit the size of a file.
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
+                Self::Full { action, path, source }
+            }
             _ => Self::Io { action, path, source },
         }
     }
@@ -135,10 +171,9 @@ mod tests {
     #[test]
     fn trouble_that_a_person_can_end_comes_with_what_to_do() {
         let text = |kind| StoreError::io("write", Path::new("a/b"), IoError::from(kind)).to_string();
-        assert!(
-            text(ErrorKind::StorageFull)
-                .starts_with("failed to write a/b: the disk or the quota is full; free")
-        );
+        for full in [ErrorKind::StorageFull, ErrorKind::QuotaExceeded, ErrorKind::FileTooLarge] {
+            assert!(text(full).contains("; free some space on the disk"), "{}", text(full));
+        }
         assert!(text(ErrorKind::ReadOnlyFilesystem).contains("MEDMERGE_STORE"));
         assert_eq!(text(ErrorKind::NotADirectory), "failed to write a/b: not a directory");
     }

@@ -2,7 +2,6 @@
 //! later is looked at, too; and what leaves the fingerprints of a whole plan as they are.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use medmerge::dataset::{DatasetSpec, Summary};
@@ -280,7 +279,7 @@ fn text(names: &[String], order: &[u32], comment: &str, sources: &str) -> String
 
 /// The fingerprints of an experiment's stages.
 fn fingerprints(text: String, threads: usize) -> BTreeSet<Fingerprint> {
-    let source = Source { path: PathBuf::from("experiment.toml"), text };
+    let source = Source::new("experiment.toml", text);
     let experiment = Experiment::parse(source).unwrap_or_else(|errors| panic!("{errors}"));
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path()).unwrap();

@@ -8,8 +8,8 @@ use predicates::str::contains;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::builder::Workplace;
-use crate::pipeline::{EXPERIMENT, STAGES, entries};
+use crate::builder::{EXPERIMENT, Workplace};
+use crate::pipeline::{STAGES, entries};
 
 /// Runs that are killed; the environment variable `MEDMERGE_KILLED_RUNS` sets another number.
 const RUNS: u64 = 3;

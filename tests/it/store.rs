@@ -1,5 +1,11 @@
 //! The store under damage, kills, crowds and missing rights.
 
+mod archive;
+mod damage;
+mod disk;
+mod gc;
+mod lock;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};

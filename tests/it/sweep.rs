@@ -1,6 +1,5 @@
 //! By which axes a stage is multiplied: those that it mentions itself or through an input or a data set.
 
-use std::path::PathBuf;
 
 use medmerge::experiment::{Coordinates, Experiment, Source};
 use proptest::prelude::*;
@@ -90,7 +89,7 @@ proptest! {
 
     #[test]
     fn a_stage_stands_once_at_each_point_of_its_axes_and_takes_from_the_same_point(case in any_case()) {
-        let source = Source { path: PathBuf::from("swept.toml"), text: case.text() };
+        let source = Source::new("swept.toml", case.text());
         let experiment = Experiment::parse(source);
         prop_assert!(experiment.is_ok(), "{}", experiment.unwrap_err());
         let experiment = experiment.unwrap();
