@@ -10,6 +10,22 @@ pub enum RunError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// What is to be made has no room.
+    #[error(
+        "failed to start: what is to be made takes about {} MiB, and the disk of {} has {} MiB left; free some space \
+         (`medmerge store gc FILE…` tells what could go), or choose another folder with --store or MEDMERGE_STORE",
+        needed >> 20,
+        root.display(),
+        free >> 20
+    )]
+    Space {
+        /// Bytes that it takes, about.
+        needed: u64,
+        /// Bytes that are free.
+        free: u64,
+        /// The store.
+        root: PathBuf,
+    },
     /// The run's record could not be written.
     #[error("failed to write the run's record {}: {source}; is there space left on the disk?", path.display())]
     Record {

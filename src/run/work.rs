@@ -1,6 +1,6 @@
 //! Running a plan: which of its stages are jobs, and what is written beside them.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::SystemTime;
@@ -49,6 +49,7 @@ pub fn run(
     folder.write_plan(&plan.to_json(&estimates))?;
     let _at_work = store.lock_run(&folder.name())?;
     let nodes: Vec<_> = needed(plan);
+    check_space(plan, store, &nodes, &estimates)?;
     let fresh = plan.order.len() - nodes.len();
     let mut outcome = Outcome { fresh, ..Outcome::default() };
     let timed = estimates.jobs(plan, &nodes.iter().copied().collect());
@@ -134,6 +135,22 @@ impl Speeds<'_> {
 fn needed(plan: &Plan) -> Vec<NodeIndex> {
     let needed = plan.needed();
     plan.order.iter().copied().filter(|node| needed.contains(node)).collect()
+}
+
+/// Better no work than work whose result has no room. Stages of the same work are made once.
+fn check_space(
+    plan: &Plan,
+    store: &Store,
+    nodes: &[NodeIndex],
+    estimates: &Estimates,
+) -> Result<(), RunError> {
+    let entry = |&node: &NodeIndex| (&plan.graph[node].fingerprint, estimates.of(node).disk_bytes);
+    let entries: BTreeMap<_, _> = nodes.iter().map(entry).collect();
+    let needed = entries.into_values().fold(0, u64::saturating_add);
+    match store.available_bytes()? {
+        Some(free) if free < needed => Err(RunError::Space { needed, free, root: store.root().to_owned() }),
+        _ => Ok(()),
+    }
 }
 
 /// A job a stage. A stage of the same work as an earlier one waits for it, and then finds its entry.

@@ -1,6 +1,5 @@
 //! By which axes a stage is multiplied: those that it mentions itself or through an input or a data set.
 
-
 use medmerge::experiment::{Coordinates, Experiment, Source};
 use proptest::prelude::*;
 use proptest::test_runner::Config;
