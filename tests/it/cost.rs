@@ -57,7 +57,16 @@ fn json(workplace: &Workplace, arguments: &[&str]) -> Value {
 fn a_plan_says_what_each_stage_and_all_of_them_take() {
     let arguments = ["plan", "experiment.toml", "--threads", "2", "--jobs", "2"];
     let output = Workplace::new(EXPERIMENT).medmerge(&arguments).output().expect("a plan");
-    insta::assert_snapshot!(String::from_utf8_lossy(&output.stdout), @"");
+    insta::assert_snapshot!(String::from_utf8_lossy(&output.stdout), @r"
+    tiny: 5 stages, 5 to run
+      run    pretrain             source   0.0 s  121.6 MiB memory  2.7 MiB disk  never made
+      run    finetune             probe_a  0.0 s  104.0 MiB memory  2.7 MiB disk  never made
+      run    finetune             probe_b  0.0 s  124.3 MiB memory  2.7 MiB disk  never made
+      run    merge                merged   0.0 s  108.0 MiB memory  2.7 MiB disk  never made
+      run    evaluate             scores   0.0 s  104.0 MiB memory  0.6 KiB disk  never made
+    times are guesses: stages of these kinds have not run here yet: evaluate, finetune, pretrain
+    in sum 0.1 s and 10.7 MiB disk; the longest way 0.1 s; with --jobs 2 0.1 s
+    ");
 }
 
 #[test]
@@ -89,7 +98,7 @@ fn a_plan_is_printed_in_one_form_at_a_time() {
     let workplace = Workplace::new(EXPERIMENT);
     workplace.medmerge(&["plan", "experiment.toml", "--dot", "--json"]).assert().code(2);
     let dot = workplace.medmerge(&["plan", "experiment.toml", "--dot"]).assert().code(0);
-    dot.stdout(starts_with("digraph \"tiny\" {\n").and(contains(" -> ").count(4)));
+    dot.stdout(starts_with("digraph \"tiny\" {\n").and(contains(" -> ").count(5)));
     let mermaid = workplace.medmerge(&["plan", "experiment.toml", "--mermaid"]).assert().code(0);
-    mermaid.stdout(starts_with("flowchart LR\n").and(contains(" -->|").count(4)));
+    mermaid.stdout(starts_with("flowchart LR\n").and(contains(" -->|").count(5)));
 }
