@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::lock::lock_now;
-use super::{Lock, Store, StoreError, entry, names};
+use super::{ContentError, Lock, Store, StoreError, entry, names};
 use crate::plan::Fingerprint;
 
 /// Records that are kept, the newest first.
@@ -172,7 +172,10 @@ impl Store {
             let folder = self.root.join("data").join(&name);
             let kept = keep.images.contains(&folder);
             // In a folder that is kept, what lies beside the images was left by a killed process.
-            let left = |file: &str| Ok(!(kept && file == "pixels") && !is_being_written(&folder.join(file))?);
+            let left = |file: &str| {
+                let stays = (kept && file == "pixels") || is_being_written(&folder.join(file))?;
+                Ok(!stays)
+            };
             leftovers.extend(self.left_below(&format!("data/{name}"), Sort::Images, left)?);
         }
         Ok(leftovers)
@@ -245,12 +248,14 @@ fn about(folder: &Path, fingerprint: &Fingerprint) -> String {
     }
 }
 
-/// The fingerprints in a `plan.json`.
+/// The fingerprints in the `plan.json` of a run at work.
 fn planned(path: &Path) -> Result<Vec<Fingerprint>, StoreError> {
-    let unreadable = |source| StoreError::io("read the plan of a run at work", path, source);
-    let plan = fs::read(path).map_err(unreadable)?;
-    let plan: Value =
-        serde_json::from_slice(&plan).map_err(|error| StoreError::content("read", path, error))?;
+    let read = fs::read(path).map_err(|error| error.to_string());
+    let plan = read.and_then(|json| serde_json::from_slice(&json).map_err(|error| error.to_string()));
+    let plan: Value = plan.map_err(|problem| {
+        let problem = format!("{problem}; its run is at work: try again, at the latest when it has ended");
+        StoreError::content("read", path, ContentError::Malformed(problem))
+    })?;
     let stages = plan["stages"].as_array().into_iter().flatten();
     Ok(stages.filter_map(|stage| Some(Fingerprint(stage["fingerprint"].as_str()?.into()))).collect())
 }

@@ -222,7 +222,7 @@ fn learning(dataset: &str) -> String {
 const FOLDER: &str = "[dataset.images.manifest]\npath = \"labels.csv\"\nsize = 8";
 
 /// A folder with an image in each class and split, and what the CSV says beside them.
-fn folder(rows: &str) -> Workplace {
+pub(crate) fn folder(rows: &str) -> Workplace {
     let mut workplace = Workplace::new(&learning(FOLDER));
     let mut csv = String::from("image,label,split\n");
     for (i, split) in ["train", "train", "val", "test"].into_iter().enumerate() {

@@ -18,8 +18,8 @@ use crate::store::{Store, StoreError};
 type Files = BTreeMap<String, Mmap>;
 
 impl Store {
-    /// Writes an archive of these entries, every digest verified: beside, flushed, renamed. Returns its length in
-    /// bytes. An archive that is there already is replaced.
+    /// Writes an archive of these entries, every digest verified: beside, flushed, renamed. Returns its length
+    /// in bytes. An archive that is there already is replaced.
     ///
     /// # Errors
     /// An entry that is missing or damaged, which is set aside; an archive that cannot be written. There is
