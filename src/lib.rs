@@ -49,7 +49,7 @@
 //!   data/<digest>-<size>/pixels        decoded and resized images, memory-mapped
 //!   experiments/<name>.json            what each stage last was, to say why it is stale
 //!   runs/<time>-<experiment>/          plan.json, events.jsonl
-//!   locks/                             lock files: an entry is made by one run at a time
+//!   locks/                             held while an entry is made; then removed
 //! results/<experiment>/                --results, MEDMERGE_RESULTS
 //!   metrics.csv                        a row a score
 //!   <table>.csv, <table>.md            a [table.<table>] of the experiment

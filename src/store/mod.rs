@@ -7,7 +7,7 @@
 //! data/<digest>-<size>/          decoded images
 //! experiments/<name>.json        what each stage of an experiment last was
 //! runs/<time>/                   what happened
-//! locks/
+//! locks/                         held while an entry is made; then removed
 //! ```
 //!
 //! | file | what |

@@ -1,5 +1,7 @@
 //! The store under damage, kills, crowds and missing rights.
 
+mod lock;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
