@@ -22,10 +22,10 @@ pub enum StoreError {
         /// What the system says.
         source: IoError,
     },
-    /// No space left.
+    /// No space left, or no right to so much of it.
     #[error(
-        "failed to {action} {}: the disk or the quota is full; free some space, or choose another folder with \
-         --store or MEDMERGE_STORE, and run again: what is in the store stays usable",
+        "failed to {action} {}: {source}; free some space on the disk or in the quota, or choose another folder \
+         with --store or MEDMERGE_STORE, and run again: what is in the store stays usable",
         path.display()
     )]
     Full {
@@ -45,6 +45,16 @@ pub enum StoreError {
         path: PathBuf,
         /// What the system says.
         source: IoError,
+    },
+    /// The store was there when it was opened.
+    #[error(
+        "failed to find the store {}: its folder was removed or moved while it was in use; put it back, or run \
+         again to start a new one",
+        root.display()
+    )]
+    Gone {
+        /// The store.
+        root: PathBuf,
     },
     /// No such entry.
     #[error("failed to find {fingerprint} in the store {}; run the experiment to make it", root.display())]
@@ -117,7 +127,10 @@ impl StoreError {
             ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
                 Self::Unwritable { action, path, source }
             }
-            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Self::Full { action, path, source },
+            // `ulimit -f` and some disks limit the size of a file.
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
+                Self::Full { action, path, source }
+            }
             _ => Self::Io { action, path, source },
         }
     }
@@ -135,10 +148,9 @@ mod tests {
     #[test]
     fn trouble_that_a_person_can_end_comes_with_what_to_do() {
         let text = |kind| StoreError::io("write", Path::new("a/b"), IoError::from(kind)).to_string();
-        assert!(
-            text(ErrorKind::StorageFull)
-                .starts_with("failed to write a/b: the disk or the quota is full; free")
-        );
+        for full in [ErrorKind::StorageFull, ErrorKind::QuotaExceeded, ErrorKind::FileTooLarge] {
+            assert!(text(full).contains("; free some space on the disk"), "{}", text(full));
+        }
         assert!(text(ErrorKind::ReadOnlyFilesystem).contains("MEDMERGE_STORE"));
         assert_eq!(text(ErrorKind::NotADirectory), "failed to write a/b: not a directory");
     }

@@ -23,6 +23,7 @@ impl Store {
     /// # Errors
     /// A file that cannot be written.
     pub fn remember(&self, experiment: &str, stages: &[(String, Fingerprint)]) -> Result<(), StoreError> {
+        self.present()?;
         let _writing = Lock::wait(&self.lock_file("experiments"))?;
         let path = self.notes_of(experiment);
         let mut notes = read(&path);

@@ -3,7 +3,7 @@
 //! ```text
 //! store/<2 hex>/<fingerprint>/   manifest.json, log.txt and the artifact's files
 //! staging/                       entries being written; what a killed process left is removed by the next
-//! damaged/<fingerprint>-<n>/     entries that were not what had been written: set aside, never used
+//! damaged/<name>-<n>             entries and images that were not what had been written: set aside, never used
 //! data/<digest>-<size>/          decoded images
 //! experiments/<name>.json        what each stage of an experiment last was
 //! runs/<time>/                   what happened
@@ -19,6 +19,7 @@
 //! | `history`, `predictions`, `csv_rows` | their CSV |
 //! | `last_made` | what a stage was when it was last made |
 //! | [`lock`] | advisory locks |
+//! | `space` | free space |
 
 mod artifact_files;
 pub mod checkpoint;
@@ -30,8 +31,10 @@ mod last_made;
 pub mod lock;
 pub mod manifest;
 mod predictions;
+mod space;
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use entry::Unusable;
@@ -121,6 +124,7 @@ impl Store {
     /// # Errors
     /// A folder that cannot be read.
     pub fn fingerprints(&self) -> Result<Vec<Fingerprint>, StoreError> {
+        self.present()?;
         let mut fingerprints = Vec::new();
         for first in names(&self.root.join("store"))? {
             fingerprints.extend(names(&self.root.join("store").join(first))?.into_iter().map(Fingerprint));
@@ -139,10 +143,7 @@ impl Store {
         if !folder.exists() {
             return Ok(());
         }
-        self.staged(|staging| {
-            let removed = fs::rename(&folder, staging.join("removed"));
-            removed.map_err(|source| StoreError::io("remove", &folder, source))
-        })
+        self.take_out(&folder)
     }
 
     /// Waits for the right to make an entry.
@@ -150,6 +151,7 @@ impl Store {
     /// # Errors
     /// A lock file that cannot be opened, a file system without locks.
     pub fn lock(&self, fingerprint: &Fingerprint) -> Result<Lock, StoreError> {
+        self.present()?;
         Lock::wait(&self.lock_file(&fingerprint.0))
     }
 
@@ -158,6 +160,7 @@ impl Store {
     /// # Errors
     /// A lock file that cannot be opened, a file system without locks.
     pub fn try_lock(&self, fingerprint: &Fingerprint) -> Result<Option<Lock>, StoreError> {
+        self.present()?;
         Lock::try_now(&self.lock_file(&fingerprint.0))
     }
 
@@ -168,7 +171,7 @@ impl Store {
 
     /// Where the latest damaged entry of a fingerprint was set aside, if there is one.
     pub fn set_aside_as(&self, fingerprint: &Fingerprint) -> Option<PathBuf> {
-        self.asides(fingerprint).take_while(|aside| aside.exists()).last()
+        self.asides(&fingerprint.0).take_while(|aside| aside.exists()).last()
     }
 
     fn entry(&self, fingerprint: &Fingerprint) -> PathBuf {
@@ -180,12 +183,25 @@ impl Store {
         self.root.join("locks").join(format!("{name}.lock"))
     }
 
+    /// # Errors
+    /// The store's folder was removed since it was opened.
+    fn present(&self) -> Result<(), StoreError> {
+        match fs::metadata(self.root.join("store")) {
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                Err(StoreError::Gone { root: self.root.clone() })
+            }
+            // What else there is to say, says whoever reads or writes there.
+            _ => Ok(()),
+        }
+    }
+
     /// Reads from an entry; sets it aside if it is damaged.
     fn usable<T>(
         &self,
         fingerprint: &Fingerprint,
         read: impl Fn(&Path) -> Result<T, Unusable>,
     ) -> Result<T, StoreError> {
+        self.present()?;
         let folder = self.entry(fingerprint);
         match read(&folder) {
             Ok(read) => return Ok(read),
@@ -202,9 +218,17 @@ impl Store {
         }
     }
 
+    /// Takes a folder or a file out at once, and then removes it. Only with [`Store::lock_removal`] held.
+    fn take_out(&self, path: &Path) -> Result<(), StoreError> {
+        self.staged(|staging| {
+            let removed = fs::rename(path, staging.join("removed"));
+            removed.map_err(|source| StoreError::io("remove", path, source))
+        })
+    }
+
     /// Moves a damaged entry out of the way. Only with [`Store::lock_removal`] held.
     fn set_aside(&self, fingerprint: &Fingerprint, problem: String) -> StoreError {
-        let aside = self.asides(fingerprint).find(|aside| !aside.exists()).expect("numbers do not end");
+        let aside = self.next_aside(&fingerprint.0);
         let folder = self.entry(fingerprint);
         if let Err(source) = fs::rename(&folder, &aside) {
             return StoreError::io("set aside the damaged entry", &folder, source);
@@ -213,13 +237,19 @@ impl Store {
         StoreError::Damaged { fingerprint: fingerprint.clone(), problem, aside }
     }
 
-    fn asides(&self, fingerprint: &Fingerprint) -> impl Iterator<Item = PathBuf> {
+    fn asides(&self, name: &str) -> impl Iterator<Item = PathBuf> {
         let damaged = self.root.join("damaged");
-        (0u64..).map(move |n| damaged.join(format!("{fingerprint}-{n}")))
+        (0u64..).map(move |n| damaged.join(format!("{name}-{n}")))
+    }
+
+    /// Where to put something damaged. Only with [`Store::lock_removal`] held.
+    fn next_aside(&self, name: &str) -> PathBuf {
+        self.asides(name).find(|aside| !aside.exists()).expect("numbers do not end")
     }
 
     /// Held by whoever takes an entry out of the store.
     fn lock_removal(&self) -> Result<Lock, StoreError> {
+        self.present()?;
         Lock::wait(&self.lock_file("removal"))
     }
 
@@ -243,6 +273,7 @@ impl Store {
 
     /// Works in a folder of its own on the store's disk, which is removed afterwards.
     fn staged<T>(&self, work: impl FnOnce(&Path) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        self.present()?;
         let _at_work = Lock::share(&self.lock_file("staging"))?;
         let all = self.root.join("staging");
         let staging = tempfile::tempdir_in(&all);

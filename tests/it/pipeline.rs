@@ -6,84 +6,7 @@ use std::path::Path;
 use predicates::prelude::*;
 use predicates::str::contains;
 
-use crate::builder::Workplace;
-
-/// Every kind of stage that needs no file, as small as it gets.
-const EXPERIMENT: &str = r#"
-[experiment]
-name = "tiny"
-
-[sweep]
-seed = [0, 1]
-
-[dataset.cells.phantom]
-family = "cells"
-size = 12
-train = 32
-val = 16
-test = 16
-
-[dataset.xray.phantom]
-family = "xray"
-size = 12
-train = 32
-val = 16
-test = 16
-
-[train]
-epochs = 1
-batch_size = 16
-augment = { horizontal_flip = true, crop_padding = 1 }
-
-[stage.source_a.pretrain]
-backbone.resnet18 = { stem = "small", width = 16 }
-dataset = "cells"
-seed = 7
-
-[stage.source_b.pretrain]
-backbone.resnet18 = { stem = "small", width = 16 }
-dataset = "cells"
-seed = 8
-
-[stage.probe_a.finetune]
-from = "source_a"
-dataset = "xray"
-trainable = "head"
-augment = { horizontal_flip = false, crop_padding = 0 }
-
-[stage.probe_b.finetune]
-from = "source_b"
-dataset = "xray"
-trainable = "head"
-
-[stage.weights.learn_merge_weights]
-sources = ["probe_a", "probe_b"]
-anchor = "probe_a"
-dataset = "xray"
-
-[stage.merged.merge]
-sources = ["probe_a", "probe_b"]
-method.learned = { weights = "weights" }
-dataset = "xray"
-
-[stage.average.merge]
-sources = ["probe_a", "probe_b"]
-method = "average"
-dataset = "xray"
-
-[stage.final.finetune]
-from = "merged"
-dataset = "xray"
-optimizer.adamw = { lr = 0.002 }
-
-[stage.scores.evaluate]
-models = { "merged" = "merged", "average" = "average", "final" = "final" }
-datasets = ["xray"]
-
-[table.main]
-from = ["scores"]
-metrics = ["macro_f1", "accuracy"]
-"#;
+use crate::builder::{EXPERIMENT, Workplace};
 
 /// Stages of [`EXPERIMENT`]: two sources made once, seven stages for each of two seeds.
 const STAGES: usize = 16;
@@ -299,7 +222,7 @@ fn learning(dataset: &str) -> String {
 const FOLDER: &str = "[dataset.images.manifest]\npath = \"labels.csv\"\nsize = 8";
 
 /// A folder with an image in each class and split, and what the CSV says beside them.
-fn folder(rows: &str) -> Workplace {
+pub(crate) fn folder(rows: &str) -> Workplace {
     let mut workplace = Workplace::new(&learning(FOLDER));
     let mut csv = String::from("image,label,split\n");
     for (i, split) in ["train", "train", "val", "test"].into_iter().enumerate() {

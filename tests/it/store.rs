@@ -1,5 +1,6 @@
 //! The store under damage, kills, crowds and missing rights.
 
+mod disk;
 mod lock;
 
 use std::collections::BTreeMap;
