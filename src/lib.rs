@@ -38,14 +38,14 @@
 //! ```text
 //! .medmerge/                           --store, MEDMERGE_STORE
 //!   store/<2 hex>/<fingerprint>/       an entry: what one stage made
-//!     manifest.json                      where it comes from; digests of the other files
+//!     manifest.json                      where it comes from; digests of all files, its own at the end
 //!     model.safetensors                  import, pretrain, finetune, merge
 //!     merge_weights.safetensors          learn_merge_weights
 //!     <model>.<data set>.predictions.csv evaluate; first 12 digits of both fingerprints
 //!     history.csv                        a row an epoch, if it was trained
 //!     log.txt                            a line an epoch
 //!   staging/                           entries being written; renamed into store/ when whole
-//!   damaged/                           entries that were not what had been written; never used
+//!   damaged/                           entries and images that were not what had been written; never used
 //!   data/<digest>-<size>/pixels        decoded and resized images, memory-mapped
 //!   experiments/<name>.json            what each stage last was, to say why it is stale
 //!   runs/<time>-<experiment>/          plan.json, events.jsonl

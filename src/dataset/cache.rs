@@ -8,8 +8,9 @@
 //! | 8..48 | revision of the kind of data set, side in pixels, images of train, val and test; u64, little endian |
 //! | 48..80 | blake3 of everything that follows |
 //!
-//! It is written beside, flushed and renamed, so it is there whole or not at all. A file that was cut or
-//! damaged afterwards, or that another revision made, is not used but made again.
+//! It is written beside, flushed and renamed, so it is there whole or not at all. Who writes it holds a lock
+//! on it, so that nobody takes it for a left-over. A file that was cut or damaged afterwards, or that another
+//! revision made, is not used but made again.
 
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
@@ -117,8 +118,8 @@ fn write(
 ) -> Result<PerSplit<Pixels>, DataError> {
     draw(&mut sink)?;
     let file = sink.file.expect("it was made with one");
-    file.publish(folder, sink.layout)
-        .map_err(|error| DataError::io(folder, "write decoded images", &error))?;
+    let published = file.publish(folder, sink.layout);
+    let _locked = published.map_err(|error| DataError::io(folder, "write decoded images", &error))?;
     open(folder, sink.layout).ok_or_else(|| {
         DataError::new(folder, "the decoded images changed while they were written; is the disk sound?")
     })
@@ -143,14 +144,39 @@ fn open(folder: &Path, layout: Layout) -> Option<PerSplit<Pixels>> {
 }
 
 fn is_whole(bytes: &[u8], layout: Layout) -> bool {
-    bytes.len() == layout.file_bytes()
-        && bytes[..LAYOUT_BYTES] == layout.to_bytes()
-        && bytes[LAYOUT_BYTES..HEADER_BYTES] == *blake3::hash(&bytes[HEADER_BYTES..]).as_bytes()
+    bytes.len() == layout.file_bytes() && bytes[..LAYOUT_BYTES] == layout.to_bytes() && has_its_digest(bytes)
+}
+
+fn has_its_digest(bytes: &[u8]) -> bool {
+    bytes[LAYOUT_BYTES..HEADER_BYTES] == *blake3::hash(&bytes[HEADER_BYTES..]).as_bytes()
+}
+
+/// Whether a file of decoded images is what was written, whatever its layout and revision.
+pub(crate) fn is_intact(path: &Path) -> io::Result<bool> {
+    // SAFETY: as in `open`.
+    let bytes = unsafe { Mmap::map(&File::open(path)?) }?;
+    let (header, images) = bytes.split_at(HEADER_BYTES.min(bytes.len()));
+    Ok(header.len() == HEADER_BYTES
+        && header.starts_with(MAGIC)
+        && bytes_told(header) == Some(images.len() as u64)
+        && has_its_digest(&bytes))
+}
+
+/// Length of all images, as the header says it.
+fn bytes_told(header: &[u8]) -> Option<u64> {
+    let fields = header[MAGIC.len()..LAYOUT_BYTES].as_chunks::<8>().0;
+    let [_revision, size, train, val, test] = *fields else { return None };
+    let [size, train, val, test] = [size, train, val, test].map(u64::from_le_bytes);
+    let images = train.checked_add(val)?.checked_add(test)?;
+    size.checked_mul(size)?.checked_mul(3)?.checked_mul(images)
 }
 
 fn create(folder: &Path, layout: Layout) -> io::Result<CacheFile> {
     std::fs::create_dir_all(folder)?;
     let mut file = NamedTempFile::new_in(folder)?;
+    file.as_file().lock()?;
+    // It may have been taken for a left-over before.
+    file.path().metadata()?;
     file.write_all(&layout.to_bytes())?;
     file.write_all(&[0; blake3::OUT_LEN])?;
     Ok(CacheFile { file, hasher: blake3::Hasher::new() })
@@ -162,12 +188,14 @@ impl CacheFile {
         self.file.write_all(bytes)
     }
 
-    fn publish(mut self, folder: &Path, layout: Layout) -> io::Result<()> {
+    /// Gives it its name. It stays locked as long as what is returned is kept.
+    fn publish(mut self, folder: &Path, layout: Layout) -> io::Result<File> {
         self.file.seek(SeekFrom::Start(layout.to_bytes().len() as u64))?;
         self.file.write_all(self.hasher.finalize().as_bytes())?;
         self.file.as_file().sync_all()?;
-        self.file.persist(folder.join("pixels"))?;
-        File::open(folder)?.sync_all()
+        let file = self.file.persist(folder.join("pixels"))?;
+        File::open(folder)?.sync_all()?;
+        Ok(file)
     }
 }
 
@@ -254,6 +282,35 @@ mod tests {
             assert_eq!(std::fs::read(&file).unwrap(), whole);
         }
         assert_eq!(load(folder.path(), Layout { revision: 2, ..LAYOUT }).1, 4);
+    }
+
+    #[test]
+    fn damage_is_told_without_the_layout() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("pixels");
+        load(folder.path(), LAYOUT);
+        assert!(is_intact(&file).unwrap());
+        let whole = std::fs::read(&file).unwrap();
+        let flipped = |at: usize| [&whole[..at], &[whole[at] ^ 0x80], &whole[at + 1..]].concat();
+        let cut = |at: usize| whole[..at].to_vec();
+        for damaged in
+            [cut(0), cut(40), cut(80), flipped(0), flipped(23), flipped(25), flipped(50), flipped(90)]
+        {
+            std::fs::write(&file, damaged).unwrap();
+            assert!(!is_intact(&file).unwrap());
+        }
+    }
+
+    #[test]
+    fn a_file_is_locked_while_it_is_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let held = |file: &Path| File::open(file).unwrap().try_lock().is_err();
+        let written = create(folder.path(), LAYOUT).unwrap();
+        assert!(held(written.file.path()));
+        let published = written.publish(folder.path(), LAYOUT).unwrap();
+        assert!(held(&folder.path().join("pixels")));
+        drop(published);
+        assert!(!held(&folder.path().join("pixels")));
     }
 
     #[test]

@@ -23,6 +23,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use cache::is_intact;
 pub use error::DataError;
 
 /// A data set's section in the experiment file. The kind is the key.

@@ -32,8 +32,8 @@ pub(super) fn write(
     }
     let manifest = Manifest::new(header, contents);
     let path = folder.join(MANIFEST);
-    let json = serde_json::to_vec_pretty(&manifest);
-    write_flushed(&path, &json.map_err(|problem| StoreError::content("write", &path, problem))?)?;
+    let json = manifest.to_json().map_err(|problem| StoreError::content("write", &path, problem))?;
+    write_flushed(&path, json.as_bytes())?;
     flush_folder(folder)?;
     Ok(manifest)
 }
@@ -47,8 +47,7 @@ pub(super) fn manifest(folder: &Path, fingerprint: &Fingerprint) -> Result<Optio
         Err(error) if error.kind() == ErrorKind::NotFound && !folder.exists() => return Ok(None),
         Err(error) => return Err(unreadable(&path, error)),
     };
-    let manifest: Manifest = serde_json::from_slice(&json)
-        .map_err(|error| Unusable::Damaged(format!("{MANIFEST} cannot be read ({error})")))?;
+    let manifest = Manifest::from_json(&json).map_err(Unusable::Damaged)?;
     if manifest.header.fingerprint != *fingerprint {
         let other = manifest.header.fingerprint.short();
         return Err(Unusable::Damaged(format!("{MANIFEST} is of another entry, {other}")));
@@ -60,7 +59,8 @@ pub(super) fn manifest(folder: &Path, fingerprint: &Fingerprint) -> Result<Optio
 /// Every file of an entry, its digest verified.
 pub(super) fn verified(folder: &Path, manifest: &Manifest) -> Result<IndexMap<String, Mmap>, Unusable> {
     let verified = |(name, record): (&String, &FileRecord)| {
-        let bytes = map(&folder.join(name)).map_err(Unusable::Trouble)?;
+        let path = folder.join(name);
+        let bytes = map_file(&path).map_err(|error| unreadable(&path, error))?;
         if blake3::hash(&bytes).to_hex().as_str() != record.blake3 {
             return Err(Unusable::Damaged(format!("{name} is not what was written (its digest differs)")));
         }
@@ -71,11 +71,15 @@ pub(super) fn verified(folder: &Path, manifest: &Manifest) -> Result<IndexMap<St
 
 /// Maps a file into memory.
 pub(super) fn map(path: &Path) -> Result<Mmap, StoreError> {
-    let failed = |source| StoreError::io("read", path, source);
-    let file = File::open(path).map_err(failed)?;
+    map_file(path).map_err(|source| StoreError::io("read", path, source))
+}
+
+/// [`map`], with what the system says.
+pub(super) fn map_file(path: &Path) -> std::io::Result<Mmap> {
+    let file = File::open(path)?;
     // SAFETY: the files of an entry are never written again; whoever cuts a file that is in use ends this
     // process with a bus error, and no memory is corrupted.
-    unsafe { Mmap::map(&file) }.map_err(failed)
+    unsafe { Mmap::map(&file) }
 }
 
 /// Writes a file and waits for the disk.
@@ -106,7 +110,8 @@ fn check_length(path: &Path, name: &str, record: &FileRecord) -> Result<(), Unus
     Err(Unusable::Damaged(format!("{name} has {is} bytes instead of {was}")))
 }
 
-fn unreadable(path: &Path, error: std::io::Error) -> Unusable {
+/// A file that is missing is damage. If somebody took the whole entry away, the second look tells.
+pub(super) fn unreadable(path: &Path, error: std::io::Error) -> Unusable {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     match error.kind() {
         ErrorKind::NotFound => Unusable::Damaged(format!("{name} is missing")),

@@ -79,6 +79,19 @@ pub enum StoreError {
         /// Where the entry lies now.
         aside: PathBuf,
     },
+    /// Decoded images are not what was written; they were set aside.
+    #[error(
+        "failed to use {}: the images are not what was decoded; the file was set aside as {}: the next run that \
+         needs them decodes them again",
+        path.display(),
+        aside.display()
+    )]
+    DamagedImages {
+        /// The file.
+        path: PathBuf,
+        /// Where it lies now.
+        aside: PathBuf,
+    },
     /// What a stage returned, or a file holds, is not what the store keeps.
     #[error("failed to {action} {}: {source}", path.display())]
     Content {

@@ -1,4 +1,5 @@
-//! What stands in `manifest.json`: where an entry comes from and what its files must be.
+//! What stands in `manifest.json`: where an entry comes from and what its files must be. Its last line is
+//! the digest of all before it.
 
 use std::time::{Duration, SystemTime};
 
@@ -10,6 +11,9 @@ use crate::stage::Description;
 
 /// Name of the file.
 pub(super) const MANIFEST: &str = "manifest.json";
+
+/// What stands between the content of the file and its digest.
+const SEAL: &str = ",\n  \"blake3\": \"";
 
 /// Version of medmerge.
 pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -73,6 +77,30 @@ impl Manifest {
         let files = contents.iter().map(|(name, bytes)| (name.clone(), record(bytes))).collect();
         Self { header, version: VERSION.into(), candle: candle_version().into(), files }
     }
+
+    /// The content of `manifest.json`.
+    pub(super) fn to_json(&self) -> serde_json::Result<String> {
+        let json = serde_json::to_string_pretty(self)?;
+        let content = json.strip_suffix("\n}").expect("an object on several lines");
+        Ok(format!("{content}{SEAL}{}\"\n}}", blake3::hash(content.as_bytes())))
+    }
+
+    /// What [`Manifest::to_json`] wrote; else what is wrong with it.
+    pub(super) fn from_json(json: &[u8]) -> Result<Self, String> {
+        let manifest: Self =
+            serde_json::from_slice(json).map_err(|error| format!("{MANIFEST} cannot be read ({error})"))?;
+        // What is JSON is text.
+        let json = String::from_utf8_lossy(json);
+        let as_written = match json.rsplit_once(SEAL) {
+            Some((content, seal)) => {
+                seal.strip_suffix("\"\n}") == Some(blake3::hash(content.as_bytes()).to_hex().as_str())
+            }
+            // Manifests once had no digest; they had nothing else either.
+            None => serde_json::to_string_pretty(&manifest).is_ok_and(|written| written == json),
+        };
+        let changed = || format!("{MANIFEST} is not what was written (its digest differs)");
+        if as_written { Ok(manifest) } else { Err(changed()) }
+    }
 }
 
 /// Version of candle-core in the lock file that this program was built from.
@@ -96,6 +124,44 @@ fn from_unix_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Syste
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn manifest() -> Manifest {
+        let header = EntryHeader {
+            fingerprint: Fingerprint("0a".repeat(32)),
+            kind: "evaluate".into(),
+            revision: 1,
+            fields: vec![Field { path: "train.epochs".into(), value: "\u{e9}, \"\n".into() }],
+            inputs: vec![("model".into(), Fingerprint("0b".repeat(32)))],
+            datasets: Vec::new(),
+            stage_ids: vec!["scores[seed=0]".into()],
+            description: Description::Scores,
+            started: SystemTime::UNIX_EPOCH,
+            seconds: 1.5,
+        };
+        Manifest::new(header, &IndexMap::from([("log.txt".to_string(), b"epoch 1".to_vec())]))
+    }
+
+    #[test]
+    fn a_manifest_is_read_back_and_any_changed_byte_is_noticed() {
+        let json = manifest().to_json().unwrap().into_bytes();
+        assert_eq!(Manifest::from_json(&json).unwrap(), manifest());
+        for position in 0..json.len() {
+            for bit in 0..8 {
+                let mut damaged = json.clone();
+                damaged[position] ^= 1 << bit;
+                let text = String::from_utf8_lossy(&damaged);
+                assert!(Manifest::from_json(&damaged).is_err(), "byte {position}: {text}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_manifest_without_a_digest_is_read_if_it_has_nothing_else() {
+        let json = serde_json::to_string_pretty(&manifest()).unwrap();
+        assert_eq!(Manifest::from_json(json.as_bytes()).unwrap(), manifest());
+        let more = json.replacen("{\n", "{\n  \"more\": 1,\n", 1);
+        assert!(Manifest::from_json(more.as_bytes()).unwrap_err().contains("its digest differs"));
+    }
 
     #[test]
     fn the_version_of_candle_is_known() {

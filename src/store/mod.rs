@@ -19,6 +19,7 @@
 //! | `history`, `predictions`, `csv_rows` | their CSV |
 //! | `last_made` | what a stage was when it was last made |
 //! | [`lock`] | advisory locks |
+//! | `images` | decoded images verified |
 //! | `space` | free space |
 
 mod artifact_files;
@@ -27,6 +28,7 @@ mod csv_rows;
 mod entry;
 pub mod error;
 mod history;
+mod images;
 mod last_made;
 pub mod lock;
 pub mod manifest;

@@ -123,6 +123,7 @@ fn a_store_that_goes_while_it_is_in_use_is_told_and_not_made_again() {
         store.remove(&entry).err(),
         store.fingerprints().err(),
         store.remember("tiny", &notes).err(),
+        store.verify_images().err(),
         store.available_bytes().err(),
     ];
     for (call, said) in said.into_iter().enumerate() {

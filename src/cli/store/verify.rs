@@ -1,0 +1,39 @@
+//! `medmerge store verify`.
+
+use std::io::Write;
+
+use super::Error;
+use crate::store::{Store, StoreError};
+
+/// # Errors
+/// Every entry, and all decoded images, that cannot be used.
+pub(super) fn verify(store: &Store) -> Result<(), Error> {
+    let fingerprints = store.fingerprints()?;
+    let verified = |fingerprint| match store.get(fingerprint) {
+        // Set aside meanwhile, or removed by another process.
+        Err(StoreError::Missing { .. }) | Ok(_) => None,
+        Err(error) => Some(error),
+    };
+    let mut problems: Vec<_> = fingerprints.iter().filter_map(verified).collect();
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{} entries, {}", fingerprints.len(), how_many(fingerprints.len(), &problems))?;
+    let (images, damaged) = store.verify_images()?;
+    if images > 0 {
+        writeln!(out, "images of {images} data sets, {}", how_many(images, &damaged))?;
+    }
+    problems.extend(damaged);
+    Error::all(problems.into_iter().map(Error::from).collect())
+}
+
+/// `all whole`, or how many were not.
+fn how_many(all: usize, problems: &[StoreError]) -> String {
+    let set_aside = problems
+        .iter()
+        .filter(|problem| matches!(problem, StoreError::Damaged { .. } | StoreError::DamagedImages { .. }));
+    let (whole, set_aside) = (all - problems.len(), set_aside.count());
+    match problems.len() - set_aside {
+        0 if set_aside == 0 => "all whole".into(),
+        0 => format!("{whole} whole, {set_aside} set aside"),
+        unreadable => format!("{whole} whole, {set_aside} set aside, {unreadable} that cannot be read"),
+    }
+}
