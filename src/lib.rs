@@ -27,7 +27,7 @@
 //! | [`merge_method`] | functions over named tensors: learned, average |
 //! | [`dataset`] | phantom, medmnist, manifest, idx, cifar; decoding, caching |
 //! | [`metric`] | scores as scikit-learn defines them |
-//! | [`store`] | entries on disk: put, get, verify; checkpoints with provenance |
+//! | [`store`] | entries on disk: put, get, verify, clean; checkpoints with provenance |
 //! | [`table`] | scores to `metrics.csv`, pivots to CSV, Markdown and the terminal |
 //! | [`rng`] | the only source of randomness |
 //! | [`doctor`] | whether a device computes as it should |
@@ -49,7 +49,7 @@
 //!   data/<digest>-<size>/pixels        decoded and resized images, memory-mapped
 //!   experiments/<name>.json            what each stage last was, to say why it is stale
 //!   runs/<time>-<experiment>/          plan.json, events.jsonl
-//!   locks/                             held while an entry is made; then removed
+//!   locks/                             held while an entry is made or a run is at work; then removed
 //! results/<experiment>/                --results, MEDMERGE_RESULTS
 //!   metrics.csv                        a row a score
 //!   <table>.csv, <table>.md            a [table.<table>] of the experiment

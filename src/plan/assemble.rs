@@ -22,8 +22,24 @@ impl Plan {
     /// Every data set and file that cannot be used; else everything that is wrong with the stages; else what
     /// is wrong with the store.
     pub fn new(experiment: Arc<Experiment>, store: &Store, numerics: Numerics) -> Result<Self, PlanError> {
+        Ok(Self::with_each(experiment, store, &[numerics])?.remove(0))
+    }
+
+    /// A plan for each of these numerics, in their order. Data sets are looked at once.
+    ///
+    /// # Errors
+    /// As [`Plan::new`].
+    pub fn with_each(
+        experiment: Arc<Experiment>,
+        store: &Store,
+        numerics: &[Numerics],
+    ) -> Result<Vec<Self>, PlanError> {
         let data = data::read(&experiment, data::look).map_err(PlanError::Data)?;
-        assemble(experiment, &data, store, numerics, |spec, known| spec.stage().describe(known))
+        let plan = |&numerics: &Numerics| {
+            let describe: Describe = |spec, known| spec.stage().describe(known);
+            assemble(Arc::clone(&experiment), &data, store, numerics, describe)
+        };
+        numerics.iter().map(plan).collect()
     }
 }
 

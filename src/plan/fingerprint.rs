@@ -92,6 +92,10 @@ pub enum Numerics {
 }
 
 impl Numerics {
+    /// All of them.
+    pub const ALL: [Self; 4] =
+        [Self::Cpu, Self::Cuda(Precision::F32), Self::Cuda(Precision::Tf32), Self::Cuda(Precision::Bf16)];
+
     /// As it enters the fingerprint: `cpu-f32`, `cuda-f32`, `cuda-tf32`, …
     pub fn as_str(self) -> &'static str {
         match self {

@@ -39,6 +39,11 @@ impl RunFolder {
         }
     }
 
+    /// Its name in `runs/`.
+    pub fn name(&self) -> String {
+        self.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+
     /// Writes `plan.json`.
     ///
     /// # Errors
@@ -102,8 +107,7 @@ mod tests {
     #[test]
     fn two_runs_in_one_second_have_two_folders() {
         let root = tempfile::tempdir().unwrap();
-        let names = [(); 3].map(|()| RunFolder::create(root.path(), "tiny", UNIX_EPOCH).unwrap().path);
-        let names = names.map(|path| path.file_name().unwrap().to_str().unwrap().to_owned());
+        let names = [(); 3].map(|()| RunFolder::create(root.path(), "tiny", UNIX_EPOCH).unwrap().name());
         let first = "1970-01-01T00-00-00Z-tiny";
         assert_eq!(names, [first.into(), format!("{first}-2"), format!("{first}-3")]);
     }

@@ -40,6 +40,7 @@ pub fn run(
 ) -> Result<Outcome, RunError> {
     let folder = RunFolder::create(store.root(), &plan.experiment.name, SystemTime::now())?;
     folder.write_plan(&plan.to_json())?;
+    let _at_work = store.lock_run(&folder.name())?;
     let mut reporter = Recorded { log: folder.event_log()?, reporter };
     let nodes = needed(plan);
     let fresh = plan.order.len() - nodes.len();

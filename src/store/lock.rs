@@ -40,6 +40,15 @@ impl Lock {
         let (file, had) = locked(path, lock_now)?;
         Ok(had.then(|| Self { file, path: path.into(), alone: true }))
     }
+
+    /// Whether anybody holds or shares it. The file stays.
+    pub(crate) fn is_held(path: &Path) -> Result<bool, StoreError> {
+        let failed = |source| StoreError::io("open the lock", path, source);
+        match File::options().write(true).open(path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            opened => Ok(!opened.and_then(|file| lock_now(&file)).map_err(failed)?),
+        }
+    }
 }
 
 impl Drop for Lock {
@@ -65,7 +74,7 @@ fn locked<T>(path: &Path, lock: impl Fn(&File) -> io::Result<T>) -> Result<(File
 }
 
 /// Whether the lock was to be had.
-fn lock_now(file: &File) -> io::Result<bool> {
+pub(super) fn lock_now(file: &File) -> io::Result<bool> {
     match file.try_lock() {
         Ok(()) => Ok(true),
         Err(TryLockError::WouldBlock) => Ok(false),

@@ -7,7 +7,7 @@
 //! data/<digest>-<size>/          decoded images
 //! experiments/<name>.json        what each stage of an experiment last was
 //! runs/<time>/                   what happened
-//! locks/                         held while an entry is made; then removed
+//! locks/                         held while an entry is made or a run is at work; then removed
 //! ```
 //!
 //! | file | what |
@@ -19,6 +19,7 @@
 //! | `history`, `predictions`, `csv_rows` | their CSV |
 //! | `last_made` | what a stage was when it was last made |
 //! | [`lock`] | advisory locks |
+//! | [`gc`] | what nobody needs any more, and its removal |
 //! | `images` | decoded images verified |
 //! | `space` | free space |
 
@@ -27,6 +28,7 @@ pub mod checkpoint;
 mod csv_rows;
 mod entry;
 pub mod error;
+pub mod gc;
 mod history;
 mod images;
 mod last_made;

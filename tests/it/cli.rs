@@ -17,7 +17,7 @@ fn help_names_every_command_and_the_exit_codes() {
 #[test]
 fn each_command_has_examples() {
     let workplace = Workplace::new("");
-    let commands: [&[&str]; 10] = [
+    let commands: [&[&str]; 11] = [
         &["run"],
         &["check"],
         &["plan"],
@@ -26,6 +26,7 @@ fn each_command_has_examples() {
         &["show"],
         &["store", "list"],
         &["store", "verify"],
+        &["store", "gc"],
         &["data", "list"],
         &["completions"],
     ];

@@ -2,6 +2,7 @@
 
 mod damage;
 mod disk;
+mod gc;
 mod lock;
 
 use std::collections::BTreeMap;

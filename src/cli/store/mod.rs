@@ -1,5 +1,6 @@
 //! `medmerge store`: a file a subcommand.
 
+mod gc;
 mod list;
 mod verify;
 
@@ -25,6 +26,7 @@ Examples:
 Example:
   medmerge store verify")]
     Verify,
+    Gc(gc::Gc),
 }
 
 impl Store {
@@ -33,6 +35,7 @@ impl Store {
         match self {
             Self::List { json } => list::list(&store, *json),
             Self::Verify => verify::verify(&store),
+            Self::Gc(gc) => gc.execute(&store),
         }
     }
 }

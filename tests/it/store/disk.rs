@@ -3,6 +3,7 @@
 use std::fs;
 use std::process::{Command, Output};
 
+use medmerge::store::gc::Keep;
 use medmerge::store::{Store, StoreError};
 use predicates::str::contains;
 
@@ -123,6 +124,8 @@ fn a_store_that_goes_while_it_is_in_use_is_told_and_not_made_again() {
         store.remove(&entry).err(),
         store.fingerprints().err(),
         store.remember("tiny", &notes).err(),
+        store.lock_run("tiny").err(),
+        store.leftovers(&Keep::default()).err(),
         store.verify_images().err(),
         store.available_bytes().err(),
     ];

@@ -1,0 +1,88 @@
+//! `medmerge store gc`.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+
+use super::{Error, mib};
+use crate::cli::experiments::{every, load_all};
+use crate::plan::{Numerics, Plan};
+use crate::store::Store;
+use crate::store::gc::{Keep, Leftover};
+
+/// Delete what none of these experiments needs
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  medmerge store gc experiments/                   what would be deleted
+  medmerge store gc experiments/ --yes             delete it
+  medmerge store gc main.toml ablation.toml --yes  keep what these two need, and nothing else
+
+Kept is what the experiments' stages make on any device, made or not, and the decoded images that they read. Deleted
+are all other entries and images, what was set aside as damaged, unfinished training that no stage can go on from,
+records of all but the newest 20 runs, and lock files that nobody holds. What another process is making, and what a
+run at work needs, stays.")]
+pub(in crate::cli) struct Gc {
+    /// Experiments to keep everything of; a folder means every .toml in it
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Delete; without it, the command only says what it would delete
+    #[arg(long)]
+    yes: bool,
+}
+
+impl Gc {
+    pub(super) fn execute(&self, store: &Store) -> Result<(), Error> {
+        let experiments = load_all(&self.files)?;
+        let plans = experiments
+            .iter()
+            .map(|experiment| Ok(Plan::with_each(Arc::clone(experiment), store, &Numerics::ALL)?));
+        let keep = keep(&every(plans)?.concat(), store);
+        let leftovers = store.leftovers(&keep)?;
+        let mut out = std::io::stdout().lock();
+        for leftover in &leftovers {
+            writeln!(out, "{}", line(leftover))?;
+        }
+        if !self.yes {
+            return Ok(writeln!(out, "{}; nothing was deleted: to delete it, add --yes", sum(&leftovers))?);
+        }
+        let (freed, in_use) = free(store, leftovers)?;
+        writeln!(out, "{} deleted", sum(&freed))?;
+        if !in_use.is_empty() {
+            writeln!(out, "{} left, which another process is using", sum(&in_use))?;
+        }
+        Ok(())
+    }
+}
+
+/// What these plans make and read.
+fn keep(plans: &[Plan], store: &Store) -> Keep {
+    let stages = || plans.iter().flat_map(|plan| plan.graph.node_weights());
+    let datasets = stages().flat_map(|stage| &stage.datasets);
+    Keep {
+        entries: stages().map(|stage| stage.fingerprint.clone()).collect(),
+        images: datasets.map(|(_, data)| store.data_cache(&data.summary.digest, data.size)).collect(),
+    }
+}
+
+/// Deletes what can be, and returns it; and what is in use.
+fn free(store: &Store, leftovers: Vec<Leftover>) -> Result<(Vec<Leftover>, Vec<Leftover>), Error> {
+    let (mut freed, mut in_use) = (Vec::new(), Vec::new());
+    for leftover in leftovers {
+        let pile = if store.free(&leftover)? { &mut freed } else { &mut in_use };
+        pile.push(leftover);
+    }
+    Ok((freed, in_use))
+}
+
+fn line(leftover: &Leftover) -> String {
+    let Leftover { sort, path, bytes, about } = leftover;
+    format!("{:<7}  {:>8.1} MiB  {}  {about}", sort.as_str(), mib(*bytes), path.display()).trim_end().into()
+}
+
+fn sum(leftovers: &[Leftover]) -> String {
+    let bytes = leftovers.iter().map(|leftover| leftover.bytes).sum();
+    format!("{} things, {:.1} MiB", leftovers.len(), mib(bytes))
+}
