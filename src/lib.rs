@@ -27,7 +27,7 @@
 //! | [`merge_method`] | functions over named tensors: learned, average |
 //! | [`dataset`] | phantom, medmnist, manifest, idx, cifar; decoding, caching |
 //! | [`metric`] | scores as scikit-learn defines them |
-//! | [`store`] | entries on disk: put, get, verify, clean; checkpoints with provenance |
+//! | [`store`] | entries on disk: put, get, verify, clean, move; checkpoints with provenance |
 //! | [`table`] | scores to `metrics.csv`, pivots to CSV, Markdown and the terminal |
 //! | [`rng`] | the only source of randomness |
 //! | [`doctor`] | whether a device computes as it should |

@@ -9,6 +9,7 @@ use clap::Args;
 use safetensors::SafeTensors;
 
 use super::{Error, Global};
+use crate::plan::Fingerprint;
 use crate::store::{Manifest, Store};
 
 /// Say where a checkpoint or an entry of the store comes from
@@ -29,7 +30,10 @@ impl Show {
             return show_checkpoint(&self.what);
         }
         let store = global.open_store()?;
-        show_entry(&manifest(&store, &self.what.to_string_lossy())?)
+        let fingerprint = fingerprint(&store, &self.what.to_string_lossy())?;
+        let (short, root) = (fingerprint.short(), store.root().display());
+        let gone = || Error::Usage(format!("the entry {short} of {root} is damaged and was set aside"));
+        show_entry(&store.manifest(&fingerprint)?.ok_or_else(gone)?)
     }
 }
 
@@ -53,25 +57,21 @@ fn show_checkpoint(path: &Path) -> Result<(), Error> {
     Ok(())
 }
 
+/// The one entry whose fingerprint starts so.
+///
 /// # Errors
-/// No entry's fingerprint starts with `prefix`, or several do.
-fn manifest(store: &Store, prefix: &str) -> Result<Manifest, Error> {
+/// None does, or several do.
+pub(super) fn fingerprint(store: &Store, prefix: &str) -> Result<Fingerprint, Error> {
     let mut matching = store.fingerprints()?;
     matching.retain(|fingerprint| fingerprint.0.starts_with(prefix));
     let root = store.root().display();
-    match matching.as_slice() {
-        [one] => {
-            let gone = || Error::Usage(format!("the entry {prefix} of {root} is damaged and was set aside"));
-            store.manifest(one)?.ok_or_else(gone)
-        }
-        [] => Err(Error::Usage(format!(
+    match matching.len() {
+        1 => Ok(matching.remove(0)),
+        0 => Err(Error::Usage(format!(
             "failed to find {prefix}: there is no such file, and no entry of {root} starts so; \
              see: medmerge store list"
         ))),
-        many => Err(Error::Usage(format!(
-            "{} entries of {root} start with {prefix}; write more digits",
-            many.len()
-        ))),
+        many => Err(Error::Usage(format!("{many} entries of {root} start with {prefix}; write more digits"))),
     }
 }
 

@@ -92,6 +92,16 @@ pub enum StoreError {
         /// Where it lies now.
         aside: PathBuf,
     },
+    /// An archive, or an entry in it, is not what was exported.
+    #[error("failed to import {what} from {}: {problem}", path.display())]
+    Archive {
+        /// The archive.
+        path: PathBuf,
+        /// What is not imported: an entry, or anything at all.
+        what: String,
+        /// What is wrong and what to do.
+        problem: String,
+    },
     /// What a stage returned, or a file holds, is not what the store keeps.
     #[error("failed to {action} {}: {source}", path.display())]
     Content {

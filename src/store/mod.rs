@@ -20,9 +20,11 @@
 //! | `last_made` | what a stage was when it was last made |
 //! | [`lock`] | advisory locks |
 //! | [`gc`] | what nobody needs any more, and its removal |
+//! | [`archive`] | entries as one file, to move them between machines |
 //! | `images` | decoded images verified |
 //! | `space` | free space |
 
+pub mod archive;
 mod artifact_files;
 pub mod checkpoint;
 mod csv_rows;

@@ -17,7 +17,7 @@ fn help_names_every_command_and_the_exit_codes() {
 #[test]
 fn each_command_has_examples() {
     let workplace = Workplace::new("");
-    let commands: [&[&str]; 11] = [
+    let commands: [&[&str]; 13] = [
         &["run"],
         &["check"],
         &["plan"],
@@ -27,6 +27,8 @@ fn each_command_has_examples() {
         &["store", "list"],
         &["store", "verify"],
         &["store", "gc"],
+        &["store", "export"],
+        &["store", "import"],
         &["data", "list"],
         &["completions"],
     ];

@@ -1,5 +1,6 @@
 //! The store under damage, kills, crowds and missing rights.
 
+mod archive;
 mod damage;
 mod disk;
 mod gc;

@@ -1,8 +1,12 @@
 //! `medmerge store`: a file a subcommand.
 
+mod export;
 mod gc;
+mod import;
 mod list;
 mod verify;
+
+use std::path::PathBuf;
 
 use clap::Subcommand;
 
@@ -27,6 +31,18 @@ Example:
   medmerge store verify")]
     Verify,
     Gc(gc::Gc),
+    Export(export::Export),
+    /// Take from an archive every entry that the store lacks
+    #[command(after_help = "\
+Example:
+  medmerge store import main.zip
+
+Each entry is verified and imported whole or not at all, whatever is wrong with others.")]
+    Import {
+        /// What `medmerge store export` wrote
+        #[arg(value_name = "ARCHIVE.zip")]
+        archive: PathBuf,
+    },
 }
 
 impl Store {
@@ -36,6 +52,8 @@ impl Store {
             Self::List { json } => list::list(&store, *json),
             Self::Verify => verify::verify(&store),
             Self::Gc(gc) => gc.execute(&store),
+            Self::Export(export) => export.execute(&store),
+            Self::Import { archive } => import::import(&store, archive),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! A disk that is full, a store that may not be written, a store that goes while it is in use.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::process::{Command, Output};
 
@@ -63,6 +64,23 @@ fn files_that_may_not_be_so_large_leave_no_entry_and_the_next_run_goes_on() {
 }
 
 #[test]
+fn an_archive_for_which_there_is_no_room_is_told_in_one_line_and_leaves_nothing() {
+    let lab = lab();
+    lab.medmerge(&["run", "experiment.toml", "--quiet"]).assert().code(0);
+    fs::create_dir(lab.path("out")).unwrap();
+    let export = "trap '' XFSZ; ulimit -f 100; exec \"$MEDMERGE\" store export out/all.zip";
+    let limited = script(&lab, &["env"], export);
+    let stderr = text(&limited.stderr);
+    assert_eq!(limited.status.code(), Some(4), "{stderr}");
+    assert!(
+        stderr.starts_with("error: failed to write the archive out/all.zip: ")
+            && stderr.contains("free some space")
+    );
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    assert_eq!(fs::read_dir(lab.path("out")).unwrap().count(), 0);
+}
+
+#[test]
 fn a_full_disk_keeps_what_is_whole_and_the_next_run_goes_on() {
     let lab = lab();
     let text_of_script = r#"
@@ -109,12 +127,13 @@ fn a_store_below_a_file_is_told_with_its_path() {
 
 #[test]
 fn a_store_that_goes_while_it_is_in_use_is_told_and_not_made_again() {
-    let (_folder, store) = store();
+    let (folder, store) = store();
     let [(entry, artifact), ..] = artifacts();
     put(&store, &entry, &artifact);
     let lock = store.lock(&fingerprint("02")).unwrap();
     fs::remove_dir_all(store.root()).unwrap();
     let notes = [("source".to_string(), entry.clone())];
+    let archive = folder.path().join("all.zip");
     let said = [
         store.manifest(&entry).err(),
         store.get(&entry).err(),
@@ -128,6 +147,7 @@ fn a_store_that_goes_while_it_is_in_use_is_told_and_not_made_again() {
         store.leftovers(&Keep::default()).err(),
         store.verify_images().err(),
         store.available_bytes().err(),
+        store.export(&BTreeSet::from([entry.clone()]), &archive).err(),
     ];
     for (call, said) in said.into_iter().enumerate() {
         let said = said.unwrap_or_else(|| panic!("call {call} went well"));
@@ -135,7 +155,7 @@ fn a_store_that_goes_while_it_is_in_use_is_told_and_not_made_again() {
         assert!(said.to_string().contains("was removed or moved while it was in use; put it back"), "{said}");
     }
     drop(lock);
-    assert!(!store.root().exists());
+    assert!(!store.root().exists() && !archive.exists());
     Store::open(store.root()).unwrap();
     put(&store, &entry, &artifact);
 }

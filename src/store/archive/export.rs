@@ -1,0 +1,63 @@
+//! Entries to an archive.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
+use std::path::Path;
+
+use memmap2::Mmap;
+use zip::write::SimpleFileOptions;
+use zip::{CompressionMethod, DateTime, System, ZipWriter};
+
+use super::output::Output;
+use crate::plan::Fingerprint;
+use crate::store::entry::{self, Unusable, unreadable};
+use crate::store::manifest::MANIFEST;
+use crate::store::{Store, StoreError};
+
+/// Every file of an entry by its name, the manifest too.
+type Files = BTreeMap<String, Mmap>;
+
+impl Store {
+    /// Writes an archive of these entries, every digest verified: beside, flushed, renamed. Returns its length
+    /// in bytes. An archive that is there already is replaced.
+    ///
+    /// # Errors
+    /// An entry that is missing or damaged, which is set aside; an archive that cannot be written. There is
+    /// then none, or still the old one.
+    pub fn export(&self, entries: &BTreeSet<Fingerprint>, archive: &Path) -> Result<u64, StoreError> {
+        let failed = |source| StoreError::io("write the archive", archive, source);
+        let mut zip = ZipWriter::new(Output::beside(archive).map_err(failed)?);
+        for fingerprint in entries {
+            for (name, bytes) in &self.files(fingerprint)? {
+                let name = format!("{fingerprint}/{name}");
+                zip.start_file(name, options(bytes.len())).map_err(|error| failed(error.into()))?;
+                zip.write_all(bytes).map_err(failed)?;
+            }
+        }
+        let output = zip.finish().map_err(|error| failed(error.into()))?;
+        output.publish(archive).map_err(failed)
+    }
+
+    fn files(&self, fingerprint: &Fingerprint) -> Result<Files, StoreError> {
+        let read = |folder: &Path| -> Result<Option<Files>, Unusable> {
+            let Some(manifest) = entry::manifest(folder, fingerprint)? else { return Ok(None) };
+            let mut files: Files = entry::verified(folder, &manifest)?.into_iter().collect();
+            let path = folder.join(MANIFEST);
+            files.insert(MANIFEST.into(), entry::map_file(&path).map_err(|error| unreadable(&path, error))?);
+            Ok(Some(files))
+        };
+        let missing =
+            || StoreError::Missing { fingerprint: fingerprint.clone(), root: self.root().to_path_buf() };
+        self.usable(fingerprint, read)?.ok_or_else(missing)
+    }
+}
+
+/// Nothing of this machine or this moment; with 64-bit lengths if they are needed.
+fn options(bytes: usize) -> SimpleFileOptions {
+    SimpleFileOptions::default()
+        .compression_method(CompressionMethod::Stored)
+        .last_modified_time(DateTime::default())
+        .system(System::Unix)
+        .unix_permissions(0o644)
+        .large_file(bytes >= u32::MAX as usize)
+}

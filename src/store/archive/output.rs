@@ -1,0 +1,73 @@
+//! The file that an archive is written to.
+
+use std::fs::File;
+use std::io::{self, BufWriter, ErrorKind, Seek, SeekFrom, Write};
+use std::path::Path;
+
+use tempfile::NamedTempFile;
+
+/// A new file beside the archive, which becomes the archive at last.
+///
+/// A writer of archives that is dropped after a failure tries to end the archive, and tells on stderr that it
+/// cannot. So once this file could not be written, it takes everything and keeps nothing.
+#[derive(Debug)]
+pub(super) struct Output {
+    file: BufWriter<NamedTempFile>,
+    failed: bool,
+}
+
+impl Output {
+    pub(super) fn beside(archive: &Path) -> io::Result<Self> {
+        let folder = archive.parent().filter(|folder| !folder.as_os_str().is_empty());
+        // Not tempfile's own opening, which gives a file to its owner alone.
+        let file = tempfile::Builder::new()
+            .prefix(".")
+            .suffix(".tmp")
+            .make_in(folder.unwrap_or(Path::new(".")), |path| File::create_new(path))?;
+        Ok(Self { file: BufWriter::new(file), failed: false })
+    }
+
+    /// Waits for the disk and gives the file the archive's name. Returns its length.
+    pub(super) fn publish(self, archive: &Path) -> io::Result<u64> {
+        if self.failed {
+            return Err(io::Error::other("a part of it was not written"));
+        }
+        let file = self.file.into_inner()?;
+        file.as_file().sync_all()?;
+        let file = file.persist(archive)?;
+        Ok(file.metadata()?.len())
+    }
+
+    fn noted<T>(&mut self, result: io::Result<T>) -> io::Result<T> {
+        self.failed |= result.as_ref().is_err_and(|error| error.kind() != ErrorKind::Interrupted);
+        result
+    }
+}
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.failed {
+            return Ok(bytes.len());
+        }
+        let written = self.file.write(bytes);
+        self.noted(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.failed {
+            return Ok(());
+        }
+        let flushed = self.file.flush();
+        self.noted(flushed)
+    }
+}
+
+impl Seek for Output {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        if self.failed {
+            return self.file.get_mut().seek(to);
+        }
+        let position = self.file.seek(to);
+        self.noted(position)
+    }
+}
