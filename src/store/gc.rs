@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::lock::lock_now;
-use super::{Lock, Store, StoreError, entry, names};
+use super::{ContentError, Lock, Store, StoreError, entry, names};
 use crate::plan::Fingerprint;
 
 /// Records that are kept, the newest first.
@@ -240,12 +240,14 @@ fn about(folder: &Path, fingerprint: &Fingerprint) -> String {
     }
 }
 
-/// The fingerprints in a `plan.json`.
+/// The fingerprints in the `plan.json` of a run at work.
 fn planned(path: &Path) -> Result<Vec<Fingerprint>, StoreError> {
-    let unreadable = |source| StoreError::io("read the plan of a run at work", path, source);
-    let plan = fs::read(path).map_err(unreadable)?;
-    let plan: Value =
-        serde_json::from_slice(&plan).map_err(|error| StoreError::content("read", path, error))?;
+    let read = fs::read(path).map_err(|error| error.to_string());
+    let plan = read.and_then(|json| serde_json::from_slice(&json).map_err(|error| error.to_string()));
+    let plan: Value = plan.map_err(|problem| {
+        let problem = format!("{problem}; its run is at work: try again, at the latest when it has ended");
+        StoreError::content("read", path, ContentError::Malformed(problem))
+    })?;
     let stages = plan["stages"].as_array().into_iter().flatten();
     Ok(stages.filter_map(|stage| Some(Fingerprint(stage["fingerprint"].as_str()?.into()))).collect())
 }

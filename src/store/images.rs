@@ -8,8 +8,8 @@ use super::{Store, StoreError, names};
 use crate::dataset::is_intact;
 
 impl Store {
-    /// Reads all decoded images. Returns how many data sets' there are, and of each damaged one's the error; its
-    /// file was set aside.
+    /// Reads all decoded images, and sets a damaged file aside. Returns how many data sets have some, and an
+    /// error for each file that was damaged.
     ///
     /// # Errors
     /// A folder or a file that cannot be read.

@@ -20,10 +20,10 @@ Examples:
   medmerge store gc experiments/ --yes             delete it
   medmerge store gc main.toml ablation.toml --yes  keep what these two need, and nothing else
 
-Kept is what the experiments' stages make on any device, made or not, and the decoded images that they read. Deleted
-are all other entries and images, what was set aside as damaged, unfinished training that no stage can go on from,
-records of all but the newest 20 runs, and lock files that nobody holds. What another process is making, and what a
-run at work needs, stays.")]
+Kept is what the experiments' stages make on any device, made or not, and the decoded images that they
+read. Deleted are all other entries and images, what was set aside as damaged, unfinished training that
+no stage can go on from, records of all but the newest 20 runs, and lock files that nobody holds. What
+another process is making, and what a run at work needs, stays.")]
 pub(in crate::cli) struct Gc {
     /// Experiments to keep everything of; a folder means every .toml in it
     #[arg(required = true, value_name = "FILE")]

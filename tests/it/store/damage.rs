@@ -1,5 +1,5 @@
-//! A changed byte in a file of the store is noticed wherever it is; what was damaged is never used, and made anew
-//! with the same result.
+//! A changed byte in a file of the store is noticed wherever it is; what was damaged is never used, and made
+//! anew with the same result.
 
 use std::collections::BTreeMap;
 use std::fs;
