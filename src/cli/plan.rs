@@ -1,7 +1,7 @@
 //! `medmerge plan`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::num::NonZeroUsize;
 
 use clap::Args;
@@ -52,14 +52,14 @@ impl Plan {
         self.only.check(std::slice::from_ref(&plan))?;
         self.only.restrict(&mut plan);
         let estimates = plan.estimates(&store, rayon::current_num_threads());
-        let mut out = io::stdout().lock();
+        let mut out = BufWriter::new(io::stdout().lock());
         match self {
             Self { json: true, .. } => writeln!(out, "{:#}", plan.to_json(&estimates))?,
             Self { dot: true, .. } => write!(out, "{}", plan.to_dot())?,
             Self { mermaid: true, .. } => write!(out, "{}", plan.to_mermaid())?,
             _ => self.list(&plan, &estimates, &mut out)?,
         }
-        Ok(())
+        Ok(out.flush()?)
     }
 
     /// A line a stage, in the order in which they run, and what they take together.
