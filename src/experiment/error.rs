@@ -1,5 +1,6 @@
 //! What is wrong with an experiment file, each thing at its place.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -71,12 +72,8 @@ impl Errors {
     pub fn new(source: Arc<Source>, list: impl IntoIterator<Item: Into<Diagnostic>>) -> Self {
         let mut list: Vec<Diagnostic> = list.into_iter().map(Into::into).collect();
         list.sort_by_key(Diagnostic::place);
-        let mut seen = Vec::new();
-        list.retain(|diagnostic| {
-            let new = !seen.contains(&(diagnostic.place(), diagnostic.message.clone()));
-            seen.push((diagnostic.place(), diagnostic.message.clone()));
-            new
-        });
+        let mut seen = HashSet::new();
+        list.retain(|diagnostic| seen.insert((diagnostic.place(), diagnostic.message.clone())));
         Self { source, list }
     }
 
@@ -127,6 +124,10 @@ fn within(text: &str, span: &Span) -> Span {
 #[derive(Debug, Default)]
 pub(super) struct Report {
     list: Vec<Diagnostic>,
+    /// The place and the message of each.
+    said: HashSet<(Option<Span>, String)>,
+    /// The places of those that an earlier pass found.
+    known: HashSet<Span>,
     settled: usize,
 }
 
@@ -137,22 +138,22 @@ impl Report {
     /// Note what is wrong, unless it was said before.
     pub(super) fn add(&mut self, diagnostic: Diagnostic) {
         let nowhere = diagnostic.span.as_ref().is_some_and(|span| span.start >= NOWHERE);
-        let said =
-            |other: &Diagnostic| (&other.span, &other.message) == (&diagnostic.span, &diagnostic.message);
-        if !nowhere && !self.list.iter().any(said) {
+        if !nowhere && self.said.insert((diagnostic.span.clone(), diagnostic.message.clone())) {
             self.list.push(diagnostic);
         }
     }
 
     /// From now on, what was found so far counts as known to [`Report::knows`].
     pub(super) fn settle(&mut self) {
+        let news = self.list[self.settled..].iter();
+        self.known.extend(news.filter_map(|diagnostic| diagnostic.span.clone()));
         self.settled = self.list.len();
     }
 
     /// Whether an earlier pass found something wrong at this place, so that what follows from it need not
     /// be said.
     pub(super) fn knows(&self, span: &Span) -> bool {
-        self.list[..self.settled].iter().any(|diagnostic| diagnostic.span.as_ref() == Some(span))
+        self.known.contains(span)
     }
 
     /// Whether nothing is wrong.

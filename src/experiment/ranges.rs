@@ -1,5 +1,6 @@
 //! Values that have the right type and make no sense.
 
+use std::collections::HashSet;
 use std::fmt::Display;
 
 use super::suggest;
@@ -294,7 +295,8 @@ fn sources(sources: &[String], f: &mut Findings) {
 }
 
 fn no_repeats(key: &str, what: &str, names: &[String], f: &mut Findings) {
-    for (i, name) in names.iter().enumerate().filter(|(i, name)| names[..*i].contains(name)) {
+    let mut before = HashSet::new();
+    for (i, name) in names.iter().enumerate().filter(|(_, name)| !before.insert(*name)) {
         f.add(&format!("{key}.{i}"), format!("{what} `{name}` stands here twice"), None);
     }
 }

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use indexmap::IndexSet;
 use petgraph::Direction;
-use petgraph::algo::{astar, tarjan_scc};
+use petgraph::algo::{astar, kosaraju_scc};
 use petgraph::graph::{DiGraph, NodeIndex};
 use petgraph::visit::Reversed;
 
 use super::Span;
-use super::draft::Draft;
+use super::draft::{Draft, Version};
 use super::error::{Diagnostic, Report};
 use super::suggest;
 use super::sweep::Axes;
@@ -23,6 +24,20 @@ pub(super) struct Links {
     graph: DiGraph<(), ()>,
     /// The data sets of each stage.
     datasets: Vec<BTreeSet<usize>>,
+}
+
+/// The names of all sections, in the order of the file.
+struct Names<'a> {
+    datasets: IndexSet<&'a str>,
+    stages: IndexSet<&'a str>,
+}
+
+/// What a stage takes from, by position in the file.
+#[derive(Default)]
+struct Needs {
+    /// In the order in which they are mentioned.
+    stages: IndexSet<usize>,
+    datasets: BTreeSet<usize>,
 }
 
 /// A name that a stage mentions.
@@ -41,35 +56,26 @@ impl Links {
         stages: &[Draft<'_, StageSpec>],
         report: &mut Report,
     ) -> Self {
-        let dataset_names: Vec<&str> = datasets.iter().map(|draft| draft.name.get_ref().as_ref()).collect();
-        let stage_names: Vec<&str> = stages.iter().map(|draft| draft.name.get_ref().as_ref()).collect();
+        let names = Names {
+            datasets: datasets.iter().map(|draft| draft.name.get_ref().as_ref()).collect(),
+            stages: stages.iter().map(|draft| draft.name.get_ref().as_ref()).collect(),
+        };
         let mut graph = DiGraph::new();
         let nodes: Vec<NodeIndex> = stages.iter().map(|_| graph.add_node(())).collect();
-        let mut read = vec![BTreeSet::new(); stages.len()];
-        for (user, draft) in stages.iter().enumerate() {
-            for version in &draft.versions {
-                let (stage, section) = (version.spec.stage(), draft.name.span());
-                let mut find = |reference: Reference<'_>, known, others| {
-                    reference.find(known, others, &version.body, &section, report)
-                };
-                for input in stage.inputs() {
-                    let reference = Reference { what: "stage", name: &input.stage, role: &input.role };
-                    if let Some(input) = find(reference, &stage_names, &dataset_names) {
-                        graph.update_edge(nodes[input], nodes[user], ());
-                    }
-                }
-                for input in stage.datasets() {
-                    let reference = Reference { what: "data set", name: &input.dataset, role: &input.role };
-                    read[user].extend(find(reference, &dataset_names, &stage_names));
-                }
-            }
+        let mut read = Vec::new();
+        for (&user, draft) in nodes.iter().zip(stages) {
+            let Needs { stages, datasets } = names.needs(draft, report);
+            graph.extend_with_edges(stages.into_iter().map(|input| (nodes[input], user)));
+            read.push(datasets);
         }
         Self { graph, datasets: read }
     }
 
     /// Report each circle of stages, once.
     pub(super) fn check_cycles(&self, stages: &[Draft<'_, StageSpec>], report: &mut Report) {
-        for component in tarjan_scc(&self.graph) {
+        let is_circle =
+            |nodes: &Vec<NodeIndex>| nodes.len() > 1 || self.graph.contains_edge(nodes[0], nodes[0]);
+        for component in kosaraju_scc(&self.graph).into_iter().filter(is_circle) {
             let Some(cycle) = component.into_iter().min().and_then(|first| self.cycle(first)) else {
                 continue;
             };
@@ -126,29 +132,62 @@ impl Links {
     }
 }
 
+impl Names<'_> {
+    /// What a stage takes from, in any of its versions; unknown names are reported.
+    fn needs(&self, draft: &Draft<'_, StageSpec>, report: &mut Report) -> Needs {
+        let mut needs = Needs::default();
+        for Version { spec, body, .. } in &draft.versions {
+            let (stage, section) = (spec.stage(), draft.name.span());
+            for input in stage.inputs() {
+                let reference = Reference { what: "stage", name: &input.stage, role: &input.role };
+                needs.stages.extend(reference.find(&self.stages, &self.datasets, body, &section, report));
+            }
+            for input in stage.datasets() {
+                let reference = Reference { what: "data set", name: &input.dataset, role: &input.role };
+                needs.datasets.extend(reference.find(&self.datasets, &self.stages, body, &section, report));
+            }
+        }
+        needs
+    }
+}
+
 impl Reference<'_> {
     /// The position of the name among `known`; if it has none, that is reported.
     fn find(
         &self,
-        known: &[&str],
-        others: &[&str],
+        known: &IndexSet<&str>,
+        others: &IndexSet<&str>,
         body: &Value<'_>,
         section: &Span,
         report: &mut Report,
     ) -> Option<usize> {
-        let position = known.iter().position(|name| *name == self.name);
-        let span = self.span(body).unwrap_or_else(|| section.clone());
-        if position.is_none() && !report.knows(&span) {
-            let help = if others.contains(&self.name) {
-                let other = if self.what == "stage" { "data set" } else { "stage" };
-                Some(format!("there is a {other} of this name, but a {} is needed here", self.what))
-            } else {
-                suggest::help(self.name, known)
-            };
-            let message = format!("unknown {} `{}`", self.what, self.name);
-            report.add(Diagnostic::at(span, message).with_help(help));
+        let position = known.get_index_of(self.name);
+        if position.is_none() {
+            let span = self.span(body).unwrap_or_else(|| section.clone());
+            self.report_unknown(span, known, others, report);
         }
         position
+    }
+
+    fn report_unknown(
+        &self,
+        span: Span,
+        known: &IndexSet<&str>,
+        others: &IndexSet<&str>,
+        report: &mut Report,
+    ) {
+        if report.knows(&span) {
+            return;
+        }
+        let help = if others.contains(self.name) {
+            let other = if self.what == "stage" { "data set" } else { "stage" };
+            Some(format!("there is a {other} of this name, but a {} is needed here", self.what))
+        } else {
+            let known: Vec<&str> = known.iter().copied().collect();
+            suggest::help(self.name, &known)
+        };
+        let message = format!("unknown {} `{}`", self.what, self.name);
+        report.add(Diagnostic::at(span, message).with_help(help));
     }
 
     /// Where the name stands: under a key that is named as the role (`source.0` is in `sources`), or
@@ -166,6 +205,7 @@ impl Reference<'_> {
 #[cfg(test)]
 mod tests {
     use super::super::testing::parsed;
+    use super::*;
 
     const DATA: &str = "[dataset.d.phantom]\nfamily = 'cells'\n";
 
@@ -208,6 +248,17 @@ mod tests {
                 "stages take from each other in a circle: alone -> alone",
             ]
         );
+    }
+
+    #[test]
+    fn a_chain_however_long_is_no_circle() {
+        let n = 200_000_u32;
+        let graph = DiGraph::from_edges((1..n).map(|user| (user - 1, user)));
+        let links = Links { graph, datasets: Vec::new() };
+        let mut report = Report::default();
+        links.check_cycles(&[], &mut report);
+        assert!(report.is_clean());
+        assert!(links.order().into_iter().eq(0..n as usize));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! `[sweep]`: the axes, and the product of some of them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use indexmap::IndexMap;
 use serde::Deserialize;
@@ -127,7 +127,8 @@ impl<'i> Axis<'i> {
         let mut axis = Self { name, span: key.span(), values: Vec::new(), raw: Vec::new() };
         match value.get_ref() {
             DeValue::Array(items) if !items.is_empty() => {
-                items.iter().for_each(|item| axis.take(item, report));
+                let mut texts = HashSet::new();
+                items.iter().for_each(|item| axis.take(item, &mut texts, report));
             }
             DeValue::Array(_) => {
                 report.add(Diagnostic::at(value.span(), format!("axis `{}` has no values", axis.name)));
@@ -141,14 +142,15 @@ impl<'i> Axis<'i> {
         axis
     }
 
-    fn take(&mut self, item: &Value<'i>, report: &mut Report) {
+    /// `texts` are those of the values before it.
+    fn take(&mut self, item: &Value<'i>, texts: &mut HashSet<String>, report: &mut Report) {
         let Some(value) = axis_value(item) else {
             let message = format!("{} cannot be a value of an axis", tree::kind_of(item));
             let help = "an axis holds strings, integers, finite floats or booleans".to_owned();
             return report.add(Diagnostic::at(item.span(), message).with_help(help));
         };
         // by their text, which is what names the instances: 1 and "1" would be told apart nowhere
-        if self.values.iter().any(|other| other.to_string() == value.to_string()) {
+        if !texts.insert(value.to_string()) {
             let message = format!("axis `{}` has the value `{value}` twice", self.name);
             return report.add(Diagnostic::at(item.span(), message));
         }

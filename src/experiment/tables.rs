@@ -19,6 +19,8 @@ const FIELDS: [&str; 3] = ["model", "dataset", "metric"];
 struct Checked<'a, 'i> {
     name: &'a Key<'i>,
     tree: &'a Value<'i>,
+    /// The kind of each stage; `None` if it could not be read.
+    kinds: &'a IndexMap<&'a str, Option<&'static str>>,
 }
 
 /// Decode every table and check its names.
@@ -28,6 +30,8 @@ pub(super) fn read(
     sweep: &Sweep<'_>,
     report: &mut Report,
 ) -> IndexMap<String, TableSpec> {
+    let kind = |draft: &Draft<'_, StageSpec>| draft.versions.first().map(|version| version.spec.kind());
+    let kinds = stages.iter().map(|draft| (draft.name.get_ref().as_ref(), kind(draft))).collect();
     let mut tables = IndexMap::new();
     for (name, section) in sections {
         let found = tree::kind_of(&section);
@@ -37,22 +41,16 @@ pub(super) fn read(
         }
         let Decoded { spec, tree, .. } = decode::<TableSpec>(section, report);
         let Some(spec) = spec else { continue };
-        Checked { name: &name, tree: &tree }.check(&spec, stages, sweep, report);
+        Checked { name: &name, tree: &tree, kinds: &kinds }.check(&spec, sweep, report);
         tables.insert(name.into_inner().into_owned(), spec);
     }
     tables
 }
 
 impl Checked<'_, '_> {
-    fn check(
-        &self,
-        spec: &TableSpec,
-        stages: &[Draft<'_, StageSpec>],
-        sweep: &Sweep<'_>,
-        report: &mut Report,
-    ) {
+    fn check(&self, spec: &TableSpec, sweep: &Sweep<'_>, report: &mut Report) {
         for (i, stage) in spec.from.iter().enumerate() {
-            self.evaluation(&format!("from.{i}"), stage, stages, report);
+            self.evaluation(&format!("from.{i}"), stage, report);
         }
         for (i, metric) in spec.metrics.iter().enumerate() {
             self.one_of(&format!("metrics.{i}"), "metric", metric, metric::NAMES, report);
@@ -73,9 +71,8 @@ impl Checked<'_, '_> {
         }
     }
 
-    fn evaluation(&self, path: &str, name: &str, stages: &[Draft<'_, StageSpec>], report: &mut Report) {
-        let kind = |draft: &Draft<'_, StageSpec>| draft.versions.first().map(|version| version.spec.kind());
-        match stages.iter().find(|draft| draft.name.get_ref() == name).map(kind) {
+    fn evaluation(&self, path: &str, name: &str, report: &mut Report) {
+        match self.kinds.get(name) {
             // a stage that could not be read may well be one
             Some(None | Some("evaluate")) => {}
             Some(Some(kind)) => {
@@ -83,8 +80,8 @@ impl Checked<'_, '_> {
                 self.add(path, message, Some("name an `evaluate` stage".to_owned()), report);
             }
             None => {
-                let evaluations = stages.iter().filter(|draft| kind(draft) == Some("evaluate"));
-                let names: Vec<&str> = evaluations.map(|draft| draft.name.get_ref().as_ref()).collect();
+                let evaluations = self.kinds.iter().filter(|(_, kind)| **kind == Some("evaluate"));
+                let names: Vec<&str> = evaluations.map(|(name, _)| *name).collect();
                 self.one_of(path, "stage", name, &names, report);
             }
         }
