@@ -1,5 +1,7 @@
 //! Scores laid out as rows × columns, with mean and standard deviation in the cells.
 
+use std::collections::{HashMap, HashSet};
+
 use indexmap::{IndexMap, IndexSet};
 
 use super::{Score, TableError, TableSpec};
@@ -73,7 +75,8 @@ impl Pivot {
     /// `over`.
     pub fn new(name: &str, spec: &TableSpec, axes: &[String], scores: &[Score]) -> Result<Self, TableError> {
         check_fields(name, spec, axes)?;
-        let shown = |score: &&Score| spec.from.contains(&score.stage) && spec.metrics.contains(&score.metric);
+        let from: HashSet<&String> = spec.from.iter().collect();
+        let shown = |score: &&Score| from.contains(&score.stage) && spec.metrics.contains(&score.metric);
         let scores: Vec<&Score> = scores.iter().filter(shown).collect();
         let cells = group(name, spec, axes, &scores)?;
         let columns = columns(spec, &scores);
@@ -82,7 +85,8 @@ impl Pivot {
             cells: columns.iter().map(|column| cell(&cells, label, column)).collect(),
         };
         let lines = values(spec, &scores, &spec.rows).into_iter().map(line).collect();
-        let columns = columns.iter().map(|values| Column::new(values, &cells)).collect();
+        let metrics = metrics(&cells);
+        let columns = columns.iter().map(|values| Column::new(values, &metrics[values])).collect();
         Ok(Self { rows: spec.rows.clone(), over: spec.over.clone(), columns, lines })
     }
 
@@ -95,20 +99,18 @@ impl Pivot {
         };
         best_first.sort_by(|a, b| if higher { b.total_cmp(a) } else { a.total_cmp(b) });
         best_first.dedup();
+        best_first.truncate(2);
         let mark = |mean: Option<f64>| match best_first.iter().position(|&other| mean == Some(other)) {
             Some(0) => Mark::Best,
-            Some(1) => Mark::Second,
-            _ => Mark::None,
+            Some(_) => Mark::Second,
+            None => Mark::None,
         };
         means.into_iter().map(mark).collect()
     }
 }
 
 impl Column {
-    fn new(values: &[&str], cells: &Cells<'_>) -> Self {
-        let of_column = cells.iter().filter(|((_, column), _)| column == values);
-        let metrics: IndexSet<&str> =
-            of_column.flat_map(|(_, scores)| scores.values().map(|score| score.metric.as_str())).collect();
+    fn new(values: &[&str], metrics: &IndexSet<&str>) -> Self {
         let metric = metrics.first().filter(|_| metrics.len() == 1).and_then(|name| metric::by_name(name));
         Self {
             values: values.iter().map(ToString::to_string).collect(),
@@ -191,6 +193,16 @@ fn values<'a>(spec: &'a TableSpec, scores: &[&'a Score], field: &str) -> IndexSe
         return found;
     }
     spec.metrics.iter().map(String::as_str).filter(|metric| found.contains(metric)).collect()
+}
+
+/// The metrics of each column.
+fn metrics<'a>(cells: &Cells<'a>) -> HashMap<Vec<&'a str>, IndexSet<&'a str>> {
+    let mut metrics: HashMap<_, IndexSet<_>> = HashMap::new();
+    for ((_, column), scores) in cells {
+        let named = scores.values().map(|score| score.metric.as_str());
+        metrics.entry(column.clone()).or_default().extend(named);
+    }
+    metrics
 }
 
 /// The columns that have a score, outer values first.
