@@ -1,6 +1,6 @@
 //! `medmerge plan`.
 
-use std::io::Write;
+use std::io::{BufWriter, Write};
 
 use clap::Args;
 
@@ -25,11 +25,12 @@ pub(super) struct Plan {
 impl Plan {
     pub(super) fn execute(&self, global: &Global) -> Result<(), Error> {
         let plan = self.of.plan(&global.open_store()?)?;
-        let mut out = std::io::stdout().lock();
-        if self.json {
-            return Ok(writeln!(out, "{:#}", plan.to_json())?);
+        let mut out = BufWriter::new(std::io::stdout().lock());
+        match self.json {
+            true => writeln!(out, "{:#}", plan.to_json())?,
+            false => list(&plan, &mut out)?,
         }
-        Ok(list(&plan, &mut out)?)
+        Ok(out.flush()?)
     }
 }
 

@@ -66,9 +66,11 @@ impl Run {
             Options { device: self.on.open()?, fail_fast: self.fail_fast, interrupt: interrupt::listen()? };
         let mut reporter = self.reporter(global);
         let mut total = Outcome::default();
-        for plan in plans {
-            // The plans before it may have made what it needs.
-            let plan = self.plan(&plan.experiment, &store)?;
+        for mut plan in plans {
+            if total.executed > 0 {
+                // The plans before it may have made what it needs.
+                plan = self.plan(&plan.experiment, &store)?;
+            }
             total += run(&plan, &store, &options, &mut reporter)?;
             if total.interrupted {
                 break;

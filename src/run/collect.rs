@@ -2,6 +2,8 @@
 //!
 //! Scores are computed anew each time: that is cheap, and a new metric needs no stage to run again.
 
+use std::collections::HashMap;
+
 use indexmap::IndexMap;
 use rayon::prelude::*;
 
@@ -101,12 +103,13 @@ fn scores_of(
         Artifact::Evaluation(evaluation) => evaluation.predictions,
         _ => Vec::new(),
     };
+    let predictions: HashMap<_, _> = predictions.iter().map(|p| ((&p.model, &p.dataset), p)).collect();
     let mut scores = Vec::new();
     for (input, node) in &stage.inputs {
         for (_, dataset) in &stage.datasets {
             let cell = Cell { experiment: &plan.experiment, stage, spec, input, dataset };
             let model = &plan.graph[*node].fingerprint.0;
-            let found = predictions.iter().find(|p| p.model == *model && p.dataset == dataset.fingerprint);
+            let found = predictions.get(&(model, &dataset.fingerprint));
             scores.extend(cell.scores(found.ok_or_else(|| cell.no_prediction())?)?);
         }
     }

@@ -92,7 +92,7 @@ fn jobs(plan: &Plan, nodes: &[NodeIndex]) -> Vec<Job> {
 fn remember(plan: &Plan, store: &Store) -> Result<(), RunError> {
     let mut made = Vec::new();
     for stage in plan.order.iter().map(|&node| &plan.graph[node]) {
-        if store.manifest(&stage.fingerprint)?.is_some() {
+        if !stage.status.is_stale() || store.manifest(&stage.fingerprint)?.is_some() {
             made.push((stage.id.clone(), stage.fingerprint.clone()));
         }
     }
