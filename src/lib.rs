@@ -47,6 +47,7 @@
 //!   staging/                           entries being written; renamed into store/ when whole
 //!   damaged/                           entries that were not what had been written; never used
 //!   data/<digest>-<size>/pixels        decoded and resized images, memory-mapped
+//!   digests/<key>                      what was read from the files of a data set, while nobody touches them
 //!   experiments/<name>.json            what each stage last was, to say why it is stale
 //!   runs/<time>-<experiment>/          plan.json, events.jsonl
 //!   locks/                             lock files: an entry is made by one run at a time

@@ -30,6 +30,7 @@ impl Data {
         let mut out = std::io::stdout().lock();
         for dataset in &experiment.datasets {
             let summary = dataset.spec.source().summary()?;
+            summary.warn();
             describe(dataset, &summary, &mut out)?;
         }
         Ok(())

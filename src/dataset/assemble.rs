@@ -18,7 +18,7 @@ impl Summary {
             labels.iter().for_each(|&label| counts[label as usize] += 1);
             counts
         });
-        Self { classes, counts, digest: digest.to_hex().to_string() }
+        Self { classes, counts, digest: digest.to_hex().to_string(), warnings: Vec::new() }
     }
 }
 

@@ -61,7 +61,6 @@ impl Source for ManifestSpec {
     fn summary(&self) -> Result<Summary, DataError> {
         let Contents { classes, rows, labels } = self.contents()?;
         let hashes = self.hash_images(&rows)?;
-        warn_of_twins(&self.path, &rows, &hashes);
         let mut hasher = blake3::Hasher::new();
         hasher.update(b"manifest");
         for (row, hash) in rows.iter().zip(&hashes) {
@@ -71,7 +70,8 @@ impl Source for ManifestSpec {
                 hasher.update(&(field.len() as u64).to_le_bytes()).update(field);
             }
         }
-        Ok(Summary::new(classes, &labels, hasher.finalize()))
+        let warnings = twins(&self.path, &rows, &hashes).into_iter().collect();
+        Ok(Summary { warnings, ..Summary::new(classes, &labels, hasher.finalize()) })
     }
 
     fn load(&self, cache: Option<&Path>) -> Result<Dataset, DataError> {
@@ -158,25 +158,21 @@ fn classes_of(rows: &[Row]) -> Vec<String> {
     classes
 }
 
-/// Warns of byte-identical images in different splits.
-fn warn_of_twins(path: &Path, rows: &[Row], hashes: &[blake3::Hash]) {
+/// A warning of byte-identical images in different splits.
+fn twins(path: &Path, rows: &[Row], hashes: &[blake3::Hash]) -> Option<String> {
     let mut by_hash: Vec<_> = hashes.iter().map(blake3::Hash::as_bytes).zip(rows).collect();
     by_hash.sort_by_key(|&(hash, row)| (hash, row.split));
     let leak = |pair: &&[(&[u8; 32], &Row)]| pair[0].0 == pair[1].0 && pair[0].1.split != pair[1].1.split;
     let leaks: Vec<_> = by_hash.windows(2).filter(leak).collect();
-    if let Some([(_, a), (_, b)]) = leaks.first() {
-        tracing::warn!(
-            "{}: {} pairs of identical images stand in two splits, so scores may be too good; the first: {} ({}, {}) and {} ({}, {})",
-            path.display(),
-            leaks.len(),
-            a.image,
-            a.place(),
-            a.split.as_str(),
-            b.image,
-            b.place(),
-            b.split.as_str()
-        );
-    }
+    let Some([(_, a), (_, b)]) = leaks.first() else { return None };
+    let name = |row: &Row| format!("{} ({}, {})", row.image, row.place(), row.split.as_str());
+    Some(format!(
+        "{}: {} pairs of identical images stand in two splits, so scores may be too good; the first: {} and {}",
+        path.display(),
+        leaks.len(),
+        name(a),
+        name(b)
+    ))
 }
 
 #[cfg(test)]
@@ -241,6 +237,17 @@ mod tests {
         assert_ne!(digest("image,label,split\na.png,x,train\nc.png,y,test\n"), first);
         std::fs::copy(folder.path().join("c.png"), folder.path().join("a.png")).unwrap();
         assert_ne!(digest("image,label,split\na.png,x,train\nb.jpg,y,test\n"), first);
+    }
+
+    #[test]
+    fn images_that_stand_in_two_splits_are_doubtful() {
+        let folder = images();
+        assert_eq!(spec(&folder, CSV).summary().unwrap().warnings, [""; 0]);
+        std::fs::copy(folder.path().join("c.png"), folder.path().join("e.png")).unwrap();
+        let [warning] = &spec(&folder, CSV).summary().unwrap().warnings[..] else { panic!("one warning") };
+        let pair = "1 pairs of identical images stand in two splits, so scores may be too good; the first: \
+                    c.png (row 2, train) and e.png (row 6, test)";
+        assert!(warning.ends_with(pair), "{warning}");
     }
 
     #[test]

@@ -108,6 +108,18 @@ pub struct Summary {
     pub counts: [Vec<usize>; 3],
     /// blake3 of the content in hexadecimal: pixels as stored, labels, splits; no paths, no times.
     pub digest: String,
+    /// What is doubtful about it, though it can be used; sentences for a person.
+    #[serde(default)]
+    pub warnings: Vec<String>,
+}
+
+impl Summary {
+    /// Logs what is doubtful.
+    pub fn warn(&self) {
+        for warning in &self.warnings {
+            tracing::warn!("{warning}");
+        }
+    }
 }
 
 /// A part of a data set.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use petgraph::graph::{DiGraph, NodeIndex};
+use rayon::prelude::*;
 
 use super::check::{self, Describe};
 use super::data::{self, Data};
@@ -10,7 +11,7 @@ use super::freshness::judge;
 use super::{Field, Fingerprint, Numerics, Plan, PlanError, PlannedStage, Status, stage_fields};
 use crate::experiment::{Experiment, StageInstance};
 use crate::stage::{Description, Input};
-use crate::store::Store;
+use crate::store::{Digests, Store, StoreError};
 
 type Graph = DiGraph<PlannedStage, String>;
 
@@ -22,7 +23,7 @@ impl Plan {
     /// Every data set and file that cannot be used; else everything that is wrong with the stages; else what
     /// is wrong with the store.
     pub fn new(experiment: Arc<Experiment>, store: &Store, numerics: Numerics) -> Result<Self, PlanError> {
-        let data = data::read(&experiment, data::look).map_err(PlanError::Data)?;
+        let data = data::read(&experiment, &Digests::new(store), data::look).map_err(PlanError::Data)?;
         assemble(experiment, &data, store, numerics, |spec, known| spec.stage().describe(known))
     }
 }
@@ -43,12 +44,24 @@ pub(super) fn assemble(
     let descriptions = check::describe(&experiment, data, &identities, describe)?;
     let mut graph = Graph::new();
     for ((instance, identity), description) in experiment.stages.iter().zip(identities).zip(descriptions) {
-        let mut stage = planned(instance, identity, description, data);
-        stage.status = judge(&stage, &graph, &experiment.name, store)?;
-        insert(&mut graph, stage);
+        insert(&mut graph, planned(instance, identity, description, data));
     }
-    let order = graph.node_indices().collect();
+    let order = judge_all(&mut graph, &experiment.name, store)?;
     Ok(Plan { experiment, graph, order })
+}
+
+/// Sets every stage's status. Returns the stages in their order.
+///
+/// # Errors
+/// Of the first stage for which the store fails.
+fn judge_all(graph: &mut Graph, experiment: &str, store: &Store) -> Result<Vec<NodeIndex>, StoreError> {
+    let last_made = store.last_made(experiment);
+    let order: Vec<NodeIndex> = graph.node_indices().collect();
+    let judged = order.par_iter().map(|&node| judge(&graph[node], graph, &last_made, store));
+    for (&node, status) in order.iter().zip(judged.collect::<Vec<_>>()) {
+        graph[node].status = status?;
+    }
+    Ok(order)
 }
 
 /// What decides a stage's result, and its fingerprint.
@@ -77,7 +90,7 @@ fn identify(experiment: &Experiment, data: &Data, numerics: Numerics) -> Vec<Ide
     identities
 }
 
-/// A stage whose inputs are in the graph, each at the position that it has in the experiment.
+/// A stage that was not judged yet. Its inputs have the positions in the graph that they have in the experiment.
 fn planned(
     instance: &StageInstance,
     identity: Identity,

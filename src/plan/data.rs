@@ -1,15 +1,18 @@
-//! What stages read from outside: summaries of data sets and digests of files, each read once, in parallel.
+//! What stages read from outside: summaries of data sets and digests of files. Each is read once, in parallel,
+//! and not again by a later plan while nobody touches the files.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use indexmap::IndexMap;
 use rayon::prelude::*;
 
 use super::{PlannedDataset, dataset_fingerprint};
 use crate::dataset::{DataError, DatasetSpec, Summary};
 use crate::experiment::{Experiment, StageInstance};
+use crate::store::Digests;
 
 /// What the stages of an experiment read.
 #[derive(Debug, Default)]
@@ -30,18 +33,31 @@ pub(super) fn look(spec: &DatasetSpec) -> Result<Look, DataError> {
     Ok((source.size(), summary))
 }
 
-/// Looks at every data set and file that a stage reads.
+/// Looks at every data set and file that a stage reads, unless what was seen in it is remembered.
 ///
 /// # Errors
 /// Every one that cannot be used.
 pub(super) fn read(
     experiment: &Experiment,
+    digests: &Digests<'_>,
     look: impl Fn(&DatasetSpec) -> Result<Look, DataError> + Sync,
 ) -> Result<Data, Vec<DataError>> {
     let mut errors = Vec::new();
-    let datasets = datasets(experiment, look, &mut errors);
-    let files = digests(&experiment.stages, &mut errors);
+    let datasets = datasets(experiment, |spec| look_once(spec, digests, &look), &mut errors);
+    let files = files(&experiment.stages, digests, &mut errors);
     if errors.is_empty() { Ok(Data { datasets, files }) } else { Err(errors) }
+}
+
+/// What was seen in a data set depends on its kind, revision, options and files.
+fn look_once(
+    spec: &DatasetSpec,
+    digests: &Digests<'_>,
+    look: impl Fn(&DatasetSpec) -> Result<Look, DataError>,
+) -> Result<Look, DataError> {
+    let source = spec.source();
+    let options = serde_json::to_string(spec).expect("specs have string keys and serialise without failing");
+    let what = format!("{} {} {options}", spec.kind(), source.revision());
+    digests.read_once(&what, || source.files(), || look(spec))
 }
 
 fn datasets(
@@ -51,19 +67,20 @@ fn datasets(
 ) -> BTreeMap<usize, Arc<PlannedDataset>> {
     let used: BTreeSet<usize> = experiment.stages.iter().flat_map(|stage| &stage.datasets).copied().collect();
     let spec = |index: usize| &experiment.datasets[index].spec;
-    let mut distinct: Vec<&DatasetSpec> = Vec::new();
-    for &index in &used {
-        if !distinct.contains(&spec(index)) {
-            distinct.push(spec(index));
-        }
-    }
-    let looks: Vec<_> = distinct.par_iter().map(|spec| look(spec)).collect();
+    // By their text: specs hold floats, which cannot be hashed.
+    let used: Vec<(usize, String)> =
+        used.into_iter().map(|index| (index, format!("{:?}", spec(index)))).collect();
+    let distinct: IndexMap<&str, &DatasetSpec> =
+        used.iter().map(|(index, text)| (text.as_str(), spec(*index))).collect();
+    let specs: Vec<&DatasetSpec> = distinct.values().copied().collect();
+    let looks: Vec<_> = specs.par_iter().map(|spec| look(spec)).collect();
     let looks: Vec<Option<Look>> = looks.into_iter().map(|look| keep(look, errors)).collect();
-    let planned = |index: usize| {
-        let position = distinct.iter().position(|distinct| *distinct == spec(index))?;
-        Some((index, Arc::new(planned(experiment, index, looks[position].clone()?))))
+    looks.iter().flatten().for_each(|(_, summary)| summary.warn());
+    let planned = |(index, text): &(usize, String)| {
+        let look = looks[distinct.get_index_of(text.as_str())?].clone()?;
+        Some((*index, Arc::new(planned(experiment, *index, look))))
     };
-    used.into_iter().filter_map(planned).collect()
+    used.iter().filter_map(planned).collect()
 }
 
 fn planned(experiment: &Experiment, index: usize, (size, summary): Look) -> PlannedDataset {
@@ -73,12 +90,20 @@ fn planned(experiment: &Experiment, index: usize, (size, summary): Look) -> Plan
     PlannedDataset { name, at, spec, size, summary, fingerprint }
 }
 
-fn digests(stages: &[StageInstance], errors: &mut Vec<DataError>) -> BTreeMap<PathBuf, String> {
+/// The digest of each file that a stage names.
+fn files(
+    stages: &[StageInstance],
+    digests: &Digests<'_>,
+    errors: &mut Vec<DataError>,
+) -> BTreeMap<PathBuf, String> {
     let files =
         stages.iter().flat_map(|stage| stage.spec.stage().files().into_iter().zip(std::iter::repeat(stage)));
     let users: BTreeMap<PathBuf, &StageInstance> = files.collect();
     let users: Vec<_> = users.into_iter().collect();
-    let digests: Vec<_> = users.par_iter().map(|(path, user)| digest(path, &user.name)).collect();
+    let once = |path: &PathBuf, user: &StageInstance| {
+        digests.read_once("file", || vec![path.clone()], || digest(path, &user.name))
+    };
+    let digests: Vec<_> = users.par_iter().map(|(path, user)| once(path, user)).collect();
     let digests = users.into_iter().zip(digests).map(|((path, _), digest)| (path, digest));
     digests.filter_map(|(path, digest)| Some((path, keep(digest, errors)?))).collect()
 }
@@ -101,9 +126,20 @@ fn keep<T, E>(result: Result<T, E>, errors: &mut Vec<E>) -> Option<T> {
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use super::super::testing::{experiment, import, phantom, summary};
+    use super::super::testing::{Lab, experiment, import, phantom, summary};
     use super::*;
     use crate::dataset::phantom::Family;
+
+    /// Reads with a summary for every data set. Returns how many were looked at, too.
+    fn read_counting(experiment: &Experiment, digests: Digests<'_>) -> (Data, usize) {
+        let looks = AtomicUsize::new(0);
+        let look = |_: &DatasetSpec| {
+            looks.fetch_add(1, Ordering::Relaxed);
+            Ok((28, summary([[1, 1]; 3])))
+        };
+        let data = read(experiment, &digests, look).unwrap();
+        (data, looks.into_inner())
+    }
 
     #[test]
     fn equal_data_sets_are_looked_at_once_and_unused_ones_never() {
@@ -111,13 +147,9 @@ mod tests {
         experiment.datasets.push(phantom("unused", Family::Xray));
         experiment.datasets.push(phantom("cells_again", Family::Cells));
         experiment.stages[0].datasets = vec![0, experiment.datasets.len() - 1];
-        let looks = AtomicUsize::new(0);
-        let data = read(&experiment, |_| {
-            looks.fetch_add(1, Ordering::Relaxed);
-            Ok((28, summary([[1, 1]; 3])))
-        });
-        let data = data.unwrap();
-        assert_eq!(looks.into_inner(), 2, "cells and fundus");
+        let lab = Lab::new();
+        let (data, looks) = read_counting(&experiment, Digests::new(&lab.store));
+        assert_eq!(looks, 2, "cells and fundus");
         assert_eq!(data.datasets.len(), 3);
         assert_eq!(data.datasets[&0].fingerprint, data.datasets[&3].fingerprint, "the name is not in it");
     }
@@ -130,7 +162,7 @@ mod tests {
         let missing = |_: &DatasetSpec| {
             Err(DataError { path: "cells.npz".into(), place: None, message: "no such file".into() })
         };
-        let errors = read(&experiment, missing).unwrap_err();
+        let errors = read(&experiment, &Digests::new(&Lab::new().store), missing).unwrap_err();
         let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
         assert_eq!(errors.len(), 4, "{errors:#?}");
         assert!(
@@ -147,8 +179,63 @@ mod tests {
             std::fs::write(path, b"weights").unwrap();
             experiment.stages.push(import("imported", path));
         }
-        let data = read(&experiment, |_| Ok((28, summary([[1, 1]; 3])))).unwrap();
+        let (data, _) = read_counting(&experiment, Digests::new(&Lab::new().store));
         assert_eq!(data.files[&paths[0]], data.files[&paths[1]]);
         assert_eq!(data.files[&paths[0]], blake3::hash(b"weights").to_hex().as_str());
+    }
+
+    /// [`experiment`] with a data set `cells` that lies in a file of three bytes.
+    #[cfg(unix)]
+    fn with_file(folder: &Path) -> (PathBuf, Experiment) {
+        let path = folder.join("cells.npz");
+        std::fs::write(&path, "abc").unwrap();
+        let mut experiment = experiment();
+        let text = format!("medmnist = {{ path = {:?} }}", path.display().to_string());
+        experiment.datasets[0].spec = toml::from_str(&text).unwrap();
+        (path, experiment)
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_data_set_is_looked_at_again_only_if_its_files_or_options_change() {
+        let (lab, folder) = (Lab::new(), tempfile::tempdir().unwrap());
+        let (path, mut experiment) = with_file(folder.path());
+        let looks = |experiment: &Experiment| read_counting(experiment, Digests::later(&lab.store)).1;
+        assert_eq!(looks(&experiment), 2, "cells and fundus");
+        assert_eq!(looks(&experiment), 1, "fundus has no file");
+        let DatasetSpec::Medmnist(cells) = &mut experiment.datasets[0].spec else { panic!("a file") };
+        cells.size = Some(64);
+        assert_eq!((looks(&experiment), looks(&experiment)), (2, 1), "another size");
+        std::fs::write(path, "abcd").unwrap();
+        assert_eq!((looks(&experiment), looks(&experiment)), (2, 1), "another content");
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn what_is_remembered_of_a_data_set_is_what_was_seen() {
+        let (lab, folder) = (Lab::new(), tempfile::tempdir().unwrap());
+        let (_, experiment) = with_file(folder.path());
+        let [first, second] = [(); 2].map(|()| read_counting(&experiment, Digests::later(&lab.store)).0);
+        assert_eq!(first.datasets[&0].summary, second.datasets[&0].summary);
+        assert_eq!(first.datasets[&0].fingerprint, second.datasets[&0].fingerprint);
+        assert_eq!(second.datasets[&0].size, 28);
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_checkpoint_put_in_the_place_of_another_is_noticed() {
+        let (lab, folder) = (Lab::new(), tempfile::tempdir().unwrap());
+        let path = folder.path().join("a.pth");
+        let mut experiment = experiment();
+        experiment.stages.push(import("imported", &path));
+        let digest = |content: &str| {
+            let beside = folder.path().join("beside");
+            std::fs::write(&beside, content).unwrap();
+            std::fs::rename(beside, &path).unwrap();
+            [(); 2].map(|()| read_counting(&experiment, Digests::later(&lab.store)).0.files[&path].clone())
+        };
+        let hash = |content: &str| [(); 2].map(|()| blake3::hash(content.as_bytes()).to_hex().to_string());
+        assert_eq!(digest("weights"), hash("weights"));
+        assert_eq!(digest("Weights"), hash("Weights"));
     }
 }

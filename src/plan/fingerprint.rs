@@ -68,7 +68,7 @@ pub(crate) fn short(digest: &str) -> &str {
 }
 
 /// One thing that a fingerprint depends on.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Field {
     /// `train.optimizer.adamw.lr`, `input.from`, `dataset.dataset`, …
     pub path: String,

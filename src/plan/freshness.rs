@@ -1,6 +1,6 @@
 //! Whether a stage has to run, and why.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::fmt;
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ use petgraph::graph::{DiGraph, NodeIndex};
 
 use super::{Field, PlannedStage, short};
 use crate::stage::Input;
-use crate::store::{Store, StoreError};
+use crate::store::{ByStage, Store, StoreError};
 
 /// Whether the store has what a stage makes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,11 +102,12 @@ pub(super) fn is_digest(value: &str) -> bool {
     value.len() == 64 && value.chars().all(|c| c.is_ascii_hexdigit())
 }
 
-/// Whether the store has what a stage makes, and why not. Its inputs are in the graph.
+/// Whether the store has what a stage makes, and why not. Its inputs are in the graph; `last_made` says what
+/// the stages of the experiment were.
 pub(super) fn judge(
     stage: &PlannedStage,
     graph: &DiGraph<PlannedStage, String>,
-    experiment: &str,
+    last_made: &ByStage,
     store: &Store,
 ) -> Result<Status, StoreError> {
     let fingerprint = &stage.fingerprint;
@@ -117,17 +118,18 @@ pub(super) fn judge(
         return Ok(Status::Stale(vec![Why::Damaged { aside }]));
     }
     let never_made = Status::Stale(vec![Why::NeverMade]);
-    let Some(last) = store.last_made(experiment, &stage.id) else { return Ok(never_made) };
-    if last == *fingerprint {
+    let Some(last) = last_made.get(&stage.id) else { return Ok(never_made) };
+    if last == fingerprint {
         return Ok(Status::Stale(vec![Why::Gone]));
     }
-    let Some(last) = store.manifest(&last)? else { return Ok(never_made) };
+    let Some(last) = store.manifest(last)? else { return Ok(never_made) };
     Ok(Status::Stale(changes(&last.header.fields, stage, graph)))
 }
 
 /// Every field that is not what it was, sorted by path.
 fn changes(old: &[Field], stage: &PlannedStage, graph: &DiGraph<PlannedStage, String>) -> Vec<Why> {
     let only_in = |these: &[Field], those: &[Field]| {
+        let those: HashSet<&Field> = those.iter().collect();
         let mut values: BTreeMap<String, VecDeque<String>> = BTreeMap::new();
         for field in these.iter().filter(|field| !those.contains(field)) {
             values.entry(field.path.clone()).or_default().push_back(field.value.clone());

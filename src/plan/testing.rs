@@ -21,7 +21,7 @@ use crate::stage::finetune::{FinetuneSpec, HeadInit, Trainable};
 use crate::stage::import::{ImportHead, ImportSpec};
 use crate::stage::pretrain::PretrainSpec;
 use crate::stage::{Artifact, Checkpoint, Description, Evaluation, Known, ModelInfo, Normalize, StageSpec};
-use crate::store::{EntryHeader, Store};
+use crate::store::{Digests, EntryHeader, Store};
 use crate::train::TrainSpec;
 
 /// An experiment beside a store.
@@ -152,11 +152,14 @@ pub(super) fn summary(counts: [[usize; 2]; 3]) -> Summary {
         classes: vec!["well".into(), "sick".into()],
         counts: counts.map(Vec::from),
         digest: "00".repeat(32),
+        warnings: Vec::new(),
     }
 }
 
 pub(super) fn data_with(experiment: &Experiment, summary: Summary) -> Data {
-    read(experiment, |_| Ok((28, summary.clone()))).unwrap()
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    read(experiment, &Digests::new(&store), |_| Ok((28, summary.clone()))).unwrap()
 }
 
 /// Describes without looking: models everywhere but for `evaluate`.

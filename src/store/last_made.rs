@@ -5,20 +5,21 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::entry::write_flushed;
 use super::{Lock, Store, StoreError};
 use crate::plan::Fingerprint;
 
-type ByStage = BTreeMap<String, Fingerprint>;
+/// Fingerprints by stage id.
+pub type ByStage = BTreeMap<String, Fingerprint>;
 
 impl Store {
-    /// The fingerprint that a stage of an experiment had when it was last made here. `None` too if the
-    /// note of it cannot be read: it only explains.
-    pub fn last_made(&self, experiment: &str, stage_id: &str) -> Option<Fingerprint> {
-        read(&self.notes_of(experiment)).remove(stage_id)
+    /// The fingerprint that each stage of an experiment had when it was last made here. Empty too if the
+    /// notes cannot be read: they only explain.
+    pub fn last_made(&self, experiment: &str) -> ByStage {
+        read(&self.notes_of(experiment))
     }
 
-    /// Notes (stage id, fingerprint) of stages that are now in the store, for [`Store::last_made`].
+    /// Notes (stage id, fingerprint) of stages that are now in the store, for [`Store::last_made`]. Without
+    /// news, nothing is written.
     ///
     /// # Errors
     /// A file that cannot be written.
@@ -26,13 +27,12 @@ impl Store {
         let _writing = Lock::wait(&self.lock_file("experiments"))?;
         let path = self.notes_of(experiment);
         let mut notes = read(&path);
+        if stages.iter().all(|(stage, fingerprint)| notes.get(stage) == Some(fingerprint)) {
+            return Ok(());
+        }
         notes.extend(stages.iter().cloned());
         let json = serde_json::to_vec_pretty(&notes).expect("a map of strings is JSON");
-        self.staged(|staging| {
-            let beside = staging.join("notes.json");
-            write_flushed(&beside, &json)?;
-            fs::rename(&beside, &path).map_err(|source| StoreError::io("write", &path, source))
-        })
+        self.replace(&path, &json)
     }
 
     fn notes_of(&self, experiment: &str) -> PathBuf {

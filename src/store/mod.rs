@@ -5,6 +5,7 @@
 //! staging/                       entries being written; what a killed process left is removed by the next
 //! damaged/<fingerprint>-<n>/     entries that were not what had been written: set aside, never used
 //! data/<digest>-<size>/          decoded images
+//! digests/<key>                  what was read from files outside the store
 //! experiments/<name>.json        what each stage of an experiment last was
 //! runs/<time>/                   what happened
 //! locks/
@@ -18,11 +19,13 @@
 //! | [`checkpoint`] | tensors with provenance |
 //! | `history`, `predictions`, `csv_rows` | their CSV |
 //! | `last_made` | what a stage was when it was last made |
+//! | `digests` | files outside the store, read once |
 //! | [`lock`] | advisory locks |
 
 mod artifact_files;
 pub mod checkpoint;
 mod csv_rows;
+mod digests;
 mod entry;
 pub mod error;
 mod history;
@@ -34,8 +37,10 @@ mod predictions;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+pub use digests::Digests;
 use entry::Unusable;
 pub use error::{ContentError, StoreError};
+pub use last_made::ByStage;
 pub use lock::Lock;
 pub use manifest::{EntryHeader, FileRecord, Manifest};
 
@@ -55,7 +60,7 @@ impl Store {
     /// A folder that cannot be created or written to.
     pub fn open(root: &Path) -> Result<Self, StoreError> {
         let store = Self { root: root.to_path_buf() };
-        for folder in ["store", "staging", "damaged", "data", "experiments", "runs", "locks"] {
+        for folder in ["store", "staging", "damaged", "data", "digests", "experiments", "runs", "locks"] {
             create_folder(&root.join(folder))?;
         }
         store.sweep()?;
@@ -239,6 +244,15 @@ impl Store {
         }
         entry::flush_folder(parent)?;
         Ok(manifest)
+    }
+
+    /// Writes a small file, whole or not at all, in the place of an older one.
+    fn replace(&self, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+        self.staged(|staging| {
+            let beside = staging.join("file");
+            entry::write_flushed(&beside, bytes)?;
+            fs::rename(&beside, path).map_err(|source| StoreError::io("write", path, source))
+        })
     }
 
     /// Works in a folder of its own on the store's disk, which is removed afterwards.

@@ -190,7 +190,8 @@ fn a_key_that_looks_like_a_path_does_not_pass_for_one() {
 /// The stand-in for content in the golden fingerprints.
 fn summary() -> Summary {
     let classes = vec!["well".into(), "sick".into()];
-    Summary { classes, counts: [vec![3, 4], vec![1, 1], vec![2, 2]], digest: "cd".repeat(32) }
+    let counts = [vec![3, 4], vec![1, 1], vec![2, 2]];
+    Summary { classes, counts, digest: "cd".repeat(32), warnings: Vec::new() }
 }
 
 fn golden_dataset() -> DatasetSpec {

@@ -1,0 +1,183 @@
+//! `digests/<key>`: what was read from files outside the store, so that they need not be read again while
+//! nobody touches them.
+//!
+//! The key is a hash of what is read and of the paths. A note has two lines: a seal, and what was read, as
+//! JSON. The seal is a hash, under the key, of that JSON and of the files' stamps; so a note is of use only if
+//! it is whole, stands under its own name, and every file is what it was.
+//!
+//! | in a stamp | what it tells |
+//! |---|---|
+//! | length, mtime | that the content was changed |
+//! | ctime | the same if a program set mtime back: ctime can be set by none |
+//! | inode, device | that another file, however old, was put in its place |
+//!
+//! A file that was changed just now can be changed again within one tick of its file system's clock, and its
+//! stamp stays the same. So nothing is noted unless every stamp was older than a tick before reading began.
+
+use std::fs;
+use std::path::PathBuf;
+
+use rayon::prelude::*;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::Store;
+use super::manifest::VERSION;
+
+/// Nanoseconds in a second.
+const SECOND: i128 = 1_000_000_000;
+
+/// The coarsest tick of a file system's clock: FAT's.
+const TICK: i128 = 2 * SECOND;
+
+/// How far the clock of another file system (another machine's) may be from that of the store's.
+const DRIFT: i128 = 3600 * SECOND;
+
+/// Remembers in a store what was read from files outside it.
+#[derive(Clone, Copy, Debug)]
+pub struct Digests<'a> {
+    store: &'a Store,
+    /// The stamp of a file that the store's file system makes now.
+    clock: fn(&Store) -> Option<Stamp>,
+}
+
+/// What the system says of a file without reading it; times in nanoseconds since 1970.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp {
+    bytes: u64,
+    modified: i128,
+    changed: i128,
+    inode: u64,
+    device: u64,
+}
+
+impl<'a> Digests<'a> {
+    /// Notes in this store.
+    pub fn new(store: &'a Store) -> Self {
+        Self { store, clock: now }
+    }
+
+    /// What `read` makes of files: from a note if nobody touched them since it was made, else by calling it.
+    ///
+    /// `what` names all that it depends on beside the files. `files` lists them; it is asked again after
+    /// reading, since such a list may itself stand in a file. Of no file nothing is noted.
+    ///
+    /// # Errors
+    /// Those of `read`. A note that cannot be written costs a warning.
+    pub fn read_once<T: Serialize + DeserializeOwned, E>(
+        &self,
+        what: &str,
+        files: impl Fn() -> Vec<PathBuf>,
+        read: impl FnOnce() -> Result<T, E>,
+    ) -> Result<T, E> {
+        let paths = files();
+        if paths.is_empty() {
+            return read();
+        }
+        let key = key(what, &paths);
+        if let Some(noted) = stamps(&paths).and_then(|stamps| self.noted(&key, &stamps)) {
+            return Ok(noted);
+        }
+        let before = self.settled_stamps(&paths);
+        let value = read()?;
+        let untouched = |before: &Vec<Stamp>| files() == paths && stamps(&paths).as_ref() == Some(before);
+        if let Some(before) = before.filter(untouched) {
+            self.note(&key, &before, &value);
+        }
+        Ok(value)
+    }
+
+    /// The stamps of the files, unless one is so young that a change might not show in it.
+    fn settled_stamps(&self, paths: &[PathBuf]) -> Option<Vec<Stamp>> {
+        let now = (self.clock)(self.store)?;
+        stamps(paths).filter(|stamps| stamps.iter().all(|stamp| stamp.is_settled(&now)))
+    }
+
+    fn noted<T: DeserializeOwned>(&self, key: &blake3::Hash, stamps: &[Stamp]) -> Option<T> {
+        let note = fs::read_to_string(self.path(key)).ok()?;
+        let (sealed, json) = note.split_once('\n')?;
+        if seal(key, stamps, json).to_hex().as_str() != sealed {
+            return None;
+        }
+        serde_json::from_str(json).ok()
+    }
+
+    fn note(&self, key: &blake3::Hash, stamps: &[Stamp], value: &impl Serialize) {
+        let json = serde_json::to_string(value).expect("what is noted has string keys only");
+        let note = format!("{}\n{json}", seal(key, stamps, &json).to_hex());
+        if let Err(error) = self.store.replace(&self.path(key), note.as_bytes()) {
+            tracing::warn!("{error}; the same files are read again the next time");
+        }
+    }
+
+    fn path(&self, key: &blake3::Hash) -> PathBuf {
+        self.store.root().join("digests").join(key.to_hex().as_str())
+    }
+}
+
+impl Stamp {
+    /// Whether any change from now on gives the file another stamp. A file of the future never is.
+    fn is_settled(&self, now: &Self) -> bool {
+        let margin = if self.device == now.device { TICK } else { DRIFT };
+        self.modified.max(self.changed) + margin <= now.modified
+    }
+
+    #[cfg(unix)]
+    fn of(file: &fs::Metadata) -> Option<Self> {
+        use std::os::unix::fs::MetadataExt;
+        let time = |seconds: i64, nanoseconds: i64| i128::from(seconds) * SECOND + i128::from(nanoseconds);
+        Some(Self {
+            bytes: file.size(),
+            modified: time(file.mtime(), file.mtime_nsec()),
+            changed: time(file.ctime(), file.ctime_nsec()),
+            inode: file.ino(),
+            device: file.dev(),
+        })
+    }
+
+    /// Other systems tell too little.
+    #[cfg(not(unix))]
+    fn of(_: &fs::Metadata) -> Option<Self> {
+        None
+    }
+}
+
+/// The stamp of a file that is made for it and has no name.
+fn now(store: &Store) -> Option<Stamp> {
+    let file = tempfile::tempfile_in(store.root().join("digests"));
+    Stamp::of(&file.and_then(|file| file.metadata()).ok()?)
+}
+
+/// One for each file; `None` if the system cannot tell one of them.
+fn stamps(paths: &[PathBuf]) -> Option<Vec<Stamp>> {
+    paths.par_iter().map(|path| Stamp::of(&path.metadata().ok()?)).collect()
+}
+
+/// Each part is preceded by its length, so that none can pass for another.
+fn key(what: &str, paths: &[PathBuf]) -> blake3::Hash {
+    let absolute = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
+    let paths: Vec<PathBuf> = paths.iter().map(absolute).collect();
+    let parts = [VERSION.as_bytes(), what.as_bytes()].into_iter();
+    let mut hasher = blake3::Hasher::new();
+    for part in parts.chain(paths.iter().map(|path| path.as_os_str().as_encoded_bytes())) {
+        hasher.update(&(part.len() as u64).to_le_bytes()).update(part);
+    }
+    hasher.finalize()
+}
+
+fn seal(key: &blake3::Hash, stamps: &[Stamp], json: &str) -> blake3::Hash {
+    let mut hasher = blake3::Hasher::new_keyed(key.as_bytes());
+    for Stamp { bytes, modified, changed, inode, device } in stamps {
+        for number in [bytes, inode, device] {
+            hasher.update(&number.to_le_bytes());
+        }
+        for time in [modified, changed] {
+            hasher.update(&time.to_le_bytes());
+        }
+    }
+    hasher.update(json.as_bytes());
+    hasher.finalize()
+}
+
+#[cfg(all(test, unix))]
+mod tests;
