@@ -50,7 +50,7 @@ pub fn run(
     let _at_work = store.lock_run(&folder.name())?;
     let nodes: Vec<_> = needed(plan);
     check_space(plan, store, &nodes, &estimates)?;
-    let fresh = plan.order.len() - nodes.len();
+    let fresh = plan.reached().len() - nodes.len();
     let mut outcome = Outcome { fresh, ..Outcome::default() };
     let timed = estimates.jobs(plan, &nodes.iter().copied().collect());
     let rules = options.rules(&timed);
