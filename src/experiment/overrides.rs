@@ -321,8 +321,10 @@ mod tests {
         assert_eq!(spec["pretrain"]["train"]["optimizer"]["adamw"]["lr"], 0.5);
         let normalize = &spec["pretrain"]["normalize"];
         assert_eq!((&normalize["mean"][0], &normalize["std"][0]), (&0.485_f32.into(), &1_f32.into()));
-        let spec = stage("e", &["stage.e.models.\"x=y\"=a", "stage.e.models.second=a"]);
-        assert_eq!(spec["evaluate"]["models"], serde_json::json!({ "x=y": "a", "second": "a" }));
+        let experiment = with(&["stage.e.models.\"x=y\"=a", "stage.e.models.second=a"]);
+        let models = experiment.stages[experiment.stages.len() - 1].spec.stage().inputs();
+        let rows: Vec<_> = models.iter().map(|model| model.label.as_deref()).collect();
+        assert_eq!(rows, [Some("x=y"), Some("second")]);
     }
 
     #[test]
