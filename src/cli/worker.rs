@@ -14,6 +14,7 @@ use crate::plan::Plan;
 use crate::run::interrupt;
 use crate::run::message::{Ending, Message, Order};
 use crate::run::worker::Worker as Work;
+use crate::store::Store;
 
 /// Make one stage, as the order on stdin says; for `medmerge run`, which starts it
 #[derive(Debug, Args)]
@@ -41,7 +42,7 @@ impl Worker {
     }
 
     fn work(&self, order: Order, global: &Global, interrupt: &AtomicBool) -> Result<Ending, Error> {
-        let store = global.open_store()?;
+        let store = Store::existing(&global.store)?;
         let device = self.on.open()?;
         let Order { source, stage, fingerprint, anew } = order;
         let experiment = Arc::new(Experiment::parse(source)?);

@@ -14,11 +14,13 @@ pub fn memory() -> Option<(u64, u64)> {
     Some(limit().map_or((free, total), |(used, most)| (free.min(most.saturating_sub(used)), total.min(most))))
 }
 
-/// Bytes that a control group uses, and may use (cgroup v2).
+/// Bytes that a control group uses, and may use, by either version of the system's files.
 fn limit() -> Option<(u64, u64)> {
+    const FILES: [[&str; 2]; 2] =
+        [["memory.current", "memory.max"], ["memory/memory.usage_in_bytes", "memory/memory.limit_in_bytes"]];
     let read =
         |name: &str| std::fs::read_to_string(format!("/sys/fs/cgroup/{name}")).ok()?.trim().parse().ok();
-    Some((read("memory.current")?, read("memory.max")?))
+    FILES.iter().find_map(|[used, most]| Some((read(used)?, read(most)?)))
 }
 
 /// Bytes of memory that are free on the GPU that `CUDA_VISIBLE_DEVICES` calls so; `None` if its driver's tool does

@@ -109,9 +109,21 @@ impl Worker<'_> {
         if self.anew {
             self.store.remove(&self.stage.fingerprint)?;
         }
-        self.store.put(self.header(started, seconds), &artifact, &partial.log())?;
+        self.keep(&artifact, &partial, &self.header(started, seconds))?;
         partial.remove();
         Ok(Ending::Executed { seconds })
+    }
+
+    /// Where there is no room beside the training's state, its result goes before it.
+    fn keep(&self, artifact: &Artifact, partial: &Partial, header: &EntryHeader) -> Result<(), StoreError> {
+        let put = || self.store.put(header.clone(), artifact, &partial.log()).map(drop);
+        match put() {
+            Err(StoreError::Full { .. }) => {
+                partial.forget_state();
+                put()
+            }
+            put => put,
+        }
     }
 
     /// Waits for the right to make the entry; another run may be making it.

@@ -85,6 +85,15 @@ impl Store {
         Ok(store)
     }
 
+    /// A store that somebody else opened before: nothing is created, nothing removed.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn existing(root: &Path) -> Result<Self, StoreError> {
+        let store = Self { root: root.to_path_buf() };
+        store.present().map(|()| store)
+    }
+
     /// The folder it lies in.
     pub fn root(&self) -> &Path {
         &self.root

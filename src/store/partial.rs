@@ -11,6 +11,7 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -45,11 +46,16 @@ impl Store {
     /// The folder for an unfinished stage; it is made.
     ///
     /// # Errors
-    /// It cannot be made.
+    /// It cannot be made; the store has gone.
     pub fn partial(&self, fingerprint: &Fingerprint) -> Result<Partial, StoreError> {
+        self.present()?;
         let folder = self.root().join("partial").join(&fingerprint.0);
-        super::create_folder(&folder)?;
-        Ok(Partial { folder })
+        match fs::create_dir(&folder) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+                Err(StoreError::io("create the folder", &folder, error))
+            }
+            _ => Ok(Partial { folder }),
+        }
     }
 
     /// Removes what a process that was killed left of stages that it had just finished.
@@ -84,6 +90,12 @@ impl Partial {
     pub fn log(&self) -> String {
         let bytes = fs::read(self.folder.join(LOG)).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// Gives up the training's state, to make room for its result.
+    pub fn forget_state(&self) {
+        // What cannot be removed makes no room; whoever needs it says so.
+        let _ = fs::remove_file(self.folder.join(STATE));
     }
 
     /// The stage is finished: nothing of this is needed any more.

@@ -164,7 +164,8 @@ fn a_worker_that_is_killed_alone_loses_its_stage_and_what_depends_on_it_until_th
     let workplace = Workplace::new(&experiment());
     let (code, stderr) = with_a_killed_worker(&workplace, 1);
     assert_eq!(code, Some(1), "{stderr}");
-    let last = format!("executed 1, fresh 0, failed 1, skipped {} in ", STAGES - 2);
+    // The other source, and its probe for each of two seeds.
+    let last = format!("executed 3, fresh 0, failed 1, skipped {} in ", STAGES - 4);
     assert!(stderr.contains("the system killed it, most likely for memory; free some memory"), "{stderr}");
     assert!(stderr.contains(&last), "{stderr}");
     finish(&workplace);

@@ -55,10 +55,11 @@ fn flip(path: &Path) {
     fs::write(path, bytes).unwrap();
 }
 
-/// Everything that was made, but for manifests, which hold times.
+/// Everything that was made, but for manifests, which hold times, and logs, which hold warnings.
 fn results(lab: &Workplace) -> BTreeMap<PathBuf, Vec<u8>> {
     let folders = [".medmerge/store", ".medmerge/data", "results"].map(|folder| below(&lab.path(folder)));
-    let files = folders.concat().into_iter().filter(|path| !path.ends_with("manifest.json"));
+    let told = |path: &PathBuf| path.ends_with("manifest.json") || path.ends_with("log.txt");
+    let files = folders.concat().into_iter().filter(|path| !told(path));
     files.map(|path| (path.clone(), fs::read(path).unwrap())).collect()
 }
 

@@ -46,7 +46,7 @@ fn text(bytes: &[u8]) -> &str {
 fn assert_no_room(output: &Output) {
     let stderr = text(&output.stderr);
     assert_eq!(output.status.code(), Some(4), "{stderr}");
-    assert!(stderr.contains("error: failed to write ") && stderr.contains("/.medmerge/staging/"), "{stderr}");
+    assert!(stderr.contains("failed to write ") && stderr.contains("/.medmerge/staging/"), "{stderr}");
     assert!(stderr.contains("free some space on the disk or in the quota"), "{stderr}");
 }
 
@@ -81,20 +81,40 @@ fn an_archive_for_which_there_is_no_room_is_told_in_one_line_and_leaves_nothing(
 }
 
 #[test]
-fn a_full_disk_keeps_what_is_whole_and_the_next_run_goes_on() {
+fn a_disk_without_room_is_told_before_anything_starts() {
     let lab = lab();
     let text_of_script = r#"
         mkdir .medmerge && mount -t tmpfs -o size=3m none .medmerge || exit 99
         "$MEDMERGE" run experiment.toml; echo $? >code
-        "$MEDMERGE" store verify >verified || exit 98
         mount -o remount,size=100m .medmerge || exit 97
+        "$MEDMERGE" run experiment.toml --quiet && "$MEDMERGE" store verify >verified"#;
+    let Some(output) = script_with_mounts(&lab, text_of_script) else { return };
+    let stderr = text(&output.stderr);
+    assert!(output.status.success(), "{stderr}");
+    assert_eq!(fs::read_to_string(lab.path("code")).unwrap(), "4\n", "{stderr}");
+    assert!(stderr.contains("error: failed to start: what is to be made takes about "), "{stderr}");
+    assert!(!stderr.contains("source_a"), "{stderr}");
+    assert!(fs::read_to_string(lab.path("verified")).unwrap().starts_with("9 entries, all whole\n"));
+}
+
+#[test]
+fn a_disk_that_another_program_fills_keeps_what_is_whole_and_the_next_run_goes_on() {
+    let lab = lab();
+    // The other program leaves no room when the first stages have begun.
+    let text_of_script = r#"
+        mkdir .medmerge && mount -t tmpfs -o size=60m none .medmerge || exit 99
+        "$MEDMERGE" run experiment.toml & run=$!
+        until [ -n "$(ls .medmerge/partial 2>/dev/null)" ]; do sleep 0.01; done
+        dd if=/dev/zero of=.medmerge/filler bs=1M 2>/dev/null
+        wait $run; echo $? >code
+        rm .medmerge/filler
+        "$MEDMERGE" store verify >verified || exit 98
         "$MEDMERGE" run experiment.toml --quiet && "$MEDMERGE" store verify >verified_again"#;
     let Some(output) = script_with_mounts(&lab, text_of_script) else { return };
-    assert!(output.status.success(), "{}", text(&output.stderr));
-    let code = fs::read_to_string(lab.path("code")).unwrap();
     let stderr = text(&output.stderr);
-    assert_eq!(code, "4\n", "{stderr}");
-    assert!(stderr.contains("/.medmerge/staging/") && stderr.contains("; free some space"), "{stderr}");
+    assert!(output.status.success(), "{stderr}");
+    assert_eq!(fs::read_to_string(lab.path("code")).unwrap(), "4\n", "{stderr}");
+    assert!(stderr.contains("/.medmerge/") && stderr.contains("; free some space"), "{stderr}");
     let verified = fs::read_to_string(lab.path("verified")).unwrap();
     assert!(verified.contains(" entries, all whole\n") && !verified.starts_with("9 "), "{verified}");
     assert!(fs::read_to_string(lab.path("verified_again")).unwrap().starts_with("9 entries, all whole\n"));
