@@ -1,4 +1,6 @@
 //! Runs that are killed at any moment, and runs side by side: nothing is lost, mixed up or made twice.
+//!
+//! More and longer runs: `MEDMERGE_KILLED_RUNS=50 MEDMERGE_KILLED_EPOCHS=120 cargo test --release a_killed_run`.
 
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
@@ -11,12 +13,19 @@ use rand_chacha::ChaCha8Rng;
 use crate::builder::{EXPERIMENT, Workplace};
 use crate::pipeline::{STAGES, entries};
 
-/// Runs that are killed; the environment variable `MEDMERGE_KILLED_RUNS` sets another number.
+/// Runs that are killed.
 const RUNS: u64 = 3;
 
-/// The experiment with trainings that take long enough to be hit in the middle.
+/// Epochs of each training: long enough to be hit in the middle.
+const EPOCHS: u64 = 6;
+
+/// A number that an environment variable may set for a longer test.
+fn number(variable: &str, default: u64) -> u64 {
+    std::env::var(variable).map_or(default, |number| number.parse().expect("a number"))
+}
+
 fn experiment() -> String {
-    EXPERIMENT.replace("epochs = 1", "epochs = 6")
+    EXPERIMENT.replace("epochs = 1", &format!("epochs = {}", number("MEDMERGE_KILLED_EPOCHS", EPOCHS)))
 }
 
 /// `medmerge run`, as the leader of a process group of its own.
@@ -70,9 +79,8 @@ fn assert_same(made: &[(String, Vec<u8>)], whole: &[(String, Vec<u8>)]) {
 
 #[test]
 fn a_killed_run_is_finished_with_the_same_bytes() {
-    let runs = std::env::var("MEDMERGE_KILLED_RUNS").map_or(RUNS, |runs| runs.parse().expect("a number"));
     let (whole, time) = whole();
-    for seed in 0..runs {
+    for seed in 0..number("MEDMERGE_KILLED_RUNS", RUNS) {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let workplace = Workplace::new(&experiment());
         for _ in 0..rng.random_range(1..=3) {
