@@ -10,6 +10,8 @@
 //! | [`machine`] | threads and memory of this machine |
 //! | [`event`] | everything that happens in a run |
 //! | [`reporter`] | who draws or writes events |
+//! | `speeds` | how fast stages were, for later plans |
+//! | `work` | the whole: from a plan to its outcome |
 //! | [`folder`] | `runs/<time>-<experiment>/` in the store |
 //! | [`status`] | what the record of a run says of it, while it goes on or later |
 //! | [`interrupt`] | Ctrl-C |
@@ -26,6 +28,7 @@ pub mod message;
 pub mod queue;
 pub mod reporter;
 pub mod scheduler;
+mod speeds;
 pub mod status;
 mod utc;
 mod work;

@@ -1,6 +1,6 @@
 //! Running a plan: which of its stages are jobs, and what is written beside them.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::SystemTime;
@@ -12,10 +12,11 @@ use super::folder::RunFolder;
 use super::local::{LocalExecutor, WorkerDevice, Workers};
 use super::queue::{Need, Room};
 use super::scheduler::{Job, Rules, run_jobs};
+use super::speeds::Speeds;
 use super::{Event, Outcome, Reporter, RunError};
 use crate::plan::makespan::{self, best_jobs, ways};
 use crate::plan::{Estimates, Plan};
-use crate::stage::{Description, Progress};
+use crate::stage::Description;
 use crate::store::{Store, StoreError};
 
 /// How to run.
@@ -55,7 +56,7 @@ pub fn run(
     let timed = estimates.jobs(plan, &nodes.iter().copied().collect());
     let rules = options.rules(&timed);
     let jobs = jobs(plan, &nodes, timed, &estimates);
-    let speeds = Speeds { plan, store, estimates: &estimates, running: HashMap::new() };
+    let speeds = Speeds::new(plan, store, &estimates);
     let mut reporter = Recorded { log: folder.event_log()?, speeds, reporter };
     let experiment = plan.experiment.name.clone();
     reporter.event(&Event::RunStarted { experiment, stages: nodes.len(), fresh });
@@ -94,52 +95,6 @@ impl<L: Reporter> Reporter for Recorded<'_, L> {
         self.log.event(event);
         self.speeds.event(event);
         self.reporter.event(event);
-    }
-}
-
-/// Notes how fast stages were, so that later plans know how long they take.
-struct Speeds<'a> {
-    plan: &'a Plan,
-    store: &'a Store,
-    estimates: &'a Estimates,
-    running: HashMap<String, Measured>,
-}
-
-/// A stage that runs.
-struct Measured {
-    threads: usize,
-    /// Epochs of this attempt.
-    epochs: usize,
-}
-
-impl Reporter for Speeds<'_> {
-    fn event(&mut self, event: &Event) {
-        match event {
-            Event::StageStarted { stage, threads, .. } => {
-                self.running.insert(stage.clone(), Measured { threads: *threads, epochs: 0 });
-            }
-            Event::StageProgress { stage, progress: Progress::Epoch(_) } => {
-                if let Some(measured) = self.running.get_mut(stage) {
-                    measured.epochs += 1;
-                }
-            }
-            Event::StageFinished { stage, seconds } => self.note(stage, *seconds),
-            _ => {}
-        }
-    }
-}
-
-impl Speeds<'_> {
-    fn note(&mut self, id: &str, seconds: f64) {
-        let node = self.plan.order.iter().copied().find(|&node| self.plan.graph[node].id == id);
-        let Some((node, Measured { threads, epochs })) = node.zip(self.running.remove(id)) else { return };
-        let (spec, numerics) = (&self.plan.graph[node].spec, self.plan.numerics);
-        // A training may have gone on where another attempt stopped, or have ended early.
-        let share = spec.stage().train().map_or(1.0, |train| epochs as f64 / train.epochs as f64);
-        let speed = share * self.estimates.of(node).throughput(seconds, numerics, threads);
-        if let Err(error) = self.store.note_throughput(numerics, spec.kind(), speed) {
-            tracing::warn!("{error}; the times that plans tell will be less exact");
-        }
     }
 }
 
