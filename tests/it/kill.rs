@@ -38,8 +38,9 @@ fn start(workplace: &Workplace) -> Child {
 
 /// Sends a signal to a process, or with `-` before its number to its whole group.
 fn signal(signal: &str, target: &str) {
+    let kill = format!("kill {signal} -- {target}");
     // The target may have ended by itself.
-    Command::new("kill").args([signal, "--", target]).stderr(Stdio::null()).status().expect("kill");
+    Command::new("bash").args(["-c", &kill]).stderr(Stdio::null()).status().expect("a shell");
 }
 
 /// Everything that matters of a finished run.

@@ -248,6 +248,23 @@ fn a_folder_of_images_is_learnt() {
 }
 
 #[test]
+fn an_image_replaced_by_another_of_the_same_size_and_time_is_noticed() {
+    let lab = folder("");
+    // What was changed just now is read every time; this is about what is remembered.
+    std::thread::sleep(std::time::Duration::from_millis(2100));
+    lab.medmerge(&["run", "experiment.toml", "--quiet"]).assert().code(0);
+    assert_eq!(stale(&lab), [""; 0]);
+    let path = lab.path("train_a_0.png");
+    let metadata = std::fs::metadata(&path).expect("an image");
+    let mut other = std::fs::read(&path).expect("an image");
+    *other.last_mut().expect("a byte") ^= 1;
+    std::fs::write(&path, other).expect("an image");
+    let file = std::fs::File::options().write(true).open(&path).expect("an image");
+    file.set_modified(metadata.modified().expect("a time")).expect("a file system with times");
+    assert_eq!(stale(&lab), ["model", "scores"]);
+}
+
+#[test]
 fn bad_data_is_told_with_its_place_and_nothing_is_made() {
     let text_as_image = folder("fake.jpg,a,train\n").with("fake.jpg", "not an image");
     let cases = [
