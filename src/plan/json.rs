@@ -2,12 +2,13 @@
 //!
 //! ```text
 //! {"stages": [{"id", "kind", "fingerprint", "status": "fresh" | "stale",
-//!              "why": [{"field", "old", "new"}], "inputs": {"<role>": "<fingerprint>"},
+//!              "run", "why": [{"field", "old", "new"}], "inputs": {"<role>": "<fingerprint>"},
 //!              "estimate": {"seconds", "memory_bytes", "disk_bytes"}}]}
 //! ```
 //!
 //! `field` is the path of a field of the fingerprint; or `never_made`, `damaged`, `gone` or `asked`, and then
-//! `old` and `new` are null. Inputs that share a role are told apart by their label: `model.<row label>`. `estimate` is
+//! `old` and `new` are null. `run` says whether it would be made: a stale stage is not if nothing that is wanted needs
+//! it. Inputs that share a role are told apart by their label: `model.<row label>`. `estimate` is
 //! what making the stage would take, fresh or stale.
 
 use serde_json::{Map, Value, json};
@@ -19,11 +20,12 @@ use super::{Plan, PlannedStage, Status, Why};
 impl Plan {
     /// What `plan --json` prints.
     pub fn to_json(&self, estimates: &Estimates) -> Value {
-        let stage = |&node| self.stage(&self.graph[node], estimates.of(node));
+        let needed = self.needed();
+        let stage = |&node| self.stage(&self.graph[node], needed.contains(&node), estimates.of(node));
         json!({ "stages": self.order.iter().map(stage).collect::<Vec<_>>() })
     }
 
-    fn stage(&self, stage: &PlannedStage, estimate: &Estimate) -> Value {
+    fn stage(&self, stage: &PlannedStage, run: bool, estimate: &Estimate) -> Value {
         let why: Vec<_> = match &stage.status {
             Status::Fresh => Vec::new(),
             Status::Stale(why) => why.iter().map(reason).collect(),
@@ -35,6 +37,7 @@ impl Plan {
             "kind": stage.spec.kind(),
             "fingerprint": stage.fingerprint,
             "status": stage.status.word(),
+            "run": run,
             "why": why,
             "inputs": inputs.collect::<Map<_, _>>(),
             "estimate": {
@@ -104,6 +107,7 @@ mod tests {
                     "kind": "pretrain",
                     "fingerprint": fingerprint(&made, 0),
                     "status": "fresh",
+                    "run": false,
                     "why": [],
                     "inputs": {},
                     "estimate": estimate(&lab, &plan, 0),
@@ -113,6 +117,7 @@ mod tests {
                     "kind": "finetune",
                     "fingerprint": fingerprint(&plan, 1),
                     "status": "stale",
+                    "run": true,
                     "why": [{"field": "train.clip_norm", "old": null, "new": 1.5}],
                     "inputs": {"from": fingerprint(&made, 0)},
                     "estimate": estimate(&lab, &plan, 1),
@@ -122,6 +127,7 @@ mod tests {
                     "kind": "evaluate",
                     "fingerprint": fingerprint(&plan, 2),
                     "status": "stale",
+                    "run": true,
                     "why": [{"field": "never_made", "old": null, "new": null}],
                     "inputs": {"model.tuned": fingerprint(&plan, 1)},
                     "estimate": estimate(&lab, &plan, 2),
