@@ -69,6 +69,17 @@ impl Checked<'_, '_> {
                 self.add(key, format!("`{key}` names nothing to show"), None, report);
             }
         }
+        self.metrics_apart(spec, report);
+    }
+
+    /// Scores of several metrics cannot share a cell.
+    fn metrics_apart(&self, spec: &TableSpec, report: &mut Report) {
+        let mut fields = spec.columns.iter().chain([&spec.rows, &spec.over]);
+        if spec.metrics.len() > 1 && fields.all(|field| field != "metric") {
+            let message = "several metrics would fall into one cell".to_owned();
+            let help = "add \"metric\" to `columns`, make it `rows`, or make a table for each".to_owned();
+            self.add("metrics", message, Some(help), report);
+        }
     }
 
     fn evaluation(&self, path: &str, name: &str, report: &mut Report) {
@@ -117,6 +128,17 @@ mod tests {
     }
 
     #[test]
+    fn several_metrics_need_a_place_of_their_own() {
+        let table = |rest: &str| {
+            parsed(&format!("{STAGES}from = ['scores']\nmetrics = ['accuracy', 'auroc']\n{rest}")).map(drop)
+        };
+        assert_eq!(table("columns = ['target']").unwrap_err(), ["several metrics would fall into one cell"]);
+        for right in ["", "columns = ['target', 'metric']", "rows = 'metric'\ncolumns = ['model']"] {
+            assert_eq!(table(right), Ok(()), "{right}");
+        }
+    }
+
+    #[test]
     fn every_wrong_name_is_reported() {
         let table = "from = ['score', 'a']\nmetrics = ['f1', 'macrof1']\nrows = 'modl'\ncolumns = ['targets']\nover = 'x'";
         assert_eq!(
@@ -124,6 +146,7 @@ mod tests {
             [
                 "unknown stage `score`",
                 "stage `a` is a `pretrain`, which has no scores",
+                "several metrics would fall into one cell",
                 "unknown metric `f1`",
                 "unknown metric `macrof1`",
                 "unknown field `modl`",

@@ -723,8 +723,9 @@ proptest! {
             ("[stage.source.pretrain]", "stage.source.pretrain", "optimizer.sgd.lr"),
             ("[dataset.cells.phantom]", "dataset.cells", "train"),
         ]),
-        value in 1..99,
-        said in prop::option::of(1..99),
+        // a batch needs two images
+        value in 2..99,
+        said in prop::option::of(2..99),
     ) {
         let (header, section, key) = place;
         let text = SWEPT.replace("optimizer = \"sgd\"\n", "optimizer.sgd.momentum = 0.5\n");
