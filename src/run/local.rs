@@ -151,7 +151,7 @@ fn listen(job: usize, mut child: Child, partial: &Partial, sender: &Sender<(usiz
     let status = child.wait();
     if !said_its_last {
         let ending = match status {
-            Ok(status) => died(status, &partial.log()),
+            Ok(status) => died(status, &partial.log(), &partial.log_path()),
             Err(error) => Ending::Failed(format!("its process was lost: {error}")),
         };
         let _ = sender.send((job, Message::Ended(ending)));
@@ -171,11 +171,14 @@ fn hand_on(job: usize, stdout: ChildStdout, sender: &Sender<(usize, Message)>) -
 }
 
 /// What to make of a worker that died without a word.
-fn died(status: ExitStatus, log: &str) -> Ending {
+fn died(status: ExitStatus, log: &str, path: &Path) -> Ending {
     let tail: VecDeque<&str> = log.lines().rev().take(TAIL).collect();
     let no_memory = tail.iter().any(|line| NO_MEMORY.iter().any(|words| line.contains(words)));
     let tail: String = tail.iter().rev().map(|line| format!("\n    {line}")).collect();
-    let tail = if tail.is_empty() { String::new() } else { format!("; its last words:{tail}") };
+    let tail = match tail.is_empty() {
+        true => String::new(),
+        false => format!("; its last words, of {}:{tail}", path.display()),
+    };
     if no_memory || was_killed(status) {
         let why =
             if no_memory { "it ran out of memory" } else { "the system killed it, most likely for memory" };
@@ -207,6 +210,7 @@ mod tests {
 
     #[test]
     fn a_kill_and_a_failed_allocation_are_for_want_of_memory_and_a_crash_is_not() {
+        let died = |status, log: &str| died(status, log, Path::new("log.txt"));
         let killed = died(ExitStatus::from_raw(9), "epoch 1\n");
         assert!(matches!(killed, Ending::OutOfMemory(message) if message.contains("most likely for memory")));
         let aborted = ExitStatus::from_raw(6);
@@ -218,7 +222,7 @@ mod tests {
             panic!("a failure")
         };
         assert!(
-            message.ends_with("its last words:\n    two\n    three\n    four\n    five\n    six"),
+            message.ends_with("its last words, of log.txt:\n    two\n    three\n    four\n    five\n    six"),
             "{message}"
         );
     }

@@ -81,14 +81,19 @@ impl Partial {
     /// # Errors
     /// It cannot be opened.
     pub fn open_log(&self) -> Result<File, StoreError> {
-        let path = self.folder.join(LOG);
+        let path = self.log_path();
         let file = File::options().create(true).append(true).open(&path);
         file.map_err(|source| StoreError::io("write", &path, source))
     }
 
+    /// Where that file is.
+    pub fn log_path(&self) -> PathBuf {
+        self.folder.join(LOG)
+    }
+
     /// What the stage said so far.
     pub fn log(&self) -> String {
-        let bytes = fs::read(self.folder.join(LOG)).unwrap_or_default();
+        let bytes = fs::read(self.log_path()).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
