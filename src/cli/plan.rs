@@ -1,6 +1,6 @@
 //! `medmerge plan`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io::{self, BufWriter, Write};
 use std::num::NonZeroUsize;
 
@@ -10,7 +10,6 @@ use petgraph::graph::NodeIndex;
 use super::experiments::OneFile;
 use super::only::Only;
 use super::{Error, Global};
-use crate::nn::cost::sum;
 use crate::plan::makespan::{best_jobs, critical_path, makespan};
 use crate::plan::{self, Estimate, Estimates, PlannedStage, Status};
 use crate::run::reporter::duration;
@@ -86,17 +85,15 @@ impl Plan {
         if needed.is_empty() { Ok(()) } else { writeln!(out, "{}", self.total(plan, estimates, &needed)) }
     }
 
-    /// What all stages to run take together. Stages of the same work are made once.
+    /// What all stages to run take together.
     fn total(&self, plan: &plan::Plan, estimates: &Estimates, needed: &BTreeSet<NodeIndex>) -> String {
-        let entry = |&node: &NodeIndex| (&plan.graph[node].fingerprint, estimates.of(node).disk_bytes);
-        let entries: BTreeMap<_, _> = needed.iter().map(entry).collect();
         let jobs = estimates.jobs(plan, needed);
         let threads = estimates.threads();
         let at_once = self.jobs.map_or_else(|| best_jobs(&jobs, threads), NonZeroUsize::get);
         format!(
             "in sum {} and {} disk; the longest way {}; with --jobs {at_once} {}",
             duration(jobs.iter().map(|job| job.seconds).sum()),
-            size(sum(entries.into_values())),
+            size(estimates.disk_bytes(plan, needed)),
             duration(critical_path(&jobs)),
             duration(makespan(&jobs, at_once, threads)),
         )

@@ -27,8 +27,7 @@ pub(super) struct Status {
 impl Status {
     pub(super) fn execute(&self, global: &Global) -> Result<(), Error> {
         let store = global.open_store()?;
-        // A run that was killed before it wrote its first line has none.
-        let folders = runs(&store)?.into_iter().filter(|folder| folder.join("events.jsonl").exists());
+        let folders = runs(&store)?.into_iter();
         let mut statuses = folders.map(|folder| status(&store, &folder)).collect::<Result<Vec<_>, _>>()?;
         if !self.all {
             leave_the_interesting(&mut statuses);

@@ -9,6 +9,7 @@ use petgraph::graph::{DiGraph, NodeIndex};
 
 use super::makespan::{Job, speed_up};
 use super::{Fingerprint, Numerics, Plan, PlannedStage};
+use crate::nn::cost::sum;
 use crate::stage::{Known, Networks};
 use crate::store::Store;
 
@@ -92,6 +93,13 @@ impl Estimates {
             Job { seconds, inputs }
         };
         nodes.enumerate().map(job).collect()
+    }
+
+    /// Bytes of the entries of these stages. Stages of the same work have one.
+    pub fn disk_bytes(&self, plan: &Plan, nodes: &BTreeSet<NodeIndex>) -> u64 {
+        let entry = |&node: &NodeIndex| (&plan.graph[node].fingerprint, self.of(node).disk_bytes);
+        let entries: BTreeMap<_, _> = nodes.iter().map(entry).collect();
+        sum(entries.into_values())
     }
 
     /// Threads that jobs share: those that the estimates are for, and one for a GPU.

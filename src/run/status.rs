@@ -51,7 +51,7 @@ pub enum RunState {
     Died,
 }
 
-/// The folders of all runs, the oldest first.
+/// The folders of all runs, the oldest first. One that was killed before its first event has no record.
 ///
 /// # Errors
 /// The store's folder cannot be read.
@@ -61,6 +61,7 @@ pub fn runs(store: &Store) -> Result<Vec<PathBuf>, RunError> {
     let entries = fs::read_dir(&folder).map_err(failed)?;
     let mut runs =
         entries.map(|entry| Ok(entry.map_err(failed)?.path())).collect::<Result<Vec<_>, RunError>>()?;
+    runs.retain(|run| run.join(EVENTS).exists());
     runs.sort();
     Ok(runs)
 }

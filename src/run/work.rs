@@ -1,6 +1,6 @@
 //! Running a plan: which of its stages are jobs, and what is written beside them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::SystemTime;
@@ -45,15 +45,15 @@ pub fn run(
     reporter: &mut dyn Reporter,
 ) -> Result<Outcome, RunError> {
     store.sweep_partials()?;
-    let estimates = plan.estimates(store, options.threads);
+    let (needed, estimates) = (plan.needed(), plan.estimates(store, options.threads));
+    check_space(store, estimates.disk_bytes(plan, &needed))?;
     let folder = RunFolder::create(store.root(), &plan.experiment.name, SystemTime::now())?;
     folder.write_plan(&plan.to_json(&estimates))?;
     let _at_work = store.lock_run(&folder.name())?;
-    let nodes: Vec<_> = needed(plan);
-    check_space(plan, store, &nodes, &estimates)?;
+    let nodes: Vec<_> = plan.order.iter().copied().filter(|node| needed.contains(node)).collect();
     let fresh = plan.reached().len() - nodes.len();
     let mut outcome = Outcome { fresh, ..Outcome::default() };
-    let timed = estimates.jobs(plan, &nodes.iter().copied().collect());
+    let timed = estimates.jobs(plan, &needed);
     let rules = options.rules(&timed);
     let jobs = jobs(plan, &nodes, timed, &estimates);
     let speeds = Speeds::new(plan, store, &estimates);
@@ -98,22 +98,8 @@ impl<L: Reporter> Reporter for Recorded<'_, L> {
     }
 }
 
-/// The stages to make, in the order of the plan.
-fn needed(plan: &Plan) -> Vec<NodeIndex> {
-    let needed = plan.needed();
-    plan.order.iter().copied().filter(|node| needed.contains(node)).collect()
-}
-
-/// Better no work than work whose result has no room. Stages of the same work are made once.
-fn check_space(
-    plan: &Plan,
-    store: &Store,
-    nodes: &[NodeIndex],
-    estimates: &Estimates,
-) -> Result<(), RunError> {
-    let entry = |&node: &NodeIndex| (&plan.graph[node].fingerprint, estimates.of(node).disk_bytes);
-    let entries: BTreeMap<_, _> = nodes.iter().map(entry).collect();
-    let needed = entries.into_values().fold(0, u64::saturating_add);
+/// Better no work than work whose result has no room.
+fn check_space(store: &Store, needed: u64) -> Result<(), RunError> {
     match store.available_bytes()? {
         Some(free) if free < needed => Err(RunError::Space { needed, free, root: store.root().to_owned() }),
         _ => Ok(()),
