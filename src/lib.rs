@@ -67,7 +67,7 @@
 //! | what | file | where it is named |
 //! |---|---|---|
 //! | a backbone | `src/backbone/<name>.rs`: a spec and [`Backbone`](backbone::Backbone) (parameters, features, cost, kernel groups) | [`BackboneSpec`](backbone::BackboneSpec): variant, `build`, `kind`, `Display` |
-//! | a merge method | `src/merge_method/<name>.rs`: a spec and `merge(&[&StateDict], …)` | [`MergeMethodSpec`](merge_method::MergeMethodSpec): variant; its arms in `src/stage/merge.rs` |
+//! | a merge method | `src/merge_method/<name>.rs`: a spec and [`MergeTensors`](merge_method::MergeTensors) | [`MergeMethodSpec`](merge_method::MergeMethodSpec): variant; its arms in `src/stage/merge.rs` |
 //! | a data set | `src/dataset/<name>.rs`: a spec and [`Source`](dataset::Source) | [`DatasetSpec`](dataset::DatasetSpec): variant, `source`, `kind` |
 //! | a phantom family | `src/dataset/phantom/<name>.rs`: `CLASSES` and `draw` | [`Family`](dataset::phantom::Family): variant, `classes`, `draw` |
 //! | a metric | `src/metric/<name>.rs`: `fn(&Predictions) -> Option<f64>` | a line in [`METRICS`](metric::METRICS) |

@@ -5,8 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::artifact::StateDict;
 use super::model::{reestimate_statistics, remove_head};
 use super::*;
-use crate::merge_method::MergeMethodSpec;
-use crate::merge_method::{average, learned};
+use crate::merge_method::{MergeMethodSpec, learned, merge_in_memory};
 use crate::nn::cost::{product, sum};
 
 /// Sources and how to merge them.
@@ -116,7 +115,9 @@ impl Stage for MergeSpec {
         let infos: Vec<&ModelInfo> = sources.iter().map(|source| &source.info).collect();
         let state_dicts: Vec<&StateDict> = sources.iter().map(|source| &source.tensors).collect();
         let (mut tensors, head) = match &self.method {
-            MergeMethodSpec::Average(spec) => (average::merge(&state_dicts, spec)?, shared_head(&infos)),
+            MergeMethodSpec::Average(spec) => {
+                (merge_in_memory(&spec.of(n), &state_dicts, None)?, shared_head(&infos))
+            }
             MergeMethodSpec::Learned(_) => {
                 let Artifact::MergeWeights(weights) = &*context.inputs[n] else {
                     return Err(StageError::Failed("the `weights` input holds no merge weights".into()));
