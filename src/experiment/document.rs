@@ -47,6 +47,9 @@ struct Header {
     name: Spanned<String>,
     #[serde(default)]
     description: String,
+    /// Read before all else, by [`super::include`].
+    #[serde(default, rename = "include")]
+    _include: Vec<String>,
 }
 
 impl<'i> Document<'i> {

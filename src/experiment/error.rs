@@ -172,6 +172,11 @@ impl Report {
         self.list.is_empty()
     }
 
+    /// All that was found, one by one.
+    pub(super) fn into_list(self) -> Vec<Diagnostic> {
+        self.list
+    }
+
     /// All that was found.
     pub(super) fn into_errors(self, source: Arc<Source>) -> Errors {
         Errors::new(source, self.list)

@@ -10,7 +10,7 @@ use super::interpolate::Scope;
 use super::resolve::Links;
 use super::sweep::{Axes, Sweep};
 use super::tree::Table;
-use super::{Experiment, Override, Source, expand, overrides, tables, tree};
+use super::{Experiment, Override, Source, expand, include, overrides, tables};
 use crate::dataset::DatasetSpec;
 use crate::stage::StageSpec;
 
@@ -46,7 +46,7 @@ impl Experiment {
     pub(super) fn parse_with(source: Source, data: Option<&str>) -> Result<Self, Errors> {
         let source = Arc::new(source);
         let mut report = Report::default();
-        let experiment = tree::parse(&source.text, &mut report)
+        let experiment = include::root(&source, &mut report)
             .map(|root| overrides::applied(root, &source, &mut report))
             .and_then(|root| read(root, &source, data, &mut report))
             .filter(|_| report.is_clean());

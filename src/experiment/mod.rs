@@ -3,7 +3,8 @@
 //! | file | pass |
 //! |---|---|
 //! | `load` | the passes in turn: [`Experiment::load`] |
-//! | `source` | the text of the file and its overrides: [`Source`] |
+//! | `source` | the text of the file, its parts and its overrides: [`Source`] |
+//! | `include` | parts that several files share, laid under the file |
 //! | `tree` | text to a tree in which everything knows where it stands; all syntax errors |
 //! | `overrides` | keys that the command line sets, put into the tree: they pass through all checks |
 //! | `document` | sections, names and kinds |
@@ -23,6 +24,7 @@ mod draft;
 mod error;
 mod expand;
 mod files;
+mod include;
 mod interpolate;
 mod load;
 mod overrides;
@@ -48,6 +50,7 @@ use crate::stage::StageSpec;
 use crate::table::TableSpec;
 
 pub use error::{Diagnostic, Errors};
+pub use include::Part;
 pub use overrides::{Override, share_out};
 pub use source::Source;
 
@@ -70,7 +73,7 @@ pub struct Experiment {
     pub tables: IndexMap<String, TableSpec>,
 }
 
-/// Bytes `start..end` of the source: of its text or, behind that, of its overrides.
+/// Bytes `start..end` of the source: of its text or, behind that, of its parts and then its overrides.
 pub type Span = std::ops::Range<usize>;
 
 /// One value of a sweep axis, as it is written into strings and result tables.

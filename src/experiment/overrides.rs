@@ -12,7 +12,7 @@ use toml::de::{DeTable, DeValue};
 use super::document::SECTIONS;
 use super::error::{Diagnostic, Report};
 use super::tree::{self, Key, Table, Value};
-use super::{Source, Span, shape, suggest};
+use super::{Source, Span, include, shape, suggest};
 use crate::dataset::DatasetSpec;
 use crate::stage::StageSpec;
 
@@ -44,7 +44,7 @@ impl From<&str> for Override {
 /// check then says so.
 pub fn share_out(overrides: &[Override], sources: &mut [&mut Source]) {
     for each in overrides {
-        let misfits: Vec<_> = sources.iter().map(|source| each.misfit(&source.text)).collect();
+        let misfits: Vec<_> = sources.iter().map(|source| each.misfit(source)).collect();
         let similar = misfits.iter().position(|misfit| misfit.as_ref().is_some_and(|misfit| misfit.similar));
         let told = misfits.iter().all(Option::is_some).then(|| similar.unwrap_or(0));
         for (i, (source, misfit)) in sources.iter_mut().zip(&misfits).enumerate() {
@@ -90,9 +90,9 @@ impl From<Diagnostic> for Misfit {
 
 impl Override {
     /// Why it has no place in a file. A file whose syntax is wrong is taken to have one.
-    fn misfit(&self, text: &str) -> Option<Misfit> {
-        let root = DeTable::parse(text).ok()?;
-        self.read(0).and_then(|setting| setting.located(root.get_ref())).err()
+    fn misfit(&self, source: &Source) -> Option<Misfit> {
+        let root = include::root(source, &mut Report::default())?;
+        self.read(0).and_then(|setting| setting.located(&root)).err()
     }
 
     /// KEY and VALUE of a text that stands at `at`.

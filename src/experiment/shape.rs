@@ -36,6 +36,12 @@ pub(super) fn write_out(table: &mut Table<'_>) {
     }
 }
 
+/// [`write_out`] in a table and in all tables that it holds.
+pub(super) fn write_out_within(table: &mut Table<'_>) {
+    write_out(table);
+    table.iter_mut().filter_map(|(_, value)| tree::table_mut(value)).for_each(write_out_within);
+}
+
 fn imagenet<'i>(span: Span) -> Value<'i> {
     let table = DeTable::parse(IMAGENET).map(Spanned::into_inner).unwrap_or_default();
     tree::moved(Spanned::new(span.clone(), DeValue::Table(table)), &span)
@@ -80,7 +86,7 @@ pub(super) fn gather_train<'i>(
 }
 
 /// Take over from `defaults` what `own` does not name.
-fn inherit<'i>(defaults: &Table<'i>, own: &mut Table<'i>) {
+pub(super) fn inherit<'i>(defaults: &Table<'i>, own: &mut Table<'i>) {
     for (key, default) in defaults.iter() {
         let Some(value) = own.get_mut(key.get_ref().as_ref()) else {
             own.insert(key.clone(), default.clone());

@@ -1,10 +1,11 @@
-//! What an experiment is read from: a file's text and the overrides of the command line.
+//! What an experiment is read from: a file's text, the parts that it includes and the overrides of the command line.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::include::{self, Part};
 use super::{Diagnostic, Errors, Override, Span};
 
 /// The text of an experiment file and what was set over it: all that checking reads, and what messages
@@ -15,6 +16,9 @@ pub struct Source {
     pub path: PathBuf,
     /// What it says.
     pub text: String,
+    /// What it includes, one under the other.
+    #[serde(default)]
+    pub parts: Vec<Part>,
     /// What is set over it, one after the other.
     pub overrides: Vec<Override>,
 }
@@ -22,13 +26,13 @@ pub struct Source {
 impl Source {
     /// A text as it is.
     pub fn new(path: impl Into<PathBuf>, text: impl Into<String>) -> Self {
-        Self { path: path.into(), text: text.into(), overrides: Vec::new() }
+        Self { path: path.into(), text: text.into(), ..Self::default() }
     }
 
     /// Read an experiment file.
     ///
     /// # Errors
-    /// The file cannot be read, or is no UTF-8.
+    /// The file, or a part that it includes, cannot be read, or is no UTF-8.
     pub fn read(path: &Path) -> Result<Self, Errors> {
         let failed = |why: String| {
             let message = format!("failed to read {}: {why}", path.display());
@@ -36,10 +40,22 @@ impl Source {
         };
         let bytes = std::fs::read(path).map_err(|error| failed(error.to_string()))?;
         let text = String::from_utf8(bytes).map_err(|error| failed(error.utf8_error().to_string()))?;
-        Ok(Self::new(path, text))
+        match include::read(&text, path.parent().unwrap_or(Path::new(""))) {
+            Ok(parts) => Ok(Self { parts, ..Self::new(path, text) }),
+            Err(wrong) => Err(Errors::new(Arc::new(Self::new(path, text)), wrong)),
+        }
     }
 
-    /// Each override, and where it begins: behind the file's text, on a line of its own.
+    /// Each part, and where it begins: behind the file's text.
+    pub(super) fn parts_at(&self) -> impl Iterator<Item = (usize, &Part)> {
+        self.parts.iter().scan(self.text.len() + 1, |at, part| {
+            let begin = *at;
+            *at += part.text.len() + 1;
+            Some((begin, part))
+        })
+    }
+
+    /// Each override, and where it begins: behind the parts, on a line of its own.
     pub(super) fn overrides_at(&self) -> impl Iterator<Item = (usize, &Override)> {
         self.overrides.iter().scan(self.behind(), |at, each| {
             let begin = *at;
@@ -48,24 +64,27 @@ impl Source {
         })
     }
 
-    /// What messages show: the file and the overrides, each by a name.
-    pub(super) fn pages(&self) -> [(String, String); 2] {
+    /// What messages show: the file, its parts and the overrides, each by a name.
+    pub(super) fn pages(&self) -> Vec<(String, String)> {
         let lines: Vec<&str> = self.overrides.iter().map(Override::as_str).collect();
         let path = self.path.display();
-        [(path.to_string(), self.text.clone()), (format!("{path} --set"), lines.join("\n"))]
+        let parts = self.parts.iter().map(|part| (part.path.display().to_string(), part.text.clone()));
+        let set = (format!("{path} --set"), lines.join("\n"));
+        [(path.to_string(), self.text.clone())].into_iter().chain(parts).chain([set]).collect()
     }
 
     /// On which of [`Self::pages`] a span lies, and where there.
     pub(super) fn place(&self, span: &Span) -> (usize, Span) {
-        let behind = self.behind();
-        if self.overrides.is_empty() || span.start < behind {
-            return (0, span.clone());
-        }
-        (1, span.start - behind..span.end.saturating_sub(behind))
+        let set = (!self.overrides.is_empty()).then(|| self.behind());
+        let begins = [0].into_iter().chain(self.parts_at().map(|(at, _)| at)).chain(set);
+        let last = begins.enumerate().take_while(|(_, begin)| *begin <= span.start).last();
+        let (page, begin) = last.unwrap_or_default();
+        (page, span.start - begin..span.end.saturating_sub(begin))
     }
 
     fn behind(&self) -> usize {
-        self.text.len() + 1
+        let texts = [&self.text].into_iter().chain(self.parts.iter().map(|part| &part.text));
+        texts.map(|text| text.len() + 1).sum()
     }
 }
 
@@ -77,7 +96,8 @@ mod tests {
     fn overrides_stand_behind_the_text_each_on_its_own_line() {
         let overrides = ["a=1", "long.key=2", "b=3"].map(Override::from).to_vec();
         let source = Source { overrides, ..Source::new("x.toml", "text") };
-        let [file, set] = source.pages();
+        let pages = source.pages();
+        let [file, set] = &pages[..] else { panic!("{pages:?}") };
         assert_eq!((file.0.as_str(), set.0.as_str()), ("x.toml", "x.toml --set"));
         for (at, each) in source.overrides_at() {
             let (page, place) = source.place(&(at..at + each.as_str().len()));
