@@ -38,6 +38,15 @@ pub fn stacked(sources: &[&StateDict], groups: &[KernelGroup]) -> Result<StateDi
     names.map(stack).collect()
 }
 
+/// The groups with only those of their tensors that are `wanted`; what has none left is left out.
+pub fn left(groups: &[KernelGroup], wanted: impl Fn(&String) -> bool) -> Vec<KernelGroup> {
+    let left = groups.iter().map(|group| KernelGroup {
+        tensors: group.tensors.iter().filter(|name| wanted(name)).cloned().collect(),
+        ..group.clone()
+    });
+    left.filter(|group| !group.tensors.is_empty()).collect()
+}
+
 /// W[k] = Σ_i w_i[k] · W_i[k] for every tensor of every group, differentiable in the merge weights.
 /// `weights` maps a group to its `[sources, kernels]` numbers.
 ///
@@ -58,8 +67,8 @@ pub fn merged_kernels(
     Ok(merged)
 }
 
-/// Fold learnt numbers into one plain state_dict. What no group holds (running statistics, counts) is the
-/// first source's; the head is the learnt one.
+/// Fold learnt numbers into one plain state_dict. What `learnt` holds by its own name is not merged, but taken from
+/// there: the head, running statistics and counts, and norms that were left the anchor's.
 ///
 /// # Errors
 /// Numbers are missing for a group, or are for other sources.
@@ -69,6 +78,7 @@ pub fn merge(sources: &[&StateDict], groups: &[KernelGroup], learnt: &StateDict)
         None => bail!("no merge weights for layer `{}`", group.layer),
     };
     let mut tensors = sources[0].clone();
+    let groups = &left(groups, |name| !learnt.contains_key(name));
     let merged = merged_kernels(&stacked(sources, groups)?, groups, weights)?;
     tensors.extend(merged.into_iter().map(|(name, value)| (name, value.tensor().clone())));
     let head = learnt.iter().filter(|(name, _)| !name.ends_with(".merge_weights"));

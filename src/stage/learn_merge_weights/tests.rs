@@ -2,6 +2,7 @@
 
 use candle_core::{DType, Device, Result, Tensor};
 
+use super::learner::{constants, onto_simplex};
 use super::*;
 use crate::backbone::densenet::DensenetSpec;
 use crate::backbone::resnet::{ResnetSpec, Stem};
@@ -11,8 +12,11 @@ use crate::dataset::{Dataset, Source};
 use crate::merge_method::learned;
 use crate::nn::batch_norm::{Then, batch_norm_eval};
 use crate::nn::conv2d::{ConvOptions, conv2d};
-use crate::nn::gradients;
 use crate::nn::init::initial_values;
+use crate::nn::{Mode, Net, Value, Values, gradients, leaves};
+use crate::stage::artifact::StateDict;
+use crate::stage::model::val_images;
+use crate::train::epoch::{Forward, Learner, Task};
 use crate::train::resume::Forgetful;
 
 const CLASSES: usize = 4;
@@ -60,6 +64,8 @@ fn spec(sources: usize, anchor: Option<usize>) -> LearnMergeWeightsSpec {
         anchor_weight: AnchorWeight::Learned,
         constraint: Constraint::None,
         granularity: Granularity::Kernel,
+        norms: Norms::Merged,
+        head: StartingHead::Anchor,
         dataset: "cells".into(),
         train: TrainSpec::default(),
     }
@@ -285,6 +291,41 @@ fn in_f64(tensors: &StateDict) -> Result<StateDict> {
         _ => Ok(tensor.clone()),
     };
     tensors.iter().map(|(name, tensor)| Ok((name.clone(), convert(tensor)?))).collect()
+}
+
+/// On a ResNet, whose norms follow convolutions, and a DenseNet, whose norms are kernels of their own.
+#[test]
+fn norms_can_stay_the_anchors() -> Result<()> {
+    let densenet = BackboneSpec::Densenet121(DensenetSpec { growth: 4 });
+    for (backbone, size) in [(resnet(), 12), (densenet, 32)] {
+        let sources: Vec<Checkpoint> = (0..2).map(|seed| model_of(backbone.clone(), seed)).collect();
+        let spec = LearnMergeWeightsSpec { norms: Norms::Anchor, ..spec(2, Some(1)) };
+        let learnt = with_learner_of(&backbone, size, &spec, |learner| {
+            scatter(learner);
+            learner.learnt()
+        })?;
+        let state_dicts: Vec<&StateDict> = sources.iter().map(|source| &source.tensors).collect();
+        let folded = learned::merge(&state_dicts, &backbone.build().kernel_groups(), &learnt)?;
+        let norms = norms(&backbone.build().parameters());
+        assert!(norms.len() > 30 && norms.iter().all(|name| !name.contains("conv")), "{norms:?}");
+        for (name, tensor) in folded.iter().filter(|(_, tensor)| tensor.dtype().is_float()) {
+            let from_anchor = largest_difference(tensor, &sources[1].tensors[name]) == 0.0;
+            let is_merged = name.ends_with(".weight") && tensor.rank() == 4;
+            assert_eq!(from_anchor, !is_merged, "{name}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_new_head_takes_the_place_of_the_anchors() {
+    let spec = LearnMergeWeightsSpec { head: StartingHead::New, ..spec(2, Some(1)) };
+    let anchor = model(1);
+    with_learner(&spec, |learner| {
+        let start = learner.learnt().unwrap();
+        assert!(largest_difference(&start["fc.weight"], &anchor.tensors["fc.weight"]) > 0.0);
+        assert_eq!(largest_difference(&start["bn1.running_mean"], &anchor.tensors["bn1.running_mean"]), 0.0);
+    });
 }
 
 #[test]

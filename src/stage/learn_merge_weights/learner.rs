@@ -1,0 +1,229 @@
+//! The learner of `learn_merge_weights`: one network of merged kernels.
+
+use std::collections::BTreeMap;
+
+use candle_core::{Tensor, Var};
+
+use super::{Constraint, Granularity, LearnMergeWeightsSpec, StartingHead};
+use crate::backbone::{Backbone, KernelGroup};
+use crate::merge_method::learned::{merged_kernels, stacked, weights_name};
+use crate::nn::{Mode, Net, Value, Values, leaves};
+use crate::stage::artifact::{Checkpoint, StateDict};
+use crate::stage::describe::Normalize;
+use crate::stage::model::{
+    copied, follow_step, make_variables, replace_head, restore, train_images, val_images,
+};
+use crate::train::epoch::{Forward, Learner, Task};
+
+/// Learns merge weights and the head; the sources stay frozen.
+///
+/// One network is computed, of merged kernels: convolution is linear in its kernel, so weighting kernels
+/// equals weighting the sources' feature maps, at the cost of one network instead of one a source.
+pub(super) struct MergeLearner<'a> {
+    pub(super) spec: &'a LearnMergeWeightsSpec,
+    pub(super) backbone: Box<dyn Backbone>,
+    pub(super) groups: Vec<KernelGroup>,
+    pub(super) normalize: Normalize,
+    pub(super) classes: usize,
+    /// The sources' kernels, `[sources, kernels, ..]` by name.
+    pub(super) sources: StateDict,
+    /// Numbers of the learnt sources, `[learnt sources, kernels or 1]`, by [`MergeLearner::key`].
+    pub(super) weights: StateDict,
+    /// Everything that is not merged: the head, running statistics and counts.
+    pub(super) rest: StateDict,
+    pub(super) weight_variables: Vec<(String, Var)>,
+    pub(super) head_variables: Vec<(String, Var)>,
+    pub(super) task: &'a Task<'a>,
+}
+
+impl<'a> MergeLearner<'a> {
+    pub(super) fn new(
+        spec: &'a LearnMergeWeightsSpec,
+        sources: &[&Checkpoint],
+        task: &'a Task<'a>,
+    ) -> candle_core::Result<Self> {
+        let start = sources[spec.anchor_index().unwrap_or(0)];
+        let backbone = start.info.backbone.build();
+        let groups = spec.groups(&*backbone);
+        let classes = task.dataset.classes.len();
+        let mut rest = start.tensors.clone();
+        if spec.anchor.is_none() || spec.head == StartingHead::New {
+            replace_head(&mut rest, &start.info.backbone, classes, task.spec.seed, task.device)?;
+        }
+        groups.iter().flat_map(|group| &group.tensors).for_each(|name| drop(rest.remove(name)));
+        let head = backbone.head(classes).parameters().into_iter().map(|parameter| parameter.name);
+        let head_variables = make_variables(&mut rest, head)?;
+        let mut weights = Self::starting_weights(spec, &groups, task)?;
+        let names: Vec<String> = weights.keys().cloned().collect();
+        let weight_variables = make_variables(&mut weights, names)?;
+        let state_dicts: Vec<&StateDict> = sources.iter().map(|source| &source.tensors).collect();
+        Ok(Self {
+            spec,
+            sources: stacked(&state_dicts, &groups)?,
+            normalize: start.info.normalize,
+            backbone,
+            groups,
+            classes,
+            weights,
+            rest,
+            weight_variables,
+            head_variables,
+            task,
+        })
+    }
+
+    fn starting_weights(
+        spec: &LearnMergeWeightsSpec,
+        groups: &[KernelGroup],
+        task: &Task<'_>,
+    ) -> candle_core::Result<StateDict> {
+        let learnt = spec.learnt_sources();
+        let mut sizes = BTreeMap::new();
+        for group in groups {
+            let size = if spec.granularity == Granularity::Kernel { group.kernels } else { 1 };
+            sizes.insert(Self::key(spec, group), size);
+        }
+        let start = |(key, size): (String, usize)| {
+            let rows = learnt.iter().flat_map(|&source| std::iter::repeat_n(spec.start(source), size));
+            let values: Vec<f32> = rows.collect();
+            Ok((key, Tensor::from_vec(values, (learnt.len(), size), task.device)?))
+        };
+        sizes.into_iter().map(start).collect()
+    }
+
+    /// Name of the variable that holds a group's numbers.
+    fn key(spec: &LearnMergeWeightsSpec, group: &KernelGroup) -> String {
+        match spec.granularity {
+            Granularity::Kernel | Granularity::Layer => weights_name(group),
+            Granularity::Model => "merge_weights".into(),
+        }
+    }
+
+    /// A group's numbers of all sources, `[sources, kernels]`, as a function of `weights`.
+    pub(super) fn group_weights(&self, weights: &Values, group: &KernelGroup) -> candle_core::Result<Value> {
+        let learnt = self.spec.learnt_sources();
+        let sources = self.spec.sources.len();
+        let row = |numbers: &Tensor, source: usize| match learnt.iter().position(|&i| i == source) {
+            Some(i) => numbers.narrow(0, i, 1),
+            None => numbers.narrow(0, 0, 1)?.ones_like(),
+        };
+        let variable = &weights[&Self::key(self.spec, group)];
+        if learnt.len() == sources && variable.dims()[1] == group.kernels {
+            return Ok(variable.clone());
+        }
+        Value::composed(&[variable], |t| {
+            let rows =
+                (0..sources).map(|source| row(&t[0], source)).collect::<candle_core::Result<Vec<_>>>()?;
+            Tensor::cat(&rows, 0)?.broadcast_as((sources, group.kernels))?.contiguous()
+        })
+    }
+
+    /// The merged network's tensors that depend on merge weights, and the head.
+    pub(super) fn values(&self, weights: &Values, head: Values) -> candle_core::Result<Values> {
+        let mut values =
+            merged_kernels(&self.sources, &self.groups, |group| self.group_weights(weights, group))?;
+        values.extend(head);
+        Ok(values)
+    }
+
+    /// The stage's result: every group's numbers, and all that is not merged.
+    pub(super) fn learnt(&self) -> candle_core::Result<StateDict> {
+        let mut learnt = copied(&self.rest)?;
+        let weights = constants(&self.weights);
+        for group in &self.groups {
+            let numbers = self.group_weights(&weights, group)?;
+            learnt.insert(weights_name(group), numbers.tensor().force_contiguous()?);
+        }
+        Ok(learnt)
+    }
+}
+
+impl Learner for MergeLearner<'_> {
+    fn variables(&self) -> Vec<(String, Var)> {
+        self.weight_variables.iter().chain(&self.head_variables).cloned().collect()
+    }
+
+    fn train_logits(&mut self, epoch: usize, positions: &[usize]) -> candle_core::Result<Forward> {
+        let x = Value::constant(train_images(self.task, &self.normalize, epoch, positions)?);
+        let names = |variables: &[(String, Var)]| variables.iter().map(|(name, _)| name.clone()).collect();
+        let (weights, head): (Vec<String>, Vec<String>) =
+            (names(&self.weight_variables), names(&self.head_variables));
+        let variables: StateDict = self
+            .weights
+            .iter()
+            .chain(&self.rest)
+            .map(|(name, tensor)| (name.clone(), tensor.clone()))
+            .collect();
+        let leaves = leaves(&variables, weights.iter().chain(&head));
+        let head = head.iter().map(|name| (name.clone(), leaves[name].clone())).collect();
+        let net = Net::with_values(&self.rest, self.values(&leaves, head)?, Mode::Train);
+        let logits = self.backbone.logits(&net, &x, self.classes)?;
+        let observed = net.into_observed();
+        follow_step(&mut self.rest, observed)?;
+        Ok(Forward { logits, leaves })
+    }
+
+    fn after_step(&mut self) -> candle_core::Result<()> {
+        for (_, var) in &self.weight_variables {
+            match self.spec.constraint {
+                Constraint::None => {}
+                Constraint::Box => var.set(&into_box(&var.as_tensor().detach())?)?,
+                Constraint::Convex => var.set(&onto_simplex(&var.as_tensor().detach())?)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn val_logits(&mut self, positions: &[usize]) -> candle_core::Result<Tensor> {
+        let x = Value::constant(val_images(self.task, &self.normalize, positions)?);
+        let values = self.values(&constants(&self.weights), Values::new())?;
+        let net = Net::with_values(&self.rest, values, Mode::Eval);
+        Ok(self.backbone.logits(&net, &x, self.classes)?.tensor().clone())
+    }
+
+    fn state(&self) -> candle_core::Result<StateDict> {
+        let mut state = copied(&self.rest)?;
+        state.extend(copied(&self.weights)?);
+        Ok(state)
+    }
+
+    fn restore(&mut self, state: &StateDict) -> candle_core::Result<()> {
+        restore(&mut self.weights, &self.weight_variables, state)?;
+        restore(&mut self.rest, &self.head_variables, state)
+    }
+}
+
+/// Tensors that no gradient is wanted of.
+pub(super) fn constants(tensors: &StateDict) -> Values {
+    let constant = |(name, tensor): (&String, &Tensor)| (name.clone(), Value::constant(tensor.detach()));
+    tensors.iter().map(constant).collect()
+}
+
+/// The nearest numbers in 0..=1. Comparisons and not `clamp`, which takes a NaN for a number on some devices.
+fn into_box(weights: &Tensor) -> candle_core::Result<Tensor> {
+    let positive = weights.lt(0f32)?.where_cond(&weights.zeros_like()?, weights)?;
+    positive.gt(1f32)?.where_cond(&positive.ones_like()?, &positive)
+}
+
+/// The nearest point whose columns are not negative and add up to 1, column by column of `[sources, n]`
+/// (Duchi et al. 2008, "Efficient projections onto the l1-ball", figure 1).
+pub(super) fn onto_simplex(weights: &Tensor) -> candle_core::Result<Tensor> {
+    let mut columns = weights.t()?.to_vec2::<f32>()?;
+    for column in &mut columns {
+        let mut sorted = column.clone();
+        sorted.sort_by(|a, b| b.total_cmp(a));
+        let (mut sum, mut shift) = (0.0, 0.0);
+        for (i, value) in sorted.iter().enumerate() {
+            sum += value;
+            let candidate = (sum - 1.0) / (i + 1) as f32;
+            if *value > candidate {
+                shift = candidate;
+            }
+        }
+        // A comparison and not `max`, so that a NaN stays one.
+        for value in column {
+            *value = if *value < shift { 0.0 } else { *value - shift };
+        }
+    }
+    Tensor::new(columns, weights.device())?.t()?.contiguous()
+}
