@@ -46,8 +46,11 @@ impl DeviceChoice {
         }
     }
 
+    /// With one stream for all threads. `Device::new_cuda` gives each thread a stream of its own, and nothing makes one
+    /// wait for what another one computes: a checkpoint that one thread reads would be used by the next before it is
+    /// there.
     fn open_gpu(index: usize) -> Result<Device, Error> {
-        Device::new_cuda(index).map_err(|error| {
+        Device::new_cuda_with_stream(index).map_err(|error| {
             Error::Usage(format!("failed to open the GPU {index}: {error}; run with --device cpu"))
         })
     }
@@ -115,8 +118,10 @@ impl OnDevice {
     pub(super) fn tolerance(&self) -> Tolerance {
         match self.precision {
             PrecisionChoice::F32 => Tolerance::default(),
-            PrecisionChoice::Tf32 => Tolerance { logits: 2e-2, gradients: 0.3 },
-            PrecisionChoice::Bf16 => Tolerance { logits: 0.15, gradients: 0.7 },
+            // Rounding this coarse turns many relus on and off, and batch norm makes more of it: on an H200, deep
+            // ResNets' worst gradients were off by 0.4 and 1.8, their logits by 1e-3 and 1e-2.
+            PrecisionChoice::Tf32 => Tolerance { logits: 1e-2, gradients: 0.8 },
+            PrecisionChoice::Bf16 => Tolerance { logits: 0.1, gradients: 4.0 },
         }
     }
 

@@ -80,13 +80,14 @@ pub(super) fn is_name(name: &str) -> bool {
     !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))
 }
 
-/// Whether a folder may be named so, anywhere.
+/// Whether a folder may be named so, anywhere: one, or folders in each other with a `/` between.
 fn is_folder_name(name: &str) -> bool {
-    is_name(&name.replace('.', "_")) && name.chars().any(|c| c != '.')
+    name.split('/').all(|name| is_name(&name.replace('.', "_")) && name.chars().any(|c| c != '.'))
 }
 
 fn header(section: Option<Value<'_>>, report: &mut Report) -> Option<Header> {
-    const HELP: &str = "it names the folder under results/: letters, digits, - _ and .";
+    const HELP: &str =
+        "it names the folder under results/: letters, digits, - _ and . with / between folders";
     let Some(section) = section else {
         let help = "start the file with `[experiment]` and `name = \"…\"`".to_owned();
         report.add(Diagnostic::new("the section `[experiment]` is missing").with_help(help));
@@ -226,7 +227,8 @@ mod tests {
     fn an_experiment_needs_a_name() {
         assert_eq!(read("").1, ["the section `[experiment]` is missing"]);
         assert_eq!(read("[experiment]").1, ["missing key `name`"]);
-        for name in ["", "a/b", "..", "a b", "ä"] {
+        assert!(read("[experiment]\nname = 'small/main'").1.is_empty());
+        for name in ["", "/a", "a//b", "a/..", "..", "a b", "ä"] {
             assert_eq!(read(&format!("[experiment]\nname = '{name}'")).1.len(), 1, "{name}");
         }
     }

@@ -32,7 +32,7 @@ impl RunFolder {
         let runs = store_root.join("runs");
         fs::create_dir_all(&runs).map_err(record_error(&runs))?;
         // No colons: they cannot stand in a file name everywhere.
-        let name = format!("{}-{experiment}", utc(now).replace(':', "-"));
+        let name = format!("{}-{experiment}", utc(now)).replace([':', '/'], "-");
         let mut path = runs.join(&name);
         let mut number = 1;
         loop {

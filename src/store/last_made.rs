@@ -37,7 +37,7 @@ impl Store {
     }
 
     fn notes_of(&self, experiment: &str) -> PathBuf {
-        self.root().join("experiments").join(format!("{experiment}.json"))
+        self.root().join("experiments").join(format!("{}.json", experiment.replace('/', "-")))
     }
 }
 

@@ -5,7 +5,7 @@ use medmerge::doctor::{Tolerance, examine};
 
 /// The first GPU, if the program was built for it and there is one.
 fn gpu() -> Option<Device> {
-    let found = Device::new_cuda(0);
+    let found = Device::new_cuda_with_stream(0);
     if let Err(error) = &found {
         eprintln!("no CUDA device, nothing was tested: {error}");
     }
