@@ -86,6 +86,7 @@ pub(super) fn experiment() -> Experiment {
         datasets: vec![phantom("cells", Family::Cells), phantom("fundus", Family::Fundus)],
         stages: vec![pretrain("source", 0), finetune("tuned", 0, 1), evaluate("scores", &[1], 1)],
         tables: IndexMap::new(),
+        figures: IndexMap::new(),
     }
 }
 
