@@ -45,8 +45,7 @@ fn figures(plan: &Plan, collected: &CollectedWeights, only: &Only, global: &Glob
     let experiment = &plan.experiment;
     let axes: Vec<_> = experiment.axes.keys().cloned().collect();
     for (name, figure) in &experiment.figures {
-        let files =
-            write_figure(&global.results, &experiment.name, name, figure, &axes, &collected.learnt)?;
+        let files = write_figure(&global.results, &experiment.name, name, figure, &axes, &collected.learnt)?;
         if !files.is_empty() && only.prints(plan, name) {
             writeln!(std::io::stdout(), "{name}\n-> {}\n", list(&files))?;
         }

@@ -90,7 +90,8 @@ mod tests {
 
     const STAGES: &str = "[dataset.d.phantom]\nfamily = '${target}'\n\
         [stage.a.pretrain]\nbackbone = 'resnet18'\ndataset = 'd'\n\
-        [stage.w.learn_merge_weights]\nsources = ['a', 'a']\ndataset = 'd'\n\
+        [stage.b.pretrain]\nbackbone = 'resnet18'\ndataset = 'd'\n\
+        [stage.w.learn_merge_weights]\nsources = ['a', 'b']\ndataset = 'd'\n\
         [stage.scores.evaluate]\nmodels.A = 'a'\ndatasets = ['d']\n\
         [table.t]\nfrom = ['scores']\nmetrics = ['accuracy']\n";
 
@@ -117,12 +118,26 @@ mod tests {
         let figure = "[figure.f]\nfrom = ['ww', 'scores']\ncolumns = 'targets'\nover = 'x'\n\
             [figure.g]\nfrom = []\ncolumns = 'target'\nover = 'target'\nrows = 'target'\n\
             [figure.t]\nfrom = ['w']\n[figure.metrics]\nfrom = ['w']\n[figure.h]\n";
-        assert_eq!(errors("", figure), [""; 0]);
+        assert_eq!(
+            errors("", figure),
+            [
+                "unknown stage `ww`",
+                "stage `scores` is an `evaluate`, which has no merge weights",
+                "unknown field `targets`",
+                "unknown axis `x`",
+                "`from` names nothing to show",
+                "`columns` and `over` both name `target`",
+                "unknown key `rows`",
+                "a table has the name `t` already",
+                "metrics.csv holds the scores themselves",
+                "missing key `from`",
+            ]
+        );
     }
 
     #[test]
     fn an_axis_cannot_have_the_name_of_a_column() {
-        let figure = "[stage.b.pretrain]\nbackbone = 'resnet18'\ndataset = 'd'\nseed = '${depth}'\n";
+        let figure = "[stage.c.pretrain]\nbackbone = 'resnet18'\ndataset = 'd'\nseed = '${depth}'\n";
         assert_eq!(errors("depth = [1, 2]", figure), [""; 0]);
         let figure = format!("{figure}[figure.f]\nfrom = ['w']\n");
         assert_eq!(

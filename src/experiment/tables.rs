@@ -102,9 +102,9 @@ impl Checked<'_, '_> {
             Some(None) => {}
             Some(Some(kind)) if *kind == wanted => {}
             Some(Some(kind)) => {
-                let message = format!("stage `{name}` is a `{kind}`, which has no {shown}");
-                let article = if wanted.starts_with('e') { "an" } else { "a" };
-                self.add(path, message, Some(format!("name {article} `{wanted}` stage")), report);
+                let message = format!("stage `{name}` is {} `{kind}`, which has no {shown}", article(kind));
+                let help = format!("name {} `{wanted}` stage", article(wanted));
+                self.add(path, message, Some(help), report);
             }
             None => {
                 let right = self.kinds.iter().filter(|(_, kind)| **kind == Some(wanted));
@@ -124,6 +124,11 @@ impl Checked<'_, '_> {
         let span = tree::span_at(self.tree, path).unwrap_or_else(|| self.name.span());
         report.add(Diagnostic::at(span, message).with_help(help));
     }
+}
+
+/// Of a kind of stage.
+fn article(kind: &str) -> &'static str {
+    if kind.starts_with(['e', 'i']) { "an" } else { "a" }
 }
 
 #[cfg(test)]

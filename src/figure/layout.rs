@@ -29,7 +29,7 @@ impl Layout {
     /// Height of the weights' axes.
     pub(super) const WEIGHTS: f64 = 190.0;
     /// Height of the shares' axes.
-    pub(super) const SHARES: f64 = 70.0;
+    pub(super) const SHARES: f64 = 96.0;
     /// Size of layer names, and the room that one needs beside the next.
     pub(super) const NAME_FONT: f64 = 9.0;
     pub(super) const NAME_HEIGHT: f64 = 10.5;
@@ -79,7 +79,7 @@ impl Layout {
     }
 
     pub(super) fn panel_height(&self) -> f64 {
-        self.shares_top() + Self::SHARES + 8.0 + self.names + 34.0
+        self.shares_top() + Self::SHARES + 8.0 + self.names + 30.0
     }
 
     pub(super) fn weights_top(&self) -> f64 {
@@ -97,7 +97,8 @@ impl Layout {
 
     /// Where the entry of each source starts, from the panel's corner.
     pub(super) fn legend(&self, panel: &Panel<'_>) -> Vec<(f64, f64)> {
-        let place = |(line, x): (usize, f64)| (Self::LEFT + x, Self::TITLE + 6.0 + line as f64 * Self::LEGEND_LINE);
+        let place =
+            |(line, x): (usize, f64)| (Self::LEFT + x, Self::TITLE + 6.0 + line as f64 * Self::LEGEND_LINE);
         self.flow(panel).into_iter().map(place).collect()
     }
 

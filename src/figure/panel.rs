@@ -201,6 +201,6 @@ mod tests {
         all[1].layers.pop();
         assert!(error(&all).contains("different layers"), "{}", error(&all));
         all[1].sources[1] = "probe_c".into();
-        insta::assert_snapshot!(error(&all), @"");
+        insta::assert_snapshot!(error(&all), @"figure `layers`: `weights[seed=0,target=fundus]` and `weights[seed=1,target=fundus]` have different sources, so their weights cannot be put together over `seed`; set `over` to another axis");
     }
 }

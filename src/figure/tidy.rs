@@ -28,7 +28,8 @@ pub(super) fn layers(axes: &[String], all: &[&Learnt]) -> String {
     for learnt in all {
         for (depth, layer) in (1..).zip(&learnt.layers) {
             for (source, of) in statistics(&layer.weights).into_iter().enumerate() {
-                let numbers = [Some(of.mean), of.std, Some(of.min), Some(of.max), Some(of.share), Some(of.fraction)];
+                let numbers =
+                    [Some(of.mean), of.std, Some(of.min), Some(of.max), Some(of.share), Some(of.fraction)];
                 let mut record = place(axes, learnt);
                 record.extend([layer.layer.clone(), format!("{depth}"), source.to_string()]);
                 record.extend([learnt.sources[source].clone(), layer.weights[source].len().to_string()]);
@@ -42,7 +43,8 @@ pub(super) fn layers(axes: &[String], all: &[&Learnt]) -> String {
 
 /// `<figure>.kernels.csv`: every number, of each layer (from 1), kernel and source (from 0).
 pub(super) fn kernels(axes: &[String], all: &[&Learnt]) -> String {
-    let mut records = vec![header(axes, &["layer", "depth", "kernel", "source", "source_stage"], &["weight"])];
+    let mut records =
+        vec![header(axes, &["layer", "depth", "kernel", "source", "source_stage"], &["weight"])];
     for learnt in all {
         for (depth, layer) in (1..).zip(&learnt.layers) {
             for kernel in 0..layer.weights.first().map_or(0, Vec::len) {
@@ -77,14 +79,30 @@ mod tests {
 
     #[test]
     fn a_row_a_layer_and_source_in_the_order_of_the_network() {
-        insta::assert_snapshot!(layers(&axes(), &[&learnt("fundus", "0", 0.0)]), @"");
+        insta::assert_snapshot!(layers(&axes(), &[&learnt("fundus", "0", 0.0)]), @r"
+        stage,seed,target,layer,depth,source,source_stage,kernels,mean,std,min,max,share,fraction
+        weights,0,fundus,conv1,1,0,probe_a,3,0.16666666666666666,1.0408329997330665,-1.0,1.0,0.5,0.5833333333333334
+        weights,0,fundus,conv1,1,1,probe_b,3,1.1666666666666667,1.607275126832159,0.0,3.0,0.5,0.4166666666666667
+        weights,0,fundus,layer1.0.conv1,2,0,probe_a,1,1.5,,1.5,1.5,1.0,0.75
+        weights,0,fundus,layer1.0.conv1,2,1,probe_b,1,-0.5,,-0.5,-0.5,0.0,0.25
+        ");
     }
 
     #[test]
     fn a_row_a_number() {
         let mut one = learnt("fundus", "0", 0.25);
         one.at.shift_remove("target");
-        insta::assert_snapshot!(kernels(&axes(), &[&one]), @"");
+        insta::assert_snapshot!(kernels(&axes(), &[&one]), @r"
+        stage,seed,target,layer,depth,kernel,source,source_stage,weight
+        weights,0,,conv1,1,0,0,probe_a,1.25
+        weights,0,,conv1,1,0,1,probe_b,0.0
+        weights,0,,conv1,1,1,0,probe_a,0.75
+        weights,0,,conv1,1,1,1,probe_b,0.5
+        weights,0,,conv1,1,2,0,probe_a,-0.75
+        weights,0,,conv1,1,2,1,probe_b,3.0
+        weights,0,,layer1.0.conv1,2,0,0,probe_a,1.75
+        weights,0,,layer1.0.conv1,2,0,1,probe_b,-0.5
+        ");
     }
 
     #[test]

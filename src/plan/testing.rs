@@ -67,6 +67,8 @@ impl Lab {
             fields: stage.fields.clone(),
             inputs: Vec::new(),
             datasets: Vec::new(),
+            dataset_names: Vec::new(),
+            ancestry: IndexMap::new(),
             stage_ids: vec![stage.id.clone()],
             description: stage.description.clone(),
             started: SystemTime::UNIX_EPOCH,

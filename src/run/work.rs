@@ -141,8 +141,7 @@ pub fn set_aside_damaged(plan: &Plan, store: &Store) -> Result<usize, RunError> 
     let inputs = needed.iter().flat_map(|&node| plan.graph[node].inputs.iter().map(|(_, input)| *input));
     let shows = |node: NodeIndex| plan.graph[node].description == Description::Scores || plan.draws(node);
     let shown = plan.order.iter().copied().filter(|&node| shows(node));
-    let used: BTreeSet<_> =
-        inputs.chain(shown).filter(|&node| !plan.graph[node].status.is_stale()).collect();
+    let used: BTreeSet<_> = inputs.chain(shown).filter(|&node| !plan.graph[node].status.is_stale()).collect();
     let used: Vec<_> = used.into_iter().collect();
     let damaged = |&node: &NodeIndex| match store.get(&plan.graph[node].fingerprint) {
         Ok(_) => Ok(0),
