@@ -88,7 +88,8 @@ impl<'a> Panel<'a> {
 /// What keeps two stages from being put together.
 fn difference(a: &Learnt, b: &Learnt) -> Option<&'static str> {
     let layers = |learnt: &'_ Learnt| -> Vec<(String, usize)> {
-        let layer = |layer: &super::LayerWeights| (layer.layer.clone(), layer.weights[0].len());
+        let layer =
+            |layer: &super::LayerWeights| (layer.layer.clone(), layer.weights.first().map_or(0, Vec::len));
         learnt.layers.iter().map(layer).collect()
     };
     match () {

@@ -105,7 +105,55 @@ panels = 'seed'
     let workplace = Workplace::new(&format!("{EXPERIMENT}{figures}"));
     let output = workplace.medmerge(&["check", "experiment.toml"]).output().expect("an answer");
     assert_eq!(output.status.code(), Some(2));
-    insta::assert_snapshot!(String::from_utf8_lossy(&output.stderr), @"");
+    insta::assert_snapshot!(String::from_utf8_lossy(&output.stderr), @r#"
+    error: a table has the name `main` already
+       ┌─ experiment.toml:76:9
+       │
+    76 │ [figure.main]
+       │         ^^^^
+       │
+       = help: give the figure another name: it names a file in the results
+
+    error: unknown stage `weight`
+       ┌─ experiment.toml:77:9
+       │
+    77 │ from = ['weight', 'final']
+       │         ^^^^^^^^
+       │
+       = help: did you mean `weights`?
+
+    error: stage `final` is a `finetune`, which has no merge weights
+       ┌─ experiment.toml:77:19
+       │
+    77 │ from = ['weight', 'final']
+       │                   ^^^^^^^
+       │
+       = help: name a `learn_merge_weights` stage
+
+    error: unknown field `sed`
+       ┌─ experiment.toml:78:11
+       │
+    78 │ columns = 'sed'
+       │           ^^^^^
+       │
+       = help: did you mean `seed`?
+
+    error: `columns` and `over` both name `seed`
+       ┌─ experiment.toml:82:11
+       │
+    82 │ columns = 'seed'
+       │           ^^^^^^
+       │
+       = help: what is put together cannot stand side by side; name another axis in one of them
+
+    error: unknown key `panels`
+       ┌─ experiment.toml:83:1
+       │
+    83 │ panels = 'seed'
+       │ ^^^^^^
+       │
+       = help: expected one of `from`, `columns`, `over`, `kernels`
+    "#);
 }
 
 #[test]

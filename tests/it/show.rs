@@ -53,7 +53,29 @@ fn an_entry_is_shown_with_all_that_it_comes_from() {
     let of_merged = fingerprint(&workplace, "merged[seed=0]");
     let tree = shown(&workplace, &[&of_merged[..8]]);
     let tree = tree.split("\n\n").next().expect("a tree");
-    insta::assert_snapshot!(tree, @"");
+    insta::assert_snapshot!(tree, @r#"
+    merge #0  merged[seed=0]
+    │  batch_norm = "reestimate", method.learned
+    │  dataset: phantom #1  xray  family = "xray", seed = 0, size = 12, test = 16, train = 32, val = 16
+    ├─ source.0: finetune #2  probe_a[seed=0]
+    │  │  epochs = 1, optimizer.adamw.lr = 0.001, seed = 0, trainable = "head"
+    │  │  dataset: phantom #1  xray  family = "xray", seed = 0, size = 12, test = 16, train = 32, val = 16
+    │  └─ from: pretrain #3  source_a
+    │        backbone.resnet18.stem = "small", backbone.resnet18.width = 16, epochs = 1, optimizer.adamw.lr = 0.001, seed = 7
+    │        dataset: phantom #4  cells  family = "cells", seed = 0, size = 12, test = 16, train = 32, val = 16
+    ├─ source.1: finetune #5  probe_b[seed=0]
+    │  │  epochs = 1, optimizer.adamw.lr = 0.001, seed = 0, trainable = "head"
+    │  │  dataset: phantom #1  xray  family = "xray", seed = 0, size = 12, test = 16, train = 32, val = 16
+    │  └─ from: pretrain #6  source_b
+    │        backbone.resnet18.stem = "small", backbone.resnet18.width = 16, epochs = 1, optimizer.adamw.lr = 0.001, seed = 8
+    │        dataset: phantom #4  cells  family = "cells", seed = 0, size = 12, test = 16, train = 32, val = 16
+    └─ weights: learn_merge_weights #7  weights[seed=0]
+       │  anchor_weight = "learned", constraint = "none", granularity = "kernel", epochs = 1, optimizer.adamw.lr = 0.001, seed = 0
+       │  dataset: phantom #1  xray  family = "xray", seed = 0, size = 12, test = 16, train = 32, val = 16
+       ├─ anchor: finetune #2  probe_a[seed=0]  (see above)
+       ├─ source.0: finetune #2  probe_a[seed=0]  (see above)
+       └─ source.1: finetune #5  probe_b[seed=0]  (see above)
+    "#);
     let all = shown(&workplace, &[&of_merged, "--all"]);
     assert!(
         all.contains("augment.crop_padding = 1") && all.contains("optimizer.adamw.betas = [0.9,0.999]"),
@@ -79,7 +101,31 @@ fn a_checkpoint_that_was_copied_tells_its_ancestry_without_the_store() {
     let of_weights = fingerprint(&workplace, "weights[seed=0]");
     copied(&workplace, &of_weights, "merge_weights.safetensors");
     fs::rename(workplace.path(".medmerge"), workplace.path("gone")).expect("a store");
-    insta::assert_snapshot!(shown(&workplace, &["elsewhere/model.safetensors"]), @"");
+    insta::assert_snapshot!(shown(&workplace, &["elsewhere/model.safetensors"]), @r#"
+    merge #0
+    │  batch_norm = "reestimate", method.learned
+    │  dataset: phantom #1  family = "xray", seed = 0, size = 12, test = 16, train = 32, val = 16
+    ├─ source.0: finetune #2
+    │  │  epochs = 1, optimizer.adamw.lr = 0.001, seed = 0, trainable = "head"
+    │  │  dataset: phantom #1  family = "xray", seed = 0, size = 12, test = 16, train = 32, val = 16
+    │  └─ from: pretrain #3
+    │        backbone.resnet18.stem = "small", backbone.resnet18.width = 16, epochs = 1, optimizer.adamw.lr = 0.001, seed = 7
+    │        dataset: phantom #4  family = "cells", seed = 0, size = 12, test = 16, train = 32, val = 16
+    ├─ source.1: finetune #5
+    │  │  epochs = 1, optimizer.adamw.lr = 0.001, seed = 0, trainable = "head"
+    │  │  dataset: phantom #1  family = "xray", seed = 0, size = 12, test = 16, train = 32, val = 16
+    │  └─ from: pretrain #6
+    │        backbone.resnet18.stem = "small", backbone.resnet18.width = 16, epochs = 1, optimizer.adamw.lr = 0.001, seed = 8
+    │        dataset: phantom #4  family = "cells", seed = 0, size = 12, test = 16, train = 32, val = 16
+    └─ weights: learn_merge_weights #7
+       │  anchor_weight = "learned", constraint = "none", granularity = "kernel", epochs = 1, optimizer.adamw.lr = 0.001, seed = 0
+       │  dataset: phantom #1  family = "xray", seed = 0, size = 12, test = 16, train = 32, val = 16
+       ├─ anchor: finetune #2  (see above)
+       ├─ source.0: finetune #2  (see above)
+       └─ source.1: finetune #5  (see above)
+
+    tensors: 122, numbers: 702983; --all lists them
+    "#);
     assert!(!workplace.path(".medmerge").exists(), "nothing was made to look at a file");
     let weights = shown(&workplace, &["elsewhere/merge_weights.safetensors"]);
     assert!(weights.contains("layer4.1.conv2") && weights.contains("source.1"), "{weights}");
@@ -110,7 +156,13 @@ fn a_file_that_says_less_is_shown_as_far_as_it_goes() {
         checkpoint::save(&tensors, metadata, &workplace.path(name)).expect("a file");
     };
     save("other.safetensors", &[("format", "pt")]);
-    insta::assert_snapshot!(shown(&workplace, &["other.safetensors", "--all"]), @"");
+    insta::assert_snapshot!(shown(&workplace, &["other.safetensors", "--all"]), @r#"
+    medmerge did not write this file: nothing is known of where it comes from
+    format: pt
+
+    tensors: 1, numbers: 2
+    fc.bias  F32 [2]
+    "#);
     let (a, b) = ("a".repeat(64), "../".repeat(5));
     let info = "{\"backbone\":{\"resnet18\":{}},\"normalize\":{\"mean\":[0.5,0.5,0.5],\"std\":[0.5,0.5,0.5]},\"head\":null}";
     let says = format!(
@@ -118,7 +170,13 @@ fn a_file_that_says_less_is_shown_as_far_as_it_goes() {
          \"inputs\":[[\"source.0\",\"{a}\"],[\"source.1\",\"{b}\"]]}}"
     );
     save("old.safetensors", &[(checkpoint::KEY, &says)]);
-    insta::assert_snapshot!(shown(&workplace, &["old.safetensors"]), @"");
+    insta::assert_snapshot!(shown(&workplace, &["old.safetensors"]), @r#"
+    merge #0  (its options are not known)
+    ├─ source.0: merge #0  (see above)
+    └─ source.1: ../../../../  (nothing more is known of it)
+
+    tensors: 1, numbers: 2; --all lists them
+    "#);
     save("broken.safetensors", &[(checkpoint::KEY, "{}")]);
     let assert = workplace.medmerge(&["show", "broken.safetensors"]).assert().code(4);
     assert.stderr(contains("broken.safetensors").and(contains("missing field")));

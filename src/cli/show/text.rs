@@ -58,7 +58,7 @@ pub(super) fn text(shown: &Shown, all: bool) -> String {
 fn tensors(shown: &Shown, all: bool) -> String {
     let numbers: usize = shown.tensors.iter().map(|(_, _, shape)| shape.iter().product::<usize>()).sum();
     let hint = if all { "" } else { "; --all lists them" };
-    let mut text = format!("\n{} tensors, {numbers} numbers{hint}\n", shown.tensors.len());
+    let mut text = format!("\ntensors: {}, numbers: {numbers}{hint}\n", shown.tensors.len());
     for (name, dtype, shape) in shown.tensors.iter().filter(|_| all) {
         line(&mut text, format_args!("{name}  {dtype} {shape:?}"));
     }
