@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::dataset::DataError;
 use crate::experiment::Errors;
+use crate::figure::FigureError;
 use crate::plan::PlanError;
 use crate::run::RunError;
 use crate::run::collect::CollectError;
@@ -55,6 +56,9 @@ pub enum Error {
     /// The results could not be written.
     #[error(transparent)]
     Table(#[from] TableError),
+    /// A figure could not be made.
+    #[error(transparent)]
+    Figure(#[from] FigureError),
     /// A file could not be read.
     #[error("failed to read {}: {message}", path.display())]
     Read {
@@ -84,9 +88,10 @@ impl Error {
             Self::Store(_) | Self::Plan(PlanError::Store(_)) => Exit::Store,
             Self::Run(_) | Self::Collect(_) => Exit::Store,
             Self::Table(TableError::Io { .. } | TableError::Malformed { .. }) => Exit::Store,
+            Self::Figure(FigureError::File(TableError::Io { .. })) => Exit::Store,
             Self::Device(_) => Exit::StageFailed,
-            // What remains is wrong in the experiment's `[table.…]`.
-            Self::Table(_) => Exit::Usage,
+            // What remains is wrong in the experiment's `[table.…]` or `[figure.…]`.
+            Self::Table(_) | Self::Figure(_) => Exit::Usage,
             // `medmerge plan … | head` is no failure.
             Self::Output(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Exit::Done,
             Self::Output(_) => Exit::Store,

@@ -13,7 +13,7 @@
 //! `plan` summarises data and reads no tensor. `run` starts a process of this program for each stage, a worker, which
 //! plans the same experiment and makes that one stage. A stage gets its inputs loaded and returns one
 //! [`Artifact`](stage::Artifact); it knows no store and no other stage. Only workers write entries of the store,
-//! only `table` writes results. Errors go up as they are; [`error`] gives each an exit code.
+//! only `table` and `figure` write results. Errors go up as they are; [`error`] gives each an exit code.
 //!
 //! | folder | what |
 //! |---|---|
@@ -30,6 +30,7 @@
 //! | [`metric`] | scores as scikit-learn defines them |
 //! | [`store`] | entries on disk: put, get, verify, clean, move; checkpoints with provenance |
 //! | [`table`] | scores to `metrics.csv`, pivots to CSV, Markdown and the terminal |
+//! | [`figure`] | learnt merge weights, layer by layer, to CSV and SVG |
 //! | [`rng`] | the only source of randomness |
 //! | [`doctor`] | whether a device computes as it should |
 //! | [`error`] | exit codes |
@@ -57,6 +58,7 @@
 //! results/<experiment>/                --results, MEDMERGE_RESULTS
 //!   metrics.csv                        a row a score
 //!   <table>.csv, <table>.md            a [table.<table>] of the experiment
+//!   <figure>.svg, <figure>.csv         a [figure.<figure>] of the experiment; <figure>.kernels.csv if it asks
 //! ```
 //!
 //! # To add …
@@ -83,6 +85,7 @@ pub mod dataset;
 pub mod doctor;
 pub mod error;
 pub mod experiment;
+pub mod figure;
 pub mod merge_method;
 pub mod metric;
 pub mod nn;

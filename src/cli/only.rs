@@ -12,21 +12,21 @@ use crate::plan::Plan;
 /// Which part of an experiment is wanted.
 #[derive(Debug, Default, Args)]
 pub(super) struct Only {
-    /// Run just what this stage or table needs; may be repeated
+    /// Run just what this stage, table or figure needs; may be repeated
     ///
     /// A stage by its name or id: final, 'final[seed=0]', or 'final[target=fundus]' with every seed. A table
-    /// by its name: what its `from` names; no other table is printed. If both have the name, the stage is
-    /// meant; stage:NAME and table:NAME tell them apart. Of several files, those that have nothing of that
-    /// name are left alone.
-    #[arg(long = "only", value_name = "STAGE|TABLE")]
+    /// or figure by its name: what its `from` names; no other one is printed. If both have the name, the
+    /// stage is meant; stage:NAME, table:NAME and figure:NAME tell them apart. Of several files, those that
+    /// have nothing of that name are left alone.
+    #[arg(long = "only", value_name = "STAGE|TABLE|FIGURE")]
     names: Vec<String>,
 }
 
 /// What a name means in one experiment.
 enum Part<'p> {
     Stages(Vec<NodeIndex>),
-    /// Its name, and the stages that it shows.
-    Table(&'p str, Vec<NodeIndex>),
+    /// A table's or figure's name, and the stages that it shows.
+    Shown(&'p str, Vec<NodeIndex>),
 }
 
 impl Only {
@@ -44,14 +44,14 @@ impl Only {
         self.names.is_empty() || self.names.iter().any(|name| part(plan, name).is_some())
     }
 
-    /// Whether a table is to be printed: all of them, unless some are wanted.
-    pub(super) fn prints(&self, plan: &Plan, table: &str) -> bool {
-        let tables = self.names.iter().filter_map(|name| match part(plan, name)? {
-            Part::Table(name, _) => Some(name),
+    /// Whether a table or figure is to be printed: all of them, unless some are wanted.
+    pub(super) fn prints(&self, plan: &Plan, name: &str) -> bool {
+        let shown = self.names.iter().filter_map(|name| match part(plan, name)? {
+            Part::Shown(name, _) => Some(name),
             Part::Stages(_) => None,
         });
-        let tables: Vec<&str> = tables.collect();
-        tables.is_empty() || tables.contains(&table)
+        let shown: Vec<&str> = shown.collect();
+        shown.is_empty() || shown.contains(&name)
     }
 
     /// # Errors
@@ -59,20 +59,23 @@ impl Only {
     pub(super) fn check(&self, plans: &[Plan]) -> Result<(), Error> {
         let unknown = |name: &&String| plans.iter().all(|plan| part(plan, name).is_none());
         let Some(name) = self.names.iter().find(unknown) else { return Ok(()) };
-        let tables = plans.iter().flat_map(|plan| plan.experiment.tables.keys().map(String::as_str));
-        let nearest = did_you_mean(name, plans.iter().flat_map(names).chain(tables));
+        let results = plans.iter().flat_map(|plan| {
+            let experiment = &plan.experiment;
+            experiment.tables.keys().chain(experiment.figures.keys()).map(String::as_str)
+        });
+        let nearest = did_you_mean(name, plans.iter().flat_map(names).chain(results));
         let place = match plans {
             [plan] => plan.experiment.source.path.display().to_string(),
             _ => "any of the files".to_owned(),
         };
-        Err(Error::Usage(format!("failed to find a stage or table {name:?} in {place}{nearest}")))
+        Err(Error::Usage(format!("failed to find a stage, table or figure {name:?} in {place}{nearest}")))
     }
 }
 
 impl Part<'_> {
     fn into_stages(self) -> Vec<NodeIndex> {
         match self {
-            Self::Stages(stages) | Self::Table(_, stages) => stages,
+            Self::Stages(stages) | Self::Shown(_, stages) => stages,
         }
     }
 }
@@ -81,7 +84,8 @@ fn part<'p>(plan: &'p Plan, name: &str) -> Option<Part<'p>> {
     match name.split_once(':') {
         Some(("stage", name)) => stages(plan, name),
         Some(("table", name)) => table(plan, name),
-        _ => stages(plan, name).or_else(|| table(plan, name)),
+        Some(("figure", name)) => figure(plan, name),
+        _ => stages(plan, name).or_else(|| table(plan, name)).or_else(|| figure(plan, name)),
     }
 }
 
@@ -91,6 +95,15 @@ fn stages<'p>(plan: &Plan, name: &str) -> Option<Part<'p>> {
 
 fn table<'p>(plan: &'p Plan, name: &str) -> Option<Part<'p>> {
     let (name, spec) = plan.experiment.tables.get_key_value(name)?;
-    let shown = plan.order.iter().copied().filter(|&node| spec.from.contains(&plan.graph[node].name));
-    Some(Part::Table(name, shown.collect()))
+    Some(shown(plan, name, &spec.from))
+}
+
+fn figure<'p>(plan: &'p Plan, name: &str) -> Option<Part<'p>> {
+    let (name, spec) = plan.experiment.figures.get_key_value(name)?;
+    Some(shown(plan, name, &spec.from))
+}
+
+fn shown<'p>(plan: &Plan, name: &'p str, from: &[String]) -> Part<'p> {
+    let stages = plan.order.iter().copied().filter(|&node| from.contains(&plan.graph[node].name));
+    Part::Shown(name, stages.collect())
 }

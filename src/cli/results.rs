@@ -1,23 +1,33 @@
-//! Result tables: collected, written, printed.
+//! Result tables and figures: collected, written, printed.
 
 use std::io::Write;
+use std::path::PathBuf;
 
 use super::only::Only;
 use super::{Error, Global};
+use crate::figure::write_figure;
 use crate::plan::Plan;
-use crate::run::collect::{SEED, collect};
+use crate::run::collect::{Collected, SEED, collect};
+use crate::run::learnt::{CollectedWeights, collect_weights};
 use crate::store::Store;
 use crate::table::write_results;
 
-/// Writes the results of every `evaluate` stage that the store has, and prints the wanted tables on stdout.
-/// Without any score, the files of earlier runs stay.
+/// Writes the results of every `evaluate` stage that the store has, and the figures of merge weights that it has.
+/// Prints the wanted tables on stdout, and where the wanted figures are. Where there is nothing to show, the files
+/// of earlier runs stay.
 pub(super) fn write_and_print(plan: &Plan, store: &Store, only: &Only, global: &Global) -> Result<(), Error> {
-    let experiment = &plan.experiment;
-    let collected = collect(plan, store)?;
-    if !collected.missing.is_empty() {
-        let missing = collected.missing.join(", ");
-        tracing::warn!("the results of {} lack what has not been made: {missing}", experiment.name);
+    let (scores, weights) = (collect(plan, store)?, collect_weights(plan, store)?);
+    let missing: Vec<&str> = scores.missing.iter().chain(&weights.missing).map(String::as_str).collect();
+    if !missing.is_empty() {
+        let (name, missing) = (&plan.experiment.name, missing.join(", "));
+        tracing::warn!("the results of {name} lack what has not been made: {missing}");
     }
+    tables(plan, &scores, only, global)?;
+    figures(plan, &weights, only, global)
+}
+
+fn tables(plan: &Plan, collected: &Collected, only: &Only, global: &Global) -> Result<(), Error> {
+    let experiment = &plan.experiment;
     if collected.scores.is_empty() {
         return Ok(());
     }
@@ -26,8 +36,23 @@ pub(super) fn write_and_print(plan: &Plan, store: &Store, only: &Only, global: &
         write_results(&global.results, &experiment.name, &axes, &experiment.tables, &collected.scores)?;
     let mut out = std::io::stdout().lock();
     for table in rendered.iter().filter(|table| only.prints(plan, &table.name)) {
-        let files: Vec<_> = table.files.iter().map(|file| file.display().to_string()).collect();
-        writeln!(out, "{}\n-> {}\n", table.terminal.trim_end(), files.join(", "))?;
+        writeln!(out, "{}\n-> {}\n", table.terminal.trim_end(), list(&table.files))?;
     }
     Ok(())
+}
+
+fn figures(plan: &Plan, collected: &CollectedWeights, only: &Only, global: &Global) -> Result<(), Error> {
+    let experiment = &plan.experiment;
+    let axes: Vec<_> = experiment.axes.keys().cloned().collect();
+    for (name, figure) in &experiment.figures {
+        let files = write_figure(&global.results, &experiment.name, name, figure, &axes, &collected.learnt)?;
+        if !files.is_empty() && only.prints(plan, name) {
+            writeln!(std::io::stdout(), "{name}\n-> {}\n", list(&files))?;
+        }
+    }
+    Ok(())
+}
+
+fn list(files: &[PathBuf]) -> String {
+    files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(", ")
 }

@@ -16,7 +16,7 @@ use crate::run::reporter::{Bars, Json, Plain};
 use crate::run::{Options, Outcome, Reporter, interrupt, run, set_aside_damaged};
 use crate::store::Store;
 
-/// Make everything that an experiment needs and that the store lacks; write and print its tables
+/// Make everything that an experiment needs and that the store lacks; write its tables and figures
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

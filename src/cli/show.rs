@@ -1,5 +1,9 @@
 //! `medmerge show`.
 
+mod json;
+mod text;
+mod weights;
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
@@ -10,51 +14,110 @@ use safetensors::SafeTensors;
 
 use super::{Error, Global};
 use crate::plan::Fingerprint;
-use crate::store::{Manifest, Store};
+use crate::stage::Artifact;
+use crate::store::{Lineage, Manifest, Store, checkpoint, provenance};
+use weights::SourceWeights;
 
-/// Say where a checkpoint or an entry of the store comes from
+/// Say where a checkpoint or an entry of the store comes from, down to its sources
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   medmerge show .medmerge/store/1f/1f0c…/model.safetensors
-  medmerge show 1f0c9a                     the first digits of a fingerprint are enough")]
+  medmerge show 1f0c9a                     the first digits of a fingerprint are enough
+  medmerge show 1f0c9a --json              everything, for programs
+
+What a stage took from stands below it. A checkpoint that was copied elsewhere tells what it and its
+ancestors depend on; names of stages and data sets are in the store. Of merge weights, mean and standard
+deviation over the kernels of each layer are told, and the share of kernels for which each source has the
+largest weight in magnitude.")]
 pub(super) struct Show {
     /// A .safetensors file, or a fingerprint
     #[arg(value_name = "FILE.safetensors|FINGERPRINT")]
     what: PathBuf,
+    /// Tell every option of every stage, and each tensor
+    #[arg(long)]
+    all: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// All that there is to tell.
+struct Shown {
+    /// `None` of a file that medmerge did not write.
+    lineage: Option<Lineage>,
+    /// Of an entry.
+    manifest: Option<Manifest>,
+    /// What a file says of itself beside its provenance.
+    metadata: BTreeMap<String, String>,
+    /// Name, type and shape of the tensors of a file.
+    tensors: Vec<(String, String, Vec<usize>)>,
+    /// Of merge weights.
+    weights: Vec<SourceWeights>,
 }
 
 impl Show {
     pub(super) fn execute(&self, global: &Global) -> Result<(), Error> {
-        if self.what.is_file() {
-            return show_checkpoint(&self.what);
-        }
-        let store = global.open_store()?;
-        let fingerprint = fingerprint(&store, &self.what.to_string_lossy())?;
-        let (short, root) = (fingerprint.short(), store.root().display());
-        let gone = || Error::Usage(format!("the entry {short} of {root} is damaged and was set aside"));
-        show_entry(&store.manifest(&fingerprint)?.ok_or_else(gone)?)
+        let shown = if self.what.is_file() {
+            // Somebody who was only sent the file has no store.
+            of_file(&self.what, Store::existing(&global.store).ok().as_ref())?
+        } else {
+            let store = global.open_store()?;
+            let fingerprint = fingerprint(&store, &self.what.to_string_lossy())?;
+            of_entry(&store, &fingerprint)?
+        };
+        let text = if self.json { json::json(&shown) } else { text::text(&shown, self.all) };
+        Ok(writeln!(std::io::stdout(), "{}", text.trim_end())?)
     }
 }
 
-/// Its provenance, then its tensors.
-fn show_checkpoint(path: &Path) -> Result<(), Error> {
+fn of_file(path: &Path, store: Option<&Store>) -> Result<Shown, Error> {
     let unreadable = |message: String| Error::Read { path: path.to_owned(), message };
     let file = File::open(path).map_err(|error| unreadable(error.to_string()))?;
     // SAFETY: as everywhere that files are mapped: whoever changes the file meanwhile gets what they ask for.
     let map = unsafe { memmap2::Mmap::map(&file) }.map_err(|error| unreadable(error.to_string()))?;
     let not_safetensors = |error| unreadable(format!("it is no safetensors file: {error}"));
-    let (_, metadata) = SafeTensors::read_metadata(&map).map_err(not_safetensors)?;
-    let mut out = std::io::stdout().lock();
-    for (key, value) in metadata.metadata().iter().flatten() {
-        let value = serde_json::from_str(value).unwrap_or_else(|_| serde_json::Value::from(value.as_str()));
-        writeln!(out, "{key}: {value:#}")?;
-    }
-    let tensors: BTreeMap<_, _> = metadata.tensors().into_iter().collect();
-    for (name, tensor) in tensors {
-        writeln!(out, "{name}  {:?} {:?}", tensor.dtype, tensor.shape)?;
-    }
-    Ok(())
+    let (_, header) = SafeTensors::read_metadata(&map).map_err(not_safetensors)?;
+    let mut metadata: BTreeMap<_, _> = header.metadata().clone().unwrap_or_default().into_iter().collect();
+    let mut tensors: Vec<_> = header
+        .tensors()
+        .into_iter()
+        .map(|(name, tensor)| (name, format!("{:?}", tensor.dtype), tensor.shape.clone()))
+        .collect();
+    tensors.sort();
+    let Some(says) = provenance::provenance(path)? else {
+        return Ok(Shown { lineage: None, manifest: None, metadata, tensors, weights: Vec::new() });
+    };
+    metadata.remove(checkpoint::KEY);
+    let lineage = Lineage::of_checkpoint(&says, store)?;
+    let weights = match says.kind == "learn_merge_weights" {
+        true => weights::of(says.info, checkpoint::load(path)?.0, &lineage)
+            .map_err(|error| unreadable(error.to_string()))?,
+        false => Vec::new(),
+    };
+    Ok(Shown { lineage: Some(lineage), manifest: None, metadata, tensors, weights })
+}
+
+fn of_entry(store: &Store, fingerprint: &Fingerprint) -> Result<Shown, Error> {
+    let (short, root) = (fingerprint.short(), store.root().display());
+    let gone = || Error::Usage(format!("the entry {short} of {root} is damaged and was set aside"));
+    let manifest = store.manifest(fingerprint)?.ok_or_else(gone)?;
+    let lineage = Lineage::of_entry(store, fingerprint)?;
+    let unreadable = |error: candle_core::Error| Error::Read {
+        path: store.root().to_owned(),
+        message: format!("the merge weights of {short}: {error}"),
+    };
+    let weights = match manifest.header.kind == "learn_merge_weights" {
+        true => match store.get(fingerprint)? {
+            Artifact::MergeWeights(learnt) => {
+                weights::of(learnt.info, learnt.tensors, &lineage).map_err(unreadable)?
+            }
+            _ => Vec::new(),
+        },
+        false => Vec::new(),
+    };
+    let (metadata, tensors) = (BTreeMap::new(), Vec::new());
+    Ok(Shown { lineage: Some(lineage), manifest: Some(manifest), metadata, tensors, weights })
 }
 
 /// The one entry whose fingerprint starts so.
@@ -73,10 +136,4 @@ pub(super) fn fingerprint(store: &Store, prefix: &str) -> Result<Fingerprint, Er
         ))),
         many => Err(Error::Usage(format!("{many} entries of {root} start with {prefix}; write more digits"))),
     }
-}
-
-/// Its manifest.
-fn show_entry(manifest: &Manifest) -> Result<(), Error> {
-    let text = serde_json::to_string_pretty(manifest).expect("manifests have string keys only");
-    Ok(writeln!(std::io::stdout(), "{text}")?)
 }

@@ -6,11 +6,11 @@ use super::experiments::OneFile;
 use super::only::Only;
 use super::{Error, Global, results};
 
-/// Write and print an experiment's tables again, from what the store has
+/// Write an experiment's tables and figures again, from what the store has, and print the tables
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Example:
-  medmerge table experiments/quickstart.toml    after [table.…] changed: nothing is computed anew")]
+  medmerge table experiments/quickstart.toml    after [table.…] or [figure.…] changed: nothing is computed anew")]
 pub(super) struct Table {
     #[command(flatten)]
     of: OneFile,

@@ -13,7 +13,8 @@ use crate::dataset::DatasetSpec;
 use crate::stage::StageSpec;
 
 /// The sections that a file may have.
-pub(super) const SECTIONS: [&str; 6] = ["experiment", "sweep", "dataset", "train", "stage", "table"];
+pub(super) const SECTIONS: [&str; 7] =
+    ["experiment", "sweep", "dataset", "train", "stage", "table", "figure"];
 
 /// A file, section by section.
 pub(super) struct Document<'i> {
@@ -31,6 +32,8 @@ pub(super) struct Document<'i> {
     pub(super) stages: Vec<Section<'i>>,
     /// `[table.<name>]`.
     pub(super) tables: Vec<(Key<'i>, Value<'i>)>,
+    /// `[figure.<name>]`.
+    pub(super) figures: Vec<(Key<'i>, Value<'i>)>,
 }
 
 /// `[stage.<name>.<kind>]` or `[dataset.<name>.<kind>]`.
@@ -69,13 +72,14 @@ impl<'i> Document<'i> {
             datasets: sections(root.remove("dataset"), "dataset", &DatasetSpec::KINDS, report),
             stages: sections(root.remove("stage"), "stage", &StageSpec::KINDS, report),
             tables: named(root.remove("table"), "table", report),
+            figures: named(root.remove("figure"), "figure", report),
             sweep: root.remove("sweep"),
             train: root.remove("train"),
         }
     }
 }
 
-/// Whether a stage, data set, table or axis may be named so.
+/// Whether a stage, data set, table, figure or axis may be named so.
 pub(super) fn is_name(name: &str) -> bool {
     !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))
 }

@@ -10,7 +10,7 @@ use super::interpolate::Scope;
 use super::resolve::Links;
 use super::sweep::{Axes, Sweep};
 use super::tree::Table;
-use super::{Experiment, Override, Source, expand, include, overrides, tables};
+use super::{Experiment, Override, Source, expand, figures, include, overrides, tables};
 use crate::dataset::DatasetSpec;
 use crate::stage::StageSpec;
 
@@ -79,6 +79,7 @@ fn read(
     let links = Links::new(&datasets, &stages, report);
     links.check_cycles(&stages, report);
     let tables = tables::read(document.tables, &stages, &sweep, report);
+    let figures = figures::read(document.figures, &stages, &sweep, &tables, report);
     check_used(&sweep, &defaults, &datasets, &stages, report);
     if !report.is_clean() {
         return None;
@@ -93,6 +94,7 @@ fn read(
         stages: expand::stages(&sweep, &datasets, &stages, &order, &axes),
         axes: sweep.into_values(),
         tables,
+        figures,
     })
 }
 

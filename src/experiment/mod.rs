@@ -14,7 +14,7 @@
 //! | `decode`, `wording` | serde from the tree, every error, in the words of the file |
 //! | `ranges`, `files` | values that make no sense, files that are not there |
 //! | `resolve` | names, circles, order, axes |
-//! | `tables` | `[table.<name>]` |
+//! | `tables`, `figures` | `[table.<name>]`, `[figure.<name>]` |
 //! | `expand` | the instances |
 //! | `error`, `suggest` | what a person gets to read |
 
@@ -23,6 +23,7 @@ mod document;
 mod draft;
 mod error;
 mod expand;
+mod figures;
 mod files;
 mod include;
 mod interpolate;
@@ -46,6 +47,7 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 
 use crate::dataset::DatasetSpec;
+use crate::figure::FigureSpec;
 use crate::stage::StageSpec;
 use crate::table::TableSpec;
 
@@ -71,6 +73,8 @@ pub struct Experiment {
     pub stages: Vec<StageInstance>,
     /// `[table.<name>]`, in the order of the file.
     pub tables: IndexMap<String, TableSpec>,
+    /// `[figure.<name>]`, in the order of the file.
+    pub figures: IndexMap<String, FigureSpec>,
 }
 
 /// Bytes `start..end` of the source: of its text or, behind that, of its parts and then its overrides.

@@ -176,6 +176,7 @@ impl<'i> Setting<'i> {
             "experiment" | "train" => (1, None),
             "sweep" => self.entry(root, "axis").map(|_| (1, None))?,
             "table" => self.entry(root, "table").map(|_| (2, None))?,
+            "figure" => self.entry(root, "figure").map(|_| (2, None))?,
             "stage" => (3, self.kind_left_out(root, "stage", &StageSpec::KINDS)?),
             "dataset" => (3, self.kind_left_out(root, "data set", &DatasetSpec::KINDS)?),
             _ => return Err(Misfit::unknown("section", &self.path[0], &SECTIONS)),

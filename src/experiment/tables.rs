@@ -15,12 +15,14 @@ use crate::table::TableSpec;
 /// What rows and columns may be, beside the axes.
 const FIELDS: [&str; 3] = ["model", "dataset", "metric"];
 
+/// The kind of each stage; `None` if it could not be read.
+pub(super) type Kinds<'a> = IndexMap<&'a str, Option<&'static str>>;
+
 /// A table's keys and where to report what is wrong with them.
-struct Checked<'a, 'i> {
-    name: &'a Key<'i>,
-    tree: &'a Value<'i>,
-    /// The kind of each stage; `None` if it could not be read.
-    kinds: &'a IndexMap<&'a str, Option<&'static str>>,
+pub(super) struct Checked<'a, 'i> {
+    pub(super) name: &'a Key<'i>,
+    pub(super) tree: &'a Value<'i>,
+    pub(super) kinds: &'a Kinds<'a>,
 }
 
 /// Decode every table and check its names.
@@ -30,8 +32,7 @@ pub(super) fn read(
     sweep: &Sweep<'_>,
     report: &mut Report,
 ) -> IndexMap<String, TableSpec> {
-    let kind = |draft: &Draft<'_, StageSpec>| draft.versions.first().map(|version| version.spec.kind());
-    let kinds = stages.iter().map(|draft| (draft.name.get_ref().as_ref(), kind(draft))).collect();
+    let kinds = kinds(stages);
     let mut tables = IndexMap::new();
     for (name, section) in sections {
         let found = tree::kind_of(&section);
@@ -47,10 +48,16 @@ pub(super) fn read(
     tables
 }
 
+/// The kind of each stage by its name.
+pub(super) fn kinds<'a>(stages: &'a [Draft<'_, StageSpec>]) -> Kinds<'a> {
+    let kind = |draft: &Draft<'_, StageSpec>| draft.versions.first().map(|version| version.spec.kind());
+    stages.iter().map(|draft| (draft.name.get_ref().as_ref(), kind(draft))).collect()
+}
+
 impl Checked<'_, '_> {
     fn check(&self, spec: &TableSpec, sweep: &Sweep<'_>, report: &mut Report) {
         for (i, stage) in spec.from.iter().enumerate() {
-            self.evaluation(&format!("from.{i}"), stage, report);
+            self.stage(&format!("from.{i}"), stage, ("evaluate", "scores"), report);
         }
         for (i, metric) in spec.metrics.iter().enumerate() {
             self.one_of(&format!("metrics.{i}"), "metric", metric, metric::NAMES, report);
@@ -82,32 +89,46 @@ impl Checked<'_, '_> {
         }
     }
 
-    fn evaluation(&self, path: &str, name: &str, report: &mut Report) {
+    /// The name must be one of a stage of a kind, which alone has what is to be shown.
+    pub(super) fn stage(
+        &self,
+        path: &str,
+        name: &str,
+        (wanted, shown): (&'static str, &str),
+        report: &mut Report,
+    ) {
         match self.kinds.get(name) {
             // a stage that could not be read may well be one
-            Some(None | Some("evaluate")) => {}
+            Some(None) => {}
+            Some(Some(kind)) if *kind == wanted => {}
             Some(Some(kind)) => {
-                let message = format!("stage `{name}` is a `{kind}`, which has no scores");
-                self.add(path, message, Some("name an `evaluate` stage".to_owned()), report);
+                let message = format!("stage `{name}` is {} `{kind}`, which has no {shown}", article(kind));
+                let help = format!("name {} `{wanted}` stage", article(wanted));
+                self.add(path, message, Some(help), report);
             }
             None => {
-                let evaluations = self.kinds.iter().filter(|(_, kind)| **kind == Some("evaluate"));
-                let names: Vec<&str> = evaluations.map(|(name, _)| *name).collect();
+                let right = self.kinds.iter().filter(|(_, kind)| **kind == Some(wanted));
+                let names: Vec<&str> = right.map(|(name, _)| *name).collect();
                 self.one_of(path, "stage", name, &names, report);
             }
         }
     }
 
-    fn one_of(&self, path: &str, what: &str, word: &str, known: &[&str], report: &mut Report) {
+    pub(super) fn one_of(&self, path: &str, what: &str, word: &str, known: &[&str], report: &mut Report) {
         if !known.contains(&word) {
             self.add(path, format!("unknown {what} `{word}`"), suggest::help(word, known), report);
         }
     }
 
-    fn add(&self, path: &str, message: String, help: Option<String>, report: &mut Report) {
+    pub(super) fn add(&self, path: &str, message: String, help: Option<String>, report: &mut Report) {
         let span = tree::span_at(self.tree, path).unwrap_or_else(|| self.name.span());
         report.add(Diagnostic::at(span, message).with_help(help));
     }
+}
+
+/// Of a kind of stage.
+fn article(kind: &str) -> &'static str {
+    if kind.starts_with(['e', 'i']) { "an" } else { "a" }
 }
 
 #[cfg(test)]

@@ -130,11 +130,16 @@ pub fn stage_fields(
     in_order(fields)
 }
 
-/// A data set's fingerprint: its kind, revision, options and content; not its name, not its path.
-pub fn dataset_fingerprint(spec: &DatasetSpec, summary: &Summary) -> Fingerprint {
+/// What identifies a data set, sorted by path: its kind, revision, options and content; not its name, not its path.
+pub fn dataset_fields(spec: &DatasetSpec, summary: &Summary) -> Vec<Field> {
     let mut fields = spec_fields(spec.kind(), spec.source().revision(), spec);
     fields.push(Field::new("digest", &summary.digest));
-    Fingerprint::of(&in_order(fields))
+    in_order(fields)
+}
+
+/// A data set's fingerprint: the hash of [`dataset_fields`].
+pub fn dataset_fingerprint(spec: &DatasetSpec, summary: &Summary) -> Fingerprint {
+    Fingerprint::of(&dataset_fields(spec, summary))
 }
 
 fn in_order(mut fields: Vec<Field>) -> Vec<Field> {

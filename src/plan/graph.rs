@@ -105,16 +105,21 @@ impl Plan {
         self.only = Some(wanted);
     }
 
-    /// Whether a stage is wanted for itself: an `evaluate`, and whatever no stage takes from, unless the
-    /// plan was restricted to others.
+    /// Whether a stage is wanted for itself: an `evaluate`, what a figure shows, and whatever no stage takes
+    /// from, unless the plan was restricted to others.
     fn wants(&self, node: NodeIndex) -> bool {
         match &self.only {
             Some(only) => only.contains(&node),
             None => {
                 let has_users = self.graph.neighbors(node).next().is_some();
-                !has_users || self.graph[node].description == Description::Scores
+                !has_users || self.graph[node].description == Description::Scores || self.draws(node)
             }
         }
+    }
+
+    /// Whether a figure of the experiment shows a stage.
+    pub fn draws(&self, node: NodeIndex) -> bool {
+        self.experiment.figures.values().any(|figure| figure.from.contains(&self.graph[node].name))
     }
 
     /// The stages that are wanted and all that these depend on, stale or fresh: every stage, unless the

@@ -7,6 +7,7 @@
 //! | [`graph`] | the plan: stages as a graph, in an order to run them |
 //! | [`fingerprint`] | what decides a result, and its hash |
 //! | [`freshness`] | fresh or stale, and why |
+//! | `ancestry` | where a result comes from, down to its sources |
 //! | `assemble` | from an experiment to its plan |
 //! | `data` | summaries of data sets and digests of files, each read once |
 //! | `check` | what can be known to be wrong before anything runs |
@@ -15,6 +16,7 @@
 //! | `json` | `plan --json` |
 //! | `draw` | `plan --dot`, `plan --mermaid` |
 
+mod ancestry;
 mod assemble;
 mod check;
 pub mod cost;
@@ -29,9 +31,10 @@ pub mod makespan;
 #[cfg(test)]
 mod testing;
 
+pub use ancestry::Ancestry;
 pub use cost::{Estimate, Estimates};
 pub use error::PlanError;
 pub(crate) use fingerprint::short;
-pub use fingerprint::{Field, Fingerprint, Numerics, dataset_fingerprint, stage_fields};
+pub use fingerprint::{Field, Fingerprint, Numerics, dataset_fields, dataset_fingerprint, stage_fields};
 pub use freshness::{Status, Why};
 pub use graph::{Plan, PlannedDataset, PlannedStage};

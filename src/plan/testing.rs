@@ -67,6 +67,8 @@ impl Lab {
             fields: stage.fields.clone(),
             inputs: Vec::new(),
             datasets: Vec::new(),
+            dataset_names: Vec::new(),
+            ancestry: IndexMap::new(),
             stage_ids: vec![stage.id.clone()],
             description: stage.description.clone(),
             started: SystemTime::UNIX_EPOCH,
@@ -86,6 +88,7 @@ pub(super) fn experiment() -> Experiment {
         datasets: vec![phantom("cells", Family::Cells), phantom("fundus", Family::Fundus)],
         stages: vec![pretrain("source", 0), finetune("tuned", 0, 1), evaluate("scores", &[1], 1)],
         tables: IndexMap::new(),
+        figures: IndexMap::new(),
     }
 }
 

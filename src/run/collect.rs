@@ -43,6 +43,14 @@ pub enum CollectError {
         /// What is wrong with them.
         source: MetricError,
     },
+    /// Merge weights that are not those of the model that they are for.
+    #[error("failed to read the merge weights of {stage}: {source}")]
+    Weights {
+        /// The stage's id.
+        stage: String,
+        /// What is wrong with them.
+        source: candle_core::Error,
+    },
     /// An entry without what it should have.
     #[error(
         "failed to find the predictions of {stage} for the model {model:?} on {dataset:?} in the store; \

@@ -16,12 +16,14 @@
 //! | [`status`] | what the record of a run says of it, while it goes on or later |
 //! | [`interrupt`] | Ctrl-C |
 //! | [`collect`] | from the store's predictions to scores |
+//! | [`learnt`] | the merge weights that figures show |
 
 pub mod collect;
 mod error;
 pub mod event;
 pub mod folder;
 pub mod interrupt;
+pub mod learnt;
 pub mod local;
 pub mod machine;
 pub mod message;

@@ -130,7 +130,8 @@ fn remember(plan: &Plan, store: &Store) -> Result<(), RunError> {
     Ok(store.remember(&plan.experiment.name, &made)?)
 }
 
-/// Reads every entry that running this plan would use: inputs of what will run, and predictions. A damaged
+/// Reads every entry that running this plan would use: inputs of what will run, and what tables and figures
+/// show. A damaged
 /// one is set aside by the store, and the plan no longer holds. Returns how many were.
 ///
 /// # Errors
@@ -138,10 +139,9 @@ fn remember(plan: &Plan, store: &Store) -> Result<(), RunError> {
 pub fn set_aside_damaged(plan: &Plan, store: &Store) -> Result<usize, RunError> {
     let needed = plan.needed();
     let inputs = needed.iter().flat_map(|&node| plan.graph[node].inputs.iter().map(|(_, input)| *input));
-    let scores =
-        plan.order.iter().copied().filter(|&node| plan.graph[node].description == Description::Scores);
-    let used: BTreeSet<_> =
-        inputs.chain(scores).filter(|&node| !plan.graph[node].status.is_stale()).collect();
+    let shows = |node: NodeIndex| plan.graph[node].description == Description::Scores || plan.draws(node);
+    let shown = plan.order.iter().copied().filter(|&node| shows(node));
+    let used: BTreeSet<_> = inputs.chain(shown).filter(|&node| !plan.graph[node].status.is_stale()).collect();
     let used: Vec<_> = used.into_iter().collect();
     let damaged = |&node: &NodeIndex| match store.get(&plan.graph[node].fingerprint) {
         Ok(_) => Ok(0),

@@ -226,6 +226,8 @@ impl Worker<'_> {
             fields: stage.fields.clone(),
             inputs: stage.inputs.iter().map(input).collect(),
             datasets: stage.datasets.iter().map(|(i, d)| (i.role.clone(), d.fingerprint.clone())).collect(),
+            dataset_names: stage.datasets.iter().map(|(_, d)| d.name.clone()).collect(),
+            ancestry: plan.ancestry(stage),
             stage_ids: same_work.map(|other| other.id.clone()).collect(),
             description: stage.description.clone(),
             started,

@@ -10,28 +10,19 @@
 use std::collections::HashMap;
 
 use indexmap::IndexMap;
-use serde::{Deserialize, Serialize};
 
-use super::manifest::VERSION;
-use super::{ContentError, EntryHeader, checkpoint, history, predictions};
-use crate::plan::{Fingerprint, short};
+use super::{ContentError, EntryHeader, Provenance, checkpoint, history, predictions};
+use crate::plan::short;
 use crate::stage::artifact::StateDict;
 use crate::stage::{Artifact, Checkpoint, EpochRecord, Evaluation, MergeWeights, ModelInfo, Prediction};
 
 const MODEL: &str = "model.safetensors";
 const MERGE_WEIGHTS: &str = "merge_weights.safetensors";
+/// Names of files of tensors.
+pub(super) const TENSORS: [&str; 2] = [MODEL, MERGE_WEIGHTS];
+
 const HISTORY: &str = "history.csv";
 const PREDICTIONS: &str = ".predictions.csv";
-
-/// What a safetensors file says of itself, as JSON under [`checkpoint::KEY`].
-#[derive(Debug, Serialize, Deserialize)]
-struct Provenance {
-    version: String,
-    kind: String,
-    fingerprint: Fingerprint,
-    info: ModelInfo,
-    inputs: Vec<(String, Fingerprint)>,
-}
 
 /// The files of an artifact: name to content, in the order of writing.
 pub(super) fn encode(
@@ -74,13 +65,7 @@ fn tensors(
     tensors: &StateDict,
     history: &[EpochRecord],
 ) -> Result<IndexMap<String, Vec<u8>>, ContentError> {
-    let provenance = Provenance {
-        version: VERSION.to_string(),
-        kind: header.kind.clone(),
-        fingerprint: header.fingerprint.clone(),
-        info: info.clone(),
-        inputs: header.inputs.clone(),
-    };
+    let provenance = Provenance::new(header, info);
     let metadata = HashMap::from([(checkpoint::KEY.to_string(), serde_json::to_string(&provenance)?)]);
     let mut files = IndexMap::from([(name.to_string(), checkpoint::encode(tensors, metadata)?)]);
     if !history.is_empty() {

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use indexmap::IndexMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::plan::{Field, Fingerprint};
+use crate::plan::{Ancestry, Field, Fingerprint};
 use crate::stage::Description;
 
 /// Name of the file.
@@ -33,6 +33,12 @@ pub struct EntryHeader {
     pub inputs: Vec<(String, Fingerprint)>,
     /// (role, fingerprint) of each data set, in the order of the stage.
     pub datasets: Vec<(String, String)>,
+    /// Names of the data sets where it was made, in the same order, for people; empty in older manifests.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dataset_names: Vec<String>,
+    /// All that it and what it was made from depend on. Goes with its checkpoint, and is not in the manifest.
+    #[serde(skip)]
+    pub ancestry: Ancestry,
     /// Stages that asked for it when it was made, for people.
     pub stage_ids: Vec<String>,
     /// What it is.
@@ -133,6 +139,8 @@ mod tests {
             fields: vec![Field { path: "train.epochs".into(), value: "\u{e9}, \"\n".into() }],
             inputs: vec![("model".into(), Fingerprint("0b".repeat(32)))],
             datasets: Vec::new(),
+            dataset_names: Vec::new(),
+            ancestry: Ancestry::new(),
             stage_ids: vec!["scores[seed=0]".into()],
             description: Description::Scores,
             started: SystemTime::UNIX_EPOCH,

@@ -18,7 +18,8 @@
 //! | `entry` | an entry's folder, written and verified |
 //! | [`manifest`] | `manifest.json` |
 //! | `artifact_files` | an artifact as files, and back |
-//! | [`checkpoint`] | tensors with provenance |
+//! | [`checkpoint`], [`provenance`] | tensors, and what they say of themselves |
+//! | [`lineage`] | where something comes from, down to its sources |
 //! | `history`, `predictions`, `csv_rows` | their CSV |
 //! | [`partial`] | a training's state, to go on where it stopped |
 //! | `last_made` | what a stage was when it was last made |
@@ -41,10 +42,12 @@ pub mod gc;
 mod history;
 mod images;
 mod last_made;
+pub mod lineage;
 pub mod lock;
 pub mod manifest;
 pub mod partial;
 mod predictions;
+pub mod provenance;
 mod space;
 mod throughput;
 
@@ -56,9 +59,11 @@ pub use digests::Digests;
 use entry::Unusable;
 pub use error::{ContentError, StoreError};
 pub use last_made::ByStage;
+pub use lineage::{Lineage, Origin};
 pub use lock::Lock;
 pub use manifest::{EntryHeader, FileRecord, Manifest};
 pub use partial::Partial;
+pub use provenance::Provenance;
 
 use crate::plan::Fingerprint;
 use crate::stage::Artifact;

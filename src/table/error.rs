@@ -26,7 +26,7 @@ pub enum TableError {
     /// A name that cannot be one of a file.
     #[error("{what} `{name}` cannot be the name of a file in the results; {help}")]
     FileName {
-        /// `experiment` or `table`.
+        /// `experiment`, `table` or `figure`.
         what: &'static str,
         /// The name.
         name: String,

@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 pub use error::TableError;
 pub use pivot::Pivot;
+pub(crate) use write::write_file;
 pub use write::{Rendered, write_results};
 
 /// `[table.<name>]`.
@@ -104,7 +105,7 @@ impl Score {
 }
 
 /// CSV text of records that are all of the same length.
-fn csv_text(records: impl IntoIterator<Item = Vec<String>>) -> String {
+pub(crate) fn csv_text(records: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut writer = csv::Writer::from_writer(Vec::new());
     for record in records {
         writer.write_record(&record).expect("records of one length, written to memory");
@@ -114,7 +115,7 @@ fn csv_text(records: impl IntoIterator<Item = Vec<String>>) -> String {
 }
 
 /// Shortest text that reads back as the same number; empty where there is none.
-fn number_text(value: Option<f64>) -> String {
+pub(crate) fn number_text(value: Option<f64>) -> String {
     value.map_or_else(String::new, |value| format!("{value:?}"))
 }
 

@@ -55,6 +55,27 @@ fn write_table(folder: &Path, name: &str, pivot: &Pivot) -> Result<Rendered, Tab
     Ok(Rendered { name: name.to_owned(), files: written, terminal: terminal::render(name, pivot) })
 }
 
+/// Writes `<dir>/<experiment>/<name>.<extension>`, whole or not at all, unless it is there already; `what` says what has
+/// the name: `figure`. Returns its path.
+///
+/// # Errors
+/// A name that cannot be one of a file; a file that cannot be written.
+pub(crate) fn write_file(
+    dir: &Path,
+    experiment: &str,
+    (what, name): (&'static str, &str),
+    extension: &str,
+    text: &str,
+) -> Result<PathBuf, TableError> {
+    check_name("experiment", experiment)?;
+    check_name(what, name)?;
+    let folder = dir.join(experiment);
+    fs::create_dir_all(&folder).map_err(TableError::io(&folder))?;
+    let path = folder.join(format!("{name}.{extension}"));
+    write_if_changed(&path, text)?;
+    Ok(path)
+}
+
 fn check_name(what: &'static str, name: &str) -> Result<(), TableError> {
     let error = |help| Err(TableError::FileName { what, name: name.to_owned(), help });
     let mut parts = Path::new(name).components();
@@ -62,8 +83,8 @@ fn check_name(what: &'static str, name: &str) -> Result<(), TableError> {
     if !plain {
         return error("give it a name of letters, digits, `-` and `_`");
     }
-    if what == "table" && name.eq_ignore_ascii_case("metrics") {
-        return error("metrics.csv holds the scores themselves; give the table another name");
+    if what != "experiment" && name.eq_ignore_ascii_case("metrics") {
+        return error("metrics.csv holds the scores themselves; give it another name");
     }
     Ok(())
 }

@@ -147,6 +147,8 @@ fn header(plan: &Plan, stage: &PlannedStage) -> EntryHeader {
         datasets: datasets
             .map(|(input, dataset)| (input.role.clone(), dataset.fingerprint.clone()))
             .collect(),
+        dataset_names: Vec::new(),
+        ancestry: plan.ancestry(stage),
         stage_ids: vec![stage.id.clone()],
         description: stage.description.clone(),
         started: SystemTime::now(),

@@ -113,7 +113,7 @@ fn a_part_that_no_file_has_is_answered_with_a_near_one() {
     let workplace = two_files();
     let assert = workplace.medmerge(&["run", "b", "--only", "secnd"]).assert().code(2);
     assert.stderr(contains(
-        "failed to find a stage or table \"secnd\" in any of the files; did you mean \"second\"?",
+        "failed to find a stage, table or figure \"secnd\" in any of the files; did you mean \"second\"?",
     ));
     let assert = workplace.medmerge(&["plan", "b/a.toml", "--only", "table:first"]).assert().code(2);
     assert.stderr(contains("\"table:first\" in b/a.toml; did you mean \"first\"?"));

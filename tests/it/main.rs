@@ -9,6 +9,7 @@ mod cost;
 mod dataset;
 mod device;
 mod experiment;
+mod figure;
 mod fingerprint;
 #[cfg(unix)]
 mod kill;
@@ -22,6 +23,7 @@ mod reference;
 mod resume;
 mod run;
 mod shipped;
+mod show;
 mod store;
 mod sweep;
 mod table;

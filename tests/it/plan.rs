@@ -273,6 +273,7 @@ fn experiment() -> Experiment {
             stage("scores", "evaluate = { models = { T = 'tuned' }, datasets = ['xray'] }", &[1], &[1]),
         ],
         tables: IndexMap::new(),
+        figures: IndexMap::new(),
     }
 }
 

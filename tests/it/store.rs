@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime};
 use candle_core::{Device, Tensor};
 use medmerge::backbone::BackboneSpec;
 use medmerge::backbone::resnet::ResnetSpec;
-use medmerge::plan::{Field, Fingerprint};
+use medmerge::plan::{Ancestry, Field, Fingerprint};
 use medmerge::stage::{
     Artifact, Checkpoint, Description, EpochRecord, Evaluation, MergeWeights, ModelInfo, Normalize,
     Prediction,
@@ -79,6 +79,8 @@ fn header(fingerprint: &Fingerprint) -> EntryHeader {
         fields: vec![Field { path: "train.epochs".into(), value: "3".into() }],
         inputs: vec![("model".into(), self::fingerprint("a1")), ("model".into(), self::fingerprint("c3"))],
         datasets: vec![("dataset".into(), self::fingerprint("b2").0)],
+        dataset_names: vec!["fundus".into()],
+        ancestry: Ancestry::new(),
         stage_ids: vec!["tuned[seed=0]".into()],
         description: Description::Model(info()),
         started: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),

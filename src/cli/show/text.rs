@@ -1,0 +1,197 @@
+//! For people: a tree of what something comes from, and what merge weights are like.
+
+use std::collections::HashSet;
+use std::fmt::Write;
+
+use unicode_width::UnicodeWidthStr;
+
+use super::Shown;
+use super::weights::SourceWeights;
+use crate::plan::{Field, Fingerprint};
+use crate::store::{Lineage, Origin};
+
+/// What is told of a stage's options, unless all are asked for: paths that are, or start with, one of these.
+const TOLD: [&str; 12] = [
+    "backbone.",
+    "method",
+    "trainable",
+    "anchor_weight",
+    "constraint",
+    "granularity",
+    "batch_norm",
+    "split",
+    "train.optimizer.",
+    "train.epochs",
+    "train.seed",
+    "file.",
+];
+
+/// Options of an optimiser are many, and mostly left as they are.
+const TOLD_OF_OPTIMIZER: &str = ".lr";
+
+pub(super) fn text(shown: &Shown, all: bool) -> String {
+    let mut text = String::new();
+    if let Some(lineage) = &shown.lineage {
+        text += &Tree { lineage, all }.text();
+    } else {
+        text += "medmerge did not write this file: nothing is known of where it comes from\n";
+    }
+    for (key, value) in &shown.metadata {
+        line(&mut text, format_args!("{key}: {value}"));
+    }
+    if let Some(manifest) = &shown.manifest {
+        text.push('\n');
+        for (name, file) in &manifest.files {
+            line(&mut text, format_args!("{name}  {} bytes", file.bytes));
+        }
+    }
+    if !shown.tensors.is_empty() {
+        text += &tensors(shown, all);
+    }
+    if !shown.weights.is_empty() {
+        text.push('\n');
+        text += &weights(&shown.weights);
+    }
+    text
+}
+
+fn tensors(shown: &Shown, all: bool) -> String {
+    let numbers: usize = shown.tensors.iter().map(|(_, _, shape)| shape.iter().product::<usize>()).sum();
+    let hint = if all { "" } else { "; --all lists them" };
+    let mut text = format!("\ntensors: {}, numbers: {numbers}{hint}\n", shown.tensors.len());
+    for (name, dtype, shape) in shown.tensors.iter().filter(|_| all) {
+        line(&mut text, format_args!("{name}  {dtype} {shape:?}"));
+    }
+    text
+}
+
+fn line(text: &mut String, content: std::fmt::Arguments<'_>) {
+    writeln!(text, "{content}").expect("writing to memory cannot fail");
+}
+
+struct Tree<'a> {
+    lineage: &'a Lineage,
+    all: bool,
+}
+
+/// A stage that is still to be told.
+struct Branch {
+    role: Option<String>,
+    fingerprint: Fingerprint,
+    /// What stands before its own line, and before those below.
+    lead: (String, String),
+}
+
+impl Tree<'_> {
+    /// Each stage with what it takes from below it; one that was told before is only named.
+    fn text(&self) -> String {
+        let mut text = String::new();
+        let mut told = HashSet::new();
+        let lead = (String::new(), String::new());
+        let mut waiting = vec![Branch { role: None, fingerprint: self.lineage.root.clone(), lead }];
+        while let Some(branch) = waiting.pop() {
+            let again = !told.insert(branch.fingerprint.clone());
+            line(&mut text, format_args!("{}{}", branch.lead.0, self.headline(&branch, again)));
+            let origin = self.lineage.known.get(&branch.fingerprint).filter(|_| !again);
+            let Some(origin) = origin else { continue };
+            let inputs = origin.inputs();
+            let below = format!("{}{}", branch.lead.1, if inputs.is_empty() { "   " } else { "│  " });
+            for detail in self.details(origin) {
+                line(&mut text, format_args!("{below}{detail}"));
+            }
+            let last = inputs.len().saturating_sub(1);
+            let branches = inputs.into_iter().enumerate().map(|(i, (role, fingerprint))| {
+                let (fork, pipe) = if i == last { ("└─ ", "   ") } else { ("├─ ", "│  ") };
+                let lead = (format!("{}{fork}", branch.lead.1), format!("{}{pipe}", branch.lead.1));
+                Branch { role: Some(role.to_owned()), fingerprint, lead }
+            });
+            waiting.extend(branches.rev());
+        }
+        text
+    }
+
+    /// `from: finetune 1f0c9a2b3c4d  probe_a[seed=0]`
+    fn headline(&self, branch: &Branch, again: bool) -> String {
+        let role = branch.role.as_ref().map_or_else(String::new, |role| format!("{role}: "));
+        let short = branch.fingerprint.short();
+        let Some(origin) = self.lineage.known.get(&branch.fingerprint) else {
+            return format!("{role}{short}  (nothing more is known of it)");
+        };
+        let names = match &origin.names[..] {
+            [] => String::new(),
+            [name] => format!("  {name}"),
+            [name, others @ ..] => format!("  {name} and {} more", others.len()),
+        };
+        let note = match () {
+            () if again => "  (see above)",
+            () if !origin.is_whole(&branch.fingerprint) => "  (its options are not known)",
+            () => "",
+        };
+        format!("{role}{} {short}{names}{note}", origin.kind())
+    }
+
+    /// The stage's options, and a line for each of its data sets.
+    fn details(&self, origin: &Origin) -> Vec<String> {
+        let options = list(origin.options().filter(|field| self.all || is_told(field)));
+        let mut details = Vec::from_iter(Some(options).filter(|options| !options.is_empty()));
+        for (role, fingerprint) in origin.datasets() {
+            let Some(dataset) = self.lineage.known.get(&fingerprint) else {
+                details.push(format!("{role}: {}", fingerprint.short()));
+                continue;
+            };
+            let hidden = |field: &&Field| !self.all && matches!(&*field.path, "revision" | "digest");
+            let options = list(dataset.options().filter(|field| !hidden(field)));
+            let (kind, short, names) = (dataset.kind(), fingerprint.short(), dataset.names.join(", "));
+            let parts = [format!("{role}: {kind} {short}"), names, options];
+            let parts: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+            details.push(parts.join("  "));
+        }
+        details
+    }
+}
+
+fn is_told(field: &Field) -> bool {
+    let path = &field.path;
+    let of_optimizer = path.starts_with("train.optimizer.");
+    field.value != "null"
+        && TOLD.iter().any(|told| path.starts_with(told))
+        && (!of_optimizer || path.ends_with(TOLD_OF_OPTIMIZER))
+}
+
+/// `epochs = 3, optimizer.adamw.lr = 0.001`, as in the experiment file.
+fn list<'f>(fields: impl Iterator<Item = &'f Field>) -> String {
+    let text = |field: &Field| {
+        let path = field.path.strip_prefix("train.").unwrap_or(&field.path);
+        match (path.starts_with("file."), &*field.value) {
+            (true, digest) => format!("{path} = {}", crate::plan::short(digest)),
+            (false, "{}") => path.to_owned(),
+            (false, value) => format!("{path} = {value}"),
+        }
+    };
+    fields.map(text).collect::<Vec<_>>().join(", ")
+}
+
+/// A line a layer; for each source mean ± standard deviation, and its share of the kernels.
+fn weights(all: &[SourceWeights]) -> String {
+    let sources = all.iter().take_while(|row| row.layer == all[0].layer).count();
+    let mut lines = vec![vec!["layer".to_owned(), "kernels".to_owned()]];
+    lines[0].extend(all[..sources].iter().flat_map(|row| [row.source.clone(), "share".to_owned()]));
+    for layer in all.chunks(sources) {
+        let of_source = |row: &SourceWeights| {
+            let std = row.of.std.map_or_else(String::new, |std| format!(" ± {std:.3}"));
+            [format!("{:.3}{std}", row.of.mean), format!("{:.0} %", 100.0 * row.of.share)]
+        };
+        let mut line = vec![layer[0].layer.clone(), layer[0].kernels.to_string()];
+        line.extend(layer.iter().flat_map(of_source));
+        lines.push(line);
+    }
+    let width = |column: usize| lines.iter().map(|line| line[column].width()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..lines[0].len()).map(width).collect();
+    let cell = |(i, (text, &width)): (usize, (&String, &usize))| {
+        let blanks = " ".repeat(width - text.width());
+        if i == 0 { format!("{text}{blanks}") } else { format!("{blanks}{text}") }
+    };
+    let row =
+        |line: &Vec<String>| line.iter().zip(&widths).enumerate().map(cell).collect::<Vec<_>>().join("  ");
+    lines.iter().map(row).collect::<Vec<_>>().join("\n") + "\n"
+}

@@ -1,0 +1,41 @@
+//! Merge weights, layer by layer.
+
+use candle_core::Result;
+
+use crate::figure::learnt::layers;
+use crate::figure::{SourceStatistics, statistics};
+use crate::stage::artifact::StateDict;
+use crate::stage::{MergeWeights, ModelInfo};
+use crate::store::Lineage;
+
+/// Of one source in one layer.
+pub(super) struct SourceWeights {
+    pub(super) layer: String,
+    /// Name of the stage that made the source if it is known, else its role.
+    pub(super) source: String,
+    pub(super) kernels: usize,
+    pub(super) of: SourceStatistics,
+}
+
+/// Layer by layer in the order of the network, and source by source.
+///
+/// # Errors
+/// The tensors are not those of merge weights for this model.
+pub(super) fn of(info: ModelInfo, tensors: StateDict, lineage: &Lineage) -> Result<Vec<SourceWeights>> {
+    let mut all = Vec::new();
+    for layer in layers(&MergeWeights { info, tensors, history: Vec::new() })? {
+        for (source, of) in statistics(&layer.weights).into_iter().enumerate() {
+            let (name, kernels) = (name(lineage, source), layer.weights[source].len());
+            all.push(SourceWeights { layer: layer.layer.clone(), source: name, kernels, of });
+        }
+    }
+    Ok(all)
+}
+
+fn name(lineage: &Lineage, source: usize) -> String {
+    let role = format!("source.{source}");
+    let inputs = lineage.known.get(&lineage.root).map(|origin| origin.inputs()).unwrap_or_default();
+    let input = inputs.into_iter().find(|(of, _)| *of == role);
+    let origin = input.and_then(|(_, fingerprint)| lineage.known.get(&fingerprint));
+    origin.and_then(|origin| origin.names.first().cloned()).unwrap_or(role)
+}

@@ -1,0 +1,148 @@
+//! `[figure.<name>]`: decoded, and the names in it checked.
+
+use indexmap::IndexMap;
+
+use super::decode::{Decoded, decode};
+use super::draft::Draft;
+use super::error::{Diagnostic, Report};
+use super::sweep::Sweep;
+use super::tables::{Checked, kinds};
+use super::tree::{self, Key, Value};
+use crate::figure::{COLUMNS, FigureSpec, STAGE};
+use crate::stage::StageSpec;
+use crate::table::TableSpec;
+
+/// Decode every figure and check its names; one that is a table's would be given to two files.
+pub(super) fn read(
+    sections: Vec<(Key<'_>, Value<'_>)>,
+    stages: &[Draft<'_, StageSpec>],
+    sweep: &Sweep<'_>,
+    tables: &IndexMap<String, TableSpec>,
+    report: &mut Report,
+) -> IndexMap<String, FigureSpec> {
+    let kinds = kinds(stages);
+    let mut figures = IndexMap::new();
+    if !sections.is_empty() {
+        check_axes(sweep, report);
+    }
+    for (name, section) in sections {
+        let found = tree::kind_of(&section);
+        if !section.get_ref().is_table() {
+            report.add(Diagnostic::at(section.span(), format!("expected a table, found {found}")));
+            continue;
+        }
+        check_file(&name, tables, report);
+        let Decoded { spec, tree, .. } = decode::<FigureSpec>(section, report);
+        let Some(spec) = spec else { continue };
+        check(&Checked { name: &name, tree: &tree, kinds: &kinds }, &spec, sweep, report);
+        figures.insert(name.into_inner().into_owned(), spec);
+    }
+    figures
+}
+
+fn check(figure: &Checked<'_, '_>, spec: &FigureSpec, sweep: &Sweep<'_>, report: &mut Report) {
+    for (i, stage) in spec.from.iter().enumerate() {
+        figure.stage(&format!("from.{i}"), stage, ("learn_merge_weights", "merge weights"), report);
+    }
+    if spec.from.is_empty() {
+        figure.add("from", "`from` names nothing to show".to_owned(), None, report);
+    }
+    let axes = sweep.names();
+    if let Some(columns) = &spec.columns {
+        let fields: Vec<&str> = std::iter::once(STAGE).chain(axes.iter().copied()).collect();
+        figure.one_of("columns", "field", columns, &fields, report);
+        if *columns == spec.over {
+            let message = format!("`columns` and `over` both name `{columns}`");
+            let help = "what is put together cannot stand side by side; name another axis in one of them";
+            figure.add("columns", message, Some(help.to_owned()), report);
+        }
+    }
+    // `over` is `seed` unless named, with or without such an axis
+    if spec.over != "seed" {
+        figure.one_of("over", "axis", &spec.over, &axes, report);
+    }
+}
+
+/// Figures lie beside tables and scores.
+fn check_file(name: &Key<'_>, tables: &IndexMap<String, TableSpec>, report: &mut Report) {
+    let text = name.get_ref().as_ref();
+    let what = match text {
+        _ if tables.contains_key(text) => format!("a table has the name `{text}` already"),
+        _ if text.eq_ignore_ascii_case("metrics") => "metrics.csv holds the scores themselves".to_owned(),
+        _ => return,
+    };
+    let help = "give the figure another name: it names a file in the results".to_owned();
+    report.add(Diagnostic::at(name.span(), what).with_help(help));
+}
+
+/// Axes are columns of the figure's CSV, beside others.
+fn check_axes(sweep: &Sweep<'_>, report: &mut Report) {
+    for axis in sweep.axes().iter().filter(|axis| COLUMNS.contains(&&*axis.name)) {
+        let message = format!("the axis `{}` has the name of a column of a figure's CSV", axis.name);
+        let help = "rename the axis, or leave the figure out".to_owned();
+        report.add(Diagnostic::at(axis.span.clone(), message).with_help(help));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::parsed;
+
+    const STAGES: &str = "[dataset.d.phantom]\nfamily = '${target}'\n\
+        [stage.a.pretrain]\nbackbone = 'resnet18'\ndataset = 'd'\n\
+        [stage.b.pretrain]\nbackbone = 'resnet18'\ndataset = 'd'\n\
+        [stage.w.learn_merge_weights]\nsources = ['a', 'b']\ndataset = 'd'\n\
+        [stage.scores.evaluate]\nmodels.A = 'a'\ndatasets = ['d']\n\
+        [table.t]\nfrom = ['scores']\nmetrics = ['accuracy']\n";
+
+    fn errors(axis: &str, figure: &str) -> Vec<String> {
+        let sweep = format!("[sweep]\ntarget = ['fundus', 'xray']\n{axis}\n");
+        parsed(&format!("{sweep}{STAGES}{figure}")).err().unwrap_or_default()
+    }
+
+    #[test]
+    fn a_right_figure_is_read() {
+        let figure = "[figure.f]\nfrom = ['w']\ncolumns = 'target'\nkernels = true";
+        let text = format!("[sweep]\ntarget = ['fundus', 'xray']\n{STAGES}{figure}");
+        let experiment = parsed(&text).unwrap();
+        let figure = &experiment.figures["f"];
+        assert_eq!((figure.columns.as_deref(), figure.over.as_str()), (Some("target"), "seed"));
+        assert!(figure.kernels);
+        for right in ["", "columns = 'stage'", "over = 'target'", "columns = 'stage'\nover = 'target'"] {
+            assert_eq!(errors("", &format!("[figure.f]\nfrom = ['w']\n{right}")), [""; 0], "{right}");
+        }
+    }
+
+    #[test]
+    fn every_wrong_name_is_reported() {
+        let figure = "[figure.f]\nfrom = ['ww', 'scores']\ncolumns = 'targets'\nover = 'x'\n\
+            [figure.g]\nfrom = []\ncolumns = 'target'\nover = 'target'\nrows = 'target'\n\
+            [figure.t]\nfrom = ['w']\n[figure.metrics]\nfrom = ['w']\n[figure.h]\n";
+        assert_eq!(
+            errors("", figure),
+            [
+                "unknown stage `ww`",
+                "stage `scores` is an `evaluate`, which has no merge weights",
+                "unknown field `targets`",
+                "unknown axis `x`",
+                "`from` names nothing to show",
+                "`columns` and `over` both name `target`",
+                "unknown key `rows`",
+                "a table has the name `t` already",
+                "metrics.csv holds the scores themselves",
+                "missing key `from`",
+            ]
+        );
+    }
+
+    #[test]
+    fn an_axis_cannot_have_the_name_of_a_column() {
+        let figure = "[stage.c.pretrain]\nbackbone = 'resnet18'\ndataset = 'd'\nseed = '${depth}'\n";
+        assert_eq!(errors("depth = [1, 2]", figure), [""; 0]);
+        let figure = format!("{figure}[figure.f]\nfrom = ['w']\n");
+        assert_eq!(
+            errors("depth = [1, 2]", &figure),
+            ["the axis `depth` has the name of a column of a figure's CSV"]
+        );
+    }
+}

@@ -1,0 +1,95 @@
+//! The numbers that a `learn_merge_weights` stage learnt.
+
+use candle_core::{Result, bail};
+use indexmap::IndexMap;
+
+use crate::merge_method::learned::weights_name;
+use crate::stage::MergeWeights;
+
+/// What one stage learnt, and where it stands in its experiment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Learnt {
+    /// The stage's name as written.
+    pub stage: String,
+    /// `name[axis=value,…]`, for messages.
+    pub id: String,
+    /// Values of the sweep axes that it depends on.
+    pub at: IndexMap<String, String>,
+    /// Names of the stages whose models are its sources, in their order.
+    pub sources: Vec<String>,
+    /// Every layer, in the order of the network.
+    pub layers: Vec<LayerWeights>,
+}
+
+/// The numbers of one layer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LayerWeights {
+    /// The layer's name: `layer1.0.conv1`.
+    pub layer: String,
+    /// `[sources][kernels]`.
+    pub weights: Vec<Vec<f32>>,
+}
+
+/// The numbers of every layer, in the order of the network.
+///
+/// # Errors
+/// A layer of the backbone has no numbers, or has them of more or fewer sources than the first.
+pub fn layers(learnt: &MergeWeights) -> Result<Vec<LayerWeights>> {
+    let groups = learnt.info.backbone.build().kernel_groups();
+    let layer = |group: &crate::backbone::KernelGroup| match learnt.tensors.get(&weights_name(group)) {
+        Some(weights) => Ok(LayerWeights { layer: group.layer.clone(), weights: weights.to_vec2()? }),
+        None => bail!("no merge weights for layer `{}`", group.layer),
+    };
+    let layers = groups.iter().map(layer).collect::<Result<Vec<_>>>()?;
+    let sources = layers.first().map_or(0, |layer| layer.weights.len());
+    match layers.iter().find(|layer| layer.weights.len() != sources) {
+        Some(other) => bail!(
+            "layer `{}` has merge weights of {} sources, not of {sources}",
+            other.layer,
+            other.weights.len()
+        ),
+        None => Ok(layers),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{DType, Device, Tensor};
+
+    use super::*;
+    use crate::stage::{ModelInfo, Normalize};
+
+    fn learnt() -> MergeWeights {
+        let backbone = toml::from_str("resnet18 = { stem = \"small\", width = 4 }").unwrap();
+        let info = ModelInfo { backbone, normalize: Normalize::default(), head: None };
+        let groups = info.backbone.build().kernel_groups();
+        let ones = |kernels: usize| Tensor::ones((2, kernels), DType::F32, &Device::Cpu).unwrap();
+        let tensors = groups.iter().map(|group| (weights_name(group), ones(group.kernels))).collect();
+        MergeWeights { info, tensors, history: Vec::new() }
+    }
+
+    #[test]
+    fn layers_stand_in_the_order_of_the_network() {
+        let layers = layers(&learnt()).unwrap();
+        let names: Vec<&str> = layers.iter().map(|layer| layer.layer.as_str()).collect();
+        assert_eq!(names[..3], ["conv1", "layer1.0.conv1", "layer1.0.conv2"]);
+        let places = ["layer2.0.conv2", "layer2.0.downsample.0", "layer2.1.conv1", "layer4.1.conv2"]
+            .map(|name| names.iter().position(|other| *other == name).unwrap());
+        assert_eq!(places, [6, 7, 8, 19]);
+        assert_eq!(layers[0].weights, [[1.0; 4], [1.0; 4]]);
+    }
+
+    #[test]
+    fn numbers_that_are_missing_or_of_other_sources_are_told() {
+        let mut less = learnt();
+        less.tensors.remove("layer1.0.conv1.merge_weights");
+        assert!(
+            layers(&less).unwrap_err().to_string().contains("no merge weights for layer `layer1.0.conv1`")
+        );
+        let mut three = learnt();
+        let other = Tensor::ones((3, 4), DType::F32, &Device::Cpu).unwrap();
+        three.tensors.insert("layer1.0.conv1.merge_weights".into(), other);
+        let error = layers(&three).unwrap_err().to_string();
+        assert!(error.contains("`layer1.0.conv1` has merge weights of 3 sources, not of 2"), "{error}");
+    }
+}

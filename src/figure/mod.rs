@@ -1,0 +1,90 @@
+//! Figures of learnt merge weights: where the kernels of a merged model come from, layer by layer.
+//!
+//! | file | what |
+//! |---|---|
+//! | [`learnt`] | the numbers that a stage learnt, by layer in the order of the network |
+//! | [`statistics`] | what the numbers of a layer are like, source by source |
+//! | `tidy` | the CSV: a row a layer and source; a row a number |
+//! | `panel` | which stages stand where, and which are put together |
+//! | `layout`, `draw` | panels as SVG |
+//! | `write` | the files under `results/<experiment>/` |
+
+mod draw;
+mod error;
+mod layout;
+pub mod learnt;
+mod panel;
+pub mod statistics;
+mod tidy;
+mod write;
+
+use serde::{Deserialize, Serialize};
+
+pub use error::FigureError;
+pub use learnt::{LayerWeights, Learnt};
+pub use statistics::{SourceStatistics, statistics};
+pub use tidy::COLUMNS;
+pub use write::write_figure;
+
+/// What `columns` may name beside a sweep axis.
+pub const STAGE: &str = "stage";
+
+/// `[figure.<name>]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FigureSpec {
+    /// `learn_merge_weights` stages whose numbers it shows.
+    pub from: Vec<String>,
+    /// What stands side by side: `stage`, or a sweep axis. Panels of anything else stand one below the other.
+    #[serde(default)]
+    pub columns: Option<String>,
+    /// The axis whose values are put together in a panel.
+    #[serde(default = "seed")]
+    pub over: String,
+    /// Whether every number is written, too, to `<figure>.kernels.csv`.
+    #[serde(default)]
+    pub kernels: bool,
+}
+
+fn seed() -> String {
+    "seed".into()
+}
+
+/// Numbers for the tests of this folder.
+#[cfg(test)]
+mod example {
+    use indexmap::IndexMap;
+
+    use super::*;
+
+    /// Two sources with two layers, of three kernels and of one; `shift` is added to every number of the first.
+    pub(super) fn learnt(target: &str, seed: &str, shift: f32) -> Learnt {
+        let layer = |layer: &str, weights: [&[f32]; 2]| LayerWeights {
+            layer: layer.into(),
+            weights: vec![weights[0].iter().map(|w| w + shift).collect(), weights[1].to_vec()],
+        };
+        Learnt {
+            stage: "weights".into(),
+            id: format!("weights[seed={seed},target={target}]"),
+            at: IndexMap::from([("seed".into(), seed.into()), ("target".into(), target.into())]),
+            sources: vec!["probe_a".into(), "probe_b".into()],
+            layers: vec![
+                layer("conv1", [&[1.0, 0.5, -1.0], &[0.0, 0.5, 3.0]]),
+                layer("layer1.0.conv1", [&[1.5], &[-0.5]]),
+            ],
+        }
+    }
+
+    pub(super) fn axes() -> Vec<String> {
+        vec!["seed".into(), "target".into()]
+    }
+
+    pub(super) fn spec() -> FigureSpec {
+        FigureSpec {
+            from: vec!["weights".into()],
+            columns: Some("target".into()),
+            over: "seed".into(),
+            kernels: false,
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! Tidy CSV: a row a layer and source, and a row a number.
+
+use super::{Learnt, statistics};
+use crate::table::{csv_text, number_text};
+
+/// Columns of the figure's files, beside which stand the sweep axes.
+pub const COLUMNS: [&str; 14] = [
+    "stage",
+    "layer",
+    "depth",
+    "source",
+    "source_stage",
+    "kernels",
+    "mean",
+    "std",
+    "min",
+    "max",
+    "share",
+    "fraction",
+    "kernel",
+    "weight",
+];
+
+/// `<figure>.csv`: what [`statistics`] says of each layer (from 1 at the images) and source (from 0).
+pub(super) fn layers(axes: &[String], all: &[&Learnt]) -> String {
+    let last = ["kernels", "mean", "std", "min", "max", "share", "fraction"];
+    let mut records = vec![header(axes, &["layer", "depth", "source", "source_stage"], &last)];
+    for learnt in all {
+        for (depth, layer) in (1..).zip(&learnt.layers) {
+            for (source, of) in statistics(&layer.weights).into_iter().enumerate() {
+                let numbers =
+                    [Some(of.mean), of.std, Some(of.min), Some(of.max), Some(of.share), Some(of.fraction)];
+                let mut record = place(axes, learnt);
+                record.extend([layer.layer.clone(), format!("{depth}"), source.to_string()]);
+                record.extend([learnt.sources[source].clone(), layer.weights[source].len().to_string()]);
+                record.extend(numbers.map(|number| number_text(number.filter(|number| number.is_finite()))));
+                records.push(record);
+            }
+        }
+    }
+    csv_text(records)
+}
+
+/// `<figure>.kernels.csv`: every number, of each layer (from 1), kernel and source (from 0).
+pub(super) fn kernels(axes: &[String], all: &[&Learnt]) -> String {
+    let mut records =
+        vec![header(axes, &["layer", "depth", "kernel", "source", "source_stage"], &["weight"])];
+    for learnt in all {
+        for (depth, layer) in (1..).zip(&learnt.layers) {
+            for kernel in 0..layer.weights.first().map_or(0, Vec::len) {
+                for (source, weights) in layer.weights.iter().enumerate() {
+                    let mut record = place(axes, learnt);
+                    record.extend([layer.layer.clone(), format!("{depth}"), kernel.to_string()]);
+                    record.extend([source.to_string(), learnt.sources[source].clone()]);
+                    record.push(format!("{:?}", weights[kernel]));
+                    records.push(record);
+                }
+            }
+        }
+    }
+    csv_text(records)
+}
+
+fn header(axes: &[String], middle: &[&str], last: &[&str]) -> Vec<String> {
+    let columns = middle.iter().chain(last).map(ToString::to_string);
+    std::iter::once("stage".to_owned()).chain(axes.iter().cloned()).chain(columns).collect()
+}
+
+/// The stage and its axes; empty where it does not depend on one.
+fn place(axes: &[String], learnt: &Learnt) -> Vec<String> {
+    let at = axes.iter().map(|axis| learnt.at.get(axis).cloned().unwrap_or_default());
+    std::iter::once(learnt.stage.clone()).chain(at).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::example::{axes, learnt};
+    use super::*;
+
+    #[test]
+    fn a_row_a_layer_and_source_in_the_order_of_the_network() {
+        insta::assert_snapshot!(layers(&axes(), &[&learnt("fundus", "0", 0.0)]), @r"
+        stage,seed,target,layer,depth,source,source_stage,kernels,mean,std,min,max,share,fraction
+        weights,0,fundus,conv1,1,0,probe_a,3,0.16666666666666666,1.0408329997330665,-1.0,1.0,0.5,0.5833333333333334
+        weights,0,fundus,conv1,1,1,probe_b,3,1.1666666666666667,1.607275126832159,0.0,3.0,0.5,0.4166666666666667
+        weights,0,fundus,layer1.0.conv1,2,0,probe_a,1,1.5,,1.5,1.5,1.0,0.75
+        weights,0,fundus,layer1.0.conv1,2,1,probe_b,1,-0.5,,-0.5,-0.5,0.0,0.25
+        ");
+    }
+
+    #[test]
+    fn a_row_a_number() {
+        let mut one = learnt("fundus", "0", 0.25);
+        one.at.shift_remove("target");
+        insta::assert_snapshot!(kernels(&axes(), &[&one]), @r"
+        stage,seed,target,layer,depth,kernel,source,source_stage,weight
+        weights,0,,conv1,1,0,0,probe_a,1.25
+        weights,0,,conv1,1,0,1,probe_b,0.0
+        weights,0,,conv1,1,1,0,probe_a,0.75
+        weights,0,,conv1,1,1,1,probe_b,0.5
+        weights,0,,conv1,1,2,0,probe_a,-0.75
+        weights,0,,conv1,1,2,1,probe_b,3.0
+        weights,0,,layer1.0.conv1,2,0,0,probe_a,1.75
+        weights,0,,layer1.0.conv1,2,0,1,probe_b,-0.5
+        ");
+    }
+
+    #[test]
+    fn every_column_is_one_that_no_axis_may_have() {
+        for text in [layers(&[], &[]), kernels(&[], &[])] {
+            assert!(text.trim().split(',').all(|column| COLUMNS.contains(&column)), "{text}");
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! The files of a figure.
+
+use std::path::{Path, PathBuf};
+
+use super::{FigureError, FigureSpec, Learnt, draw, panel, tidy};
+use crate::table::write_file;
+
+/// Writes `<dir>/<experiment>/<name>.svg` and `.csv`, and `.kernels.csv` if asked for, of what the stages of the
+/// figure learnt, and returns their paths; none if nothing was learnt yet. `axes` are all sweep axes. The same
+/// numbers give the same bytes. A file appears whole or not at all; one that would not change is left alone.
+///
+/// # Errors
+/// A file cannot be written; stages that are to be put together have different sources or layers.
+pub fn write_figure(
+    dir: &Path,
+    experiment: &str,
+    name: &str,
+    spec: &FigureSpec,
+    axes: &[String],
+    learnt: &[Learnt],
+) -> Result<Vec<PathBuf>, FigureError> {
+    let shown: Vec<&Learnt> = learnt.iter().filter(|learnt| spec.from.contains(&learnt.stage)).collect();
+    if shown.is_empty() {
+        return Ok(Vec::new());
+    }
+    let grid = panel::grid(name, spec, axes, &shown)?;
+    let mut files = vec![
+        ("svg", draw::svg(&format!("{experiment}: {name}"), &spec.over, &grid)),
+        ("csv", tidy::layers(axes, &shown)),
+    ];
+    if spec.kernels {
+        files.push(("kernels.csv", tidy::kernels(axes, &shown)));
+    }
+    let write = |(extension, text): (&str, String)| {
+        Ok(write_file(dir, experiment, ("figure", name), extension, &text)?)
+    };
+    files.into_iter().map(write).collect()
+}

@@ -1,0 +1,54 @@
+//! Where a stage's result comes from, down to its sources.
+
+use indexmap::IndexMap;
+
+use super::{Field, Fingerprint, Plan, PlannedStage, dataset_fields};
+
+/// All that stages and data sets depend on, by their fingerprints. A fingerprint is the hash of its fields, so
+/// an ancestry can be verified: [`Fingerprint::of`].
+pub type Ancestry = IndexMap<Fingerprint, Vec<Field>>;
+
+impl Plan {
+    /// The fields of a stage, of its data sets, and of the stages that it takes from, down to those that take from
+    /// none: each once, the stage first. It depends on the stage's fingerprint and on nothing else.
+    pub fn ancestry(&self, stage: &PlannedStage) -> Ancestry {
+        let mut ancestry = Ancestry::new();
+        let mut waiting = vec![stage];
+        while let Some(stage) = waiting.pop() {
+            if ancestry.contains_key(&stage.fingerprint) {
+                continue;
+            }
+            ancestry.insert(stage.fingerprint.clone(), stage.fields.clone());
+            for (_, dataset) in &stage.datasets {
+                let fields = || dataset_fields(&dataset.spec, &dataset.summary);
+                ancestry.entry(Fingerprint(dataset.fingerprint.clone())).or_insert_with(fields);
+            }
+            // What is put on top last is looked at first.
+            waiting.extend(stage.inputs.iter().rev().map(|(_, node)| &self.graph[*node]));
+        }
+        ancestry
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::Lab;
+    use super::*;
+
+    #[test]
+    fn an_ancestry_leads_to_the_sources_and_can_be_verified() {
+        let plan = Lab::new().plan();
+        let of = |id: &str| plan.graph.node_weights().find(|stage| stage.id == id).unwrap();
+        let ancestry = plan.ancestry(of("tuned"));
+        let kind =
+            |fields: &Vec<Field>| fields.iter().find(|field| field.path == "kind").unwrap().value.clone();
+        let kinds: Vec<String> = ancestry.values().map(kind).collect();
+        assert_eq!(kinds, ["finetune", "phantom", "pretrain", "phantom"]);
+        assert_eq!(ancestry[0], of("tuned").fields);
+        for (fingerprint, fields) in &ancestry {
+            assert_eq!(*fingerprint, Fingerprint::of(fields));
+        }
+        let of_scores = plan.ancestry(of("scores"));
+        assert!(ancestry.iter().all(|(fingerprint, fields)| of_scores[fingerprint] == *fields));
+    }
+}
