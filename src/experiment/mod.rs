@@ -15,6 +15,7 @@
 //! | `resolve` | names, circles, order, axes |
 //! | `tables` | `[table.<name>]` |
 //! | `expand` | the instances |
+//! | `method` | a merge method on its own, as the command line has it |
 //! | `error`, `suggest` | what a person gets to read |
 
 mod decode;
@@ -25,6 +26,7 @@ mod expand;
 mod files;
 mod interpolate;
 mod load;
+mod method;
 mod overrides;
 mod ranges;
 mod resolve;
@@ -48,7 +50,9 @@ use crate::stage::StageSpec;
 use crate::table::TableSpec;
 
 pub use error::{Diagnostic, Errors};
+pub use method::merge_method;
 pub use overrides::{Override, share_out};
+pub use ranges::merge_method::needs as needs_sources;
 pub use source::Source;
 
 /// A checked experiment, with its sweep expanded.

@@ -7,7 +7,7 @@ use crate::merge_method::MergeMethodSpec;
 use crate::merge_method::average::AverageSpec;
 
 /// How many sources a merge needs, in words.
-pub(in crate::experiment) fn needs(takes: &RangeInclusive<usize>) -> String {
+pub fn needs(takes: &RangeInclusive<usize>) -> String {
     match (*takes.start(), *takes.end()) {
         (least, usize::MAX) => format!("{least} {} or more", noun(least)),
         (least, most) if least == most => format!("exactly {least} {}", noun(least)),
