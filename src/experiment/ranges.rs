@@ -223,11 +223,11 @@ impl Validate for StageSpec {
             }
             Self::Finetune(_) => {}
             Self::LearnMergeWeights(spec) => {
-                sources(&spec.sources, &(2..=usize::MAX), f);
+                sources("a merge", &spec.sources, &(2..=usize::MAX), f);
                 spec.anchor.iter().for_each(|name| anchor(name, &spec.sources, f));
             }
             Self::Merge(spec) => {
-                sources(&spec.sources, &spec.method.takes(), f);
+                sources(&format!("`{}`", spec.method.name()), &spec.sources, &spec.method.takes(), f);
                 merge_method::values(&spec.method, spec.sources.len(), f);
                 merge_method::base(&spec.method, &spec.sources, f);
             }
@@ -293,10 +293,10 @@ fn import(spec: &ImportSpec, f: &mut Findings) {
     }
 }
 
-fn sources(sources: &[String], takes: &RangeInclusive<usize>, f: &mut Findings) {
+fn sources(what: &str, sources: &[String], takes: &RangeInclusive<usize>, f: &mut Findings) {
     if !takes.contains(&sources.len()) {
         let needs = merge_method::needs(takes);
-        f.add("sources", format!("a merge needs {needs}, not {}", sources.len()), None);
+        f.add("sources", format!("{what} needs {needs}, not {}", sources.len()), None);
     }
     no_repeats("sources", "source", sources, f);
 }
