@@ -27,13 +27,14 @@ const SHOWN: usize = 5;
 #[command(after_help = "\
 Examples:
   medmerge merge a.safetensors b.safetensors --out m.safetensors
-  medmerge merge a.safetensors b.safetensors --method 'average = { weights = [3, 1] }' --out m.safetensors
+  medmerge merge a.safetensors b.safetensors --method average.weights=[3,1] --out m.safetensors
   medmerge merge a.safetensors b.safetensors --method slerp.t=0.3 --out m.safetensors
   medmerge merge a.safetensors b.safetensors c.safetensors --base start.safetensors \\
       --method 'ties = { density = 0.2, scaling = 1.0 }' --out m.safetensors
 
-Methods: average, uniform_soup, slerp; with --base: wise_ft, task_arithmetic, ties, dare, model_stock.
-To write a safetensors file in PyTorch: safetensors.torch.save_file(model.state_dict(), \"a.safetensors\").")]
+Methods: average, uniform_soup, slerp;
+with --base: wise_ft, task_arithmetic, ties, dare, model_stock.
+PyTorch writes such a file by safetensors.torch.save_file(model.state_dict(), \"a.safetensors\").")]
 pub(super) struct Merge {
     /// Checkpoints to merge, in their order
     #[arg(required = true, value_name = "FILE.safetensors")]

@@ -39,11 +39,18 @@ impl Output {
         let place = |(name, info): (String, TensorInfo)| (name, (header.len() + info.data_offsets.0) as u64);
         let places = tensors.into_iter().map(place).collect();
         let write = || {
-            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+            let folder =
+                path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            if !folder.is_dir() {
+                return Err(io::Error::other(format!(
+                    "there is no folder {}; make it first",
+                    folder.display()
+                )));
+            }
             let mut file = tempfile::Builder::new()
                 .prefix(".")
                 .suffix(".tmp")
-                .make_in(folder.unwrap_or(Path::new(".")), |path| File::create_new(path))?;
+                .make_in(folder, |path| File::create_new(path))?;
             file.write_all(&header)?;
             Ok(file)
         };
