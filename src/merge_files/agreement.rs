@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use safetensors::Dtype;
 use safetensors::tensor::TensorInfo;
 
-use super::{Input, Inputs};
+use super::Inputs;
 use crate::merge_method::is_running_statistic;
 
 /// What files have in common, and what not. Names are sorted.
@@ -25,7 +25,14 @@ pub struct Mismatch {
     /// The tensor.
     pub name: String,
     /// What each file has.
-    found: Vec<(PathBuf, Option<(Dtype, Vec<usize>)>)>,
+    found: Vec<(PathBuf, Option<Kind>)>,
+}
+
+/// What tensors must share to be merged.
+#[derive(Debug, PartialEq, Eq)]
+struct Kind {
+    dtype: Dtype,
+    shape: Vec<usize>,
 }
 
 impl Agreement {
@@ -38,14 +45,12 @@ impl Agreement {
         for name in names {
             let asked =
                 files().take(if is_parameter(inputs, name) { usize::MAX } else { inputs.sources.len() });
-            let found: Vec<_> = asked.map(|file| (file, file.tensors().get(name).map(kind))).collect();
+            let found: Vec<_> =
+                asked.map(|file| (file.path(), file.tensors().get(name).map(Kind::of))).collect();
             if found.iter().all(|(_, kind)| kind.is_some() && *kind == found[0].1) {
                 common.push(name.clone());
             } else {
-                let owned = |(file, kind): (&Input, Option<(Dtype, &[usize])>)| {
-                    (file.path().to_owned(), kind.map(|(dtype, shape)| (dtype, shape.to_vec())))
-                };
-                let found = found.into_iter().map(owned).collect();
+                let found = found.into_iter().map(|(path, kind)| (path.to_owned(), kind)).collect();
                 mismatches.push(Mismatch { name: name.clone(), found });
             }
         }
@@ -53,8 +58,10 @@ impl Agreement {
     }
 }
 
-fn kind(info: &TensorInfo) -> (Dtype, &[usize]) {
-    (info.dtype, &info.shape)
+impl Kind {
+    fn of(info: &TensorInfo) -> Self {
+        Self { dtype: info.dtype, shape: info.shape.clone() }
+    }
 }
 
 /// Whether a tensor is merged by the method: no count, no running statistic.
@@ -68,7 +75,7 @@ impl fmt::Display for Mismatch {
         for (i, (path, found)) in self.found.iter().enumerate() {
             let comma = if i == 0 { "" } else { ", " };
             match found {
-                Some((dtype, shape)) => write!(f, "{comma}{dtype} {shape:?} in {}", path.display())?,
+                Some(Kind { dtype, shape }) => write!(f, "{comma}{dtype} {shape:?} in {}", path.display())?,
                 None => write!(f, "{comma}not in {}", path.display())?,
             }
         }

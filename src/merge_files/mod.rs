@@ -93,7 +93,7 @@ impl Inputs {
             let merged = merged.ok_or_else(|| problem("not all sources have it in the same shape".into()))?;
             output.put_tensor(name, &merged)
         };
-        self.batches(names).into_iter().try_for_each(|batch| batch.par_iter().try_for_each(&one))
+        self.batches(names).into_iter().try_for_each(|batch| batch.par_iter().try_for_each(one))
     }
 
     /// Names whose tensors may be in memory together, the largest first.
