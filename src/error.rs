@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::dataset::DataError;
 use crate::experiment::Errors;
 use crate::figure::FigureError;
+use crate::merge_files::FileError;
 use crate::plan::PlanError;
 use crate::run::RunError;
 use crate::run::collect::CollectError;
@@ -67,6 +68,9 @@ pub enum Error {
         /// What is wrong and what to do.
         message: String,
     },
+    /// Checkpoint files could not be merged.
+    #[error(transparent)]
+    Files(#[from] FileError),
     /// A device cannot compute.
     #[error("{0}")]
     Device(String),
@@ -83,7 +87,9 @@ impl Error {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Usage(_) | Self::Experiment(_) | Self::Plan(PlanError::Experiment(_)) => Exit::Usage,
-            Self::Read { .. } => Exit::Usage,
+            Self::Read { .. } | Self::Files(FileError::Read { .. }) => Exit::Usage,
+            Self::Files(FileError::Write { .. }) => Exit::Store,
+            Self::Files(FileError::Tensor { .. }) => Exit::StageFailed,
             Self::Data(_) | Self::Plan(PlanError::Data(_)) => Exit::Data,
             Self::Store(_) | Self::Plan(PlanError::Store(_)) => Exit::Store,
             Self::Run(_) | Self::Collect(_) => Exit::Store,

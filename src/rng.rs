@@ -23,6 +23,8 @@ pub enum Purpose {
     Subset = 4,
     /// The order of the images that batch-norm statistics are re-estimated on.
     Reestimate = 5,
+    /// Which numbers of a task vector a merge drops; `index` is a hash of the tensor's name, `epoch` the source.
+    Drop = 6,
 }
 
 /// A generator for one draw: the same arguments give the same numbers on every machine.

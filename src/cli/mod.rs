@@ -8,6 +8,7 @@ mod doctor;
 mod experiments;
 mod explain;
 mod log;
+mod merge;
 mod only;
 mod plan;
 mod results;
@@ -77,6 +78,7 @@ enum Command {
     Table(table::Table),
     Show(show::Show),
     Status(status::Status),
+    Merge(merge::Merge),
     #[command(subcommand)]
     Store(store::Store),
     #[command(subcommand)]
@@ -136,6 +138,7 @@ impl Command {
             Self::Table(table) => table.execute(global),
             Self::Show(show) => show.execute(global),
             Self::Status(status) => status.execute(global),
+            Self::Merge(merge) => merge.execute(),
             Self::Store(store) => store.execute(global),
             Self::Data(data) => data.execute(),
             Self::Completions(completions) => completions.execute(),

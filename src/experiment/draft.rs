@@ -171,7 +171,7 @@ impl<'i> Reader<'_, 'i> {
 }
 
 /// Report findings where their values stand in the tree, or at the section if they are defaults.
-fn add(findings: Findings, tree: &Value<'_>, kind: &str, section: &Span, report: &mut Report) {
+pub(super) fn add(findings: Findings, tree: &Value<'_>, kind: &str, section: &Span, report: &mut Report) {
     for finding in findings.into_list() {
         let path = format!("{kind}.{}", finding.path);
         let span = tree::span_at(tree, &path).unwrap_or_else(|| section.clone());

@@ -16,6 +16,7 @@
 //! | `resolve` | names, circles, order, axes |
 //! | `tables`, `figures` | `[table.<name>]`, `[figure.<name>]` |
 //! | `expand` | the instances |
+//! | `method` | a merge method on its own, as the command line has it |
 //! | `error`, `suggest` | what a person gets to read |
 
 mod decode;
@@ -28,6 +29,7 @@ mod files;
 mod include;
 mod interpolate;
 mod load;
+mod method;
 mod overrides;
 mod ranges;
 mod resolve;
@@ -53,7 +55,9 @@ use crate::table::TableSpec;
 
 pub use error::{Diagnostic, Errors};
 pub use include::Part;
+pub use method::merge_method;
 pub use overrides::{Override, share_out};
+pub use ranges::merge_method::needs as needs_sources;
 pub use source::Source;
 
 /// A checked experiment, with its sweep expanded.

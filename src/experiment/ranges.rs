@@ -1,12 +1,14 @@
 //! Values that have the right type and make no sense.
 
+pub(super) mod merge_method;
+
 use std::collections::HashSet;
 use std::fmt::Display;
+use std::ops::RangeInclusive;
 
 use super::suggest;
 use crate::backbone::BackboneSpec;
 use crate::dataset::DatasetSpec;
-use crate::merge_method::MergeMethodSpec;
 use crate::stage::import::ImportSpec;
 use crate::stage::{Normalize, StageSpec};
 use crate::train::optimizer::{AdamSpec, AdamwSpec, OptimizerSpec, SgdSpec};
@@ -88,6 +90,10 @@ impl Findings {
         self.check(key, value, value >= 0.0 && value.is_finite(), "a finite number from 0");
     }
 
+    fn share_or_all(&mut self, key: &str, value: f64) {
+        self.check(key, value, (0.0..=1.0).contains(&value), "from 0 to 1");
+    }
+
     fn share(&mut self, key: &str, value: f64) {
         self.check(key, value, (0.0..1.0).contains(&value), "from 0 to below 1");
     }
@@ -162,8 +168,7 @@ fn schedule(spec: &ScheduleSpec, f: &mut Findings) {
     match spec {
         ScheduleSpec::Constant(_) => {}
         ScheduleSpec::Cosine(spec) => {
-            let factor = spec.min_factor;
-            f.check("cosine.min_factor", factor, (0.0..=1.0).contains(&factor), "from 0 to 1");
+            f.share_or_all("cosine.min_factor", spec.min_factor);
         }
         ScheduleSpec::MultiStep(spec) => {
             f.positive("multi_step.gamma", spec.gamma);
@@ -218,12 +223,13 @@ impl Validate for StageSpec {
             }
             Self::Finetune(_) => {}
             Self::LearnMergeWeights(spec) => {
-                sources(&spec.sources, f);
+                sources("a merge", &spec.sources, &(2..=usize::MAX), f);
                 spec.anchor.iter().for_each(|name| anchor(name, &spec.sources, f));
             }
             Self::Merge(spec) => {
-                sources(&spec.sources, f);
-                method(&spec.method, spec.sources.len(), f);
+                sources(&format!("`{}`", spec.method.name()), &spec.sources, &spec.method.takes(), f);
+                merge_method::values(&spec.method, spec.sources.len(), f);
+                merge_method::base(&spec.method, &spec.sources, f);
             }
             Self::Evaluate(spec) => {
                 if spec.models.is_empty() {
@@ -287,9 +293,10 @@ fn import(spec: &ImportSpec, f: &mut Findings) {
     }
 }
 
-fn sources(sources: &[String], f: &mut Findings) {
-    if sources.len() < 2 {
-        f.add("sources", format!("a merge needs 2 sources or more, not {}", sources.len()), None);
+fn sources(what: &str, sources: &[String], takes: &RangeInclusive<usize>, f: &mut Findings) {
+    if !takes.contains(&sources.len()) {
+        let needs = merge_method::needs(takes);
+        f.add("sources", format!("{what} needs {needs}, not {}", sources.len()), None);
     }
     no_repeats("sources", "source", sources, f);
 }
@@ -309,19 +316,6 @@ fn anchor(anchor: &str, sources: &[String], f: &mut Findings) {
             format!("the anchor `{anchor}` is not among the sources"),
             suggest::help(anchor, &names),
         );
-    }
-}
-
-fn method(spec: &MergeMethodSpec, sources: usize, f: &mut Findings) {
-    let MergeMethodSpec::Average(average) = spec else { return };
-    let Some(weights) = &average.weights else { return };
-    let path = "method.average.weights";
-    if weights.len() != sources {
-        f.add(path, format!("{} weights for {sources} sources; give one for each", weights.len()), None);
-    }
-    let sum: f64 = weights.iter().sum();
-    if sum <= 0.0 || !sum.is_finite() {
-        f.add(path, format!("the weights must have a positive sum, not {sum}"), None);
     }
 }
 

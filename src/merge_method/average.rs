@@ -4,6 +4,7 @@ use candle_core::{Result, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::MergeTensors;
+use super::combination::combination;
 
 /// Options of the average.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -30,11 +31,11 @@ pub struct Average {
 
 impl MergeTensors for Average {
     fn merge(&self, _: &str, sources: &[Tensor], _: Option<&Tensor>) -> Result<Tensor> {
-        let mut sum = (&sources[0] * self.shares[0])?;
-        for (source, share) in sources.iter().zip(&self.shares).skip(1) {
-            sum = (sum + (source * *share)?)?;
-        }
-        Ok(sum)
+        combination(sources.iter().zip(self.shares.iter().copied()))
+    }
+
+    fn merges_statistics(&self) -> bool {
+        true
     }
 }
 

@@ -5,11 +5,21 @@
 //! method must know beside the tensors (learnt numbers, permutations) is measured before, and is part of its
 //! [`MergeTensors`].
 //!
-//! To add one: a file here, a `mod` line, a variant of [`MergeMethodSpec`] and its arms in
+//! To add one: a file here, a `mod` line, a variant of [`MergeMethodSpec`] and its arms, here and in
 //! [`crate::stage::merge`].
 
 pub mod average;
+mod combination;
+pub mod dare;
 pub mod learned;
+pub mod model_stock;
+pub mod slerp;
+pub mod task_arithmetic;
+pub mod ties;
+pub mod uniform_soup;
+pub mod wise_ft;
+
+use std::ops::RangeInclusive;
 
 use candle_core::{Result, Tensor, bail};
 use serde::{Deserialize, Serialize};
@@ -22,22 +32,100 @@ use crate::nn::StateDict;
 pub enum MergeMethodSpec {
     /// The (weighted) mean of every tensor.
     Average(average::AverageSpec),
+    /// The equal mean of models that were fine-tuned from a common start on one data set.
+    UniformSoup(uniform_soup::UniformSoupSpec),
+    /// Between the common start and the mean of the sources.
+    WiseFt(wise_ft::WiseFtSpec),
+    /// The common start and a multiple of the sum of task vectors.
+    TaskArithmetic(task_arithmetic::TaskArithmeticSpec),
+    /// Task vectors trimmed, and averaged where they agree in sign.
+    Ties(ties::TiesSpec),
+    /// Task vectors of which a random part is dropped.
+    Dare(dare::DareSpec),
+    /// Along the arc between two sources.
+    Slerp(slerp::SlerpSpec),
+    /// From the common start towards the mean, as far as the angle between task vectors says.
+    ModelStock(model_stock::ModelStockSpec),
     /// Every kernel with the numbers that a `learn_merge_weights` stage learnt.
     Learned(learned::LearnedSpec),
 }
 
+impl MergeMethodSpec {
+    /// The method as it is written in an experiment file.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Average(_) => "average",
+            Self::UniformSoup(_) => "uniform_soup",
+            Self::WiseFt(_) => "wise_ft",
+            Self::TaskArithmetic(_) => "task_arithmetic",
+            Self::Ties(_) => "ties",
+            Self::Dare(_) => "dare",
+            Self::Slerp(_) => "slerp",
+            Self::ModelStock(_) => "model_stock",
+            Self::Learned(_) => "learned",
+        }
+    }
+
+    /// The method for so many sources, if it is a formula over their tensors and needs nothing else.
+    pub fn formula(&self, sources: usize) -> Option<Box<dyn MergeTensors>> {
+        Some(match self {
+            Self::Average(spec) => Box::new(spec.of(sources)),
+            Self::UniformSoup(spec) => Box::new(spec.of(sources)),
+            Self::WiseFt(spec) => Box::new(spec.of()),
+            Self::TaskArithmetic(spec) => Box::new(spec.of()),
+            Self::Ties(spec) => Box::new(spec.of()),
+            Self::Dare(spec) => Box::new(spec.of()),
+            Self::Slerp(spec) => Box::new(spec.of()),
+            Self::ModelStock(spec) => Box::new(spec.of()),
+            Self::Learned(_) => return None,
+        })
+    }
+
+    /// The key `base`, the stage of the sources' common start; `None` if the method needs none.
+    pub fn common_start(&self) -> Option<&Option<String>> {
+        match self {
+            Self::WiseFt(spec) => Some(&spec.base),
+            Self::TaskArithmetic(spec) => Some(&spec.base),
+            Self::Ties(spec) => Some(&spec.base),
+            Self::Dare(spec) => Some(&spec.base),
+            Self::ModelStock(spec) => Some(&spec.base),
+            Self::Average(_) | Self::UniformSoup(_) | Self::Slerp(_) | Self::Learned(_) => None,
+        }
+    }
+
+    /// The stage of the sources' common start, if it is named.
+    pub fn base(&self) -> Option<&str> {
+        self.common_start()?.as_deref()
+    }
+
+    /// How many sources it takes.
+    pub fn takes(&self) -> RangeInclusive<usize> {
+        match self {
+            Self::WiseFt(_) => 1..=usize::MAX,
+            Self::Slerp(_) => 2..=2,
+            _ => 2..=usize::MAX,
+        }
+    }
+}
+
 /// Merges the tensors of one name.
-pub trait MergeTensors {
+pub trait MergeTensors: Send + Sync {
     /// One tensor of all sources' tensors of `name`, which are of one shape and of floating-point numbers;
     /// `base` is that of the common start, if there is one.
     ///
     /// # Errors
     /// A tensor operation failed, or the method knows nothing of this tensor.
     fn merge(&self, name: &str, sources: &[Tensor], base: Option<&Tensor>) -> Result<Tensor>;
+
+    /// Whether batch norm's running statistics are merged as parameters are. They are none; unless a method says
+    /// otherwise, they become the mean of the sources'.
+    fn merges_statistics(&self) -> bool {
+        false
+    }
 }
 
 /// Tensors by name, read when they are asked for.
-pub trait NamedTensors {
+pub trait NamedTensors: Sync {
     /// Their names, in order.
     fn names(&self) -> Vec<&str>;
 
@@ -58,8 +146,8 @@ impl NamedTensors for StateDict {
     }
 }
 
-/// Merge name by name: every floating-point tensor that all sources have in the same shape. Counts
-/// (`num_batches_tracked`) are the first source's. Each result is handed to `put` before the next is made.
+/// Merge name by name: what [`merge_name`] makes of each name of the first source is handed to `put` before the
+/// next is made.
 ///
 /// # Errors
 /// A tensor cannot be read, merged or put away, or the base lacks it.
@@ -70,26 +158,49 @@ pub fn merge(
     mut put: impl FnMut(&str, Tensor) -> Result<()>,
 ) -> Result<()> {
     for name in sources[0].names() {
-        let tensors = sources.iter().map(|source| source.tensor(name)).collect::<Result<Option<Vec<_>>>>()?;
-        let Some(tensors) = tensors.filter(|all| all.iter().all(|one| one.dims() == all[0].dims())) else {
-            continue;
-        };
-        if !tensors[0].dtype().is_float() {
-            put(name, tensors[0].clone())?;
-            continue;
+        if let Some(tensor) = merge_name(method, name, sources, base)? {
+            put(name, tensor)?;
         }
-        let base = match base.map(|base| base.tensor(name)).transpose()? {
-            Some(None) => bail!("the base has no tensor `{name}`"),
-            Some(Some(tensor)) if tensor.dims() != tensors[0].dims() => bail!(
-                "the base has `{name}` in the shape {:?}, the sources in {:?}",
-                tensor.dims(),
-                tensors[0].dims()
-            ),
-            base => base.flatten(),
-        };
-        put(name, method.merge(name, &tensors, base.as_ref())?)?;
     }
     Ok(())
+}
+
+/// Merge the tensors of one name, if all sources have it in the same shape. Counts (`num_batches_tracked`) are the
+/// first source's; batch norm's running statistics are averaged, unless the method merges them.
+///
+/// # Errors
+/// A tensor cannot be read or merged, or the base lacks it.
+pub fn merge_name(
+    method: &dyn MergeTensors,
+    name: &str,
+    sources: &[&dyn NamedTensors],
+    base: Option<&dyn NamedTensors>,
+) -> Result<Option<Tensor>> {
+    let tensors = sources.iter().map(|source| source.tensor(name)).collect::<Result<Option<Vec<_>>>>()?;
+    let Some(tensors) = tensors.filter(|all| all.iter().all(|one| one.dims() == all[0].dims())) else {
+        return Ok(None);
+    };
+    if !tensors[0].dtype().is_float() {
+        return Ok(Some(tensors[0].clone()));
+    }
+    if is_running_statistic(name) && !method.merges_statistics() {
+        return combination::mean(&tensors).map(Some);
+    }
+    let base = match base.map(|base| base.tensor(name)).transpose()? {
+        Some(None) => bail!("the base has no tensor `{name}`"),
+        Some(Some(tensor)) if tensor.dims() != tensors[0].dims() => bail!(
+            "the base has `{name}` in the shape {:?}, the sources in {:?}",
+            tensor.dims(),
+            tensors[0].dims()
+        ),
+        base => base.flatten(),
+    };
+    method.merge(name, &tensors, base.as_ref()).map(Some)
+}
+
+/// Whether a tensor is batch norm's running mean or variance, as PyTorch names them.
+pub fn is_running_statistic(name: &str) -> bool {
+    matches!(name.rsplit('.').next(), Some("running_mean" | "running_var"))
 }
 
 /// [`merge`] of models in memory.
@@ -145,10 +256,38 @@ mod tests {
     }
 
     #[test]
+    fn running_statistics_are_averaged_unless_the_method_merges_them() {
+        let statistic = |value: f32| {
+            StateDict::from([("bn1.running_var".into(), Tensor::new(&[value], &Device::Cpu).unwrap())])
+        };
+        let merged = |method: &dyn MergeTensors| {
+            let merged = merge_in_memory(method, &[&statistic(1.0), &statistic(4.0)], None).unwrap();
+            merged["bn1.running_var"].to_vec1::<f32>().unwrap()
+        };
+        assert_eq!(merged(&Last), [2.5]);
+        let weights = Some(vec![2.0, 1.0]);
+        assert_eq!(merged(&average::AverageSpec { weights }.of(2)), [2.0]);
+    }
+
+    #[test]
+    fn a_method_is_named_as_it_is_written() {
+        for name in
+            ["average", "uniform_soup", "wise_ft", "task_arithmetic", "ties", "dare", "slerp", "model_stock"]
+        {
+            let spec: MergeMethodSpec = serde_json::from_value(serde_json::json!({ name: {} })).unwrap();
+            assert_eq!(spec.name(), name);
+            assert!(spec.formula(2).is_some());
+            assert_eq!(spec.base(), None);
+        }
+    }
+
+    #[test]
     fn a_base_of_another_shape_is_refused_by_name() {
         let (a, b) = (source(&[1.0]), source(&[2.0]));
-        let refused =
-            |base: &StateDict| merge_in_memory(&Last, &[&a, &b], Some(base)).unwrap_err().to_string();
+        let refused = |base: &StateDict| {
+            let error = merge_in_memory(&Last, &[&a, &b], Some(base)).unwrap_err().to_string();
+            error.lines().next().unwrap().to_owned() // a backtrace may follow
+        };
         assert_eq!(refused(&StateDict::new()), "the base has no tensor `a.weight`");
         assert_eq!(
             refused(&source(&[1.0, 2.0])),

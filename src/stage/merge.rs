@@ -5,14 +5,14 @@ use serde::{Deserialize, Serialize};
 use super::artifact::StateDict;
 use super::model::{reestimate_statistics, remove_head};
 use super::*;
-use crate::merge_method::{MergeMethodSpec, learned, merge_in_memory};
+use crate::merge_method::{MergeMethodSpec, MergeTensors, learned, merge_in_memory};
 use crate::nn::cost::{product, sum};
 
 /// Sources and how to merge them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MergeSpec {
-    /// Stages whose models to merge: two or more of one backbone.
+    /// Stages whose models to merge, of one backbone: two or more, but for methods that say otherwise.
     #[serde(skip_serializing)]
     pub sources: Vec<String>,
     /// How.
@@ -46,6 +46,7 @@ impl Stage for MergeSpec {
         if let MergeMethodSpec::Learned(learned) = &self.method {
             inputs.push(Input::new("weights", &learned.weights));
         }
+        inputs.extend(self.method.base().map(|base| Input::new("base", base)));
         inputs
     }
 
@@ -69,7 +70,6 @@ impl Stage for MergeSpec {
             _ => {}
         }
         let head = match &self.method {
-            MergeMethodSpec::Average(_) => shared_head(&sources),
             MergeMethodSpec::Learned(learned) => {
                 let Description::MergeWeights { info, sources: learnt } = known.inputs[n] else {
                     return Err(vec![format!(
@@ -86,6 +86,14 @@ impl Stage for MergeSpec {
                 }
                 info.head.clone()
             }
+            method => {
+                let base = method.base().map(|name| base(name, known.model(n)?, sources[0])).transpose()?;
+                let head = shared_head(&[&sources[..], base.as_slice()].concat());
+                if matches!(method, MergeMethodSpec::UniformSoup(_)) && head.is_none() {
+                    return Err(vec![NO_SOUP.into()]);
+                }
+                head
+            }
         };
         Ok(Description::Model(ModelInfo { head, ..sources[0].clone() }))
     }
@@ -95,11 +103,12 @@ impl Stage for MergeSpec {
         let dataset = known.datasets.first();
         let size = dataset.map_or(0, |dataset| dataset.size);
         let network = networks.get(&known.described_model(0).backbone, 0, size);
-        let (bytes, sources) = (network.bytes(), self.sources.len() as u64);
+        let (bytes, models) = (network.bytes(), self.sources.len() + self.method.base().iter().count());
+        let models = models as u64;
         let copies = if matches!(self.method, MergeMethodSpec::Learned(_)) { 2 } else { 1 };
-        let memory_bytes = product([bytes, sum([product([sources, copies]), 1])]);
+        let memory_bytes = product([bytes, sum([product([models, copies]), 1])]);
         let plain =
-            Work { operations: 0, bytes_read: product([bytes, sources]), memory_bytes, disk_bytes: bytes };
+            Work { operations: 0, bytes_read: product([bytes, models]), memory_bytes, disk_bytes: bytes };
         let Some(dataset) = dataset.filter(|_| network.has_batch_norm()) else { return plain };
         let images = dataset.images(SplitName::Train);
         Work {
@@ -112,21 +121,21 @@ impl Stage for MergeSpec {
     fn run(&self, context: &Context<'_>) -> Result<Artifact, StageError> {
         let n = self.sources.len();
         let sources = (0..n).map(|i| context.model(i)).collect::<Result<Vec<_>, _>>()?;
-        let infos: Vec<&ModelInfo> = sources.iter().map(|source| &source.info).collect();
-        let state_dicts: Vec<&StateDict> = sources.iter().map(|source| &source.tensors).collect();
-        let (mut tensors, head) = match &self.method {
-            MergeMethodSpec::Average(spec) => {
-                (merge_in_memory(&spec.of(n), &state_dicts, None)?, shared_head(&infos))
+        let (mut tensors, head) = match self.method.formula(n) {
+            Some(method) => {
+                let base = self.method.base().map(|_| context.model(n)).transpose()?;
+                by_formula(&*method, &sources, base)?
             }
-            MergeMethodSpec::Learned(_) => {
+            None => {
                 let Artifact::MergeWeights(weights) = &*context.inputs[n] else {
                     return Err(StageError::Failed("the `weights` input holds no merge weights".into()));
                 };
-                let groups = infos[0].backbone.build().kernel_groups();
+                let state_dicts: Vec<&StateDict> = sources.iter().map(|source| &source.tensors).collect();
+                let groups = sources[0].info.backbone.build().kernel_groups();
                 (learned::merge(&state_dicts, &groups, &weights.tensors)?, weights.info.head.clone())
             }
         };
-        let info = ModelInfo { head, ..infos[0].clone() };
+        let info = ModelInfo { head, ..sources[0].info.clone() };
         if info.head.is_none() {
             remove_head(&mut tensors, &info.backbone);
         }
@@ -138,9 +147,52 @@ impl Stage for MergeSpec {
     }
 }
 
-/// The head that all sources have for the same data set: it can be merged like any layer. Heads of
+/// Why heads of different data sets make no soup.
+const NO_SOUP: &str = "`uniform_soup` averages models that were fine-tuned from a common start on one data set, but \
+                       not all of these have a head for the same data set; for others, `method = \"average\"`";
+
+/// What the base is, which must be a model like the sources.
+fn base<'a>(name: &str, base: &'a ModelInfo, source: &ModelInfo) -> Result<&'a ModelInfo, Vec<String>> {
+    if base.backbone != source.backbone {
+        return Err(vec![format!(
+            "`base = \"{name}\"` has another backbone, {}, than the sources, {}; name the model that the sources \
+             were trained from",
+            base.backbone, source.backbone
+        )]);
+    }
+    if base.normalize != source.normalize {
+        return Err(vec![format!(
+            "`base = \"{name}\"` scales its input pixels otherwise (`normalize`) than the sources; name the model \
+             that the sources were trained from"
+        )]);
+    }
+    Ok(base)
+}
+
+/// The merged tensors, and the head if all models share it. Heads that they do not share are not merged.
+fn by_formula(
+    method: &dyn MergeTensors,
+    sources: &[&Checkpoint],
+    base: Option<&Checkpoint>,
+) -> Result<(StateDict, Option<Head>), StageError> {
+    let models = sources.iter().copied().chain(base);
+    let head = shared_head(&models.clone().map(|model| &model.info).collect::<Vec<_>>());
+    let merged = |model: &Checkpoint| {
+        let mut tensors = model.tensors.clone();
+        if head.is_none() {
+            remove_head(&mut tensors, &model.info.backbone);
+        }
+        tensors
+    };
+    let models: Vec<StateDict> = models.map(merged).collect();
+    let (of_sources, of_base) = models.split_at(sources.len());
+    let merged = merge_in_memory(method, &of_sources.iter().collect::<Vec<_>>(), of_base.first())?;
+    Ok((merged, head))
+}
+
+/// The head that all models have for the same data set: it can be merged like any layer. Heads of
 /// different data sets cannot.
-fn shared_head(sources: &[&ModelInfo]) -> Option<Head> {
-    let head = sources[0].head.clone();
-    head.filter(|head| sources.iter().all(|source| source.head.as_ref() == Some(head)))
+fn shared_head(models: &[&ModelInfo]) -> Option<Head> {
+    let head = models[0].head.clone();
+    head.filter(|head| models.iter().all(|model| model.head.as_ref() == Some(head)))
 }

@@ -9,7 +9,9 @@ use crate::builder::Workplace;
 fn help_names_every_command_and_the_exit_codes() {
     let assert = Workplace::new("").medmerge(&["--help"]).assert().code(0);
     let mut assert = assert.stdout(contains("Exit codes: 0 done; 1 a stage failed"));
-    for command in ["run", "check", "plan", "explain", "table", "show", "store", "data", "completions"] {
+    for command in
+        ["run", "check", "plan", "explain", "table", "show", "store", "data", "merge", "completions"]
+    {
         assert = assert.stdout(contains(format!("\n  {command} ")));
     }
 }
@@ -17,7 +19,7 @@ fn help_names_every_command_and_the_exit_codes() {
 #[test]
 fn each_command_has_examples() {
     let workplace = Workplace::new("");
-    let commands: [&[&str]; 13] = [
+    let commands: [&[&str]; 14] = [
         &["run"],
         &["check"],
         &["plan"],
@@ -30,6 +32,7 @@ fn each_command_has_examples() {
         &["store", "export"],
         &["store", "import"],
         &["data", "list"],
+        &["merge"],
         &["completions"],
     ];
     for command in commands {

@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 /// Keys that are not in the fingerprint: names of stages and data sets, paths, and what only checks a file.
-const OUT: [&str; 18] = [
+const OUT: [&str; 23] = [
     "/cifar/path",
     "/evaluate/datasets",
     "/evaluate/models",
@@ -32,7 +32,12 @@ const OUT: [&str; 18] = [
     "/manifest/path",
     "/medmnist/path",
     "/merge/dataset",
+    "/merge/method/dare/base",
     "/merge/method/learned/weights",
+    "/merge/method/model_stock/base",
+    "/merge/method/task_arithmetic/base",
+    "/merge/method/ties/base",
+    "/merge/method/wise_ft/base",
     "/merge/sources",
     "/pretrain/dataset",
 ];
@@ -259,6 +264,13 @@ fn the_fingerprint_of_every_choice_is_what_it_was() {
     4c1dd656b745 1 {"pretrain":{"backbone":{"deit_small":{}},"dataset":"d"}}
     c7775af18063 1 {"pretrain":{"backbone":{"deit_base":{}},"dataset":"d"}}
     91b873ad5fc9 1 {"merge":{"sources":["a","b"],"method":{"average":{}},"dataset":"d"}}
+    4498bf2b64f4 1 {"merge":{"sources":["a","b"],"method":{"uniform_soup":{}},"dataset":"d"}}
+    94c03e52dbbf 1 {"merge":{"sources":["a","b"],"method":{"wise_ft":{}},"dataset":"d"}}
+    0390a62ce94e 1 {"merge":{"sources":["a","b"],"method":{"task_arithmetic":{}},"dataset":"d"}}
+    786cc2a70766 1 {"merge":{"sources":["a","b"],"method":{"ties":{}},"dataset":"d"}}
+    6afd1ec84664 1 {"merge":{"sources":["a","b"],"method":{"dare":{}},"dataset":"d"}}
+    7f804990c038 1 {"merge":{"sources":["a","b"],"method":{"slerp":{}},"dataset":"d"}}
+    34476a4dc91e 1 {"merge":{"sources":["a","b"],"method":{"model_stock":{}},"dataset":"d"}}
     dd000e1dd7d8 1 {"merge":{"sources":["a","b"],"method":{"learned":{"weights":"w"}},"dataset":"d"}}
     589ab0d6f9d0 1 {"finetune":{"from":"a","dataset":"d","train":{"optimizer":{"sgd":{}}}}}
     4f319c9d86d5 1 {"finetune":{"from":"a","dataset":"d","train":{"optimizer":{"adam":{}}}}}

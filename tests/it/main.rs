@@ -14,6 +14,8 @@ mod fingerprint;
 #[cfg(unix)]
 mod kill;
 mod loss;
+mod merge_command;
+mod merge_method;
 mod metric;
 mod ops;
 mod optimizer;

@@ -66,7 +66,7 @@ fn data_sets_merges_and_evaluations_are_looked_at_too() {
             "`width` must be 1 to 4096, not 0",
             "source `p` stands here twice",
             "1 weights for 2 sources; give one for each",
-            "a merge needs 2 sources or more, not 1",
+            "`average` needs 2 sources or more, not 1",
             "the weights must have a positive sum, not 0",
             "the anchor `mm` is not among the sources",
             "`models` names no model",

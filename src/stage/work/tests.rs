@@ -90,6 +90,9 @@ fn a_merge_reads_its_sources_and_passes_images_for_batch_norm_alone() {
     let plain = work("merge = { sources = ['a', 'b'], method.average = {}, batch_norm = 'merged' }");
     let headless = Network::new(&backbone(), 0, SIZE);
     assert_eq!((plain.operations, plain.bytes_read), (0, 2 * headless.bytes()));
+    let ties = work("merge = { sources = ['a', 'b'], method.ties.base = 'c', batch_norm = 'merged' }");
+    assert_eq!(ties.bytes_read, 3 * headless.bytes(), "the base is read, too");
+    assert_eq!(ties.memory_bytes - plain.memory_bytes, headless.bytes());
     let merge = "merge = { sources = ['a', 'b'], method.average = {}, dataset = 'cells' }";
     assert_eq!(work(merge).operations, network().features() * TRAIN);
     let vit: BackboneSpec = toml::from_str("vit_tiny.image_size = 28\nvit_tiny.patch_size = 7").unwrap();

@@ -1,0 +1,166 @@
+//! `medmerge merge`.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use clap::Args;
+use rayon::prelude::*;
+use safetensors::tensor::TensorInfo;
+use serde_json::{Value, json};
+
+use super::Error;
+use crate::experiment::{merge_method, needs_sources};
+use crate::merge_files::{Agreement, FileError, Input, Inputs, Mismatch, Output};
+use crate::merge_method::{MergeMethodSpec, MergeTensors};
+use crate::store::checkpoint::KEY;
+
+/// Tensors that a message names.
+const SHOWN: usize = 5;
+
+/// Merge checkpoint files, without an experiment
+///
+/// Takes safetensors files with f32 tensors of the same names and shapes, whoever wrote them, and writes one. Batch
+/// norm's running statistics are averaged; nothing measures them anew, as an experiment's merge does.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  medmerge merge a.safetensors b.safetensors --out m.safetensors
+  medmerge merge a.safetensors b.safetensors --method average.weights=[3,1] --out m.safetensors
+  medmerge merge a.safetensors b.safetensors --method slerp.t=0.3 --out m.safetensors
+  medmerge merge a.safetensors b.safetensors c.safetensors --base start.safetensors \\
+      --method 'ties = { density = 0.2, scaling = 1.0 }' --out m.safetensors
+
+Methods: average, uniform_soup, slerp;
+with --base: wise_ft, task_arithmetic, ties, dare, model_stock.
+PyTorch writes such a file by safetensors.torch.save_file(model.state_dict(), \"a.safetensors\").")]
+pub(super) struct Merge {
+    /// Checkpoints to merge, in their order
+    #[arg(required = true, value_name = "FILE.safetensors")]
+    sources: Vec<PathBuf>,
+    /// How, as behind `method` in an experiment: a word, or TOML with options
+    #[arg(long, value_name = "METHOD", default_value = "average")]
+    method: String,
+    /// The common start that all sources were trained from, for methods that need one
+    #[arg(long, value_name = "FILE.safetensors")]
+    base: Option<PathBuf>,
+    /// Where to write the merged checkpoint
+    #[arg(long, short, value_name = "FILE.safetensors")]
+    out: PathBuf,
+    /// Leave out tensors that some file lacks or has in another shape, such as classifiers of other tasks
+    #[arg(long)]
+    skip_mismatched: bool,
+    /// Replace the file if there is one
+    #[arg(long)]
+    force: bool,
+}
+
+impl Merge {
+    pub(super) fn execute(&self) -> Result<(), Error> {
+        if self.out.exists() && !self.force {
+            let out = self.out.display();
+            return Err(Error::Usage(format!(
+                "{out} is there already; choose another --out, or replace it with --force"
+            )));
+        }
+        let spec = merge_method(&self.method, self.sources.len())?;
+        let method = self.formula(&spec)?;
+        let sources = self.sources.iter().map(|path| Input::open(path)).collect::<Result<_, _>>()?;
+        let inputs = Inputs { sources, base: self.base.as_deref().map(Input::open).transpose()? };
+        let Agreement { common, mismatches } = Agreement::of(&inputs);
+        self.check(&common, &mismatches)?;
+
+        let first = inputs.sources[0].tensors();
+        let tensors: Vec<(String, TensorInfo)> =
+            common.iter().map(|name| (name.clone(), first[name].clone())).collect();
+        let metadata = HashMap::from([(KEY.to_owned(), provenance(&inputs, &spec, mismatches.is_empty())?)]);
+        let output = Output::create(&self.out, tensors, metadata)?;
+        inputs.merge(&*method, &common, &output)?;
+        output.finish(self.force)?;
+        self.tell(&spec, common.len(), &mismatches)
+    }
+
+    /// The method, if it can do with these files.
+    fn formula(&self, spec: &MergeMethodSpec) -> Result<Box<dyn MergeTensors>, Error> {
+        let (name, count) = (spec.name(), self.sources.len());
+        if !spec.takes().contains(&count) {
+            return Err(Error::Usage(format!(
+                "`{name}` needs {}, not {count}",
+                needs_sources(&spec.takes())
+            )));
+        }
+        match (spec.common_start(), &self.base) {
+            (Some(_), None) => Err(Error::Usage(format!(
+                "`{name}` works on the differences of each source from the common start that all were trained from; \
+                 for models of different initialisations they mean nothing. Give that start with --base FILE, or \
+                 merge by `average`"
+            ))),
+            (None, Some(_)) => Err(Error::Usage(format!("`{name}` needs no common start; leave out --base"))),
+            _ => spec
+                .formula(count)
+                .ok_or_else(|| Error::Usage(format!("`{name}` is no formula over tensors alone"))),
+        }
+    }
+
+    fn check(&self, common: &[String], mismatches: &[Mismatch]) -> Result<(), Error> {
+        let advice = match (common.is_empty(), self.skip_mismatched) {
+            (true, _) => "the files have no tensor in common: merge models of one architecture",
+            (false, false) if !mismatches.is_empty() => {
+                "leave them out with --skip-mismatched, if they are classifiers of different tasks; other layers must \
+                 be the same: merge models of one architecture"
+            }
+            _ => return Ok(()),
+        };
+        let mut text = match mismatches.len() {
+            1 => "one tensor is not the same in all files:\n".to_owned(),
+            many => format!("{many} tensors are not the same in all files:\n"),
+        };
+        for mismatch in mismatches.iter().take(SHOWN) {
+            let _ = writeln!(text, "  {mismatch}");
+        }
+        if mismatches.len() > SHOWN {
+            let _ = writeln!(text, "  and {} more", mismatches.len() - SHOWN);
+        }
+        Err(Error::Usage(text + advice))
+    }
+
+    fn tell(&self, spec: &MergeMethodSpec, merged: usize, left_out: &[Mismatch]) -> Result<(), Error> {
+        let (name, sources, out) = (spec.name(), self.sources.len(), self.out.display());
+        let mut stdout = std::io::stdout().lock();
+        writeln!(stdout, "{out}: {merged} tensors of {sources} models, merged by {name}")?;
+        if !left_out.is_empty() {
+            let names: Vec<&str> =
+                left_out.iter().take(SHOWN).map(|mismatch| mismatch.name.as_str()).collect();
+            let rest = if left_out.len() > SHOWN { ", …" } else { "" };
+            writeln!(stdout, "left out {}: {}{rest}", left_out.len(), names.join(", "))?;
+        }
+        Ok(())
+    }
+}
+
+/// What the file says of itself: the method with its options, the BLAKE3 digest of each input, and what the sources
+/// say that their model is, if they agree and all of it was merged.
+fn provenance(inputs: &Inputs, spec: &MergeMethodSpec, whole: bool) -> Result<String, Error> {
+    let roles: Vec<_> = inputs.roles().collect();
+    let digests = roles.par_iter().map(|(role, input)| Ok((role, input.digest()?)));
+    let digests = digests.collect::<Result<Vec<_>, FileError>>()?;
+    let mut provenance = json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "kind": "merge",
+        "method": spec,
+        "blake3": digests.into_iter().map(|(role, digest)| (role.clone(), digest.into())).collect::<serde_json::Map<_, Value>>(),
+    });
+    let mut infos = inputs.sources.iter().map(info);
+    let first = infos.next().flatten().filter(|_| whole);
+    if let Some(first) = first.filter(|first| infos.all(|info| info.as_ref() == Some(first))) {
+        provenance["info"] = first;
+    }
+    Ok(provenance.to_string())
+}
+
+/// Architecture, normalisation and head, if medmerge wrote the file.
+fn info(input: &Input) -> Option<Value> {
+    let provenance: Value = serde_json::from_str(input.metadata().get(KEY)?).ok()?;
+    provenance.get("info").cloned()
+}

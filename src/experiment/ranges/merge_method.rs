@@ -1,0 +1,77 @@
+//! Options of merge methods.
+
+use std::ops::RangeInclusive;
+
+use super::Findings;
+use crate::merge_method::MergeMethodSpec;
+use crate::merge_method::average::AverageSpec;
+
+/// How many sources a merge needs, in words.
+pub fn needs(takes: &RangeInclusive<usize>) -> String {
+    match (*takes.start(), *takes.end()) {
+        (least, usize::MAX) => format!("{least} {} or more", noun(least)),
+        (least, most) if least == most => format!("exactly {least} {}", noun(least)),
+        (least, most) => format!("{least} to {most} sources"),
+    }
+}
+
+fn noun(count: usize) -> &'static str {
+    if count == 1 { "source" } else { "sources" }
+}
+
+/// Values that are out of range.
+pub(in crate::experiment) fn values(spec: &MergeMethodSpec, sources: usize, f: &mut Findings) {
+    f.under(&format!("method.{}", spec.name()), |f| match spec {
+        MergeMethodSpec::Average(average) => weights(average, sources, f),
+        MergeMethodSpec::WiseFt(wise_ft) => f.share_or_all("alpha", wise_ft.alpha),
+        MergeMethodSpec::TaskArithmetic(arithmetic) => f.positive("scaling", arithmetic.scaling),
+        MergeMethodSpec::Ties(ties) => {
+            let right = ties.density > 0.0 && ties.density <= 1.0;
+            f.check("density", ties.density, right, "above 0 and up to 1");
+            f.positive("scaling", ties.scaling);
+        }
+        MergeMethodSpec::Dare(dare) => {
+            f.share("drop", dare.drop);
+            f.positive("scaling", dare.scaling);
+        }
+        MergeMethodSpec::Slerp(slerp) => f.share_or_all("t", slerp.t),
+        MergeMethodSpec::UniformSoup(_) | MergeMethodSpec::ModelStock(_) | MergeMethodSpec::Learned(_) => {}
+    });
+}
+
+fn weights(average: &AverageSpec, sources: usize, f: &mut Findings) {
+    let Some(weights) = &average.weights else { return };
+    if weights.len() != sources {
+        f.add("weights", format!("{} weights for {sources} sources; give one for each", weights.len()), None);
+    }
+    let sum: f64 = weights.iter().sum();
+    if sum <= 0.0 || !sum.is_finite() {
+        f.add("weights", format!("the weights must have a positive sum, not {sum}"), None);
+    }
+}
+
+/// A common start that is missing, or is no start.
+pub(in crate::experiment) fn base(spec: &MergeMethodSpec, sources: &[String], f: &mut Findings) {
+    let Some(base) = spec.common_start() else { return };
+    let (name, path) = (spec.name(), format!("method.{}", spec.name()));
+    match base {
+        None => f.add(
+            &path,
+            format!(
+                "`{name}` needs the common start that all sources were trained from: what it works on are the \
+                 differences of each source from that start, which mean nothing for models of different \
+                 initialisations"
+            ),
+            Some(format!(
+                "name its stage: `method.{name} = {{ base = \"<stage>\" }}`; models without a common start can be \
+                 merged by `average` or `learned`"
+            )),
+        ),
+        Some(base) if sources.contains(base) => f.add(
+            &format!("{path}.base"),
+            format!("`base` names `{base}`, which is one of the sources; its difference from itself is 0"),
+            Some("name the model that the sources were trained from".into()),
+        ),
+        Some(_) => {}
+    }
+}

@@ -1,0 +1,139 @@
+//! A safetensors file that is written in any order and appears whole or not at all.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use candle_core::{CpuStorage, Storage, Tensor};
+use safetensors::tensor::{Metadata, TensorInfo};
+use tempfile::NamedTempFile;
+
+use super::FileError;
+
+/// A file that is being written beside its place. Dropped unfinished, it is removed.
+#[derive(Debug)]
+pub struct Output {
+    path: PathBuf,
+    file: NamedTempFile,
+    /// Where the bytes of each tensor begin.
+    places: BTreeMap<String, u64>,
+}
+
+impl Output {
+    /// Writes the header: shapes and types are known before any number is.
+    ///
+    /// # Errors
+    /// The folder cannot be written.
+    pub fn create(
+        path: &Path,
+        tensors: impl IntoIterator<Item = (String, TensorInfo)>,
+        metadata: HashMap<String, String>,
+    ) -> Result<Self, FileError> {
+        let unwritable = |problem: String| FileError::Write { path: path.to_owned(), problem };
+        let tensors = laid_out(tensors);
+        let described = Metadata::new(Some(metadata), tensors.clone());
+        let header = described.map_err(|error| unwritable(error.to_string()))?;
+        let header = serde_json::to_vec(&header).map_err(|error| unwritable(error.to_string()))?;
+        let header = with_length(header);
+        let place = |(name, info): (String, TensorInfo)| (name, (header.len() + info.data_offsets.0) as u64);
+        let places = tensors.into_iter().map(place).collect();
+        let write = || {
+            let folder =
+                path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            if !folder.is_dir() {
+                return Err(io::Error::other(format!(
+                    "there is no folder {}; make it first",
+                    folder.display()
+                )));
+            }
+            let mut file = tempfile::Builder::new()
+                .prefix(".")
+                .suffix(".tmp")
+                .make_in(folder, |path| File::create_new(path))?;
+            file.write_all(&header)?;
+            Ok(file)
+        };
+        let file = write().map_err(|error: io::Error| unwritable(error.to_string()))?;
+        Ok(Self { path: path.to_owned(), file, places })
+    }
+
+    /// Writes a tensor's bytes to their place, from any thread.
+    ///
+    /// # Errors
+    /// They cannot be written, or the header has no such tensor.
+    pub fn put(&self, name: &str, bytes: &[u8]) -> Result<(), FileError> {
+        let place = self.places.get(name).ok_or_else(|| io::Error::other(format!("no place for `{name}`")));
+        place
+            .and_then(|place| write_at(self.file.as_file(), bytes, *place))
+            .map_err(|error| self.unwritable(&error))
+    }
+
+    /// Writes a tensor of f32 numbers on the processor to its place.
+    ///
+    /// # Errors
+    /// As of [`Output::put`]; the tensor is of another kind.
+    pub fn put_tensor(&self, name: &str, tensor: &Tensor) -> Result<(), FileError> {
+        let problem = |problem: String| FileError::Tensor { name: name.to_owned(), problem };
+        let tensor = tensor.contiguous().map_err(|error| problem(error.to_string()))?;
+        let (storage, layout) = tensor.storage_and_layout();
+        match (&*storage, layout.contiguous_offsets()) {
+            (Storage::Cpu(CpuStorage::F32(numbers)), Some((start, end))) => {
+                self.put(name, bytemuck::cast_slice(&numbers[start..end]))
+            }
+            _ => Err(problem("the method made something else than f32 numbers on the processor".into())),
+        }
+    }
+
+    /// Puts the file in its place.
+    ///
+    /// # Errors
+    /// It cannot be renamed, or there is a file that is not to be replaced.
+    pub fn finish(self, replace: bool) -> Result<(), FileError> {
+        let Self { path, file, .. } = self;
+        let persisted = if replace { file.persist(&path) } else { file.persist_noclobber(&path) };
+        let unwritable =
+            |error: tempfile::PersistError| FileError::Write { path, problem: error.error.to_string() };
+        persisted.map(|_| ()).map_err(unwritable)
+    }
+
+    fn unwritable(&self, error: &io::Error) -> FileError {
+        FileError::Write { path: self.path.clone(), problem: error.to_string() }
+    }
+}
+
+/// The tensors one behind the other: those of wide numbers first, so that each is aligned, then by name.
+fn laid_out(tensors: impl IntoIterator<Item = (String, TensorInfo)>) -> Vec<(String, TensorInfo)> {
+    let mut tensors: Vec<_> = tensors.into_iter().collect();
+    tensors.sort_by(|(a, x), (b, y)| y.dtype.bitsize().cmp(&x.dtype.bitsize()).then_with(|| a.cmp(b)));
+    let mut begin = 0;
+    for (_, info) in &mut tensors {
+        let end = begin + info.data_offsets.1 - info.data_offsets.0;
+        info.data_offsets = (begin, end);
+        begin = end;
+    }
+    tensors
+}
+
+/// A header as it stands in the file: its length before it, spaces behind it, so that the numbers are aligned.
+fn with_length(mut header: Vec<u8>) -> Vec<u8> {
+    header.resize(header.len().next_multiple_of(8), b' ');
+    let mut whole = (header.len() as u64).to_le_bytes().to_vec();
+    whole.append(&mut header);
+    whole
+}
+
+#[cfg(unix)]
+fn write_at(file: &File, bytes: &[u8], at: u64) -> io::Result<()> {
+    std::os::unix::fs::FileExt::write_all_at(file, bytes, at)
+}
+
+#[cfg(not(unix))]
+fn write_at(file: &File, bytes: &[u8], at: u64) -> io::Result<()> {
+    use std::io::{Seek, SeekFrom};
+    static ONE_AT_A_TIME: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    let _held = ONE_AT_A_TIME.lock();
+    let mut file = file;
+    file.seek(SeekFrom::Start(at))?;
+    file.write_all(bytes)
+}

@@ -1,0 +1,46 @@
+//! The common start and a multiple of the sum of task vectors τ_i = S_i − B (arXiv 2212.04089).
+
+use candle_core::{Result, Tensor};
+use serde::{Deserialize, Serialize};
+
+use super::MergeTensors;
+use super::combination::{combination, start};
+
+/// Options of task arithmetic.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TaskArithmeticSpec {
+    /// The stage that made the common start of all sources.
+    #[serde(skip_serializing)]
+    pub base: Option<String>,
+    /// What the sum of task vectors is multiplied by, λ; above 0. The default, 0.4, is the value that TIES' authors
+    /// (arXiv 2306.01708) give this method where nothing can be measured.
+    pub scaling: f64,
+}
+
+impl Default for TaskArithmeticSpec {
+    fn default() -> Self {
+        Self { base: None, scaling: 0.4 }
+    }
+}
+
+impl TaskArithmeticSpec {
+    /// The formula.
+    pub fn of(&self) -> TaskArithmetic {
+        TaskArithmetic { scaling: self.scaling }
+    }
+}
+
+/// B + λ · Σ_i (S_i − B).
+#[derive(Clone, Debug, PartialEq)]
+pub struct TaskArithmetic {
+    scaling: f64,
+}
+
+impl MergeTensors for TaskArithmetic {
+    fn merge(&self, name: &str, sources: &[Tensor], base: Option<&Tensor>) -> Result<Tensor> {
+        let rest = 1.0 - self.scaling * sources.len() as f64;
+        let base = (start(name, base)?, rest);
+        combination([base].into_iter().chain(sources.iter().map(|source| (source, self.scaling))))
+    }
+}
