@@ -28,8 +28,9 @@
 //! | [`merge_method`] | functions over named tensors: learned, average |
 //! | [`dataset`] | phantom, medmnist, manifest, idx, cifar; decoding, caching |
 //! | [`metric`] | scores as scikit-learn defines them |
+//! | [`statistics`] | bootstrap intervals, paired tests, corrections, ranks |
 //! | [`store`] | entries on disk: put, get, verify, clean, move; checkpoints with provenance |
-//! | [`table`] | scores to `metrics.csv`, pivots to CSV, Markdown and the terminal |
+//! | [`table`] | scores to `metrics.csv`, pivots to CSV, Markdown, LaTeX and the terminal; intervals and comparisons |
 //! | [`rng`] | the only source of randomness |
 //! | [`doctor`] | whether a device computes as it should |
 //! | [`error`] | exit codes |
@@ -56,7 +57,8 @@
 //!   locks/                             held while an entry is made or a run is at work; then removed
 //! results/<experiment>/                --results, MEDMERGE_RESULTS
 //!   metrics.csv                        a row a score
-//!   <table>.csv, <table>.md            a [table.<table>] of the experiment
+//!   <table>.csv, <table>.md, <table>.tex a [table.<table>] of the experiment
+//!   <table>.compare.csv                its rows against one of them, if it has `compare`
 //! ```
 //!
 //! # To add …
@@ -90,6 +92,7 @@ pub mod plan;
 pub mod rng;
 pub mod run;
 pub mod stage;
+pub mod statistics;
 pub mod store;
 pub mod table;
 pub mod train;

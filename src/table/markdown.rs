@@ -1,7 +1,8 @@
 //! `<table>.md`: GitHub Markdown with the best of each column in bold and the second underlined.
 
+use super::note::{DAGGER, note};
 use super::pivot::Mark;
-use super::text::{Grid, has_marks, note, pad};
+use super::text::{Grid, has_marks, pad};
 use super::{Pivot, text};
 
 pub(super) fn render(pivot: &Pivot) -> String {
@@ -34,11 +35,12 @@ fn rule(widths: &[usize]) -> String {
     format!("| {} |", dashes.collect::<Vec<_>>().join(" | "))
 }
 
-fn decorate(text: String, mark: Mark) -> String {
+fn decorate(text: String, mark: Mark, differs: bool) -> String {
+    let dagger = if differs { DAGGER } else { "" };
     match mark {
-        Mark::Best => format!("**{text}**"),
-        Mark::Second => format!("<u>{text}</u>"),
-        Mark::None => text,
+        Mark::Best => format!("**{text}**{dagger}"),
+        Mark::Second => format!("<u>{text}</u>{dagger}"),
+        Mark::None => text + dagger,
     }
 }
 
@@ -56,7 +58,7 @@ fn escape(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::example::{axes, score, scores, spec};
+    use super::super::example::{axes, full_spec, predicted_scores, score, scores, spec};
     use super::*;
 
     #[test]
@@ -71,6 +73,12 @@ mod tests {
 
         Mean ± sample standard deviation over seed, n = 3. **Best** and <u>second best</u> of each column.
         ");
+    }
+
+    #[test]
+    fn a_table_with_everything() {
+        let pivot = Pivot::new("main", &full_spec(), &axes(), &predicted_scores()).unwrap();
+        insta::assert_snapshot!(render(&pivot), @"");
     }
 
     #[test]

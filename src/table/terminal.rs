@@ -1,16 +1,22 @@
 //! A table in plain text, for the end of a run.
 
+use super::note::{DAGGER, note};
 use super::pivot::Mark;
-use super::text::{Grid, has_marks, note, pad};
+use super::text::{Grid, has_marks, pad};
 use super::{Pivot, text};
 
-/// Aligned columns, the best of each marked with `*`, under the table's name.
+/// Aligned columns, the best of each marked with `*`, what differs with a dagger, under the table's name.
 pub(super) fn render(name: &str, pivot: &Pivot) -> String {
     let Some(note) = note(pivot) else { return format!("{name}\n\n{}\n", text::NO_SCORES) };
-    // Every other number leaves room for the mark, so that digits stand below digits.
-    let decorate = |text: String, mark| if mark == Mark::Best { text + " *" } else { text + "  " };
+    // Every other number leaves room for the marks, so that digits stand below digits.
+    let room = if pivot.has_differences() { " " } else { "" };
+    let decorate = |text: String, mark, differs| {
+        let dagger = if differs { DAGGER } else { room };
+        let best = if mark == Mark::Best { " *" } else { "  " };
+        text + dagger + best
+    };
     let mut grid = Grid::new(pivot, str::to_owned, decorate);
-    grid.header.iter_mut().skip(1).for_each(|title| title.push_str("  "));
+    grid.header.iter_mut().skip(1).for_each(|title| title.push_str(&format!("{room}  ")));
     let widths = grid.widths();
     let row = |cells: &Vec<String>| {
         let padded = cells.iter().zip(&widths).enumerate().map(|(i, (cell, &width))| pad(i, cell, width));
@@ -25,7 +31,7 @@ pub(super) fn render(name: &str, pivot: &Pivot) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::example::{axes, score, scores, spec};
+    use super::super::example::{axes, full_spec, predicted_scores, score, scores, spec};
     use super::*;
 
     #[test]
@@ -41,6 +47,12 @@ mod tests {
 
         Mean ± sample standard deviation over seed, n = 3. * best of the column.
         ");
+    }
+
+    #[test]
+    fn a_table_with_everything() {
+        let pivot = Pivot::new("main", &full_spec(), &axes(), &predicted_scores()).unwrap();
+        insta::assert_snapshot!(render("main", &pivot), @"");
     }
 
     #[test]

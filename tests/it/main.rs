@@ -22,6 +22,7 @@ mod reference;
 mod resume;
 mod run;
 mod shipped;
+mod statistics;
 mod store;
 mod sweep;
 mod table;

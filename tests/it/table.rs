@@ -18,6 +18,7 @@ fn score(model: &str, target: &str, seed: usize, value: f64) -> Score {
         metric: "accuracy".into(),
         value: Some(value),
         n: 100,
+        predicted: None,
     }
 }
 
@@ -38,7 +39,7 @@ fn spec(columns: &[&str]) -> TableSpec {
         rows: "model".into(),
         columns: columns.iter().map(ToString::to_string).collect(),
         metrics: vec!["accuracy".into()],
-        over: "seed".into(),
+        ..TableSpec::default()
     }
 }
 
@@ -56,12 +57,12 @@ fn names(folder: &Path) -> Vec<String> {
 }
 
 #[test]
-fn an_experiments_results_are_its_scores_and_two_files_a_table() {
+fn an_experiments_results_are_its_scores_and_three_files_a_table() {
     let dir = tempfile::tempdir().unwrap();
     let rendered = write(dir.path(), &[("main", spec(&["target", "metric"]))], &scores()).unwrap();
     let folder = dir.path().join("quick");
-    assert_eq!(names(&folder), ["main.csv", "main.md", "metrics.csv"]);
-    assert_eq!(rendered[0].files, [folder.join("main.csv"), folder.join("main.md")]);
+    assert_eq!(names(&folder), ["main.csv", "main.md", "main.tex", "metrics.csv"]);
+    assert_eq!(rendered[0].files, ["main.csv", "main.md", "main.tex"].map(|name| folder.join(name)));
     assert!(rendered[0].terminal.starts_with("main\n"), "{}", rendered[0].terminal);
     insta::assert_snapshot!(fs::read_to_string(folder.join("metrics.csv")).unwrap(), @r"
     experiment,stage,model,dataset,split,seed,target,metric,value,n
@@ -102,7 +103,7 @@ fn a_table_that_cannot_be_made_keeps_neither_the_scores_nor_the_other_tables_fro
     let tables = [("broken", spec(&["metric"])), ("main", spec(&["target"]))];
     let error = write(dir.path(), &tables, &scores()).unwrap_err().to_string();
     assert!(error.contains("table `broken`") && error.contains("differ in `target`"), "{error}");
-    assert_eq!(names(&dir.path().join("quick")), ["main.csv", "main.md", "metrics.csv"]);
+    assert_eq!(names(&dir.path().join("quick")), ["main.csv", "main.md", "main.tex", "metrics.csv"]);
 }
 
 #[test]
