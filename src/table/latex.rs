@@ -24,7 +24,7 @@ pub(super) fn render(pivot: &Pivot) -> String {
         true => " \\textbf{Best} and \\underline{second best} of each column.",
         false => "",
     };
-    lines.push(format!("{{\\footnotesize {}{marks}\\par}}", escape(&note)));
+    lines.push(format!("{{\\footnotesize {}{marks}\\par}}", escape(&note.join(" "))));
     lines.join("\n") + "\n"
 }
 

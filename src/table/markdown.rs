@@ -18,7 +18,7 @@ pub(super) fn render(pivot: &Pivot) -> String {
 fn footnote(pivot: &Pivot) -> String {
     let Some(note) = note(pivot) else { return text::NO_SCORES.to_owned() };
     let marks = if has_marks(pivot) { " **Best** and <u>second best</u> of each column." } else { "" };
-    escape(&note) + marks
+    escape(&note.join(" ")) + marks
 }
 
 fn row(cells: &[String], widths: &[usize]) -> String {

@@ -155,7 +155,8 @@ mod example {
     pub(super) fn predicted_score(model: &str, target: &str, seed: u64, right: f64) -> Score {
         let labels: Vec<u32> = (0..60).map(|image| image % 3).collect();
         let names: Vec<String> = labels.iter().enumerate().map(|(i, _)| format!("{target}/{i}")).collect();
-        let luck = |image: u64| (name_index(&format!("{model} {seed} {image}")) % 1000) as f64 / 1000.0;
+        let luck =
+            |image: u64| (name_index(&format!("{model} {target} {seed} {image}")) % 1000) as f64 / 1000.0;
         let row = |(image, &label): (u64, &u32)| -> Vec<f32> {
             let predicted = if luck(image) < right { label } else { (label + 1) % 3 };
             (0..3).map(|class| if class == predicted { 0.6 } else { 0.2 }).collect()

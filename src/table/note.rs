@@ -13,8 +13,8 @@ pub(super) const DAGGER: &str = "†";
 /// So many values of `over` are named.
 const MOST_NAMED: usize = 10;
 
-/// What the numbers are; `None` if there are none.
-pub(super) fn note(pivot: &Pivot) -> Option<String> {
+/// What the numbers are, a sentence or two at a time; `None` if there are none.
+pub(super) fn note(pivot: &Pivot) -> Option<Vec<String>> {
     let mut sentences = vec![numbers(pivot)?];
     sentences.extend(undefined(pivot));
     if pivot.spec.interval.is_some() || pivot.spec.compare.is_some() {
@@ -24,7 +24,7 @@ pub(super) fn note(pivot: &Pivot) -> Option<String> {
         sentences.extend(comparisons(pivot, compare));
     }
     sentences.extend(ranks(pivot));
-    Some(sentences.join(" "))
+    Some(sentences)
 }
 
 /// What stands in the cells.
@@ -146,13 +146,60 @@ fn untested(pivot: &Pivot, compare: &CompareSpec) -> Option<String> {
 fn ranks(pivot: &Pivot) -> Option<String> {
     let (ranked, all) = (pivot.ranked_columns().len(), pivot.columns.len());
     let over = match ranked {
-        0 => "no column has a score in every row",
-        _ if ranked == all => "mean rank over the columns, 1 is best",
-        _ => return pivot.spec.rank.then(|| partly_ranked(ranked, all)),
+        0 => return pivot.spec.rank.then(|| "No ranks: no column has a score in every row.".to_owned()),
+        _ if ranked == all => "columns".to_owned(),
+        _ => format!("{ranked} of {all} columns that have a score in every row"),
     };
-    pivot.spec.rank.then(|| format!("rank: {over}."))
+    pivot.spec.rank.then(|| format!("rank: mean rank over the {over}, 1 is best."))
 }
 
-fn partly_ranked(ranked: usize, all: usize) -> String {
-    format!("rank: mean rank over the {ranked} of {all} columns that have a score in every row, 1 is best.")
+#[cfg(test)]
+mod tests {
+    use super::super::example::{axes, full_spec, predicted_score, predicted_scores, score, scores, spec};
+    use super::super::{Score, TableSpec};
+    use super::*;
+
+    fn compared(test: Test, correction: Correction, to: &str) -> TableSpec {
+        let compare = CompareSpec { to: to.into(), test, correction, alpha: 0.05 };
+        TableSpec { compare: Some(compare), resamples: 100, ..spec() }
+    }
+
+    fn sentences(spec: &TableSpec, scores: &[Score]) -> String {
+        note(&Pivot::new("main", spec, &axes(), scores).unwrap()).unwrap().join("\n")
+    }
+
+    #[test]
+    fn a_test_that_cannot_reach_alpha_is_said_to() {
+        let notes = [
+            sentences(&compared(Test::Wilcoxon, Correction::None, "LP-FT A"), &predicted_scores()),
+            sentences(&compared(Test::PairedBootstrap, Correction::Holm, "best"), &predicted_scores()),
+            sentences(&compared(Test::PairedBootstrap, Correction::None, "best"), &predicted_scores()),
+        ];
+        insta::assert_snapshot!(notes.join("\n\n"), @"");
+    }
+
+    #[test]
+    fn what_is_not_tested_is_counted() {
+        // the example's differences are the same for every seed
+        insta::assert_snapshot!(sentences(&compared(Test::TTest, Correction::Holm, "LP-FT A"), &scores()), @"");
+    }
+
+    #[test]
+    fn one_seed_leaves_the_images_to_be_drawn() {
+        let mut scores =
+            [("a", 0.5), ("b", 0.9)].map(|(model, right)| predicted_score(model, "t", 7, right)).to_vec();
+        let alone = sentences(&full_spec(), &scores);
+        scores.push(Score { n: 61, ..predicted_score("a", "t", 8, 0.5) });
+        insta::assert_snapshot!(alone + "\n\n" + &sentences(&full_spec(), &scores), @"");
+    }
+
+    #[test]
+    fn ranks_say_which_columns_they_are_over() {
+        let spec = TableSpec { rank: true, ..spec() };
+        let mut scores = scores();
+        scores.retain(|score| score.model != "LP-FT A" || score.dataset == "lesions");
+        let some = sentences(&spec, &scores);
+        scores.push(score("alone", "elsewhere", "0", Some(0.5)));
+        insta::assert_snapshot!(some + "\n\n" + &sentences(&spec, &scores), @"");
+    }
 }

@@ -7,7 +7,7 @@ use super::{Pivot, text};
 
 /// Aligned columns, the best of each marked with `*`, what differs with a dagger, under the table's name.
 pub(super) fn render(name: &str, pivot: &Pivot) -> String {
-    let Some(note) = note(pivot) else { return format!("{name}\n\n{}\n", text::NO_SCORES) };
+    let Some(mut note) = note(pivot) else { return format!("{name}\n\n{}\n", text::NO_SCORES) };
     // Every other number leaves room for the marks, so that digits stand below digits.
     let room = if pivot.has_differences() { " " } else { "" };
     let decorate = |text: String, mark, differs| {
@@ -16,7 +16,11 @@ pub(super) fn render(name: &str, pivot: &Pivot) -> String {
         text + dagger + best
     };
     let mut grid = Grid::new(pivot, str::to_owned, decorate);
-    grid.header.iter_mut().skip(1).for_each(|title| title.push_str(&format!("{room}  ")));
+    grid.header
+        .iter_mut()
+        .skip(1)
+        .take(pivot.columns.len())
+        .for_each(|title| title.push_str(&format!("{room}  ")));
     let widths = grid.widths();
     let row = |cells: &Vec<String>| {
         let padded = cells.iter().zip(&widths).enumerate().map(|(i, (cell, &width))| pad(i, cell, width));
@@ -24,8 +28,11 @@ pub(super) fn render(name: &str, pivot: &Pivot) -> String {
     };
     let mut lines = vec![name.to_owned(), String::new(), row(&grid.header)];
     lines.extend(grid.lines.iter().map(row));
-    let marks = if has_marks(pivot) { " * best of the column." } else { "" };
-    lines.extend([String::new(), note + marks]);
+    if has_marks(pivot) {
+        note[0].push_str(" * best of the column.");
+    }
+    lines.push(String::new());
+    lines.extend(note);
     lines.join("\n") + "\n"
 }
 

@@ -36,7 +36,7 @@ impl Grid {
             let cell =
                 |(cell, marks): (&Cell, &Vec<Mark>)| decorate(cell_text(cell, most), marks[i], cell.differs);
             let cells = line.cells.iter().zip(&marks).map(cell);
-            let rank = pivot.spec.rank.then(|| decorate(rank_text(line), Mark::None, false));
+            let rank = pivot.spec.rank.then(|| rank_text(line));
             std::iter::once(escape(&label(&line.label))).chain(cells).chain(rank).collect()
         };
         let rank = pivot.spec.rank.then(|| RANK.to_owned());
