@@ -57,7 +57,7 @@
 //!   locks/                             held while an entry is made or a run is at work; then removed
 //! results/<experiment>/                --results, MEDMERGE_RESULTS
 //!   metrics.csv                        a row a score
-//!   <table>.csv, <table>.md, <table>.tex a [table.<table>] of the experiment
+//!   <table>.csv, <table>.md, .tex      a [table.<table>] of the experiment
 //!   <table>.compare.csv                its rows against one of them, if it has `compare`
 //! ```
 //!

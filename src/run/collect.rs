@@ -119,8 +119,11 @@ fn scores_of(
 }
 
 /// Whether a table draws the images of a stage anew.
-fn keeps_predictions(experiment: &Experiment, stage: &String) -> bool {
-    experiment.tables.values().any(|table| table.draws_images() && table.from.contains(stage))
+fn keeps_predictions(experiment: &Experiment, stage: &str) -> bool {
+    experiment
+        .tables
+        .values()
+        .any(|table| table.draws_images() && table.from.iter().any(|from| from == stage))
 }
 
 /// One model on one data set.

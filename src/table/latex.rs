@@ -121,25 +121,85 @@ mod tests {
 
     #[test]
     fn a_whole_table() {
-        insta::assert_snapshot!(rendered(&spec(), &scores()), @"");
+        insta::assert_snapshot!(rendered(&spec(), &scores()), @r"
+        % \usepackage{booktabs}, and \input this file within \begin{table} … \end{table}
+        \begin{tabular}{lrrrr}
+        \toprule
+         & \multicolumn{2}{c}{lesions} & \multicolumn{2}{c}{fundus} \\
+        \cmidrule(lr){2-3} \cmidrule(lr){4-5}
+        model & macro\_f1 & log\_loss & macro\_f1 & log\_loss \\
+        \midrule
+        LP-FT A & 0.710 $\pm$ 0.010 & 0.790 $\pm$ 0.010 & 0.610 $\pm$ 0.010 & 0.890 $\pm$ 0.010 \\
+        Average + FT & \underline{0.760 $\pm$ 0.010} & \underline{0.740 $\pm$ 0.010} & \underline{0.660 $\pm$ 0.010} & \underline{0.840 $\pm$ 0.010} \\
+        MedMerge + FT & \textbf{0.810 $\pm$ 0.010} & \textbf{0.690 $\pm$ 0.010} & \textbf{0.710 $\pm$ 0.010} & \textbf{0.790 $\pm$ 0.010} \\
+        \bottomrule
+        \end{tabular}
+
+        \smallskip
+        {\footnotesize Mean $\pm$ sample standard deviation over seed, n = 3. \textbf{Best} and \underline{second best} of each column.\par}
+        ");
     }
 
     #[test]
     fn a_table_with_everything() {
-        insta::assert_snapshot!(rendered(&full_spec(), &predicted_scores()), @"");
+        insta::assert_snapshot!(rendered(&full_spec(), &predicted_scores()), @r"
+        % \usepackage{booktabs}, and \input this file within \begin{table} … \end{table}
+        \begin{tabular}{lrrr}
+        \toprule
+         & \multicolumn{1}{c}{lesions} & \multicolumn{1}{c}{fundus} &  \\
+        \cmidrule(lr){2-2} \cmidrule(lr){3-3}
+        model & macro\_f1 & macro\_f1 & rank \\
+        \midrule
+        LP-FT A & \underline{0.626 [0.531, 0.719]}\phantom{$^{\dagger}$} & 0.592 [0.470, 0.698]\phantom{$^{\dagger}$} & 2.50 \\
+        Average + FT & 0.625 [0.533, 0.708]\phantom{$^{\dagger}$} & \underline{0.692 [0.576, 0.790]}\phantom{$^{\dagger}$} & 2.50 \\
+        MedMerge + FT & \textbf{0.905 [0.840, 0.954]}$^{\dagger}$ & \textbf{0.889 [0.801, 0.957]}$^{\dagger}$ & 1.00 \\
+        \bottomrule
+        \end{tabular}
+
+        \smallskip
+        {\footnotesize Mean over seed (0, 1, 2), n = 3, in brackets its 95 \% bootstrap interval over images and seed (500 resamples, percentiles). Images: lesions 60, fundus 60. $^{\dagger}$ differs from LP-FT A with p \textless{} 0.05: paired bootstrap over images and seed (500 resamples), two-sided, Holm's correction for 4 comparisons. rank: mean rank over the columns, 1 is best. \textbf{Best} and \underline{second best} of each column.\par}
+        ");
     }
 
     #[test]
     fn names_are_no_commands() {
         let scores = [score("[a] & 50%_#$", "{t}~^", "0", Some(-0.5)), score("*b\\c", "", "0", None)];
-        insta::assert_snapshot!(rendered(&spec(), &scores), @"");
+        insta::assert_snapshot!(rendered(&spec(), &scores), @r"
+        % \usepackage{booktabs}, and \input this file within \begin{table} … \end{table}
+        \begin{tabular}{lrr}
+        \toprule
+         & \multicolumn{1}{c}{\{t\}\textasciitilde{}\textasciicircum{}} & \multicolumn{1}{c}{--} \\
+        \cmidrule(lr){2-2} \cmidrule(lr){3-3}
+        model & macro\_f1 & macro\_f1 \\
+        \midrule
+        {[}a] \& 50\%\_\#\$ & $-$0.500 & -- \\
+        {*}b\textbackslash{}c & -- & -- \\
+        \bottomrule
+        \end{tabular}
+
+        \smallskip
+        {\footnotesize One score each (n = 1 over seed), so no spread.\par}
+        ");
     }
 
     #[test]
     fn no_score_and_no_columns() {
         let spec = TableSpec { columns: Vec::new(), ..spec() };
         let alone = rendered(&spec, &[score("a", "t", "0", Some(0.5))]);
-        insta::assert_snapshot!(alone + &rendered(&spec, &[]), @"");
+        insta::assert_snapshot!(alone + &rendered(&spec, &[]), @r"
+        % \usepackage{booktabs}, and \input this file within \begin{table} … \end{table}
+        \begin{tabular}{lr}
+        \toprule
+        model & mean \\
+        \midrule
+        a & 0.500 \\
+        \bottomrule
+        \end{tabular}
+
+        \smallskip
+        {\footnotesize One score each (n = 1 over seed), so no spread.\par}
+        % No scores: no stage that the table takes from has finished.
+        ");
     }
 
     proptest! {

@@ -47,10 +47,17 @@ fn numbers(pivot: &Pivot) -> Option<String> {
 /// The axis, and its values where more than it is said of the numbers.
 fn over(pivot: &Pivot) -> String {
     let over = label(&pivot.spec.over);
-    let named = pivot.over.iter().take(MOST_NAMED).map(|value| label(value)).collect::<Vec<_>>().join(", ");
+    let named = pivot
+        .over
+        .iter()
+        .filter(|value| !value.is_empty())
+        .take(MOST_NAMED)
+        .map(|value| label(value))
+        .collect::<Vec<_>>()
+        .join(", ");
     let more = if pivot.over.len() > MOST_NAMED { ", …" } else { "" };
     let says_more = pivot.spec.interval.is_some() || pivot.spec.compare.is_some();
-    if says_more { format!("{over} ({named}{more})") } else { over }
+    if says_more && !named.is_empty() { format!("{over} ({named}{more})") } else { over }
 }
 
 fn interval(pivot: &Pivot) -> String {
@@ -98,12 +105,17 @@ fn comparisons(pivot: &Pivot, compare: &CompareSpec) -> Vec<String> {
         Test::TTest => format!("paired t test over {over}"),
     };
     let corrected = match compare.correction {
-        Correction::Holm => format!("Holm's correction for {n} comparisons"),
-        Correction::None => format!("{n} comparisons without correction"),
+        Correction::Holm => format!("Holm's correction for {}", several(n)),
+        Correction::None => format!("{} without correction", several(n)),
     };
     let first =
         format!("{DAGGER} differs from {to} with p < {}: {test}, two-sided, {corrected}.", compare.alpha);
     std::iter::once(first).chain(out_of_reach(pivot, compare)).chain(untested(pivot, compare)).collect()
+}
+
+fn several(comparisons: usize) -> String {
+    let s = if comparisons == 1 { "" } else { "s" };
+    format!("{comparisons} comparison{s}")
 }
 
 /// Says so if no comparison could have been marked, whatever the scores.
@@ -124,7 +136,8 @@ fn out_of_reach(pivot: &Pivot, compare: &CompareSpec) -> Option<String> {
     }
     (smallest * family as f64 >= alpha).then(|| {
         let smallest = significant(smallest);
-        format!("With {of} and {family} comparisons this test cannot reach {alpha}: its smallest p is {smallest} before the correction.")
+        let family = several(family);
+        format!("With {of} and {family} this test cannot reach {alpha}: its smallest p is {smallest} before the correction.")
     })
 }
 
@@ -140,7 +153,7 @@ fn untested(pivot: &Pivot, compare: &CompareSpec) -> Option<String> {
         Test::TTest => "fewer than two pairs, or all differences the same",
         Test::PairedBootstrap | Test::Wilcoxon => "a score that is defined in no resample",
     };
-    (n > 0).then(|| format!("Not tested: {n} comparisons ({why})."))
+    (n > 0).then(|| format!("Not tested: {} ({why}).", several(n)))
 }
 
 fn ranks(pivot: &Pivot) -> Option<String> {
@@ -175,13 +188,32 @@ mod tests {
             sentences(&compared(Test::PairedBootstrap, Correction::Holm, "best"), &predicted_scores()),
             sentences(&compared(Test::PairedBootstrap, Correction::None, "best"), &predicted_scores()),
         ];
-        insta::assert_snapshot!(notes.join("\n\n"), @"");
+        insta::assert_snapshot!(notes.join("\n\n"), @r"
+        Mean ± sample standard deviation over seed (0, 1, 2), n = 3.
+        Images: lesions 60, fundus 60.
+        † differs from LP-FT A with p < 0.05: Wilcoxon signed-rank test over seed, two-sided, 4 comparisons without correction.
+        With n = 3 pairs this test cannot reach 0.05: its smallest p is 0.25.
+
+        Mean ± sample standard deviation over seed (0, 1, 2), n = 3.
+        Images: lesions 60, fundus 60.
+        † differs from the best of its column with p < 0.05: paired bootstrap over images and seed (100 resamples), two-sided, Holm's correction for 4 comparisons.
+        With 100 resamples and 4 comparisons this test cannot reach 0.05: its smallest p is 0.02 before the correction.
+
+        Mean ± sample standard deviation over seed (0, 1, 2), n = 3.
+        Images: lesions 60, fundus 60.
+        † differs from the best of its column with p < 0.05: paired bootstrap over images and seed (100 resamples), two-sided, 4 comparisons without correction.
+        ");
     }
 
     #[test]
     fn what_is_not_tested_is_counted() {
         // the example's differences are the same for every seed
-        insta::assert_snapshot!(sentences(&compared(Test::TTest, Correction::Holm, "LP-FT A"), &scores()), @"");
+        insta::assert_snapshot!(sentences(&compared(Test::TTest, Correction::Holm, "LP-FT A"), &scores()), @r"
+        Mean ± sample standard deviation over seed (0, 1, 2), n = 3.
+        Images: lesions 60, fundus 60.
+        † differs from LP-FT A with p < 0.05: paired t test over seed, two-sided, Holm's correction for 0 comparisons.
+        Not tested: 8 comparisons (fewer than two pairs, or all differences the same).
+        ");
     }
 
     #[test]
@@ -190,7 +222,17 @@ mod tests {
             [("a", 0.5), ("b", 0.9)].map(|(model, right)| predicted_score(model, "t", 7, right)).to_vec();
         let alone = sentences(&full_spec(), &scores);
         scores.push(Score { n: 61, ..predicted_score("a", "t", 8, 0.5) });
-        insta::assert_snapshot!(alone + "\n\n" + &sentences(&full_spec(), &scores), @"");
+        insta::assert_snapshot!(alone + "\n\n" + &sentences(&full_spec(), &scores), @r"
+        One score each (n = 1 over seed (7)), in brackets its 95 % bootstrap interval over images (500 resamples, percentiles).
+        Images: t 60.
+        † differs from LP-FT A with p < 0.05: paired bootstrap over images (500 resamples), two-sided, Holm's correction for 0 comparisons.
+        rank: mean rank over the columns, 1 is best.
+
+        Mean over seed (7, 8), n = 2 unless the cell says otherwise, in brackets its 95 % bootstrap interval over images and seed (500 resamples, percentiles).
+        Images: t 60 to 61.
+        † differs from LP-FT A with p < 0.05: paired bootstrap over images and seed (500 resamples), two-sided, Holm's correction for 0 comparisons.
+        rank: mean rank over the columns, 1 is best.
+        ");
     }
 
     #[test]
@@ -200,6 +242,12 @@ mod tests {
         scores.retain(|score| score.model != "LP-FT A" || score.dataset == "lesions");
         let some = sentences(&spec, &scores);
         scores.push(score("alone", "elsewhere", "0", Some(0.5)));
-        insta::assert_snapshot!(some + "\n\n" + &sentences(&spec, &scores), @"");
+        insta::assert_snapshot!(some + "\n\n" + &sentences(&spec, &scores), @r"
+        Mean ± sample standard deviation over seed, n = 3.
+        rank: mean rank over the 2 of 4 columns that have a score in every row, 1 is best.
+
+        Mean ± sample standard deviation over seed, n = 3 unless the cell says otherwise.
+        No ranks: no column has a score in every row.
+        ");
     }
 }

@@ -66,7 +66,12 @@ mod tests {
         let spec =
             TableSpec { interval: Some(IntervalKind::Bootstrap), resamples: 200, rank: true, ..spec() };
         let pivot = Pivot::new("main", &spec, &axes(), &predicted_scores()).unwrap();
-        insta::assert_snapshot!(render(&pivot), @"");
+        insta::assert_snapshot!(render(&pivot), @r"
+        model,lesions.macro_f1.mean,lesions.macro_f1.std,lesions.macro_f1.n,lesions.macro_f1.low,lesions.macro_f1.high,fundus.macro_f1.mean,fundus.macro_f1.std,fundus.macro_f1.n,fundus.macro_f1.low,fundus.macro_f1.high,rank
+        LP-FT A,0.6256893213414952,0.04861775264237429,3,0.5260368474014282,0.7063749300448865,0.5916953281642657,0.057670187269529175,3,0.46912184905579213,0.7061237921814191,2.5
+        Average + FT,0.6252522735456237,0.01770764089629119,3,0.5417772148332608,0.7084779490503479,0.692182082564814,0.06727896861799534,3,0.5910495035963772,0.7927105510438842,2.5
+        MedMerge + FT,0.9054165692163124,0.02536649995791788,3,0.8536031933276625,0.9550832868868517,0.8886920653048963,0.05367695316994711,3,0.7924816010181863,0.960786085439202,1.0
+        ");
     }
 
     #[test]

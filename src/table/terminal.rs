@@ -59,7 +59,19 @@ mod tests {
     #[test]
     fn a_table_with_everything() {
         let pivot = Pivot::new("main", &full_spec(), &axes(), &predicted_scores()).unwrap();
-        insta::assert_snapshot!(render("main", &pivot), @"");
+        insta::assert_snapshot!(render("main", &pivot), @r"
+        main
+
+        model            lesions / macro_f1        fundus / macro_f1     rank
+        LP-FT A        0.626 [0.531, 0.719]     0.592 [0.470, 0.698]     2.50
+        Average + FT   0.625 [0.533, 0.708]     0.692 [0.576, 0.790]     2.50
+        MedMerge + FT  0.905 [0.840, 0.954]† *  0.889 [0.801, 0.957]† *  1.00
+
+        Mean over seed (0, 1, 2), n = 3, in brackets its 95 % bootstrap interval over images and seed (500 resamples, percentiles). * best of the column.
+        Images: lesions 60, fundus 60.
+        † differs from LP-FT A with p < 0.05: paired bootstrap over images and seed (500 resamples), two-sided, Holm's correction for 4 comparisons.
+        rank: mean rank over the columns, 1 is best.
+        ");
     }
 
     #[test]
