@@ -42,7 +42,7 @@ fn continued_fraction(x: f64, a: f64, b: f64) -> f64 {
     let coefficient = |j: u32| {
         let m = f64::from(j / 2);
         let lower = (a + 2.0 * m - f64::from(1 - j % 2)) * (a + 2.0 * m + f64::from(j % 2));
-        let upper = if j % 2 == 0 { m * (b - m) } else { -(a + m) * (a + b + m) };
+        let upper = if j.is_multiple_of(2) { m * (b - m) } else { -(a + m) * (a + b + m) };
         upper * x / lower
     };
     let away_from_0 = |value: f64| if value.abs() < 1e-300 { 1e-300 } else { value };

@@ -348,5 +348,53 @@ fn what_is_wrong_with_intervals_and_comparisons_is_shown_where_it_stands() {
     let wrong = "interval = \"percentile\"\nconfidence = 1.0\nresamples = 10\n\
         compare = { to = \"LP-FT B\", test = \"t-test\", alpha = 1 }\nrank = \"yes\"\n";
     let errors = Experiment::parse(Source::new("tiny.toml", format!("{TABLE}{wrong}"))).unwrap_err();
-    insta::assert_snapshot!(errors.to_string(), @"");
+    insta::assert_snapshot!(errors.to_string(), @r#"
+    error: unknown value `percentile`
+       ┌─ tiny.toml:22:12
+       │
+    22 │ interval = "percentile"
+       │            ^^^^^^^^^^^^
+       │
+       = help: `bootstrap` is the only one there is
+
+    error: `confidence` must be between 0 and 1, not 1
+       ┌─ tiny.toml:23:14
+       │
+    23 │ confidence = 1.0
+       │              ^^^
+
+    error: `resamples` must be 100 to 1000000, not 10
+       ┌─ tiny.toml:24:13
+       │
+    24 │ resamples = 10
+       │             ^^
+
+    error: unknown row `LP-FT B`
+       ┌─ tiny.toml:25:18
+       │
+    25 │ compare = { to = "LP-FT B", test = "t-test", alpha = 1 }
+       │                  ^^^^^^^^^
+       │
+       = help: did you mean `LP-FT A`?
+
+    error: unknown value `t-test`
+       ┌─ tiny.toml:25:36
+       │
+    25 │ compare = { to = "LP-FT B", test = "t-test", alpha = 1 }
+       │                                    ^^^^^^^^
+       │
+       = help: did you mean `t_test`?
+
+    error: `alpha` must be between 0 and 1, not 1
+       ┌─ tiny.toml:25:54
+       │
+    25 │ compare = { to = "LP-FT B", test = "t-test", alpha = 1 }
+       │                                                      ^
+
+    error: expected a boolean, found string "yes"
+       ┌─ tiny.toml:26:8
+       │
+    26 │ rank = "yes"
+       │        ^^^^^
+    "#);
 }
