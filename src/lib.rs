@@ -29,8 +29,9 @@
 //! | [`merge_files`] | checkpoint files into one, tensor by tensor |
 //! | [`dataset`] | phantom, medmnist, manifest, idx, cifar; decoding, caching |
 //! | [`metric`] | scores as scikit-learn defines them |
+//! | [`statistics`] | bootstrap intervals, paired tests, corrections, ranks |
 //! | [`store`] | entries on disk: put, get, verify, clean, move; checkpoints with provenance |
-//! | [`table`] | scores to `metrics.csv`, pivots to CSV, Markdown and the terminal |
+//! | [`table`] | scores to `metrics.csv`, pivots to CSV, Markdown, LaTeX and the terminal; intervals and comparisons |
 //! | [`figure`] | learnt merge weights, layer by layer, to CSV and SVG |
 //! | [`rng`] | the only source of randomness |
 //! | [`doctor`] | whether a device computes as it should |
@@ -58,7 +59,8 @@
 //!   locks/                             held while an entry is made or a run is at work; then removed
 //! results/<experiment>/                --results, MEDMERGE_RESULTS
 //!   metrics.csv                        a row a score
-//!   <table>.csv, <table>.md            a [table.<table>] of the experiment
+//!   <table>.csv, <table>.md, .tex      a [table.<table>] of the experiment
+//!   <table>.compare.csv                its rows against one of them, if it has `compare`
 //!   <figure>.svg, <figure>.csv         a [figure.<figure>] of the experiment; <figure>.kernels.csv if it asks
 //! ```
 //!
@@ -95,6 +97,7 @@ pub mod plan;
 pub mod rng;
 pub mod run;
 pub mod stage;
+pub mod statistics;
 pub mod store;
 pub mod table;
 pub mod train;

@@ -25,6 +25,8 @@ pub enum Purpose {
     Reestimate = 5,
     /// Which numbers of a task vector a merge drops; `index` is a hash of the tensor's name, `epoch` the source.
     Drop = 6,
+    /// A resample of images or seeds; `epoch` is its number, `index` says of which.
+    Bootstrap = 7,
 }
 
 /// A generator for one draw: the same arguments give the same numbers on every machine.

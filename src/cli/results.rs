@@ -3,6 +3,8 @@
 use std::io::Write;
 use std::path::PathBuf;
 
+use clap::ValueEnum;
+
 use super::only::Only;
 use super::{Error, Global};
 use crate::figure::write_figure;
@@ -10,23 +12,49 @@ use crate::plan::Plan;
 use crate::run::collect::{Collected, SEED, collect};
 use crate::run::learnt::{CollectedWeights, collect_weights};
 use crate::store::Store;
-use crate::table::write_results;
+use crate::table::{Rendered, write_results};
+
+/// How tables are printed.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub(super) enum Format {
+    /// Aligned columns, and the files that were written
+    #[default]
+    Terminal,
+    /// The .md files
+    Markdown,
+    /// The .tex files
+    Latex,
+    /// The .csv files
+    Csv,
+}
 
 /// Writes the results of every `evaluate` stage that the store has, and the figures of merge weights that it has.
 /// Prints the wanted tables on stdout, and where the wanted figures are. Where there is nothing to show, the files
 /// of earlier runs stay.
-pub(super) fn write_and_print(plan: &Plan, store: &Store, only: &Only, global: &Global) -> Result<(), Error> {
+pub(super) fn write_and_print(
+    plan: &Plan,
+    store: &Store,
+    only: &Only,
+    format: Format,
+    global: &Global,
+) -> Result<(), Error> {
     let (scores, weights) = (collect(plan, store)?, collect_weights(plan, store)?);
     let missing: Vec<&str> = scores.missing.iter().chain(&weights.missing).map(String::as_str).collect();
     if !missing.is_empty() {
         let (name, missing) = (&plan.experiment.name, missing.join(", "));
         tracing::warn!("the results of {name} lack what has not been made: {missing}");
     }
-    tables(plan, &scores, only, global)?;
-    figures(plan, &weights, only, global)
+    tables(plan, &scores, only, format, global)?;
+    figures(plan, &weights, only, format, global)
 }
 
-fn tables(plan: &Plan, collected: &Collected, only: &Only, global: &Global) -> Result<(), Error> {
+fn tables(
+    plan: &Plan,
+    collected: &Collected,
+    only: &Only,
+    format: Format,
+    global: &Global,
+) -> Result<(), Error> {
     let experiment = &plan.experiment;
     if collected.scores.is_empty() {
         return Ok(());
@@ -36,21 +64,37 @@ fn tables(plan: &Plan, collected: &Collected, only: &Only, global: &Global) -> R
         write_results(&global.results, &experiment.name, &axes, &experiment.tables, &collected.scores)?;
     let mut out = std::io::stdout().lock();
     for table in rendered.iter().filter(|table| only.prints(plan, &table.name)) {
-        writeln!(out, "{}\n-> {}\n", table.terminal.trim_end(), list(&table.files))?;
+        writeln!(out, "{}", printed(table, format))?;
     }
     Ok(())
 }
 
-fn figures(plan: &Plan, collected: &CollectedWeights, only: &Only, global: &Global) -> Result<(), Error> {
+/// Where figures are is said beside tables for people alone.
+fn figures(
+    plan: &Plan,
+    collected: &CollectedWeights,
+    only: &Only,
+    format: Format,
+    global: &Global,
+) -> Result<(), Error> {
     let experiment = &plan.experiment;
     let axes: Vec<_> = experiment.axes.keys().cloned().collect();
     for (name, figure) in &experiment.figures {
         let files = write_figure(&global.results, &experiment.name, name, figure, &axes, &collected.learnt)?;
-        if !files.is_empty() && only.prints(plan, name) {
+        if matches!(format, Format::Terminal) && !files.is_empty() && only.prints(plan, name) {
             writeln!(std::io::stdout(), "{name}\n-> {}\n", list(&files))?;
         }
     }
     Ok(())
+}
+
+fn printed(table: &Rendered, format: Format) -> String {
+    match format {
+        Format::Terminal => format!("{}\n-> {}\n", table.terminal.trim_end(), list(&table.files)),
+        Format::Markdown => table.markdown.clone(),
+        Format::Latex => table.latex.clone(),
+        Format::Csv => table.csv.clone(),
+    }
 }
 
 fn list(files: &[PathBuf]) -> String {

@@ -9,7 +9,8 @@ use clap::{Args, ValueEnum};
 use super::device::OnDevice;
 use super::experiments::{Files, every, stages_named};
 use super::only::Only;
-use super::{Error, Exit, Global, results};
+use super::results::{Format, write_and_print};
+use super::{Error, Exit, Global};
 use crate::experiment::Experiment;
 use crate::plan::Plan;
 use crate::run::reporter::{Bars, Json, Plain};
@@ -88,7 +89,7 @@ impl Run {
             if total.interrupted {
                 break;
             }
-            results::write_and_print(&plan, &store, &self.only, global)?;
+            write_and_print(&plan, &store, &self.only, Format::default(), global)?;
             if self.fail_fast && !total.failed.is_empty() {
                 break;
             }

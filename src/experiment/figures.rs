@@ -34,7 +34,7 @@ pub(super) fn read(
         check_file(&name, tables, report);
         let Decoded { spec, tree, .. } = decode::<FigureSpec>(section, report);
         let Some(spec) = spec else { continue };
-        check(&Checked { name: &name, tree: &tree, kinds: &kinds }, &spec, sweep, report);
+        check(&Checked { name: &name, tree: &tree, kinds: &kinds, stages, sweep }, &spec, sweep, report);
         figures.insert(name.into_inner().into_owned(), spec);
     }
     figures

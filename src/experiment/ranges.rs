@@ -11,6 +11,7 @@ use crate::backbone::BackboneSpec;
 use crate::dataset::DatasetSpec;
 use crate::stage::import::ImportSpec;
 use crate::stage::{Normalize, StageSpec};
+use crate::table::TableSpec;
 use crate::train::optimizer::{AdamSpec, AdamwSpec, OptimizerSpec, SgdSpec};
 use crate::train::schedule::ScheduleSpec;
 use crate::train::{LossSpec, Select, TrainSpec};
@@ -251,6 +252,14 @@ impl Validate for StageSpec {
         if let Some(train) = self.stage().train() {
             f.under("train", |f| train.together(f));
         }
+    }
+}
+
+impl Validate for TableSpec {
+    fn values(&self, f: &mut Findings) {
+        f.inner_share("confidence", self.confidence);
+        f.check("resamples", self.resamples, (100..=1_000_000).contains(&self.resamples), "100 to 1000000");
+        self.compare.iter().for_each(|compare| f.inner_share("compare.alpha", compare.alpha));
     }
 }
 

@@ -106,6 +106,11 @@ impl<'i> Sweep<'i> {
         Some((&self.axes[axis].values[value], &self.axes[axis].raw[value]))
     }
 
+    /// The values of an axis, as result tables have them.
+    pub(super) fn texts(&self, axis: usize) -> Vec<String> {
+        self.axes[axis].values.iter().map(ToString::to_string).collect()
+    }
+
     /// Names and values at a point.
     pub(super) fn coordinates(&self, point: &Point) -> Coordinates {
         let named = |(&axis, &value): (&usize, &usize)| {

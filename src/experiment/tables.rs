@@ -1,16 +1,18 @@
 //! `[table.<name>]`: decoded, and the names in it checked.
 
-use indexmap::IndexMap;
+use indexmap::{IndexMap, IndexSet};
 
 use super::decode::{Decoded, decode};
 use super::draft::Draft;
 use super::error::{Diagnostic, Report};
+use super::ranges::{Findings, Validate};
 use super::suggest;
 use super::sweep::Sweep;
 use super::tree::{self, Key, Value};
 use crate::metric;
 use crate::stage::StageSpec;
 use crate::table::TableSpec;
+use crate::table::spec::{BEST, CompareSpec, Test};
 
 /// What rows and columns may be, beside the axes.
 const FIELDS: [&str; 3] = ["model", "dataset", "metric"];
@@ -23,13 +25,15 @@ pub(super) struct Checked<'a, 'i> {
     pub(super) name: &'a Key<'i>,
     pub(super) tree: &'a Value<'i>,
     pub(super) kinds: &'a Kinds<'a>,
+    pub(super) stages: &'a [Draft<'i, StageSpec>],
+    pub(super) sweep: &'a Sweep<'i>,
 }
 
 /// Decode every table and check its names.
-pub(super) fn read(
-    sections: Vec<(Key<'_>, Value<'_>)>,
-    stages: &[Draft<'_, StageSpec>],
-    sweep: &Sweep<'_>,
+pub(super) fn read<'i>(
+    sections: Vec<(Key<'i>, Value<'i>)>,
+    stages: &[Draft<'i, StageSpec>],
+    sweep: &Sweep<'i>,
     report: &mut Report,
 ) -> IndexMap<String, TableSpec> {
     let kinds = kinds(stages);
@@ -42,7 +46,7 @@ pub(super) fn read(
         }
         let Decoded { spec, tree, .. } = decode::<TableSpec>(section, report);
         let Some(spec) = spec else { continue };
-        Checked { name: &name, tree: &tree, kinds: &kinds }.check(&spec, sweep, report);
+        Checked { name: &name, tree: &tree, kinds: &kinds, stages, sweep }.check(&spec, report);
         tables.insert(name.into_inner().into_owned(), spec);
     }
     tables
@@ -55,14 +59,14 @@ pub(super) fn kinds<'a>(stages: &'a [Draft<'_, StageSpec>]) -> Kinds<'a> {
 }
 
 impl Checked<'_, '_> {
-    fn check(&self, spec: &TableSpec, sweep: &Sweep<'_>, report: &mut Report) {
+    fn check(&self, spec: &TableSpec, report: &mut Report) {
         for (i, stage) in spec.from.iter().enumerate() {
             self.stage(&format!("from.{i}"), stage, ("evaluate", "scores"), report);
         }
         for (i, metric) in spec.metrics.iter().enumerate() {
             self.one_of(&format!("metrics.{i}"), "metric", metric, metric::NAMES, report);
         }
-        let fields: Vec<&str> = FIELDS.into_iter().chain(sweep.names()).collect();
+        let fields: Vec<&str> = FIELDS.into_iter().chain(self.sweep.names()).collect();
         self.one_of("rows", "field", &spec.rows, &fields, report);
         for (i, column) in spec.columns.iter().enumerate() {
             self.one_of(&format!("columns.{i}"), "field", column, &fields, report);
@@ -77,6 +81,78 @@ impl Checked<'_, '_> {
             }
         }
         self.metrics_apart(spec, report);
+        let mut findings = Findings::default();
+        spec.values(&mut findings);
+        for found in findings.into_list() {
+            self.add(&found.path, found.message, found.help, report);
+        }
+        self.without_effect(spec, report);
+        self.metrics_compared(spec, report);
+        if let Some(compare) = &spec.compare {
+            self.compared(spec, compare, report);
+        }
+    }
+
+    /// Keys that only say how something is done that is not done.
+    fn without_effect(&self, spec: &TableSpec, report: &mut Report) {
+        let bootstrap = "`interval = \"bootstrap\"` or a `compare` with `test = \"paired_bootstrap\"`";
+        let intervals = spec.interval.is_some() || spec.compare.as_ref().is_some_and(has_interval);
+        for (key, has_effect, needed) in [
+            ("resamples", spec.draws_images(), bootstrap),
+            ("confidence", intervals, "`interval = \"bootstrap\"` or a `compare` whose test has an interval"),
+        ] {
+            if !has_effect && tree::span_at(self.tree, key).is_some() {
+                let help = format!("add {needed}, or leave it out");
+                self.add(key, format!("`{key}` has no effect here"), Some(help), report);
+            }
+        }
+    }
+
+    /// Scores of different metrics have no difference and no order.
+    fn metrics_compared(&self, spec: &TableSpec, report: &mut Report) {
+        let mixed = [("rows", &spec.rows), ("over", &spec.over)];
+        let Some((key, _)) = mixed.into_iter().find(|(_, field)| *field == "metric") else { return };
+        for (asked, is_asked) in [("compare", spec.compare.is_some()), ("rank", spec.rank)] {
+            if is_asked {
+                let message =
+                    format!("`{asked}` cannot judge scores of different metrics: `{key}` is \"metric\"");
+                let help = "put \"metric\" into `columns`".to_owned();
+                self.add(asked, message, Some(help), report);
+            }
+        }
+    }
+
+    /// Whether there is a row to compare the others with.
+    fn compared(&self, spec: &TableSpec, compare: &CompareSpec, report: &mut Report) {
+        let Some(rows) = self.rows(spec).filter(|_| compare.to != BEST) else { return };
+        let known: Vec<&str> = rows.iter().map(String::as_str).chain([BEST]).collect();
+        self.one_of("compare.to", "row", &compare.to, &known, report);
+    }
+
+    /// The labels of the rows; `None` if something is wrong with what they come from.
+    fn rows(&self, spec: &TableSpec) -> Option<IndexSet<String>> {
+        match spec.rows.as_str() {
+            "metric" => None,
+            "model" | "dataset" => spec.from.iter().try_fold(IndexSet::new(), |mut rows, stage| {
+                rows.extend(self.rows_of(stage, &spec.rows)?);
+                Some(rows)
+            }),
+            axis => Some(self.sweep.texts(self.sweep.position(axis)?).into_iter().collect()),
+        }
+    }
+
+    /// The models or data sets of an `evaluate` stage.
+    fn rows_of(&self, stage: &str, field: &str) -> Option<Vec<String>> {
+        let draft = self.stages.iter().find(|draft| draft.name.get_ref() == stage)?;
+        let mut rows = Vec::new();
+        for version in &draft.versions {
+            let StageSpec::Evaluate(evaluate) = &version.spec else { return None };
+            match field {
+                "model" => rows.extend(evaluate.models.keys().cloned()),
+                _ => rows.extend(evaluate.datasets.iter().cloned()),
+            }
+        }
+        Some(rows).filter(|rows| !rows.is_empty())
     }
 
     /// Scores of several metrics cannot share a cell.
@@ -131,6 +207,11 @@ fn article(kind: &str) -> &'static str {
     if kind.starts_with(['e', 'i']) { "an" } else { "a" }
 }
 
+/// Whether the comparison comes with intervals.
+fn has_interval(compare: &CompareSpec) -> bool {
+    compare.test != Test::Wilcoxon
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::testing::parsed;
@@ -157,6 +238,59 @@ mod tests {
         for right in ["", "columns = ['target', 'metric']", "rows = 'metric'\ncolumns = ['model']"] {
             assert_eq!(table(right), Ok(()), "{right}");
         }
+    }
+
+    fn table(rest: &str) -> Result<(), Vec<String>> {
+        let text = format!("{STAGES}from = ['scores']\nmetrics = ['accuracy']\n{rest}");
+        parsed(&text).map(drop)
+    }
+
+    #[test]
+    fn rows_are_compared_with_one_that_is_there() {
+        for right in [
+            "compare.to = 'A'",
+            "compare.to = 'best'",
+            "rows = 'target'\ncompare = { to = 'xray', test = 't_test', correction = 'none', alpha = 0.01 }",
+            "rows = 'dataset'\ncompare = { to = 'd', test = 'wilcoxon' }",
+            "interval = 'bootstrap'\nconfidence = 0.9\nresamples = 100\nrank = true",
+            "compare.to = 'A'\nresamples = 500\nconfidence = 0.9",
+        ] {
+            assert_eq!(table(right), Ok(()), "{right}");
+        }
+        assert_eq!(table("compare.to = 'B'").unwrap_err(), ["unknown row `B`"]);
+        assert_eq!(table("rows = 'target'\ncompare.to = 'A'").unwrap_err(), ["unknown row `A`"]);
+        assert_eq!(table("compare = {}").unwrap_err(), ["missing key `to`"]);
+        let mixed = "`compare` cannot judge scores of different metrics: `rows` is \"metric\"";
+        assert_eq!(table("rows = 'metric'\ncolumns = ['model']\ncompare.to = 'A'").unwrap_err(), [mixed]);
+        let mixed = "`rank` cannot judge scores of different metrics: `over` is \"metric\"";
+        assert_eq!(table("columns = ['target']\nover = 'metric'\nrank = true").unwrap_err(), [mixed]);
+    }
+
+    #[test]
+    fn statistics_are_within_their_ranges_and_of_use() {
+        let wrong =
+            "interval = 'bootstrap'\nconfidence = 95\nresamples = 99\ncompare = { to = 'A', alpha = 0 }";
+        assert_eq!(
+            table(wrong).unwrap_err(),
+            [
+                "`confidence` must be between 0 and 1, not 95",
+                "`resamples` must be 100 to 1000000, not 99",
+                "`alpha` must be between 0 and 1, not 0",
+            ]
+        );
+        let words = "interval = 'boot'\ncompare = { to = 'A', test = 't', correction = 'holms' }\nrank = 1";
+        assert_eq!(
+            table(words).unwrap_err(),
+            [
+                "unknown value `boot`",
+                "unknown value `t`",
+                "unknown value `holms`",
+                "expected a boolean, found integer `1`",
+            ]
+        );
+        let idle = "resamples = 500\nconfidence = 0.9\ncompare = { to = 'A', test = 'wilcoxon' }";
+        let idle = table(idle).unwrap_err();
+        assert_eq!(idle, ["`resamples` has no effect here", "`confidence` has no effect here"]);
     }
 
     #[test]

@@ -15,14 +15,14 @@ struct Bin {
 /// images of |accuracy − mean confidence| of the image's bin. Bins are open below and closed above.
 pub(super) fn ece_15(predictions: &Predictions) -> Option<f64> {
     let mut bins = [Bin::default(); BINS];
-    let classes = predictions.labels().iter().zip(predictions.predicted());
-    for (row, (&label, &predicted)) in predictions.rows().zip(classes) {
-        let bin = &mut bins[bin_of(row[predicted])];
-        bin.correct += usize::from(label == predicted);
-        bin.confidence += row[predicted];
+    for image in predictions.images() {
+        let confidence = image.probabilities[image.predicted];
+        let bin = &mut bins[bin_of(confidence)];
+        bin.correct += if image.label == image.predicted { image.count } else { 0 };
+        bin.confidence += image.count as f64 * confidence;
     }
     let gaps: f64 = bins.iter().map(|bin| (bin.correct as f64 - bin.confidence).abs()).sum();
-    Some(gaps / predictions.labels().len() as f64)
+    Some(gaps / predictions.total() as f64)
 }
 
 /// The bin whose upper edge is the first not below the confidence.

@@ -13,17 +13,20 @@ pub struct Confusion {
 }
 
 impl Confusion {
-    /// Counts the pairs; all values below `classes`.
-    pub(super) fn new(labels: &[usize], predicted: &[usize], classes: usize) -> Self {
-        let zeros = || vec![0; classes];
-        let mut confusion =
-            Self { classes, counts: vec![0; classes * classes], support: zeros(), predicted: zeros() };
-        for (&label, &prediction) in labels.iter().zip(predicted) {
-            confusion.counts[label * classes + prediction] += 1;
-            confusion.support[label] += 1;
-            confusion.predicted[prediction] += 1;
+    /// Counts images: their label, the class predicted, and how often they count.
+    pub(super) fn new(classes: usize, images: impl Iterator<Item = (usize, usize, usize)>) -> Self {
+        let mut counts = vec![0; classes * classes];
+        for (label, predicted, count) in images {
+            counts[label * classes + predicted] += count;
         }
-        confusion
+        let of_label = |row: &[usize]| row.iter().sum();
+        let of_prediction = |class: usize| counts.iter().skip(class).step_by(classes).sum();
+        Self {
+            classes,
+            support: counts.chunks_exact(classes).map(of_label).collect(),
+            predicted: (0..classes).map(of_prediction).collect(),
+            counts,
+        }
     }
 
     /// Number of classes.

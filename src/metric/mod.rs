@@ -2,7 +2,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | [`predictions`] | labels and probabilities, checked once; what several metrics share, computed once |
+//! | [`predictions`] | labels and probabilities, checked once; what several metrics share, computed once; resamples |
 //! | [`confusion`] | counts of (label, predicted class) |
 //! | [`ranking`] | images in the order of a score, for threshold-free metrics |
 //! | `accuracy`, `f1`, `precision_recall`, `kappa`, `mcc` | read the confusion matrix |
@@ -10,7 +10,8 @@
 //! | `log_loss`, `calibration` | read the probabilities |
 //! | [`multi_label`] | images with any number of labels at once |
 //!
-//! To add one: a function `fn(&Predictions) -> Option<f64>` in a file here, and a line in [`METRICS`].
+//! To add one: a function `fn(&Predictions) -> Option<f64>` in a file here, and a line in [`METRICS`]. An image
+//! counts as often as [`predictions::Image::count`] says.
 
 mod accuracy;
 mod auroc;
@@ -102,8 +103,12 @@ pub fn score_all(
     probabilities: &[Vec<f32>],
     classes: usize,
 ) -> Result<IndexMap<&'static str, Option<f64>>, MetricError> {
-    let predictions = Predictions::new(labels, probabilities, classes)?;
-    Ok(METRICS.iter().map(|metric| (metric.name, metric.of(&predictions))).collect())
+    Ok(scores(&Predictions::new(labels, probabilities, classes)?))
+}
+
+/// Every metric of predictions, in the order of [`METRICS`].
+pub fn scores(predictions: &Predictions) -> IndexMap<&'static str, Option<f64>> {
+    METRICS.iter().map(|metric| (metric.name, metric.of(predictions))).collect()
 }
 
 /// `part / whole`, and 0 where there is no whole: scikit-learn's `zero_division=0`.

@@ -1,8 +1,9 @@
 //! Labels and probabilities of a set of images, and what several metrics read off them.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
-use super::{Confusion, MetricError, ranking::Ranking};
+use super::ranking::{Order, Ranking};
+use super::{Confusion, MetricError};
 
 /// Rounding that a row's sum may show: softmax in f32 or half precision.
 const SUM_SLACK: f64 = 1e-2;
@@ -10,13 +11,35 @@ const SUM_SLACK: f64 = 1e-2;
 /// Checked predictions for `n` images of one class each.
 #[derive(Debug)]
 pub struct Predictions {
+    images: Arc<Images>,
+    /// How often each image counts; `None`: once.
+    counts: Option<Arc<[u32]>>,
+    confusion: OnceLock<Confusion>,
+    rankings: OnceLock<Vec<Ranking>>,
+}
+
+/// What does not depend on how often an image counts.
+#[derive(Debug)]
+struct Images {
     classes: usize,
     labels: Vec<usize>,
     predicted: Vec<usize>,
     /// `[n, classes]`, row by row.
     probabilities: Vec<f64>,
-    confusion: OnceLock<Confusion>,
-    rankings: OnceLock<Vec<Ranking>>,
+    orders: OnceLock<Vec<Order>>,
+}
+
+/// One of the images.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Image<'a> {
+    /// Its class.
+    pub label: usize,
+    /// The most probable class; the first of equals.
+    pub predicted: usize,
+    /// One a class.
+    pub probabilities: &'a [f64],
+    /// How often it counts.
+    pub count: usize,
 }
 
 impl Predictions {
@@ -31,48 +54,80 @@ impl Predictions {
     ) -> Result<Self, MetricError> {
         let labels = checked_labels(labels, rows.len(), classes)?;
         let probabilities = checked_rows(rows, classes)?;
-        Ok(Self {
-            classes,
-            labels,
-            predicted: probabilities.chunks_exact(classes).map(argmax).collect(),
-            probabilities,
-            confusion: OnceLock::new(),
-            rankings: OnceLock::new(),
-        })
+        let predicted = probabilities.chunks_exact(classes).map(argmax).collect();
+        let orders = OnceLock::new();
+        Ok(Self::of(Arc::new(Images { classes, labels, predicted, probabilities, orders }), None))
+    }
+
+    fn of(images: Arc<Images>, counts: Option<Arc<[u32]>>) -> Self {
+        Self { images, counts, confusion: OnceLock::new(), rankings: OnceLock::new() }
+    }
+
+    /// The same predictions with each image counting as often as `counts` says, as if it stood there so often:
+    /// a bootstrap resample. One count an image, in their order, not all of them 0.
+    pub fn resampled(&self, counts: Arc<[u32]>) -> Self {
+        assert_eq!(counts.len(), self.images.labels.len(), "one count an image");
+        Self::of(self.images.clone(), Some(counts))
     }
 
     /// Number of classes.
     pub fn classes(&self) -> usize {
-        self.classes
+        self.images.classes
     }
 
-    /// The class of each image.
-    pub fn labels(&self) -> &[usize] {
-        &self.labels
+    /// Number of images, as often as each counts.
+    pub fn total(&self) -> usize {
+        match &self.counts {
+            None => self.images.labels.len(),
+            Some(counts) => counts.iter().map(|&count| count as usize).sum(),
+        }
     }
 
-    /// The most probable class of each image; the first of equals.
-    pub fn predicted(&self) -> &[usize] {
-        &self.predicted
+    /// Every image, also one that counts 0 times.
+    pub fn images(&self) -> impl Iterator<Item = Image<'_>> {
+        let Images { classes, labels, predicted, probabilities, .. } = &*self.images;
+        let rows = probabilities.chunks_exact(*classes);
+        labels.iter().zip(predicted).zip(rows).enumerate().map(|(i, ((&label, &predicted), row))| Image {
+            label,
+            predicted,
+            probabilities: row,
+            count: self.count(i),
+        })
     }
 
-    /// Probabilities of each image's classes.
-    pub fn rows(&self) -> impl Iterator<Item = &[f64]> {
-        self.probabilities.chunks_exact(self.classes)
+    fn count(&self, image: usize) -> usize {
+        self.counts.as_ref().map_or(1, |counts| counts[image] as usize)
     }
 
     /// Counts of (label, predicted class).
     pub fn confusion(&self) -> &Confusion {
-        self.confusion.get_or_init(|| Confusion::new(&self.labels, &self.predicted, self.classes))
+        let Images { classes, labels, predicted, .. } = &*self.images;
+        let pairs = labels.iter().zip(predicted);
+        self.confusion.get_or_init(|| match &self.counts {
+            None => Confusion::new(*classes, pairs.map(|(&label, &predicted)| (label, predicted, 1))),
+            Some(counts) => {
+                let counted = |((&label, &predicted), &count): (_, &u32)| (label, predicted, count as usize);
+                Confusion::new(*classes, pairs.zip(counts.iter()).map(counted))
+            }
+        })
     }
 
     /// For each class, the images in the order of its probability: that class against the rest.
     pub fn rankings(&self) -> &[Ranking] {
-        let of_class = |class| {
-            let scores = self.rows().map(|row| row[class]);
-            Ranking::new(scores.zip(self.labels.iter().map(|&label| label == class)))
+        let labels = &self.images.labels;
+        let of_class = |(class, order): (usize, &Order)| {
+            order.ranking(|image| labels[image] == class, |image| self.count(image))
         };
-        self.rankings.get_or_init(|| (0..self.classes).map(of_class).collect())
+        self.rankings.get_or_init(|| self.images.orders().iter().enumerate().map(of_class).collect())
+    }
+}
+
+impl Images {
+    /// The images by falling probability of each class.
+    fn orders(&self) -> &[Order] {
+        let probability = |class| self.probabilities.iter().skip(class).step_by(self.classes).copied();
+        let order = |class| Order::new(&probability(class).collect::<Vec<f64>>());
+        self.orders.get_or_init(|| (0..self.classes).map(order).collect())
     }
 }
 
@@ -144,7 +199,8 @@ mod tests {
     #[test]
     fn the_first_of_equal_probabilities_is_predicted() {
         let rows = [vec![0.25, 0.375, 0.375], vec![0.5, 0.0, 0.5]];
-        assert_eq!(Predictions::new(&[0, 0], &rows, 3).unwrap().predicted(), [1, 0]);
+        let predictions = Predictions::new(&[0, 0], &rows, 3).unwrap();
+        assert_eq!(predictions.images().map(|image| image.predicted).collect::<Vec<_>>(), [1, 0]);
     }
 
     #[test]

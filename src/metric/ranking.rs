@@ -17,16 +17,54 @@ pub struct Tie {
     pub negatives: usize,
 }
 
+/// Positions of images by falling score: what rankings of all resamples of them share.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Order {
+    images: Vec<usize>,
+    /// Where in `images` each group of equal score ends.
+    ends: Vec<usize>,
+}
+
+impl Order {
+    /// One score an image. O(n log n).
+    pub(super) fn new(scores: &[f64]) -> Self {
+        let mut images: Vec<usize> = (0..scores.len()).collect();
+        images.sort_unstable_by(|&a, &b| scores[b].total_cmp(&scores[a]));
+        let ends = images.chunk_by(|&a, &b| scores[a] == scores[b]).scan(0, |end, group| {
+            *end += group.len();
+            Some(*end)
+        });
+        Self { ends: ends.collect(), images }
+    }
+
+    /// Whether an image is of the class, and how often it counts. O(n).
+    pub(super) fn ranking(
+        &self,
+        of_class: impl Fn(usize) -> bool,
+        count: impl Fn(usize) -> usize,
+    ) -> Ranking {
+        let mut ties = Vec::with_capacity(self.ends.len());
+        let mut start = 0;
+        for &end in &self.ends {
+            let mut tie = Tie::default();
+            for &image in &self.images[start..end] {
+                let side = if of_class(image) { &mut tie.positives } else { &mut tie.negatives };
+                *side += count(image);
+            }
+            if tie != Tie::default() {
+                ties.push(tie);
+            }
+            start = end;
+        }
+        Ranking { ties }
+    }
+}
+
 impl Ranking {
     /// From pairs (score, whether the image is of the class). O(n log n).
     pub fn new(images: impl Iterator<Item = (f64, bool)>) -> Self {
-        let mut images: Vec<(f64, bool)> = images.collect();
-        images.sort_unstable_by(|(a, _), (b, _)| b.total_cmp(a));
-        let tie = |group: &[(f64, bool)]| {
-            let positives = group.iter().filter(|(_, positive)| *positive).count();
-            Tie { positives, negatives: group.len() - positives }
-        };
-        Self { ties: images.chunk_by(|(a, _), (b, _)| a == b).map(tie).collect() }
+        let (scores, positive): (Vec<f64>, Vec<bool>) = images.unzip();
+        Order::new(&scores).ranking(|image| positive[image], |_| 1)
     }
 
     /// Groups of equal score, best first.

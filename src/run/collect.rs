@@ -3,17 +3,18 @@
 //! Scores are computed anew each time: that is cheap, and a new metric needs no stage to run again.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use indexmap::IndexMap;
 use rayon::prelude::*;
 
 use crate::experiment::{Coordinates, Experiment};
-use crate::metric::{MetricError, score_all};
+use crate::metric::{MetricError, Predictions, scores};
 use crate::plan::{Plan, PlannedDataset, PlannedStage};
 use crate::stage::evaluate::EvaluateSpec;
 use crate::stage::{Artifact, Input, Prediction, StageSpec};
 use crate::store::{Store, StoreError};
-use crate::table::Score;
+use crate::table::{Predicted, Score};
 
 /// The axis that has its own column in `metrics.csv`.
 pub const SEED: &str = "seed";
@@ -112,16 +113,25 @@ fn scores_of(
         _ => Vec::new(),
     };
     let predictions: HashMap<_, _> = predictions.iter().map(|p| ((&p.model, &p.dataset), p)).collect();
+    let keep = keeps_predictions(&plan.experiment, &stage.name);
     let mut scores = Vec::new();
     for (input, node) in &stage.inputs {
         for (_, dataset) in &stage.datasets {
-            let cell = Cell { experiment: &plan.experiment, stage, spec, input, dataset };
+            let cell = Cell { experiment: &plan.experiment, stage, spec, input, dataset, keep };
             let model = &plan.graph[*node].fingerprint.0;
             let found = predictions.get(&(model, &dataset.fingerprint));
             scores.extend(cell.scores(found.ok_or_else(|| cell.no_prediction())?)?);
         }
     }
     Ok(Some(scores))
+}
+
+/// Whether a table draws the images of a stage anew.
+fn keeps_predictions(experiment: &Experiment, stage: &str) -> bool {
+    experiment
+        .tables
+        .values()
+        .any(|table| table.draws_images() && table.from.iter().any(|from| from == stage))
 }
 
 /// One model on one data set.
@@ -131,20 +141,24 @@ struct Cell<'a> {
     spec: &'a EvaluateSpec,
     input: &'a Input,
     dataset: &'a PlannedDataset,
+    /// Whether scores come with the predictions behind them.
+    keep: bool,
 }
 
 impl Cell<'_> {
     /// A score a metric.
     fn scores(&self, prediction: &Prediction) -> Result<Vec<Score>, CollectError> {
-        let Prediction { labels, probabilities, .. } = prediction;
-        let values = score_all(labels, probabilities, self.dataset.summary.classes.len());
-        let values = values.map_err(|source| CollectError::Metric {
+        let Prediction { images, labels, probabilities, .. } = prediction;
+        let predictions = Predictions::new(labels, probabilities, self.dataset.summary.classes.len());
+        let predictions = predictions.map_err(|source| CollectError::Metric {
             stage: self.stage.id.clone(),
             model: self.model().to_owned(),
             source,
         })?;
-        let n = labels.len();
-        Ok(values.into_iter().map(|(metric, value)| self.score(metric, value, n)).collect())
+        let (values, n) = (scores(&predictions), labels.len());
+        let predicted = self.keep.then(|| Arc::new(Predicted::new(images, labels, predictions)));
+        let score = |(metric, value)| Score { predicted: predicted.clone(), ..self.score(metric, value, n) };
+        Ok(values.into_iter().map(score).collect())
     }
 
     fn score(&self, metric: &str, value: Option<f64>, n: usize) -> Score {
@@ -160,6 +174,7 @@ impl Cell<'_> {
             metric: metric.to_owned(),
             value,
             n,
+            predicted: None,
         }
     }
 

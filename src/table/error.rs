@@ -70,6 +70,15 @@ pub enum TableError {
         /// Its value in another.
         second: String,
     },
+    /// Images cannot be drawn anew.
+    #[error(
+        "table `{table}`: a bootstrap draws images anew, which takes the predictions behind the scores, and these \
+         are scores alone, as metrics.csv has them; write the table with `medmerge table`"
+    )]
+    NoPredictions {
+        /// The table.
+        table: String,
+    },
     /// The same score twice.
     #[error(
         "table `{table}`: two scores fall into {cell}, which differ in nothing but perhaps the value; name each \

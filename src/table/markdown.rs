@@ -1,7 +1,8 @@
 //! `<table>.md`: GitHub Markdown with the best of each column in bold and the second underlined.
 
+use super::note::{DAGGER, note};
 use super::pivot::Mark;
-use super::text::{Grid, has_marks, note, pad};
+use super::text::{Grid, has_marks, pad};
 use super::{Pivot, text};
 
 pub(super) fn render(pivot: &Pivot) -> String {
@@ -17,7 +18,7 @@ pub(super) fn render(pivot: &Pivot) -> String {
 fn footnote(pivot: &Pivot) -> String {
     let Some(note) = note(pivot) else { return text::NO_SCORES.to_owned() };
     let marks = if has_marks(pivot) { " **Best** and <u>second best</u> of each column." } else { "" };
-    escape(&note) + marks
+    escape(&note.join(" ")) + marks
 }
 
 fn row(cells: &[String], widths: &[usize]) -> String {
@@ -34,11 +35,12 @@ fn rule(widths: &[usize]) -> String {
     format!("| {} |", dashes.collect::<Vec<_>>().join(" | "))
 }
 
-fn decorate(text: String, mark: Mark) -> String {
+fn decorate(text: String, mark: Mark, differs: bool) -> String {
+    let dagger = if differs { DAGGER } else { "" };
     match mark {
-        Mark::Best => format!("**{text}**"),
-        Mark::Second => format!("<u>{text}</u>"),
-        Mark::None => text,
+        Mark::Best => format!("**{text}**{dagger}"),
+        Mark::Second => format!("<u>{text}</u>{dagger}"),
+        Mark::None => text + dagger,
     }
 }
 
@@ -56,7 +58,7 @@ fn escape(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::example::{axes, score, scores, spec};
+    use super::super::example::{axes, full_spec, predicted_scores, score, scores, spec};
     use super::*;
 
     #[test]
@@ -70,6 +72,20 @@ mod tests {
         | MedMerge + FT |    **0.810 ± 0.010** |    **0.690 ± 0.010** |    **0.710 ± 0.010** |    **0.790 ± 0.010** |
 
         Mean ± sample standard deviation over seed, n = 3. **Best** and <u>second best</u> of each column.
+        ");
+    }
+
+    #[test]
+    fn a_table_with_everything() {
+        let pivot = Pivot::new("main", &full_spec(), &axes(), &predicted_scores()).unwrap();
+        insta::assert_snapshot!(render(&pivot), @r"
+        | model         |          lesions / macro_f1 |           fundus / macro_f1 | rank |
+        | :------------ | --------------------------: | --------------------------: | ---: |
+        | LP-FT A       | <u>0.626 [0.531, 0.719]</u> |        0.592 [0.470, 0.698] | 2.50 |
+        | Average + FT  |        0.625 [0.533, 0.708] | <u>0.692 [0.576, 0.790]</u> | 2.50 |
+        | MedMerge + FT |   **0.905 [0.840, 0.954]**† |   **0.889 [0.801, 0.957]**† | 1.00 |
+
+        Mean over seed (0, 1, 2), n = 3, in brackets its 95 % bootstrap interval over images and seed (500 resamples, percentiles). Images: lesions 60, fundus 60. † differs from LP-FT A with p \< 0.05: paired bootstrap over images and seed (500 resamples), two-sided, Holm's correction for 4 comparisons. rank: mean rank over the columns, 1 is best. **Best** and <u>second best</u> of each column.
         ");
     }
 

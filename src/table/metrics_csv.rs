@@ -57,7 +57,7 @@ fn order(axes: &[String], a: &Score, b: &Score) -> Ordering {
 }
 
 /// Numbers by their value and before everything else, which goes by its letters.
-fn compare(a: &str, b: &str) -> Ordering {
+pub(super) fn compare(a: &str, b: &str) -> Ordering {
     match (a.parse::<f64>(), b.parse::<f64>()) {
         (Ok(x), Ok(y)) => x.total_cmp(&y).then_with(|| a.cmp(b)),
         (Ok(_), Err(_)) => Ordering::Less,
@@ -118,6 +118,7 @@ fn score_of(axes: &[String], record: &StringRecord) -> Result<Score, String> {
         n: record[after + 2]
             .parse()
             .map_err(|_| format!("n is `{}`, not a number of images", &record[after + 2]))?,
+        predicted: None,
     })
 }
 

@@ -1,60 +1,45 @@
-//! Result tables: tidy scores in, CSV and Markdown out.
+//! Result tables: tidy scores in, CSV, Markdown and LaTeX out.
 //!
 //! | file | what |
 //! |---|---|
+//! | [`spec`] | `[table.<name>]` |
 //! | [`metrics_csv`] | `metrics.csv`: every score in a row of its own, written and read |
-//! | [`pivot`] | rows × columns of mean and standard deviation |
-//! | `table_csv`, `markdown`, `terminal` | the three ways in which a pivot is shown |
-//! | `text` | what the Markdown and the terminal rendering share |
+//! | `layout` | which score stands where |
+//! | [`pivot`] | rows × columns of mean and standard deviation, intervals, ranks |
+//! | `resample` | scores of resampled images, from the predictions behind the scores |
+//! | [`compare`] | every row against one of them |
+//! | `table_csv`, `compare_csv`, `markdown`, `latex`, `terminal` | the ways in which a pivot is shown |
+//! | `text`, `note` | what the renderings for people share: cells, headers, the note below |
 //! | `write` | the files under `results/<experiment>/` |
 
+pub mod compare;
+mod compare_csv;
 mod error;
+mod latex;
+mod layout;
 mod markdown;
 pub mod metrics_csv;
+mod note;
 pub mod pivot;
+mod resample;
+pub mod spec;
 mod table_csv;
 mod terminal;
 mod text;
 mod write;
 
+use std::sync::Arc;
+
 use indexmap::IndexMap;
-use serde::{Deserialize, Serialize};
+
+use crate::metric::Predictions;
+use crate::rng::name_index;
 
 pub use error::TableError;
 pub use pivot::Pivot;
+pub use spec::TableSpec;
 pub(crate) use write::write_file;
 pub use write::{Rendered, write_results};
-
-/// `[table.<name>]`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TableSpec {
-    /// `evaluate` stages whose scores it shows.
-    pub from: Vec<String>,
-    /// What a row is: `model`, `dataset`, or a sweep axis.
-    #[serde(default = "model")]
-    pub rows: String,
-    /// What a column is: any of `metric`, `dataset`, `model` and the sweep axes, outermost first.
-    #[serde(default = "metric")]
-    pub columns: Vec<String>,
-    /// Scores to show.
-    pub metrics: Vec<String>,
-    /// The axis to take mean and standard deviation over.
-    #[serde(default = "seed")]
-    pub over: String,
-}
-
-fn model() -> String {
-    "model".into()
-}
-
-fn metric() -> Vec<String> {
-    vec!["metric".into()]
-}
-
-fn seed() -> String {
-    "seed".into()
-}
 
 /// One row of `metrics.csv`: one score.
 #[derive(Clone, Debug, PartialEq)]
@@ -79,6 +64,31 @@ pub struct Score {
     pub value: Option<f64>,
     /// Number of images.
     pub n: usize,
+    /// What it was computed from, if a table draws images anew.
+    pub predicted: Option<Arc<Predicted>>,
+}
+
+/// Predictions, and which images they are of.
+#[derive(Debug)]
+pub struct Predicted {
+    /// Stands for the names and labels of the images, in their order.
+    images: u64,
+    predictions: Predictions,
+}
+
+impl Predicted {
+    /// Predictions of images with these names and labels, in their order.
+    pub fn new(names: &[String], labels: &[u32], predictions: Predictions) -> Self {
+        let images: Vec<String> =
+            names.iter().zip(labels).map(|(name, label)| format!("{label} {name}")).collect();
+        Self { images: name_index(&images.join("\n")), predictions }
+    }
+}
+
+impl PartialEq for Predicted {
+    fn eq(&self, other: &Self) -> bool {
+        self.images == other.images && self.predictions.images().eq(other.predictions.images())
+    }
 }
 
 impl Score {
@@ -122,6 +132,7 @@ pub(crate) fn number_text(value: Option<f64>) -> String {
 /// Scores for the tests of this folder.
 #[cfg(test)]
 mod example {
+    use super::spec::{CompareSpec, Correction, IntervalKind, Test};
     use super::*;
 
     /// A macro F1 of a model on a target with a seed.
@@ -137,7 +148,33 @@ mod example {
             metric: "macro_f1".into(),
             value,
             n: 60,
+            predicted: None,
         }
+    }
+
+    /// The same of 60 images of three classes, of which as many are predicted right; by names of the target's.
+    pub(super) fn predicted_score(model: &str, target: &str, seed: u64, right: f64) -> Score {
+        let labels: Vec<u32> = (0..60).map(|image| image % 3).collect();
+        let names: Vec<String> = labels.iter().enumerate().map(|(i, _)| format!("{target}/{i}")).collect();
+        let luck =
+            |image: u64| (name_index(&format!("{model} {target} {seed} {image}")) % 1000) as f64 / 1000.0;
+        let row = |(image, &label): (u64, &u32)| -> Vec<f32> {
+            let predicted = if luck(image) < right { label } else { (label + 1) % 3 };
+            (0..3).map(|class| if class == predicted { 0.6 } else { 0.2 }).collect()
+        };
+        let rows: Vec<Vec<f32>> = (0..).zip(&labels).map(row).collect();
+        let predictions = Predictions::new(&labels, &rows, 3).unwrap();
+        let value = crate::metric::by_name("macro_f1").unwrap().of(&predictions);
+        let predicted = Some(Arc::new(Predicted::new(&names, &labels, predictions)));
+        Score { predicted, ..score(model, target, &seed.to_string(), value) }
+    }
+
+    /// Three models on two targets, over three seeds, with predictions; the last model is much the best.
+    pub(super) fn predicted_scores() -> Vec<Score> {
+        let models = [("LP-FT A", 0.6), ("Average + FT", 0.65), ("MedMerge + FT", 0.9)];
+        let seeds = (0..3).flat_map(|seed| ["lesions", "fundus"].map(|target| (seed, target)));
+        let of = |(seed, target)| models.map(|(model, right)| predicted_score(model, target, seed, right));
+        seeds.flat_map(of).collect()
     }
 
     /// Three models on two targets with two metrics, over three seeds.
@@ -164,7 +201,24 @@ mod example {
             rows: "model".into(),
             columns: vec!["target".into(), "metric".into()],
             metrics: vec!["macro_f1".into(), "log_loss".into()],
-            over: "seed".into(),
+            ..TableSpec::default()
+        }
+    }
+
+    /// Everything that a table can say: intervals, a comparison, ranks.
+    pub(super) fn full_spec() -> TableSpec {
+        let compare = CompareSpec {
+            to: "LP-FT A".into(),
+            test: Test::PairedBootstrap,
+            correction: Correction::Holm,
+            alpha: 0.05,
+        };
+        TableSpec {
+            interval: Some(IntervalKind::Bootstrap),
+            resamples: 500,
+            compare: Some(compare),
+            rank: true,
+            ..spec()
         }
     }
 

@@ -1,23 +1,30 @@
-//! Scores laid out as rows × columns, with mean and standard deviation in the cells.
-
-use std::collections::{HashMap, HashSet};
+//! Scores laid out as rows × columns: in the cells mean and standard deviation, intervals, and what a comparison
+//! found.
 
 use indexmap::{IndexMap, IndexSet};
 
-use super::{Score, TableError, TableSpec};
+use super::compare::{self, Comparison};
+use super::layout::{Layout, Scores};
+use super::resample::Resamples;
+use super::{Score, TableError, TableSpec, metrics_csv};
 use crate::metric;
+use crate::statistics::{Interval, ranks::mean_ranks};
 
 /// A table before it is shown.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pivot {
-    /// What a row is: `model`, …
-    pub rows: String,
-    /// What the mean is taken over: `seed`, …
-    pub over: String,
+    /// What was asked for.
+    pub spec: TableSpec,
     /// Columns from left to right.
     pub columns: Vec<Column>,
     /// Lines from top to bottom.
     pub lines: Vec<Line>,
+    /// Column by column, line by line; empty unless the spec compares.
+    pub comparisons: Vec<Comparison>,
+    /// The values of `over`, numbers by size.
+    pub over: Vec<String>,
+    /// Of each data set, the smallest and the largest number of images.
+    pub images: IndexMap<String, (usize, usize)>,
 }
 
 /// A column of a table.
@@ -36,6 +43,9 @@ pub struct Line {
     pub label: String,
     /// One for each column.
     pub cells: Vec<Cell>,
+    /// Mean rank over the columns in which every line has a mean, 1 being the best, if the spec asks for it
+    /// and there is such a column.
+    pub rank: Option<f64>,
 }
 
 /// What is known of a row in a column.
@@ -47,6 +57,12 @@ pub struct Cell {
     pub std: Option<f64>,
     /// Number of defined scores.
     pub n: usize,
+    /// Interval of the mean, if the spec asks for it.
+    pub interval: Option<Interval>,
+    /// Resamples in which the mean was not defined.
+    pub undefined: usize,
+    /// Whether it differs from what it is compared with, at the spec's alpha.
+    pub differs: bool,
 }
 
 /// How a cell compares with the others of its column.
@@ -60,34 +76,86 @@ pub enum Mark {
     None,
 }
 
-/// Where a score stands: its row and the values of its column.
-type Place<'a> = (&'a str, Vec<&'a str>);
-
-/// Scores of one cell by their value of `over`.
-type Cells<'a> = IndexMap<Place<'a>, IndexMap<&'a str, &'a Score>>;
-
 impl Pivot {
     /// The table `name` of an experiment with these sweep axes. Rows and columns stand in the order in
     /// which the scores first name them, metrics in the order of the spec.
     ///
     /// # Errors
-    /// If the spec names no field of the scores, or several scores fall into one cell for one value of
-    /// `over`.
+    /// If the spec names no field of the scores, several scores fall into one cell for one value of `over`,
+    /// or images are to be drawn and a score comes without its predictions.
     pub fn new(name: &str, spec: &TableSpec, axes: &[String], scores: &[Score]) -> Result<Self, TableError> {
-        check_fields(name, spec, axes)?;
-        let from: HashSet<&String> = spec.from.iter().collect();
-        let shown = |score: &&Score| from.contains(&score.stage) && spec.metrics.contains(&score.metric);
-        let scores: Vec<&Score> = scores.iter().filter(shown).collect();
-        let cells = group(name, spec, axes, &scores)?;
-        let columns = columns(spec, &scores);
-        let line = |label: &str| Line {
-            label: label.to_owned(),
-            cells: columns.iter().map(|column| cell(&cells, label, column)).collect(),
+        let layout = Layout::new(name, spec, axes, scores)?;
+        let mut pivot = Self::of_means(spec, &layout);
+        let resamples = match spec.draws_images() {
+            true => Some(Resamples::new(name, spec, &layout)?),
+            false => None,
         };
-        let lines = values(spec, &scores, &spec.rows).into_iter().map(line).collect();
-        let metrics = metrics(&cells);
-        let columns = columns.iter().map(|values| Column::new(values, &metrics[values])).collect();
-        Ok(Self { rows: spec.rows.clone(), over: spec.over.clone(), columns, lines })
+        if let (Some(_), Some(resamples)) = (spec.interval, &resamples) {
+            pivot.add_intervals(&layout, resamples);
+        }
+        if let Some(compare) = &spec.compare {
+            pivot.comparisons = compare::comparisons(&pivot, compare, &layout, resamples.as_ref());
+            for found in pivot.comparisons.iter().filter(|found| found.differs(compare.alpha)) {
+                pivot.lines[found.row].cells[found.column].differs = true;
+            }
+        }
+        if spec.rank {
+            pivot.add_ranks();
+        }
+        Ok(pivot)
+    }
+
+    fn of_means(spec: &TableSpec, layout: &Layout<'_>) -> Self {
+        let line = |(row, cells): (&&str, &Vec<Scores<'_>>)| {
+            let cells = cells.iter().map(|scores| Cell::new(&defined(scores))).collect();
+            Line { label: (*row).to_owned(), cells, rank: None }
+        };
+        let column = |(i, values): (usize, &Vec<&str>)| Column::new(values, &layout.metrics(i));
+        Self {
+            spec: spec.clone(),
+            columns: layout.columns.iter().enumerate().map(column).collect(),
+            lines: layout.rows.iter().zip(&layout.cells).map(line).collect(),
+            comparisons: Vec::new(),
+            over: values_of_over(spec, layout),
+            images: images(layout),
+        }
+    }
+
+    fn add_intervals(&mut self, layout: &Layout<'_>, resamples: &Resamples<'_>) {
+        for (line, row) in self.lines.iter_mut().zip(&layout.cells) {
+            for (cell, scores) in line.cells.iter_mut().zip(row).filter(|(cell, _)| cell.n > 0) {
+                let means = resamples.means(&compare::with_values(scores));
+                cell.interval = resamples.interval(&means);
+                cell.undefined = means.iter().filter(|mean| mean.is_nan()).count();
+            }
+        }
+    }
+
+    fn add_ranks(&mut self) {
+        let ranked = self.ranked_columns();
+        let ranks: Vec<Vec<f64>> = ranked.iter().map(|&column| self.ranks(column)).collect();
+        for (i, line) in self.lines.iter_mut().enumerate().filter(|_| !ranks.is_empty()) {
+            line.rank = Some(ranks.iter().map(|ranks| ranks[i]).sum::<f64>() / ranks.len() as f64);
+        }
+    }
+
+    /// The columns in which every line has a mean, and it is known which is the best.
+    pub fn ranked_columns(&self) -> Vec<usize> {
+        let complete = |&column: &usize| self.lines.iter().all(|line| line.cells[column].mean.is_some());
+        let directed = |&column: &usize| self.columns[column].higher_is_better.is_some();
+        (0..self.columns.len()).filter(directed).filter(complete).collect()
+    }
+
+    /// The rank of each line in a column, 1 being the best; ties share their mean.
+    fn ranks(&self, column: usize) -> Vec<f64> {
+        let sign = if self.columns[column].higher_is_better == Some(true) { -1.0 } else { 1.0 };
+        let means = self.lines.iter().filter_map(|line| line.cells[column].mean);
+        mean_ranks(&means.map(|mean| sign * mean).collect::<Vec<f64>>())
+    }
+
+    /// Whether any cell differs from what it is compared with.
+    pub(super) fn has_differences(&self) -> bool {
+        self.lines.iter().flat_map(|line| &line.cells).any(|cell| cell.differs)
     }
 
     /// How each line compares in a column; [`Mark::None`] everywhere if nothing can be compared.
@@ -125,102 +193,29 @@ impl Cell {
         let mean = (n > 0).then(|| values.iter().sum::<f64>() / n as f64);
         let squares = |mean: f64| values.iter().map(|value| (value - mean).powi(2)).sum::<f64>();
         let std = mean.filter(|_| n > 1).map(|mean| (squares(mean) / (n - 1) as f64).sqrt());
-        Self { mean, std, n }
+        Self { mean, std, n, ..Self::default() }
     }
 }
 
-fn check_fields(table: &str, spec: &TableSpec, axes: &[String]) -> Result<(), TableError> {
-    let known: IndexSet<&str> = Score::FIELDS.into_iter().chain(axes.iter().map(String::as_str)).collect();
-    let columns = spec.columns.iter().map(|column| ("columns", column));
-    let mut named = [("rows", &spec.rows), ("over", &spec.over)].into_iter().chain(columns);
-    match named.find(|(_, field)| !known.contains(field.as_str())) {
-        None => Ok(()),
-        Some((key, field)) => Err(TableError::UnknownField {
-            table: table.to_owned(),
-            key,
-            field: field.clone(),
-            known: known.into_iter().map(|field| format!("`{field}`")).collect::<Vec<_>>().join(", "),
-        }),
+/// The defined scores of a cell.
+fn defined(scores: &Scores<'_>) -> Vec<f64> {
+    scores.values().filter_map(|score| score.defined()).collect()
+}
+
+fn values_of_over(spec: &TableSpec, layout: &Layout<'_>) -> Vec<String> {
+    let values: IndexSet<&str> = layout.scores().map(|score| score.field(&spec.over)).collect();
+    let mut values: Vec<String> = values.into_iter().map(str::to_owned).collect();
+    values.sort_by(|a, b| metrics_csv::compare(a, b));
+    values
+}
+
+fn images(layout: &Layout<'_>) -> IndexMap<String, (usize, usize)> {
+    let mut images: IndexMap<String, (usize, usize)> = IndexMap::new();
+    for score in layout.scores() {
+        let (least, most) = images.entry(score.dataset.clone()).or_insert((score.n, score.n));
+        (*least, *most) = (score.n.min(*least), score.n.max(*most));
     }
-}
-
-fn place<'a>(spec: &TableSpec, score: &'a Score) -> Place<'a> {
-    (score.field(&spec.rows), spec.columns.iter().map(|column| score.field(column)).collect())
-}
-
-fn group<'a>(
-    table: &str,
-    spec: &TableSpec,
-    axes: &[String],
-    scores: &[&'a Score],
-) -> Result<Cells<'a>, TableError> {
-    let mut cells = Cells::new();
-    for &score in scores {
-        let cell = cells.entry(place(spec, score)).or_default();
-        if let Some(other) = cell.insert(score.field(&spec.over), score) {
-            return Err(clash(table, spec, axes, other, score));
-        }
-    }
-    Ok(cells)
-}
-
-/// Why two scores must not share a cell. Axes are named before what follows from them, such as the
-/// data set.
-fn clash(table: &str, spec: &TableSpec, axes: &[String], first: &Score, second: &Score) -> TableError {
-    let mut fields =
-        axes.iter().map(String::as_str).chain(["seed", "metric", "dataset", "model", "split", "stage"]);
-    let field = fields.find(|field| first.field(field) != second.field(field));
-    let (row, column) = place(spec, first);
-    let (over, value) = (&spec.over, first.field(&spec.over));
-    let cell = format!("row `{row}`, column `{}` for {over} = `{value}`", column.join("."));
-    let table = table.to_owned();
-    match field {
-        None => TableError::Duplicate { table, cell },
-        Some(field) => TableError::Ambiguous {
-            table,
-            cell,
-            field: field.to_owned(),
-            first: first.field(field).to_owned(),
-            second: second.field(field).to_owned(),
-        },
-    }
-}
-
-/// The values of a field, in the order of the table.
-fn values<'a>(spec: &'a TableSpec, scores: &[&'a Score], field: &str) -> IndexSet<&'a str> {
-    let found: IndexSet<&str> = scores.iter().map(|score| score.field(field)).collect();
-    if field != "metric" {
-        return found;
-    }
-    spec.metrics.iter().map(String::as_str).filter(|metric| found.contains(metric)).collect()
-}
-
-/// The metrics of each column.
-fn metrics<'a>(cells: &Cells<'a>) -> HashMap<Vec<&'a str>, IndexSet<&'a str>> {
-    let mut metrics: HashMap<_, IndexSet<_>> = HashMap::new();
-    for ((_, column), scores) in cells {
-        let named = scores.values().map(|score| score.metric.as_str());
-        metrics.entry(column.clone()).or_default().extend(named);
-    }
-    metrics
-}
-
-/// The columns that have a score, outer values first.
-fn columns<'a>(spec: &'a TableSpec, scores: &[&'a Score]) -> Vec<Vec<&'a str>> {
-    let orders: Vec<IndexSet<&str>> = spec.columns.iter().map(|field| values(spec, scores, field)).collect();
-    let found: IndexSet<Vec<&str>> = scores.iter().map(|score| place(spec, score).1).collect();
-    let mut columns: Vec<Vec<&str>> = found.into_iter().collect();
-    columns.sort_by_key(|column| -> Vec<Option<usize>> {
-        column.iter().zip(&orders).map(|(value, order)| order.get_index_of(value)).collect()
-    });
-    columns
-}
-
-fn cell(cells: &Cells<'_>, row: &str, column: &[&str]) -> Cell {
-    let scores = cells.get(&(row, column.to_vec()));
-    let values: Vec<f64> =
-        scores.into_iter().flat_map(IndexMap::values).filter_map(|score| score.defined()).collect();
-    Cell::new(&values)
+    images
 }
 
 #[cfg(test)]
@@ -254,8 +249,8 @@ mod tests {
 
     #[test]
     fn one_score_has_no_spread_and_none_has_no_mean() {
-        assert_eq!(Cell::new(&[0.5]), Cell { mean: Some(0.5), std: None, n: 1 });
-        assert_eq!(Cell::new(&[]), Cell { mean: None, std: None, n: 0 });
+        assert_eq!(Cell::new(&[0.5]), Cell { mean: Some(0.5), n: 1, ..Cell::default() });
+        assert_eq!(Cell::new(&[]), Cell::default());
     }
 
     #[test]
@@ -268,37 +263,6 @@ mod tests {
             .collect();
         let cell = Pivot::new("main", &spec(), &axes(), &scores).unwrap().lines[0].cells[0];
         assert_eq!((cell.mean, cell.n), (Some(0.5), 2));
-    }
-
-    #[test]
-    fn an_axis_that_the_table_leaves_out_is_an_error_that_names_it() {
-        let spec = TableSpec { columns: vec!["metric".into()], ..spec() };
-        let error = Pivot::new("main", &spec, &axes(), &scores()).unwrap_err();
-        insta::assert_snapshot!(error, @r#"table `main`: several scores fall into row `LP-FT A`, column `macro_f1` for seed = `0`: they differ in `target` (`lesions` and `fundus`); add "target" to `columns`, make it `rows` or `over`, or make a table for each"#);
-    }
-
-    #[test]
-    fn leaving_out_the_metric_is_an_error_too() {
-        let spec = TableSpec { columns: vec!["target".into()], ..spec() };
-        let error = Pivot::new("main", &spec, &axes(), &scores()).unwrap_err().to_string();
-        assert!(error.contains("differ in `metric` (`macro_f1` and `log_loss`)"), "{error}");
-    }
-
-    #[test]
-    fn the_same_score_twice_is_an_error() {
-        let scores = [score("a", "t", "0", Some(0.1)), score("a", "t", "0", Some(0.2))];
-        let error = Pivot::new("main", &spec(), &axes(), &scores).unwrap_err().to_string();
-        assert!(
-            error.contains("two scores fall into row `a`, column `t.macro_f1` for seed = `0`"),
-            "{error}"
-        );
-    }
-
-    #[test]
-    fn a_field_that_is_not_there_is_an_error_that_lists_those_that_are() {
-        let spec = TableSpec { rows: "targt".into(), ..spec() };
-        let error = Pivot::new("main", &spec, &axes(), &[]).unwrap_err().to_string();
-        assert!(error.contains("`rows` names `targt`") && error.contains("`target`"), "{error}");
     }
 
     #[test]
@@ -328,5 +292,27 @@ mod tests {
     fn a_table_without_scores_has_neither_rows_nor_columns() {
         let pivot = Pivot::new("main", &spec(), &axes(), &[]).unwrap();
         assert!(pivot.lines.is_empty() && pivot.columns.is_empty());
+    }
+
+    #[test]
+    fn a_mean_rank_is_over_the_columns_in_which_every_line_has_a_score() {
+        let mut scores = scores();
+        let spec = TableSpec { rank: true, ..spec() };
+        let ranks = |scores: &[Score]| -> Vec<Option<f64>> {
+            let pivot = Pivot::new("main", &spec, &axes(), scores).unwrap();
+            pivot.lines.iter().map(|line| line.rank).collect()
+        };
+        assert_eq!(ranks(&scores), [Some(3.0), Some(2.0), Some(1.0)]);
+        // the first is now as good as the second on lesions by macro F1, one column of four
+        for score in &mut scores {
+            let tied = score.model == "LP-FT A" && score.dataset == "lesions" && score.metric == "macro_f1";
+            score.value = score.value.map(|value| if tied { value + 0.05 } else { value });
+        }
+        assert_eq!(ranks(&scores), [Some(11.5 / 4.0), Some(8.5 / 4.0), Some(1.0)]);
+        scores.retain(|score| score.model != "LP-FT A" || score.dataset == "lesions");
+        assert_eq!(ranks(&scores), [Some(2.75), Some(2.25), Some(1.0)]);
+        scores.retain(|score| score.model != "LP-FT A");
+        scores.push(score("alone", "elsewhere", "0", Some(0.5)));
+        assert_eq!(ranks(&scores), [None; 3]);
     }
 }

@@ -1,12 +1,16 @@
-//! What the renderings for people share: the text of cells and headers, widths, the note below.
+//! What the renderings for people share: the text of cells and headers, widths.
 
 use unicode_width::UnicodeWidthStr;
 
 use super::Pivot;
-use super::pivot::{Cell, Column, Mark};
+use super::pivot::{Cell, Column, Line, Mark};
+use crate::statistics::Interval;
 
 /// Stands where there is nothing to show.
-const NOTHING: &str = "–";
+pub(super) const NOTHING: &str = "–";
+
+/// Heads the column of mean ranks.
+pub(super) const RANK: &str = "rank";
 
 /// Stands below a table that is empty.
 pub(super) const NO_SCORES: &str = "No scores: no stage that the table takes from has finished.";
@@ -18,22 +22,26 @@ pub(super) struct Grid {
 }
 
 impl Grid {
-    /// Each cell's text as `decorate` marks it, each label as `escape` writes it.
+    /// Each cell's text as `decorate` marks it, told whether it differs from what it is compared with; each label
+    /// as `escape` writes it.
     pub(super) fn new(
         pivot: &Pivot,
         escape: impl Fn(&str) -> String,
-        decorate: impl Fn(String, Mark) -> String,
+        decorate: impl Fn(String, Mark, bool) -> String,
     ) -> Self {
         let most = most(pivot);
         let marks: Vec<Vec<Mark>> = (0..pivot.columns.len()).map(|column| pivot.marks(column)).collect();
         let columns = pivot.columns.iter().map(|column| escape(&title(column)));
-        let line = |(i, line): (usize, &super::pivot::Line)| {
-            let cells =
-                line.cells.iter().zip(&marks).map(|(cell, marks)| decorate(cell_text(cell, most), marks[i]));
-            std::iter::once(escape(&label(&line.label))).chain(cells).collect()
+        let line = |(i, line): (usize, &Line)| {
+            let cell =
+                |(cell, marks): (&Cell, &Vec<Mark>)| decorate(cell_text(cell, most), marks[i], cell.differs);
+            let cells = line.cells.iter().zip(&marks).map(cell);
+            let rank = pivot.spec.rank.then(|| rank_text(line));
+            std::iter::once(escape(&label(&line.label))).chain(cells).chain(rank).collect()
         };
+        let rank = pivot.spec.rank.then(|| RANK.to_owned());
         Self {
-            header: std::iter::once(escape(&pivot.rows)).chain(columns).collect(),
+            header: std::iter::once(escape(&pivot.spec.rows)).chain(columns).chain(rank).collect(),
             lines: pivot.lines.iter().enumerate().map(line).collect(),
         }
     }
@@ -51,49 +59,43 @@ pub(super) fn pad(column: usize, text: &str, width: usize) -> String {
     if column == 0 { format!("{text}{blanks}") } else { format!("{blanks}{text}") }
 }
 
-/// What the numbers are, without mark-up; `None` if there are none.
-pub(super) fn note(pivot: &Pivot) -> Option<String> {
-    let over = label(&pivot.over);
-    let cells = || pivot.lines.iter().flat_map(|line| &line.cells);
-    let fewer = cells().any(|cell| cell.n > 0 && cell.n < most(pivot));
-    match most(pivot) {
-        0 => None,
-        1 => Some(format!("One score each (n = 1 over {over}), so no spread.")),
-        n => {
-            let unless = if fewer { " unless the cell says otherwise" } else { "" };
-            Some(format!("Mean ± sample standard deviation over {over}, n = {n}{unless}."))
-        }
-    }
-}
-
 /// Whether any column has a best.
 pub(super) fn has_marks(pivot: &Pivot) -> bool {
     (0..pivot.columns.len()).any(|column| pivot.marks(column).contains(&Mark::Best))
 }
 
-fn most(pivot: &Pivot) -> usize {
+/// The most scores that a cell has.
+pub(super) fn most(pivot: &Pivot) -> usize {
     pivot.lines.iter().flat_map(|line| &line.cells).map(|cell| cell.n).max().unwrap_or(0)
 }
 
+/// Heads the only column of a table without `columns`.
+pub(super) const MEAN: &str = "mean";
+
 fn title(column: &Column) -> String {
     if column.values.is_empty() {
-        return "mean".to_owned();
+        return MEAN.to_owned();
     }
     column.values.iter().map(|value| label(value)).collect::<Vec<_>>().join(" / ")
 }
 
 /// On one line, and visible where an axis does not apply.
-fn label(text: &str) -> String {
+pub(super) fn label(text: &str) -> String {
     if text.trim().is_empty() {
         return NOTHING.to_owned();
     }
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
-/// Says its number of scores where others have more.
+/// An interval goes before the standard deviation. Says its number of scores where others have more.
 fn cell_text(cell: &Cell, most: usize) -> String {
     let Some(mean) = cell.mean else { return NOTHING.to_owned() };
-    let std = cell.std.map_or_else(String::new, |std| format!(" ± {std:.3}"));
+    let std = || cell.std.map_or_else(String::new, |std| format!(" ± {std:.3}"));
+    let spread = cell.interval.map_or_else(std, |Interval { low, high }| format!(" [{low:.3}, {high:.3}]"));
     let n = if cell.n < most { format!(" (n = {})", cell.n) } else { String::new() };
-    format!("{mean:.3}{std}{n}")
+    format!("{mean:.3}{spread}{n}")
+}
+
+fn rank_text(line: &Line) -> String {
+    line.rank.map_or_else(|| NOTHING.to_owned(), |rank| format!("{rank:.2}"))
 }

@@ -6,7 +6,8 @@ use std::path::{Component, Path, PathBuf};
 
 use indexmap::IndexMap;
 
-use super::{Pivot, Score, TableError, TableSpec, markdown, metrics_csv, table_csv, terminal};
+use super::{Pivot, Score, TableError, TableSpec};
+use super::{compare_csv, latex, markdown, metrics_csv, table_csv, terminal};
 
 /// A table as it was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,10 +18,16 @@ pub struct Rendered {
     pub files: Vec<PathBuf>,
     /// Its text for a terminal.
     pub terminal: String,
+    /// What the `.csv` file holds.
+    pub csv: String,
+    /// What the `.md` file holds.
+    pub markdown: String,
+    /// What the `.tex` file holds.
+    pub latex: String,
 }
 
-/// Writes `<dir>/<experiment>/metrics.csv` and a CSV and a Markdown file for each table. `axes` are the
-/// sweep axes but `seed`. A file appears whole or not at all; one that would not change is left alone.
+/// Writes `<dir>/<experiment>/metrics.csv` and for each table a CSV, a Markdown and a LaTeX file, and one of its
+/// comparisons, if it has any. `axes` are the sweep axes but `seed`. A file appears whole or not at all; one that would not change is left alone.
 ///
 /// # Errors
 /// If a file cannot be written or a table cannot be made; `metrics.csv` and the other tables are written
@@ -45,14 +52,22 @@ pub fn write_results(
 }
 
 fn write_table(folder: &Path, name: &str, pivot: &Pivot) -> Result<Rendered, TableError> {
-    let files = [("csv", table_csv::render(pivot)), ("md", markdown::render(pivot))];
-    let mut written = Vec::new();
-    for (extension, text) in files {
+    let mut rendered = Rendered {
+        name: name.to_owned(),
+        files: Vec::new(),
+        terminal: terminal::render(name, pivot),
+        csv: table_csv::render(pivot),
+        markdown: markdown::render(pivot),
+        latex: latex::render(pivot),
+    };
+    let comparisons = pivot.spec.compare.as_ref().map(|_| compare_csv::render(pivot));
+    let texts = [("csv", &rendered.csv), ("md", &rendered.markdown), ("tex", &rendered.latex)];
+    for (extension, text) in texts.into_iter().chain(comparisons.as_ref().map(|text| ("compare.csv", text))) {
         let path = folder.join(format!("{name}.{extension}"));
-        write_if_changed(&path, &text)?;
-        written.push(path);
+        write_if_changed(&path, text)?;
+        rendered.files.push(path);
     }
-    Ok(Rendered { name: name.to_owned(), files: written, terminal: terminal::render(name, pivot) })
+    Ok(rendered)
 }
 
 /// Writes `<dir>/<experiment>/<name>.<extension>`, whole or not at all, unless it is there already; `what` says what has

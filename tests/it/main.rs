@@ -26,6 +26,7 @@ mod resume;
 mod run;
 mod shipped;
 mod show;
+mod statistics;
 mod store;
 mod sweep;
 mod table;

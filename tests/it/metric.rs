@@ -123,6 +123,23 @@ proptest! {
         assert_same(&score(classes, &images), &score(classes, &shuffled), &[])?;
     }
 
+    /// What every metric promises to intervals: an image that counts three times is that image three times.
+    #[test]
+    fn an_image_counts_as_often_as_it_is_said_to(
+        ((classes, images), counts) in images().prop_flat_map(|(classes, images)| {
+            let counts = prop::collection::vec(0_u32..4, images.len());
+            (Just((classes, images)), counts)
+        })
+    ) {
+        prop_assume!(counts.iter().any(|&count| count > 0));
+        let (labels, rows): (Vec<u32>, Vec<Vec<f32>>) = images.iter().cloned().unzip();
+        let counted = Predictions::new(&labels, &rows, classes).unwrap().resampled(counts.clone().into());
+        let repeated = images.iter().zip(&counts).flat_map(|(image, &n)| vec![image.clone(); n as usize]);
+        let repeated: Vec<_> = repeated.collect();
+        prop_assert_eq!(counted.total(), repeated.len());
+        assert_same(&medmerge::metric::scores(&counted), &score(classes, &repeated), &[])?;
+    }
+
     #[test]
     fn every_image_twice_changes_no_metric((classes, images) in images()) {
         assert_same(&score(classes, &images), &score(classes, &[images.clone(), images.clone()].concat()), &[])?;

@@ -118,6 +118,31 @@ fn a_table_is_a_part_and_the_only_one_to_be_printed() {
 }
 
 #[test]
+fn tables_are_printed_as_their_files_and_intervals_come_from_the_store() {
+    let lab = lab();
+    run(&lab, &["--quiet"]).code(0);
+    let table = |arguments: &[&str]| {
+        lab.medmerge(&[&["table", "experiment.toml"], arguments].concat()).assert().code(0)
+    };
+    for (format, ending) in [("markdown", "md"), ("latex", "tex"), ("csv", "csv")] {
+        let file = read(&lab, &format!("results/tiny/main.{ending}"));
+        table(&["--format", format]).stdout(file + "\n");
+    }
+    let set = ["--set", "table.main.interval=bootstrap", "--set", "table.main.resamples=100"];
+    table(&set).stdout(contains("in brackets its 95 % bootstrap interval over images and seed"));
+    let csv = read(&lab, "results/tiny/main.csv");
+    assert!(
+        csv.starts_with("model,accuracy.mean,accuracy.std,accuracy.n,accuracy.low,accuracy.high\n"),
+        "{csv}"
+    );
+    let wrong = ["--set", "table.main.compare={ to = 'LP' }"];
+    lab.medmerge(&[&["table", "experiment.toml"], &wrong[..]].concat())
+        .assert()
+        .code(2)
+        .stderr(contains("unknown row `LP`"));
+}
+
+#[test]
 fn a_variation_runs_beside_the_experiment() {
     let lab = lab();
     run(&lab, &["--quiet"]).code(0);

@@ -1,0 +1,75 @@
+//! The t test of paired differences (Student 1908).
+
+use super::{Interval, student};
+
+/// A spread so much smaller than the differences is rounding.
+const ROUNDING: f64 = 1e-10;
+
+/// What differences say of the mean of all that there could be.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PairedT {
+    mean: f64,
+    /// Standard error of the mean.
+    error: f64,
+    /// Degrees of freedom: one fewer than differences.
+    freedom: f64,
+}
+
+impl PairedT {
+    /// `None` for fewer than two differences, and for equal ones that are not 0: no spread, so no test.
+    pub fn new(differences: &[f64]) -> Option<Self> {
+        let n = differences.len() as f64;
+        let freedom = n - 1.0;
+        let mean = differences.iter().sum::<f64>() / n;
+        let squares: f64 = differences.iter().map(|difference| (difference - mean).powi(2)).sum();
+        let largest = differences.iter().fold(0.0_f64, |largest, difference| largest.max(difference.abs()));
+        let spread = (squares / freedom).sqrt();
+        let can_be_judged = largest == 0.0 || spread > ROUNDING * largest;
+        (differences.len() > 1 && can_be_judged).then(|| Self { mean, error: spread / n.sqrt(), freedom })
+    }
+
+    /// The mean in standard errors.
+    pub fn t(&self) -> f64 {
+        if self.mean == 0.0 { 0.0 } else { self.mean / self.error }
+    }
+
+    /// How probable a mean at least so far from 0 is if that of all is 0.
+    pub fn p(&self) -> f64 {
+        student::two_sided(self.t(), self.freedom)
+    }
+
+    /// Holds the mean of all with this confidence.
+    pub fn interval(&self, confidence: f64) -> Interval {
+        let half = student::two_sided_quantile(1.0 - confidence, self.freedom) * self.error;
+        Interval { low: self.mean - half, high: self.mean + half }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn no_difference_at_all_has_p_1_and_no_spread_no_test() {
+        let none = PairedT::new(&[0.0; 3]).unwrap();
+        assert_eq!((none.p(), none.interval(0.95)), (1.0, Interval { low: 0.0, high: 0.0 }));
+        for untestable in [&[0.1][..], &[0.1, 0.1, 0.1], &[0.3 - 0.2, 0.2 - 0.1], &[]] {
+            assert_eq!(PairedT::new(untestable), None);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn p_is_a_probability_and_below_alpha_where_the_interval_leaves_out_0(
+            differences in prop::collection::vec(-1.0..1.0, 2..20), confidence in 0.5..0.99
+        ) {
+            let Some(test) = PairedT::new(&differences) else { return Ok(()) };
+            let (p, Interval { low, high }) = (test.p(), test.interval(confidence));
+            prop_assert!((0.0..=1.0).contains(&p) && low <= high);
+            let alpha = 1.0 - confidence;
+            prop_assume!((p - alpha).abs() > 1e-9);
+            prop_assert_eq!(p < alpha, low > 0.0 || high < 0.0);
+        }
+    }
+}

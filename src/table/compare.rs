@@ -1,0 +1,140 @@
+//! Every row of a table against one of them.
+
+use super::layout::{Layout, Scores};
+use super::pivot::{Mark, Pivot};
+use super::resample::Resamples;
+use super::spec::{BEST, CompareSpec, Correction, Test};
+use super::{Score, metrics_csv};
+use crate::statistics::paired_t::PairedT;
+use crate::statistics::{Interval, bootstrap, holm, wilcoxon};
+
+/// A row against another in a column, over the values of `over` for which both have a score.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Comparison {
+    /// Position of the column.
+    pub column: usize,
+    /// Position of the line.
+    pub row: usize,
+    /// Position of the line that it is compared with.
+    pub to: usize,
+    /// Number of pairs.
+    pub n: usize,
+    /// Mean of the pairs' differences, `row` − `to`.
+    pub difference: f64,
+    /// Interval of the difference; the signed-rank test has none.
+    pub interval: Option<Interval>,
+    /// Two-sided; `None` where there is nothing to judge by.
+    pub p: Option<f64>,
+    /// After the correction.
+    pub p_adjusted: Option<f64>,
+}
+
+impl Comparison {
+    /// Whether its p, after the correction, is below alpha.
+    pub fn differs(&self, alpha: f64) -> bool {
+        self.p_adjusted.is_some_and(|p| p < alpha)
+    }
+}
+
+/// Defined scores with their values of `over`, in the order of these.
+type Values<'a> = Vec<(&'a str, &'a Score)>;
+
+/// The defined scores of a cell; numbers among the values of `over` go by size.
+pub(super) fn with_values<'a>(scores: &Scores<'a>) -> Values<'a> {
+    let defined = scores.iter().filter(|(_, score)| score.defined().is_some());
+    let mut values: Values<'a> = defined.map(|(value, score)| (*value, *score)).collect();
+    values.sort_by(|(a, _), (b, _)| metrics_csv::compare(a, b));
+    values
+}
+
+/// All comparisons of a table, column by column, corrected as one family. `resamples` are there if the test
+/// needs them.
+pub(super) fn comparisons(
+    pivot: &Pivot,
+    spec: &CompareSpec,
+    layout: &Layout<'_>,
+    resamples: Option<&Resamples<'_>>,
+) -> Vec<Comparison> {
+    let mut found = Vec::new();
+    for column in 0..layout.columns.len() {
+        let Some(to) = to(pivot, spec, column) else { continue };
+        let others = (0..layout.rows.len()).filter(|&row| row != to);
+        found.extend(others.filter_map(|row| {
+            let (a, b) = common(&layout.cells[row][column], &layout.cells[to][column]);
+            let pairs = Pairs { a, b, resamples };
+            let (n, difference) = pairs.mean_difference()?;
+            let (interval, p) = pairs.judged(spec.test, pivot.spec.confidence);
+            Some(Comparison { column, row, to, n, difference, interval, p, p_adjusted: None })
+        }));
+    }
+    correct(&mut found, spec.correction);
+    found
+}
+
+/// The line that the others of a column are compared with.
+fn to(pivot: &Pivot, spec: &CompareSpec, column: usize) -> Option<usize> {
+    match spec.to.as_str() {
+        BEST => pivot.marks(column).iter().position(|&mark| mark == Mark::Best),
+        label => pivot.lines.iter().position(|line| line.label == label),
+    }
+}
+
+/// The scores of two cells for the values of `over` that both have.
+fn common<'a>(a: &Scores<'a>, b: &Scores<'a>) -> (Values<'a>, Values<'a>) {
+    let both = |(value, _): &(&str, &Score)| {
+        let defined = |scores: &Scores<'_>| scores.get(value).is_some_and(|score| score.defined().is_some());
+        defined(a) && defined(b)
+    };
+    let of = |scores: &Scores<'a>| with_values(scores).into_iter().filter(both).collect();
+    (of(a), of(b))
+}
+
+fn correct(found: &mut [Comparison], correction: Correction) {
+    let p: Vec<f64> = found.iter().filter_map(|comparison| comparison.p).collect();
+    let adjusted = match correction {
+        Correction::Holm => holm::adjusted(&p),
+        Correction::None => p,
+    };
+    let judged = found.iter_mut().filter(|comparison| comparison.p.is_some());
+    judged.zip(adjusted).for_each(|(comparison, p)| comparison.p_adjusted = Some(p));
+}
+
+/// The scores of two rows, pair by pair.
+struct Pairs<'p, 'a> {
+    a: Values<'a>,
+    b: Values<'a>,
+    resamples: Option<&'p Resamples<'a>>,
+}
+
+impl Pairs<'_, '_> {
+    fn differences(&self) -> Vec<f64> {
+        let pairs = self.a.iter().zip(&self.b);
+        pairs.filter_map(|((_, a), (_, b))| Some(a.defined()? - b.defined()?)).collect()
+    }
+
+    /// How many pairs there are, and the mean of their differences; `None` without a pair.
+    fn mean_difference(&self) -> Option<(usize, f64)> {
+        let differences = self.differences();
+        let n = differences.len();
+        (n > 0).then(|| (n, differences.iter().sum::<f64>() / n as f64))
+    }
+
+    /// Interval of the difference and p.
+    fn judged(&self, test: Test, confidence: f64) -> (Option<Interval>, Option<f64>) {
+        match test {
+            Test::PairedBootstrap => self.bootstrapped(),
+            Test::Wilcoxon => (None, Some(wilcoxon::p(&self.differences()))),
+            Test::TTest => {
+                let test = PairedT::new(&self.differences());
+                (test.map(|test| test.interval(confidence)), test.map(|test| test.p()))
+            }
+        }
+    }
+
+    fn bootstrapped(&self) -> (Option<Interval>, Option<f64>) {
+        let Some(resamples) = self.resamples else { return (None, None) };
+        let (a, b) = (resamples.means(&self.a), resamples.means(&self.b));
+        let differences: Vec<f64> = a.iter().zip(&b).map(|(a, b)| a - b).collect();
+        (resamples.interval(&differences), bootstrap::two_sided_p(&differences))
+    }
+}

@@ -1,0 +1,70 @@
+//! `<table>.compare.csv`: a row a comparison.
+
+use super::compare::Comparison;
+use super::{Pivot, csv_text, number_text};
+
+/// The columns of the table, one each, then `row,to,n,difference,low,high,p,p_adjusted`; scripts rely on it. What
+/// is not defined is empty.
+pub(super) fn render(pivot: &Pivot) -> String {
+    let rest = ["row", "to", "n", "difference", "low", "high", "p", "p_adjusted"];
+    let header = pivot.spec.columns.iter().cloned().chain(rest.map(str::to_owned));
+    let line = |found: &Comparison| {
+        let mut line = pivot.columns[found.column].values.clone();
+        line.extend([pivot.lines[found.row].label.clone(), pivot.lines[found.to].label.clone()]);
+        line.push(found.n.to_string());
+        let ends =
+            [found.interval.map(|interval| interval.low), found.interval.map(|interval| interval.high)];
+        let numbers = [Some(found.difference), ends[0], ends[1], found.p, found.p_adjusted];
+        line.extend(numbers.map(number_text));
+        line
+    };
+    csv_text(std::iter::once(header.collect()).chain(pivot.comparisons.iter().map(line)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::example::{axes, predicted_scores, scores, spec};
+    use super::super::spec::{CompareSpec, Correction, Test};
+    use super::super::{Score, TableSpec};
+    use super::*;
+
+    fn rendered(test: Test, scores: &[Score]) -> String {
+        let compare = CompareSpec { to: "LP-FT A".into(), test, correction: Correction::Holm, alpha: 0.05 };
+        let spec = TableSpec { compare: Some(compare), resamples: 200, ..spec() };
+        render(&Pivot::new("main", &spec, &axes(), scores).unwrap())
+    }
+
+    #[test]
+    fn a_line_a_comparison() {
+        insta::assert_snapshot!(rendered(Test::PairedBootstrap, &predicted_scores()), @r"
+        target,metric,row,to,n,difference,low,high,p,p_adjusted
+        lesions,macro_f1,Average + FT,LP-FT A,3,-0.0004370477958715406,-0.14672497439565688,0.14358761709608017,0.845771144278607,0.845771144278607
+        lesions,macro_f1,MedMerge + FT,LP-FT A,3,0.2797272478748171,0.16784458743132016,0.40888124127597386,0.009950248756218905,0.03980099502487562
+        fundus,macro_f1,Average + FT,LP-FT A,3,0.10048675440054833,-0.07067570392074984,0.2568520148516511,0.22885572139303484,0.4577114427860697
+        fundus,macro_f1,MedMerge + FT,LP-FT A,3,0.29699673714063063,0.12099709870144813,0.43151596193142217,0.009950248756218905,0.03980099502487562
+        ");
+    }
+
+    #[test]
+    fn the_signed_rank_test_has_no_interval_and_equal_differences_no_t_test() {
+        let wilcoxon = rendered(Test::Wilcoxon, &predicted_scores());
+        let t_test = rendered(Test::TTest, &scores());
+        insta::assert_snapshot!(wilcoxon + "\n" + &t_test, @r"
+        target,metric,row,to,n,difference,low,high,p,p_adjusted
+        lesions,macro_f1,Average + FT,LP-FT A,3,-0.0004370477958715406,,,1.0,1.0
+        lesions,macro_f1,MedMerge + FT,LP-FT A,3,0.2797272478748171,,,0.25,1.0
+        fundus,macro_f1,Average + FT,LP-FT A,3,0.10048675440054833,,,0.25,1.0
+        fundus,macro_f1,MedMerge + FT,LP-FT A,3,0.29699673714063063,,,0.25,1.0
+
+        target,metric,row,to,n,difference,low,high,p,p_adjusted
+        lesions,macro_f1,Average + FT,LP-FT A,3,0.050000000000000044,,,,
+        lesions,macro_f1,MedMerge + FT,LP-FT A,3,0.09999999999999998,,,,
+        lesions,log_loss,Average + FT,LP-FT A,3,-0.050000000000000044,,,,
+        lesions,log_loss,MedMerge + FT,LP-FT A,3,-0.09999999999999998,,,,
+        fundus,macro_f1,Average + FT,LP-FT A,3,0.050000000000000044,,,,
+        fundus,macro_f1,MedMerge + FT,LP-FT A,3,0.09999999999999998,,,,
+        fundus,log_loss,Average + FT,LP-FT A,3,-0.050000000000000044,,,,
+        fundus,log_loss,MedMerge + FT,LP-FT A,3,-0.09999999999999998,,,,
+        ");
+    }
+}
