@@ -42,7 +42,7 @@
 //!     manifest.json                      where it comes from; digests of all files, its own at the end
 //!     model.safetensors                  import, pretrain, finetune, merge
 //!     merge_weights.safetensors          learn_merge_weights
-//!     <model>.<data set>.predictions.csv evaluate; first 12 digits of both fingerprints
+//!     <model>.<data set>.predictions.csv evaluate, of a model or an ensemble; first 12 digits of both fingerprints
 //!     history.csv                        a row an epoch, if it was trained
 //!     log.txt                            a line an epoch, and warnings
 //!   partial/<fingerprint>/             a stage that is not finished: a training's state, log.txt

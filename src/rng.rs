@@ -23,6 +23,10 @@ pub enum Purpose {
     Subset = 4,
     /// The order of the images that batch-norm statistics are re-estimated on.
     Reestimate = 5,
+    /// The order in which the images of a class are kept in a label budget; `index` is the class.
+    LabelBudget = 6,
+    /// The images that a merge method measures on.
+    Measure = 7,
 }
 
 /// A generator for one draw: the same arguments give the same numbers on every machine.

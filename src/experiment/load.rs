@@ -4,14 +4,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::document::Document;
-use super::draft::{Defaults, Draft, Reader};
+use super::draft::{DatasetDraft, Defaults, Draft, Reader};
 use super::error::{Diagnostic, Errors, Report};
 use super::interpolate::Scope;
 use super::resolve::Links;
 use super::sweep::{Axes, Sweep};
 use super::tree::Table;
 use super::{Experiment, Override, Source, expand, overrides, tables, tree};
-use crate::dataset::DatasetSpec;
 use crate::stage::StageSpec;
 
 /// The environment variable behind `${data}`.
@@ -100,7 +99,7 @@ fn read(
 fn check_used(
     sweep: &Sweep<'_>,
     defaults: &Defaults<'_>,
-    datasets: &[Draft<'_, DatasetSpec>],
+    datasets: &[DatasetDraft<'_>],
     stages: &[Draft<'_, StageSpec>],
     report: &mut Report,
 ) {

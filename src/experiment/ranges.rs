@@ -5,8 +5,9 @@ use std::fmt::Display;
 
 use super::suggest;
 use crate::backbone::BackboneSpec;
-use crate::dataset::DatasetSpec;
+use crate::dataset::{DatasetSpec, LabelBudget};
 use crate::merge_method::MergeMethodSpec;
+use crate::stage::evaluate::EvaluateSpec;
 use crate::stage::import::ImportSpec;
 use crate::stage::{Normalize, StageSpec};
 use crate::train::optimizer::{AdamSpec, AdamwSpec, OptimizerSpec, SgdSpec};
@@ -205,6 +206,13 @@ impl Validate for DatasetSpec {
     }
 }
 
+impl Validate for LabelBudget {
+    fn values(&self, f: &mut Findings) {
+        let fraction = self.label_fraction;
+        f.check("label_fraction", fraction, fraction > 0.0 && fraction <= 1.0, "above 0 and up to 1");
+    }
+}
+
 impl Validate for StageSpec {
     fn values(&self, f: &mut Findings) {
         if let Some(train) = self.stage().train() {
@@ -226,7 +234,7 @@ impl Validate for StageSpec {
                 method(&spec.method, spec.sources.len(), f);
             }
             Self::Evaluate(spec) => {
-                if spec.models.is_empty() {
+                if spec.models.is_empty() && spec.ensembles.is_empty() {
                     f.add(
                         "models",
                         "`models` names no model",
@@ -237,6 +245,7 @@ impl Validate for StageSpec {
                     f.add("datasets", "`datasets` names no data set", None);
                 }
                 no_repeats("datasets", "data set", &spec.datasets, f);
+                f.under("ensembles", |f| ensembles(spec, f));
             }
         }
     }
@@ -284,6 +293,21 @@ fn import(spec: &ImportSpec, f: &mut Findings) {
         |text: &str| (1..=64).contains(&text.len()) && text.chars().all(|c| c.is_ascii_hexdigit());
     for digest in spec.sha256.iter().filter(|digest| !is_digest(digest)) {
         f.check("sha256", format_args!("\"{digest}\""), false, "1 to 64 hexadecimal digits");
+    }
+}
+
+fn ensembles(spec: &EvaluateSpec, f: &mut Findings) {
+    for (label, ensemble) in &spec.ensembles {
+        f.under(label, |f| {
+            if ensemble.models.len() < 2 {
+                let message = format!("an ensemble needs 2 models or more, not {}", ensemble.models.len());
+                f.add("models", message, None);
+            }
+            no_repeats("models", "model", &ensemble.models, f);
+        });
+        if spec.models.contains_key(label) {
+            f.add(label, format!("a model and an ensemble have the row label \"{label}\""), None);
+        }
     }
 }
 

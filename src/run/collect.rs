@@ -11,7 +11,7 @@ use crate::experiment::{Coordinates, Experiment};
 use crate::metric::{MetricError, score_all};
 use crate::plan::{Plan, PlannedDataset, PlannedStage};
 use crate::stage::evaluate::EvaluateSpec;
-use crate::stage::{Artifact, Input, Prediction, StageSpec};
+use crate::stage::{Artifact, Prediction, StageSpec, ensemble};
 use crate::store::{Store, StoreError};
 use crate::table::Score;
 
@@ -38,7 +38,7 @@ pub enum CollectError {
     Metric {
         /// The stage's id.
         stage: String,
-        /// Row label of the model.
+        /// Row label of the model or ensemble.
         model: String,
         /// What is wrong with them.
         source: MetricError,
@@ -54,7 +54,7 @@ pub enum CollectError {
         file: std::path::PathBuf,
         /// The stage's id.
         stage: String,
-        /// Row label of the model.
+        /// Row label of the model or ensemble.
         model: String,
         /// Name of the data set.
         dataset: String,
@@ -105,23 +105,32 @@ fn scores_of(
     };
     let predictions: HashMap<_, _> = predictions.iter().map(|p| ((&p.model, &p.dataset), p)).collect();
     let mut scores = Vec::new();
-    for (input, node) in &stage.inputs {
+    for (model, fingerprint) in &rows(plan, stage, spec) {
         for (_, dataset) in &stage.datasets {
-            let cell = Cell { experiment: &plan.experiment, stage, spec, input, dataset };
-            let model = &plan.graph[*node].fingerprint.0;
-            let found = predictions.get(&(model, &dataset.fingerprint));
+            let cell = Cell { experiment: &plan.experiment, stage, spec, model, dataset };
+            let found = predictions.get(&(fingerprint, &dataset.fingerprint));
             scores.extend(cell.scores(found.ok_or_else(|| cell.no_prediction())?)?);
         }
     }
     Ok(Some(scores))
 }
 
-/// One model on one data set.
+/// Label and fingerprint of every model and then of every ensemble, in the order of the file.
+fn rows<'a>(plan: &Plan, stage: &'a PlannedStage, spec: &'a EvaluateSpec) -> Vec<(&'a str, String)> {
+    let inputs = stage.inputs.iter().map(|(input, node)| (input, plan.graph[*node].fingerprint.0.as_str()));
+    let models = spec.models.keys().zip(inputs.clone().map(|(_, fingerprint)| fingerprint.to_owned()));
+    let ensembles = ensemble::among(inputs.map(|(input, fingerprint)| (input.role.as_str(), fingerprint)));
+    let ensembles = spec.ensembles.keys().zip(ensembles.into_iter().map(|ensemble| ensemble.fingerprint));
+    models.chain(ensembles).map(|(label, fingerprint)| (label.as_str(), fingerprint)).collect()
+}
+
+/// One model, or ensemble, on one data set.
 struct Cell<'a> {
     experiment: &'a Experiment,
     stage: &'a PlannedStage,
     spec: &'a EvaluateSpec,
-    input: &'a Input,
+    /// Its row label.
+    model: &'a str,
     dataset: &'a PlannedDataset,
 }
 
@@ -132,7 +141,7 @@ impl Cell<'_> {
         let values = score_all(labels, probabilities, self.dataset.summary.classes.len());
         let values = values.map_err(|source| CollectError::Metric {
             stage: self.stage.id.clone(),
-            model: self.model().to_owned(),
+            model: self.model.to_owned(),
             source,
         })?;
         let n = labels.len();
@@ -144,7 +153,7 @@ impl Cell<'_> {
         Score {
             experiment: self.experiment.name.clone(),
             stage: self.stage.name.clone(),
-            model: self.model().to_owned(),
+            model: self.model.to_owned(),
             dataset: self.dataset.name.clone(),
             split: self.spec.split.as_str().to_owned(),
             seed: axis(at, SEED),
@@ -155,10 +164,6 @@ impl Cell<'_> {
         }
     }
 
-    fn model(&self) -> &str {
-        self.input.label.as_deref().unwrap_or(&self.input.stage)
-    }
-
     fn other_axes(&self) -> impl Iterator<Item = &String> {
         self.experiment.axes.keys().filter(|name| *name != SEED)
     }
@@ -167,7 +172,7 @@ impl Cell<'_> {
         CollectError::NoPrediction {
             file: self.experiment.source.path.clone(),
             stage: self.stage.id.clone(),
-            model: self.model().to_owned(),
+            model: self.model.to_owned(),
             dataset: self.dataset.name.clone(),
         }
     }

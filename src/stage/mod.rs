@@ -7,6 +7,7 @@
 pub mod artifact;
 pub mod context;
 pub mod describe;
+pub mod ensemble;
 pub mod evaluate;
 pub mod finetune;
 pub mod import;

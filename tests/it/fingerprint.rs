@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use medmerge::dataset::{DatasetSpec, Summary};
+use medmerge::dataset::{DatasetSpec, LabelBudget, Summary};
 use medmerge::experiment::{Experiment, Source};
 use medmerge::plan::{Fingerprint, Numerics, Plan, dataset_fingerprint, stage_fields};
 use medmerge::stage::StageSpec;
@@ -15,10 +15,12 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-/// Keys that are not in the fingerprint: names of stages and data sets, paths, and what only checks a file.
-const OUT: [&str; 18] = [
+/// Keys that are not in the fingerprint: names of stages and data sets, paths, and what only checks a file. Ensembles
+/// enter by the roles of their members.
+const OUT: [&str; 19] = [
     "/cifar/path",
     "/evaluate/datasets",
+    "/evaluate/ensembles",
     "/evaluate/models",
     "/finetune/dataset",
     "/finetune/from",
@@ -216,7 +218,7 @@ fn of_dataset(spec: &DatasetSpec) -> Fingerprint {
         digest: "cd".repeat(32),
         warnings: Vec::new(),
     };
-    dataset_fingerprint(spec, &summary)
+    dataset_fingerprint(spec, LabelBudget::default(), &summary)
 }
 
 #[test]

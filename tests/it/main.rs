@@ -8,6 +8,7 @@ mod cli;
 mod cost;
 mod dataset;
 mod device;
+mod ensemble;
 mod experiment;
 mod fingerprint;
 #[cfg(unix)]

@@ -54,7 +54,8 @@ fn data_sets_merges_and_evaluations_are_looked_at_too() {
          [stage.n.merge]\nsources = ['p']\nmethod.average.weights = [0.0]\n\
          [stage.w.learn_merge_weights]\nsources = ['p', 'm']\nanchor = 'mm'\ndataset = 'd'\n\
          [stage.e.evaluate]\nmodels = {}\ndatasets = []\n\
-         [stage.f.evaluate]\nmodels.x = 'p'\ndatasets = ['d', 'd']",
+         [stage.f.evaluate]\nmodels.x = 'p'\ndatasets = ['d', 'd']\n\
+         ensembles = { x = { models = ['p', 'm'] }, y = { models = ['p'] }, z = { models = ['p', 'p'] } }",
     );
     assert_eq!(
         errors.unwrap_err(),
@@ -72,6 +73,9 @@ fn data_sets_merges_and_evaluations_are_looked_at_too() {
             "`models` names no model",
             "`datasets` names no data set",
             "data set `d` stands here twice",
+            "a model and an ensemble have the row label \"x\"",
+            "an ensemble needs 2 models or more, not 1",
+            "model `p` stands here twice",
         ]
     );
 }

@@ -104,6 +104,16 @@ fn an_evaluation_passes_the_split_once_a_model() {
 }
 
 #[test]
+fn an_ensemble_costs_the_passes_of_members_that_are_no_rows() {
+    let evaluate = work(
+        "evaluate = { models = { A = 'a' }, datasets = ['cells'], \
+         ensembles = { x = { models = ['a', 'b'] }, y = { models = ['c', 'b'], of = 'logits' } } }",
+    );
+    assert_eq!(evaluate.operations, network().forward() * 3 * TEST);
+    assert_eq!(evaluate.disk_bytes, 3 * TEST * 2 * 20, "a model and two ensembles");
+}
+
+#[test]
 fn an_import_reads_and_keeps_the_model() {
     let import = work(&format!("import = {{ path = 'a.pth', backbone.{BACKBONE} }}"));
     let bytes = Network::new(&backbone(), 0, SIZE).bytes();
