@@ -25,8 +25,8 @@
 //! | [`train`] | the loop and how it goes on after a stop, losses, optimisers, schedules, augmentation |
 //! | [`nn`] | layers and operators with right and fast gradients, initial values |
 //! | [`backbone`] | ResNet, DenseNet, ViT and DeiT with torchvision's / timm's parameter names |
-//! | [`merge_method`] | functions over named tensors: learned, average |
-//! | [`dataset`] | phantom, medmnist, manifest, idx, cifar; decoding, caching |
+//! | [`merge_method`] | functions over named tensors: learned, average, greedy soup, Fisher, RegMean |
+//! | [`dataset`] | phantom, medmnist, manifest, idx, cifar; decoding, caching, label budgets |
 //! | [`metric`] | scores as scikit-learn defines them |
 //! | [`store`] | entries on disk: put, get, verify, clean, move; checkpoints with provenance |
 //! | [`table`] | scores to `metrics.csv`, pivots to CSV, Markdown and the terminal |

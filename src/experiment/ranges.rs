@@ -7,6 +7,7 @@ use super::suggest;
 use crate::backbone::BackboneSpec;
 use crate::dataset::{DatasetSpec, LabelBudget};
 use crate::merge_method::MergeMethodSpec;
+use crate::metric;
 use crate::stage::evaluate::EvaluateSpec;
 use crate::stage::import::ImportSpec;
 use crate::stage::{Normalize, StageSpec};
@@ -337,9 +338,36 @@ fn anchor(anchor: &str, sources: &[String], f: &mut Findings) {
 }
 
 fn method(spec: &MergeMethodSpec, sources: usize, f: &mut Findings) {
-    let MergeMethodSpec::Average(average) = spec else { return };
-    let Some(weights) = &average.weights else { return };
-    let path = "method.average.weights";
+    match spec {
+        MergeMethodSpec::Average(average) => {
+            shares("method.average.weights", average.weights.as_deref(), sources, f);
+        }
+        MergeMethodSpec::Learned(_) => {}
+        MergeMethodSpec::GreedySoup(soup) => {
+            let help = suggest::help(&soup.metric, metric::NAMES);
+            if metric::by_name(&soup.metric).is_none() {
+                f.add("method.greedy_soup.metric", format!("unknown metric `{}`", soup.metric), help);
+            }
+        }
+        MergeMethodSpec::Fisher(fisher) => {
+            f.at_least("method.fisher.images", fisher.images, 1);
+            f.positive("method.fisher.floor", fisher.floor);
+            shares("method.fisher.weights", fisher.weights.as_deref(), sources, f);
+            for (i, &weight) in fisher.weights.iter().flatten().enumerate() {
+                f.not_negative(&format!("method.fisher.weights.{i}"), weight);
+            }
+        }
+        MergeMethodSpec::Regmean(regmean) => {
+            f.at_least("method.regmean.images", regmean.images, 1);
+            let alpha = regmean.alpha;
+            f.check("method.regmean.alpha", alpha, (0.0..=1.0).contains(&alpha), "from 0 to 1");
+        }
+    }
+}
+
+/// A number for each source, if there are any.
+fn shares(path: &str, weights: Option<&[f64]>, sources: usize, f: &mut Findings) {
+    let Some(weights) = weights else { return };
     if weights.len() != sources {
         f.add(path, format!("{} weights for {sources} sources; give one for each", weights.len()), None);
     }

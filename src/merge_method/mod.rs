@@ -9,7 +9,11 @@
 //! [`crate::stage::merge`].
 
 pub mod average;
+mod cholesky;
+pub mod fisher;
+pub mod greedy_soup;
 pub mod learned;
+pub mod regmean;
 
 use candle_core::{Result, Tensor, bail};
 use serde::{Deserialize, Serialize};
@@ -24,6 +28,12 @@ pub enum MergeMethodSpec {
     Average(average::AverageSpec),
     /// Every kernel with the numbers that a `learn_merge_weights` stage learnt.
     Learned(learned::LearnedSpec),
+    /// The mean of the models that do not make it worse on validation images.
+    GreedySoup(greedy_soup::GreedySoupSpec),
+    /// A mean in which each number weighs as much as predictions hang on it.
+    Fisher(fisher::FisherSpec),
+    /// Each linear map the one nearest to the sources' on their own inputs.
+    Regmean(regmean::RegmeanSpec),
 }
 
 /// Merges the tensors of one name.

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::artifact::StateDict;
 use super::model::{reestimate_statistics, remove_head};
 use super::*;
+use crate::merge_method::regmean::Regmean;
 use crate::merge_method::{MergeMethodSpec, learned, merge_in_memory};
 use crate::nn::cost::{product, sum};
 
@@ -20,7 +21,7 @@ pub struct MergeSpec {
     /// What becomes of batch norm's running statistics.
     #[serde(default)]
     pub batch_norm: BatchNormStatistics,
-    /// Data set whose training images the statistics are re-estimated on.
+    /// Data set whose training images the statistics are re-estimated on, and which the method measures on.
     #[serde(default, skip_serializing)]
     pub dataset: Option<String>,
 }
@@ -50,8 +51,12 @@ impl Stage for MergeSpec {
     }
 
     fn datasets(&self) -> Vec<DataInput> {
-        let dataset = self.dataset.iter().filter(|_| self.batch_norm == BatchNormStatistics::Reestimate);
-        dataset.map(|name| DataInput::new("dataset", name, &[SplitName::Train])).collect()
+        let mut splits = measure::splits(&self.method).to_vec();
+        if self.batch_norm == BatchNormStatistics::Reestimate && !splits.contains(&SplitName::Train) {
+            splits.insert(0, SplitName::Train);
+        }
+        let dataset = self.dataset.iter().filter(|_| !splits.is_empty());
+        dataset.map(|name| DataInput::new("dataset", name, &splits)).collect()
     }
 
     fn describe(&self, known: &Known<'_>) -> Result<Description, Vec<String>> {
@@ -61,15 +66,22 @@ impl Stage for MergeSpec {
             (BatchNormStatistics::Reestimate, None) => {
                 return Err(vec!["`batch_norm = \"reestimate\"` needs a `dataset` to measure on".into()]);
             }
-            (BatchNormStatistics::Merged, Some(_)) => {
+            (BatchNormStatistics::Merged, Some(_)) if measure::splits(&self.method).is_empty() => {
                 return Err(vec![
                     "`dataset` is used by `batch_norm = \"reestimate\"` alone; leave it out".into(),
                 ]);
             }
             _ => {}
         }
+        let problems = measure::problems(&self.method, &sources, &self.sources, known.datasets.first());
+        if !problems.is_empty() {
+            return Err(problems);
+        }
         let head = match &self.method {
-            MergeMethodSpec::Average(_) => shared_head(&sources),
+            MergeMethodSpec::Average(_)
+            | MergeMethodSpec::GreedySoup(_)
+            | MergeMethodSpec::Fisher(_)
+            | MergeMethodSpec::Regmean(_) => shared_head(&sources),
             MergeMethodSpec::Learned(learned) => {
                 let Description::MergeWeights { info, sources: learnt } = known.inputs[n] else {
                     return Err(vec![format!(
@@ -100,11 +112,19 @@ impl Stage for MergeSpec {
         let memory_bytes = product([bytes, sum([product([sources, copies]), 1])]);
         let plain =
             Work { operations: 0, bytes_read: product([bytes, sources]), memory_bytes, disk_bytes: bytes };
-        let Some(dataset) = dataset.filter(|_| network.has_batch_norm()) else { return plain };
-        let images = dataset.images(SplitName::Train);
+        let Some(dataset) = dataset else { return plain };
+        let reestimates = self.batch_norm == BatchNormStatistics::Reestimate && network.has_batch_norm();
+        let images = if reestimates { dataset.images(SplitName::Train) } else { 0 };
+        let reestimate = product([network.features(), images]);
+        let sources: Vec<&ModelInfo> = (0..self.sources.len()).map(|i| known.described_model(i)).collect();
+        let measuring = measure::work(&self.method, &sources, dataset, reestimate, networks);
+        if !reestimates && measuring == Work::default() {
+            return plain;
+        }
+        let passing = network.passing(images).max(measuring.memory_bytes);
         Work {
-            operations: product([network.features(), images]),
-            memory_bytes: sum([memory_bytes, network.passing(images), dataset.decoded_bytes()]),
+            operations: sum([reestimate, measuring.operations]),
+            memory_bytes: sum([memory_bytes, passing, dataset.decoded_bytes()]),
             ..plain
         }
     }
@@ -114,7 +134,20 @@ impl Stage for MergeSpec {
         let sources = (0..n).map(|i| context.model(i)).collect::<Result<Vec<_>, _>>()?;
         let infos: Vec<&ModelInfo> = sources.iter().map(|source| &source.info).collect();
         let state_dicts: Vec<&StateDict> = sources.iter().map(|source| &source.tensors).collect();
+        let reestimates = self.batch_norm == BatchNormStatistics::Reestimate;
         let (mut tensors, head) = match &self.method {
+            MergeMethodSpec::GreedySoup(spec) => {
+                let soup = measure::chosen(spec, &sources, &self.sources, reestimates, context)?;
+                (merge_in_memory(&soup, &state_dicts, None)?, shared_head(&infos))
+            }
+            MergeMethodSpec::Fisher(spec) => {
+                let fisher = spec.of(measure::information(spec, &sources, context)?);
+                (merge_in_memory(&fisher, &state_dicts, None)?, shared_head(&infos))
+            }
+            MergeMethodSpec::Regmean(spec) => {
+                let regmean = Regmean { solved: measure::solved_weights(spec, &sources, context)? };
+                (merge_in_memory(&regmean, &state_dicts, None)?, shared_head(&infos))
+            }
             MergeMethodSpec::Average(spec) => {
                 (merge_in_memory(&spec.of(n), &state_dicts, None)?, shared_head(&infos))
             }
@@ -131,7 +164,7 @@ impl Stage for MergeSpec {
             remove_head(&mut tensors, &info.backbone);
         }
         let mut checkpoint = Checkpoint { info, tensors, history: Vec::new() };
-        if self.batch_norm == BatchNormStatistics::Reestimate {
+        if reestimates {
             reestimate_statistics(&mut checkpoint, &context.datasets[0], context)?;
         }
         Ok(Artifact::Model(checkpoint))

@@ -12,6 +12,7 @@ pub mod evaluate;
 pub mod finetune;
 pub mod import;
 pub mod learn_merge_weights;
+mod measure;
 pub mod merge;
 pub mod model;
 pub mod pretrain;

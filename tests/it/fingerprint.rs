@@ -262,6 +262,9 @@ fn the_fingerprint_of_every_choice_is_what_it_was() {
     c7775af18063 1 {"pretrain":{"backbone":{"deit_base":{}},"dataset":"d"}}
     91b873ad5fc9 1 {"merge":{"sources":["a","b"],"method":{"average":{}},"dataset":"d"}}
     dd000e1dd7d8 1 {"merge":{"sources":["a","b"],"method":{"learned":{"weights":"w"}},"dataset":"d"}}
+    dc754f6682ec 1 {"merge":{"sources":["a","b"],"method":{"greedy_soup":{}},"dataset":"d"}}
+    ed3224262564 1 {"merge":{"sources":["a","b"],"method":{"fisher":{}},"dataset":"d"}}
+    471ad2abf467 1 {"merge":{"sources":["a","b"],"method":{"regmean":{}},"dataset":"d"}}
     589ab0d6f9d0 1 {"finetune":{"from":"a","dataset":"d","train":{"optimizer":{"sgd":{}}}}}
     4f319c9d86d5 1 {"finetune":{"from":"a","dataset":"d","train":{"optimizer":{"adam":{}}}}}
     deb4087d5dd5 1 {"finetune":{"from":"a","dataset":"d","train":{"optimizer":{"adamw":{}}}}}

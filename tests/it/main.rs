@@ -14,6 +14,7 @@ mod fingerprint;
 #[cfg(unix)]
 mod kill;
 mod loss;
+mod measured;
 mod metric;
 mod ops;
 mod optimizer;
