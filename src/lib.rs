@@ -25,9 +25,9 @@
 //! | [`train`] | the loop and how it goes on after a stop, losses, optimisers, schedules, augmentation |
 //! | [`nn`] | layers and operators with right and fast gradients, initial values |
 //! | [`backbone`] | ResNet, DenseNet, ViT and DeiT with torchvision's / timm's parameter names |
-//! | [`merge_method`] | functions over named tensors: average, soup, task vectors, learned, … |
+//! | [`merge_method`] | functions over named tensors: average, soups, task vectors, Fisher, RegMean, learned, … |
 //! | [`merge_files`] | checkpoint files into one, tensor by tensor |
-//! | [`dataset`] | phantom, medmnist, manifest, idx, cifar; decoding, caching |
+//! | [`dataset`] | phantom, medmnist, manifest, idx, cifar; decoding, caching, label budgets |
 //! | [`metric`] | scores as scikit-learn defines them |
 //! | [`statistics`] | bootstrap intervals, paired tests, corrections, ranks |
 //! | [`store`] | entries on disk: put, get, verify, clean, move; checkpoints with provenance |
@@ -45,7 +45,7 @@
 //!     manifest.json                      where it comes from; digests of all files, its own at the end
 //!     model.safetensors                  import, pretrain, finetune, merge
 //!     merge_weights.safetensors          learn_merge_weights
-//!     <model>.<data set>.predictions.csv evaluate; first 12 digits of both fingerprints
+//!     <model>.<data set>.predictions.csv evaluate, of a model or an ensemble; first 12 digits of both fingerprints
 //!     history.csv                        a row an epoch, if it was trained
 //!     log.txt                            a line an epoch, and warnings
 //!   partial/<fingerprint>/             a stage that is not finished: a training's state, log.txt

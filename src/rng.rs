@@ -27,6 +27,10 @@ pub enum Purpose {
     Drop = 6,
     /// A resample of images or seeds; `epoch` is its number, `index` says of which.
     Bootstrap = 7,
+    /// The order in which the images of a class are kept in a label budget; `index` is the class.
+    LabelBudget = 8,
+    /// The images that a merge method measures on.
+    Measure = 9,
 }
 
 /// A generator for one draw: the same arguments give the same numbers on every machine.

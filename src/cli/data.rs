@@ -29,7 +29,7 @@ impl Data {
         let experiment = Experiment::load(file)?;
         let mut out = std::io::stdout().lock();
         for dataset in &experiment.datasets {
-            let summary = dataset.spec.source().summary()?;
+            let summary = dataset.labels.summary(dataset.spec.source().summary()?);
             summary.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
             describe(dataset, &summary, &mut out)?;
         }
@@ -41,7 +41,11 @@ impl Data {
 fn describe(dataset: &DatasetInstance, summary: &Summary, out: &mut impl Write) -> std::io::Result<()> {
     let spec = &dataset.spec;
     let (id, kind, size) = (dataset.id(), spec.kind(), spec.source().size());
-    writeln!(out, "{id} ({kind}, {size} x {size} pixels, {} classes)", summary.classes.len())?;
+    let budget = match dataset.labels.is_whole() {
+        true => String::new(),
+        false => format!(", {} % of the training labels", 100.0 * dataset.labels.label_fraction),
+    };
+    writeln!(out, "{id} ({kind}, {size} x {size} pixels, {} classes{budget})", summary.classes.len())?;
     let width = summary.classes.iter().map(|class| class.chars().count()).max().unwrap_or_default().max(5);
     let [train, val, test] = SplitName::ALL.map(SplitName::as_str);
     writeln!(out, "  {:<width$}  {train:>7}  {val:>7}  {test:>7}", "class")?;

@@ -4,7 +4,8 @@
 //! [`DatasetSpec`] and its arms in [`DatasetSpec::source`] and [`DatasetSpec::kind`].
 //!
 //! A kind reads labels and names, hands a function that makes one image to `cache`, which calls it in
-//! parallel and keeps the pixels, and joins the three in `assemble`. `image` decodes and resizes.
+//! parallel and keeps the pixels, and joins the three in `assemble`. `image` decodes and resizes. [`labels`] then
+//! leaves out what a data set's label budget does not pay for, whatever the kind.
 
 mod assemble;
 mod cache;
@@ -12,6 +13,7 @@ pub mod cifar;
 pub mod error;
 pub mod idx;
 mod image;
+pub mod labels;
 pub mod manifest;
 pub mod medmnist;
 mod natural;
@@ -25,6 +27,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use cache::is_intact;
 pub use error::DataError;
+pub use labels::LabelBudget;
 
 /// A data set's section in the experiment file. The kind is the key.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -25,6 +25,15 @@ pub(super) struct Decoded<'i, T> {
 
 /// Decode a section and report everything that serde finds wrong with it.
 pub(super) fn decode<'i, T: DeserializeOwned>(tree: Value<'i>, report: &mut Report) -> Decoded<'i, T> {
+    decode_beside(tree, &[], report)
+}
+
+/// The same where other keys may stand, too, which were taken out before: they are suggested as well.
+pub(super) fn decode_beside<'i, T: DeserializeOwned>(
+    tree: Value<'i>,
+    other_keys: &[&str],
+    report: &mut Report,
+) -> Decoded<'i, T> {
     let mut repair = Repair { tree, gone: Vec::new(), thinned: Vec::new(), stand_ins: 0, clean: true };
     loop {
         let error = match T::deserialize(ValueDeserializer::from(repair.tree.clone())) {
@@ -32,7 +41,7 @@ pub(super) fn decode<'i, T: DeserializeOwned>(tree: Value<'i>, report: &mut Repo
             Err(error) => error,
         };
         repair.clean = false;
-        if !repair.mend(&error, report) {
+        if !repair.mend(&error, other_keys, report) {
             return repair.into_decoded(None);
         }
     }
@@ -55,7 +64,7 @@ impl<'i> Repair<'i> {
     }
 
     /// Do something about an error; false if there is nothing to do.
-    fn mend(&mut self, error: &Error, report: &mut Report) -> bool {
+    fn mend(&mut self, error: &Error, other_keys: &[&str], report: &mut Report) -> bool {
         let span = error.span().unwrap_or_else(|| self.tree.span());
         if let Some(key) = wording::missing(error.message()) {
             if !self.gone.iter().any(|gone| gone == key) {
@@ -67,7 +76,7 @@ impl<'i> Repair<'i> {
         } else {
             let expected = wording::is_empty_choice(error.message()) && self.thinned.contains(&span);
             if !expected && !report.knows(&span) {
-                let (message, help) = wording::reword(error.message());
+                let (message, help) = wording::reword(error.message(), other_keys);
                 report.add(Diagnostic::at(span.clone(), message).with_help(help));
             }
             self.gone.extend(wording::meant(error.message()));

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::DeValue;
 
-use super::decode::{Decoded, decode};
+use super::decode::{Decoded, decode, decode_beside};
 use super::document::Section;
 use super::error::{Diagnostic, Report};
 use super::files::{self, NamesFiles};
@@ -16,7 +16,7 @@ use super::ranges::{Findings, Validate};
 use super::sweep::{Axes, Point};
 use super::tree::{self, Key, Table, Value};
 use super::{Span, shape};
-use crate::dataset::DatasetSpec;
+use crate::dataset::{DatasetSpec, LabelBudget};
 use crate::stage::StageSpec;
 use crate::train::TrainSpec;
 
@@ -41,6 +41,12 @@ pub(super) struct Version<'i, T> {
     pub(super) body: Value<'i>,
     pub(super) spec: T,
 }
+
+/// What a data set's section says: the kind's own keys, and those that every kind has.
+pub(super) type LabelledSpec = (DatasetSpec, LabelBudget);
+
+/// A data set's section.
+pub(super) type DatasetDraft<'i> = Draft<'i, LabelledSpec>;
 
 /// `[train]` as it is written, for the stages to inherit.
 #[derive(Debug, Default)]
@@ -83,9 +89,14 @@ impl<'i> Reader<'_, 'i> {
         Defaults { table, axes }
     }
 
-    /// `[dataset.<name>.<kind>]`
-    pub(super) fn dataset(&self, section: Section<'i>, report: &mut Report) -> Draft<'i, DatasetSpec> {
-        self.draft(section.name, section.content, report)
+    /// `[dataset.<name>.<kind>]`: the kind's keys, and those of the label budget.
+    pub(super) fn dataset(&self, section: Section<'i>, report: &mut Report) -> DatasetDraft<'i> {
+        self.draft(section.name, section.content, report, |name, kind, mut body, at, report| {
+            let labels = budget(&mut body, &name.span(), report);
+            let Version { at, body, spec } =
+                self.version(name, (kind, body), &LabelBudget::KEYS, at, report)?;
+            Some(Version { at, body, spec: (spec, labels?) })
+        })
     }
 
     /// `[stage.<name>.<kind>]`, with `[train]` and the axis `seed` as defaults if it trains.
@@ -106,14 +117,18 @@ impl<'i> Reader<'_, 'i> {
                 seed.into_iter().for_each(|axis| shape::sweep_seed(table, axis.span.clone()));
             }
         }
-        self.draft(name, content, report)
+        self.draft(name, content, report, |name, kind, body, at, report| {
+            self.version(name, (kind, body), &[], at, report)
+        })
     }
 
-    fn draft<T: DeserializeOwned + Validate + NamesFiles>(
+    /// A section at every combination of the axes that it mentions, each read by `version`.
+    fn draft<T>(
         &self,
         name: Key<'i>,
         content: Option<(Key<'i>, Value<'i>)>,
         report: &mut Report,
+        version: impl Fn(&Key<'i>, &Key<'i>, Value<'i>, Point, &mut Report) -> Option<Version<'i, T>>,
     ) -> Draft<'i, T> {
         let Some((kind, body)) = content else {
             return Draft { name, axes: Axes::new(), versions: Vec::new(), has_kind: false };
@@ -121,11 +136,11 @@ impl<'i> Reader<'_, 'i> {
         let axes = self.scope.mentions(&body, report);
         report.settle();
         let points = self.scope.sweep.product(&axes).into_iter();
-        let version = |at| {
+        let read = |at| {
             let body = self.filled(&body, &at, report);
-            self.version(&name, &kind, body, at, report)
+            version(&name, &kind, body, at, report)
         };
-        Draft { versions: points.filter_map(version).collect(), name, axes, has_kind: true }
+        Draft { versions: points.filter_map(read).collect(), name, axes, has_kind: true }
     }
 
     fn filled(&self, body: &Value<'i>, at: &Point, report: &mut Report) -> Value<'i> {
@@ -141,16 +156,17 @@ impl<'i> Reader<'_, 'i> {
         body
     }
 
+    /// The spec of a kind; `other_keys` are those of the section that were read already.
     fn version<T: DeserializeOwned + Validate + NamesFiles>(
         &self,
         name: &Key<'i>,
-        kind: &Key<'i>,
-        body: Value<'i>,
+        (kind, body): (&Key<'i>, Value<'i>),
+        other_keys: &[&str],
         at: Point,
         report: &mut Report,
     ) -> Option<Version<'i, T>> {
         let root = tree::single(kind.get_ref().clone(), body, kind.span());
-        let Decoded { spec, tree, clean } = decode::<T>(root, report);
+        let Decoded { spec, tree, clean } = decode_beside::<T>(root, other_keys, report);
         let mut spec = spec?;
         let mut findings = Findings::default();
         spec.values(&mut findings);
@@ -170,6 +186,17 @@ impl<'i> Reader<'_, 'i> {
     }
 }
 
+/// Takes the label budget out of a data set's keys.
+fn budget(body: &mut Value<'_>, section: &Span, report: &mut Report) -> Option<LabelBudget> {
+    let table = tree::table_mut(body).map(shape::take_label_keys).unwrap_or_default();
+    let keys = Spanned::new(section.clone(), DeValue::Table(table));
+    let Decoded { spec, tree, .. } = decode::<LabelBudget>(keys, report);
+    let mut findings = Findings::default();
+    spec.iter().for_each(|spec| spec.values(&mut findings));
+    add(findings, &tree, "", section, report);
+    spec
+}
+
 /// Report findings where their values stand in the tree, or at the section if they are defaults.
 pub(super) fn add(findings: Findings, tree: &Value<'_>, kind: &str, section: &Span, report: &mut Report) {
     for finding in findings.into_list() {
@@ -185,6 +212,7 @@ pub(super) fn add(findings: Findings, tree: &Value<'_>, kind: &str, section: &Sp
 mod tests {
     use super::super::testing::parsed;
     use super::super::{Experiment, Source};
+    use super::LabelBudget;
 
     const DATA: &str = "[dataset.d.phantom]\nfamily = 'cells'\n";
 
@@ -253,6 +281,39 @@ mod tests {
         assert_eq!(ids(&[sweep, train, &stage]).len(), 2);
         let train = "[train]\noptimizer = '${optimizer}'\n";
         assert_eq!(ids(&["[sweep]\noptimizer = ['sgd', 'adam']\n", train, &pretrain("a", "")]).len(), 2);
+    }
+
+    #[test]
+    fn a_label_budget_may_be_swept_in_a_data_set_of_any_kind() {
+        let sweep = "[sweep]\nfraction = [0.05, 0.5, 1]\n";
+        let text =
+            format!("{sweep}{DATA}label_fraction = '${{fraction}}'\nlabel_seed = 3\n{}", pretrain("a", ""));
+        let experiment = parsed(&text).unwrap();
+        let budgets: Vec<_> = experiment.datasets.iter().map(|data| (data.id(), data.labels)).collect();
+        let budget = |label_fraction| LabelBudget { label_fraction, label_seed: 3 };
+        let expected = [("0.05", 0.05), ("0.5", 0.5), ("1", 1.0)];
+        assert_eq!(budgets, expected.map(|(text, f)| (format!("d[fraction={text}]"), budget(f))));
+        assert_eq!(experiment.stages.len(), 3, "each learns from a data set of its own");
+        assert_eq!(parsed(DATA).unwrap().datasets[0].labels, LabelBudget::default());
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_label_budget_is_said_where_it_stands() {
+        let data = |keys: &str| parsed(&format!("{DATA}{keys}\n")).unwrap_err();
+        let must = |not: &str| format!("`label_fraction` must be above 0 and up to 1, not {not}");
+        assert_eq!(data("label_fraction = 0"), [must("0")]);
+        assert_eq!(
+            data("label_fraction = 1.5\nsize = 3"),
+            [must("1.5"), "`size` must be 8 or more, not 3".into()]
+        );
+        assert_eq!(data("label_fraction = nan"), [must("NaN")]);
+        assert_eq!(
+            data("label_fraction = '5 %'\nlabel_seed = -1"),
+            ["expected a number, found string \"5 %\"", "expected a whole number from 0, found integer `-1`",]
+        );
+        let source = Source::new("a.toml", format!("experiment.name = 'x'\n{DATA}label_fractoin = 0.5"));
+        let errors = Experiment::parse(source).unwrap_err();
+        assert_eq!(errors.list[0].help.as_deref(), Some("did you mean `label_fraction`?"));
     }
 
     #[test]

@@ -5,21 +5,21 @@
 
 use std::collections::HashMap;
 
-use super::draft::{Draft, Version};
+use super::draft::{DatasetDraft, Draft, LabelledSpec, Version};
 use super::sweep::{Axes, Point, Sweep};
 use super::{DatasetInstance, StageInstance};
-use crate::dataset::DatasetSpec;
 use crate::stage::StageSpec;
 
 /// Positions of instances by name and coordinates.
 type Index = HashMap<(String, Point), usize>;
 
 /// Every data set at every combination of the axes that it mentions.
-pub(super) fn datasets(sweep: &Sweep<'_>, drafts: &[Draft<'_, DatasetSpec>]) -> Vec<DatasetInstance> {
-    let instance = |draft: &Draft<'_, DatasetSpec>, version: &Version<'_, DatasetSpec>| DatasetInstance {
+pub(super) fn datasets(sweep: &Sweep<'_>, drafts: &[DatasetDraft<'_>]) -> Vec<DatasetInstance> {
+    let instance = |draft: &DatasetDraft<'_>, version: &Version<'_, LabelledSpec>| DatasetInstance {
         name: draft.name.get_ref().to_string(),
         at: sweep.coordinates(&version.at),
-        spec: version.spec.clone(),
+        spec: version.spec.0.clone(),
+        labels: version.spec.1,
         span: draft.name.span(),
     };
     let of = |draft| move |version| instance(draft, version);
@@ -29,7 +29,7 @@ pub(super) fn datasets(sweep: &Sweep<'_>, drafts: &[Draft<'_, DatasetSpec>]) -> 
 /// Every stage at every combination of the axes that it depends on, in the given order: inputs first.
 pub(super) fn stages(
     sweep: &Sweep<'_>,
-    datasets: &[Draft<'_, DatasetSpec>],
+    datasets: &[DatasetDraft<'_>],
     stages: &[Draft<'_, StageSpec>],
     order: &[usize],
     axes: &[Axes],
@@ -76,8 +76,8 @@ impl Targets {
     }
 }
 
-fn dataset_index(drafts: &[Draft<'_, DatasetSpec>]) -> Index {
-    let key = |draft: &Draft<'_, DatasetSpec>, at: &Point| (draft.name.get_ref().to_string(), at.clone());
+fn dataset_index(drafts: &[DatasetDraft<'_>]) -> Index {
+    let key = |draft: &DatasetDraft<'_>, at: &Point| (draft.name.get_ref().to_string(), at.clone());
     let keys =
         drafts.iter().flat_map(|draft| draft.versions.iter().map(move |version| key(draft, &version.at)));
     keys.enumerate().map(|(position, key)| (key, position)).collect()

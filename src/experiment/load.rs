@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::document::Document;
-use super::draft::{Defaults, Draft, Reader};
+use super::draft::{DatasetDraft, Defaults, Draft, Reader};
 use super::error::{Diagnostic, Errors, Report};
 use super::interpolate::Scope;
 use super::resolve::Links;
@@ -102,7 +102,7 @@ fn read(
 fn check_used(
     sweep: &Sweep<'_>,
     defaults: &Defaults<'_>,
-    datasets: &[Draft<'_, DatasetSpec>],
+    datasets: &[DatasetDraft<'_>],
     stages: &[Draft<'_, StageSpec>],
     report: &mut Report,
 ) {

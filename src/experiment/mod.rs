@@ -48,7 +48,7 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 
-use crate::dataset::DatasetSpec;
+use crate::dataset::{DatasetSpec, LabelBudget};
 use crate::figure::FigureSpec;
 use crate::stage::StageSpec;
 use crate::table::TableSpec;
@@ -121,6 +121,8 @@ pub struct DatasetInstance {
     pub at: Coordinates,
     /// With `${axis}` filled in, and paths made relative to the experiment file.
     pub spec: DatasetSpec,
+    /// How many of its training images count.
+    pub labels: LabelBudget,
     /// Of the section's name, for messages.
     pub span: Span,
 }

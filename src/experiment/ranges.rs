@@ -8,7 +8,8 @@ use std::ops::RangeInclusive;
 
 use super::suggest;
 use crate::backbone::BackboneSpec;
-use crate::dataset::DatasetSpec;
+use crate::dataset::{DatasetSpec, LabelBudget};
+use crate::stage::evaluate::EvaluateSpec;
 use crate::stage::import::ImportSpec;
 use crate::stage::{Normalize, StageSpec};
 use crate::table::TableSpec;
@@ -211,6 +212,13 @@ impl Validate for DatasetSpec {
     }
 }
 
+impl Validate for LabelBudget {
+    fn values(&self, f: &mut Findings) {
+        let fraction = self.label_fraction;
+        f.check("label_fraction", fraction, fraction > 0.0 && fraction <= 1.0, "above 0 and up to 1");
+    }
+}
+
 impl Validate for StageSpec {
     fn values(&self, f: &mut Findings) {
         if let Some(train) = self.stage().train() {
@@ -233,7 +241,7 @@ impl Validate for StageSpec {
                 merge_method::base(&spec.method, &spec.sources, f);
             }
             Self::Evaluate(spec) => {
-                if spec.models.is_empty() {
+                if spec.models.is_empty() && spec.ensembles.is_empty() {
                     f.add(
                         "models",
                         "`models` names no model",
@@ -244,6 +252,7 @@ impl Validate for StageSpec {
                     f.add("datasets", "`datasets` names no data set", None);
                 }
                 no_repeats("datasets", "data set", &spec.datasets, f);
+                f.under("ensembles", |f| ensembles(spec, f));
             }
         }
     }
@@ -299,6 +308,21 @@ fn import(spec: &ImportSpec, f: &mut Findings) {
         |text: &str| (1..=64).contains(&text.len()) && text.chars().all(|c| c.is_ascii_hexdigit());
     for digest in spec.sha256.iter().filter(|digest| !is_digest(digest)) {
         f.check("sha256", format_args!("\"{digest}\""), false, "1 to 64 hexadecimal digits");
+    }
+}
+
+fn ensembles(spec: &EvaluateSpec, f: &mut Findings) {
+    for (label, ensemble) in &spec.ensembles {
+        f.under(label, |f| {
+            if ensemble.models.len() < 2 {
+                let message = format!("an ensemble needs 2 models or more, not {}", ensemble.models.len());
+                f.add("models", message, None);
+            }
+            no_repeats("models", "model", &ensemble.models, f);
+        });
+        if spec.models.contains_key(label) {
+            f.add(label, format!("a model and an ensemble have the row label \"{label}\""), None);
+        }
     }
 }
 

@@ -9,12 +9,11 @@ use petgraph::graph::{DiGraph, NodeIndex};
 use petgraph::visit::Reversed;
 
 use super::Span;
-use super::draft::{Draft, Version};
+use super::draft::{DatasetDraft, Draft, Version};
 use super::error::{Diagnostic, Report};
 use super::suggest;
 use super::sweep::Axes;
 use super::tree::{self, Value};
-use crate::dataset::DatasetSpec;
 use crate::stage::StageSpec;
 
 /// Which stage takes from which, by position in the file.
@@ -52,7 +51,7 @@ struct Reference<'a> {
 impl Links {
     /// Look up every name that a stage mentions; unknown ones are reported.
     pub(super) fn new(
-        datasets: &[Draft<'_, DatasetSpec>],
+        datasets: &[DatasetDraft<'_>],
         stages: &[Draft<'_, StageSpec>],
         report: &mut Report,
     ) -> Self {
@@ -118,7 +117,7 @@ impl Links {
     pub(super) fn axes(
         &self,
         order: &[usize],
-        datasets: &[Draft<'_, DatasetSpec>],
+        datasets: &[DatasetDraft<'_>],
         stages: &[Draft<'_, StageSpec>],
     ) -> Vec<Axes> {
         let mut axes: Vec<Axes> = stages.iter().map(|draft| draft.axes.clone()).collect();

@@ -7,6 +7,7 @@ use super::Span;
 use super::error::{Diagnostic, Report};
 use super::tree::{self, Table, Value};
 use super::wording::TRAIN_KEYS;
+use crate::dataset::LabelBudget;
 
 /// Keys that name one of several things and its options: `optimizer.adamw = { … }` or `optimizer = "adamw"`.
 const CHOICES: [&str; 5] = ["optimizer", "schedule", "loss", "method", "backbone"];
@@ -111,6 +112,11 @@ fn inherit_options<'i>(defaults: &Table<'i>, own: &mut Table<'i>) {
             inherit(default, options);
         }
     }
+}
+
+/// The keys of a data set that are not its kind's, taken out.
+pub(super) fn take_label_keys<'i>(dataset: &mut Table<'i>) -> Table<'i> {
+    LabelBudget::KEYS.iter().filter_map(|key| dataset.remove_entry(*key)).collect()
 }
 
 /// Give a stage that trains the axis `seed`, unless it or `[train]` has a seed of its own.

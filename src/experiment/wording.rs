@@ -14,11 +14,12 @@ pub(super) static TRAIN_KEYS: LazyLock<Vec<String>> = LazyLock::new(|| {
     unknown.err().map(|error| quoted(error.message()).split_off(1)).unwrap_or_default()
 });
 
-/// What serde found, as a message and what to do.
-pub(super) fn reword(message: &str) -> (String, Option<String>) {
+/// What serde found, as a message and what to do. `other_keys` would have been right beside those that serde knows.
+pub(super) fn reword(message: &str, other_keys: &[&str]) -> (String, Option<String>) {
     if let Some(rest) = message.strip_prefix("unknown field ") {
         let (key, known) = word_and_candidates(rest);
-        (format!("unknown key `{key}`"), suggest::help(&key, &as_strs(&known)))
+        let known: Vec<&str> = as_strs(&known).into_iter().chain(other_keys.iter().copied()).collect();
+        (format!("unknown key `{key}`"), suggest::help(&key, &known))
     } else if let Some(rest) = message.strip_prefix("unknown variant ") {
         let (word, known) = word_and_candidates(rest);
         (format!("unknown value `{word}`"), suggest::help(&word, &as_strs(&known)))
@@ -122,7 +123,7 @@ mod tests {
     #[test]
     fn messages_speak_of_keys_and_values() {
         let reworded = |message| {
-            let (message, help) = reword(message);
+            let (message, help) = reword(message, &[]);
             format!("{message} | {}", help.unwrap_or_default())
         };
         for (message, expected) in [

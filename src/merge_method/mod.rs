@@ -9,10 +9,14 @@
 //! [`crate::stage::merge`].
 
 pub mod average;
+mod cholesky;
 mod combination;
 pub mod dare;
+pub mod fisher;
+pub mod greedy_soup;
 pub mod learned;
 pub mod model_stock;
+pub mod regmean;
 pub mod slerp;
 pub mod task_arithmetic;
 pub mod ties;
@@ -48,6 +52,12 @@ pub enum MergeMethodSpec {
     ModelStock(model_stock::ModelStockSpec),
     /// Every kernel with the numbers that a `learn_merge_weights` stage learnt.
     Learned(learned::LearnedSpec),
+    /// The mean of the models that do not make it worse on validation images.
+    GreedySoup(greedy_soup::GreedySoupSpec),
+    /// A mean in which each number weighs as much as predictions hang on it.
+    Fisher(fisher::FisherSpec),
+    /// Each linear map the one nearest to the sources' on their own inputs.
+    Regmean(regmean::RegmeanSpec),
 }
 
 impl MergeMethodSpec {
@@ -63,6 +73,9 @@ impl MergeMethodSpec {
             Self::Slerp(_) => "slerp",
             Self::ModelStock(_) => "model_stock",
             Self::Learned(_) => "learned",
+            Self::GreedySoup(_) => "greedy_soup",
+            Self::Fisher(_) => "fisher",
+            Self::Regmean(_) => "regmean",
         }
     }
 
@@ -77,7 +90,7 @@ impl MergeMethodSpec {
             Self::Dare(spec) => Box::new(spec.of()),
             Self::Slerp(spec) => Box::new(spec.of()),
             Self::ModelStock(spec) => Box::new(spec.of()),
-            Self::Learned(_) => return None,
+            Self::Learned(_) | Self::GreedySoup(_) | Self::Fisher(_) | Self::Regmean(_) => return None,
         })
     }
 
@@ -89,7 +102,7 @@ impl MergeMethodSpec {
             Self::Ties(spec) => Some(&spec.base),
             Self::Dare(spec) => Some(&spec.base),
             Self::ModelStock(spec) => Some(&spec.base),
-            Self::Average(_) | Self::UniformSoup(_) | Self::Slerp(_) | Self::Learned(_) => None,
+            _ => None,
         }
     }
 

@@ -8,7 +8,7 @@ use super::cost::Cost;
 use super::init::{Init, Parameter};
 use super::layer_norm::layer_norm;
 use super::linear::{add_bias, linear};
-use super::{Mode, Net, Value};
+use super::{LayerInput, Mode, Net, Value};
 
 /// A convolution.
 #[derive(Clone, Debug)]
@@ -56,6 +56,11 @@ impl Conv2d {
     /// # Errors
     /// A missing tensor or shapes that do not fit.
     pub fn forward(&self, net: &Net<'_>, x: &Value) -> Result<Value> {
+        let [_, _, kh, kw] = self.shape;
+        net.enters(
+            &self.name,
+            LayerInput::Images { x: x.tensor(), kernel: [kh, kw], options: self.options },
+        )?;
         let y = conv2d(x, &net.value(&format!("{}.weight", self.name))?, self.options)?;
         match self.bias {
             Some(_) => add_bias(&y, &net.value(&format!("{}.bias", self.name))?),
@@ -210,6 +215,7 @@ impl Linear {
     /// # Errors
     /// A missing tensor or shapes that do not fit.
     pub fn forward_added(&self, net: &Net<'_>, x: &Value, residual: Option<&Value>) -> Result<Value> {
+        net.enters(&self.name, LayerInput::Rows(x.tensor()))?;
         let value = |what| net.value(&format!("{}.{what}", self.name));
         linear(x, &value("weight")?, &value("bias")?, residual)
     }

@@ -6,6 +6,7 @@
 //! | [`init`] | initial values from seeds |
 //! | [`cost`] | what one image costs: multiply-adds, numbers kept |
 //! | [`tape`] | values and their gradients |
+//! | [`watch`] | watching what goes into layers |
 //! | [`conv2d`], [`batch_norm`], [`pool`], [`linear`], [`layer_norm`], [`gelu`], [`attention`], [`concat`], [`token`], [`weighted_sum`] | operators on values |
 //! | `cpu` | their kernels on slices, for the processor |
 //! | `by_candle` | the same by candle's operators and cuDNN, for GPUs |
@@ -27,6 +28,7 @@ pub mod linear;
 pub mod pool;
 pub mod tape;
 pub mod token;
+pub mod watch;
 pub mod weighted_sum;
 
 use std::cell::RefCell;
@@ -39,6 +41,7 @@ use self::cpu::Real;
 pub use batch_norm::BatchStatistics;
 pub use by_candle::{Precision, set_precision};
 pub use tape::{Tape, Value};
+pub use watch::{LayerInput, Watch};
 
 /// Set up what belongs to the whole process.
 ///
@@ -79,6 +82,7 @@ pub struct Net<'a> {
     values: Values,
     mode: Mode,
     observed: RefCell<BTreeMap<String, BatchStatistics>>,
+    watch: Option<&'a Watch<'a>>,
 }
 
 impl<'a> Net<'a> {
@@ -89,7 +93,17 @@ impl<'a> Net<'a> {
 
     /// The same with some of its tensors replaced by values, whose gradients can be had.
     pub fn with_values(tensors: &'a StateDict, values: Values, mode: Mode) -> Self {
-        Self { tensors, values, mode, observed: RefCell::default() }
+        Self { tensors, values, mode, observed: RefCell::default(), watch: None }
+    }
+
+    /// The same with somebody who is told what goes into each layer that has kernels.
+    pub fn watched(self, watch: &'a Watch<'a>) -> Self {
+        Self { watch: Some(watch), ..self }
+    }
+
+    /// Tells what goes into a layer.
+    fn enters(&self, layer: &str, input: LayerInput<'_>) -> Result<()> {
+        self.watch.map_or(Ok(()), |watch| watch(layer, input))
     }
 
     /// The tensor of a name.

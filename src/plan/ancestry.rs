@@ -20,7 +20,7 @@ impl Plan {
             }
             ancestry.insert(stage.fingerprint.clone(), stage.fields.clone());
             for (_, dataset) in &stage.datasets {
-                let fields = || dataset_fields(&dataset.spec, &dataset.summary);
+                let fields = || dataset_fields(&dataset.spec, dataset.labels, &dataset.summary);
                 ancestry.entry(Fingerprint(dataset.fingerprint.clone())).or_insert_with(fields);
             }
             // What is put on top last is looked at first.

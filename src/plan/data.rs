@@ -92,9 +92,10 @@ fn datasets(
 
 fn planned(experiment: &Experiment, index: usize, (size, summary): Look) -> PlannedDataset {
     let instance = &experiment.datasets[index];
-    let fingerprint = dataset_fingerprint(&instance.spec, &summary).0;
+    let labels = instance.labels;
+    let fingerprint = dataset_fingerprint(&instance.spec, labels, &summary).0;
     let (name, at, spec) = (instance.name.clone(), instance.at.clone(), instance.spec.clone());
-    PlannedDataset { name, at, spec, size, summary, fingerprint }
+    PlannedDataset { name, at, spec, labels, size, summary: labels.summary(summary), fingerprint }
 }
 
 /// The digest of each file that a stage names.
@@ -159,6 +160,25 @@ mod tests {
         assert_eq!(looks, 2, "cells and fundus");
         assert_eq!(data.datasets.len(), 3);
         assert_eq!(data.datasets[&0].fingerprint, data.datasets[&3].fingerprint, "the name is not in it");
+    }
+
+    #[test]
+    fn a_file_is_looked_at_once_for_all_label_budgets() {
+        let mut experiment = experiment();
+        let mut half = experiment.datasets[0].clone();
+        half.labels.label_fraction = 0.5;
+        experiment.datasets.push(half);
+        experiment.stages[0].datasets = vec![0, experiment.datasets.len() - 1];
+        let lab = Lab::new();
+        let looks = AtomicUsize::new(0);
+        let look = |_: &DatasetSpec| {
+            looks.fetch_add(1, Ordering::Relaxed);
+            Ok((28, summary([[8, 3], [4, 4], [2, 2]])))
+        };
+        let data = read(&experiment, &Digests::new(&lab.store), look).unwrap();
+        assert_eq!(looks.into_inner(), 2, "cells and fundus");
+        assert_eq!(data.datasets[&2].summary.counts, [[4, 2], [4, 4], [2, 2]]);
+        assert_ne!(data.datasets[&0].fingerprint, data.datasets[&2].fingerprint);
     }
 
     #[test]

@@ -11,7 +11,7 @@
 //! | every option, defaults included | its path: `train.optimizer.adamw.lr` | it changes the result; a default that changes in a later version is another result |
 //! | seed | `train.seed` | an option like the others |
 //! | inputs | `input.<role>`: their fingerprints | another input gives another result; roles are numbered where the order matters, so swapping two sources shows |
-//! | data sets | `dataset.<role>`: their fingerprints | kind, revision, options and the content's digest, see [`dataset_fingerprint`] |
+//! | data sets | `dataset.<role>`: their fingerprints | kind, revision, options, label budget and the content's digest, see [`dataset_fingerprint`] |
 //! | files outside (a checkpoint) | `file.<position>`: digest of the content | the content decides, wherever it lies |
 //! | numerics | `numerics`: device class and number type | a GPU rounds in another order |
 //!
@@ -30,7 +30,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::dataset::{DatasetSpec, Summary};
+use crate::dataset::{DatasetSpec, LabelBudget, Summary};
 use crate::nn::Precision;
 use crate::stage::Stage;
 
@@ -130,16 +130,21 @@ pub fn stage_fields(
     in_order(fields)
 }
 
-/// What identifies a data set, sorted by path: its kind, revision, options and content; not its name, not its path.
-pub fn dataset_fields(spec: &DatasetSpec, summary: &Summary) -> Vec<Field> {
+/// What identifies a data set, sorted by path: its kind, revision, options, content and label budget, if it has one; not
+/// its name, not its path.
+pub fn dataset_fields(spec: &DatasetSpec, labels: LabelBudget, summary: &Summary) -> Vec<Field> {
     let mut fields = spec_fields(spec.kind(), spec.source().revision(), spec);
+    if !labels.is_whole() {
+        let budget = serde_json::to_value(labels).expect("numbers serialise without failing");
+        flatten("", budget, &mut fields);
+    }
     fields.push(Field::new("digest", &summary.digest));
     in_order(fields)
 }
 
 /// A data set's fingerprint: the hash of [`dataset_fields`].
-pub fn dataset_fingerprint(spec: &DatasetSpec, summary: &Summary) -> Fingerprint {
-    Fingerprint::of(&dataset_fields(spec, summary))
+pub fn dataset_fingerprint(spec: &DatasetSpec, labels: LabelBudget, summary: &Summary) -> Fingerprint {
+    Fingerprint::of(&dataset_fields(spec, labels, summary))
 }
 
 fn in_order(mut fields: Vec<Field>) -> Vec<Field> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use petgraph::graph::{DiGraph, NodeIndex};
 
 use super::{Field, Fingerprint, Numerics, Status, Why};
-use crate::dataset::{DatasetSpec, Summary};
+use crate::dataset::{DatasetSpec, LabelBudget, Summary};
 use crate::experiment::{Coordinates, Experiment};
 use crate::stage::{DataInput, Description, Input, KnownDataset, StageSpec};
 
@@ -59,9 +59,11 @@ pub struct PlannedDataset {
     pub at: Coordinates,
     /// Its section.
     pub spec: DatasetSpec,
+    /// How many of its training images count.
+    pub labels: LabelBudget,
     /// Side of its images in pixels.
     pub size: usize,
-    /// Classes, counts, digest.
+    /// Classes, counts within the label budget, digest.
     pub summary: Summary,
     /// Of its options and content.
     pub fingerprint: String,

@@ -13,7 +13,7 @@ use super::assemble::assemble;
 use super::data::{Data, read};
 use super::{Numerics, Plan, PlannedStage};
 use crate::dataset::phantom::{Family, PhantomSpec};
-use crate::dataset::{DatasetSpec, SplitName, Summary};
+use crate::dataset::{DatasetSpec, LabelBudget, SplitName, Summary};
 use crate::experiment::{Coordinates, DatasetInstance, Experiment, Source, StageInstance};
 use crate::stage::artifact::StateDict;
 use crate::stage::evaluate::EvaluateSpec;
@@ -98,6 +98,7 @@ pub(super) fn phantom(name: &str, family: Family) -> DatasetInstance {
         name: name.into(),
         at: Coordinates::new(),
         spec: DatasetSpec::Phantom(spec),
+        labels: LabelBudget::default(),
         span: 0..1,
     }
 }
@@ -127,6 +128,7 @@ pub(super) fn evaluate(name: &str, models: &[usize], dataset: usize) -> StageIns
     let names = ["source", "tuned"];
     let spec = EvaluateSpec {
         models: models.iter().map(|&model| (names[model].to_string(), names[model].to_string())).collect(),
+        ensembles: IndexMap::new(),
         datasets: vec!["fundus".into()],
         split: SplitName::Test,
     };

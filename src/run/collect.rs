@@ -12,7 +12,7 @@ use crate::experiment::{Coordinates, Experiment};
 use crate::metric::{MetricError, Predictions, scores};
 use crate::plan::{Plan, PlannedDataset, PlannedStage};
 use crate::stage::evaluate::EvaluateSpec;
-use crate::stage::{Artifact, Input, Prediction, StageSpec};
+use crate::stage::{Artifact, Prediction, StageSpec, ensemble};
 use crate::store::{Store, StoreError};
 use crate::table::{Predicted, Score};
 
@@ -39,7 +39,7 @@ pub enum CollectError {
     Metric {
         /// The stage's id.
         stage: String,
-        /// Row label of the model.
+        /// Row label of the model or ensemble.
         model: String,
         /// What is wrong with them.
         source: MetricError,
@@ -63,7 +63,7 @@ pub enum CollectError {
         file: std::path::PathBuf,
         /// The stage's id.
         stage: String,
-        /// Row label of the model.
+        /// Row label of the model or ensemble.
         model: String,
         /// Name of the data set.
         dataset: String,
@@ -115,11 +115,10 @@ fn scores_of(
     let predictions: HashMap<_, _> = predictions.iter().map(|p| ((&p.model, &p.dataset), p)).collect();
     let keep = keeps_predictions(&plan.experiment, &stage.name);
     let mut scores = Vec::new();
-    for (input, node) in &stage.inputs {
+    for (model, fingerprint) in &rows(plan, stage, spec) {
         for (_, dataset) in &stage.datasets {
-            let cell = Cell { experiment: &plan.experiment, stage, spec, input, dataset, keep };
-            let model = &plan.graph[*node].fingerprint.0;
-            let found = predictions.get(&(model, &dataset.fingerprint));
+            let cell = Cell { experiment: &plan.experiment, stage, spec, model, dataset, keep };
+            let found = predictions.get(&(fingerprint, &dataset.fingerprint));
             scores.extend(cell.scores(found.ok_or_else(|| cell.no_prediction())?)?);
         }
     }
@@ -134,12 +133,22 @@ fn keeps_predictions(experiment: &Experiment, stage: &str) -> bool {
         .any(|table| table.draws_images() && table.from.iter().any(|from| from == stage))
 }
 
-/// One model on one data set.
+/// Label and fingerprint of every model and then of every ensemble, in the order of the file.
+fn rows<'a>(plan: &Plan, stage: &'a PlannedStage, spec: &'a EvaluateSpec) -> Vec<(&'a str, String)> {
+    let inputs = stage.inputs.iter().map(|(input, node)| (input, plan.graph[*node].fingerprint.0.as_str()));
+    let models = spec.models.keys().zip(inputs.clone().map(|(_, fingerprint)| fingerprint.to_owned()));
+    let ensembles = ensemble::among(inputs.map(|(input, fingerprint)| (input.role.as_str(), fingerprint)));
+    let ensembles = spec.ensembles.keys().zip(ensembles.into_iter().map(|ensemble| ensemble.fingerprint));
+    models.chain(ensembles).map(|(label, fingerprint)| (label.as_str(), fingerprint)).collect()
+}
+
+/// One model, or ensemble, on one data set.
 struct Cell<'a> {
     experiment: &'a Experiment,
     stage: &'a PlannedStage,
     spec: &'a EvaluateSpec,
-    input: &'a Input,
+    /// Its row label.
+    model: &'a str,
     dataset: &'a PlannedDataset,
     /// Whether scores come with the predictions behind them.
     keep: bool,
@@ -152,7 +161,7 @@ impl Cell<'_> {
         let predictions = Predictions::new(labels, probabilities, self.dataset.summary.classes.len());
         let predictions = predictions.map_err(|source| CollectError::Metric {
             stage: self.stage.id.clone(),
-            model: self.model().to_owned(),
+            model: self.model.to_owned(),
             source,
         })?;
         let (values, n) = (scores(&predictions), labels.len());
@@ -166,7 +175,7 @@ impl Cell<'_> {
         Score {
             experiment: self.experiment.name.clone(),
             stage: self.stage.name.clone(),
-            model: self.model().to_owned(),
+            model: self.model.to_owned(),
             dataset: self.dataset.name.clone(),
             split: self.spec.split.as_str().to_owned(),
             seed: axis(at, SEED),
@@ -178,10 +187,6 @@ impl Cell<'_> {
         }
     }
 
-    fn model(&self) -> &str {
-        self.input.label.as_deref().unwrap_or(&self.input.stage)
-    }
-
     fn other_axes(&self) -> impl Iterator<Item = &String> {
         self.experiment.axes.keys().filter(|name| *name != SEED)
     }
@@ -190,7 +195,7 @@ impl Cell<'_> {
         CollectError::NoPrediction {
             file: self.experiment.source.path.clone(),
             stage: self.stage.id.clone(),
-            model: self.model().to_owned(),
+            model: self.model.to_owned(),
             dataset: self.dataset.name.clone(),
         }
     }

@@ -209,7 +209,8 @@ impl Worker<'_> {
 
     fn load(&self, dataset: &PlannedDataset) -> Result<Dataset, DataError> {
         let source = dataset.spec.source();
-        source.load(Some(&self.store.data_cache(&dataset.summary.digest, source.size())))
+        let whole = source.load(Some(&self.store.data_cache(&dataset.summary.digest, source.size())))?;
+        Ok(dataset.labels.dataset(whole))
     }
 
     fn header(&self, started: SystemTime, seconds: f64) -> EntryHeader {

@@ -65,14 +65,14 @@ pub struct MergeWeights {
 /// Predictions of every model on every data set of an `evaluate` stage.
 #[derive(Clone, Debug, Default)]
 pub struct Evaluation {
-    /// One for each pair of model and data set.
+    /// One for each pair of model (or ensemble) and data set.
     pub predictions: Vec<Prediction>,
 }
 
 /// Predictions of one model on one data set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Prediction {
-    /// Fingerprint of the model.
+    /// Fingerprint of the model or ensemble.
     pub model: String,
     /// Fingerprint of the data set.
     pub dataset: String,

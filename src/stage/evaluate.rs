@@ -1,14 +1,21 @@
-//! `evaluate`: predictions of several models on several data sets.
+//! `evaluate`: predictions of several models, and of ensembles of models, on several data sets.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
-use super::model::{list, predict};
+use super::ensemble::{self, EnsembleSpec};
+use super::model::{batch_logits, list};
 use super::work::Network;
 use super::*;
 use crate::nn::cost::{product, sum};
+use crate::train::epoch::softmax_rows;
 
 /// Bytes of a probability in `predictions.csv`, with its share of the image's name.
 const PROBABILITY_BYTES: u64 = 20;
+/// Bytes of a logit in memory.
+const LOGIT_BYTES: u64 = 4;
 
 /// Models, data sets and the split to report on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -17,6 +24,9 @@ pub struct EvaluateSpec {
     /// Row label → stage.
     #[serde(skip_serializing)]
     pub models: IndexMap<String, String>,
+    /// Row label → models that answer together; rows behind those of the models.
+    #[serde(default, skip_serializing)]
+    pub ensembles: IndexMap<String, EnsembleSpec>,
     /// Data sets; each model's head must be for its classes.
     #[serde(skip_serializing)]
     pub datasets: Vec<String>,
@@ -36,7 +46,8 @@ impl Stage for EvaluateSpec {
             label: Some(label.clone()),
             stage: stage.clone(),
         };
-        self.models.iter().map(labelled).collect()
+        let members = self.ensembles.values().enumerate().flat_map(|(i, ensemble)| ensemble.inputs(i));
+        self.models.iter().map(labelled).chain(members).collect()
     }
 
     fn datasets(&self) -> Vec<DataInput> {
@@ -45,83 +56,168 @@ impl Stage for EvaluateSpec {
 
     fn describe(&self, known: &Known<'_>) -> Result<Description, Vec<String>> {
         let mut problems = Vec::new();
-        for (i, (label, stage)) in self.models.iter().enumerate() {
-            let model = known.model(i)?;
-            let unsuited = known.datasets.iter().filter_map(|dataset| dataset.suits(&model.backbone).err());
-            problems.extend(unsuited.flatten().map(|problem| format!("model \"{label}\": {problem}")));
-            let Some(head) = &model.head else {
-                problems.push(format!(
-                    "model \"{label}\" (stage `{stage}`) has no head; fine-tune or probe it first"
-                ));
-                continue;
-            };
-            for dataset in known.datasets.iter().filter(|dataset| dataset.summary.classes != head.classes) {
-                problems.push(format!(
-                    "model \"{label}\" (stage `{stage}`) has a head for {}, but data set `{}` has the classes {}",
-                    list(&head.classes),
-                    dataset.name,
-                    list(&dataset.summary.classes)
-                ));
-            }
+        for (i, who) in self.speakers().enumerate() {
+            problems.extend(unfit(known.model(i)?, &who, &known.datasets));
         }
         if problems.is_empty() { Ok(Description::Scores) } else { Err(problems) }
     }
 
     fn work(&self, known: &Known<'_>, networks: &mut Networks) -> Work {
-        let mut seen = std::collections::BTreeSet::new();
+        let mut seen = BTreeSet::new();
         let models = known.input_fingerprints.iter().enumerate();
-        let pairs =
-            models.flat_map(|(i, model)| known.datasets.iter().map(move |dataset| (i, model, dataset)));
-        let distinct = pairs.filter(|(_, model, dataset)| seen.insert((*model, dataset.fingerprint)));
-        let each = distinct.map(|(i, _, dataset)| {
-            self.prediction(networks.on(&known.described_model(i).backbone, dataset), dataset)
-        });
-        let each: Vec<Work> = each.collect();
-        let passing = each.iter().map(|work| work.memory_bytes).max();
-        let read = (0..known.inputs.len()).map(|i| networks.bytes(known.described_model(i)));
-        let datasets = known.datasets.iter().map(KnownDataset::decoded_bytes);
+        let distinct: Vec<usize> = models.filter(|(_, model)| seen.insert(**model)).map(|(i, _)| i).collect();
+        let datasets: BTreeMap<&str, &KnownDataset<'_>> =
+            known.datasets.iter().map(|dataset| (dataset.fingerprint, dataset)).collect();
+        let mut passing = Vec::new();
+        for (&i, dataset) in distinct.iter().flat_map(|i| datasets.values().map(move |dataset| (i, dataset)))
+        {
+            let network = networks.on(&known.described_model(i).backbone, dataset);
+            passing.push(self.passing(network, dataset));
+        }
+        let probabilities = |dataset: &&KnownDataset<'_>| {
+            product([dataset.images(self.split), dataset.summary.classes.len() as u64])
+        };
+        let probabilities = sum(datasets.values().map(probabilities));
+        let rows: BTreeSet<&str> = known.input_fingerprints[..self.models.len()].iter().copied().collect();
+        let rows = (rows.len() + self.ensembles.len()) as u64;
+        let read = distinct.iter().map(|&i| networks.bytes(known.described_model(i)));
+        let kept = product([LOGIT_BYTES, probabilities, distinct.len() as u64]);
         Work {
-            operations: sum(each.iter().map(|work| work.operations)),
-            memory_bytes: sum(read.chain(datasets).chain(passing)),
-            disk_bytes: sum(each.iter().map(|work| work.disk_bytes)),
+            operations: sum(passing.iter().map(|work| work.operations)),
+            memory_bytes: sum(read
+                .chain(datasets.values().map(|dataset| dataset.decoded_bytes()))
+                .chain(passing.iter().map(|work| work.memory_bytes).max())
+                .chain([kept])),
+            disk_bytes: product([PROBABILITY_BYTES, probabilities, rows]),
             ..Work::default()
         }
     }
 
     fn run(&self, context: &Context<'_>) -> Result<Artifact, StageError> {
-        let mut evaluation = Evaluation::default();
-        let mut seen = std::collections::BTreeSet::new();
+        let mut answers = Answers::default();
         for (i, model) in context.input_fingerprints.iter().enumerate() {
             for (dataset, fingerprint) in context.datasets.iter().zip(&context.dataset_fingerprints) {
-                if !seen.insert((model, fingerprint)) {
-                    continue;
+                if !answers.contains_key(&(model, fingerprint)) {
+                    let split = dataset.split(self.split);
+                    let logits = batch_logits(context.model(i)?, split, dataset.size, &context.device)?;
+                    answers.insert((model, fingerprint), logits);
                 }
-                let split = dataset.split(self.split);
-                evaluation.predictions.push(Prediction {
-                    model: model.clone(),
-                    dataset: fingerprint.clone(),
-                    images: split.names.clone(),
-                    labels: split.labels.clone(),
-                    probabilities: predict(context.model(i)?, split, dataset.size, &context.device)?,
-                });
             }
             let (done, of) = (i + 1, context.input_fingerprints.len());
             (context.report)(Progress::Count { done, of, what: "models".into() })?;
         }
+        let mut evaluation = Evaluation::default();
+        evaluation.predictions = self.of_models(&answers, context)?;
+        evaluation.predictions.extend(self.of_ensembles(&answers, context)?);
         Ok(Artifact::Evaluation(evaluation))
     }
 }
 
+/// Logits of each batch of images, by the fingerprints of model and data set.
+type Answers<'a> = BTreeMap<(&'a String, &'a String), Vec<Tensor>>;
+
 impl EvaluateSpec {
-    /// What it takes to predict the images of a data set by a network, beside both.
-    fn prediction(&self, network: Network, dataset: &KnownDataset<'_>) -> Work {
+    /// Who speaks in each input, for messages.
+    fn speakers(&self) -> impl Iterator<Item = String> {
+        let model = |(label, stage): (&String, &String)| format!("model \"{label}\" (stage `{stage}`)");
+        let member = |label: &String, stage: &String| format!("stage `{stage}` of the ensemble \"{label}\"");
+        let members = self
+            .ensembles
+            .iter()
+            .flat_map(move |(label, ensemble)| ensemble.models.iter().map(move |stage| member(label, stage)));
+        self.models.iter().map(model).chain(members)
+    }
+
+    /// What it takes to pass the images of a data set through a network, beside both.
+    fn passing(&self, network: Network, dataset: &KnownDataset<'_>) -> Work {
         let images = dataset.images(self.split);
-        let probabilities = product([images, dataset.summary.classes.len() as u64]);
         Work {
             operations: product([network.forward(), images]),
             memory_bytes: network.passing(images),
-            disk_bytes: product([PROBABILITY_BYTES, probabilities]),
             ..Work::default()
         }
     }
+
+    /// Predictions of each model that is a row; one that is several rows once.
+    fn of_models(&self, answers: &Answers<'_>, context: &Context<'_>) -> Result<Vec<Prediction>, StageError> {
+        let mut seen = BTreeSet::new();
+        let mut predictions = Vec::new();
+        for model in &context.input_fingerprints[..self.models.len()] {
+            for i in 0..context.datasets.len() {
+                let pair = (model, &context.dataset_fingerprints[i]);
+                if seen.insert(pair) {
+                    predictions.push(self.prediction(model, i, softmax_rows(&answers[&pair])?, context));
+                }
+            }
+        }
+        Ok(predictions)
+    }
+
+    /// Predictions of each ensemble.
+    fn of_ensembles(
+        &self,
+        answers: &Answers<'_>,
+        context: &Context<'_>,
+    ) -> Result<Vec<Prediction>, StageError> {
+        let inputs = self.inputs();
+        let roles = inputs.iter().map(|input| input.role.as_str());
+        let ensembles = ensemble::among(roles.zip(context.input_fingerprints.iter().map(String::as_str)));
+        let mut seen = BTreeSet::new();
+        let mut predictions = Vec::new();
+        for ensemble in &ensembles {
+            for (i, dataset) in context.dataset_fingerprints.iter().enumerate() {
+                if !seen.insert((&ensemble.fingerprint, dataset)) {
+                    continue;
+                }
+                let answer = |member: &&str| rows(&answers[&(&member.to_string(), dataset)]);
+                let logits = ensemble.members.iter().map(answer).collect::<Result<Vec<_>, _>>()?;
+                let logits: Vec<&[Vec<f32>]> = logits.iter().map(Vec::as_slice).collect();
+                let rows = ensemble.probabilities(&logits)?;
+                predictions.push(self.prediction(&ensemble.fingerprint, i, rows, context));
+            }
+        }
+        Ok(predictions)
+    }
+
+    /// Of a model or ensemble on the data set at a position.
+    fn prediction(
+        &self,
+        model: &str,
+        i: usize,
+        probabilities: Vec<Vec<f32>>,
+        context: &Context<'_>,
+    ) -> Prediction {
+        let split = context.datasets[i].split(self.split);
+        Prediction {
+            model: model.to_owned(),
+            dataset: context.dataset_fingerprints[i].clone(),
+            images: split.names.clone(),
+            labels: split.labels.clone(),
+            probabilities,
+        }
+    }
+}
+
+/// The rows of all batches.
+fn rows(batches: &[Tensor]) -> candle_core::Result<Vec<Vec<f32>>> {
+    Ok(batches.iter().map(Tensor::to_vec2).collect::<candle_core::Result<Vec<_>>>()?.concat())
+}
+
+/// Why a model cannot be evaluated on some of the data sets.
+fn unfit(model: &ModelInfo, who: &str, datasets: &[KnownDataset<'_>]) -> Vec<String> {
+    let unsuited = datasets.iter().filter_map(|dataset| dataset.suits(&model.backbone).err());
+    let mut problems: Vec<String> = unsuited.flatten().map(|problem| format!("{who}: {problem}")).collect();
+    let Some(head) = &model.head else {
+        problems.push(format!("{who} has no head; fine-tune or probe it first"));
+        return problems;
+    };
+    for dataset in datasets.iter().filter(|dataset| dataset.summary.classes != head.classes) {
+        problems.push(format!(
+            "{who} has a head for {}, but data set `{}` has the classes {}",
+            list(&head.classes),
+            dataset.name,
+            list(&dataset.summary.classes)
+        ));
+    }
+    problems
 }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::artifact::StateDict;
 use super::model::{reestimate_statistics, remove_head};
 use super::*;
+use crate::merge_method::regmean::Regmean;
 use crate::merge_method::{MergeMethodSpec, MergeTensors, learned, merge_in_memory};
 use crate::nn::cost::{product, sum};
 
@@ -20,7 +21,7 @@ pub struct MergeSpec {
     /// What becomes of batch norm's running statistics.
     #[serde(default)]
     pub batch_norm: BatchNormStatistics,
-    /// Data set whose training images the statistics are re-estimated on.
+    /// Data set whose training images the statistics are re-estimated on, and which the method measures on.
     #[serde(default, skip_serializing)]
     pub dataset: Option<String>,
 }
@@ -51,8 +52,12 @@ impl Stage for MergeSpec {
     }
 
     fn datasets(&self) -> Vec<DataInput> {
-        let dataset = self.dataset.iter().filter(|_| self.batch_norm == BatchNormStatistics::Reestimate);
-        dataset.map(|name| DataInput::new("dataset", name, &[SplitName::Train])).collect()
+        let mut splits = measure::splits(&self.method).to_vec();
+        if self.batch_norm == BatchNormStatistics::Reestimate && !splits.contains(&SplitName::Train) {
+            splits.insert(0, SplitName::Train);
+        }
+        let dataset = self.dataset.iter().filter(|_| !splits.is_empty());
+        dataset.map(|name| DataInput::new("dataset", name, &splits)).collect()
     }
 
     fn describe(&self, known: &Known<'_>) -> Result<Description, Vec<String>> {
@@ -62,12 +67,16 @@ impl Stage for MergeSpec {
             (BatchNormStatistics::Reestimate, None) => {
                 return Err(vec!["`batch_norm = \"reestimate\"` needs a `dataset` to measure on".into()]);
             }
-            (BatchNormStatistics::Merged, Some(_)) => {
+            (BatchNormStatistics::Merged, Some(_)) if measure::splits(&self.method).is_empty() => {
                 return Err(vec![
                     "`dataset` is used by `batch_norm = \"reestimate\"` alone; leave it out".into(),
                 ]);
             }
             _ => {}
+        }
+        let problems = measure::problems(&self.method, &sources, &self.sources, known.datasets.first());
+        if !problems.is_empty() {
+            return Err(problems);
         }
         let head = match &self.method {
             MergeMethodSpec::Learned(learned) => {
@@ -109,11 +118,19 @@ impl Stage for MergeSpec {
         let memory_bytes = product([bytes, sum([product([models, copies]), 1])]);
         let plain =
             Work { operations: 0, bytes_read: product([bytes, models]), memory_bytes, disk_bytes: bytes };
-        let Some(dataset) = dataset.filter(|_| network.has_batch_norm()) else { return plain };
-        let images = dataset.images(SplitName::Train);
+        let Some(dataset) = dataset else { return plain };
+        let reestimates = self.batch_norm == BatchNormStatistics::Reestimate && network.has_batch_norm();
+        let images = if reestimates { dataset.images(SplitName::Train) } else { 0 };
+        let reestimate = product([network.features(), images]);
+        let sources: Vec<&ModelInfo> = (0..self.sources.len()).map(|i| known.described_model(i)).collect();
+        let measuring = measure::work(&self.method, &sources, dataset, reestimate, networks);
+        if !reestimates && measuring == Work::default() {
+            return plain;
+        }
+        let passing = network.passing(images).max(measuring.memory_bytes);
         Work {
-            operations: product([network.features(), images]),
-            memory_bytes: sum([memory_bytes, network.passing(images), dataset.decoded_bytes()]),
+            operations: sum([reestimate, measuring.operations]),
+            memory_bytes: sum([memory_bytes, passing, dataset.decoded_bytes()]),
             ..plain
         }
     }
@@ -121,7 +138,7 @@ impl Stage for MergeSpec {
     fn run(&self, context: &Context<'_>) -> Result<Artifact, StageError> {
         let n = self.sources.len();
         let sources = (0..n).map(|i| context.model(i)).collect::<Result<Vec<_>, _>>()?;
-        let (mut tensors, head) = match self.method.formula(n) {
+        let (mut tensors, head) = match self.measured(&sources, context)? {
             Some(method) => {
                 let base = self.method.base().map(|_| context.model(n)).transpose()?;
                 by_formula(&*method, &sources, base)?
@@ -144,6 +161,28 @@ impl Stage for MergeSpec {
             reestimate_statistics(&mut checkpoint, &context.datasets[0], context)?;
         }
         Ok(Artifact::Model(checkpoint))
+    }
+}
+
+impl MergeSpec {
+    /// The method with all that it measures on the sources; `None` if it is the learned one, which merges no tensor by
+    /// itself.
+    fn measured(
+        &self,
+        sources: &[&Checkpoint],
+        context: &Context<'_>,
+    ) -> Result<Option<Box<dyn MergeTensors>>, StageError> {
+        let reestimates = self.batch_norm == BatchNormStatistics::Reestimate;
+        Ok(Some(match &self.method {
+            MergeMethodSpec::GreedySoup(spec) => {
+                Box::new(measure::chosen(spec, sources, &self.sources, reestimates, context)?)
+            }
+            MergeMethodSpec::Fisher(spec) => Box::new(spec.of(measure::information(spec, sources, context)?)),
+            MergeMethodSpec::Regmean(spec) => {
+                Box::new(Regmean { solved: measure::solved_weights(spec, sources, context)? })
+            }
+            method => return Ok(method.formula(sources.len())),
+        }))
     }
 }
 

@@ -7,10 +7,12 @@
 pub mod artifact;
 pub mod context;
 pub mod describe;
+pub mod ensemble;
 pub mod evaluate;
 pub mod finetune;
 pub mod import;
 pub mod learn_merge_weights;
+mod measure;
 pub mod merge;
 pub mod model;
 pub mod pretrain;

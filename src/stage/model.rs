@@ -13,7 +13,7 @@ use crate::nn::{BatchStatistics, Mode, Net, Value, leaves};
 use crate::rng::Purpose;
 use crate::train::augment::Change;
 use crate::train::batch::{self, Variant};
-use crate::train::epoch::{EVAL_BATCH, Forward, Learner, Task, fit, probabilities, too_few};
+use crate::train::epoch::{EVAL_BATCH, Forward, Learner, Task, fit, too_few};
 
 /// Share of a batch's statistics in the running ones; PyTorch's default.
 const MOMENTUM: f64 = 0.1;
@@ -80,23 +80,25 @@ pub(super) fn remove_head(tensors: &mut StateDict, backbone: &BackboneSpec) {
     tensors.retain(|name, _| !name.starts_with(&prefix));
 }
 
-/// Class probabilities of every image of a split.
+/// Logits of every image of a split, a tensor a batch.
 ///
 /// # Errors
 /// A tensor operation failed.
-pub(super) fn predict(
+pub(super) fn batch_logits(
     model: &Checkpoint,
     split: &Split,
     size: usize,
     device: &Device,
-) -> Result<Vec<Vec<f32>>> {
+) -> Result<Vec<Tensor>> {
     let backbone = model.info.backbone.build();
     let classes = model.info.head.as_ref().map_or(0, |head| head.classes.len());
-    probabilities(split.len(), |positions| {
+    let positions: Vec<usize> = (0..split.len()).collect();
+    let logits = |positions: &[usize]| {
         let x = batch::images(split, size, positions, &model.info.normalize, None, device)?;
         let net = Net::new(&model.tensors, Mode::Eval);
         Ok(backbone.logits(&net, &Value::constant(x), classes)?.tensor().clone())
-    })
+    };
+    positions.chunks(EVAL_BATCH).map(logits).collect()
 }
 
 /// Replace batch norm's running statistics by the mean of the batches' own over the training images, in a

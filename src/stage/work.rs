@@ -115,7 +115,7 @@ impl Network {
     }
 
     /// Bytes of a step of so many images.
-    fn stepping(&self, images: u64) -> u64 {
+    pub(super) fn stepping(&self, images: u64) -> u64 {
         let gradients = product([GRADIENTS, self.features.largest]);
         product([F32, images, sum([self.image, self.features.activations, gradients])])
     }

@@ -269,12 +269,18 @@ pub fn probabilities(
     n: usize,
     mut logits: impl FnMut(&[usize]) -> candle_core::Result<Tensor>,
 ) -> candle_core::Result<Vec<Vec<f32>>> {
-    let mut rows = Vec::with_capacity(n);
     let positions: Vec<usize> = (0..n).collect();
-    for batch in positions.chunks(EVAL_BATCH) {
-        rows.extend(candle_nn::ops::softmax(&logits(batch)?, 1)?.to_vec2::<f32>()?);
-    }
-    Ok(rows)
+    let batches = positions.chunks(EVAL_BATCH).map(|batch| softmax_rows(&[logits(batch)?]));
+    Ok(batches.collect::<candle_core::Result<Vec<_>>>()?.concat())
+}
+
+/// Class probabilities of images from the logits of each batch of them.
+///
+/// # Errors
+/// A tensor operation failed.
+pub fn softmax_rows(batches: &[Tensor]) -> candle_core::Result<Vec<Vec<f32>>> {
+    let rows = batches.iter().map(|logits| candle_nn::ops::softmax(logits, 1)?.to_vec2::<f32>());
+    Ok(rows.collect::<candle_core::Result<Vec<_>>>()?.concat())
 }
 
 /// Images of each class.

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use medmerge::dataset::{DatasetSpec, Summary};
+use medmerge::dataset::{DatasetSpec, LabelBudget, Summary};
 use medmerge::experiment::{Experiment, Source};
 use medmerge::plan::{Fingerprint, Numerics, Plan, dataset_fingerprint, stage_fields};
 use medmerge::stage::StageSpec;
@@ -15,10 +15,12 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-/// Keys that are not in the fingerprint: names of stages and data sets, paths, and what only checks a file.
-const OUT: [&str; 23] = [
+/// Keys that are not in the fingerprint: names of stages and data sets, paths, and what only checks a file. Ensembles
+/// enter by the roles of their members.
+const OUT: [&str; 24] = [
     "/cifar/path",
     "/evaluate/datasets",
+    "/evaluate/ensembles",
     "/evaluate/models",
     "/finetune/dataset",
     "/finetune/from",
@@ -221,7 +223,7 @@ fn of_dataset(spec: &DatasetSpec) -> Fingerprint {
         digest: "cd".repeat(32),
         warnings: Vec::new(),
     };
-    dataset_fingerprint(spec, &summary)
+    dataset_fingerprint(spec, LabelBudget::default(), &summary)
 }
 
 #[test]
@@ -272,6 +274,9 @@ fn the_fingerprint_of_every_choice_is_what_it_was() {
     7f804990c038 1 {"merge":{"sources":["a","b"],"method":{"slerp":{}},"dataset":"d"}}
     34476a4dc91e 1 {"merge":{"sources":["a","b"],"method":{"model_stock":{}},"dataset":"d"}}
     dd000e1dd7d8 1 {"merge":{"sources":["a","b"],"method":{"learned":{"weights":"w"}},"dataset":"d"}}
+    dc754f6682ec 1 {"merge":{"sources":["a","b"],"method":{"greedy_soup":{}},"dataset":"d"}}
+    ed3224262564 1 {"merge":{"sources":["a","b"],"method":{"fisher":{}},"dataset":"d"}}
+    471ad2abf467 1 {"merge":{"sources":["a","b"],"method":{"regmean":{}},"dataset":"d"}}
     589ab0d6f9d0 1 {"finetune":{"from":"a","dataset":"d","train":{"optimizer":{"sgd":{}}}}}
     4f319c9d86d5 1 {"finetune":{"from":"a","dataset":"d","train":{"optimizer":{"adam":{}}}}}
     deb4087d5dd5 1 {"finetune":{"from":"a","dataset":"d","train":{"optimizer":{"adamw":{}}}}}

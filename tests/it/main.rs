@@ -8,12 +8,14 @@ mod cli;
 mod cost;
 mod dataset;
 mod device;
+mod ensemble;
 mod experiment;
 mod figure;
 mod fingerprint;
 #[cfg(unix)]
 mod kill;
 mod loss;
+mod measured;
 mod merge_command;
 mod merge_method;
 mod metric;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use indexmap::IndexMap;
-use medmerge::dataset::{DatasetSpec, Summary};
+use medmerge::dataset::{DatasetSpec, LabelBudget, Summary};
 use medmerge::experiment::{Coordinates, DatasetInstance, Experiment, Source, StageInstance};
 use medmerge::nn::Precision;
 use medmerge::plan::{
@@ -201,13 +201,27 @@ fn golden_dataset() -> DatasetSpec {
 #[test]
 fn the_path_of_a_data_set_is_not_in_its_fingerprint_but_its_content_and_options_are() {
     let medmnist = |text: &str| toml::from_str::<DatasetSpec>(text).unwrap();
-    let base = dataset_fingerprint(&medmnist("medmnist = { path = 'a/blood.npz' }"), &summary());
-    assert_eq!(base, dataset_fingerprint(&medmnist("medmnist = { path = 'b/blood.npz' }"), &summary()));
+    let of =
+        |spec: &DatasetSpec, summary: Summary| dataset_fingerprint(spec, LabelBudget::default(), &summary);
+    let base = of(&medmnist("medmnist = { path = 'a/blood.npz' }"), summary());
+    assert_eq!(base, of(&medmnist("medmnist = { path = 'b/blood.npz' }"), summary()));
     let resized = medmnist("medmnist = { path = 'a/blood.npz', size = 64 }");
-    assert_ne!(base, dataset_fingerprint(&resized, &summary()));
+    assert_ne!(base, of(&resized, summary()));
     let changed = Summary { digest: "ef".repeat(32), ..summary() };
-    assert_ne!(base, dataset_fingerprint(&medmnist("medmnist = { path = 'a/blood.npz' }"), &changed));
-    assert_ne!(base, dataset_fingerprint(&golden_dataset(), &summary()));
+    assert_ne!(base, of(&medmnist("medmnist = { path = 'a/blood.npz' }"), changed));
+    assert_ne!(base, of(&golden_dataset(), summary()));
+}
+
+#[test]
+fn a_label_budget_is_in_the_fingerprint_unless_it_is_the_whole_data_set() {
+    let of = |label_fraction, label_seed| {
+        dataset_fingerprint(&golden_dataset(), LabelBudget { label_fraction, label_seed }, &summary())
+    };
+    let whole = dataset_fingerprint(&golden_dataset(), LabelBudget::default(), &summary());
+    assert_eq!((of(1.0, 0), of(1.0, 3)), (whole.clone(), whole.clone()));
+    let budgets = [whole, of(0.5, 0), of(0.5, 1), of(0.25, 0)];
+    assert_eq!(budgets.iter().collect::<std::collections::BTreeSet<_>>().len(), budgets.len());
+    assert_eq!(of(0.5, 0).short(), "67c19713b58a");
 }
 
 /// Golden numbers. If they change, everything that anyone has in a store is made again. So:
@@ -216,7 +230,7 @@ fn the_path_of_a_data_set_is_not_in_its_fingerprint_but_its_content_and_options_
 ///   option out while it has its default (`skip_serializing_if`), and nothing changes here.
 #[test]
 fn fingerprints_are_what_they_were() {
-    let dataset = dataset_fingerprint(&golden_dataset(), &summary());
+    let dataset = dataset_fingerprint(&golden_dataset(), LabelBudget::default(), &summary());
     let fingerprints = SECTIONS.map(|text| {
         let spec = section(text);
         let stage = spec.stage();
@@ -248,7 +262,8 @@ const TEXT: &str = "[dataset.cells]\n[dataset.xray]\n[stage.source]\n[stage.tune
 
 fn dataset(name: &str, text: &str) -> DatasetInstance {
     let span = TEXT.find(name).map(|start| start..start + name.len()).unwrap();
-    DatasetInstance { name: name.into(), at: Coordinates::new(), spec: toml::from_str(text).unwrap(), span }
+    let (at, labels) = (Coordinates::new(), LabelBudget::default());
+    DatasetInstance { name: name.into(), at, spec: toml::from_str(text).unwrap(), labels, span }
 }
 
 fn stage(name: &str, text: &str, inputs: &[usize], datasets: &[usize]) -> StageInstance {

@@ -3,8 +3,9 @@
 use std::ops::RangeInclusive;
 
 use super::Findings;
+use crate::experiment::suggest;
 use crate::merge_method::MergeMethodSpec;
-use crate::merge_method::average::AverageSpec;
+use crate::metric;
 
 /// How many sources a merge needs, in words.
 pub fn needs(takes: &RangeInclusive<usize>) -> String {
@@ -22,7 +23,7 @@ fn noun(count: usize) -> &'static str {
 /// Values that are out of range.
 pub(in crate::experiment) fn values(spec: &MergeMethodSpec, sources: usize, f: &mut Findings) {
     f.under(&format!("method.{}", spec.name()), |f| match spec {
-        MergeMethodSpec::Average(average) => weights(average, sources, f),
+        MergeMethodSpec::Average(average) => shares(average.weights.as_deref(), sources, f),
         MergeMethodSpec::WiseFt(wise_ft) => f.share_or_all("alpha", wise_ft.alpha),
         MergeMethodSpec::TaskArithmetic(arithmetic) => f.positive("scaling", arithmetic.scaling),
         MergeMethodSpec::Ties(ties) => {
@@ -35,12 +36,31 @@ pub(in crate::experiment) fn values(spec: &MergeMethodSpec, sources: usize, f: &
             f.positive("scaling", dare.scaling);
         }
         MergeMethodSpec::Slerp(slerp) => f.share_or_all("t", slerp.t),
+        MergeMethodSpec::GreedySoup(soup) => {
+            if metric::by_name(&soup.metric).is_none() {
+                let help = suggest::help(&soup.metric, metric::NAMES);
+                f.add("metric", format!("unknown metric `{}`", soup.metric), help);
+            }
+        }
+        MergeMethodSpec::Fisher(fisher) => {
+            f.at_least("images", fisher.images, 1);
+            f.positive("floor", fisher.floor);
+            shares(fisher.weights.as_deref(), sources, f);
+            for (i, &weight) in fisher.weights.iter().flatten().enumerate() {
+                f.not_negative(&format!("weights.{i}"), weight);
+            }
+        }
+        MergeMethodSpec::Regmean(regmean) => {
+            f.at_least("images", regmean.images, 1);
+            f.share_or_all("alpha", regmean.alpha);
+        }
         MergeMethodSpec::UniformSoup(_) | MergeMethodSpec::ModelStock(_) | MergeMethodSpec::Learned(_) => {}
     });
 }
 
-fn weights(average: &AverageSpec, sources: usize, f: &mut Findings) {
-    let Some(weights) = &average.weights else { return };
+/// A number for each source, if there are any.
+fn shares(weights: Option<&[f64]>, sources: usize, f: &mut Findings) {
+    let Some(weights) = weights else { return };
     if weights.len() != sources {
         f.add("weights", format!("{} weights for {sources} sources; give one for each", weights.len()), None);
     }

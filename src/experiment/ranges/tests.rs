@@ -52,9 +52,13 @@ fn data_sets_merges_and_evaluations_are_looked_at_too() {
          [stage.p.pretrain]\nbackbone.resnet18.width = 0\ndataset = 'd'\n\
          [stage.m.merge]\nsources = ['p', 'p']\nmethod.average.weights = [1.0]\n\
          [stage.n.merge]\nsources = ['p']\nmethod.average.weights = [0.0]\n\
+         [stage.o.merge]\nsources = ['p', 'm']\nmethod.greedy_soup.metric = 'acuracy'\n\
+         [stage.q.merge]\nsources = ['p', 'm']\nmethod.fisher = { images = 0, floor = 0, weights = [1, -1] }\n\
+         [stage.r.merge]\nsources = ['p', 'm']\nmethod.regmean = { images = 0, alpha = 1.5 }\n\
          [stage.w.learn_merge_weights]\nsources = ['p', 'm']\nanchor = 'mm'\ndataset = 'd'\n\
          [stage.e.evaluate]\nmodels = {}\ndatasets = []\n\
-         [stage.f.evaluate]\nmodels.x = 'p'\ndatasets = ['d', 'd']",
+         [stage.f.evaluate]\nmodels.x = 'p'\ndatasets = ['d', 'd']\n\
+         ensembles = { x = { models = ['p', 'm'] }, y = { models = ['p'] }, z = { models = ['p', 'p'] } }",
     );
     assert_eq!(
         errors.unwrap_err(),
@@ -68,10 +72,20 @@ fn data_sets_merges_and_evaluations_are_looked_at_too() {
             "1 weights for 2 sources; give one for each",
             "`average` needs 2 sources or more, not 1",
             "the weights must have a positive sum, not 0",
+            "unknown metric `acuracy`",
+            "`images` must be 1 or more, not 0",
+            "`floor` must be a finite number above 0, not 0",
+            "the weights must have a positive sum, not 0",
+            "`weights` must be a finite number from 0, not -1",
+            "`images` must be 1 or more, not 0",
+            "`alpha` must be from 0 to 1, not 1.5",
             "the anchor `mm` is not among the sources",
             "`models` names no model",
             "`datasets` names no data set",
             "data set `d` stands here twice",
+            "a model and an ensemble have the row label \"x\"",
+            "an ensemble needs 2 models or more, not 1",
+            "model `p` stands here twice",
         ]
     );
 }

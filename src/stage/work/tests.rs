@@ -100,10 +100,44 @@ fn a_merge_reads_its_sources_and_passes_images_for_batch_norm_alone() {
 }
 
 #[test]
+fn a_measuring_merge_passes_what_it_measures() {
+    let operations = |method: &str, keys: &str| {
+        work(&format!("merge = {{ sources = ['a', 'b', 'c'], method.{method}, dataset = 'cells', {keys} }}"))
+            .operations
+    };
+    let (forward, reestimate) = (network().forward(), network().features() * TRAIN);
+    let merged = "batch_norm = 'merged'";
+    assert_eq!(operations("greedy_soup = {}", merged), 5 * forward * VAL);
+    assert_eq!(operations("greedy_soup = {}", ""), 5 * (forward * VAL + reestimate) + reestimate);
+    assert_eq!(operations("fisher.images = 7", merged), 3 * 3 * 7 * 2 * forward);
+    assert_eq!(
+        operations("fisher = {}", ""),
+        3 * 3 * TRAIN * 2 * forward + reestimate,
+        "no more than there are"
+    );
+    assert!(operations("regmean = {}", merged) > 3 * TRAIN * forward);
+    let memory = |keys: &str| work(&format!("merge = {{ sources = ['a', 'b'], {keys} }}")).memory_bytes;
+    let plain = memory("method.average = {}, batch_norm = 'merged'");
+    for method in ["greedy_soup", "fisher", "regmean"] {
+        assert!(memory(&format!("method.{method} = {{}}, dataset = 'cells', {merged}")) > plain, "{method}");
+    }
+}
+
+#[test]
 fn an_evaluation_passes_the_split_once_a_model() {
     let evaluate = work("evaluate = { models = { A = 'a', B = 'b', C = 'a' }, datasets = ['cells'] }");
     assert_eq!(evaluate.operations, network().forward() * 2 * TEST, "`a` is evaluated once");
     assert_eq!(evaluate.disk_bytes, 2 * TEST * 2 * 20);
+}
+
+#[test]
+fn an_ensemble_costs_the_passes_of_members_that_are_no_rows() {
+    let evaluate = work(
+        "evaluate = { models = { A = 'a' }, datasets = ['cells'], \
+         ensembles = { x = { models = ['a', 'b'] }, y = { models = ['c', 'b'], of = 'logits' } } }",
+    );
+    assert_eq!(evaluate.operations, network().forward() * 3 * TEST);
+    assert_eq!(evaluate.disk_bytes, 3 * TEST * 2 * 20, "a model and two ensembles");
 }
 
 #[test]
@@ -139,6 +173,9 @@ proptest! {
             format!("finetune = {{ from = 'a', dataset = 'cells', trainable = 'head', {train} }}"),
             format!("learn_merge_weights = {{ sources = ['a', 'b'], dataset = 'cells', {train} }}"),
             "merge = { sources = ['a', 'b'], method.average = {}, dataset = 'cells' }".into(),
+            "merge = { sources = ['a', 'b'], method.greedy_soup = {}, dataset = 'cells' }".into(),
+            "merge = { sources = ['a', 'b'], method.fisher = {}, dataset = 'cells' }".into(),
+            "merge = { sources = ['a', 'b'], method.regmean = {}, dataset = 'cells' }".into(),
             "evaluate = { models = { A = 'a' }, datasets = ['cells'] }".into(),
         ] {
             let work = work_of(&text, backbone(), counts);

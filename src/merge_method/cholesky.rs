@@ -1,0 +1,125 @@
+//! Systems of equations with a symmetric, positive definite matrix, in f64.
+
+use rayon::prelude::*;
+
+/// Columns that are computed before the rows below them: their part of the matrix stays in the processor's cache.
+const BLOCK: usize = 32;
+
+/// The lower triangle L of a matrix A = L·Lᵀ.
+pub(super) struct Cholesky {
+    n: usize,
+    /// Row after row, `[n, n]`; what is above the diagonal means nothing.
+    lower: Vec<f64>,
+}
+
+impl Cholesky {
+    /// Of `matrix [n, n]`, of which only the lower triangle is read; `None` if it is not positive definite. Each number
+    /// is computed by one task in a fixed order.
+    pub(super) fn of(mut matrix: Vec<f64>, n: usize) -> Option<Self> {
+        for first in (0..n).step_by(BLOCK) {
+            let end = (first + BLOCK).min(n);
+            let (above, below) = matrix.split_at_mut(end * n);
+            for i in first..end {
+                let (before, row) = above.split_at_mut(i * n);
+                eliminate(&mut row[..n], before, n, first..i);
+                let square = row[i] - dot(&row[..i], &row[..i]);
+                row[i] = (square > 0.0 && square.is_finite()).then(|| square.sqrt())?;
+            }
+            below.par_chunks_mut(n).for_each(|row| eliminate(row, above, n, first..end));
+        }
+        Some(Self { n, lower: matrix })
+    }
+
+    /// Puts the solution x of A·x = b in the place of `b [n]`.
+    pub(super) fn solve(&self, b: &mut [f64]) {
+        for i in 0..self.n {
+            let row = self.row(i);
+            b[i] = (b[i] - dot(&row[..i], &b[..i])) / row[i];
+        }
+        for i in (0..self.n).rev() {
+            let row = self.row(i);
+            b[i] /= row[i];
+            let (rest, solved) = b.split_at_mut(i);
+            rest.iter_mut().zip(row).for_each(|(b, l)| *b -= solved[0] * l);
+        }
+    }
+
+    fn row(&self, i: usize) -> &[f64] {
+        &self.lower[i * self.n..][..self.n]
+    }
+}
+
+/// Computes some columns of a row of L from the rows `above` that these columns are on the diagonal of.
+fn eliminate(row: &mut [f64], above: &[f64], n: usize, columns: std::ops::Range<usize>) {
+    for j in columns {
+        let other = &above[j * n..][..=j];
+        row[j] = (row[j] - dot(&row[..j], &other[..j])) / other[j];
+    }
+}
+
+/// The sum of products, in eight sums that vectorise.
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    let mut sums = [0.0; 8];
+    let (a, a_rest) = a.as_chunks::<8>();
+    let (b, b_rest) = b.as_chunks::<8>();
+    for (a, b) in a.iter().zip(b) {
+        for lane in 0..8 {
+            sums[lane] += a[lane] * b[lane];
+        }
+    }
+    let rest: f64 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
+    sums.iter().sum::<f64>() + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// M·Mᵀ + I of a matrix M of these numbers.
+    fn positive(numbers: &[f64], n: usize) -> Vec<f64> {
+        let at = |i: usize, j: usize| numbers[(i * n + j) % numbers.len()] * ((i * 7 + j * 3) as f64).sin();
+        let product = |i: usize, j: usize| (0..n).map(|k| at(i, k) * at(j, k)).sum::<f64>();
+        (0..n * n).map(|p| product(p / n, p % n) + f64::from(u8::from(p / n == p % n))).collect()
+    }
+
+    fn residual(matrix: &[f64], x: &[f64], b: &[f64]) -> f64 {
+        let n = b.len();
+        let row = |i: usize| matrix[i * n..][..n].iter().zip(x).map(|(a, x)| a * x).sum::<f64>();
+        (0..n).map(|i| (row(i) - b[i]).abs()).fold(0.0, f64::max)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 20, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn what_is_solved_solves(
+            numbers in prop::collection::vec(-3.0..3.0_f64, 50), n in 1..90_usize,
+        ) {
+            let matrix = positive(&numbers, n);
+            let b: Vec<f64> = (0..n).map(|i| (i as f64).cos()).collect();
+            let mut x = b.clone();
+            Cholesky::of(matrix.clone(), n).unwrap().solve(&mut x);
+            prop_assert!(residual(&matrix, &x, &b) < 1e-8);
+        }
+    }
+
+    #[test]
+    fn the_number_of_threads_changes_no_bit() {
+        let matrix = positive(&[0.3, -1.2, 0.7], 200);
+        let lower = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| Cholesky::of(matrix.clone(), 200).unwrap().lower)
+        };
+        assert!(lower(1) == lower(3));
+    }
+
+    #[test]
+    fn a_matrix_that_is_not_positive_definite_has_no_factor() {
+        assert!(Cholesky::of(vec![1.0, 2.0, 2.0, 1.0], 2).is_none());
+        assert!(Cholesky::of(vec![0.0], 1).is_none());
+        assert!(Cholesky::of(vec![f64::NAN], 1).is_none());
+        assert!(Cholesky::of(Vec::new(), 0).is_some());
+    }
+}

@@ -1,0 +1,178 @@
+//! Watching what goes into the layers of a network.
+
+use candle_core::{Result, Tensor, bail};
+
+use super::conv2d::ConvOptions;
+use super::cpu::linear;
+use super::{by_candle, on_cpu, with_real, with_slice};
+
+/// Numbers of a piece's patches: 64 MiB in f32.
+const PIECE: usize = 1 << 24;
+
+/// Is told what goes into each layer that has kernels, by the layer's name.
+pub type Watch<'a> = dyn Fn(&str, LayerInput<'_>) -> Result<()> + 'a;
+
+/// What goes into a layer that has kernels.
+#[derive(Clone, Copy)]
+pub enum LayerInput<'a> {
+    /// Into a linear layer: `[.., in]`.
+    Rows(&'a Tensor),
+    /// Into a convolution.
+    Images {
+        /// `[n, h, w, ci]`
+        x: &'a Tensor,
+        /// Height and width of its kernels.
+        kernel: [usize; 2],
+        /// How the kernels move.
+        options: ConvOptions,
+    },
+}
+
+impl LayerInput<'_> {
+    /// Xᵀ·X of the rows that the layer multiplies its kernels with, `[in, in]`: of a convolution a row is the patch
+    /// under the kernel at one position, `[kh, kw, ci]`.
+    ///
+    /// # Errors
+    /// The convolution has groups, which have no such matrix in common; or a tensor operation failed.
+    pub fn gram(&self) -> Result<Tensor> {
+        let (x, kernel, options) = match *self {
+            Self::Rows(x) => return gram(&x.flatten_to(x.rank().saturating_sub(2))?),
+            Self::Images { options, .. } if options.groups != 1 => {
+                bail!("a convolution in {} groups has no single Gram matrix of its inputs", options.groups)
+            }
+            Self::Images { x, kernel, options } => (x, kernel, options),
+        };
+        let (n, h, w, ci) = x.dims4()?;
+        let [oh, ow] = [(h, kernel[0]), (w, kernel[1])].map(|(side, taps)| options.result_side(side, taps));
+        let numbers = (oh * ow * kernel[0] * kernel[1] * ci).max(1);
+        let images = (PIECE / numbers).max(1);
+        let mut sum: Option<Tensor> = None;
+        for first in (0..n).step_by(images) {
+            let piece = x.narrow(0, first, images.min(n - first))?;
+            let gram = gram(&patches(&piece, kernel, options, [oh, ow])?)?;
+            sum = Some(match sum {
+                Some(sum) => (sum + gram)?,
+                None => gram,
+            });
+        }
+        let Some(sum) = sum else { bail!("no image went into a layer") };
+        Ok(sum)
+    }
+}
+
+/// The patches of images `[n, h, w, ci]` under a kernel at each of its positions, `[n · oh · ow, kh · kw · ci]`.
+fn patches(x: &Tensor, [kh, kw]: [usize; 2], options: ConvOptions, [oh, ow]: [usize; 2]) -> Result<Tensor> {
+    let (n, _, _, ci) = x.dims4()?;
+    let padding = options.padding;
+    let padded = x.pad_with_zeros(1, padding, padding)?.pad_with_zeros(2, padding, padding)?;
+    let under = |tap: usize, positions: usize| {
+        let at = |position: usize| (position * options.stride + tap * options.dilation) as u32;
+        Tensor::from_iter((0..positions).map(at), x.device())
+    };
+    let mut taps = Vec::new();
+    for ky in 0..kh {
+        let rows = padded.index_select(&under(ky, oh)?, 1)?;
+        for kx in 0..kw {
+            taps.push(rows.index_select(&under(kx, ow)?, 2)?);
+        }
+    }
+    Tensor::cat(&taps, 3)?.reshape((n * oh * ow, kh * kw * ci))
+}
+
+/// Xᵀ·X of `x [rows, in]`.
+fn gram(x: &Tensor) -> Result<Tensor> {
+    let (_, inputs) = x.dims2()?;
+    if by_candle::serves(x) {
+        return x.t()?.matmul(x);
+    }
+    let x = x.contiguous()?;
+    with_real!(x.dtype(), T => {
+        on_cpu(with_slice(&x, |x| linear::weight_gradient::<T>(x, x, (inputs, inputs)))?, &[inputs, inputs])
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use candle_core::Device;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::nn::conv2d::conv2d;
+    use crate::nn::layer::{Conv2d, Linear};
+    use crate::nn::{Mode, Net, StateDict, Value};
+
+    fn numbers(shape: &[usize], seed: f64) -> Tensor {
+        let count: usize = shape.iter().product();
+        Tensor::from_iter((0..count).map(|i| (i as f64 * 1.3 + seed).sin()), &Device::Cpu)
+            .and_then(|tensor| tensor.reshape(shape))
+            .unwrap()
+    }
+
+    fn apart(a: &Tensor, b: &Tensor) -> f64 {
+        assert_eq!(a.dims(), b.dims());
+        let difference = (a - b).and_then(|tensor| tensor.abs()).and_then(|tensor| tensor.flatten_all());
+        difference.unwrap().to_vec1::<f64>().unwrap().into_iter().fold(0.0, f64::max)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn kernels_times_patches_are_the_convolution(
+            n in 1..3_usize, side in 3..8_usize, ci in 1..4_usize, kernel in 1..4_usize, stride in 1..3_usize,
+            padding in 0..3_usize, dilation in 1..3_usize,
+        ) {
+            let options = ConvOptions { stride, padding, dilation, groups: 1 };
+            let out = options.result_side(side, kernel);
+            prop_assume!(out > 0);
+            let (x, weight) = (numbers(&[n, side, side, ci], 0.0), numbers(&[2, ci, kernel, kernel], 1.0));
+            let y = conv2d(&Value::constant(x.clone()), &Value::constant(weight.clone()), options).unwrap();
+            let patches = patches(&x, [kernel; 2], options, [out; 2]).unwrap();
+            let rows = weight.permute((0, 2, 3, 1)).unwrap().reshape((2, kernel * kernel * ci)).unwrap();
+            let product = patches.matmul(&rows.t().unwrap()).unwrap();
+            prop_assert!(apart(&product, &y.tensor().flatten_to(2).unwrap()) < 1e-12);
+            let gram = LayerInput::Images { x: &x, kernel: [kernel; 2], options }.gram().unwrap();
+            prop_assert!(apart(&gram, &patches.t().unwrap().matmul(&patches).unwrap()) < 1e-10);
+        }
+    }
+
+    #[test]
+    fn tokens_are_rows() {
+        let (x, rows) = (numbers(&[2, 3, 4], 0.5), numbers(&[6, 4], 0.5));
+        let gram = LayerInput::Rows(&x).gram().unwrap();
+        assert!(apart(&gram, &rows.t().unwrap().matmul(&rows).unwrap()) < 1e-12);
+    }
+
+    #[test]
+    fn groups_are_refused() {
+        let x = numbers(&[1, 3, 3, 4], 0.0);
+        let options = ConvOptions { groups: 2, ..ConvOptions::default() };
+        let refused = LayerInput::Images { x: &x, kernel: [1, 1], options }.gram().unwrap_err();
+        assert!(refused.to_string().starts_with("a convolution in 2 groups has no single Gram matrix"));
+    }
+
+    #[test]
+    fn each_layer_tells_what_it_gets_by_its_name() {
+        let (conv, fc) = (Conv2d::new("conv", 2, 1, 3, ConvOptions::default()), Linear::new("fc", 4, 1));
+        let tensors: StateDict = [conv.parameters(), fc.parameters()]
+            .concat()
+            .into_iter()
+            .map(|parameter| (parameter.name, numbers(&parameter.shape, 0.0)))
+            .collect();
+        let seen = RefCell::new(Vec::new());
+        let watch = |name: &str, input: LayerInput<'_>| {
+            let shape = match input {
+                LayerInput::Rows(x) | LayerInput::Images { x, .. } => x.dims().to_vec(),
+            };
+            seen.borrow_mut().push((name.to_owned(), shape));
+            Ok(())
+        };
+        let net = Net::new(&tensors, Mode::Eval).watched(&watch);
+        conv.forward(&net, &Value::constant(numbers(&[1, 4, 4, 2], 0.0))).unwrap();
+        fc.forward(&net, &Value::constant(numbers(&[5, 4], 0.0))).unwrap();
+        let expected = [("conv", vec![1, 4, 4, 2]), ("fc", vec![5, 4])];
+        assert_eq!(*seen.borrow(), expected.map(|(name, shape)| (name.to_owned(), shape)));
+    }
+}

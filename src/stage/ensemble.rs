@@ -1,0 +1,220 @@
+//! Ensembles: several models that answer together. A control for merging, at the cost of every member's passes.
+
+use candle_core::Result;
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+
+use super::Input;
+
+/// Models that answer together.
+///
+/// It enters the fingerprint of its stage by the roles of its members, so that their order and names do not.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EnsembleSpec {
+    /// Stages whose models are its members: two or more.
+    pub models: Vec<String>,
+    /// What is averaged.
+    #[serde(default)]
+    pub of: Averaged,
+}
+
+/// What an ensemble averages over its members.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Averaged {
+    /// Class probabilities, as deep ensembles do (Lakshminarayanan et al. 2017, arXiv 1612.01474, section 2.4).
+    #[default]
+    Probabilities,
+    /// Logits; the probabilities are the softmax of their mean.
+    Logits,
+}
+
+/// What a role of a member begins with.
+const ROLE: &str = "ensemble.";
+
+impl Averaged {
+    const ALL: [Self; 2] = [Self::Probabilities, Self::Logits];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Probabilities => "probabilities",
+            Self::Logits => "logits",
+        }
+    }
+}
+
+impl EnsembleSpec {
+    /// What the ensemble at a position among those of its stage needs: `ensemble.<position>.<what is averaged>`.
+    pub(super) fn inputs(&self, position: usize) -> impl Iterator<Item = Input> {
+        let role = format!("{ROLE}{position}.{}", self.of.as_str());
+        self.models.iter().map(move |stage| Input {
+            role: role.clone(),
+            label: Some(stage.clone()),
+            stage: stage.clone(),
+        })
+    }
+}
+
+/// An ensemble whose members are known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ensemble<'a> {
+    /// What is averaged.
+    pub of: Averaged,
+    /// Fingerprints of the members, sorted; each once, as a model that two stages make is one.
+    pub members: Vec<&'a str>,
+    /// A hash of both, which names its predictions.
+    pub fingerprint: String,
+}
+
+/// The ensembles of a stage, in their order, from the (role, fingerprint) pairs of its inputs.
+pub fn among<'a>(inputs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Vec<Ensemble<'a>> {
+    let mut members: IndexMap<&str, Vec<&str>> = IndexMap::new();
+    for (role, fingerprint) in inputs.into_iter().filter(|(role, _)| role.starts_with(ROLE)) {
+        members.entry(role).or_default().push(fingerprint);
+    }
+    let ensemble = |(role, members): (&'a str, Vec<&'a str>)| {
+        let (_, of) = role.rsplit_once('.')?;
+        Some(Ensemble::new(Averaged::ALL.into_iter().find(|all| all.as_str() == of)?, members))
+    };
+    members.into_iter().filter_map(ensemble).collect()
+}
+
+impl<'a> Ensemble<'a> {
+    fn new(of: Averaged, mut members: Vec<&'a str>) -> Self {
+        members.sort_unstable();
+        members.dedup();
+        let mut hasher = blake3::Hasher::new();
+        for part in ["ensemble", of.as_str()].iter().chain(&members) {
+            hasher.update(&(part.len() as u64).to_le_bytes()).update(part.as_bytes());
+        }
+        Self { of, members, fingerprint: hasher.finalize().to_hex().to_string() }
+    }
+
+    /// Class probabilities of every image from each member's logits, in the order of the members: a row an image.
+    ///
+    /// # Errors
+    /// There is no member, or they answered for different images or classes.
+    pub fn probabilities(&self, logits: &[&[Vec<f32>]]) -> Result<Vec<Vec<f32>>> {
+        let Some(first) = logits.first() else { candle_core::bail!("an ensemble without members") };
+        let sizes = |rows: &[Vec<f32>]| rows.iter().map(Vec::len).collect::<Vec<_>>();
+        if logits.iter().any(|rows| sizes(rows) != sizes(first)) {
+            candle_core::bail!("the members of an ensemble answered for different images or classes");
+        }
+        let row = |image: usize| {
+            let rows: Vec<&[f32]> = logits.iter().map(|rows| rows[image].as_slice()).collect();
+            self.row(&rows).into_iter().map(|p| p as f32).collect()
+        };
+        Ok((0..first.len()).map(row).collect())
+    }
+
+    /// The probabilities of one image.
+    fn row(&self, logits: &[&[f32]]) -> Vec<f64> {
+        let numbers = |row: &&[f32]| row.iter().map(|&logit| f64::from(logit)).collect::<Vec<_>>();
+        match self.of {
+            Averaged::Probabilities => mean(logits.iter().map(|row| softmax(numbers(row)))),
+            Averaged::Logits => softmax(mean(logits.iter().map(numbers))),
+        }
+    }
+}
+
+fn mean(rows: impl ExactSizeIterator<Item = Vec<f64>>) -> Vec<f64> {
+    let count = rows.len() as f64;
+    let sum = rows.reduce(|mut sum, row| {
+        sum.iter_mut().zip(row).for_each(|(sum, number)| *sum += number);
+        sum
+    });
+    sum.unwrap_or_default().into_iter().map(|sum| sum / count).collect()
+}
+
+fn softmax(logits: Vec<f64>) -> Vec<f64> {
+    let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let powers: Vec<f64> = logits.into_iter().map(|logit| (logit - largest).exp()).collect();
+    let sum: f64 = powers.iter().sum();
+    powers.into_iter().map(|power| power / sum).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const A: &[&[f32]] = &[&[2.0, 0.0, -1.0], &[0.0, 0.5, 0.25]];
+    const B: &[&[f32]] = &[&[-1.0, 1.0, 3.0], &[4.0, 0.0, 0.0]];
+
+    fn rows(of: Averaged, members: &[&[&[f32]]]) -> Vec<Vec<f32>> {
+        let owned: Vec<Vec<Vec<f32>>> =
+            members.iter().map(|rows| rows.iter().map(|row| row.to_vec()).collect()).collect();
+        let names = vec!["m"; members.len()];
+        let logits: Vec<&[Vec<f32>]> = owned.iter().map(Vec::as_slice).collect();
+        Ensemble::new(of, names).probabilities(&logits).unwrap()
+    }
+
+    fn assert_near(actual: &[Vec<f32>], expected: [[f32; 3]; 2]) {
+        for (actual, expected) in actual.iter().flatten().zip(expected.iter().flatten()) {
+            assert!((actual - expected).abs() < 1e-6, "{actual} is not {expected}");
+        }
+    }
+
+    /// By SciPy: `np.mean([softmax(A, 1), softmax(B, 1)], 0)` and `softmax(np.mean([A, B], 0), 1)`.
+    #[test]
+    fn means_are_what_scipy_computes() {
+        assert_near(
+            &rows(Averaged::Probabilities, &[A, B]),
+            [[0.42983549, 0.11575281, 0.4544117], [0.60946918, 0.21844869, 0.17208213]],
+        );
+        assert_near(
+            &rows(Averaged::Logits, &[A, B]),
+            [[0.27406862, 0.27406862, 0.45186276], [0.7535063, 0.13093976, 0.11555393]],
+        );
+    }
+
+    #[test]
+    fn members_that_answered_for_other_images_are_refused() {
+        let ensemble = Ensemble::new(Averaged::Logits, vec!["a", "b"]);
+        let (two, one) = (vec![vec![0.0; 3]; 2], vec![vec![0.0; 3]; 1]);
+        assert!(ensemble.probabilities(&[&two, &one]).is_err());
+        assert!(ensemble.probabilities(&[]).is_err());
+    }
+
+    #[test]
+    fn an_ensemble_is_known_by_its_members_and_what_it_averages() {
+        let inputs = [
+            ("model", "x"),
+            ("ensemble.0.logits", "b"),
+            ("ensemble.0.logits", "a"),
+            ("ensemble.1.logits", "b"),
+        ];
+        let [both, one] = &among(inputs)[..] else { panic!("two ensembles") };
+        assert_eq!(
+            (both.of, &both.members[..], &one.members[..]),
+            (Averaged::Logits, &["a", "b"][..], &["b"][..])
+        );
+        let of = |of, members: &[&'static str]| Ensemble::new(of, members.to_vec()).fingerprint;
+        assert_eq!(both.fingerprint, of(Averaged::Logits, &["a", "b", "a"]));
+        assert_ne!(both.fingerprint, of(Averaged::Probabilities, &["a", "b"]));
+        assert_ne!(both.fingerprint, one.fingerprint);
+    }
+
+    proptest! {
+        #[test]
+        fn every_row_is_a_distribution(
+            numbers in prop::collection::vec(-200.0..200.0_f32, 12), logits: bool,
+        ) {
+            let of = if logits { Averaged::Logits } else { Averaged::Probabilities };
+            let members: Vec<&[f32]> = numbers.chunks(4).collect();
+            let members: Vec<&[&[f32]]> = members.chunks(1).collect();
+            let row = &rows(of, &members)[0];
+            prop_assert!((row.iter().sum::<f32>() - 1.0).abs() < 1e-5 && row.iter().all(|p| *p >= 0.0));
+        }
+
+        #[test]
+        fn a_model_beside_itself_answers_as_alone(numbers in prop::collection::vec(-9.0..9.0_f32, 3)) {
+            for of in Averaged::ALL {
+                let (alone, twice) = (rows(of, &[&[&numbers]]), rows(of, &[&[&numbers], &[&numbers]]));
+                prop_assert_eq!(alone, twice);
+            }
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! The diagonal of a model's Fisher information matrix (arXiv 2111.09832, equation 1).
+
+use candle_core::Tensor;
+
+use super::{drawn, product, sum};
+use crate::merge_method::fisher::FisherSpec;
+use crate::nn::{Mode, Net, StateDict, Value, gradients, leaves};
+use crate::stage::work::Networks;
+use crate::stage::{Checkpoint, Context, KnownDataset, ModelInfo, Progress, StageError, Work};
+use crate::train::batch;
+
+/// Passes of an image to be learnt from, as the way back costs two.
+const PASSES: u64 = 3;
+
+/// F = 1/n · Σ_x Σ_y p(y|x) · (∂ log p(y|x) / ∂θ)² over images x and all classes y, of each source: nothing is sampled.
+/// Networks are in evaluation mode.
+///
+/// # Errors
+/// A tensor operation failed, or the person asked to stop.
+pub(in crate::stage) fn information(
+    spec: &FisherSpec,
+    sources: &[&Checkpoint],
+    context: &Context<'_>,
+) -> Result<Vec<StateDict>, StageError> {
+    let images = drawn(context.datasets[0].train.len(), spec.images);
+    let of = images.len() * sources.len();
+    let mut measured = Vec::new();
+    for (i, source) in sources.iter().enumerate() {
+        let mut total = StateDict::new();
+        for (k, &image) in images.iter().enumerate() {
+            add_image(&mut total, source, image, context)?;
+            let done = i * images.len() + k + 1;
+            (context.report)(Progress::Count { done, of, what: "images".into() })?;
+        }
+        for tensor in total.values_mut() {
+            *tensor = (&*tensor / images.len() as f64)?;
+        }
+        measured.push(total);
+    }
+    Ok(measured)
+}
+
+/// One image at a time: the squares of gradients are wanted, and not those of a batch's gradient.
+fn add_image(
+    total: &mut StateDict,
+    model: &Checkpoint,
+    image: usize,
+    context: &Context<'_>,
+) -> candle_core::Result<()> {
+    let dataset = &context.datasets[0];
+    let normalize = &model.info.normalize;
+    let x = batch::images(&dataset.train, dataset.size, &[image], normalize, None, &context.device)?;
+    let classes = super::classes(&model.info);
+    for class in 0..classes {
+        for (name, gradient) in gradient(model, &x, class, classes)? {
+            let square = gradient.sqr()?;
+            let sum = match total.get(&name) {
+                Some(sum) => (sum + square)?,
+                None => square,
+            };
+            total.insert(name, sum);
+        }
+    }
+    Ok(())
+}
+
+/// √p(y|x) · ∂ log p(y|x) / ∂θ up to its sign, by the names of all that is learnt.
+fn gradient(model: &Checkpoint, x: &Tensor, class: usize, classes: usize) -> candle_core::Result<StateDict> {
+    let backbone = model.info.backbone.build();
+    let learnt =
+        backbone.all_parameters(Some(classes)).into_iter().filter(|parameter| parameter.is_trainable());
+    let learnt: Vec<String> = learnt.map(|parameter| parameter.name).collect();
+    let leaves = leaves(&model.tensors, &learnt);
+    let net = Net::with_values(&model.tensors, leaves.clone(), Mode::Eval);
+    let logits = backbone.logits(&net, &Value::constant(x.clone()), classes)?;
+    let mut of_logits = candle_nn::ops::softmax(logits.tensor(), 1)?.to_vec2::<f32>()?;
+    let root = of_logits[0][class].sqrt();
+    of_logits[0][class] -= 1.0;
+    of_logits[0].iter_mut().for_each(|number| *number *= root);
+    gradients(&logits, Tensor::new(of_logits, x.device())?, &leaves)
+}
+
+/// A pass forth and back for each source, image and class.
+pub(super) fn work(
+    spec: &FisherSpec,
+    sources: &[&ModelInfo],
+    dataset: &KnownDataset<'_>,
+    networks: &mut Networks,
+) -> Work {
+    let images = dataset.images(crate::dataset::SplitName::Train).min(spec.images as u64);
+    let mut work = Work::default();
+    for source in sources {
+        let classes = super::classes(source);
+        let network = networks.get(&source.backbone, classes, dataset.size);
+        let passes = product([PASSES, images, classes as u64]);
+        work.operations = sum([work.operations, product([network.forward(), passes])]);
+        work.memory_bytes = sum([work.memory_bytes, network.bytes()]);
+    }
+    let network = networks.get(&sources[0].backbone, super::classes(sources[0]), dataset.size);
+    Work {
+        memory_bytes: sum([work.memory_bytes, network.stepping(1), product([2, network.bytes()])]),
+        ..work
+    }
+}

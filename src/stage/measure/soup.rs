@@ -1,0 +1,96 @@
+//! Validation scores of soups.
+
+use super::{product, sum};
+use crate::dataset::SplitName;
+use crate::merge_method::greedy_soup::{GreedySoup, GreedySoupSpec, choose};
+use crate::merge_method::merge_in_memory;
+use crate::metric::{Metric, Predictions, by_name};
+use crate::nn::StateDict;
+use crate::stage::model::{batch_logits, list, reestimate_statistics};
+use crate::stage::work::Networks;
+use crate::stage::{Checkpoint, Context, KnownDataset, ModelInfo, StageError, Work};
+use crate::train::epoch::softmax_rows;
+
+/// The sources of the soup: those that, added one by one, do not make it worse. Every soup, of one source or several, is
+/// scored as it would be made: with its batch norm's statistics measured anew if `reestimate`.
+///
+/// # Errors
+/// The score is not defined on the validation images, a tensor operation failed, or the person asked to stop.
+pub(in crate::stage) fn chosen(
+    spec: &GreedySoupSpec,
+    sources: &[&Checkpoint],
+    names: &[String],
+    reestimate: bool,
+    context: &Context<'_>,
+) -> Result<GreedySoup, StageError> {
+    let state_dicts: Vec<&StateDict> = sources.iter().map(|source| &source.tensors).collect();
+    let metric =
+        by_name(&spec.metric).ok_or_else(|| failed(format!("there is no metric `{}`", spec.metric)))?;
+    let choice = choose(sources.len(), |members| {
+        let tensors = merge_in_memory(&GreedySoup::of(members), &state_dicts, None)?;
+        let mut soup = Checkpoint { info: sources[0].info.clone(), tensors, history: Vec::new() };
+        if reestimate {
+            reestimate_statistics(&mut soup, &context.datasets[0], context)?;
+        }
+        let score = score(metric, &soup, context)?;
+        let names: Vec<&str> = members.iter().map(|&member| names[member].as_str()).collect();
+        tracing::info!("soup of {}: {} {score:.6}", names.join(", "), metric.name);
+        Ok::<_, StageError>(if metric.higher_is_better { score } else { -score })
+    })?;
+    Ok(GreedySoup::of(&choice.members))
+}
+
+/// The score of a soup on the validation images.
+fn score(metric: &Metric, soup: &Checkpoint, context: &Context<'_>) -> Result<f64, StageError> {
+    let dataset = &context.datasets[0];
+    let rows = softmax_rows(&batch_logits(soup, &dataset.val, dataset.size, &context.device)?)?;
+    let predictions = Predictions::new(&dataset.val.labels, &rows, dataset.classes.len())
+        .map_err(|error| failed(error.to_string()))?;
+    metric.of(&predictions).ok_or_else(|| {
+        let problem =
+            "of the validation images is undefined, since a class has none; choose another `metric`";
+        failed(format!("{} {problem}", metric.name))
+    })
+}
+
+fn failed(problem: String) -> StageError {
+    StageError::Failed(format!("failed to score a soup: {problem}"))
+}
+
+/// Why models make no soup.
+pub(super) fn problem(sources: &[&ModelInfo], dataset: &KnownDataset<'_>) -> Option<String> {
+    let head = sources[0].head.as_ref();
+    if head.is_none() || sources.iter().any(|source| source.head.as_ref() != head) {
+        return Some(
+            "the sources of a greedy soup must have heads for one data set; fine-tune all of them on it"
+                .into(),
+        );
+    }
+    let classes = &head?.classes;
+    (*classes != dataset.summary.classes).then(|| {
+        format!(
+            "the sources have heads for {}, but data set `{}` has the classes {}",
+            list(classes),
+            dataset.name,
+            list(&dataset.summary.classes)
+        )
+    })
+}
+
+/// Each source alone is scored, and each but the first once more.
+pub(super) fn work(
+    sources: &[&ModelInfo],
+    dataset: &KnownDataset<'_>,
+    reestimate: u64,
+    networks: &mut Networks,
+) -> Work {
+    let network = networks.on(&sources[0].backbone, dataset);
+    let soups = (2 * sources.len()).saturating_sub(1) as u64;
+    let images = dataset.images(SplitName::Val);
+    let soup = sum([product([network.forward(), images]), reestimate]);
+    Work {
+        operations: product([soups, soup]),
+        memory_bytes: sum([network.bytes(), network.passing(images)]),
+        ..Work::default()
+    }
+}

@@ -1,0 +1,199 @@
+//! What is measured, against PyTorch's and NumPy's numbers (`tests/reference/measured_merges.safetensors`).
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use candle_core::{DType, Device, Tensor};
+
+use super::*;
+use crate::backbone::resnet::{ResnetSpec, Stem};
+use crate::dataset::{Pixels, Split};
+use crate::merge_method::fisher::FisherSpec;
+use crate::merge_method::greedy_soup::GreedySoupSpec;
+use crate::merge_method::merge_in_memory;
+use crate::merge_method::regmean::{Regmean, RegmeanSpec};
+use crate::nn::StateDict;
+use crate::train::resume::Forgetful;
+
+const SIZE: usize = 12;
+const CLASSES: usize = 3;
+
+fn reference() -> HashMap<String, Tensor> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference/measured_merges.safetensors");
+    candle_core::safetensors::load(path, &Device::Cpu).unwrap()
+}
+
+/// The tensors whose names begin so, without it.
+fn part(all: &HashMap<String, Tensor>, prefix: &str) -> StateDict {
+    let named = |(name, tensor): (&String, &Tensor)| {
+        Some((name.strip_prefix(prefix)?.strip_prefix('.')?.to_owned(), tensor.clone()))
+    };
+    all.iter().filter_map(named).collect()
+}
+
+fn info(dataset: &str) -> ModelInfo {
+    let classes = (0..CLASSES).map(|class| class.to_string()).collect();
+    ModelInfo {
+        backbone: BackboneSpec::Resnet18(ResnetSpec { stem: Stem::Small, width: 2 }),
+        normalize: Normalize::default(),
+        head: Some(Head { dataset: dataset.into(), classes }),
+    }
+}
+
+fn sources(all: &HashMap<String, Tensor>) -> Vec<Checkpoint> {
+    let source = |i: usize| Checkpoint {
+        info: info("d"),
+        tensors: part(all, &format!("source.{i}")),
+        history: Vec::new(),
+    };
+    (0..2).map(source).collect()
+}
+
+/// A data set with the reference's images in each split, labelled so.
+fn dataset(all: &HashMap<String, Tensor>, labels: &[u32]) -> Dataset {
+    let pixels: Vec<u8> = all["pixels"].flatten_all().unwrap().to_vec1().unwrap();
+    let split = Split {
+        pixels: Pixels::Owned(pixels.into()),
+        labels: labels.to_vec(),
+        names: (0..labels.len()).map(|i| i.to_string()).collect(),
+    };
+    let classes = (0..CLASSES).map(|class| class.to_string()).collect();
+    Dataset { classes, size: SIZE, train: split.clone(), val: split.clone(), test: split }
+}
+
+fn with_context<R>(dataset: Dataset, f: impl FnOnce(&Context<'_>) -> R) -> R {
+    f(&Context {
+        inputs: Vec::new(),
+        datasets: vec![Arc::new(dataset)],
+        dataset_fingerprints: vec!["d".into()],
+        input_fingerprints: Vec::new(),
+        device: Device::Cpu,
+        report: &|_| Ok(()),
+        resume: &Forgetful,
+    })
+}
+
+const LABELS: [u32; 6] = [0, 1, 2, 0, 1, 2];
+
+/// The largest difference is at most `tolerance` of the largest number expected.
+fn assert_close(what: &str, actual: &StateDict, expected: &StateDict, tolerance: f64) {
+    assert!(!expected.is_empty(), "{what}");
+    for (name, expected) in expected {
+        let numbers = |tensor: &Tensor| {
+            let tensor = tensor.to_dtype(DType::F64).and_then(|tensor| tensor.flatten_all());
+            tensor.and_then(|tensor| tensor.to_vec1::<f64>()).unwrap()
+        };
+        assert_eq!(actual[name].dims(), expected.dims(), "{what} {name}");
+        let (actual, expected) = (numbers(&actual[name]), numbers(expected));
+        let largest = expected.iter().fold(0.0, |most: f64, number| most.max(number.abs()));
+        let pairs = actual.iter().zip(&expected);
+        let worst = pairs.map(|(a, e)| (a - e).abs()).fold(0.0, f64::max);
+        assert!(actual.iter().all(|number| number.is_finite()), "{what} {name}");
+        assert!(worst <= tolerance * largest, "{what} {name}: off by {worst:e}, the largest is {largest:e}");
+    }
+}
+
+#[test]
+fn fisher_information_is_autograds_squares() {
+    let all = reference();
+    let sources = sources(&all);
+    let models: Vec<&Checkpoint> = sources.iter().collect();
+    let spec = FisherSpec::default();
+    let information =
+        with_context(dataset(&all, &LABELS), |context| information(&spec, &models, context).unwrap());
+    for (i, information) in information.iter().enumerate() {
+        let expected = part(&all, &format!("fisher.{i}"));
+        assert_eq!(information.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>());
+        assert_close(&format!("source {i}"), information, &expected, 1e-4);
+    }
+    let state_dicts: Vec<&StateDict> = sources.iter().map(|source| &source.tensors).collect();
+    let merged = merge_in_memory(&spec.of(information), &state_dicts, None).unwrap();
+    assert_close("merged", &merged, &part(&all, "fisher_merged"), 1e-3);
+    let mean = ((&sources[0].tensors["bn1.running_mean"] + &sources[1].tensors["bn1.running_mean"]).unwrap()
+        / 2.0)
+        .unwrap();
+    let of = |tensor: &Tensor| tensor.to_vec1::<f32>().unwrap();
+    assert_eq!(of(&merged["bn1.running_mean"]), of(&mean), "nothing was measured of it");
+}
+
+#[test]
+fn regmean_solves_numpys_equations() {
+    let all = reference();
+    let sources = sources(&all);
+    let models: Vec<&Checkpoint> = sources.iter().collect();
+    let solved = with_context(dataset(&all, &LABELS), |context| {
+        solved_weights(&RegmeanSpec::default(), &models, context).unwrap()
+    });
+    let expected = part(&all, "regmean");
+    assert_eq!(solved.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>());
+    assert_close("solved", &solved, &expected, 1e-3);
+    let state_dicts: Vec<&StateDict> = sources.iter().map(|source| &source.tensors).collect();
+    let merged = merge_in_memory(&Regmean { solved }, &state_dicts, None).unwrap();
+    assert_eq!(merged.len(), sources[0].tensors.len());
+}
+
+#[test]
+fn heads_of_different_data_sets_are_not_solved_for() {
+    let all = reference();
+    let mut sources = sources(&all);
+    sources[1].info = info("another");
+    let models: Vec<&Checkpoint> = sources.iter().collect();
+    let solved = with_context(dataset(&all, &LABELS), |context| {
+        solved_weights(&RegmeanSpec::default(), &models, context).unwrap()
+    });
+    assert!(!solved.contains_key("fc.weight") && solved.contains_key("conv1.weight"));
+}
+
+#[test]
+fn the_number_of_threads_changes_no_bit() {
+    let all = reference();
+    let sources = sources(&all);
+    let models: Vec<&Checkpoint> = sources.iter().collect();
+    let measured = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| {
+            with_context(dataset(&all, &LABELS), |context| {
+                let mut all = information(&FisherSpec::default(), &models, context).unwrap();
+                all.push(solved_weights(&RegmeanSpec::default(), &models, context).unwrap());
+                let bits = |tensor: &Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+                all.iter().flat_map(|state| state.values().map(bits)).collect::<Vec<_>>()
+            })
+        })
+    };
+    assert!(measured(1) == measured(3));
+}
+
+#[test]
+fn fewer_images_are_a_part_of_more() {
+    let (some, all) = (drawn(50, 7), drawn(50, 300));
+    assert_eq!((some.len(), all.len()), (7, 50));
+    assert_eq!(some, all[..7]);
+    assert_ne!(some, (0..7).collect::<Vec<_>>());
+}
+
+/// A source that says what is true, and one that does not.
+#[test]
+fn a_soup_takes_what_helps_on_the_validation_images() {
+    let all = reference();
+    let mut sources = sources(&all);
+    // Its answers are the same whatever it sees, and it is sure of them.
+    let bias = Tensor::new(&[0f32, 1e4, 0.0], &Device::Cpu).unwrap();
+    sources[1].tensors.insert("fc.bias".into(), bias);
+    let logits: Vec<Vec<f32>> = all["logits.0"].to_dtype(DType::F32).unwrap().to_vec2().unwrap();
+    let said = |row: &Vec<f32>| (0..3).max_by(|&a, &b| row[a].total_cmp(&row[b])).unwrap() as u32;
+    let labels: Vec<u32> = logits.iter().map(said).collect();
+    assert!(!labels.contains(&1), "{labels:?}");
+    let names = ["right".to_owned(), "wrong".to_owned(), "right again".to_owned()];
+    let models = [&sources[0], &sources[1], &sources[0]];
+    let chosen = |names: &[String], models: &[&Checkpoint], metric: &str| {
+        let spec = GreedySoupSpec { metric: metric.into() };
+        with_context(dataset(&all, &labels), |context| chosen(&spec, models, names, false, context))
+    };
+    let soup = chosen(&names, &models, "accuracy").unwrap();
+    assert_eq!(soup, crate::merge_method::greedy_soup::GreedySoup::of(&[0, 2]));
+    let soup = chosen(&names[1..], &models[1..], "accuracy").unwrap();
+    assert_eq!(soup, crate::merge_method::greedy_soup::GreedySoup::of(&[1]));
+    let error = chosen(&names, &models, "clarity").unwrap_err().to_string();
+    assert_eq!(error, "failed to score a soup: there is no metric `clarity`");
+}
