@@ -23,6 +23,8 @@ pub enum Purpose {
     Subset = 4,
     /// The order of the images that batch-norm statistics are re-estimated on.
     Reestimate = 5,
+    /// The order in which symmetries are looked at to align networks; `epoch` is the round.
+    Rebasin = 6,
 }
 
 /// A generator for one draw: the same arguments give the same numbers on every machine.

@@ -313,9 +313,12 @@ fn anchor(anchor: &str, sources: &[String], f: &mut Findings) {
 }
 
 fn method(spec: &MergeMethodSpec, sources: usize, f: &mut Findings) {
-    let MergeMethodSpec::Average(average) = spec else { return };
-    let Some(weights) = &average.weights else { return };
-    let path = "method.average.weights";
+    let (path, weights) = match spec {
+        MergeMethodSpec::Average(average) => ("method.average.weights", &average.weights),
+        MergeMethodSpec::GitRebasin(rebasin) => ("method.git_rebasin.weights", &rebasin.weights),
+        MergeMethodSpec::Learned(_) => return,
+    };
+    let Some(weights) = weights else { return };
     if weights.len() != sources {
         f.add(path, format!("{} weights for {sources} sources; give one for each", weights.len()), None);
     }

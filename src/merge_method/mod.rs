@@ -9,6 +9,7 @@
 //! [`crate::stage::merge`].
 
 pub mod average;
+pub mod git_rebasin;
 pub mod learned;
 
 use candle_core::{Result, Tensor, bail};
@@ -22,8 +23,21 @@ use crate::nn::StateDict;
 pub enum MergeMethodSpec {
     /// The (weighted) mean of every tensor.
     Average(average::AverageSpec),
+    /// The (weighted) mean of sources whose units were put in the same order first.
+    GitRebasin(git_rebasin::GitRebasinSpec),
     /// Every kernel with the numbers that a `learn_merge_weights` stage learnt.
     Learned(learned::LearnedSpec),
+}
+
+impl MergeMethodSpec {
+    /// Each source's share, which add up to 1, if the method is a weighted mean of the sources' units.
+    pub fn shares(&self, sources: usize) -> Option<Vec<f64>> {
+        match self {
+            Self::Average(spec) => Some(spec.of(sources).shares().to_vec()),
+            Self::GitRebasin(spec) => Some(spec.average().of(sources).shares().to_vec()),
+            Self::Learned(_) => None,
+        }
+    }
 }
 
 /// Merges the tensors of one name.

@@ -4,8 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use super::artifact::StateDict;
 use super::model::{reestimate_statistics, remove_head};
+use super::repair::{Source, repair};
 use super::*;
-use crate::merge_method::{MergeMethodSpec, learned, merge_in_memory};
+use crate::merge_method::git_rebasin::{GitRebasin, GitRebasinSpec, Permutations};
+use crate::merge_method::{MergeMethodSpec, NamedTensors, learned, merge_in_memory};
 use crate::nn::cost::{product, sum};
 
 /// Sources and how to merge them.
@@ -20,7 +22,7 @@ pub struct MergeSpec {
     /// What becomes of batch norm's running statistics.
     #[serde(default)]
     pub batch_norm: BatchNormStatistics,
-    /// Data set whose training images the statistics are re-estimated on.
+    /// Data set whose training images statistics are measured on.
     #[serde(default, skip_serializing)]
     pub dataset: Option<String>,
 }
@@ -34,6 +36,16 @@ pub enum BatchNormStatistics {
     Reestimate,
     /// As the method merged them.
     Merged,
+    /// Measured anew; and a network without batch norm gets scales and shifts instead, so that each of its channels
+    /// has the mean and the deviation that the sources' have (REPAIR, arXiv 2211.08403).
+    Repair,
+}
+
+impl BatchNormStatistics {
+    /// Whether images are needed.
+    fn is_measured(self) -> bool {
+        self != Self::Merged
+    }
 }
 
 impl Stage for MergeSpec {
@@ -50,7 +62,7 @@ impl Stage for MergeSpec {
     }
 
     fn datasets(&self) -> Vec<DataInput> {
-        let dataset = self.dataset.iter().filter(|_| self.batch_norm == BatchNormStatistics::Reestimate);
+        let dataset = self.dataset.iter().filter(|_| self.batch_norm.is_measured());
         dataset.map(|name| DataInput::new("dataset", name, &[SplitName::Train])).collect()
     }
 
@@ -61,15 +73,22 @@ impl Stage for MergeSpec {
             (BatchNormStatistics::Reestimate, None) => {
                 return Err(vec!["`batch_norm = \"reestimate\"` needs a `dataset` to measure on".into()]);
             }
+            (BatchNormStatistics::Repair, None) => {
+                return Err(vec!["`batch_norm = \"repair\"` needs a `dataset` to measure on".into()]);
+            }
             (BatchNormStatistics::Merged, Some(_)) => {
                 return Err(vec![
-                    "`dataset` is used by `batch_norm = \"reestimate\"` alone; leave it out".into(),
+                    "`dataset` is not used with `batch_norm = \"merged\"`; leave it out".into(),
                 ]);
             }
-            _ => {}
+            (BatchNormStatistics::Repair, Some(_)) => {
+                self.repairable()?;
+                known.datasets[0].suits(&sources[0].backbone)?;
+            }
+            (BatchNormStatistics::Reestimate, Some(_)) | (BatchNormStatistics::Merged, None) => {}
         }
         let head = match &self.method {
-            MergeMethodSpec::Average(_) => shared_head(&sources),
+            MergeMethodSpec::Average(_) | MergeMethodSpec::GitRebasin(_) => shared_head(&sources),
             MergeMethodSpec::Learned(learned) => {
                 let Description::MergeWeights { info, sources: learnt } = known.inputs[n] else {
                     return Err(vec![format!(
@@ -90,20 +109,32 @@ impl Stage for MergeSpec {
         Ok(Description::Model(ModelInfo { head, ..sources[0].clone() }))
     }
 
-    /// A learned merge stacks its sources; the head, if there is one, weighs little.
+    /// A learned merge stacks its sources, Git Re-Basin has one of them permuted; the head, if there is one, weighs
+    /// little.
     fn work(&self, known: &Known<'_>, networks: &mut Networks) -> Work {
         let dataset = known.datasets.first();
         let size = dataset.map_or(0, |dataset| dataset.size);
         let network = networks.get(&known.described_model(0).backbone, 0, size);
         let (bytes, sources) = (network.bytes(), self.sources.len() as u64);
-        let copies = if matches!(self.method, MergeMethodSpec::Learned(_)) { 2 } else { 1 };
-        let memory_bytes = product([bytes, sum([product([sources, copies]), 1])]);
-        let plain =
-            Work { operations: 0, bytes_read: product([bytes, sources]), memory_bytes, disk_bytes: bytes };
-        let Some(dataset) = dataset.filter(|_| network.has_batch_norm()) else { return plain };
+        let (copies, operations) = match self.method {
+            MergeMethodSpec::Average(_) => (sources, 0),
+            MergeMethodSpec::Learned(_) => (product([sources, 2]), 0),
+            MergeMethodSpec::GitRebasin(_) => {
+                (sum([sources, 1]), product([sources - 1, network.operations_to_align()]))
+            }
+        };
+        let memory_bytes = product([bytes, sum([copies, 1])]);
+        let plain = Work { operations, bytes_read: product([bytes, sources]), memory_bytes, disk_bytes: bytes };
+        let passes = match self.batch_norm {
+            BatchNormStatistics::Merged => 0,
+            _ if network.has_batch_norm() => 1,
+            BatchNormStatistics::Reestimate => 0,
+            BatchNormStatistics::Repair => sources + 1,
+        };
+        let Some(dataset) = dataset.filter(|_| passes > 0) else { return plain };
         let images = dataset.images(SplitName::Train);
         Work {
-            operations: product([network.features(), images]),
+            operations: sum([operations, product([network.features(), images, passes])]),
             memory_bytes: sum([memory_bytes, network.passing(images), dataset.decoded_bytes()]),
             ..plain
         }
@@ -114,9 +145,17 @@ impl Stage for MergeSpec {
         let sources = (0..n).map(|i| context.model(i)).collect::<Result<Vec<_>, _>>()?;
         let infos: Vec<&ModelInfo> = sources.iter().map(|source| &source.info).collect();
         let state_dicts: Vec<&StateDict> = sources.iter().map(|source| &source.tensors).collect();
+        let mut permutations = vec![Permutations::default(); n];
         let (mut tensors, head) = match &self.method {
             MergeMethodSpec::Average(spec) => {
                 (merge_in_memory(&spec.of(n), &state_dicts, None)?, shared_head(&infos))
+            }
+            MergeMethodSpec::GitRebasin(spec) => {
+                let head = shared_head(&infos);
+                let method = rebasin(spec, &infos[0].backbone, &state_dicts, head.is_some())?;
+                let merged = merge_in_memory(&method, &state_dicts, None)?;
+                permutations = method.into_permutations();
+                (merged, head)
             }
             MergeMethodSpec::Learned(_) => {
                 let Artifact::MergeWeights(weights) = &*context.inputs[n] else {
@@ -131,11 +170,55 @@ impl Stage for MergeSpec {
             remove_head(&mut tensors, &info.backbone);
         }
         let mut checkpoint = Checkpoint { info, tensors, history: Vec::new() };
-        if self.batch_norm == BatchNormStatistics::Reestimate {
-            reestimate_statistics(&mut checkpoint, &context.datasets[0], context)?;
+        match self.batch_norm {
+            BatchNormStatistics::Merged => {}
+            BatchNormStatistics::Reestimate => {
+                reestimate_statistics(&mut checkpoint, &context.datasets[0], context)?;
+            }
+            BatchNormStatistics::Repair => {
+                let shares = self.repairable().map_err(|messages| StageError::Failed(messages.join("; ")))?;
+                let source = |((tensors, permutations), share)| Source { tensors, permutations, share };
+                let sources = state_dicts.into_iter().zip(&permutations).zip(shares).map(source);
+                let sources: Vec<_> = sources.collect();
+                repair(&mut checkpoint, &sources, &context.datasets[0], context)?;
+            }
         }
         Ok(Artifact::Model(checkpoint))
     }
+}
+
+impl MergeSpec {
+    /// The shares in which statistics of the sources are mixed to repair the merged network.
+    fn repairable(&self) -> Result<Vec<f64>, Vec<String>> {
+        let Some(shares) = self.method.shares(self.sources.len()) else {
+            return Err(vec![
+                "`batch_norm = \"repair\"` mixes the sources' statistics in the shares of an average, and this method \
+                 has none; use it with `average` or `git_rebasin`"
+                    .into(),
+            ]);
+        };
+        match shares.iter().any(|&share| share < 0.0) {
+            true => Err(vec![
+                "`batch_norm = \"repair\"` needs weights from 0, as a deviation cannot be negative".into(),
+            ]),
+            false => Ok(shares),
+        }
+    }
+}
+
+/// Git Re-Basin of these sources. Heads of different data sets have nothing to tell about which units are alike.
+fn rebasin(
+    spec: &GitRebasinSpec,
+    backbone: &BackboneSpec,
+    sources: &[&StateDict],
+    with_heads: bool,
+) -> candle_core::Result<GitRebasin> {
+    let mut bodies: Vec<StateDict> = sources.iter().map(|source| (*source).clone()).collect();
+    if !with_heads {
+        bodies.iter_mut().for_each(|body| remove_head(body, backbone));
+    }
+    let bodies: Vec<&dyn NamedTensors> = bodies.iter().map(|body| body as &dyn NamedTensors).collect();
+    spec.of(&bodies, &backbone.build().symmetries())
 }
 
 /// The head that all sources have for the same data set: it can be merged like any layer. Heads of

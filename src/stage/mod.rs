@@ -14,6 +14,7 @@ pub mod learn_merge_weights;
 pub mod merge;
 pub mod model;
 pub mod pretrain;
+mod repair;
 pub mod work;
 
 use indexmap::IndexMap;
