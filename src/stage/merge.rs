@@ -124,7 +124,8 @@ impl Stage for MergeSpec {
             }
         };
         let memory_bytes = product([bytes, sum([copies, 1])]);
-        let plain = Work { operations, bytes_read: product([bytes, sources]), memory_bytes, disk_bytes: bytes };
+        let plain =
+            Work { operations, bytes_read: product([bytes, sources]), memory_bytes, disk_bytes: bytes };
         let passes = match self.batch_norm {
             BatchNormStatistics::Merged => 0,
             _ if network.has_batch_norm() => 1,

@@ -79,10 +79,9 @@ fn add(goals: &mut Spreads, of_source: Spreads, share: f64) -> Result<()> {
         let part = Spread { mean: (spread.mean * share)?, deviation: (spread.deviation * share)? };
         let sum = match goals.remove(&layer) {
             None => part,
-            Some(sum) => Spread {
-                mean: (sum.mean + part.mean)?,
-                deviation: (sum.deviation + part.deviation)?,
-            },
+            Some(sum) => {
+                Spread { mean: (sum.mean + part.mean)?, deviation: (sum.deviation + part.deviation)? }
+            }
         };
         goals.insert(layer, sum);
     }

@@ -259,6 +259,7 @@ fn the_fingerprint_of_every_choice_is_what_it_was() {
     4c1dd656b745 1 {"pretrain":{"backbone":{"deit_small":{}},"dataset":"d"}}
     c7775af18063 1 {"pretrain":{"backbone":{"deit_base":{}},"dataset":"d"}}
     91b873ad5fc9 1 {"merge":{"sources":["a","b"],"method":{"average":{}},"dataset":"d"}}
+    d192abcb5db7 1 {"merge":{"sources":["a","b"],"method":{"git_rebasin":{}},"dataset":"d"}}
     dd000e1dd7d8 1 {"merge":{"sources":["a","b"],"method":{"learned":{"weights":"w"}},"dataset":"d"}}
     589ab0d6f9d0 1 {"finetune":{"from":"a","dataset":"d","train":{"optimizer":{"sgd":{}}}}}
     4f319c9d86d5 1 {"finetune":{"from":"a","dataset":"d","train":{"optimizer":{"adam":{}}}}}

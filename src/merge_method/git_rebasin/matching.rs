@@ -1,7 +1,7 @@
 //! Weight matching (arXiv 2209.04836, section 3.2 and algorithm 1): the units of one network in the order in which its
 //! tensors have the largest inner product with another's.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use candle_core::{DType, Device, Result, Tensor, bail};
 use rand::seq::SliceRandom;
@@ -28,6 +28,10 @@ const TOLERANCE: f64 = 1e-10;
 /// Running statistics move along and do not count: their scale has nothing to do with that of weights. The classifier
 /// counts if both have one for as many classes.
 ///
+/// The paper starts with the units as they are. In a transformer that ends far from the best: what is matched first is
+/// matched by weights whose other side is in another order, so by chance, and the channels of tokens are matched to
+/// that. Here each symmetry is matched once before, by what is in order already (see [`Matching::start`]).
+///
 /// # Errors
 /// A tensor is missing, of another shape, cannot be read, or holds numbers that are not finite.
 pub fn align(
@@ -37,11 +41,12 @@ pub fn align(
     seed: u64,
 ) -> Result<Permutations> {
     let mut matching = Matching::new(reference, other, symmetries)?;
-    let mut order: Vec<&Symmetry> = symmetries.iter().collect();
+    matching.start()?;
+    let mut order: Vec<usize> = (0..symmetries.len()).collect();
     for round in 0.. {
         order.shuffle(&mut rng(seed, Purpose::Rebasin, round, 0));
         let mut changed = false;
-        for symmetry in &order {
+        for &symmetry in &order {
             changed |= matching.improve(symmetry)?;
         }
         if !changed {
@@ -71,30 +76,42 @@ pub fn operations(symmetries: &[Symmetry], parameters: &[Parameter]) -> u64 {
 }
 
 /// Two networks, one of them permuted as far as is known by now.
-struct Matching {
-    /// What is learnt of both, f32 or as it was, on the processor.
+struct Matching<'a> {
+    symmetries: &'a [Symmetry],
+    /// What is learnt of both, as it was but on the processor.
     reference: StateDict,
     permuted: StateDict,
     permutations: Permutations,
+    /// The symmetries that permute each of these tensors.
+    of_tensor: BTreeMap<&'a str, BTreeSet<usize>>,
+    /// Symmetries that were matched, with nothing that they are matched by changed since.
+    settled: Vec<bool>,
 }
 
-impl Matching {
+impl<'a> Matching<'a> {
     fn new(
         reference: &dyn NamedTensors,
         other: &dyn NamedTensors,
-        symmetries: &[Symmetry],
+        symmetries: &'a [Symmetry],
     ) -> Result<Self> {
         let mut matching = Self {
+            symmetries,
             reference: StateDict::new(),
             permuted: StateDict::new(),
             permutations: Permutations::default(),
+            of_tensor: BTreeMap::new(),
+            settled: vec![false; symmetries.len()],
         };
-        for Symmetry { groups, sets } in symmetries {
+        for (i, Symmetry { groups, sets }) in symmetries.iter().enumerate() {
             for (place, units) in sets.iter().flat_map(|set| set.places.iter().map(move |p| (p, set.size))) {
-                if place.role != Role::Statistic && !matching.reference.contains_key(&place.tensor) {
+                if place.role == Role::Statistic {
+                    continue;
+                }
+                if !matching.reference.contains_key(&place.tensor) {
                     matching.take(place, reference, other)?;
                 }
                 matching.check(place, groups * units)?;
+                matching.of_tensor.entry(&place.tensor).or_default().insert(i);
             }
         }
         Ok(matching)
@@ -133,38 +150,94 @@ impl Matching {
         }
     }
 
-    /// Permute the units of a symmetry as is best, if that is better than how they are.
-    fn improve(&mut self, symmetry: &Symmetry) -> Result<bool> {
-        let scores = symmetry.sets.iter().map(|set| self.similarities(set, symmetry.groups));
-        let scores = scores.collect::<Result<Vec<_>>>()?;
-        let Some(orders) = better_orders(symmetry, &scores) else { return Ok(false) };
-        for (set, order) in symmetry.sets.iter().zip(&orders) {
-            for place in &set.places {
-                self.permutations.reorder(place, order);
-                if let Some(tensor) = self.permuted.get_mut(&place.tensor) {
-                    let mut step = Permutations::default();
-                    step.reorder(place, order);
-                    *tensor = step.apply(&place.tensor, tensor)?;
-                }
-            }
+    /// Match each symmetry once by what is in order already: by the weights whose other side nothing permutes, as pixels
+    /// and classes, or a symmetry that was matched before. The next is always the one with the largest part of its weights
+    /// in order.
+    fn start(&mut self) -> Result<()> {
+        let mut matched = vec![false; self.symmetries.len()];
+        for _ in self.symmetries {
+            let in_order = |i: usize, place: &Place| {
+                self.of_tensor[place.tensor.as_str()].iter().all(|&other| other == i || matched[other])
+            };
+            let part = |i: usize| {
+                let all = self.numbers(i, |_| true);
+                self.numbers(i, |place| in_order(i, place)) as f64 / all.max(1) as f64
+            };
+            let left = (0..matched.len()).filter(|&i| !matched[i]).map(|i| (i, part(i)));
+            let most = left.reduce(|best, next| if next.1 > best.1 { next } else { best });
+            let Some((next, _)) = most else { break };
+            let orders = self.better_orders(next, |place| in_order(next, place))?;
+            matched[next] = true;
+            self.reorder(next, orders)?;
         }
-        Ok(true)
+        Ok(())
     }
 
-    /// ⟨unit of the reference, unit of the other⟩ for each pair of all groups' units, summed over their places: a square,
-    /// row by row.
-    fn similarities(&self, set: &Units, groups: usize) -> Result<Vec<f64>> {
+    /// How many numbers of each unit are at the places of a symmetry that count.
+    fn numbers(&self, symmetry: usize, counts: impl Fn(&Place) -> bool) -> usize {
+        let of_place = |place: &Place| {
+            let tensor = self.reference.get(&place.tensor).filter(|_| place.role != Role::Statistic);
+            let of_unit = |tensor: &Tensor| tensor.elem_count() / tensor.dims()[place.axis].max(1);
+            tensor.filter(|_| counts(place)).map_or(0, of_unit)
+        };
+        self.symmetries[symmetry].sets.iter().flat_map(|set| &set.places).map(of_place).sum()
+    }
+
+    /// Permute the units of a symmetry as is best, if that is better than how they are.
+    fn improve(&mut self, symmetry: usize) -> Result<bool> {
+        if self.settled[symmetry] {
+            return Ok(false);
+        }
+        let orders = self.better_orders(symmetry, |_| true)?;
+        let changed = orders.is_some();
+        self.reorder(symmetry, orders)?;
+        self.settled[symmetry] = true;
+        Ok(changed)
+    }
+
+    /// The best orders of a symmetry's units by the places that count; none if that is how they are.
+    fn better_orders(
+        &self,
+        symmetry: usize,
+        counts: impl Fn(&Place) -> bool,
+    ) -> Result<Option<Vec<Vec<usize>>>> {
+        let symmetry = &self.symmetries[symmetry];
+        let scores = symmetry.sets.iter().map(|set| self.similarities(set, symmetry.groups, &counts));
+        Ok(better_orders(symmetry, &scores.collect::<Result<Vec<_>>>()?))
+    }
+
+    /// Put units in an order, if there is one; what is matched by them is to be looked at again.
+    fn reorder(&mut self, symmetry: usize, orders: Option<Vec<Vec<usize>>>) -> Result<()> {
+        for (set, order) in self.symmetries[symmetry].sets.iter().zip(orders.iter().flatten()) {
+            for place in &set.places {
+                self.permutations.reorder(place, order);
+                let Some(tensor) = self.permuted.get_mut(&place.tensor) else { continue };
+                let mut step = Permutations::default();
+                step.reorder(place, order);
+                *tensor = step.apply(&place.tensor, tensor)?;
+                self.of_tensor[place.tensor.as_str()].iter().for_each(|&other| self.settled[other] = false);
+            }
+        }
+        Ok(())
+    }
+
+    /// ⟨unit of the reference, unit of the other⟩ for each pair of all groups' units, summed over the places that count: a
+    /// square, row by row.
+    fn similarities(&self, set: &Units, groups: usize, counts: impl Fn(&Place) -> bool) -> Result<Vec<f64>> {
         let units = groups * set.size;
         let mut sum = Tensor::zeros((units, units), DType::F64, &Device::Cpu)?;
         let learnt = set.places.iter().filter(|place| place.role != Role::Statistic);
-        for place in learnt.filter(|place| self.reference.contains_key(&place.tensor)) {
+        for place in learnt.filter(|place| self.reference.contains_key(&place.tensor) && counts(place)) {
             let [a, b] = [&self.reference, &self.permuted].map(|tensors| rows(tensors, place, units));
             sum = (sum + a?.matmul(&b?.t()?)?)?;
         }
         let scores = sum.flatten_all()?.to_vec1::<f64>()?;
         if scores.iter().any(|score| !score.is_finite()) {
             let names: Vec<_> = set.places.iter().map(|place| format!("`{}`", place.tensor)).collect();
-            bail!("units cannot be matched, as one of {} holds numbers that are not finite", names.join(", "));
+            bail!(
+                "units cannot be matched, as one of {} holds numbers that are not finite",
+                names.join(", ")
+            );
         }
         Ok(scores)
     }
@@ -173,7 +246,7 @@ impl Matching {
 /// A place's units as rows of f64.
 fn rows(tensors: &StateDict, place: &Place, units: usize) -> Result<Tensor> {
     let tensor = tensors[&place.tensor].narrow(place.axis, place.start, units)?;
-    tensor.transpose(0, place.axis)?.flatten_from(1)?.to_dtype(DType::F64)?.contiguous()
+    tensor.transpose(0, place.axis)?.to_dtype(DType::F64)?.reshape((units, ()))
 }
 
 /// For each set the order of units in which the scores of those that meet add up to the most; none if it is no more than
@@ -190,8 +263,9 @@ fn better_orders(symmetry: &Symmetry, scores: &[Vec<f64>]) -> Option<Vec<Vec<usi
     let best: f64 = chosen().map(|pair| pair.score).sum();
     let (now, magnitude) = as_they_are(symmetry, scores);
     let added = magnitude + chosen().map(|pair| pair.magnitude).sum::<f64>();
-    (best - now > TOLERANCE * added)
-        .then(|| (0..scores.len()).map(|set| chosen().flat_map(|pair| pair.orders[set].clone()).collect()).collect())
+    (best - now > TOLERANCE * added).then(|| {
+        (0..scores.len()).map(|set| chosen().flat_map(|pair| pair.orders[set].clone()).collect()).collect()
+    })
 }
 
 /// A group of the reference and one of the other whose units meet as is best.

@@ -46,7 +46,9 @@ impl GitRebasinSpec {
         let others = sources[1..].iter();
         let aligned = others.map(|other| align(sources[0], *other, symmetries, self.seed));
         Ok(GitRebasin {
-            permutations: std::iter::once(Ok(Permutations::default())).chain(aligned).collect::<Result<_>>()?,
+            permutations: std::iter::once(Ok(Permutations::default()))
+                .chain(aligned)
+                .collect::<Result<_>>()?,
             average: self.average().of(sources.len()),
         })
     }

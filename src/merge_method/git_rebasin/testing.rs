@@ -5,8 +5,8 @@ use rand::Rng;
 use rand::seq::SliceRandom;
 
 use super::Permutations;
-use crate::backbone::symmetry::Symmetry;
 use crate::backbone::BackboneSpec;
+use crate::backbone::symmetry::Symmetry;
 use crate::nn::init::initial_values;
 use crate::nn::{Mode, Net, StateDict, Value};
 use crate::rng::{Purpose, name_index, rng};

@@ -7,14 +7,13 @@ use crate::merge_method::git_rebasin::testing::{backbone, difference, logits, mo
 use crate::merge_method::merge_in_memory;
 
 /// Backbones of each kind, small, with the side of their images.
-const KINDS: [(&str, usize); 7] = [
+const KINDS: [(&str, usize); 6] = [
     ("resnet18 = { stem = 'small', width = 16 }", 12),
     ("resnet18 = { width = 16 }", 32),
     ("resnet34 = { stem = 'small', width = 8 }", 12),
     ("resnet50 = { stem = 'small', width = 8 }", 12),
     ("densenet121 = { growth = 8 }", 32),
     ("vit_tiny = { image_size = 32, patch_size = 16 }", 32),
-    ("deit_small = { image_size = 32, patch_size = 32 }", 32),
 ];
 
 fn symmetries(spec: &BackboneSpec) -> Vec<Symmetry> {
@@ -30,9 +29,9 @@ fn no_order_of_units_changes_what_a_network_computes() {
         let before = logits(&spec, &tensors, side);
         let off = difference(&before, &logits(&spec, &permuted, side));
         assert!(off < 1e-4, "{text}: {off}");
-        let differs = tensors.iter().filter(|(name, tensor)| {
-            tensor.dtype().is_float() && difference(tensor, &permuted[*name]) > 0.0
-        });
+        let differs = tensors
+            .iter()
+            .filter(|(name, tensor)| tensor.dtype().is_float() && difference(tensor, &permuted[*name]) > 0.0);
         let all = tensors.values().filter(|tensor| tensor.dtype().is_float()).count();
         // All but the head's bias.
         assert_eq!(differs.count(), all - 1, "{text}");
@@ -42,13 +41,14 @@ fn no_order_of_units_changes_what_a_network_computes() {
 }
 
 #[test]
-fn a_permuted_copy_is_aligned_back() {
-    for (text, side) in KINDS {
+fn a_permuted_copy_is_aligned_back_whatever_the_seed() {
+    for (seed, (text, side)) in KINDS.into_iter().enumerate() {
         let spec = backbone(text);
         let tensors = model(&spec, 1);
         let permuted = shuffled(&symmetries(&spec), 2).apply_to_all(&tensors).unwrap();
         let sources: [&dyn NamedTensors; 2] = [&tensors, &permuted];
-        let method = GitRebasinSpec::default().of(&sources, &symmetries(&spec)).unwrap();
+        let method =
+            GitRebasinSpec { seed: seed as u64, weights: None }.of(&sources, &symmetries(&spec)).unwrap();
         let merged = merge_in_memory(&method, &[&tensors, &permuted], None).unwrap();
         let off = difference(&logits(&spec, &tensors, side), &logits(&spec, &merged, side));
         assert!(off < 1e-4, "{text}: {off}");
@@ -56,7 +56,7 @@ fn a_permuted_copy_is_aligned_back() {
 }
 
 /// ⟨reference, permuted⟩ over all that is learnt.
-fn objective(matching: &Matching) -> f64 {
+fn objective(matching: &Matching<'_>) -> f64 {
     let product = |(name, a): (&String, &Tensor)| {
         let b = &matching.permuted[name];
         let products = (a.to_dtype(DType::F64).unwrap() * b.to_dtype(DType::F64).unwrap()).unwrap();
@@ -67,17 +67,18 @@ fn objective(matching: &Matching) -> f64 {
 
 #[test]
 fn each_step_brings_two_networks_nearer() {
-    for text in [KINDS[0].0, KINDS[4].0, KINDS[5].0] {
+    for text in [KINDS[2].0, KINDS[5].0] {
         let spec = backbone(text);
         let (a, b) = (model(&spec, 1), model(&spec, 2));
         let symmetries = symmetries(&spec);
         let mut matching = Matching::new(&a, &b, &symmetries).unwrap();
         let start = objective(&matching);
         let mut before = start;
-        for symmetry in symmetries.iter().chain(symmetries.iter().rev()) {
+        for symmetry in 0..symmetries.len() {
             let changed = matching.improve(symmetry).unwrap();
             let after = objective(&matching);
             assert!(if changed { after > before } else { after == before }, "{before} then {after}");
+            matching.settled[symmetry] = false;
             assert!(!matching.improve(symmetry).unwrap(), "what is best is not changed again");
             before = after;
         }
@@ -98,7 +99,7 @@ fn heads_and_the_units_within_are_assigned_together() {
     let symmetries = [Symmetry { groups: 3, sets: vec![Units { size: 2, places: vec![place.clone()] }] }];
     let [a, b] = [1, 2].map(|seed| StateDict::from([("w".to_owned(), numbers(seed))]));
     let mut matching = Matching::new(&a, &b, &symmetries).unwrap();
-    matching.improve(&symmetries[0]).unwrap();
+    matching.improve(0).unwrap();
     let found = objective(&matching);
     let orders = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]];
     let mut most = f64::NEG_INFINITY;
@@ -147,7 +148,8 @@ fn what_cannot_be_aligned_is_told_by_name() {
     let spec = backbone(KINDS[0].0);
     let (a, b) = (model(&spec, 1), model(&spec, 2));
     let message = |other: &StateDict, symmetries: &[Symmetry]| {
-        align(&a, other, symmetries, 0).unwrap_err().to_string()
+        let error = align(&a, other, symmetries, 0).unwrap_err().to_string();
+        error.lines().next().unwrap_or_default().to_owned() // a backtrace may follow
     };
     let of_this = symmetries(&spec);
     let mut lacks = b.clone();
@@ -161,7 +163,11 @@ fn what_cannot_be_aligned_is_told_by_name() {
     let not_finite = message(&not_finite, &of_this);
     insta::assert_snapshot!(
         [message(&lacks, &of_this), message(&smaller, &of_this), message(&b, &wider)].join("\n"),
-        @""
+        @r"
+    a model has no tensor `layer1.0.bn1.weight`, by which its units would be matched
+    `bn1.bias` has the shape [16] in one model and [1] in another
+    `layer1.0.conv1.weight` has the shape [16, 16, 3, 3], too small for the 32 units from 0 on of its dimension 0; are the tensors those of another backbone?
+    "
     );
     assert!(not_finite.contains("`bn1.bias`") && not_finite.contains("not finite"), "{not_finite}");
 }
