@@ -25,7 +25,7 @@
 //! | [`train`] | the loop and how it goes on after a stop, losses, optimisers, schedules, augmentation |
 //! | [`nn`] | layers and operators with right and fast gradients, initial values |
 //! | [`backbone`] | ResNet, DenseNet, ViT and DeiT with torchvision's / timm's parameter names |
-//! | [`merge_method`] | functions over named tensors: average, soups, task vectors, Fisher, RegMean, learned, … |
+//! | [`merge_method`] | functions over named tensors: average, soups, task vectors, Git Re-Basin, Fisher, RegMean, learned, … |
 //! | [`merge_files`] | checkpoint files into one, tensor by tensor |
 //! | [`dataset`] | phantom, medmnist, manifest, idx, cifar; decoding, caching, label budgets |
 //! | [`metric`] | scores as scikit-learn defines them |
@@ -71,7 +71,7 @@
 //!
 //! | what | file | where it is named |
 //! |---|---|---|
-//! | a backbone | `src/backbone/<name>.rs`: a spec and [`Backbone`](backbone::Backbone) (parameters, features, cost, kernel groups) | [`BackboneSpec`](backbone::BackboneSpec): variant, `build`, `kind`, `Display` |
+//! | a backbone | `src/backbone/<name>.rs`: a spec and [`Backbone`](backbone::Backbone) (parameters, features, cost, kernel groups, symmetries) | [`BackboneSpec`](backbone::BackboneSpec): variant, `build`, `kind`, `Display` |
 //! | a merge method | `src/merge_method/<name>.rs`: a spec and [`MergeTensors`](merge_method::MergeTensors) | [`MergeMethodSpec`](merge_method::MergeMethodSpec): variant and arms; its ranges in `src/experiment/ranges/merge_method.rs`; what it needs beside tensors in `src/stage/merge.rs` |
 //! | a data set | `src/dataset/<name>.rs`: a spec and [`Source`](dataset::Source) | [`DatasetSpec`](dataset::DatasetSpec): variant, `source`, `kind` |
 //! | a phantom family | `src/dataset/phantom/<name>.rs`: `CLASSES` and `draw` | [`Family`](dataset::phantom::Family): variant, `classes`, `draw` |

@@ -31,6 +31,8 @@ pub enum Purpose {
     LabelBudget = 8,
     /// The images that a merge method measures on.
     Measure = 9,
+    /// The order in which symmetries are looked at to align networks; `epoch` is the round.
+    Rebasin = 10,
 }
 
 /// A generator for one draw: the same arguments give the same numbers on every machine.

@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use candle_core::Result;
 use serde::{Deserialize, Serialize};
 
+use super::symmetry::{Symmetry, Units};
 use super::{Backbone, KernelGroup};
 use crate::nn::batch_norm::{Moments, Then};
 use crate::nn::concat::concat_channels;
@@ -121,6 +122,46 @@ impl Backbone for Densenet {
     fn kernel_groups(&self) -> Vec<KernelGroup> {
         self.layers().iter().map(|parameters| KernelGroup::of(parameters)).collect()
     }
+
+    /// The channels between the two convolutions of a layer, and those that a block gets and each of its layers adds:
+    /// a segment of all that is read later in the block.
+    fn symmetries(&self) -> Vec<Symmetry> {
+        let mut symmetries = Vec::new();
+        let mut segments = vec![Units::of(&[self.conv.parameters(), self.norm.parameters()].concat())];
+        for block in &self.blocks {
+            for layer in &block.layers {
+                let [norm, bottleneck, added] = layer.layers();
+                segments = read(segments, &norm, &layer.conv1.parameters(), Units::read_by);
+                symmetries.push(Units::of(&bottleneck).read_by(&added, 0).into());
+                segments.push(Units::of(&added));
+            }
+            if let Some(Transition { norm, conv }) = &block.transition {
+                segments = read(segments, &norm.parameters(), &conv.parameters(), Units::read_by);
+                symmetries.extend(segments.into_iter().map(Symmetry::from));
+                segments = vec![Units::of(&conv.parameters())];
+            }
+        }
+        let head = self.head(1).parameters();
+        segments = read(segments, &self.last_norm.parameters(), &head, Units::read_by_head);
+        symmetries.extend(segments.into_iter().map(Symmetry::from));
+        symmetries
+    }
+}
+
+/// Segments of the channels that a norm, then a layer, sees side by side.
+fn read(
+    segments: Vec<Units>,
+    norm: &[Parameter],
+    layer: &[Parameter],
+    by: fn(Units, &[Parameter], usize) -> Units,
+) -> Vec<Units> {
+    let mut next = 0;
+    let at_its_place = |units: Units| {
+        let start = next;
+        next += units.size;
+        by(units.made_by(norm, start), layer, start)
+    };
+    segments.into_iter().map(at_its_place).collect()
 }
 
 /// Layers that each see all channels before them, and a transition to half of the channels and of the side.

@@ -6,6 +6,7 @@
 
 pub mod densenet;
 pub mod resnet;
+pub mod symmetry;
 pub mod vit;
 
 use std::ops::RangeInclusive;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use self::densenet::{Densenet, DensenetSpec};
 use self::resnet::{Block, Resnet, ResnetSpec};
+use self::symmetry::Symmetry;
 use self::vit::{Vit, VitSpec};
 use crate::nn::cost::Cost;
 use crate::nn::init::Parameter;
@@ -119,6 +121,9 @@ pub trait Backbone: Send + Sync {
 
     /// What shares merge weights.
     fn kernel_groups(&self) -> Vec<KernelGroup>;
+
+    /// Which units may change places without changing what the network computes.
+    fn symmetries(&self) -> Vec<Symmetry>;
 
     /// The classifier for a number of classes.
     fn head(&self, classes: usize) -> Linear {

@@ -3,6 +3,7 @@
 use candle_core::Result;
 use serde::{Deserialize, Serialize};
 
+use super::symmetry::{Symmetry, Units};
 use super::{Backbone, KernelGroup};
 use crate::nn::batch_norm::Then;
 use crate::nn::conv2d::ConvOptions;
@@ -136,6 +137,25 @@ impl Backbone for Resnet {
     fn kernel_groups(&self) -> Vec<KernelGroup> {
         self.layers().map(|layer| KernelGroup::of(&layer.parameters())).collect()
     }
+
+    /// The channels between two layers of a block, and those of the residual stream: all blocks up to the next
+    /// resized shortcut add to the same channels.
+    fn symmetries(&self) -> Vec<Symmetry> {
+        let mut symmetries = Vec::new();
+        let mut stream = self.first.units();
+        for Residual { branch, downsample } in &self.blocks {
+            let inner = branch.windows(2).map(|pair| pair[0].units().read_by(&pair[1].conv.parameters(), 0));
+            symmetries.extend(inner.map(Symmetry::from));
+            stream = stream.read_by(&branch[0].conv.parameters(), 0);
+            if let Some(downsample) = downsample {
+                symmetries.push(stream.read_by(&downsample.conv.parameters(), 0).into());
+                stream = downsample.units();
+            }
+            stream = stream.made_by(&branch[branch.len() - 1].parameters(), 0);
+        }
+        symmetries.push(stream.read_by_head(&self.head(1).parameters(), 0).into());
+        symmetries
+    }
 }
 
 impl Block {
@@ -223,6 +243,11 @@ impl ConvNorm {
         let mut parameters = self.conv.parameters();
         parameters.extend(self.norm.parameters());
         parameters
+    }
+
+    /// The channels that it makes.
+    fn units(&self) -> Units {
+        Units::of(&self.parameters())
     }
 
     /// Of an image of a side, and the side of its result.

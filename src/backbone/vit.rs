@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 use candle_core::{Result, Tensor, bail};
 use serde::{Deserialize, Serialize};
 
+use super::symmetry::{Symmetry, Units};
 use super::{Backbone, KernelGroup};
 use crate::nn::attention::{attention, attention_cost};
 use crate::nn::conv2d::ConvOptions;
@@ -153,6 +154,23 @@ impl Backbone for Vit {
     fn kernel_groups(&self) -> Vec<KernelGroup> {
         self.layers().iter().map(|parameters| KernelGroup::of(parameters)).collect()
     }
+
+    /// The channels of tokens, which all blocks add to, and what the blocks have for themselves.
+    fn symmetries(&self) -> Vec<Symmetry> {
+        let layers = self.layers();
+        let (tokens, rest) = layers.split_at(2);
+        let mut stream = Units::of(&rest[0]).in_tokens(&tokens.concat()).made_by(&self.norm.parameters(), 0);
+        let mut symmetries = Vec::new();
+        for block in &self.blocks {
+            let [norm1, qkv, projection, norm2, fc1, fc2] = block.layers();
+            for (norm, layer, back) in [(norm1, qkv, projection), (norm2, fc1, fc2)] {
+                stream = stream.made_by(&norm, 0).read_by(&layer, 0).made_by(&back, 0);
+            }
+            symmetries.extend(block.symmetries());
+        }
+        symmetries.push(stream.read_by_head(&self.head(1).parameters(), 0).into());
+        symmetries
+    }
 }
 
 /// Attention and a network of two layers, each normalised first and added to what it got.
@@ -192,6 +210,17 @@ impl Block {
             self.fc1.parameters(),
             self.fc2.parameters(),
         ]
+    }
+
+    /// Its heads: of each, the channels of queries and keys, whose products are summed, and those of values. And the
+    /// units of its inner layer.
+    fn symmetries(&self) -> [Symmetry; 2] {
+        let channels = self.heads * HEAD;
+        let [_, qkv, projection, _, fc1, fc2] = self.layers();
+        let queries_and_keys = Units::new(HEAD).made_by(&qkv, 0).made_by(&qkv, channels);
+        let values = Units::new(HEAD).made_by(&qkv, 2 * channels).read_by(&projection, 0);
+        let heads = Symmetry { groups: self.heads, sets: vec![queries_and_keys, values] };
+        [heads, Units::of(&fc1).read_by(&fc2, 0).into()]
     }
 
     /// Of tokens, of which the first `kept` go on once they have gathered from all.

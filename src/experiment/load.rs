@@ -11,7 +11,6 @@ use super::resolve::Links;
 use super::sweep::{Axes, Sweep};
 use super::tree::Table;
 use super::{Experiment, Override, Source, expand, figures, include, overrides, tables};
-use crate::dataset::DatasetSpec;
 use crate::stage::StageSpec;
 
 /// The environment variable behind `${data}`.

@@ -29,6 +29,13 @@ pub struct Average {
     shares: Vec<f64>,
 }
 
+impl Average {
+    /// The shares of the sources.
+    pub fn shares(&self) -> &[f64] {
+        &self.shares
+    }
+}
+
 impl MergeTensors for Average {
     fn merge(&self, _: &str, sources: &[Tensor], _: Option<&Tensor>) -> Result<Tensor> {
         combination(sources.iter().zip(self.shares.iter().copied()))

@@ -77,6 +77,11 @@ impl MergeTensors for GreedySoup {
         let members: Vec<Tensor> = self.members.iter().map(|&member| sources[member].clone()).collect();
         self.average.merge(name, &members, base)
     }
+
+    /// Those of the members alone.
+    fn merges_statistics(&self) -> bool {
+        true
+    }
 }
 
 #[cfg(test)]

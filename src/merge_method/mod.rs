@@ -13,6 +13,7 @@ mod cholesky;
 mod combination;
 pub mod dare;
 pub mod fisher;
+pub mod git_rebasin;
 pub mod greedy_soup;
 pub mod learned;
 pub mod model_stock;
@@ -50,6 +51,8 @@ pub enum MergeMethodSpec {
     Slerp(slerp::SlerpSpec),
     /// From the common start towards the mean, as far as the angle between task vectors says.
     ModelStock(model_stock::ModelStockSpec),
+    /// The (weighted) mean of sources whose units were put in the same order first.
+    GitRebasin(git_rebasin::GitRebasinSpec),
     /// Every kernel with the numbers that a `learn_merge_weights` stage learnt.
     Learned(learned::LearnedSpec),
     /// The mean of the models that do not make it worse on validation images.
@@ -72,6 +75,7 @@ impl MergeMethodSpec {
             Self::Dare(_) => "dare",
             Self::Slerp(_) => "slerp",
             Self::ModelStock(_) => "model_stock",
+            Self::GitRebasin(_) => "git_rebasin",
             Self::Learned(_) => "learned",
             Self::GreedySoup(_) => "greedy_soup",
             Self::Fisher(_) => "fisher",
@@ -90,7 +94,11 @@ impl MergeMethodSpec {
             Self::Dare(spec) => Box::new(spec.of()),
             Self::Slerp(spec) => Box::new(spec.of()),
             Self::ModelStock(spec) => Box::new(spec.of()),
-            Self::Learned(_) | Self::GreedySoup(_) | Self::Fisher(_) | Self::Regmean(_) => return None,
+            Self::GitRebasin(_)
+            | Self::Learned(_)
+            | Self::GreedySoup(_)
+            | Self::Fisher(_)
+            | Self::Regmean(_) => return None,
         })
     }
 
@@ -117,6 +125,17 @@ impl MergeMethodSpec {
             Self::WiseFt(_) => 1..=usize::MAX,
             Self::Slerp(_) => 2..=2,
             _ => 2..=usize::MAX,
+        }
+    }
+}
+
+impl MergeMethodSpec {
+    /// Each source's share, which add up to 1, if the method is a weighted mean of the sources' units.
+    pub fn shares(&self, sources: usize) -> Option<Vec<f64>> {
+        match self {
+            Self::Average(spec) => Some(spec.of(sources).shares().to_vec()),
+            Self::GitRebasin(spec) => Some(spec.average().of(sources).shares().to_vec()),
+            _ => None,
         }
     }
 }

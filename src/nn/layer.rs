@@ -62,10 +62,11 @@ impl Conv2d {
             LayerInput::Images { x: x.tensor(), kernel: [kh, kw], options: self.options },
         )?;
         let y = conv2d(x, &net.value(&format!("{}.weight", self.name))?, self.options)?;
-        match self.bias {
-            Some(_) => add_bias(&y, &net.value(&format!("{}.bias", self.name))?),
-            None => Ok(y),
-        }
+        let y = match self.bias {
+            Some(_) => add_bias(&y, &net.value(&format!("{}.bias", self.name))?)?,
+            None => y,
+        };
+        net.output(&self.name, y)
     }
 }
 
@@ -217,7 +218,14 @@ impl Linear {
     pub fn forward_added(&self, net: &Net<'_>, x: &Value, residual: Option<&Value>) -> Result<Value> {
         net.enters(&self.name, LayerInput::Rows(x.tensor()))?;
         let value = |what| net.value(&format!("{}.{what}", self.name));
-        linear(x, &value("weight")?, &value("bias")?, residual)
+        let (weight, bias) = (value("weight")?, value("bias")?);
+        match residual.filter(|_| net.at_outputs.is_some()) {
+            None => net.output(&self.name, linear(x, &weight, &bias, residual)?),
+            Some(residual) => {
+                let y = net.output(&self.name, linear(x, &weight, &bias, None)?)?;
+                Value::composed(&[&y, residual], |t| &t[0] + &t[1])
+            }
+        }
     }
 }
 

@@ -83,7 +83,12 @@ pub struct Net<'a> {
     mode: Mode,
     observed: RefCell<BTreeMap<String, BatchStatistics>>,
     watch: Option<&'a Watch<'a>>,
+    at_outputs: Option<AtOutput<'a>>,
 }
+
+/// Sees what a convolution or linear layer of a name made, `[.., channels]`, before a residual is added, and says with
+/// what the network goes on.
+pub type AtOutput<'a> = &'a dyn Fn(&str, Value) -> Result<Value>;
 
 impl<'a> Net<'a> {
     /// A network's tensors in a mode, without gradients.
@@ -93,12 +98,17 @@ impl<'a> Net<'a> {
 
     /// The same with some of its tensors replaced by values, whose gradients can be had.
     pub fn with_values(tensors: &'a StateDict, values: Values, mode: Mode) -> Self {
-        Self { tensors, values, mode, observed: RefCell::default(), watch: None }
+        Self { tensors, values, mode, observed: RefCell::default(), watch: None, at_outputs: None }
     }
 
     /// The same with somebody who is told what goes into each layer that has kernels.
     pub fn watched(self, watch: &'a Watch<'a>) -> Self {
         Self { watch: Some(watch), ..self }
+    }
+
+    /// The same with a function that sees the output of every convolution and linear layer.
+    pub fn at_outputs(self, see: AtOutput<'a>) -> Self {
+        Self { at_outputs: Some(see), ..self }
     }
 
     /// Tells what goes into a layer.
@@ -131,6 +141,14 @@ impl<'a> Net<'a> {
     /// Which statistics batch norm uses.
     pub fn mode(&self) -> Mode {
         self.mode
+    }
+
+    /// What the network goes on with where a layer made `y`.
+    fn output(&self, layer: &str, y: Value) -> Result<Value> {
+        match self.at_outputs {
+            Some(see) => see(layer, y),
+            None => Ok(y),
+        }
     }
 
     fn observe(&self, layer: &str, statistics: BatchStatistics) {

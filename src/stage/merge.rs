@@ -4,9 +4,11 @@ use serde::{Deserialize, Serialize};
 
 use super::artifact::StateDict;
 use super::model::{reestimate_statistics, remove_head};
+use super::repair::{Source, repair};
 use super::*;
+use crate::merge_method::git_rebasin::{GitRebasin, GitRebasinSpec, Permutations};
 use crate::merge_method::regmean::Regmean;
-use crate::merge_method::{MergeMethodSpec, MergeTensors, learned, merge_in_memory};
+use crate::merge_method::{MergeMethodSpec, MergeTensors, NamedTensors, learned, merge_in_memory};
 use crate::nn::cost::{product, sum};
 
 /// Sources and how to merge them.
@@ -21,7 +23,7 @@ pub struct MergeSpec {
     /// What becomes of batch norm's running statistics.
     #[serde(default)]
     pub batch_norm: BatchNormStatistics,
-    /// Data set whose training images the statistics are re-estimated on, and which the method measures on.
+    /// Data set whose training images statistics are measured on, and which the method measures on.
     #[serde(default, skip_serializing)]
     pub dataset: Option<String>,
 }
@@ -35,6 +37,16 @@ pub enum BatchNormStatistics {
     Reestimate,
     /// As the method merged them.
     Merged,
+    /// Measured anew; and a network without batch norm gets scales and shifts instead, so that each of its channels
+    /// has the mean and the deviation that the sources' have (REPAIR, arXiv 2211.08403).
+    Repair,
+}
+
+impl BatchNormStatistics {
+    /// Whether images are needed.
+    fn is_measured(self) -> bool {
+        self != Self::Merged
+    }
 }
 
 impl Stage for MergeSpec {
@@ -53,7 +65,7 @@ impl Stage for MergeSpec {
 
     fn datasets(&self) -> Vec<DataInput> {
         let mut splits = measure::splits(&self.method).to_vec();
-        if self.batch_norm == BatchNormStatistics::Reestimate && !splits.contains(&SplitName::Train) {
+        if self.batch_norm.is_measured() && !splits.contains(&SplitName::Train) {
             splits.insert(0, SplitName::Train);
         }
         let dataset = self.dataset.iter().filter(|_| !splits.is_empty());
@@ -67,12 +79,19 @@ impl Stage for MergeSpec {
             (BatchNormStatistics::Reestimate, None) => {
                 return Err(vec!["`batch_norm = \"reestimate\"` needs a `dataset` to measure on".into()]);
             }
+            (BatchNormStatistics::Repair, None) => {
+                return Err(vec!["`batch_norm = \"repair\"` needs a `dataset` to measure on".into()]);
+            }
             (BatchNormStatistics::Merged, Some(_)) if measure::splits(&self.method).is_empty() => {
                 return Err(vec![
-                    "`dataset` is used by `batch_norm = \"reestimate\"` alone; leave it out".into(),
+                    "`dataset` is not used with `batch_norm = \"merged\"`; leave it out".into(),
                 ]);
             }
-            _ => {}
+            (BatchNormStatistics::Repair, Some(_)) => {
+                self.repairable()?;
+                known.datasets[0].suits(&sources[0].backbone)?;
+            }
+            (BatchNormStatistics::Reestimate, Some(_)) | (BatchNormStatistics::Merged, _) => {}
         }
         let problems = measure::problems(&self.method, &sources, &self.sources, known.datasets.first());
         if !problems.is_empty() {
@@ -107,29 +126,41 @@ impl Stage for MergeSpec {
         Ok(Description::Model(ModelInfo { head, ..sources[0].clone() }))
     }
 
-    /// A learned merge stacks its sources; the head, if there is one, weighs little.
+    /// A learned merge stacks its sources, Git Re-Basin has one of them permuted; the head, if there is one, weighs
+    /// little.
     fn work(&self, known: &Known<'_>, networks: &mut Networks) -> Work {
         let dataset = known.datasets.first();
         let size = dataset.map_or(0, |dataset| dataset.size);
         let network = networks.get(&known.described_model(0).backbone, 0, size);
         let (bytes, models) = (network.bytes(), self.sources.len() + self.method.base().iter().count());
         let models = models as u64;
-        let copies = if matches!(self.method, MergeMethodSpec::Learned(_)) { 2 } else { 1 };
-        let memory_bytes = product([bytes, sum([product([models, copies]), 1])]);
+        let (copies, operations) = match self.method {
+            MergeMethodSpec::Learned(_) => (product([models, 2]), 0),
+            MergeMethodSpec::GitRebasin(_) => {
+                (sum([models, 1]), product([models - 1, network.operations_to_align()]))
+            }
+            _ => (models, 0),
+        };
+        let memory_bytes = product([bytes, sum([copies, 1])]);
         let plain =
-            Work { operations: 0, bytes_read: product([bytes, models]), memory_bytes, disk_bytes: bytes };
+            Work { operations, bytes_read: product([bytes, models]), memory_bytes, disk_bytes: bytes };
         let Some(dataset) = dataset else { return plain };
-        let reestimates = self.batch_norm == BatchNormStatistics::Reestimate && network.has_batch_norm();
-        let images = if reestimates { dataset.images(SplitName::Train) } else { 0 };
-        let reestimate = product([network.features(), images]);
+        let passes = match self.batch_norm {
+            BatchNormStatistics::Merged => 0,
+            _ if network.has_batch_norm() => 1,
+            BatchNormStatistics::Reestimate => 0,
+            BatchNormStatistics::Repair => models + 1,
+        };
+        let images = if passes > 0 { dataset.images(SplitName::Train) } else { 0 };
+        let measured = product([network.features(), images, passes]);
         let sources: Vec<&ModelInfo> = (0..self.sources.len()).map(|i| known.described_model(i)).collect();
-        let measuring = measure::work(&self.method, &sources, dataset, reestimate, networks);
-        if !reestimates && measuring == Work::default() {
+        let measuring = measure::work(&self.method, &sources, dataset, measured, networks);
+        if passes == 0 && measuring == Work::default() {
             return plain;
         }
         let passing = network.passing(images).max(measuring.memory_bytes);
         Work {
-            operations: sum([reestimate, measuring.operations]),
+            operations: sum([operations, measured, measuring.operations]),
             memory_bytes: sum([memory_bytes, passing, dataset.decoded_bytes()]),
             ..plain
         }
@@ -138,42 +169,60 @@ impl Stage for MergeSpec {
     fn run(&self, context: &Context<'_>) -> Result<Artifact, StageError> {
         let n = self.sources.len();
         let sources = (0..n).map(|i| context.model(i)).collect::<Result<Vec<_>, _>>()?;
-        let (mut tensors, head) = match self.measured(&sources, context)? {
-            Some(method) => {
-                let base = self.method.base().map(|_| context.model(n)).transpose()?;
-                by_formula(&*method, &sources, base)?
+        let infos: Vec<&ModelInfo> = sources.iter().map(|source| &source.info).collect();
+        let state_dicts: Vec<&StateDict> = sources.iter().map(|source| &source.tensors).collect();
+        let mut permutations = vec![Permutations::default(); n];
+        let (mut tensors, head) = match &self.method {
+            MergeMethodSpec::GitRebasin(spec) => {
+                let head = shared_head(&infos);
+                let method = rebasin(spec, &infos[0].backbone, &state_dicts, head.is_some())?;
+                let merged = by_formula(&method, &sources, None)?;
+                permutations = method.into_permutations();
+                merged
             }
-            None => {
+            MergeMethodSpec::Learned(_) => {
                 let Artifact::MergeWeights(weights) = &*context.inputs[n] else {
                     return Err(StageError::Failed("the `weights` input holds no merge weights".into()));
                 };
-                let state_dicts: Vec<&StateDict> = sources.iter().map(|source| &source.tensors).collect();
-                let groups = sources[0].info.backbone.build().kernel_groups();
+                let groups = infos[0].backbone.build().kernel_groups();
                 (learned::merge(&state_dicts, &groups, &weights.tensors)?, weights.info.head.clone())
             }
+            method => {
+                let base = method.base().map(|_| context.model(n)).transpose()?;
+                by_formula(&*self.measured(&sources, context)?, &sources, base)?
+            }
         };
-        let info = ModelInfo { head, ..sources[0].info.clone() };
+        let info = ModelInfo { head, ..infos[0].clone() };
         if info.head.is_none() {
             remove_head(&mut tensors, &info.backbone);
         }
         let mut checkpoint = Checkpoint { info, tensors, history: Vec::new() };
-        if self.batch_norm == BatchNormStatistics::Reestimate {
-            reestimate_statistics(&mut checkpoint, &context.datasets[0], context)?;
+        match self.batch_norm {
+            BatchNormStatistics::Merged => {}
+            BatchNormStatistics::Reestimate => {
+                reestimate_statistics(&mut checkpoint, &context.datasets[0], context)?;
+            }
+            BatchNormStatistics::Repair => {
+                let shares = self.repairable().map_err(|messages| StageError::Failed(messages.join("; ")))?;
+                let source = |((tensors, permutations), share)| Source { tensors, permutations, share };
+                let sources = state_dicts.into_iter().zip(&permutations).zip(shares).map(source);
+                let sources: Vec<_> = sources.collect();
+                repair(&mut checkpoint, &sources, &context.datasets[0], context)?;
+            }
         }
         Ok(Artifact::Model(checkpoint))
     }
 }
 
 impl MergeSpec {
-    /// The method with all that it measures on the sources; `None` if it is the learned one, which merges no tensor by
-    /// itself.
+    /// A method that merges the tensors of one name at a time, with all that it measures on the sources.
     fn measured(
         &self,
         sources: &[&Checkpoint],
         context: &Context<'_>,
-    ) -> Result<Option<Box<dyn MergeTensors>>, StageError> {
+    ) -> Result<Box<dyn MergeTensors>, StageError> {
         let reestimates = self.batch_norm == BatchNormStatistics::Reestimate;
-        Ok(Some(match &self.method {
+        Ok(match &self.method {
             MergeMethodSpec::GreedySoup(spec) => {
                 Box::new(measure::chosen(spec, sources, &self.sources, reestimates, context)?)
             }
@@ -181,9 +230,43 @@ impl MergeSpec {
             MergeMethodSpec::Regmean(spec) => {
                 Box::new(Regmean { solved: measure::solved_weights(spec, sources, context)? })
             }
-            method => return Ok(method.formula(sources.len())),
-        }))
+            method => method.formula(sources.len()).ok_or_else(|| {
+                StageError::Failed(format!("`{}` is no method that merges tensor by tensor", method.name()))
+            })?,
+        })
     }
+
+    /// The shares in which statistics of the sources are mixed to repair the merged network.
+    fn repairable(&self) -> Result<Vec<f64>, Vec<String>> {
+        let Some(shares) = self.method.shares(self.sources.len()) else {
+            return Err(vec![
+                "`batch_norm = \"repair\"` mixes the sources' statistics in the shares of an average, and this method \
+                 has none; use it with `average` or `git_rebasin`"
+                    .into(),
+            ]);
+        };
+        match shares.iter().any(|&share| share < 0.0) {
+            true => Err(vec![
+                "`batch_norm = \"repair\"` needs weights from 0, as a deviation cannot be negative".into(),
+            ]),
+            false => Ok(shares),
+        }
+    }
+}
+
+/// Git Re-Basin of these sources. Heads of different data sets have nothing to tell about which units are alike.
+fn rebasin(
+    spec: &GitRebasinSpec,
+    backbone: &BackboneSpec,
+    sources: &[&StateDict],
+    with_heads: bool,
+) -> candle_core::Result<GitRebasin> {
+    let mut bodies: Vec<StateDict> = sources.iter().map(|source| (*source).clone()).collect();
+    if !with_heads {
+        bodies.iter_mut().for_each(|body| remove_head(body, backbone));
+    }
+    let bodies: Vec<&dyn NamedTensors> = bodies.iter().map(|body| body as &dyn NamedTensors).collect();
+    spec.of(&bodies, &backbone.build().symmetries())
 }
 
 /// Why heads of different data sets make no soup.

@@ -16,6 +16,7 @@ mod measure;
 pub mod merge;
 pub mod model;
 pub mod pretrain;
+mod repair;
 pub mod work;
 
 use indexmap::IndexMap;

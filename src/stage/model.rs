@@ -101,6 +101,11 @@ pub(super) fn batch_logits(
     positions.chunks(EVAL_BATCH).map(logits).collect()
 }
 
+/// Whether a model has running statistics.
+pub(super) fn has_batch_norm(tensors: &StateDict) -> bool {
+    tensors.keys().any(|name| name.ends_with("running_mean"))
+}
+
 /// Replace batch norm's running statistics by the mean of the batches' own over the training images, in a
 /// fixed shuffled order (as PyTorch with `momentum = None`).
 ///
@@ -111,8 +116,8 @@ pub(super) fn reestimate_statistics(
     dataset: &Dataset,
     context: &Context<'_>,
 ) -> std::result::Result<(), StageError> {
-    if !model.tensors.keys().any(|name| name.ends_with("running_mean")) {
-        return Ok(()); // no batch norm
+    if !has_batch_norm(&model.tensors) {
+        return Ok(());
     }
     let backbone = model.info.backbone.build();
     let split = &dataset.train;

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::{Known, KnownDataset, ModelInfo};
 use crate::backbone::BackboneSpec;
 use crate::dataset::SplitName;
+use crate::merge_method::git_rebasin;
 use crate::nn::cost::{Cost, product, sum};
 use crate::nn::init::Parameter;
 use crate::train::epoch::EVAL_BATCH;
@@ -14,6 +15,8 @@ use crate::train::{Select, TrainSpec};
 const F32: u64 = 4;
 /// Results that a pass without a way back holds at once: what a layer takes, what it makes, a residual.
 const HELD: u64 = 3;
+/// Rounds in which two networks are aligned, about, twice over as they are computed in f64.
+const ROUNDS: u64 = 20;
 /// Gradients of results that are held at once on the way back, beside the results.
 const GRADIENTS: u64 = 2;
 
@@ -68,6 +71,8 @@ pub(super) struct Network {
     head_numbers: u64,
     /// What can have a merge weight.
     kernels: u64,
+    /// Multiply-adds of a round of weight matching.
+    matching: u64,
 }
 
 impl Network {
@@ -85,6 +90,7 @@ impl Network {
             learnt: sum(learnt.map(Parameter::numbers)),
             head_numbers: sum(head.parameters().iter().map(Parameter::numbers)),
             kernels: sum(backbone.kernel_groups().iter().map(|group| group.kernels as u64)),
+            matching: git_rebasin::operations(&backbone.symmetries(), &parameters),
         }
     }
 
@@ -96,6 +102,11 @@ impl Network {
     /// Multiply-adds of an image.
     pub(super) fn forward(&self) -> u64 {
         (self.features + self.head).multiply_adds
+    }
+
+    /// Multiply-adds until another network is aligned to it.
+    pub(super) fn operations_to_align(&self) -> u64 {
+        product([ROUNDS, self.matching])
     }
 
     /// Bytes of its checkpoint.

@@ -273,6 +273,7 @@ fn the_fingerprint_of_every_choice_is_what_it_was() {
     6afd1ec84664 1 {"merge":{"sources":["a","b"],"method":{"dare":{}},"dataset":"d"}}
     7f804990c038 1 {"merge":{"sources":["a","b"],"method":{"slerp":{}},"dataset":"d"}}
     34476a4dc91e 1 {"merge":{"sources":["a","b"],"method":{"model_stock":{}},"dataset":"d"}}
+    d192abcb5db7 1 {"merge":{"sources":["a","b"],"method":{"git_rebasin":{}},"dataset":"d"}}
     dd000e1dd7d8 1 {"merge":{"sources":["a","b"],"method":{"learned":{"weights":"w"}},"dataset":"d"}}
     dc754f6682ec 1 {"merge":{"sources":["a","b"],"method":{"greedy_soup":{}},"dataset":"d"}}
     ed3224262564 1 {"merge":{"sources":["a","b"],"method":{"fisher":{}},"dataset":"d"}}

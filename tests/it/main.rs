@@ -23,6 +23,7 @@ mod ops;
 mod optimizer;
 mod pipeline;
 mod plan;
+mod rebasin;
 mod reference;
 mod resume;
 mod run;

@@ -93,7 +93,7 @@ fn one_thread_and_two_give_the_same_bytes_for_every_backbone() {
 }
 
 /// The files of the store and the results that one thread makes, which must be those that two make.
-fn made_by_one_thread_and_two(experiment: &str) -> Vec<String> {
+pub(crate) fn made_by_one_thread_and_two(experiment: &str) -> Vec<String> {
     let [one, two] = ["1", "2"].map(|threads| {
         let workplace = Workplace::new(experiment);
         let mut command = workplace.medmerge(&["run", "experiment.toml"]);

@@ -24,6 +24,7 @@ fn noun(count: usize) -> &'static str {
 pub(in crate::experiment) fn values(spec: &MergeMethodSpec, sources: usize, f: &mut Findings) {
     f.under(&format!("method.{}", spec.name()), |f| match spec {
         MergeMethodSpec::Average(average) => shares(average.weights.as_deref(), sources, f),
+        MergeMethodSpec::GitRebasin(rebasin) => shares(rebasin.weights.as_deref(), sources, f),
         MergeMethodSpec::WiseFt(wise_ft) => f.share_or_all("alpha", wise_ft.alpha),
         MergeMethodSpec::TaskArithmetic(arithmetic) => f.positive("scaling", arithmetic.scaling),
         MergeMethodSpec::Ties(ties) => {

@@ -1,0 +1,307 @@
+//! Weight matching (arXiv 2209.04836, section 3.2 and algorithm 1): the units of one network in the order in which its
+//! tensors have the largest inner product with another's.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use candle_core::{DType, Device, Result, Tensor, bail};
+use rand::seq::SliceRandom;
+use rayon::prelude::*;
+
+use super::assignment::assign;
+use super::permutations::Permutations;
+use crate::backbone::symmetry::{Place, Role, Symmetry, Units};
+use crate::merge_method::NamedTensors;
+use crate::nn::StateDict;
+use crate::nn::cost::{product, sum};
+use crate::nn::init::Parameter;
+use crate::rng::{Purpose, rng};
+
+/// A gain below this share of what was added up is taken for a rounding error.
+const TOLERANCE: f64 = 1e-10;
+
+/// How to permute `other` so that it is as near as possible to `reference`.
+///
+/// Symmetry by symmetry, in a new order drawn from `seed` each time, the best assignment of units is found, given the
+/// places of all others, until nothing changes. It is the best over groups and the units within them, too: groups are
+/// assigned by how well their units can be.
+///
+/// Running statistics move along and do not count: their scale has nothing to do with that of weights. The classifier
+/// counts if both have one for as many classes.
+///
+/// The paper starts with the units as they are. In a transformer that ends far from the best: what is matched first is
+/// matched by weights whose other side is in another order, so by chance, and the channels of tokens are matched to
+/// that. Here each symmetry is matched once before, by what is in order already (see [`Matching::start`]).
+///
+/// # Errors
+/// A tensor is missing, of another shape, cannot be read, or holds numbers that are not finite.
+pub fn align(
+    reference: &dyn NamedTensors,
+    other: &dyn NamedTensors,
+    symmetries: &[Symmetry],
+    seed: u64,
+) -> Result<Permutations> {
+    let mut matching = Matching::new(reference, other, symmetries)?;
+    matching.start()?;
+    let mut order: Vec<usize> = (0..symmetries.len()).collect();
+    for round in 0.. {
+        order.shuffle(&mut rng(seed, Purpose::Rebasin, round, 0));
+        let mut changed = false;
+        for &symmetry in &order {
+            changed |= matching.improve(symmetry)?;
+        }
+        if !changed {
+            break;
+        }
+    }
+    Ok(matching.permutations)
+}
+
+/// Multiply-adds of a round of [`align`] for a network of these parameters.
+pub fn operations(symmetries: &[Symmetry], parameters: &[Parameter]) -> u64 {
+    let shapes: HashMap<&str, &[usize]> =
+        parameters.iter().map(|parameter| (parameter.name.as_str(), parameter.shape.as_slice())).collect();
+    let of_place = |place: &Place, units: usize| {
+        let shape = shapes.get(place.tensor.as_str()).filter(|_| place.role != Role::Statistic);
+        let others = |shape: &&[usize]| {
+            let lengths = shape.iter().enumerate().filter(|(axis, _)| *axis != place.axis);
+            product(lengths.map(|(_, &length)| length as u64))
+        };
+        product([units as u64, units as u64, shape.map_or(0, others)])
+    };
+    let places = symmetries.iter().flat_map(|symmetry| {
+        let sets = symmetry.sets.iter().map(move |set| (set, symmetry.groups * set.size));
+        sets.flat_map(|(set, units)| set.places.iter().map(move |place| (place, units)))
+    });
+    sum(places.map(|(place, units)| of_place(place, units)))
+}
+
+/// Two networks, one of them permuted as far as is known by now.
+struct Matching<'a> {
+    symmetries: &'a [Symmetry],
+    /// What is learnt of both, as it was but on the processor.
+    reference: StateDict,
+    permuted: StateDict,
+    permutations: Permutations,
+    /// The symmetries that permute each of these tensors.
+    of_tensor: BTreeMap<&'a str, BTreeSet<usize>>,
+    /// Symmetries that were matched, with nothing that they are matched by changed since.
+    settled: Vec<bool>,
+}
+
+impl<'a> Matching<'a> {
+    fn new(
+        reference: &dyn NamedTensors,
+        other: &dyn NamedTensors,
+        symmetries: &'a [Symmetry],
+    ) -> Result<Self> {
+        let mut matching = Self {
+            symmetries,
+            reference: StateDict::new(),
+            permuted: StateDict::new(),
+            permutations: Permutations::default(),
+            of_tensor: BTreeMap::new(),
+            settled: vec![false; symmetries.len()],
+        };
+        for (i, Symmetry { groups, sets }) in symmetries.iter().enumerate() {
+            for (place, units) in sets.iter().flat_map(|set| set.places.iter().map(move |p| (p, set.size))) {
+                if place.role == Role::Statistic {
+                    continue;
+                }
+                if !matching.reference.contains_key(&place.tensor) {
+                    matching.take(place, reference, other)?;
+                }
+                matching.check(place, groups * units)?;
+                matching.of_tensor.entry(&place.tensor).or_default().insert(i);
+            }
+        }
+        Ok(matching)
+    }
+
+    /// Read a tensor of both. A classifier that one lacks, or has for other classes, is left out.
+    fn take(&mut self, place: &Place, reference: &dyn NamedTensors, other: &dyn NamedTensors) -> Result<()> {
+        let name = &place.tensor;
+        let (a, b) = match (reference.tensor(name)?, other.tensor(name)?) {
+            (Some(a), Some(b)) if a.dims() == b.dims() => (a, b),
+            _ if place.role == Role::Head => return Ok(()),
+            (Some(a), Some(b)) => {
+                bail!("`{name}` has the shape {:?} in one model and {:?} in another", a.dims(), b.dims())
+            }
+            _ => bail!("a model has no tensor `{name}`, by which its units would be matched"),
+        };
+        for (tensors, tensor) in [(&mut self.reference, a), (&mut self.permuted, b)] {
+            tensors.insert(name.clone(), tensor.to_device(&Device::Cpu)?);
+        }
+        Ok(())
+    }
+
+    /// Whether a tensor has so many units at a place.
+    fn check(&self, place: &Place, units: usize) -> Result<()> {
+        let Some(tensor) = self.reference.get(&place.tensor) else { return Ok(()) };
+        match tensor.dims().get(place.axis) {
+            Some(&length) if length >= place.start + units => Ok(()),
+            _ => bail!(
+                "`{}` has the shape {:?}, too small for the {units} units from {} on of its dimension {}; are the \
+                 tensors those of another backbone?",
+                place.tensor,
+                tensor.dims(),
+                place.start,
+                place.axis
+            ),
+        }
+    }
+
+    /// Match each symmetry once by what is in order already: by the weights whose other side nothing permutes, as pixels
+    /// and classes, or a symmetry that was matched before. The next is always the one with the largest part of its weights
+    /// in order.
+    fn start(&mut self) -> Result<()> {
+        let mut matched = vec![false; self.symmetries.len()];
+        for _ in self.symmetries {
+            let in_order = |i: usize, place: &Place| {
+                self.of_tensor[place.tensor.as_str()].iter().all(|&other| other == i || matched[other])
+            };
+            let part = |i: usize| {
+                let all = self.numbers(i, |_| true);
+                self.numbers(i, |place| in_order(i, place)) as f64 / all.max(1) as f64
+            };
+            let left = (0..matched.len()).filter(|&i| !matched[i]).map(|i| (i, part(i)));
+            let most = left.reduce(|best, next| if next.1 > best.1 { next } else { best });
+            let Some((next, _)) = most else { break };
+            let orders = self.better_orders(next, |place| in_order(next, place))?;
+            matched[next] = true;
+            self.reorder(next, orders)?;
+        }
+        Ok(())
+    }
+
+    /// How many numbers of each unit are at the places of a symmetry that count.
+    fn numbers(&self, symmetry: usize, counts: impl Fn(&Place) -> bool) -> usize {
+        let of_place = |place: &Place| {
+            let tensor = self.reference.get(&place.tensor).filter(|_| place.role != Role::Statistic);
+            let of_unit = |tensor: &Tensor| tensor.elem_count() / tensor.dims()[place.axis].max(1);
+            tensor.filter(|_| counts(place)).map_or(0, of_unit)
+        };
+        self.symmetries[symmetry].sets.iter().flat_map(|set| &set.places).map(of_place).sum()
+    }
+
+    /// Permute the units of a symmetry as is best, if that is better than how they are.
+    fn improve(&mut self, symmetry: usize) -> Result<bool> {
+        if self.settled[symmetry] {
+            return Ok(false);
+        }
+        let orders = self.better_orders(symmetry, |_| true)?;
+        let changed = orders.is_some();
+        self.reorder(symmetry, orders)?;
+        self.settled[symmetry] = true;
+        Ok(changed)
+    }
+
+    /// The best orders of a symmetry's units by the places that count; none if that is how they are.
+    fn better_orders(
+        &self,
+        symmetry: usize,
+        counts: impl Fn(&Place) -> bool,
+    ) -> Result<Option<Vec<Vec<usize>>>> {
+        let symmetry = &self.symmetries[symmetry];
+        let scores = symmetry.sets.iter().map(|set| self.similarities(set, symmetry.groups, &counts));
+        Ok(better_orders(symmetry, &scores.collect::<Result<Vec<_>>>()?))
+    }
+
+    /// Put units in an order, if there is one; what is matched by them is to be looked at again.
+    fn reorder(&mut self, symmetry: usize, orders: Option<Vec<Vec<usize>>>) -> Result<()> {
+        for (set, order) in self.symmetries[symmetry].sets.iter().zip(orders.iter().flatten()) {
+            for place in &set.places {
+                self.permutations.reorder(place, order);
+                let Some(tensor) = self.permuted.get_mut(&place.tensor) else { continue };
+                let mut step = Permutations::default();
+                step.reorder(place, order);
+                *tensor = step.apply(&place.tensor, tensor)?;
+                self.of_tensor[place.tensor.as_str()].iter().for_each(|&other| self.settled[other] = false);
+            }
+        }
+        Ok(())
+    }
+
+    /// ⟨unit of the reference, unit of the other⟩ for each pair of all groups' units, summed over the places that count: a
+    /// square, row by row.
+    fn similarities(&self, set: &Units, groups: usize, counts: impl Fn(&Place) -> bool) -> Result<Vec<f64>> {
+        let units = groups * set.size;
+        let mut sum = Tensor::zeros((units, units), DType::F64, &Device::Cpu)?;
+        let learnt = set.places.iter().filter(|place| place.role != Role::Statistic);
+        for place in learnt.filter(|place| self.reference.contains_key(&place.tensor) && counts(place)) {
+            let [a, b] = [&self.reference, &self.permuted].map(|tensors| rows(tensors, place, units));
+            sum = (sum + a?.matmul(&b?.t()?)?)?;
+        }
+        let scores = sum.flatten_all()?.to_vec1::<f64>()?;
+        if scores.iter().any(|score| !score.is_finite()) {
+            let names: Vec<_> = set.places.iter().map(|place| format!("`{}`", place.tensor)).collect();
+            bail!(
+                "units cannot be matched, as one of {} holds numbers that are not finite",
+                names.join(", ")
+            );
+        }
+        Ok(scores)
+    }
+}
+
+/// A place's units as rows of f64.
+fn rows(tensors: &StateDict, place: &Place, units: usize) -> Result<Tensor> {
+    let tensor = tensors[&place.tensor].narrow(place.axis, place.start, units)?;
+    tensor.transpose(0, place.axis)?.to_dtype(DType::F64)?.reshape((units, ()))
+}
+
+/// For each set the order of units in which the scores of those that meet add up to the most; none if it is no more than
+/// as they are.
+fn better_orders(symmetry: &Symmetry, scores: &[Vec<f64>]) -> Option<Vec<Vec<usize>>> {
+    let groups = symmetry.groups;
+    let pairs: Vec<Pair> = (0..groups * groups)
+        .into_par_iter()
+        .map(|pair| Pair::new(symmetry, scores, (pair / groups, pair % groups)))
+        .collect();
+    let of_pairs: Vec<f64> = pairs.iter().map(|pair| pair.score).collect();
+    let partners = assign(&of_pairs, groups);
+    let chosen = || partners.iter().enumerate().map(|(group, &partner)| &pairs[group * groups + partner]);
+    let best: f64 = chosen().map(|pair| pair.score).sum();
+    let (now, magnitude) = as_they_are(symmetry, scores);
+    let added = magnitude + chosen().map(|pair| pair.magnitude).sum::<f64>();
+    (best - now > TOLERANCE * added).then(|| {
+        (0..scores.len()).map(|set| chosen().flat_map(|pair| pair.orders[set].clone()).collect()).collect()
+    })
+}
+
+/// A group of the reference and one of the other whose units meet as is best.
+struct Pair {
+    /// For each set, the units of the other's group in the order of the reference's.
+    orders: Vec<Vec<usize>>,
+    score: f64,
+    magnitude: f64,
+}
+
+impl Pair {
+    fn new(symmetry: &Symmetry, scores: &[Vec<f64>], (group, partner): (usize, usize)) -> Self {
+        let mut pair = Self { orders: Vec::new(), score: 0.0, magnitude: 0.0 };
+        for (set, scores) in symmetry.sets.iter().zip(scores) {
+            let (size, units) = (set.size, symmetry.groups * set.size);
+            let row = |i: usize| &scores[(group * size + i) * units + partner * size..][..size];
+            let square: Vec<f64> = (0..size).flat_map(|i| row(i).iter().copied()).collect();
+            let order = assign(&square, size);
+            for (i, j) in order.iter().enumerate() {
+                pair.score += square[i * size + j];
+                pair.magnitude += square[i * size + j].abs();
+            }
+            pair.orders.push(order.into_iter().map(|j| partner * size + j).collect());
+        }
+        pair
+    }
+}
+
+/// The sum of the scores of units that meet now, and of their magnitudes.
+fn as_they_are(symmetry: &Symmetry, scores: &[Vec<f64>]) -> (f64, f64) {
+    let diagonals = symmetry.sets.iter().zip(scores).flat_map(|(set, scores)| {
+        let units = symmetry.groups * set.size;
+        (0..units).map(move |i| scores[i * units + i])
+    });
+    diagonals.fold((0.0, 0.0), |(sum, magnitude), score| (sum + score, magnitude + score.abs()))
+}
+
+#[cfg(test)]
+mod tests;
