@@ -1,5 +1,6 @@
 //! `evaluate`: predictions of several models, and of ensembles of models, on several data sets.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use candle_core::Tensor;
@@ -97,19 +98,17 @@ impl Stage for EvaluateSpec {
         let mut answers = Answers::default();
         for (i, model) in context.input_fingerprints.iter().enumerate() {
             for (dataset, fingerprint) in context.datasets.iter().zip(&context.dataset_fingerprints) {
-                if !answers.contains_key(&(model, fingerprint)) {
+                if let Entry::Vacant(answer) = answers.entry((model, fingerprint)) {
                     let split = dataset.split(self.split);
-                    let logits = batch_logits(context.model(i)?, split, dataset.size, &context.device)?;
-                    answers.insert((model, fingerprint), logits);
+                    answer.insert(batch_logits(context.model(i)?, split, dataset.size, &context.device)?);
                 }
             }
             let (done, of) = (i + 1, context.input_fingerprints.len());
             (context.report)(Progress::Count { done, of, what: "models".into() })?;
         }
-        let mut evaluation = Evaluation::default();
-        evaluation.predictions = self.of_models(&answers, context)?;
-        evaluation.predictions.extend(self.of_ensembles(&answers, context)?);
-        Ok(Artifact::Evaluation(evaluation))
+        let mut predictions = self.of_models(&answers, context)?;
+        predictions.extend(self.of_ensembles(&answers, context)?);
+        Ok(Artifact::Evaluation(Evaluation { predictions }))
     }
 }
 
