@@ -111,6 +111,4 @@ fn a_label_budget_is_learnt_from_and_nothing_else_changes() {
     let header = "experiment,stage,model,dataset,split,seed,fraction,metric,value,n";
     assert!(metrics.starts_with(header), "{metrics}");
     assert!(metrics.lines().skip(1).all(|line| line.ends_with(",10")), "ten test images: {metrics}");
-    let images = std::fs::read_dir(workplace.path(".medmerge/data")).unwrap().count();
-    assert_eq!(images, 1, "decoded images are shared by all budgets");
 }
