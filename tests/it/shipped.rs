@@ -8,17 +8,22 @@ use serde_json::Value;
 use crate::builder::Workplace;
 use crate::dataset::data;
 
-/// The stages of a shipped experiment in the order of its plan: `id  kind  role=input …`.
-fn plan(name: &str) -> String {
+/// The stages of a shipped experiment in the order of its plan.
+fn stages(name: &str) -> Vec<Value> {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments").join(name);
     let file = file.to_str().expect("a path in UTF-8");
     let output = Workplace::new("").medmerge(&["plan", file, "--json"]).output().expect("a plan");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let plan: Value = serde_json::from_slice(&output.stdout).expect("JSON");
-    let stages = plan["stages"].as_array().expect("stages");
+    plan["stages"].as_array().expect("stages").clone()
+}
+
+/// The same as lines: `id  kind  role=input …`.
+fn plan(name: &str) -> String {
+    let stages = stages(name);
     let text = |value: &Value| value.as_str().expect("text").to_string();
     let mut ids = BTreeMap::new();
-    for stage in stages {
+    for stage in &stages {
         ids.entry(text(&stage["fingerprint"])).or_insert(text(&stage["id"]));
     }
     let line = |stage: &Value| {
@@ -41,6 +46,23 @@ fn small_plans_what_it_always_did() {
     if data().is_some() {
         insta::assert_snapshot!("small", plan("small.toml"));
     }
+}
+
+/// Each of the seven tables, its stages, and those that no table before it has.
+#[test]
+fn the_tables_of_small_share_what_can_be_shared() {
+    if data().is_none() {
+        return;
+    }
+    let mut made = std::collections::BTreeSet::new();
+    let tables = ["anchor", "granularity", "label_budget", "main", "merged_parts", "origin", "sources"];
+    let line = |table: &&str| {
+        let stages = stages(&format!("small/{table}.toml"));
+        let new = stages.iter().filter(|stage| made.insert(stage["fingerprint"].clone().to_string())).count();
+        format!("{table}: {} stages, {new} new", stages.len())
+    };
+    let lines: Vec<String> = tables.iter().map(line).collect();
+    insta::assert_snapshot!(lines.join("\n"), @"");
 }
 
 #[test]
