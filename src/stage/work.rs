@@ -16,7 +16,7 @@ const F32: u64 = 4;
 /// Results that a pass without a way back holds at once: what a layer takes, what it makes, a residual.
 const HELD: u64 = 3;
 /// Rounds in which two networks are aligned, about, twice over as they are computed in f64.
-const ROUNDS: u64 = 20;
+const ROUNDS: u64 = 6;
 /// Gradients of results that are held at once on the way back, beside the results.
 const GRADIENTS: u64 = 2;
 

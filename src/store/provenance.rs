@@ -41,18 +41,24 @@ impl Provenance {
         }
     }
 
-    /// Of the bytes of a safetensors file; `None` if medmerge did not write it.
+    /// Of the bytes of a safetensors file; `None` if no stage made it.
     ///
     /// # Errors
     /// They are no safetensors file, or their provenance cannot be read.
     pub(super) fn read(bytes: &[u8]) -> Result<Option<Self>, ContentError> {
         let (_, header) = SafeTensors::read_metadata(bytes)?;
         let text = header.metadata().as_ref().and_then(|metadata| metadata.get(checkpoint::KEY));
-        Ok(text.map(|text| serde_json::from_str(text)).transpose()?)
+        let Some(text) = text else { return Ok(None) };
+        let said: serde_json::Value = serde_json::from_str(text)?;
+        // `medmerge merge` tells of the files that it merged, and has no fingerprint.
+        if said.get("fingerprint").is_none() {
+            return Ok(None);
+        }
+        Ok(Some(serde_json::from_value(said)?))
     }
 }
 
-/// What a safetensors file says of itself; `None` if medmerge did not write it.
+/// What a safetensors file says of itself; `None` if no stage made it.
 ///
 /// # Errors
 /// A file that cannot be read or is no safetensors file.

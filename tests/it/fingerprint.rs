@@ -89,13 +89,17 @@ fn stages() -> Vec<Value> {
     let train = json!({ "optimizer": {}, "schedule": {}, "loss": {} });
     let finetune = json!({ "finetune": { "from": "a", "dataset": "d", "train": train } });
     let pretrain = json!({ "pretrain": { "backbone": {}, "dataset": "d" } });
-    let merge = json!({ "merge": { "sources": ["a", "b"], "method": {}, "dataset": "d" } });
+    let merged = json!({ "merge": { "sources": ["a", "b"], "method": {}, "dataset": "d" } });
     let import = json!({ "import": { "path": "a.pth", "backbone": { "resnet18": {} }, "sha256": "ab" } });
     let learn = json!({ "sources": ["a", "b"], "anchor": "a", "dataset": "d" });
     let evaluate = json!({ "evaluate": { "models": { "A": "a" }, "datasets": ["d"] } });
-    let mut sections = vec![import, json!({ "learn_merge_weights": learn }), evaluate];
+    let mut parts = learn.clone();
+    merge(&mut parts, json!({ "norms": "anchor", "head": "new" }));
+    let learn = [learn, parts].map(|learn| json!({ "learn_merge_weights": learn }));
+    let mut sections = vec![import, evaluate];
+    sections.extend(learn);
     sections.extend(with_each_choice(&pretrain, "/pretrain/backbone"));
-    sections.extend(with_each_choice(&merge, "/merge/method"));
+    sections.extend(with_each_choice(&merged, "/merge/method"));
     for choice in ["optimizer", "schedule", "loss"] {
         let mut train = train.as_object().unwrap().clone();
         train.retain(|key, _| key == choice);
@@ -149,17 +153,21 @@ fn leaves(value: &Value) -> Vec<String> {
 
 /// The keys that sections may have and that serialising leaves out.
 fn left_out<T: Serialize + DeserializeOwned>(sections: &[Value]) -> BTreeSet<String> {
-    let mut left_out = BTreeSet::new();
+    let (mut left_out, mut held) = (BTreeSet::new(), BTreeSet::new());
     for section in sections {
         let (spec, whole) = whole::<T>(section);
         let serialised = serde_json::to_value(&spec).unwrap();
         for pointer in pointers(&whole, "") {
             let keys = keys::<T>(whole.clone(), &pointer).unwrap_or_default();
             let pointers = keys.into_iter().map(|key| format!("{pointer}/{key}"));
-            left_out.extend(pointers.filter(|pointer| serialised.pointer(pointer).is_none()));
+            let (out, into): (Vec<_>, Vec<_>) =
+                pointers.partition(|pointer| serialised.pointer(pointer).is_none());
+            left_out.extend(out);
+            held.extend(into);
         }
     }
-    left_out
+    // Options that are written where they are not the default are in.
+    left_out.difference(&held).cloned().collect()
 }
 
 #[test]

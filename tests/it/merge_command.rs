@@ -70,7 +70,11 @@ fn files_of_anyone_are_merged_and_say_where_they_come_from() {
     let digest = blake3::hash(&std::fs::read(workplace.path("b.safetensors")).unwrap()).to_hex().to_string();
     assert_eq!(provenance["blake3"]["source.1"], digest.as_str());
     assert!(provenance.get("info").is_none());
-    workplace.medmerge(&["show", "m.safetensors"]).assert().code(0).stdout(contains(digest));
+    workplace
+        .medmerge(&["show", "m.safetensors"])
+        .assert()
+        .code(0)
+        .stdout(contains(digest).and(contains("`medmerge merge` made")));
 }
 
 #[test]

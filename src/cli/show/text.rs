@@ -8,6 +8,7 @@ use unicode_width::UnicodeWidthStr;
 use super::Shown;
 use super::weights::SourceWeights;
 use crate::plan::{Field, Fingerprint};
+use crate::store::checkpoint::KEY;
 use crate::store::{Lineage, Origin};
 
 /// What is told of a stage's options, unless all are asked for: paths that are, or start with, one of these.
@@ -33,6 +34,8 @@ pub(super) fn text(shown: &Shown, all: bool) -> String {
     let mut text = String::new();
     if let Some(lineage) = &shown.lineage {
         text += &Tree { lineage, all }.text();
+    } else if shown.metadata.contains_key(KEY) {
+        text += "`medmerge merge` made this file, and no stage of an experiment\n";
     } else {
         text += "medmerge did not write this file: nothing is known of where it comes from\n";
     }

@@ -31,7 +31,7 @@ pub use permutations::Permutations;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct GitRebasinSpec {
-    /// Seed of the order in which symmetries are looked at, on which the result depends a little.
+    /// Seed of the order in which symmetries are looked at, on which the result may depend.
     pub seed: u64,
     /// One number a source; equal shares if absent. They are divided by their sum.
     pub weights: Option<Vec<f64>>,

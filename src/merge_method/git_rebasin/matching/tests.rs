@@ -55,19 +55,30 @@ fn a_permuted_copy_is_aligned_back_whatever_the_seed() {
     }
 }
 
-/// ⟨reference, permuted⟩ over all that is learnt.
 fn objective(matching: &Matching<'_>) -> f64 {
-    let product = |(name, a): (&String, &Tensor)| {
-        let b = &matching.permuted[name];
-        let products = (a.to_dtype(DType::F64).unwrap() * b.to_dtype(DType::F64).unwrap()).unwrap();
-        products.sum_all().unwrap().to_scalar::<f64>().unwrap()
-    };
-    matching.reference.iter().map(product).sum()
+    matching.objective().unwrap()
+}
+
+/// The first layer alone would have all others permuted.
+#[test]
+fn networks_that_are_near_are_not_moved_apart() {
+    let spec = backbone(KINDS[0].0);
+    let symmetries = symmetries(&spec);
+    let a = model(&spec, 1);
+    let mut b = a.clone();
+    let shuffled = a["conv1.weight"].flip(&[0]).unwrap();
+    b.insert("conv1.weight".into(), shuffled);
+    let mut matching = Matching::new(&a, &b, &symmetries).unwrap();
+    let before = objective(&matching);
+    matching.match_from_what_is_in_order().unwrap();
+    assert!(objective(&matching) < before, "nothing would be shown");
+    let back = align(&a, &b, &symmetries, 0).unwrap().apply_to_all(&b).unwrap();
+    assert_eq!(difference(&back["layer1.0.conv1.weight"], &a["layer1.0.conv1.weight"]), 0.0);
 }
 
 #[test]
 fn each_step_brings_two_networks_nearer() {
-    for text in [KINDS[2].0, KINDS[5].0] {
+    for text in [KINDS[2].0, KINDS[4].0] {
         let spec = backbone(text);
         let (a, b) = (model(&spec, 1), model(&spec, 2));
         let symmetries = symmetries(&spec);
@@ -117,7 +128,7 @@ fn heads_and_the_units_within_are_assigned_together() {
 
 #[test]
 fn one_thread_and_two_find_the_same() {
-    for text in [KINDS[3].0, KINDS[5].0] {
+    for text in [KINDS[3].0, KINDS[4].0] {
         let spec = backbone(text);
         let (a, b) = (model(&spec, 1), model(&spec, 2));
         let [one, two] = [1, 2].map(|threads| {
