@@ -24,9 +24,9 @@ pub enum Purpose {
     /// The order of the images that batch-norm statistics are re-estimated on.
     Reestimate = 5,
     /// Which numbers of a task vector a merge drops; `index` is a hash of the tensor's name, `epoch` the source.
-    Drop = 6,
+    Drop = 7,
     /// A resample of images or seeds; `epoch` is its number, `index` says of which.
-    Bootstrap = 7,
+    Bootstrap = 6,
     /// The order in which the images of a class are kept in a label budget; `index` is the class.
     LabelBudget = 8,
     /// The images that a merge method measures on.

@@ -50,8 +50,8 @@ impl Provenance {
         let text = header.metadata().as_ref().and_then(|metadata| metadata.get(checkpoint::KEY));
         let Some(text) = text else { return Ok(None) };
         let said: serde_json::Value = serde_json::from_str(text)?;
-        // `medmerge merge` tells of the files that it merged, and has no fingerprint.
-        if said.get("fingerprint").is_none() {
+        // `medmerge merge` tells of the files that it merged by their digests, and has no fingerprint.
+        if said.get("blake3").is_some() {
             return Ok(None);
         }
         Ok(Some(serde_json::from_value(said)?))

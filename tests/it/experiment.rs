@@ -187,7 +187,7 @@ fn a_bad_sweep_is_explained_value_by_value() {
 fn several_errors_are_told_in_one_go_and_in_order() {
     let text = "\
 [experiment]
-name = \"not/a/folder\"
+name = \"not a folder\"
 
 [sweep]
 target = [\"fundus\", \"lesions\"]
@@ -221,13 +221,13 @@ metrics = [\"macro_f2\"]
 columns = [\"target\", \"metrc\"]
 ";
     assert_snapshot!(parse(text).unwrap_err(), @r#"
-    error: "not/a/folder" cannot name an experiment
+    error: "not a folder" cannot name an experiment
       ┌─ tiny.toml:2:8
       │
-    2 │ name = "not/a/folder"
+    2 │ name = "not a folder"
       │        ^^^^^^^^^^^^^^
       │
-      = help: it names the folder under results/: letters, digits, - _ and .
+      = help: it names the folder under results/: letters, digits, - _ and . with / between folders
 
     error: `epochs` must be 1 or more, not 0
       ┌─ tiny.toml:8:10

@@ -261,8 +261,9 @@ fn the_fingerprint_of_every_choice_is_what_it_was() {
     let lines: Vec<String> = stages.chain(datasets).map(line).collect();
     insta::assert_snapshot!(lines.join("\n"), @r#"
     dec52c5c4515 1 {"import":{"path":"a.pth","backbone":{"resnet18":{}},"sha256":"ab"}}
-    17e5d7b03d76 1 {"learn_merge_weights":{"sources":["a","b"],"anchor":"a","dataset":"d"}}
     9506acf19c5c 1 {"evaluate":{"models":{"A":"a"},"datasets":["d"]}}
+    17e5d7b03d76 1 {"learn_merge_weights":{"sources":["a","b"],"anchor":"a","dataset":"d"}}
+    ef7cef855256 1 {"learn_merge_weights":{"sources":["a","b"],"anchor":"a","dataset":"d","norms":"anchor","head":"new"}}
     59c0b3ed6dbf 1 {"pretrain":{"backbone":{"resnet18":{}},"dataset":"d"}}
     13ec69229c6d 1 {"pretrain":{"backbone":{"resnet34":{}},"dataset":"d"}}
     2f7848e4fc52 1 {"pretrain":{"backbone":{"resnet50":{}},"dataset":"d"}}

@@ -62,7 +62,15 @@ fn the_tables_of_small_share_what_can_be_shared() {
         format!("{table}: {} stages, {new} new", stages.len())
     };
     let lines: Vec<String> = tables.iter().map(line).collect();
-    insta::assert_snapshot!(lines.join("\n"), @"");
+    insta::assert_snapshot!(lines.join("\n"), @r"
+    anchor: 458 stages, 458 new
+    granularity: 194 stages, 108 new
+    label_budget: 602 stages, 516 new
+    main: 302 stages, 156 new
+    merged_parts: 194 stages, 108 new
+    origin: 98 stages, 12 new
+    sources: 231 stages, 145 new
+    ");
 }
 
 #[test]
