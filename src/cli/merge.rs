@@ -5,15 +5,17 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::PathBuf;
 
+use candle_core::Tensor;
 use clap::Args;
 use rayon::prelude::*;
 use safetensors::tensor::TensorInfo;
 use serde_json::{Value, json};
 
 use super::Error;
+use crate::backbone::BackboneSpec;
 use crate::experiment::{merge_method, needs_sources};
 use crate::merge_files::{Agreement, FileError, Input, Inputs, Mismatch, Output};
-use crate::merge_method::{MergeMethodSpec, MergeTensors};
+use crate::merge_method::{MergeMethodSpec, MergeTensors, NamedTensors};
 use crate::store::checkpoint::KEY;
 
 /// Tensors that a message names.
@@ -29,10 +31,11 @@ Examples:
   medmerge merge a.safetensors b.safetensors --out m.safetensors
   medmerge merge a.safetensors b.safetensors --method average.weights=[3,1] --out m.safetensors
   medmerge merge a.safetensors b.safetensors --method slerp.t=0.3 --out m.safetensors
+  medmerge merge a.safetensors b.safetensors --method git_rebasin --backbone 'resnet18 = {}' --out m.safetensors
   medmerge merge a.safetensors b.safetensors c.safetensors --base start.safetensors \\
       --method 'ties = { density = 0.2, scaling = 1.0 }' --out m.safetensors
 
-Methods: average, uniform_soup, slerp;
+Methods: average, uniform_soup, slerp, git_rebasin;
 with --base: wise_ft, task_arithmetic, ties, dare, model_stock.
 PyTorch writes such a file by safetensors.torch.save_file(model.state_dict(), \"a.safetensors\").")]
 pub(super) struct Merge {
@@ -45,6 +48,9 @@ pub(super) struct Merge {
     /// The common start that all sources were trained from, for methods that need one
     #[arg(long, value_name = "FILE.safetensors")]
     base: Option<PathBuf>,
+    /// What the models are, for git_rebasin: as behind `backbone` in an experiment [default: what the files say]
+    #[arg(long, value_name = "BACKBONE")]
+    backbone: Option<String>,
     /// Where to write the merged checkpoint
     #[arg(long, short, value_name = "FILE.safetensors")]
     out: PathBuf,
@@ -65,11 +71,12 @@ impl Merge {
             )));
         }
         let spec = merge_method(&self.method, self.sources.len())?;
-        let method = self.formula(&spec)?;
+        self.check_method(&spec)?;
         let sources = self.sources.iter().map(|path| Input::open(path)).collect::<Result<_, _>>()?;
         let inputs = Inputs { sources, base: self.base.as_deref().map(Input::open).transpose()? };
         let Agreement { common, mismatches } = Agreement::of(&inputs);
         self.check(&common, &mismatches)?;
+        let method = self.method(&spec, &inputs, &common)?;
 
         let first = inputs.sources[0].tensors();
         let tensors: Vec<(String, TensorInfo)> =
@@ -81,8 +88,9 @@ impl Merge {
         self.tell(&spec, common.len(), &mismatches)
     }
 
-    /// The method, if it can do with these files.
-    fn formula(&self, spec: &MergeMethodSpec) -> Result<Box<dyn MergeTensors>, Error> {
+    /// # Errors
+    /// The method cannot do with so many files, or with or without a common start.
+    fn check_method(&self, spec: &MergeMethodSpec) -> Result<(), Error> {
         let (name, count) = (spec.name(), self.sources.len());
         if !spec.takes().contains(&count) {
             return Err(Error::Usage(format!(
@@ -97,10 +105,60 @@ impl Merge {
                  merge by `average`"
             ))),
             (None, Some(_)) => Err(Error::Usage(format!("`{name}` needs no common start; leave out --base"))),
-            _ => spec
-                .formula(count)
-                .ok_or_else(|| Error::Usage(format!("`{name}` is no formula over tensors alone"))),
+            _ => Ok(()),
         }
+    }
+
+    /// The method, ready for what the files have in common.
+    fn method(
+        &self,
+        spec: &MergeMethodSpec,
+        inputs: &Inputs,
+        common: &[String],
+    ) -> Result<Box<dyn MergeTensors>, Error> {
+        let MergeMethodSpec::GitRebasin(rebasin) = spec else {
+            if self.backbone.is_some() {
+                return Err(Error::Usage(format!("`{}` asks for no --backbone; leave it out", spec.name())));
+            }
+            let none = || Error::Usage(format!("`{}` is no formula over tensors alone", spec.name()));
+            return spec.formula(self.sources.len()).ok_or_else(none);
+        };
+        let backbone = self.backbone(inputs)?;
+        for parameter in backbone.build().parameters().iter().filter(|parameter| parameter.is_trainable()) {
+            let found = inputs.sources[0].tensors().get(&parameter.name).map(|tensor| &tensor.shape);
+            if found != Some(&parameter.shape) || !common.contains(&parameter.name) {
+                let found = found.map_or("none".to_owned(), |shape| format!("one of {shape:?}"));
+                return Err(Error::Usage(format!(
+                    "the files hold no {backbone}: it has a tensor `{}` of {:?}, they have {found}; say what they are \
+                     with --backbone",
+                    parameter.name, parameter.shape
+                )));
+            }
+        }
+        let sources: Vec<_> = inputs.sources.iter().map(|input| Common { input, names: common }).collect();
+        let sources: Vec<&dyn NamedTensors> = sources.iter().map(|source| source as _).collect();
+        let aligned = rebasin.of(&sources, &backbone.build().symmetries());
+        Ok(Box::new(aligned.map_err(|error| Error::Usage(format!("failed to align the files: {error}")))?))
+    }
+
+    /// What the models are: as the command line says, or else the files.
+    fn backbone(&self, inputs: &Inputs) -> Result<BackboneSpec, Error> {
+        const EXAMPLE: &str = "as in --backbone 'resnet18 = { width = 32 }'";
+        if let Some(text) = &self.backbone {
+            let toml = if text.contains('=') { text.clone() } else { format!("{} = {{}}", text.trim()) };
+            let wrong = |error: toml::de::Error| {
+                Error::Usage(format!("--backbone {text}: {}; write it {EXAMPLE}", error.message()))
+            };
+            return toml::from_str(&toml).map_err(wrong);
+        }
+        let said = inputs.sources.iter().find_map(info).and_then(|info| info.get("backbone").cloned());
+        let said = said.and_then(|backbone| serde_json::from_value(backbone).ok());
+        said.ok_or_else(|| {
+            Error::Usage(format!(
+                "`git_rebasin` must know which channels belong together, and these files do not say what network they \
+                 are of; say it {EXAMPLE}"
+            ))
+        })
     }
 
     fn check(&self, common: &[String], mismatches: &[Mismatch]) -> Result<(), Error> {
@@ -136,6 +194,22 @@ impl Merge {
             writeln!(stdout, "left out {}: {}{rest}", left_out.len(), names.join(", "))?;
         }
         Ok(())
+    }
+}
+
+/// A file with what all files have in common alone.
+struct Common<'a> {
+    input: &'a Input,
+    names: &'a [String],
+}
+
+impl NamedTensors for Common<'_> {
+    fn names(&self) -> Vec<&str> {
+        self.names.iter().map(String::as_str).collect()
+    }
+
+    fn tensor(&self, name: &str) -> candle_core::Result<Option<Tensor>> {
+        if self.names.iter().any(|common| common == name) { self.input.tensor(name) } else { Ok(None) }
     }
 }
 

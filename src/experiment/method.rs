@@ -52,7 +52,7 @@ fn read(text: &str, sources: usize, report: &mut Report) -> Option<MergeMethodSp
     }
     let Decoded { spec, tree, .. } = decode::<Body>(root, report);
     let spec = spec?.method;
-    if spec.formula(sources).is_none() {
+    if spec.formula(sources).is_none() && !matches!(spec, MergeMethodSpec::GitRebasin(_)) {
         *report = Report::default(); // that an option is missing is no news then
         report.add(measured(&spec, &tree));
         return None;

@@ -218,3 +218,41 @@ fn the_command_makes_what_the_stage_makes() {
         assert_eq!(provenance["info"]["backbone"]["resnet18"]["width"], 4, "the model is still known");
     }
 }
+
+/// A copy whose channels stand in another order becomes the original again.
+#[test]
+fn git_rebasin_aligns_files_of_a_network_that_is_named() {
+    use medmerge::backbone::BackboneSpec;
+    use medmerge::nn::init::initial_values;
+
+    let workplace = Workplace::new("");
+    let spec: BackboneSpec = toml::from_str("resnet18 = { stem = 'small', width = 4 }").unwrap();
+    let mut original = initial_values(&spec.build().all_parameters(Some(3)), 5, &Device::Cpu).unwrap();
+    original.retain(|_, tensor| tensor.dtype() == DType::F32);
+    let mut permuted = original.clone();
+    let order = Tensor::new(&[2u32, 0, 3, 1], &Device::Cpu).unwrap();
+    let inner = "layer1.0";
+    for name in ["conv1.weight", "bn1.weight", "bn1.bias", "bn1.running_mean", "bn1.running_var"] {
+        let tensor = permuted.get_mut(&format!("{inner}.{name}")).unwrap();
+        *tensor = tensor.index_select(&order, 0).unwrap();
+    }
+    let next = permuted.get_mut(&format!("{inner}.conv2.weight")).unwrap();
+    *next = next.index_select(&order, 1).unwrap();
+    for (name, tensors) in [("a.safetensors", &original), ("b.safetensors", &permuted)] {
+        checkpoint::save(tensors, HashMap::new(), &workplace.path(name)).unwrap();
+    }
+    let merge = |rest: &[&str]| {
+        let files =
+            ["merge", "a.safetensors", "b.safetensors", "--method", "git_rebasin", "--out", "m.safetensors"];
+        workplace.medmerge(&[&files[..], rest].concat()).assert()
+    };
+    merge(&[]).code(2).stderr(contains("must know which channels belong together"));
+    merge(&["--backbone", "resnet19"]).code(2).stderr(contains("unknown variant `resnet19`"));
+    merge(&["--backbone", "resnet18"]).code(2).stderr(contains("the files hold no resnet18"));
+    merge(&["--backbone", "resnet18 = { stem = 'small', width = 4 }"]).code(0);
+    let merged = tensors(&workplace.path("m.safetensors"));
+    for (name, tensor) in &original {
+        let difference = (tensor - &merged[name]).unwrap().abs().unwrap().flatten_all().unwrap();
+        assert!(difference.max(0).unwrap().to_scalar::<f32>().unwrap() < 1e-6, "{name}");
+    }
+}
