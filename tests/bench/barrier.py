@@ -1,15 +1,14 @@
 """The barrier of loss between two networks, before and after Git Re-Basin and REPAIR.
 
-    python tests/bench/barrier.py --medmerge target/release/medmerge [--store DIR]
+    target/release/medmerge run tests/bench/barrier.toml --results DIR
+    python tests/bench/barrier.py DIR/barrier/metrics.csv
 
-Runs barrier.toml and writes results/barrier/barrier.csv, a row a network on the way from the first (alpha 0) to the
-second (alpha 1); prints the barriers: the most, over alpha, that the loss on the training images is above the line
-between the losses at both ends.
+Reads one metrics.csv or several and writes results/barrier/barrier.csv, a row a network on the way from the first
+(alpha 0) to the second (alpha 1); prints the barriers: the most, over alpha, that the loss on the training images is
+above the line between the losses at both ends.
 """
 import argparse
 import csv
-import subprocess
-import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -17,14 +16,10 @@ METHODS = ["average", "average, repaired", "git_rebasin", "git_rebasin, repaired
 COLUMNS = ["network", "method", "alpha", "train_loss", "train_accuracy", "test_loss", "test_accuracy"]
 
 
-def run(program, store):
-    """The rows of metrics.csv."""
-    with tempfile.TemporaryDirectory() as folder:
-        line = [program, "run", Path(__file__).with_suffix(".toml"), "--quiet"]
-        subprocess.run([*line, "--store", store or f"{folder}/store", "--results", folder], check=True,
-                       stdout=subprocess.DEVNULL)
-        with open(f"{folder}/barrier/metrics.csv") as file:
-            return list(csv.DictReader(file))
+def rows(paths):
+    for path in paths:
+        with open(path) as file:
+            yield from csv.DictReader(file)
 
 
 def points(rows):
@@ -69,10 +64,8 @@ def barriers(scores):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--medmerge", required=True)
-    parser.add_argument("--store", help="keep what is made here; a temporary folder by default")
-    args = parser.parse_args()
-    scores = points(run(args.medmerge, args.store))
+    parser.add_argument("metrics", nargs="+")
+    scores = points(rows(parser.parse_args().metrics))
     write(scores, ROOT / "results/barrier/barrier.csv")
     barriers(scores)
 
