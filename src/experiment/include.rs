@@ -72,12 +72,10 @@ fn parse<'i>(part: &'i Part, at: usize, report: &mut Report) -> Option<Table<'i>
         report.add(Diagnostic { span, ..found });
     }
     let mut table = placed(parsed?, at);
-    for forbidden in ["experiment"] {
-        if let Some((key, _)) = table.remove_entry(forbidden) {
-            let message = format!("a part that is included has no section `{forbidden}`");
-            let help = "leave it to the files that include the part".to_owned();
-            report.add(Diagnostic::at(key.span(), message).with_help(help));
-        }
+    if let Some((key, _)) = table.remove_entry("experiment") {
+        let message = "a part that is included has no section `experiment`";
+        let help = "leave it to the files that include the part".to_owned();
+        report.add(Diagnostic::at(key.span(), message).with_help(help));
     }
     shape::write_out_within(&mut table);
     Some(table)
