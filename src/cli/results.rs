@@ -14,6 +14,9 @@ use crate::run::learnt::{CollectedWeights, collect_weights};
 use crate::store::Store;
 use crate::table::{Rendered, write_results};
 
+/// Stages that a warning names one by one.
+const NAMES_SHOWN: usize = 8;
+
 /// How tables are printed.
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
 pub(super) enum Format {
@@ -41,11 +44,20 @@ pub(super) fn write_and_print(
     let (scores, weights) = (collect(plan, store)?, collect_weights(plan, store)?);
     let missing: Vec<&str> = scores.missing.iter().chain(&weights.missing).map(String::as_str).collect();
     if !missing.is_empty() {
-        let (name, missing) = (&plan.experiment.name, missing.join(", "));
-        tracing::warn!("the results of {name} lack what has not been made: {missing}");
+        let name = &plan.experiment.name;
+        tracing::warn!("the results of {name} lack what has not been made: {}", listed(&missing));
     }
     tables(plan, &scores, only, format, global)?;
     figures(plan, &weights, only, format, global)
+}
+
+/// The first names, and how many more there are.
+fn listed(names: &[&str]) -> String {
+    let (shown, more) = names.split_at(names.len().min(NAMES_SHOWN));
+    match more.len() {
+        0 => shown.join(", "),
+        more => format!("{}, and {more} more", shown.join(", ")),
+    }
 }
 
 fn tables(
@@ -99,4 +111,16 @@ fn printed(table: &Rendered, format: Format) -> String {
 
 fn list(files: &[PathBuf]) -> String {
     files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_list_is_cut_short() {
+        assert_eq!(listed(&["a", "b"]), "a, b");
+        assert_eq!(listed(&["a"; NAMES_SHOWN]), ["a"; NAMES_SHOWN].join(", "));
+        assert_eq!(listed(&["a"; NAMES_SHOWN + 3]), format!("{}, and 3 more", ["a"; NAMES_SHOWN].join(", ")));
+    }
 }

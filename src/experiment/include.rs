@@ -49,7 +49,7 @@ pub(super) fn read(text: &str, folder: &Path) -> Result<Vec<Part>, Vec<Diagnosti
     if wrong.is_empty() { Ok(parts) } else { Err(wrong) }
 }
 
-/// The tree of a file with its parts under it, unless the syntax of one is wrong.
+/// The tree of a file with its parts under it, unless one of them cannot be read as a part.
 pub(super) fn root<'i>(source: &'i Source, report: &mut Report) -> Option<Table<'i>> {
     let mut root = tree::parse(&source.text, report);
     for (at, part) in source.parts_at() {
@@ -74,8 +74,10 @@ fn parse<'i>(part: &'i Part, at: usize, report: &mut Report) -> Option<Table<'i>
     let mut table = placed(parsed?, at);
     if let Some((key, _)) = table.remove_entry("experiment") {
         let message = "a part that is included has no section `experiment`";
-        let help = "leave it to the files that include the part".to_owned();
-        report.add(Diagnostic::at(key.span(), message).with_help(help));
+        let help = "leave it to the files that include the part; of a whole experiment, include the parts that it \
+                    includes, and copy what else you need";
+        report.add(Diagnostic::at(key.span(), message).with_help(help.to_owned()));
+        return None; // all that the part's own parts say would be missed, name by name
     }
     shape::write_out_within(&mut table);
     Some(table)
@@ -138,6 +140,7 @@ mod tests {
     fn a_part_is_there_and_is_no_experiment() {
         let wrong = with("", &format!("[experiment]\nname = 'y'\n{PART}")).unwrap_err();
         assert!(wrong.contains("a part that is included has no section `experiment`"), "{wrong}");
+        assert_eq!(wrong.matches("error").count(), 1, "{wrong}");
         let source = Source::read(Path::new("nowhere.toml"));
         assert!(source.is_err());
         let missing = read("[experiment]\ninclude = ['b.toml', 'c.toml']", Path::new("nowhere")).unwrap_err();

@@ -124,9 +124,21 @@ impl Checked<'_, '_> {
 
     /// Whether there is a row to compare the others with.
     fn compared(&self, spec: &TableSpec, compare: &CompareSpec, report: &mut Report) {
-        let Some(rows) = self.rows(spec).filter(|_| compare.to != BEST) else { return };
-        let known: Vec<&str> = rows.iter().map(String::as_str).chain([BEST]).collect();
+        let Some(rows) = self.rows(spec) else { return };
+        let rows = || rows.iter().map(String::as_str);
+        let (named, known): (Vec<&str>, Vec<&str>) = (rows().collect(), rows().chain([BEST]).collect());
         self.one_of("compare.to", "row", &compare.to, &known, report);
+        compare.among.iter().for_each(|row| self.one_of("compare.among", "row", row, &named, report));
+        if compare.to != BEST && !compare.among.is_empty() {
+            let message =
+                format!("`among` says which rows are candidates for the best, but `to` is `{}`", compare.to);
+            self.add(
+                "compare.among",
+                message,
+                Some("write `to = \"best\"`, or leave `among` out".into()),
+                report,
+            );
+        }
     }
 
     /// The labels of the rows; `None` if something is wrong with what they come from.
@@ -254,12 +266,16 @@ mod tests {
             "rows = 'dataset'\ncompare = { to = 'd', test = 'wilcoxon' }",
             "interval = 'bootstrap'\nconfidence = 0.9\nresamples = 100\nrank = true",
             "compare.to = 'A'\nresamples = 500\nconfidence = 0.9",
+            "compare = { to = 'best', among = ['A'] }",
         ] {
             assert_eq!(table(right), Ok(()), "{right}");
         }
         assert_eq!(table("compare.to = 'B'").unwrap_err(), ["unknown row `B`"]);
         assert_eq!(table("rows = 'target'\ncompare.to = 'A'").unwrap_err(), ["unknown row `A`"]);
         assert_eq!(table("compare = {}").unwrap_err(), ["missing key `to`"]);
+        assert_eq!(table("compare = { to = 'best', among = ['B'] }").unwrap_err(), ["unknown row `B`"]);
+        let idle = "`among` says which rows are candidates for the best, but `to` is `A`";
+        assert_eq!(table("compare = { to = 'A', among = ['A'] }").unwrap_err(), [idle]);
         let mixed = "`compare` cannot judge scores of different metrics: `rows` is \"metric\"";
         assert_eq!(table("rows = 'metric'\ncolumns = ['model']\ncompare.to = 'A'").unwrap_err(), [mixed]);
         let mixed = "`rank` cannot judge scores of different metrics: `over` is \"metric\"";

@@ -112,6 +112,7 @@ fn judge_all(plan: &mut Plan, store: &Store) -> Result<(), StoreError> {
 pub(super) struct Identity {
     fields: Vec<Field>,
     pub(super) fingerprint: Fingerprint,
+    pub(super) initialised_by: Option<String>,
 }
 
 /// The identity of every stage, in the order of [`Experiment::stages`].
@@ -129,7 +130,11 @@ fn identify(experiment: &Experiment, data: &Data, numerics: Numerics) -> Vec<Ide
         let files: Vec<String> = stage.files().iter().map(|path| data.files[path].clone()).collect();
         let fields =
             stage_fields(stage, instance.spec.kind(), &instance.spec, &made, &read, &files, numerics);
-        identities.push(Identity { fingerprint: Fingerprint::of(&fields), fields });
+        let fingerprint = Fingerprint::of(&fields);
+        let starts: Vec<_> =
+            instance.inputs.iter().map(|&i| identities[i].initialised_by.as_deref()).collect();
+        let initialised_by = stage.initialised_by(&fingerprint.0, &starts);
+        identities.push(Identity { fields, fingerprint, initialised_by });
     }
     identities
 }

@@ -136,7 +136,8 @@ fn known<'a>(stage: &'a PlannedStage, graph: &'a DiGraph<PlannedStage, String>) 
     let inputs = stage.inputs.iter().map(|(_, node)| &graph[*node]);
     Known {
         inputs: inputs.clone().map(|input| &input.description).collect(),
-        input_fingerprints: inputs.map(|input| input.fingerprint.0.as_str()).collect(),
+        input_fingerprints: inputs.clone().map(|input| input.fingerprint.0.as_str()).collect(),
+        initialised_by: inputs.map(|_| None).collect(),
         datasets: stage.datasets.iter().map(|(_, dataset)| dataset.known()).collect(),
     }
 }

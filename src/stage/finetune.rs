@@ -60,6 +60,10 @@ impl Stage for FinetuneSpec {
         vec![Input::new("from", &self.from)]
     }
 
+    fn initialised_by(&self, _: &str, inputs: &[Option<&str>]) -> Option<String> {
+        inputs[0].map(str::to_owned)
+    }
+
     fn datasets(&self) -> Vec<DataInput> {
         vec![DataInput::training(&self.dataset, &self.train)]
     }

@@ -33,6 +33,10 @@ pub struct LearnMergeWeightsSpec {
     /// What shares a number.
     #[serde(default)]
     pub granularity: Granularity,
+    /// How strongly the numbers are drawn to where they start: each step also takes lr · this · (w − start)
+    /// off them, a decay like AdamW's but to the start and not to 0 (L2-SP, Li et al. 2018, arXiv 1802.01483).
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub decay_to_start: f64,
     /// What becomes of the norms' scales and shifts.
     #[serde(default, skip_serializing_if = "is_default")]
     pub norms: Norms,
@@ -146,6 +150,15 @@ impl Stage for LearnMergeWeightsSpec {
                         .into(),
                 ]);
             }
+        }
+        // From 1 on a step would overshoot the start.
+        let decay = self.decay_to_start * self.train.optimizer.lr();
+        if !(self.decay_to_start >= 0.0 && decay < 1.0) {
+            return Err(vec![format!(
+                "`decay_to_start` is {}; it must be from 0 to below 1 / lr = {}",
+                self.decay_to_start,
+                1.0 / self.train.optimizer.lr()
+            )]);
         }
         if self.norms == Norms::Anchor && self.anchor.is_none() {
             return Err(vec!["`norms = \"anchor\"` needs an `anchor`".into()]);

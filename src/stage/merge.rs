@@ -1,5 +1,7 @@
 //! `merge`: several models into one plain checkpoint.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::artifact::StateDict;
@@ -63,6 +65,13 @@ impl Stage for MergeSpec {
         inputs
     }
 
+    /// What all sources go back to; of sources that differ, the merged model is a start of its own.
+    fn initialised_by(&self, own: &str, inputs: &[Option<&str>]) -> Option<String> {
+        let starts: Option<BTreeSet<&str>> = inputs[..self.sources.len()].iter().copied().collect();
+        let starts = starts?;
+        Some(if starts.len() == 1 { starts.into_iter().collect() } else { own.to_owned() })
+    }
+
     fn datasets(&self) -> Vec<DataInput> {
         let mut splits = measure::splits(&self.method).to_vec();
         if self.batch_norm.is_measured() && !splits.contains(&SplitName::Train) {
@@ -120,6 +129,7 @@ impl Stage for MergeSpec {
                 if matches!(method, MergeMethodSpec::UniformSoup(_)) && head.is_none() {
                     return Err(vec![NO_SOUP.into()]);
                 }
+                self.of_one_start(known)?;
                 head
             }
         };
@@ -234,6 +244,29 @@ impl MergeSpec {
                 StageError::Failed(format!("`{}` is no method that merges tensor by tensor", method.name()))
             })?,
         })
+    }
+
+    /// Whether the sources go back to one start, as far as that is known, if the method takes it for granted.
+    fn of_one_start(&self, known: &Known<'_>) -> Result<(), Vec<String>> {
+        let (n, method) = (self.sources.len(), self.method.name());
+        let start = match (&self.method, self.method.base()) {
+            (_, Some(base)) => (known.initialised_by[n], format!("`base = \"{base}\"`,")),
+            (MergeMethodSpec::UniformSoup(_), None) => {
+                (known.initialised_by[0], format!("the first source, `{}`,", self.sources[0]))
+            }
+            _ => return Ok(()),
+        };
+        let (Some(start), whose) = start else { return Ok(()) };
+        let differs = |i: &usize| known.initialised_by[*i].is_some_and(|other| other != start);
+        match (0..n).find(differs) {
+            None => Ok(()),
+            Some(i) => Err(vec![format!(
+                "source `{}` goes back to other initial values than {whose} but `{method}` is for models that were \
+                 trained from one start; merge models of different initialisations by `learned`, `git_rebasin` or \
+                 `average`",
+                self.sources[i]
+            )]),
+        }
     }
 
     /// The shares in which statistics of the sources are mixed to repair the merged network.

@@ -108,6 +108,13 @@ pub trait Stage: Send + Sync {
         None
     }
 
+    /// The stage that drew the initial values which its model goes back to, by fingerprint; `own` is this stage's,
+    /// `inputs` are the answers of its inputs. `None` if no one knows (an imported model) or it makes no model.
+    fn initialised_by(&self, own: &str, inputs: &[Option<&str>]) -> Option<String> {
+        let _ = (own, inputs);
+        None
+    }
+
     /// What it will make, and everything that can be known to be wrong before it runs.
     ///
     /// # Errors

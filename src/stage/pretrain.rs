@@ -33,6 +33,10 @@ impl Stage for PretrainSpec {
         Vec::new()
     }
 
+    fn initialised_by(&self, own: &str, _: &[Option<&str>]) -> Option<String> {
+        Some(own.to_owned())
+    }
+
     fn datasets(&self) -> Vec<DataInput> {
         vec![DataInput::training(&self.dataset, &self.train)]
     }

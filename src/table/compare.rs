@@ -1,7 +1,7 @@
 //! Every row of a table against one of them.
 
 use super::layout::{Layout, Scores};
-use super::pivot::{Mark, Pivot};
+use super::pivot::Pivot;
 use super::resample::Resamples;
 use super::spec::{BEST, CompareSpec, Correction, Test};
 use super::{Score, metrics_csv};
@@ -74,9 +74,18 @@ pub(super) fn comparisons(
 /// The line that the others of a column are compared with.
 fn to(pivot: &Pivot, spec: &CompareSpec, column: usize) -> Option<usize> {
     match spec.to.as_str() {
-        BEST => pivot.marks(column).iter().position(|&mark| mark == Mark::Best),
+        BEST => best(pivot, spec, column),
         label => pivot.lines.iter().position(|line| line.label == label),
     }
+}
+
+/// The line with the best mean of those that may be it; the first of equals.
+fn best(pivot: &Pivot, spec: &CompareSpec, column: usize) -> Option<usize> {
+    let higher = pivot.columns[column].higher_is_better?;
+    let admitted = pivot.lines.iter().enumerate().filter(|(_, line)| spec.admits(&line.label));
+    let scored = admitted.filter_map(|(row, line)| Some((row, line.cells[column].mean?)));
+    let better = |a: f64, b: f64| if higher { a > b } else { a < b };
+    scored.reduce(|best, next| if better(next.1, best.1) { next } else { best }).map(|(row, _)| row)
 }
 
 /// The scores of two cells for the values of `over` that both have.

@@ -29,7 +29,8 @@ mod tests {
     use super::*;
 
     fn rendered(test: Test, scores: &[Score]) -> String {
-        let compare = CompareSpec { to: "LP-FT A".into(), test, correction: Correction::Holm, alpha: 0.05 };
+        let (among, correction) = (Vec::new(), Correction::Holm);
+        let compare = CompareSpec { to: "LP-FT A".into(), among, test, correction, alpha: 0.05 };
         let spec = TableSpec { compare: Some(compare), resamples: 200, ..spec() };
         render(&Pivot::new("main", &spec, &axes(), scores).unwrap())
     }
@@ -43,6 +44,33 @@ mod tests {
         fundus,macro_f1,Average + FT,LP-FT A,3,0.10048675440054833,-0.07067570392074984,0.2568520148516511,0.22885572139303484,0.4577114427860697
         fundus,macro_f1,MedMerge + FT,LP-FT A,3,0.29699673714063063,0.12099709870144813,0.43151596193142217,0.009950248756218905,0.03980099502487562
         ");
+    }
+
+    #[test]
+    fn the_best_is_one_of_those_that_may_be_it() {
+        let among = vec!["LP-FT A".into(), "Average + FT".into()];
+        let compare = CompareSpec {
+            to: "best".into(),
+            among,
+            test: Test::Wilcoxon,
+            correction: Correction::None,
+            alpha: 0.05,
+        };
+        let spec = TableSpec { compare: Some(compare), metrics: vec!["macro_f1".into()], ..spec() };
+        let pivot = Pivot::new("main", &spec, &axes(), &predicted_scores()).unwrap();
+        let label = |line: usize| pivot.lines[line].label.as_str();
+        let pairs: Vec<_> =
+            pivot.comparisons.iter().map(|found| (label(found.row), label(found.to))).collect();
+        assert_eq!(
+            pairs,
+            [
+                ("Average + FT", "LP-FT A"),
+                ("MedMerge + FT", "LP-FT A"),
+                ("LP-FT A", "Average + FT"),
+                ("MedMerge + FT", "Average + FT"),
+            ],
+            "lesions, then fundus"
+        );
     }
 
     #[test]

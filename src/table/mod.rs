@@ -209,6 +209,7 @@ mod example {
     pub(super) fn full_spec() -> TableSpec {
         let compare = CompareSpec {
             to: "LP-FT A".into(),
+            among: Vec::new(),
             test: Test::PairedBootstrap,
             correction: Correction::Holm,
             alpha: 0.05,

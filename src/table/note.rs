@@ -94,7 +94,11 @@ fn images(pivot: &Pivot) -> String {
 
 fn comparisons(pivot: &Pivot, compare: &CompareSpec) -> Vec<String> {
     let to = match compare.to.as_str() {
-        BEST => "the best of its column".to_owned(),
+        BEST if compare.among.is_empty() => "the best of its column".to_owned(),
+        BEST => {
+            let among: Vec<String> = compare.among.iter().map(|row| label(row)).collect();
+            format!("the best in its column of {}", among.join(", "))
+        }
         row => label(row),
     };
     let n = pivot.comparisons.iter().filter(|found| found.p.is_some()).count();
@@ -173,7 +177,7 @@ mod tests {
     use super::*;
 
     fn compared(test: Test, correction: Correction, to: &str) -> TableSpec {
-        let compare = CompareSpec { to: to.into(), test, correction, alpha: 0.05 };
+        let compare = CompareSpec { to: to.into(), among: Vec::new(), test, correction, alpha: 0.05 };
         TableSpec { compare: Some(compare), resamples: 100, ..spec() }
     }
 

@@ -53,6 +53,9 @@ pub enum IntervalKind {
 pub struct CompareSpec {
     /// A row label, or `best`: the best row of each column.
     pub to: String,
+    /// The rows that `best` is one of; all if empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub among: Vec<String>,
     /// The test.
     #[serde(default)]
     pub test: Test,
@@ -86,6 +89,13 @@ pub enum Correction {
     Holm,
     /// Nothing: each comparison has the chance alpha of a wrong mark.
     None,
+}
+
+impl CompareSpec {
+    /// Whether the row of this label may be the best.
+    pub fn admits(&self, label: &str) -> bool {
+        self.among.is_empty() || self.among.iter().any(|among| among == label)
+    }
 }
 
 impl TableSpec {

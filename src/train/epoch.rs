@@ -30,11 +30,12 @@ pub trait Learner {
     /// A tensor operation failed.
     fn train_logits(&mut self, epoch: usize, positions: &[usize]) -> candle_core::Result<Forward>;
 
-    /// Called after each step, for what must hold of the variables (a constraint).
+    /// Called after each step with its learning rate, for what becomes of the variables beside their
+    /// gradients (a decay, a constraint).
     ///
     /// # Errors
     /// A tensor operation failed.
-    fn after_step(&mut self) -> candle_core::Result<()> {
+    fn after_step(&mut self, _lr: f64) -> candle_core::Result<()> {
         Ok(())
     }
 
@@ -168,7 +169,7 @@ impl<'a> Training<'a> {
             return Err(diverged(number, epoch, self.ongoing.images, spec));
         }
         self.optimizer.step(&gradients(&logits, gradient, &leaves)?, factor, spec.clip_norm)?;
-        self.learner.after_step()?;
+        self.learner.after_step(spec.optimizer.lr() * factor)?;
         Ok(number)
     }
 

@@ -68,6 +68,7 @@ fn main() {
     let scores = scores(images as u32);
     for metrics in [&["macro_f1", "accuracy"][..], &["auroc"], &["log_loss"]] {
         let compare = CompareSpec {
+            among: Vec::new(),
             to: "model 0".into(),
             test: Test::PairedBootstrap,
             correction: Correction::Holm,

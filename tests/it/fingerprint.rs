@@ -95,7 +95,9 @@ fn stages() -> Vec<Value> {
     let evaluate = json!({ "evaluate": { "models": { "A": "a" }, "datasets": ["d"] } });
     let mut parts = learn.clone();
     merge(&mut parts, json!({ "norms": "anchor", "head": "new" }));
-    let learn = [learn, parts].map(|learn| json!({ "learn_merge_weights": learn }));
+    let mut decaying = learn.clone();
+    merge(&mut decaying, json!({ "decay_to_start": 2.0 }));
+    let learn = [learn, parts, decaying].map(|learn| json!({ "learn_merge_weights": learn }));
     let mut sections = vec![import, evaluate];
     sections.extend(learn);
     sections.extend(with_each_choice(&pretrain, "/pretrain/backbone"));
@@ -264,6 +266,7 @@ fn the_fingerprint_of_every_choice_is_what_it_was() {
     9506acf19c5c 1 {"evaluate":{"models":{"A":"a"},"datasets":["d"]}}
     17e5d7b03d76 1 {"learn_merge_weights":{"sources":["a","b"],"anchor":"a","dataset":"d"}}
     ef7cef855256 1 {"learn_merge_weights":{"sources":["a","b"],"anchor":"a","dataset":"d","norms":"anchor","head":"new"}}
+    da0d22448a51 1 {"learn_merge_weights":{"sources":["a","b"],"anchor":"a","dataset":"d","decay_to_start":2.0}}
     59c0b3ed6dbf 1 {"pretrain":{"backbone":{"resnet18":{}},"dataset":"d"}}
     13ec69229c6d 1 {"pretrain":{"backbone":{"resnet34":{}},"dataset":"d"}}
     2f7848e4fc52 1 {"pretrain":{"backbone":{"resnet50":{}},"dataset":"d"}}

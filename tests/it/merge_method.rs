@@ -46,7 +46,8 @@ fn every_formula_gives_the_references_numbers() {
     assert_eq!(compared, 12 * 15 + 6 * 4, "15 methods in each case, 4 more with two sources");
 }
 
-/// Three models of one start on two data sets, and a merge of some of them.
+/// Three models of one start on two data sets, and a merge of some of them; behind it a model of another start, and
+/// one that goes on from a mean of both.
 fn experiment(merge: &str) -> String {
     let dataset = |name: &str, family: &str| {
         format!(
@@ -72,6 +73,11 @@ fn experiment(merge: &str) -> String {
         tuned("two", "xray", 2),
         tuned("other", "cells", 3),
         format!("[stage.merged.merge]\ndataset = \"xray\"\n{merge}\n"),
+        format!("{}seed = 9\n", pretrained("elsewhere", 4)),
+        tuned("stranger", "xray", 4).replace("start", "elsewhere"),
+        "[stage.middle.merge]\ndataset = \"xray\"\nsources = [\"one\", \"stranger\"]\nmethod = \"average\"\n"
+            .to_owned(),
+        tuned("after", "xray", 5).replace("start", "middle"),
     ]
     .concat()
 }
@@ -107,8 +113,28 @@ fn what_a_method_cannot_do_is_said_before_anything_runs() {
 }
 
 #[test]
+fn sources_of_other_initial_values_than_the_base_are_refused() {
+    for (merge, source, whose) in [
+        ("sources = [\"one\", \"stranger\"]\nmethod.ties.base = \"start\"", "stranger", "`base = \"start\"`"),
+        ("sources = [\"one\", \"two\"]\nmethod.dare.base = \"elsewhere\"", "one", "`base = \"elsewhere\"`"),
+        ("sources = [\"after\"]\nmethod.wise_ft.base = \"start\"", "after", "`base = \"start\"`"),
+        (
+            "sources = [\"one\", \"stranger\"]\nmethod = \"uniform_soup\"",
+            "stranger",
+            "the first source, `one`",
+        ),
+    ] {
+        let message = format!("source `{source}` goes back to other initial values than {whose}, but");
+        let problem = problem(merge);
+        assert!(problem.contains(&message), "{problem}");
+    }
+}
+
+#[test]
 fn right_merges_are_planned() {
     for merge in [
+        "sources = [\"after\"]\nmethod.wise_ft.base = \"middle\"",
+        "sources = [\"one\", \"stranger\"]\nmethod = \"average\"",
         "sources = [\"one\", \"two\"]\nmethod = \"uniform_soup\"",
         "sources = [\"one\", \"two\", \"other\"]\nmethod.ties = { base = \"start\", density = 1 }",
         "sources = [\"one\"]\nmethod.wise_ft.base = \"start\"",

@@ -126,6 +126,13 @@ impl<'a> MergeLearner<'a> {
         Ok(values)
     }
 
+    /// `[learnt sources, n]` numbers, moved to their start by this share of the way.
+    fn nearer_to_start(&self, weights: &Tensor, share: f64) -> candle_core::Result<Tensor> {
+        let start: Vec<f32> = self.spec.learnt_sources().iter().map(|&i| self.spec.start(i)).collect();
+        let start = Tensor::from_vec(start, (weights.dim(0)?, 1), weights.device())?;
+        (weights * (1.0 - share))?.broadcast_add(&(start * share)?)
+    }
+
     /// The stage's result: every group's numbers, and all that is not merged.
     pub(super) fn learnt(&self) -> candle_core::Result<StateDict> {
         let mut learnt = copied(&self.rest)?;
@@ -163,8 +170,11 @@ impl Learner for MergeLearner<'_> {
         Ok(Forward { logits, leaves })
     }
 
-    fn after_step(&mut self) -> candle_core::Result<()> {
+    fn after_step(&mut self, lr: f64) -> candle_core::Result<()> {
         for (_, var) in &self.weight_variables {
+            if self.spec.decay_to_start > 0.0 {
+                var.set(&self.nearer_to_start(&var.as_tensor().detach(), lr * self.spec.decay_to_start)?)?;
+            }
             match self.spec.constraint {
                 Constraint::None => {}
                 Constraint::Box => var.set(&into_box(&var.as_tensor().detach())?)?,

@@ -64,6 +64,7 @@ fn spec(sources: usize, anchor: Option<usize>) -> LearnMergeWeightsSpec {
         anchor_weight: AnchorWeight::Learned,
         constraint: Constraint::None,
         granularity: Granularity::Kernel,
+        decay_to_start: 0.0,
         norms: Norms::Merged,
         head: StartingHead::Anchor,
         dataset: "cells".into(),
@@ -350,7 +351,7 @@ fn constraints_hold_after_a_step() {
                 let rest = var.as_tensor().narrow(0, 1, 2).unwrap();
                 var.set(&Tensor::cat(&[first, rest], 0).unwrap()).unwrap();
             }
-            learner.after_step().unwrap();
+            learner.after_step(1e-2).unwrap();
             learner.learnt().unwrap()["conv1.merge_weights"].t().unwrap().to_vec2::<f32>().unwrap()
         })
     };
@@ -360,6 +361,27 @@ fn constraints_hold_after_a_step() {
     for column in numbers(Constraint::Convex) {
         assert!((column.iter().sum::<f32>() - 1.0).abs() < 1e-6 && column.iter().all(|w| *w >= 0.0));
         assert_eq!(column[0], 1.0);
+    }
+}
+
+#[test]
+fn numbers_are_drawn_to_where_they_start() {
+    for (sources, anchor) in [(2, Some(1)), (3, None)] {
+        let spec = LearnMergeWeightsSpec { decay_to_start: 5.0, ..spec(sources, anchor) };
+        with_learner(&spec, |learner| {
+            let numbers = |learner: &MergeLearner<'_>| {
+                learner.learnt().unwrap()["conv1.merge_weights"].to_vec2::<f32>().unwrap()
+            };
+            scatter(learner);
+            let before = numbers(learner);
+            learner.after_step(1e-2).unwrap();
+            for (source, (before, after)) in before.iter().zip(numbers(learner)).enumerate() {
+                for (before, after) in before.iter().zip(after) {
+                    let expected = before - 1e-2 * 5.0 * (before - spec.start(source));
+                    assert!((after - expected).abs() < 1e-6, "{before} became {after}, not {expected}");
+                }
+            }
+        });
     }
 }
 
