@@ -93,9 +93,13 @@ pub(crate) fn write_file(
 
 fn check_name(what: &'static str, name: &str) -> Result<(), TableError> {
     let error = |help| Err(TableError::FileName { what, name: name.to_owned(), help });
-    let mut parts = Path::new(name).components();
-    let plain = matches!((parts.next(), parts.next()), (Some(Component::Normal(part)), None) if part == name);
-    if !plain {
+    // An experiment may be a folder in a folder, `small/main`; everything else is one file.
+    let mut parts = name.split(if what == "experiment" { &['/'][..] } else { &[] });
+    let plain = |part: &str| {
+        let mut parts = Path::new(part).components();
+        matches!((parts.next(), parts.next()), (Some(Component::Normal(only)), None) if only == part)
+    };
+    if !parts.all(plain) {
         return error("give it a name of letters, digits, `-` and `_`");
     }
     if what != "experiment" && name.eq_ignore_ascii_case("metrics") {

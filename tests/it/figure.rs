@@ -10,8 +10,11 @@ use crate::builder::{EXPERIMENT, Workplace};
 
 /// Name and content of the results.
 fn results(workplace: &Workplace) -> BTreeMap<String, Vec<u8>> {
-    let files =
-        fs::read_dir(workplace.path("results/tiny")).expect("results").map(|file| file.expect("a file"));
+    results_in(workplace, "results/tiny")
+}
+
+fn results_in(workplace: &Workplace, folder: &str) -> BTreeMap<String, Vec<u8>> {
+    let files = fs::read_dir(workplace.path(folder)).expect("results").map(|file| file.expect("a file"));
     files
         .map(|file| {
             (file.file_name().into_string().expect("a name"), fs::read(file.path()).expect("a readable file"))
@@ -62,6 +65,9 @@ fn a_figure_is_written_by_run_and_by_table_with_the_same_bytes() {
     assert_eq!(results(&workplace), first, "without any scores there are no tables");
     workplace.medmerge(&only).assert().code(0).stderr(contains("executed 0, fresh 8"));
     assert_eq!(results(&workplace), first);
+    let deeper = [&only[..], &["--set", "experiment.name=deep/tiny"]].concat();
+    workplace.medmerge(&deeper).assert().code(0).stdout(contains("results/deep/tiny/layers.svg"));
+    assert_eq!(results_in(&workplace, "results/deep/tiny")["layers.csv"], first["layers.csv"]);
 }
 
 /// Without the figure, nothing would need the weights any more once the merged model is there.
