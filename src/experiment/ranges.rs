@@ -11,6 +11,7 @@ use crate::backbone::BackboneSpec;
 use crate::dataset::{DatasetSpec, LabelBudget};
 use crate::stage::evaluate::EvaluateSpec;
 use crate::stage::import::ImportSpec;
+use crate::stage::learn_merge_weights::LearnMergeWeightsSpec;
 use crate::stage::{Normalize, StageSpec};
 use crate::table::TableSpec;
 use crate::train::optimizer::{AdamSpec, AdamwSpec, OptimizerSpec, SgdSpec};
@@ -234,6 +235,7 @@ impl Validate for StageSpec {
             Self::LearnMergeWeights(spec) => {
                 sources("a merge", &spec.sources, &(2..=usize::MAX), f);
                 spec.anchor.iter().for_each(|name| anchor(name, &spec.sources, f));
+                f.not_negative("decay_to_start", spec.decay_to_start);
             }
             Self::Merge(spec) => {
                 sources(&format!("`{}`", spec.method.name()), &spec.sources, &spec.method.takes(), f);
@@ -260,6 +262,9 @@ impl Validate for StageSpec {
     fn together(&self, f: &mut Findings) {
         if let Some(train) = self.stage().train() {
             f.under("train", |f| train.together(f));
+        }
+        if let Self::LearnMergeWeights(spec) = self {
+            decay_to_start(spec, f);
         }
     }
 }
@@ -332,6 +337,13 @@ fn sources(what: &str, sources: &[String], takes: &RangeInclusive<usize>, f: &mu
         f.add("sources", format!("{what} needs {needs}, not {}", sources.len()), None);
     }
     no_repeats("sources", "source", sources, f);
+}
+
+/// From 1 / lr on, a step of decay would overshoot the start.
+fn decay_to_start(spec: &LearnMergeWeightsSpec, f: &mut Findings) {
+    let most = 1.0 / spec.train.optimizer.lr();
+    let right = spec.decay_to_start < most;
+    f.check("decay_to_start", spec.decay_to_start, right, &format!("below 1 / lr, here {most}"));
 }
 
 fn no_repeats(key: &str, what: &str, names: &[String], f: &mut Findings) {

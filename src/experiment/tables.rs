@@ -128,7 +128,9 @@ impl Checked<'_, '_> {
         let rows = || rows.iter().map(String::as_str);
         let (named, known): (Vec<&str>, Vec<&str>) = (rows().collect(), rows().chain([BEST]).collect());
         self.one_of("compare.to", "row", &compare.to, &known, report);
-        compare.among.iter().for_each(|row| self.one_of("compare.among", "row", row, &named, report));
+        for (i, row) in compare.among.iter().enumerate() {
+            self.one_of(&format!("compare.among.{i}"), "row", row, &named, report);
+        }
         if compare.to != BEST && !compare.among.is_empty() {
             let message =
                 format!("`among` says which rows are candidates for the best, but `to` is `{}`", compare.to);
@@ -160,7 +162,7 @@ impl Checked<'_, '_> {
         for version in &draft.versions {
             let StageSpec::Evaluate(evaluate) = &version.spec else { return None };
             match field {
-                "model" => rows.extend(evaluate.models.keys().cloned()),
+                "model" => rows.extend(evaluate.models.keys().chain(evaluate.ensembles.keys()).cloned()),
                 _ => rows.extend(evaluate.datasets.iter().cloned()),
             }
         }
@@ -239,6 +241,19 @@ mod tests {
         let experiment = parsed(&format!("{STAGES}{table}")).unwrap();
         assert_eq!(experiment.tables["t"].columns, ["target", "metric"]);
         assert!(parsed(&format!("{STAGES}from = ['scores']\nmetrics = ['accuracy']")).is_ok());
+    }
+
+    #[test]
+    fn an_ensemble_is_a_row_to_compare_with() {
+        let both = "models.A = 'a'\nmodels.C = 'c'\nensembles.both = { models = ['a', 'c'] }";
+        let stages = STAGES.replace("models.A = 'a'", both).replace(
+            "[stage.scores",
+            "[stage.c.pretrain]\nbackbone = 'resnet18'\ndataset = 'd'\nseed = 1\n[stage.scores",
+        );
+        for compare in ["{ to = 'both' }", "{ to = 'best', among = ['A', 'both'] }"] {
+            let table = format!("from = ['scores']\nmetrics = ['accuracy']\ncompare = {compare}");
+            assert!(parsed(&format!("{stages}{table}")).is_ok(), "{compare}");
+        }
     }
 
     #[test]

@@ -112,7 +112,7 @@ fn judge_all(plan: &mut Plan, store: &Store) -> Result<(), StoreError> {
 pub(super) struct Identity {
     fields: Vec<Field>,
     pub(super) fingerprint: Fingerprint,
-    pub(super) initialised_by: Option<String>,
+    pub(super) began_at: Option<String>,
 }
 
 /// The identity of every stage, in the order of [`Experiment::stages`].
@@ -131,10 +131,9 @@ fn identify(experiment: &Experiment, data: &Data, numerics: Numerics) -> Vec<Ide
         let fields =
             stage_fields(stage, instance.spec.kind(), &instance.spec, &made, &read, &files, numerics);
         let fingerprint = Fingerprint::of(&fields);
-        let starts: Vec<_> =
-            instance.inputs.iter().map(|&i| identities[i].initialised_by.as_deref()).collect();
-        let initialised_by = stage.initialised_by(&fingerprint.0, &starts);
-        identities.push(Identity { fields, fingerprint, initialised_by });
+        let starts: Vec<_> = instance.inputs.iter().map(|&i| identities[i].began_at.as_deref()).collect();
+        let began_at = stage.began_at(&fingerprint.0, &starts);
+        identities.push(Identity { fields, fingerprint, began_at });
     }
     identities
 }

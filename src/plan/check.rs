@@ -89,7 +89,7 @@ fn known<'a>(
     Some(Known {
         inputs: inputs.collect::<Option<_>>()?,
         input_fingerprints: stage.inputs.iter().map(|&i| identities[i].fingerprint.0.as_str()).collect(),
-        initialised_by: stage.inputs.iter().map(|&i| identities[i].initialised_by.as_deref()).collect(),
+        began_at: stage.inputs.iter().map(|&i| identities[i].began_at.as_deref()).collect(),
         datasets: stage.datasets.iter().map(|index| data.datasets[index].known()).collect(),
     })
 }

@@ -137,7 +137,7 @@ fn known<'a>(stage: &'a PlannedStage, graph: &'a DiGraph<PlannedStage, String>) 
     Known {
         inputs: inputs.clone().map(|input| &input.description).collect(),
         input_fingerprints: inputs.clone().map(|input| input.fingerprint.0.as_str()).collect(),
-        initialised_by: inputs.map(|_| None).collect(),
+        began_at: inputs.map(|_| None).collect(), // asked for by `describe` alone
         datasets: stage.datasets.iter().map(|(_, dataset)| dataset.known()).collect(),
     }
 }

@@ -11,10 +11,10 @@ pub struct Known<'a> {
     pub inputs: Vec<&'a Description>,
     /// Fingerprint of each input, in the same order.
     pub input_fingerprints: Vec<&'a str>,
-    /// [`Stage::initialised_by`] of each input, in the same order.
+    /// [`Stage::began_at`] of each input, in the same order.
     ///
-    /// [`Stage::initialised_by`]: super::Stage::initialised_by
-    pub initialised_by: Vec<Option<&'a str>>,
+    /// [`Stage::began_at`]: super::Stage::began_at
+    pub began_at: Vec<Option<&'a str>>,
     /// Name, fingerprint, image size and summary of each data set, in the order of [`Stage::datasets`].
     pub datasets: Vec<KnownDataset<'a>>,
 }

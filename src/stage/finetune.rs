@@ -60,7 +60,7 @@ impl Stage for FinetuneSpec {
         vec![Input::new("from", &self.from)]
     }
 
-    fn initialised_by(&self, _: &str, inputs: &[Option<&str>]) -> Option<String> {
+    fn began_at(&self, _: &str, inputs: &[Option<&str>]) -> Option<String> {
         inputs[0].map(str::to_owned)
     }
 

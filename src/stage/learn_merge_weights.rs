@@ -151,15 +151,6 @@ impl Stage for LearnMergeWeightsSpec {
                 ]);
             }
         }
-        // From 1 on a step would overshoot the start.
-        let decay = self.decay_to_start * self.train.optimizer.lr();
-        if !(self.decay_to_start >= 0.0 && decay < 1.0) {
-            return Err(vec![format!(
-                "`decay_to_start` is {}; it must be from 0 to below 1 / lr = {}",
-                self.decay_to_start,
-                1.0 / self.train.optimizer.lr()
-            )]);
-        }
         if self.norms == Norms::Anchor && self.anchor.is_none() {
             return Err(vec!["`norms = \"anchor\"` needs an `anchor`".into()]);
         }

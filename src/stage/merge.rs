@@ -66,7 +66,7 @@ impl Stage for MergeSpec {
     }
 
     /// What all sources go back to; of sources that differ, the merged model is a start of its own.
-    fn initialised_by(&self, own: &str, inputs: &[Option<&str>]) -> Option<String> {
+    fn began_at(&self, own: &str, inputs: &[Option<&str>]) -> Option<String> {
         let starts: Option<BTreeSet<&str>> = inputs[..self.sources.len()].iter().copied().collect();
         let starts = starts?;
         Some(if starts.len() == 1 { starts.into_iter().collect() } else { own.to_owned() })
@@ -246,27 +246,27 @@ impl MergeSpec {
         })
     }
 
-    /// Whether the sources go back to one start, as far as that is known, if the method takes it for granted.
+    /// Whether the models began at one stage, as far as that is known, if the method takes it for granted.
     fn of_one_start(&self, known: &Known<'_>) -> Result<(), Vec<String>> {
-        let (n, method) = (self.sources.len(), self.method.name());
-        let start = match (&self.method, self.method.base()) {
-            (_, Some(base)) => (known.initialised_by[n], format!("`base = \"{base}\"`,")),
-            (MergeMethodSpec::UniformSoup(_), None) => {
-                (known.initialised_by[0], format!("the first source, `{}`,", self.sources[0]))
-            }
-            _ => return Ok(()),
-        };
-        let (Some(start), whose) = start else { return Ok(()) };
-        let differs = |i: &usize| known.initialised_by[*i].is_some_and(|other| other != start);
-        match (0..n).find(differs) {
-            None => Ok(()),
-            Some(i) => Err(vec![format!(
-                "source `{}` goes back to other initial values than {whose} but `{method}` is for models that were \
-                 trained from one start; merge models of different initialisations by `learned`, `git_rebasin` or \
-                 `average`",
-                self.sources[i]
-            )]),
+        let base = self.method.base();
+        if base.is_none() && !matches!(self.method, MergeMethodSpec::UniformSoup(_)) {
+            return Ok(());
         }
+        let sources = self.sources.iter().map(|name| format!("source `{name}`"));
+        let base = base.map(|name| format!("`base = \"{name}\"`"));
+        // The base is the input behind the sources.
+        let names: Vec<String> = sources.chain(base.clone()).collect();
+        let mut starts =
+            names.iter().zip(&known.began_at).filter_map(|(name, start)| Some((name, (*start)?)));
+        let reference = if base.is_some() { starts.next_back() } else { starts.next() };
+        let Some((reference, start)) = reference else { return Ok(()) };
+        let Some((other, _)) = starts.find(|(_, other)| *other != start) else { return Ok(()) };
+        let method = self.method.name();
+        Err(vec![format!(
+            "{other} began at another `pretrain` stage, or at a merge, than {reference}, but `{method}` is for models \
+             that were trained from one start; name their common start, or merge them by `learned`, `git_rebasin` or \
+             `average`"
+        )])
     }
 
     /// The shares in which statistics of the sources are mixed to repair the merged network.

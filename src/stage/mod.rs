@@ -108,9 +108,10 @@ pub trait Stage: Send + Sync {
         None
     }
 
-    /// The stage that drew the initial values which its model goes back to, by fingerprint; `own` is this stage's,
-    /// `inputs` are the answers of its inputs. `None` if no one knows (an imported model) or it makes no model.
-    fn initialised_by(&self, own: &str, inputs: &[Option<&str>]) -> Option<String> {
+    /// The stage at which the training of its model began, by fingerprint: a `pretrain`, or a merge of models that
+    /// began apart. `own` is this stage's, `inputs` are the answers of its inputs. `None` if no one knows (an
+    /// imported model) or it makes no model.
+    fn began_at(&self, own: &str, inputs: &[Option<&str>]) -> Option<String> {
         let _ = (own, inputs);
         None
     }

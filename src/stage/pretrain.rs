@@ -33,7 +33,7 @@ impl Stage for PretrainSpec {
         Vec::new()
     }
 
-    fn initialised_by(&self, own: &str, _: &[Option<&str>]) -> Option<String> {
+    fn began_at(&self, own: &str, _: &[Option<&str>]) -> Option<String> {
         Some(own.to_owned())
     }
 

@@ -210,6 +210,19 @@ mod tests {
     }
 
     #[test]
+    fn the_rows_that_the_best_is_one_of_are_named() {
+        let mut spec = compared(Test::Wilcoxon, Correction::None, "best");
+        spec.compare
+            .iter_mut()
+            .for_each(|compare| compare.among = vec!["LP-FT A".into(), "Average + FT".into()]);
+        let said = sentences(&spec, &predicted_scores());
+        assert!(
+            said.contains("† differs from the best in its column of LP-FT A, Average + FT with p"),
+            "{said}"
+        );
+    }
+
+    #[test]
     fn what_is_not_tested_is_counted() {
         // the example's differences are the same for every seed
         insta::assert_snapshot!(sentences(&compared(Test::TTest, Correction::Holm, "LP-FT A"), &scores()), @r"

@@ -100,7 +100,10 @@ fn check_name(what: &'static str, name: &str) -> Result<(), TableError> {
         matches!((parts.next(), parts.next()), (Some(Component::Normal(only)), None) if only == part)
     };
     if !parts.all(plain) {
-        return error("give it a name of letters, digits, `-` and `_`");
+        return error(match what {
+            "experiment" => "give it a name of letters, digits, `-`, `_` and `.`, with `/` between folders",
+            _ => "give it a name of letters, digits, `-` and `_`",
+        });
     }
     if what != "experiment" && name.eq_ignore_ascii_case("metrics") {
         return error("metrics.csv holds the scores themselves; give it another name");
@@ -124,4 +127,25 @@ fn write_whole(path: &Path, text: &str) -> std::io::Result<()> {
     file.as_file().sync_all()?;
     file.persist(path)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::example::{axes, scores, spec};
+    use super::*;
+
+    #[test]
+    fn an_experiment_may_be_a_folder_in_a_folder_and_a_table_may_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |experiment: &str, table: &str| {
+            let tables = IndexMap::from([(table.to_owned(), spec())]);
+            write_results(dir.path(), experiment, &axes(), &tables, &scores())
+        };
+        let rendered = write("small/main", "gain").unwrap();
+        assert_eq!(rendered[0].files[0], dir.path().join("small/main/gain.csv"));
+        for name in ["", "/main", "small/", "small//main", "../main", "small/../main", "./main"] {
+            assert!(write(name, "gain").is_err(), "{name}");
+        }
+        assert!(write("small", "main/gain").is_err());
+    }
 }

@@ -113,18 +113,15 @@ fn what_a_method_cannot_do_is_said_before_anything_runs() {
 }
 
 #[test]
-fn sources_of_other_initial_values_than_the_base_are_refused() {
-    for (merge, source, whose) in [
-        ("sources = [\"one\", \"stranger\"]\nmethod.ties.base = \"start\"", "stranger", "`base = \"start\"`"),
-        ("sources = [\"one\", \"two\"]\nmethod.dare.base = \"elsewhere\"", "one", "`base = \"elsewhere\"`"),
-        ("sources = [\"after\"]\nmethod.wise_ft.base = \"start\"", "after", "`base = \"start\"`"),
-        (
-            "sources = [\"one\", \"stranger\"]\nmethod = \"uniform_soup\"",
-            "stranger",
-            "the first source, `one`",
-        ),
+fn models_that_began_apart_are_refused() {
+    for (merge, other, reference) in [
+        ("sources = ['one', 'stranger']\nmethod.ties.base = 'start'", "`stranger`", "`base = \"start\"`"),
+        ("sources = ['one', 'two']\nmethod.dare.base = 'elsewhere'", "`one`", "`base = \"elsewhere\"`"),
+        ("sources = ['after']\nmethod.wise_ft.base = 'start'", "`after`", "`base = \"start\"`"),
+        ("sources = ['one', 'stranger']\nmethod = 'uniform_soup'", "`stranger`", "source `one`"),
     ] {
-        let message = format!("source `{source}` goes back to other initial values than {whose}, but");
+        let message =
+            format!("source {other} began at another `pretrain` stage, or at a merge, than {reference}, but");
         let problem = problem(merge);
         assert!(problem.contains(&message), "{problem}");
     }

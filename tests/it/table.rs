@@ -52,17 +52,8 @@ fn spec(columns: &[&str]) -> TableSpec {
 }
 
 fn write(dir: &Path, tables: &[(&str, TableSpec)], scores: &[Score]) -> Result<Vec<Rendered>, TableError> {
-    write_as("quick", dir, tables, scores)
-}
-
-fn write_as(
-    experiment: &str,
-    dir: &Path,
-    tables: &[(&str, TableSpec)],
-    scores: &[Score],
-) -> Result<Vec<Rendered>, TableError> {
     let tables = tables.iter().map(|(name, spec)| (name.to_string(), spec.clone())).collect();
-    write_results(dir, experiment, &["target".into()], &tables, scores)
+    write_results(dir, "quick", &["target".into()], &tables, scores)
 }
 
 fn names(folder: &Path) -> Vec<String> {
@@ -71,18 +62,6 @@ fn names(folder: &Path) -> Vec<String> {
         entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     names
-}
-
-#[test]
-fn an_experiment_may_be_a_folder_in_a_folder_and_nothing_else() {
-    let dir = tempfile::tempdir().unwrap();
-    let tables = [("main", spec(&["target", "metric"]))];
-    write_as("small/main", dir.path(), &tables, &scores()).unwrap();
-    assert_eq!(names(&dir.path().join("small/main")).len(), 4);
-    for name in ["", "/main", "small/", "small//main", "../main", "small/../main", "./main"] {
-        assert!(write_as(name, dir.path(), &tables, &scores()).is_err(), "{name}");
-    }
-    assert!(write(dir.path(), &[("a/b", spec(&["target", "metric"]))], &scores()).is_err());
 }
 
 #[test]

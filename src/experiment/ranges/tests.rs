@@ -89,3 +89,20 @@ fn data_sets_merges_and_evaluations_are_looked_at_too() {
         ]
     );
 }
+
+#[test]
+fn a_decay_is_from_0_and_does_not_overshoot() {
+    let wrong = |keys: &str| {
+        let stages = "[dataset.d.phantom]\nfamily = 'cells'\n[stage.p.pretrain]\nbackbone = 'resnet18'\ndataset = 'd'\n\
+                      [stage.q.pretrain]\nbackbone = 'resnet18'\ndataset = 'd'\nseed = 1\n\
+                      [stage.w.learn_merge_weights]\nsources = ['p', 'q']\ndataset = 'd'\noptimizer.adamw.lr = 0.125\n";
+        parsed(&format!("{stages}{keys}")).err().unwrap_or_default()
+    };
+    assert_eq!(wrong("decay_to_start = 7.9"), [""; 0]);
+    let finite = |value: &str| format!("`decay_to_start` must be a finite number from 0, not {value}");
+    for value in ["-1", "inf", "NaN"] {
+        assert_eq!(wrong(&format!("decay_to_start = {}", value.to_lowercase())), [finite(value)]);
+    }
+    let overshooting = "`decay_to_start` must be below 1 / lr, here 8, not 8";
+    assert_eq!(wrong("decay_to_start = 8"), [overshooting]);
+}

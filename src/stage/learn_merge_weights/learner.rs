@@ -29,6 +29,8 @@ pub(super) struct MergeLearner<'a> {
     pub(super) sources: StateDict,
     /// Numbers of the learnt sources, `[learnt sources, kernels or 1]`, by [`MergeLearner::key`].
     pub(super) weights: StateDict,
+    /// Where the numbers of each learnt source start, `[learnt sources, 1]`.
+    start: Tensor,
     /// Everything that is not merged: the head, running statistics and counts.
     pub(super) rest: StateDict,
     pub(super) weight_variables: Vec<(String, Var)>,
@@ -56,6 +58,7 @@ impl<'a> MergeLearner<'a> {
         let mut weights = Self::starting_weights(spec, &groups, task)?;
         let names: Vec<String> = weights.keys().cloned().collect();
         let weight_variables = make_variables(&mut weights, names)?;
+        let column: Vec<f32> = spec.learnt_sources().into_iter().map(|source| spec.start(source)).collect();
         let state_dicts: Vec<&StateDict> = sources.iter().map(|source| &source.tensors).collect();
         Ok(Self {
             spec,
@@ -65,6 +68,7 @@ impl<'a> MergeLearner<'a> {
             groups,
             classes,
             weights,
+            start: Tensor::from_vec(column, (spec.learnt_sources().len(), 1), task.device)?,
             rest,
             weight_variables,
             head_variables,
@@ -128,9 +132,7 @@ impl<'a> MergeLearner<'a> {
 
     /// `[learnt sources, n]` numbers, moved to their start by this share of the way.
     fn nearer_to_start(&self, weights: &Tensor, share: f64) -> candle_core::Result<Tensor> {
-        let start: Vec<f32> = self.spec.learnt_sources().iter().map(|&i| self.spec.start(i)).collect();
-        let start = Tensor::from_vec(start, (weights.dim(0)?, 1), weights.device())?;
-        (weights * (1.0 - share))?.broadcast_add(&(start * share)?)
+        (weights * (1.0 - share))?.broadcast_add(&(&self.start * share)?)
     }
 
     /// The stage's result: every group's numbers, and all that is not merged.
@@ -173,7 +175,9 @@ impl Learner for MergeLearner<'_> {
     fn after_step(&mut self, lr: f64) -> candle_core::Result<()> {
         for (_, var) in &self.weight_variables {
             if self.spec.decay_to_start > 0.0 {
-                var.set(&self.nearer_to_start(&var.as_tensor().detach(), lr * self.spec.decay_to_start)?)?;
+                // A schedule may raise the rate above the one that `decay_to_start` was checked with.
+                let share = (lr * self.spec.decay_to_start).min(1.0);
+                var.set(&self.nearer_to_start(&var.as_tensor().detach(), share)?)?;
             }
             match self.spec.constraint {
                 Constraint::None => {}

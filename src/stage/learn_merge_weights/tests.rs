@@ -366,8 +366,9 @@ fn constraints_hold_after_a_step() {
 
 #[test]
 fn numbers_are_drawn_to_where_they_start() {
-    for (sources, anchor) in [(2, Some(1)), (3, None)] {
-        let spec = LearnMergeWeightsSpec { decay_to_start: 5.0, ..spec(sources, anchor) };
+    let fixed = LearnMergeWeightsSpec { anchor_weight: AnchorWeight::Fixed, ..spec(2, Some(0)) };
+    for spec in [spec(2, Some(1)), spec(3, None), fixed] {
+        let spec = LearnMergeWeightsSpec { decay_to_start: 5.0, ..spec };
         with_learner(&spec, |learner| {
             let numbers = |learner: &MergeLearner<'_>| {
                 learner.learnt().unwrap()["conv1.merge_weights"].to_vec2::<f32>().unwrap()

@@ -42,7 +42,7 @@ fn work_of(text: &str, backbone: BackboneSpec, counts: [usize; 3]) -> Work {
     let known = Known {
         inputs: vec![&model; inputs.len()],
         input_fingerprints: inputs.iter().map(|input| input.stage.as_str()).collect(),
-        initialised_by: vec![None; inputs.len()],
+        began_at: vec![None; inputs.len()],
         datasets: stage.datasets().iter().map(|_| known_dataset(&summary)).collect(),
     };
     stage.work(&known, &mut Networks::default())

@@ -9,6 +9,8 @@ struct Scripted {
     weight: Var,
     sureness: Vec<f32>,
     epoch: usize,
+    /// What each step said was its learning rate.
+    rates: Vec<f64>,
 }
 
 impl Learner for Scripted {
@@ -23,6 +25,11 @@ impl Learner for Scripted {
         let shape = (positions.len(), self.weight.dim(1)?);
         let logits = Value::composed(&[&leaves["weight"]], |t| t[0].broadcast_as(shape)?.contiguous())?;
         Ok(Forward { logits, leaves })
+    }
+
+    fn after_step(&mut self, lr: f64) -> candle_core::Result<()> {
+        self.rates.push(lr);
+        Ok(())
     }
 
     fn val_logits(&mut self, positions: &[usize]) -> candle_core::Result<Tensor> {
@@ -67,8 +74,10 @@ fn fitted(sureness: &[f32], spec: TrainSpec) -> Result<(usize, Vec<EpochRecord>)
         resume: &Forgetful,
     };
     let weight = Var::zeros((1, 2), candle_core::DType::F32, &Device::Cpu)?;
-    let mut learner = Scripted { weight, sureness: sureness.to_vec(), epoch: 0 };
+    let mut learner = Scripted { weight, sureness: sureness.to_vec(), epoch: 0, rates: Vec::new() };
     let history = fit(&mut learner, &task)?;
+    let two_steps_an_epoch: Vec<f64> = history.iter().flat_map(|record| [record.lr; 2]).collect();
+    assert_eq!(learner.rates, two_steps_an_epoch);
     Ok((learner.epoch, history))
 }
 
@@ -122,7 +131,7 @@ fn a_single_training_image_is_an_error() {
         resume: &Forgetful,
     };
     let weight = Var::zeros((1, 2), candle_core::DType::F32, &Device::Cpu).unwrap();
-    let mut learner = Scripted { weight, sureness: vec![1.0; 10], epoch: 0 };
+    let mut learner = Scripted { weight, sureness: vec![1.0; 10], epoch: 0, rates: Vec::new() };
     let error = fit(&mut learner, &task).unwrap_err().to_string();
     assert!(error.contains("has 1 image(s), and a batch needs two"), "{error}");
 }
@@ -163,7 +172,7 @@ fn an_undefined_selecting_score_is_an_error() {
         }
     }
     let weight = Var::zeros((1, 3), candle_core::DType::F32, &Device::Cpu).unwrap();
-    let mut learner = Three(Scripted { weight, sureness: vec![], epoch: 0 });
+    let mut learner = Three(Scripted { weight, sureness: vec![], epoch: 0, rates: Vec::new() });
     let error = fit(&mut learner, &task).unwrap_err().to_string();
     assert!(error.contains("auroc of the validation images is undefined"), "{error}");
 }
