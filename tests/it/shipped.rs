@@ -48,7 +48,8 @@ fn small_plans_what_it_always_did() {
     }
 }
 
-/// Each of the seven tables, of those that tune them, and the one of few labels: its stages, and those that no table before it has.
+/// Each of the seven tables, of those that tune them, and the one of few labels: its stages, and those that no table
+/// before it has.
 #[test]
 fn the_tables_of_small_share_what_can_be_shared() {
     if data().is_none() {
