@@ -71,6 +71,9 @@ pub enum Error {
     /// Checkpoint files could not be merged.
     #[error(transparent)]
     Files(#[from] FileError),
+    /// No handler for Ctrl-C.
+    #[error("failed to install a handler for Ctrl-C: {0}")]
+    Signal(#[source] ctrlc::Error),
     /// A device cannot compute.
     #[error("{0}")]
     Device(String),
@@ -92,7 +95,7 @@ impl Error {
             Self::Files(FileError::Tensor { .. }) => Exit::StageFailed,
             Self::Data(_) | Self::Plan(PlanError::Data(_)) => Exit::Data,
             Self::Store(_) | Self::Plan(PlanError::Store(_)) => Exit::Store,
-            Self::Run(_) | Self::Collect(_) => Exit::Store,
+            Self::Run(_) | Self::Collect(_) | Self::Signal(_) => Exit::Store,
             Self::Table(TableError::Io { .. } | TableError::Malformed { .. }) => Exit::Store,
             Self::Figure(FigureError::File(TableError::Io { .. })) => Exit::Store,
             Self::Device(_) => Exit::StageFailed,

@@ -82,22 +82,11 @@
 //! Whoever changes the numbers that the same spec and inputs give raises the `revision` of the stage or data
 //! set, so that results of before are not taken for results of now. Ranges of values are checked in
 //! `src/experiment`, names and classes in each stage's [`describe`](stage::Stage::describe).
-pub mod backbone;
+pub use {
+    backbone, dataset, experiment, figure, identity, merge_files, merge_method, metric, nn, plan, rng, run,
+    stage, statistics, store, table, train,
+};
+
 pub mod cli;
-pub mod dataset;
 pub mod doctor;
 pub mod error;
-pub mod experiment;
-pub mod figure;
-pub mod merge_files;
-pub mod merge_method;
-pub mod metric;
-pub mod nn;
-pub mod plan;
-pub mod rng;
-pub mod run;
-pub mod stage;
-pub mod statistics;
-pub mod store;
-pub mod table;
-pub mod train;

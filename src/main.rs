@@ -1,5 +1,7 @@
 //! The `medmerge` command.
 
+mod allocator;
+
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -7,6 +9,7 @@ use medmerge::cli::Cli;
 
 fn main() -> ExitCode {
     // SAFETY: nothing has started a thread yet.
-    unsafe { medmerge::nn::set_up_process() };
+    unsafe { nn::set_up_process() };
+    allocator::keep_memory();
     ExitCode::from(Cli::parse().execute() as u8)
 }

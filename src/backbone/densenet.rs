@@ -7,14 +7,14 @@ use serde::{Deserialize, Serialize};
 
 use super::symmetry::{Symmetry, Units};
 use super::{Backbone, KernelGroup};
-use crate::nn::batch_norm::{Moments, Then};
-use crate::nn::concat::concat_channels;
-use crate::nn::conv2d::ConvOptions;
-use crate::nn::cost::Cost;
-use crate::nn::init::{Init, Parameter};
-use crate::nn::layer::{BatchNorm2d, Conv2d, Linear};
-use crate::nn::pool::{global_mean_pool, max_pool2d, max_pool2d_cost, mean_pool2d};
-use crate::nn::{Mode, Net, Value};
+use nn::batch_norm::{Moments, Then};
+use nn::concat::concat_channels;
+use nn::conv2d::ConvOptions;
+use nn::cost::Cost;
+use nn::init::{Init, Parameter};
+use nn::layer::{BatchNorm2d, Conv2d, Linear};
+use nn::pool::{global_mean_pool, max_pool2d, max_pool2d_cost, mean_pool2d};
+use nn::{Mode, Net, Value};
 
 /// The bottleneck of a layer has so many times the channels that the layer adds.
 const BOTTLENECK: usize = 4;

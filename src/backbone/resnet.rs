@@ -5,13 +5,13 @@ use serde::{Deserialize, Serialize};
 
 use super::symmetry::{Symmetry, Units};
 use super::{Backbone, KernelGroup};
-use crate::nn::batch_norm::Then;
-use crate::nn::conv2d::ConvOptions;
-use crate::nn::cost::Cost;
-use crate::nn::init::Parameter;
-use crate::nn::layer::{BatchNorm2d, Conv2d};
-use crate::nn::pool::{global_mean_pool, max_pool2d, max_pool2d_cost};
-use crate::nn::{Net, Value};
+use nn::batch_norm::Then;
+use nn::conv2d::ConvOptions;
+use nn::cost::Cost;
+use nn::init::Parameter;
+use nn::layer::{BatchNorm2d, Conv2d};
+use nn::pool::{global_mean_pool, max_pool2d, max_pool2d_cost};
+use nn::{Net, Value};
 
 /// Options of a ResNet.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

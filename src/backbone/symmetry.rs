@@ -3,7 +3,7 @@
 //! A unit is a channel that some layers make and others read: permuting the rows that make it and the columns that
 //! read it alike leaves the network's function as it is. Norms, relus, pools and GELU treat all units alike.
 
-use crate::nn::init::{Init, Parameter};
+use nn::init::{Init, Parameter};
 
 /// Units that may change places. They may come in groups, as the heads of an attention do: groups change places as
 /// wholes, and the units of a group among themselves.

@@ -8,14 +8,14 @@ use serde::{Deserialize, Serialize};
 
 use super::symmetry::{Symmetry, Units};
 use super::{Backbone, KernelGroup};
-use crate::nn::attention::{attention, attention_cost};
-use crate::nn::conv2d::ConvOptions;
-use crate::nn::cost::Cost;
-use crate::nn::gelu::gelu;
-use crate::nn::init::{Init, Parameter};
-use crate::nn::layer::{Conv2d, LayerNorm, Linear};
-use crate::nn::token::first_token;
-use crate::nn::{Net, Value};
+use nn::attention::{attention, attention_cost};
+use nn::conv2d::ConvOptions;
+use nn::cost::Cost;
+use nn::gelu::gelu;
+use nn::init::{Init, Parameter};
+use nn::layer::{Conv2d, LayerNorm, Linear};
+use nn::token::first_token;
+use nn::{Net, Value};
 
 const BLOCKS: usize = 12;
 /// Channels of a head.

@@ -7,8 +7,9 @@ use clap::{Args, ValueEnum};
 
 use crate::doctor::Tolerance;
 use crate::error::Error;
-use crate::nn::{Precision, set_precision};
-use crate::plan::Numerics;
+use crate::identity::Numerics;
+use crate::identity::Precision;
+use crate::nn::set_precision;
 use crate::run::local::{WorkerDevice, Workers, this_program};
 
 /// What `--device` says.

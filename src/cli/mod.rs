@@ -7,6 +7,7 @@ mod device;
 mod doctor;
 mod experiments;
 mod explain;
+mod interrupt;
 mod log;
 mod merge;
 mod only;

@@ -8,13 +8,14 @@ use clap::{Args, ValueEnum};
 
 use super::device::OnDevice;
 use super::experiments::{Files, every, stages_named};
+use super::interrupt;
 use super::only::Only;
 use super::results::{Format, write_and_print};
 use super::{Error, Exit, Global};
 use crate::experiment::Experiment;
 use crate::plan::Plan;
 use crate::run::reporter::{Bars, Json, Plain};
-use crate::run::{Options, Outcome, Reporter, interrupt, run, set_aside_damaged};
+use crate::run::{Options, Outcome, Reporter, run, set_aside_damaged};
 use crate::store::Store;
 
 /// Make everything that an experiment needs and that the store lacks; write its tables and figures

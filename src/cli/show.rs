@@ -13,7 +13,7 @@ use clap::Args;
 use safetensors::SafeTensors;
 
 use super::{Error, Global};
-use crate::plan::Fingerprint;
+use crate::identity::Fingerprint;
 use crate::stage::Artifact;
 use crate::store::{Lineage, Manifest, Store, checkpoint, provenance};
 use weights::SourceWeights;
@@ -126,7 +126,7 @@ fn of_entry(store: &Store, fingerprint: &Fingerprint) -> Result<Shown, Error> {
 /// None does, or several do.
 pub(super) fn fingerprint(store: &Store, prefix: &str) -> Result<Fingerprint, Error> {
     let mut matching = store.fingerprints()?;
-    matching.retain(|fingerprint| fingerprint.0.starts_with(prefix));
+    matching.retain(|fingerprint| fingerprint.to_string().starts_with(prefix));
     let root = store.root().display();
     match matching.len() {
         1 => Ok(matching.remove(0)),

@@ -9,9 +9,9 @@ use clap::Args;
 
 use super::device::OnDevice;
 use super::{Error, Exit, Global, log};
+use crate::cli::interrupt;
 use crate::experiment::Experiment;
 use crate::plan::Plan;
-use crate::run::interrupt;
 use crate::run::message::{Ending, Message, Order};
 use crate::run::worker::Worker as Work;
 use crate::store::Store;

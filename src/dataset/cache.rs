@@ -152,7 +152,7 @@ fn has_its_digest(bytes: &[u8]) -> bool {
 }
 
 /// Whether a file of decoded images is what was written, whatever its layout and revision.
-pub(crate) fn is_intact(path: &Path) -> io::Result<bool> {
+pub fn is_intact(path: &Path) -> io::Result<bool> {
     // SAFETY: as in `open`.
     let bytes = unsafe { Mmap::map(&File::open(path)?) }?;
     let (header, images) = bytes.split_at(HEADER_BYTES.min(bytes.len()));

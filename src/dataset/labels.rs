@@ -8,7 +8,7 @@ use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
 use super::{Dataset, Pixels, Split, SplitName, Summary};
-use crate::rng::{Purpose, rng};
+use rng::{Purpose, rng};
 
 /// Keys that a data set of any kind has beside its own.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -87,8 +87,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::dataset::Source;
-    use crate::dataset::phantom::{Family, PhantomSpec};
+    use crate::Source;
+    use crate::phantom::{Family, PhantomSpec};
 
     fn budget(label_fraction: f64, label_seed: u64) -> LabelBudget {
         LabelBudget { label_fraction, label_seed }

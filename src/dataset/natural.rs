@@ -9,7 +9,7 @@ use rand::seq::SliceRandom;
 use super::assemble::{PerSplit, check_classes, check_labels, check_size, numbered_names};
 use super::cache::{self, Layout};
 use super::{DataError, Dataset, Summary, image};
-use crate::rng::{Purpose, rng};
+use rng::{Purpose, rng};
 
 /// The two parts that such folders come in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

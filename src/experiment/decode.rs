@@ -145,9 +145,9 @@ fn next_stand_in<'i>(tried: &DeValue<'i>, message: &str, span: &Span) -> Option<
 mod tests {
     use super::super::testing::{messages, section};
     use super::*;
-    use crate::stage::StageSpec;
-    use crate::table::TableSpec;
-    use crate::train::TrainSpec;
+    use stage::StageSpec;
+    use table::TableSpec;
+    use train::TrainSpec;
 
     fn decoded<T: DeserializeOwned>(text: &str) -> (Option<T>, Vec<String>) {
         let mut report = Report::default();

@@ -9,8 +9,8 @@ use super::decode::decode;
 use super::error::{Diagnostic, Report};
 use super::suggest;
 use super::tree::{self, Key, Table, Value};
-use crate::dataset::DatasetSpec;
-use crate::stage::StageSpec;
+use dataset::DatasetSpec;
+use stage::StageSpec;
 
 /// The sections that a file may have.
 pub(super) const SECTIONS: [&str; 7] =

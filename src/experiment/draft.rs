@@ -16,9 +16,9 @@ use super::ranges::{Findings, Validate};
 use super::sweep::{Axes, Point};
 use super::tree::{self, Key, Table, Value};
 use super::{Span, shape};
-use crate::dataset::{DatasetSpec, LabelBudget};
-use crate::stage::StageSpec;
-use crate::train::TrainSpec;
+use dataset::{DatasetSpec, LabelBudget};
+use stage::StageSpec;
+use train::TrainSpec;
 
 /// A section and what it says.
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use super::draft::{DatasetDraft, Draft, LabelledSpec, Version};
 use super::sweep::{Axes, Point, Sweep};
 use super::{DatasetInstance, StageInstance};
-use crate::stage::StageSpec;
+use stage::StageSpec;
 
 /// Positions of instances by name and coordinates.
 type Index = HashMap<(String, Point), usize>;

@@ -8,9 +8,9 @@ use super::error::{Diagnostic, Report};
 use super::sweep::Sweep;
 use super::tables::{Checked, kinds};
 use super::tree::{self, Key, Value};
-use crate::figure::{COLUMNS, FigureSpec, STAGE};
-use crate::stage::StageSpec;
-use crate::table::TableSpec;
+use figure::{COLUMNS, FigureSpec, STAGE};
+use stage::StageSpec;
+use table::TableSpec;
 
 /// Decode every figure and check its names; one that is a table's would be given to two files.
 pub(super) fn read(

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use super::ranges::Findings;
-use crate::dataset::DatasetSpec;
-use crate::stage::StageSpec;
+use dataset::DatasetSpec;
+use stage::StageSpec;
 
 /// A path in a spec.
 pub(super) struct Named<'s> {

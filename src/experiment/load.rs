@@ -11,7 +11,7 @@ use super::resolve::Links;
 use super::sweep::{Axes, Sweep};
 use super::tree::Table;
 use super::{Experiment, Override, Source, expand, figures, include, overrides, tables};
-use crate::stage::StageSpec;
+use stage::StageSpec;
 
 /// The environment variable behind `${data}`.
 const DATA_VARIABLE: &str = "MEDMERGE_DATA";

@@ -13,7 +13,7 @@ use super::ranges::{Findings, merge_method as ranges};
 use super::shape;
 use super::tree::{self, Value};
 use super::{Errors, Source};
-use crate::merge_method::MergeMethodSpec;
+use merge_method::MergeMethodSpec;
 
 /// What stands behind `method` in a merge.
 #[derive(Deserialize)]
@@ -77,7 +77,7 @@ fn measured(spec: &MergeMethodSpec, tree: &Value<'_>) -> Diagnostic {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::merge_method::ties::TiesSpec;
+    use merge_method::ties::TiesSpec;
 
     fn errors(text: &str) -> Vec<String> {
         let errors = merge_method(text, 2).unwrap_err();

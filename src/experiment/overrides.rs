@@ -13,8 +13,8 @@ use super::document::SECTIONS;
 use super::error::{Diagnostic, Report};
 use super::tree::{self, Key, Table, Value};
 use super::{Source, Span, include, shape, suggest};
-use crate::dataset::DatasetSpec;
-use crate::stage::StageSpec;
+use dataset::DatasetSpec;
+use stage::StageSpec;
 
 /// `KEY=VALUE`, as it was typed; whether it is right is found when the experiment is checked.
 ///

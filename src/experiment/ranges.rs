@@ -7,16 +7,17 @@ use std::fmt::Display;
 use std::ops::RangeInclusive;
 
 use super::suggest;
-use crate::backbone::BackboneSpec;
-use crate::dataset::{DatasetSpec, LabelBudget};
-use crate::stage::evaluate::EvaluateSpec;
-use crate::stage::import::ImportSpec;
-use crate::stage::learn_merge_weights::LearnMergeWeightsSpec;
-use crate::stage::{Normalize, StageSpec};
-use crate::table::TableSpec;
-use crate::train::optimizer::{AdamSpec, AdamwSpec, OptimizerSpec, SgdSpec};
-use crate::train::schedule::ScheduleSpec;
-use crate::train::{LossSpec, Select, TrainSpec};
+use backbone::BackboneSpec;
+use dataset::{DatasetSpec, LabelBudget};
+use nn::Normalize;
+use stage::StageSpec;
+use stage::evaluate::EvaluateSpec;
+use stage::import::ImportSpec;
+use stage::learn_merge_weights::LearnMergeWeightsSpec;
+use table::TableSpec;
+use train::optimizer::{AdamSpec, AdamwSpec, OptimizerSpec, SgdSpec};
+use train::schedule::ScheduleSpec;
+use train::{LossSpec, Select, TrainSpec};
 
 /// A value that makes no sense.
 #[derive(Debug, PartialEq, Eq)]

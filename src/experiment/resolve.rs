@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use identity::Role;
 use indexmap::IndexSet;
 use petgraph::Direction;
 use petgraph::algo::{astar, kosaraju_scc};
@@ -14,7 +15,7 @@ use super::error::{Diagnostic, Report};
 use super::suggest;
 use super::sweep::Axes;
 use super::tree::{self, Value};
-use crate::stage::StageSpec;
+use stage::StageSpec;
 
 /// Which stage takes from which, by position in the file.
 #[derive(Debug)]
@@ -44,8 +45,8 @@ struct Reference<'a> {
     /// What it is the name of.
     what: &'static str,
     name: &'a str,
-    /// Its role as [`crate::stage::Input`] has it.
-    role: &'a str,
+    /// Its role as [`stage::Input`] has it.
+    role: &'a Role,
 }
 
 impl Links {
@@ -192,7 +193,8 @@ impl Reference<'_> {
     /// Where the name stands: under a key that is named as the role (`source.0` is in `sources`), or
     /// anywhere.
     fn span(&self, body: &Value<'_>) -> Option<Span> {
-        let head = self.role.split('.').next().unwrap_or(self.role);
+        let role = self.role.to_string();
+        let head = role.split('.').next().unwrap_or(&role);
         let mut places = tree::strings(body);
         places.retain(|(_, text, _)| *text == self.name);
         let fits = |path: &[String]| path.iter().any(|step| step.starts_with(head));

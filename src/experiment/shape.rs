@@ -7,7 +7,7 @@ use super::Span;
 use super::error::{Diagnostic, Report};
 use super::tree::{self, Table, Value};
 use super::wording::TRAIN_KEYS;
-use crate::dataset::LabelBudget;
+use dataset::LabelBudget;
 
 /// Keys that name one of several things and its options: `optimizer.adamw = { … }` or `optimizer = "adamw"`.
 const CHOICES: [&str; 5] = ["optimizer", "schedule", "loss", "method", "backbone"];

@@ -9,10 +9,9 @@ use super::ranges::{Findings, Validate};
 use super::suggest;
 use super::sweep::Sweep;
 use super::tree::{self, Key, Value};
-use crate::metric;
-use crate::stage::StageSpec;
-use crate::table::TableSpec;
-use crate::table::spec::{BEST, CompareSpec, Test};
+use stage::StageSpec;
+use table::TableSpec;
+use table::spec::{BEST, CompareSpec, Test};
 
 /// What rows and columns may be, beside the axes.
 const FIELDS: [&str; 3] = ["model", "dataset", "metric"];

@@ -176,7 +176,7 @@ mod tests {
     fn every_syntax_error_is_found() {
         let mut report = Report::default();
         assert!(parse("a = \nb = 1\nc = [1,, 2]\n", &mut report).is_none());
-        let errors = report.into_errors(std::sync::Arc::new(crate::experiment::Source::new("a.toml", "")));
+        let errors = report.into_errors(std::sync::Arc::new(crate::Source::new("a.toml", "")));
         assert_eq!(errors.list.len(), 2, "{:?}", errors.list);
     }
 

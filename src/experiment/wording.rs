@@ -6,7 +6,7 @@ use serde::Deserialize;
 use toml::de::ValueDeserializer;
 
 use super::suggest;
-use crate::train::TrainSpec;
+use train::TrainSpec;
 
 /// The keys of `[train]`, which a stage that trains takes as its own.
 pub(super) static TRAIN_KEYS: LazyLock<Vec<String>> = LazyLock::new(|| {

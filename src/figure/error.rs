@@ -1,6 +1,6 @@
 //! Why a figure cannot be made.
 
-use crate::table::TableError;
+use table::TableError;
 
 /// A figure that cannot be made or written.
 #[derive(Debug, thiserror::Error)]

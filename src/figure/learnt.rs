@@ -3,8 +3,8 @@
 use candle_core::{Result, bail};
 use indexmap::IndexMap;
 
-use crate::merge_method::learned::weights_name;
-use crate::stage::MergeWeights;
+use merge_method::learned::weights_name;
+use stage::MergeWeights;
 
 /// What one stage learnt, and where it stands in its experiment.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,7 +36,7 @@ pub struct LayerWeights {
 /// A layer of the backbone has no numbers, or has them of more or fewer sources than the first.
 pub fn layers(learnt: &MergeWeights) -> Result<Vec<LayerWeights>> {
     let groups = learnt.info.backbone.build().kernel_groups();
-    let layer = |group: &crate::backbone::KernelGroup| match learnt.tensors.get(&weights_name(group)) {
+    let layer = |group: &backbone::KernelGroup| match learnt.tensors.get(&weights_name(group)) {
         Some(weights) => Ok(LayerWeights { layer: group.layer.clone(), weights: weights.to_vec2()? }),
         None => bail!("no merge weights for layer `{}`", group.layer),
     };
@@ -57,7 +57,8 @@ mod tests {
     use candle_core::{DType, Device, Tensor};
 
     use super::*;
-    use crate::stage::{ModelInfo, Normalize};
+    use nn::Normalize;
+    use stage::ModelInfo;
 
     fn learnt() -> MergeWeights {
         let backbone = toml::from_str("resnet18 = { stem = \"small\", width = 4 }").unwrap();

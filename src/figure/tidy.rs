@@ -1,7 +1,7 @@
 //! Tidy CSV: a row a layer and source, and a row a number.
 
 use super::{Learnt, statistics};
-use crate::table::{csv_text, number_text};
+use table::{csv_text, number_text};
 
 /// Columns of the figure's files, beside which stand the sweep axes.
 pub const COLUMNS: [&str; 14] = [

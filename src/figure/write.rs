@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{FigureError, FigureSpec, Learnt, draw, panel, tidy};
-use crate::table::write_file;
+use table::write_file;
 
 /// Writes `<dir>/<experiment>/<name>.svg` and `.csv`, and `.kernels.csv` if asked for, of what the stages of the
 /// figure learnt, and returns their paths; none if nothing was learnt yet. `axes` are all sweep axes. The same

@@ -8,7 +8,7 @@ use safetensors::Dtype;
 use safetensors::tensor::TensorInfo;
 
 use super::Inputs;
-use crate::merge_method::is_running_statistic;
+use merge_method::is_running_statistic;
 
 /// What files have in common, and what not. Names are sorted.
 #[derive(Debug)]

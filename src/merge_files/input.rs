@@ -10,7 +10,7 @@ use safetensors::tensor::TensorInfo;
 use safetensors::{Dtype, SafeTensors};
 
 use super::FileError;
-use crate::merge_method::NamedTensors;
+use merge_method::NamedTensors;
 
 /// Bytes that are read at once where a file is read from end to end.
 const PIECE: usize = 1 << 20;
@@ -68,7 +68,7 @@ impl Input {
         &self.tensors
     }
 
-    /// What the file says of itself; our own files under [`crate::store::checkpoint::KEY`].
+    /// What the file says of itself; our own files under [`store::checkpoint::KEY`].
     pub fn metadata(&self) -> &HashMap<String, String> {
         &self.metadata
     }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::MergeTensors;
 use super::combination::{start, tensor_like};
-use crate::rng::{Purpose, name_index, rng};
+use rng::{Purpose, name_index, rng};
 
 /// Options of DARE.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::MergeTensors;
 use super::average::{Average, AverageSpec};
-use crate::nn::StateDict;
+use nn::StateDict;
 
 /// Options of Fisher merging.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

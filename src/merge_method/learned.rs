@@ -3,9 +3,9 @@
 use candle_core::{Result, Tensor, bail};
 use serde::{Deserialize, Serialize};
 
-use crate::backbone::KernelGroup;
-use crate::nn::weighted_sum::weighted_sum;
-use crate::nn::{StateDict, Value, Values};
+use backbone::KernelGroup;
+use nn::weighted_sum::weighted_sum;
+use nn::{StateDict, Value, Values};
 
 /// Options of the learned merge.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::MergeTensors;
 use super::average::AverageSpec;
 use super::cholesky::Cholesky;
-use crate::nn::StateDict;
+use nn::StateDict;
 
 /// What is added to each number on the diagonals, as a share of its mean over the sources: rounding errors do not then
 /// decide about inputs that always come together.

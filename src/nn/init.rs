@@ -6,7 +6,7 @@ use rand_distr::{Distribution, StandardNormal};
 
 use super::StateDict;
 use super::cost::product;
-use crate::rng::{Purpose, name_index, rng};
+use rng::{Purpose, name_index, rng};
 
 /// A tensor that a layer needs.
 #[derive(Clone, Debug, PartialEq)]

@@ -99,9 +99,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::nn::conv2d::conv2d;
-    use crate::nn::layer::{Conv2d, Linear};
-    use crate::nn::{Mode, Net, StateDict, Value};
+    use crate::conv2d::conv2d;
+    use crate::layer::{Conv2d, Linear};
+    use crate::{Mode, Net, StateDict, Value};
 
     fn numbers(shape: &[usize], seed: f64) -> Tensor {
         let count: usize = shape.iter().product();

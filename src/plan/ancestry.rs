@@ -1,12 +1,8 @@
 //! Where a stage's result comes from, down to its sources.
 
-use indexmap::IndexMap;
+use identity::Ancestry;
 
-use super::{Field, Fingerprint, Plan, PlannedStage, dataset_fields};
-
-/// All that stages and data sets depend on, by their fingerprints. A fingerprint is the hash of its fields, so
-/// an ancestry can be verified: [`Fingerprint::of`].
-pub type Ancestry = IndexMap<Fingerprint, Vec<Field>>;
+use super::{Plan, PlannedStage, dataset_fields};
 
 impl Plan {
     /// The fields of a stage, of its data sets, and of the stages that it takes from, down to those that take from
@@ -18,10 +14,10 @@ impl Plan {
             if ancestry.contains_key(&stage.fingerprint) {
                 continue;
             }
-            ancestry.insert(stage.fingerprint.clone(), stage.fields.clone());
+            ancestry.insert(stage.fingerprint, stage.fields.clone());
             for (_, dataset) in &stage.datasets {
                 let fields = || dataset_fields(&dataset.spec, dataset.labels, &dataset.summary);
-                ancestry.entry(Fingerprint(dataset.fingerprint.clone())).or_insert_with(fields);
+                ancestry.entry(dataset.fingerprint).or_insert_with(fields);
             }
             // What is put on top last is looked at first.
             waiting.extend(stage.inputs.iter().rev().map(|(_, node)| &self.graph[*node]));
@@ -33,7 +29,7 @@ impl Plan {
 #[cfg(test)]
 mod tests {
     use super::super::testing::Lab;
-    use super::*;
+    use identity::{Field, Fingerprint};
 
     #[test]
     fn an_ancestry_leads_to_the_sources_and_can_be_verified() {

@@ -8,12 +8,14 @@ use rayon::prelude::*;
 use super::check::{self, Describe};
 use super::data::{self, Data};
 use super::freshness::judge;
-use super::{Field, Fingerprint, Numerics, Plan, PlanError, PlannedStage, Status, stage_fields};
-use crate::experiment::{Experiment, StageInstance};
-use crate::stage::{Description, Input, Known, StageSpec};
-use crate::store::{Digests, Store, StoreError};
+use identity::{Field, Fingerprint, Numerics, Role};
 
-type Graph = DiGraph<PlannedStage, String>;
+use super::{Plan, PlanError, PlannedStage, Status, stage_fields};
+use experiment::{Experiment, StageInstance};
+use stage::{Description, Input, Known, StageSpec};
+use store::{Digests, Store, StoreError};
+
+type Graph = DiGraph<PlannedStage, Role>;
 
 impl Plan {
     /// Reads data set summaries (in parallel), describes every stage, fingerprints, asks the store what
@@ -112,7 +114,7 @@ fn judge_all(plan: &mut Plan, store: &Store) -> Result<(), StoreError> {
 pub(super) struct Identity {
     fields: Vec<Field>,
     pub(super) fingerprint: Fingerprint,
-    pub(super) began_at: Option<String>,
+    pub(super) began_at: Option<Fingerprint>,
 }
 
 /// The identity of every stage, in the order of [`Experiment::stages`].
@@ -122,17 +124,16 @@ fn identify(experiment: &Experiment, data: &Data, numerics: Numerics) -> Vec<Ide
         let stage = instance.spec.stage();
         let (inputs, datasets) = (stage.inputs(), stage.datasets());
         let made = inputs.iter().zip(&instance.inputs);
-        let made: Vec<_> =
-            made.map(|(input, &i)| (input.role.as_str(), &identities[i].fingerprint)).collect();
+        let made: Vec<_> = made.map(|(input, &i)| (input.role.clone(), identities[i].fingerprint)).collect();
         let read = datasets.iter().zip(&instance.datasets);
         let read: Vec<_> =
-            read.map(|(input, i)| (input.role.as_str(), data.datasets[i].fingerprint.as_str())).collect();
+            read.map(|(input, i)| (input.role.clone(), data.datasets[i].fingerprint)).collect();
         let files: Vec<String> = stage.files().iter().map(|path| data.files[path].clone()).collect();
         let fields =
             stage_fields(stage, instance.spec.kind(), &instance.spec, &made, &read, &files, numerics);
         let fingerprint = Fingerprint::of(&fields);
-        let starts: Vec<_> = instance.inputs.iter().map(|&i| identities[i].began_at.as_deref()).collect();
-        let began_at = stage.began_at(&fingerprint.0, &starts);
+        let starts: Vec<_> = instance.inputs.iter().map(|&i| identities[i].began_at).collect();
+        let began_at = stage.began_at(fingerprint, &starts);
         identities.push(Identity { fields, fingerprint, began_at });
     }
     identities

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use super::assemble::Identity;
 use super::data::Data;
-use crate::dataset::{DataError, SplitName, Summary};
-use crate::experiment::{Errors, Experiment, Span, StageInstance};
-use crate::stage::{Description, Known, StageSpec};
+use dataset::{DataError, SplitName, Summary};
+use experiment::{Errors, Experiment, Span, StageInstance};
+use stage::{Description, Known, StageSpec};
 
 /// Says what a stage makes, or everything that is wrong with it.
 pub(super) type Describe = fn(&StageSpec, &Known<'_>) -> Result<Description, Vec<String>>;
@@ -88,8 +88,8 @@ fn known<'a>(
     let inputs = stage.inputs.iter().map(|&index| descriptions[index].as_ref());
     Some(Known {
         inputs: inputs.collect::<Option<_>>()?,
-        input_fingerprints: stage.inputs.iter().map(|&i| identities[i].fingerprint.0.as_str()).collect(),
-        began_at: stage.inputs.iter().map(|&i| identities[i].began_at.as_deref()).collect(),
+        input_fingerprints: stage.inputs.iter().map(|&i| identities[i].fingerprint).collect(),
+        began_at: stage.inputs.iter().map(|&i| identities[i].began_at).collect(),
         datasets: stage.datasets.iter().map(|index| data.datasets[index].known()).collect(),
     })
 }
@@ -98,10 +98,10 @@ fn known<'a>(
 mod tests {
     use std::sync::Arc;
 
-    use super::super::Numerics;
     use super::super::assemble::assemble;
     use super::super::testing::{Lab, data_with, describe_all, experiment, summary};
     use super::*;
+    use identity::Numerics;
 
     #[test]
     fn a_split_that_a_stage_reads_must_have_images() {

@@ -1,6 +1,6 @@
 //! What a plan costs: time, memory and disk of each stage, from what is known before anything runs.
 //!
-//! Operations and bytes are counted ([`Stage::work`](crate::stage::Stage::work)). Seconds follow from the operations a
+//! Operations and bytes are counted ([`Stage::work`](stage::Stage::work)). Seconds follow from the operations a
 //! second that the store measured of stages of the same kind; before any was, from a guess.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -8,10 +8,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use petgraph::graph::{DiGraph, NodeIndex};
 
 use super::makespan::{Job, speed_up};
-use super::{Fingerprint, Numerics, Plan, PlannedStage};
-use crate::nn::cost::sum;
-use crate::stage::{Known, Networks};
-use crate::store::Store;
+use identity::{Fingerprint, Numerics, Role};
+
+use super::{Plan, PlannedStage};
+use nn::cost::sum;
+use stage::{Known, Networks};
+use store::Store;
 
 /// Multiply-adds a second that a thread is taken to do before any was measured.
 const GUESS_THREAD: f64 = 4e10;
@@ -118,7 +120,7 @@ impl Estimates {
 /// What it takes to make a stage's entry at so many operations a second. Its inputs are in the graph.
 pub fn estimate(
     stage: &PlannedStage,
-    graph: &DiGraph<PlannedStage, String>,
+    graph: &DiGraph<PlannedStage, Role>,
     operations_per_second: f64,
     networks: &mut Networks,
 ) -> Estimate {
@@ -132,11 +134,11 @@ pub fn estimate(
     }
 }
 
-fn known<'a>(stage: &'a PlannedStage, graph: &'a DiGraph<PlannedStage, String>) -> Known<'a> {
+fn known<'a>(stage: &'a PlannedStage, graph: &'a DiGraph<PlannedStage, Role>) -> Known<'a> {
     let inputs = stage.inputs.iter().map(|(_, node)| &graph[*node]);
     Known {
         inputs: inputs.clone().map(|input| &input.description).collect(),
-        input_fingerprints: inputs.clone().map(|input| input.fingerprint.0.as_str()).collect(),
+        input_fingerprints: inputs.clone().map(|input| input.fingerprint).collect(),
         began_at: inputs.map(|_| None).collect(), // asked for by `describe` alone
         datasets: stage.datasets.iter().map(|(_, dataset)| dataset.known()).collect(),
     }
@@ -196,7 +198,7 @@ mod tests {
     fn threads_of_the_processor_do_not_count_on_a_gpu() {
         let lab = Lab::new();
         let mut plan = lab.plan();
-        plan.numerics = Numerics::Cuda(crate::nn::Precision::F32);
+        plan.numerics = Numerics::Cuda(identity::Precision::F32);
         let estimates = plan.estimates(&lab.store, 16);
         let estimate = estimates.of(plan.order[0]);
         assert_eq!(estimates.threads(), 1);

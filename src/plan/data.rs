@@ -10,9 +10,9 @@ use indexmap::IndexMap;
 use rayon::prelude::*;
 
 use super::{PlannedDataset, dataset_fingerprint};
-use crate::dataset::{DataError, DatasetSpec, Summary};
-use crate::experiment::{Experiment, StageInstance};
-use crate::store::Digests;
+use dataset::{DataError, DatasetSpec, Summary};
+use experiment::{Experiment, StageInstance};
+use store::Digests;
 
 /// What the stages of an experiment read.
 #[derive(Debug, Default)]
@@ -93,7 +93,7 @@ fn datasets(
 fn planned(experiment: &Experiment, index: usize, (size, summary): Look) -> PlannedDataset {
     let instance = &experiment.datasets[index];
     let labels = instance.labels;
-    let fingerprint = dataset_fingerprint(&instance.spec, labels, &summary).0;
+    let fingerprint = dataset_fingerprint(&instance.spec, labels, &summary);
     let (name, at, spec) = (instance.name.clone(), instance.at.clone(), instance.spec.clone());
     PlannedDataset { name, at, spec, labels, size, summary: labels.summary(summary), fingerprint }
 }
@@ -136,7 +136,7 @@ mod tests {
 
     use super::super::testing::{Lab, experiment, import, phantom, summary};
     use super::*;
-    use crate::dataset::phantom::Family;
+    use dataset::phantom::Family;
 
     /// Reads with a summary for every data set. Returns how many were looked at, too.
     fn read_counting(experiment: &Experiment, digests: Digests<'_>) -> (Data, usize) {

@@ -74,7 +74,7 @@ fn for_mermaid(text: &str) -> String {
 mod tests {
     use super::super::testing::Lab;
     use super::*;
-    use crate::stage::StageSpec;
+    use stage::StageSpec;
 
     /// A source that is there, and a model with a label that has to be quoted.
     fn plan() -> Plan {

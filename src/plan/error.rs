@@ -1,8 +1,8 @@
 //! Why there is no plan.
 
-use crate::dataset::DataError;
-use crate::experiment::Errors;
-use crate::store::StoreError;
+use dataset::DataError;
+use experiment::Errors;
+use store::StoreError;
 
 /// Why there is no plan.
 #[derive(Debug, thiserror::Error)]

@@ -25,107 +25,35 @@
 //! | version of the program | it would make everything anew; `revision` says when the numbers changed |
 //! | how often the same input has the same role | evaluating one model under two labels is done once |
 
-use std::fmt;
-
-use serde::{Deserialize, Serialize};
+use identity::{Field, Fingerprint, Numerics, Role};
+use serde::Serialize;
 use serde_json::Value;
 
-use crate::dataset::{DatasetSpec, LabelBudget, Summary};
-use crate::nn::Precision;
-use crate::stage::Stage;
-
-/// Identifies what a stage makes: 64 hexadecimal digits.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Fingerprint(pub String);
-
-impl Fingerprint {
-    /// blake3 over length-prefixed fields.
-    pub fn of(fields: &[Field]) -> Self {
-        let mut hasher = blake3::Hasher::new();
-        for part in fields.iter().flat_map(|field| [&field.path, &field.value]) {
-            hasher.update(&(part.len() as u64).to_le_bytes());
-            hasher.update(part.as_bytes());
-        }
-        Self(hasher.finalize().to_hex().to_string())
-    }
-
-    /// The first 12 digits, for people and file names.
-    pub fn short(&self) -> &str {
-        short(&self.0)
-    }
-}
-
-impl fmt::Display for Fingerprint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-/// The first 12 characters of a digest.
-pub(crate) fn short(digest: &str) -> &str {
-    digest.get(..12).unwrap_or(digest)
-}
-
-/// One thing that a fingerprint depends on.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Field {
-    /// `train.optimizer.adamw.lr`, `input.from`, `dataset.dataset`, …
-    pub path: String,
-    /// Canonical JSON of an option; the bare digest or word of anything else.
-    pub value: String,
-}
-
-impl Field {
-    fn new(path: impl Into<String>, value: impl Into<String>) -> Self {
-        Self { path: path.into(), value: value.into() }
-    }
-}
-
-/// Device class and number type: what the same operations may round differently on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Numerics {
-    /// Any CPU, f32.
-    Cpu,
-    /// Any CUDA device, products of this precision.
-    Cuda(Precision),
-}
-
-impl Numerics {
-    /// All of them.
-    pub const ALL: [Self; 4] =
-        [Self::Cpu, Self::Cuda(Precision::F32), Self::Cuda(Precision::Tf32), Self::Cuda(Precision::Bf16)];
-
-    /// As it enters the fingerprint: `cpu-f32`, `cuda-f32`, `cuda-tf32`, …
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Cpu => "cpu-f32",
-            Self::Cuda(Precision::F32) => "cuda-f32",
-            Self::Cuda(Precision::Tf32) => "cuda-tf32",
-            Self::Cuda(Precision::Bf16) => "cuda-bf16",
-        }
-    }
-}
+use dataset::{DatasetSpec, LabelBudget, Summary};
+use stage::Stage;
 
 /// Everything that the result of a stage depends on, sorted by path.
 ///
 /// `inputs` and `datasets` are (role, fingerprint) pairs in any order; `files` are the digests of
 /// [`Stage::files`] in their order. `spec` is the stage's own section, or the externally tagged
-/// [`StageSpec`](crate::stage::StageSpec) around it.
+/// [`StageSpec`](stage::StageSpec) around it.
 pub fn stage_fields(
     stage: &dyn Stage,
     kind: &str,
     spec: &impl Serialize,
-    inputs: &[(&str, &Fingerprint)],
-    datasets: &[(&str, &str)],
+    inputs: &[(Role, Fingerprint)],
+    datasets: &[(Role, Fingerprint)],
     files: &[String],
     numerics: Numerics,
 ) -> Vec<Field> {
     let mut fields = spec_fields(kind, stage.revision(), spec);
     fields.push(Field::new("numerics", numerics.as_str()));
-    fields
-        .extend(inputs.iter().map(|(role, fingerprint)| Field::new(format!("input.{role}"), &fingerprint.0)));
-    fields.extend(datasets.iter().map(|(role, digest)| Field::new(format!("dataset.{role}"), *digest)));
+    fields.extend(
+        inputs.iter().map(|(role, fingerprint)| Field::new(format!("input.{role}"), fingerprint.to_string())),
+    );
+    fields.extend(
+        datasets.iter().map(|(role, digest)| Field::new(format!("dataset.{role}"), digest.to_string())),
+    );
     fields.extend(files.iter().enumerate().map(|(i, digest)| Field::new(format!("file.{i}"), digest)));
     in_order(fields)
 }
@@ -136,7 +64,7 @@ pub fn dataset_fields(spec: &DatasetSpec, labels: LabelBudget, summary: &Summary
     let mut fields = spec_fields(spec.kind(), spec.source().revision(), spec);
     if !labels.is_whole() {
         let budget = serde_json::to_value(labels).expect("numbers serialise without failing");
-        flatten("", budget, &mut fields);
+        fields.extend(Field::of_options(budget));
     }
     fields.push(Field::new("digest", &summary.digest));
     in_order(fields)
@@ -163,29 +91,6 @@ fn spec_fields(kind: &str, revision: u32, spec: &impl Serialize) -> Vec<Field> {
         other => Some(other),
     };
     let mut fields = vec![Field::new("kind", kind), Field::new("revision", revision.to_string())];
-    flatten("", options.unwrap_or_default(), &mut fields);
+    fields.extend(Field::of_options(options.unwrap_or_default()));
     fields
-}
-
-/// Objects become paths; everything else, lists too, one field.
-fn flatten(path: &str, value: Value, fields: &mut Vec<Field>) {
-    match value {
-        Value::Object(object) if !object.is_empty() => {
-            for (key, value) in object {
-                flatten(&join(path, &key), value, fields);
-            }
-        }
-        Value::Object(_) if path.is_empty() => {}
-        mut other => {
-            other.sort_all_objects();
-            fields.push(Field::new(path, other.to_string()));
-        }
-    }
-}
-
-/// A key that could be taken for a path is quoted, as TOML does.
-fn join(path: &str, key: &str) -> String {
-    let bare = !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
-    let key = if bare { key.to_string() } else { Value::from(key).to_string() };
-    if path.is_empty() { key } else { format!("{path}.{key}") }
 }

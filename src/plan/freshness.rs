@@ -6,9 +6,11 @@ use std::path::PathBuf;
 
 use petgraph::graph::{DiGraph, NodeIndex};
 
-use super::{Field, PlannedStage, short};
-use crate::stage::Input;
-use crate::store::{ByStage, Store, StoreError};
+use identity::{Field, Role, short};
+
+use super::PlannedStage;
+use stage::Input;
+use store::{ByStage, Store, StoreError};
 
 /// Whether the store has what a stage makes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,7 +55,7 @@ pub enum Why {
     /// A stage that it takes from makes something else now.
     Input {
         /// What the input is used for.
-        role: String,
+        role: Role,
         /// Id of the stage that it comes from now.
         stage: String,
         /// The input's fingerprint then; `None` if there was no such input.
@@ -106,7 +108,7 @@ pub(super) fn is_digest(value: &str) -> bool {
 /// the stages of the experiment were.
 pub(super) fn judge(
     stage: &PlannedStage,
-    graph: &DiGraph<PlannedStage, String>,
+    graph: &DiGraph<PlannedStage, Role>,
     last_made: &ByStage,
     store: &Store,
 ) -> Result<Status, StoreError> {
@@ -127,7 +129,7 @@ pub(super) fn judge(
 }
 
 /// Every field that is not what it was, sorted by path.
-fn changes(old: &[Field], stage: &PlannedStage, graph: &DiGraph<PlannedStage, String>) -> Vec<Why> {
+fn changes(old: &[Field], stage: &PlannedStage, graph: &DiGraph<PlannedStage, Role>) -> Vec<Why> {
     let only_in = |these: &[Field], those: &[Field]| {
         let those: HashSet<&Field> = those.iter().collect();
         let mut values: BTreeMap<String, VecDeque<String>> = BTreeMap::new();
@@ -156,10 +158,12 @@ fn change(
     old: Option<String>,
     new: Option<String>,
     stage: &PlannedStage,
-    graph: &DiGraph<PlannedStage, String>,
+    graph: &DiGraph<PlannedStage, Role>,
 ) -> Why {
+    let role = path.strip_prefix("input.").map(Role::from);
+    let made = new.as_ref().and_then(|digest| digest.parse().ok());
     let is_from = |(input, node): &&(Input, NodeIndex)| {
-        path.strip_prefix("input.") == Some(&input.role) && new.as_ref() == Some(&graph[*node].fingerprint.0)
+        role.as_ref() == Some(&input.role) && made == Some(graph[*node].fingerprint)
     };
     match (stage.inputs.iter().find(is_from), new) {
         (Some((input, node)), Some(new)) => {
@@ -173,9 +177,9 @@ fn change(
 mod tests {
     use super::super::testing::Lab;
     use super::*;
-    use crate::stage::StageSpec;
-    use crate::train::ScheduleSpec;
-    use crate::train::schedule::ConstantSpec;
+    use stage::StageSpec;
+    use train::ScheduleSpec;
+    use train::schedule::ConstantSpec;
 
     fn why(lab: &Lab, id: &str) -> Vec<String> {
         let plan = lab.plan();
@@ -234,7 +238,7 @@ mod tests {
         let plan = lab.plan();
         lab.store.remove(&plan.graph[plan.order[0]].fingerprint).unwrap();
         assert_eq!(why(&lab, "source"), ["no longer in the store"]);
-        let tuned = &plan.graph[plan.order[1]].fingerprint.0;
+        let tuned = plan.graph[plan.order[1]].fingerprint.to_string();
         let file = lab.store.root().join("store").join(&tuned[..2]).join(tuned).join("model.safetensors");
         std::fs::remove_file(file).unwrap();
         let [why] = &why(&lab, "tuned")[..] else { panic!("one reason") };

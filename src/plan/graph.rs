@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use petgraph::graph::{DiGraph, NodeIndex};
 
-use super::{Field, Fingerprint, Numerics, Status, Why};
-use crate::dataset::{DatasetSpec, LabelBudget, Summary};
-use crate::experiment::{Coordinates, Experiment};
-use crate::stage::{DataInput, Description, Input, KnownDataset, StageSpec};
+use identity::{Field, Fingerprint, Numerics, Role};
+
+use super::{Status, Why};
+use dataset::{DatasetSpec, LabelBudget, Summary};
+use experiment::{Coordinates, Experiment};
+use stage::{DataInput, Description, Input, KnownDataset, StageSpec};
 
 /// Every stage of an experiment, what it makes and whether it must run.
 #[derive(Clone, Debug)]
@@ -16,7 +18,7 @@ pub struct Plan {
     /// What was planned.
     pub experiment: Arc<Experiment>,
     /// Stages; an edge goes from an input to its user and carries the role.
-    pub graph: DiGraph<PlannedStage, String>,
+    pub graph: DiGraph<PlannedStage, Role>,
     /// Inputs before users; in the order of the file among equals.
     pub order: Vec<NodeIndex>,
     /// The stages that are wanted; see [`Self::restrict`].
@@ -40,9 +42,9 @@ pub struct PlannedStage {
     pub fingerprint: Fingerprint,
     /// All that its result depends on.
     pub fields: Vec<Field>,
-    /// In the order of [`Stage::inputs`](crate::stage::Stage::inputs).
+    /// In the order of [`Stage::inputs`](stage::Stage::inputs).
     pub inputs: Vec<(Input, NodeIndex)>,
-    /// In the order of [`Stage::datasets`](crate::stage::Stage::datasets).
+    /// In the order of [`Stage::datasets`](stage::Stage::datasets).
     pub datasets: Vec<(DataInput, Arc<PlannedDataset>)>,
     /// What it makes.
     pub description: Description,
@@ -66,7 +68,7 @@ pub struct PlannedDataset {
     /// Classes, counts within the label budget, digest.
     pub summary: Summary,
     /// Of its options and content.
-    pub fingerprint: String,
+    pub fingerprint: Fingerprint,
 }
 
 impl PlannedStage {
@@ -92,7 +94,7 @@ impl PlannedDataset {
     /// What a stage may know of it.
     pub fn known(&self) -> KnownDataset<'_> {
         let Self { name, fingerprint, size, summary, .. } = self;
-        KnownDataset { name, fingerprint, size: *size, summary }
+        KnownDataset { name, fingerprint: *fingerprint, size: *size, summary }
     }
 }
 
@@ -185,9 +187,10 @@ mod tests {
         let ids: Vec<_> = plan.order.iter().map(|&node| plan.graph[node].id.as_str()).collect();
         assert_eq!(ids, ["source", "tuned", "scores"]);
         let edges = plan.graph.raw_edges().iter();
-        let edges: Vec<_> =
-            edges.map(|edge| (edge.source().index(), edge.weight.as_str(), edge.target().index())).collect();
-        assert_eq!(edges, [(0, "from", 1), (1, "model", 2)]);
+        let edges: Vec<_> = edges
+            .map(|edge| (edge.source().index(), edge.weight.to_string(), edge.target().index()))
+            .collect();
+        assert_eq!(edges, [(0, "from".to_owned(), 1), (1, "model".to_owned(), 2)]);
     }
 
     #[test]
@@ -255,7 +258,7 @@ mod tests {
     #[test]
     fn a_stage_is_called_by_its_name_its_id_or_some_of_its_axes() {
         let mut lab = Lab::new();
-        let value = |text: &str| crate::experiment::AxisValue::String(text.into());
+        let value = |text: &str| experiment::AxisValue::String(text.into());
         let at = [("seed", value("0")), ("target", value("a,b")), ("t", value("x]"))];
         lab.experiment.stages[1].at = at.map(|(axis, value)| (axis.to_owned(), value)).into_iter().collect();
         let plan = lab.plan();

@@ -75,7 +75,7 @@ fn value(text: &str) -> Value {
 mod tests {
     use super::super::testing::Lab;
     use super::*;
-    use crate::stage::StageSpec;
+    use stage::StageSpec;
 
     fn json(lab: &Lab, plan: &Plan) -> Value {
         plan.to_json(&plan.estimates(&lab.store, 1))

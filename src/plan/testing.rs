@@ -11,18 +11,21 @@ use tempfile::TempDir;
 
 use super::assemble::assemble;
 use super::data::{Data, read};
-use super::{Numerics, Plan, PlannedStage};
-use crate::dataset::phantom::{Family, PhantomSpec};
-use crate::dataset::{DatasetSpec, LabelBudget, SplitName, Summary};
-use crate::experiment::{Coordinates, DatasetInstance, Experiment, Source, StageInstance};
-use crate::stage::artifact::StateDict;
-use crate::stage::evaluate::EvaluateSpec;
-use crate::stage::finetune::{FinetuneSpec, HeadInit, Trainable};
-use crate::stage::import::{ImportHead, ImportSpec};
-use crate::stage::pretrain::PretrainSpec;
-use crate::stage::{Artifact, Checkpoint, Description, Evaluation, Known, ModelInfo, Normalize, StageSpec};
-use crate::store::{Digests, EntryHeader, Store};
-use crate::train::TrainSpec;
+use identity::{Fingerprint, Numerics};
+
+use super::{Plan, PlannedStage};
+use dataset::phantom::{Family, PhantomSpec};
+use dataset::{DatasetSpec, LabelBudget, SplitName, Summary};
+use experiment::{Coordinates, DatasetInstance, Experiment, Source, StageInstance};
+use nn::Normalize;
+use stage::artifact::StateDict;
+use stage::evaluate::EvaluateSpec;
+use stage::finetune::{FinetuneSpec, HeadInit, Trainable};
+use stage::import::{ImportHead, ImportSpec};
+use stage::pretrain::PretrainSpec;
+use stage::{Artifact, Checkpoint, Description, Evaluation, Known, ModelInfo, StageSpec};
+use store::{Digests, EntryHeader, Store};
+use train::TrainSpec;
 
 /// An experiment beside a store.
 pub(super) struct Lab {
@@ -51,7 +54,7 @@ impl Lab {
         self.store.remember(&plan.experiment.name, &made).unwrap();
     }
 
-    fn put(&self, stage: &PlannedStage) -> super::Fingerprint {
+    fn put(&self, stage: &PlannedStage) -> Fingerprint {
         let artifact = match &stage.description {
             Description::Model(info) => Artifact::Model(Checkpoint {
                 info: info.clone(),
@@ -175,6 +178,6 @@ pub(super) fn describe_all(spec: &StageSpec, _: &Known<'_>) -> Result<Descriptio
     Ok(Description::Model(ModelInfo { backbone: backbone(), normalize: Normalize::default(), head: None }))
 }
 
-fn backbone() -> crate::backbone::BackboneSpec {
+fn backbone() -> backbone::BackboneSpec {
     serde_json::from_value(serde_json::json!({ "resnet18": {} })).unwrap()
 }

@@ -5,16 +5,17 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use identity::Fingerprint;
 use indexmap::IndexMap;
 use rayon::prelude::*;
 
-use crate::experiment::{Coordinates, Experiment};
-use crate::metric::{MetricError, Predictions, scores};
-use crate::plan::{Plan, PlannedDataset, PlannedStage};
-use crate::stage::evaluate::EvaluateSpec;
-use crate::stage::{Artifact, Prediction, StageSpec, ensemble};
-use crate::store::{Store, StoreError};
-use crate::table::{Predicted, Score};
+use experiment::{Coordinates, Experiment};
+use metric::{MetricError, Predictions, scores};
+use plan::{Plan, PlannedDataset, PlannedStage};
+use stage::evaluate::EvaluateSpec;
+use stage::{Artifact, Prediction, StageSpec, ensemble};
+use store::{Store, StoreError};
+use table::{Predicted, Score};
 
 /// The axis that has its own column in `metrics.csv`.
 pub const SEED: &str = "seed";
@@ -112,13 +113,13 @@ fn scores_of(
         Artifact::Evaluation(evaluation) => evaluation.predictions,
         _ => Vec::new(),
     };
-    let predictions: HashMap<_, _> = predictions.iter().map(|p| ((&p.model, &p.dataset), p)).collect();
+    let predictions: HashMap<_, _> = predictions.iter().map(|p| ((p.model, p.dataset), p)).collect();
     let keep = keeps_predictions(&plan.experiment, &stage.name);
     let mut scores = Vec::new();
     for (model, fingerprint) in &rows(plan, stage, spec) {
         for (_, dataset) in &stage.datasets {
             let cell = Cell { experiment: &plan.experiment, stage, spec, model, dataset, keep };
-            let found = predictions.get(&(fingerprint, &dataset.fingerprint));
+            let found = predictions.get(&(*fingerprint, dataset.fingerprint));
             scores.extend(cell.scores(found.ok_or_else(|| cell.no_prediction())?)?);
         }
     }
@@ -134,10 +135,10 @@ fn keeps_predictions(experiment: &Experiment, stage: &str) -> bool {
 }
 
 /// Label and fingerprint of every model and then of every ensemble, in the order of the file.
-fn rows<'a>(plan: &Plan, stage: &'a PlannedStage, spec: &'a EvaluateSpec) -> Vec<(&'a str, String)> {
-    let inputs = stage.inputs.iter().map(|(input, node)| (input, plan.graph[*node].fingerprint.0.as_str()));
-    let models = spec.models.keys().zip(inputs.clone().map(|(_, fingerprint)| fingerprint.to_owned()));
-    let ensembles = ensemble::among(inputs.map(|(input, fingerprint)| (input.role.as_str(), fingerprint)));
+fn rows<'a>(plan: &Plan, stage: &'a PlannedStage, spec: &'a EvaluateSpec) -> Vec<(&'a str, Fingerprint)> {
+    let inputs = stage.inputs.iter().map(|(input, node)| (&input.role, plan.graph[*node].fingerprint));
+    let models = spec.models.keys().zip(inputs.clone().map(|(_, fingerprint)| fingerprint));
+    let ensembles = ensemble::among(inputs);
     let ensembles = spec.ensembles.keys().zip(ensembles.into_iter().map(|ensemble| ensemble.fingerprint));
     models.chain(ensembles).map(|(label, fingerprint)| (label.as_str(), fingerprint)).collect()
 }

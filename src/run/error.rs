@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::store::StoreError;
+use store::StoreError;
 
 /// Why a run could not go on.
 #[derive(Debug, thiserror::Error)]
@@ -52,7 +52,4 @@ pub enum RunError {
         /// What the system says.
         source: std::io::Error,
     },
-    /// No handler for Ctrl-C.
-    #[error("failed to install a handler for Ctrl-C: {0}")]
-    Signal(#[source] ctrlc::Error),
 }

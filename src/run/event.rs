@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Outcome;
-use crate::stage::Progress;
+use train::Progress;
 
 /// Something that happened in a run. Stages are named by their ids.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

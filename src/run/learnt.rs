@@ -6,10 +6,10 @@ use petgraph::graph::NodeIndex;
 use rayon::prelude::*;
 
 use super::collect::CollectError;
-use crate::figure::{Learnt, learnt};
-use crate::plan::Plan;
-use crate::stage::{Artifact, Description};
-use crate::store::Store;
+use figure::{Learnt, learnt};
+use plan::Plan;
+use stage::{Artifact, Description};
+use store::Store;
 
 /// What the stages of an experiment's figures learnt.
 #[derive(Clone, Debug, Default)]

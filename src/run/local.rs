@@ -13,8 +13,9 @@ use petgraph::graph::NodeIndex;
 use super::message::{Ending, Message, Order};
 use super::scheduler::Executor;
 use super::{RunError, machine};
-use crate::plan::{Fingerprint, Plan, PlannedStage};
-use crate::store::{Partial, Store};
+use identity::Fingerprint;
+use plan::{Plan, PlannedStage};
+use store::{Partial, Store};
 
 /// Lines of a log that are shown when a worker died without a word.
 const TAIL: usize = 5;

@@ -5,9 +5,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::experiment::Source;
-use crate::plan::Fingerprint;
-use crate::stage::Progress;
+use experiment::Source;
+use identity::Fingerprint;
+use train::Progress;
 
 /// Which stage to make.
 #[derive(Clone, Debug, Serialize, Deserialize)]

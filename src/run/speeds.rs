@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 
 use super::{Event, Reporter};
-use crate::plan::{Estimates, Plan};
-use crate::stage::Progress;
-use crate::store::Store;
+use plan::{Estimates, Plan};
+use store::Store;
+use train::Progress;
 
 /// Notes how fast stages were, so that later plans know how long they take.
 pub(super) struct Speeds<'a> {

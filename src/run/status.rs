@@ -8,8 +8,8 @@ use serde::Serialize;
 
 use super::folder::{EVENTS, Line};
 use super::{Event, RunError};
-use crate::stage::Progress;
-use crate::store::Store;
+use store::Store;
+use train::Progress;
 
 /// How far a run is, or how it ended. Stages are named by their ids.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]

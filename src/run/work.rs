@@ -14,10 +14,10 @@ use super::queue::{Need, Room};
 use super::scheduler::{Job, Rules, run_jobs};
 use super::speeds::Speeds;
 use super::{Event, Outcome, Reporter, RunError};
-use crate::plan::makespan::{self, best_jobs, ways};
-use crate::plan::{Estimates, Plan};
-use crate::stage::Description;
-use crate::store::{Store, StoreError};
+use plan::makespan::{self, best_jobs, ways};
+use plan::{Estimates, Plan};
+use stage::Description;
+use store::{Store, StoreError};
 
 /// How to run.
 #[derive(Clone, Debug)]

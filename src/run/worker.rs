@@ -9,14 +9,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use candle_core::Device;
+use identity::Fingerprint;
 use petgraph::graph::NodeIndex;
 
 use super::message::{Ending, Message};
 use super::reporter::{Throttle, epoch_line};
-use crate::dataset::{DataError, Dataset};
-use crate::plan::{Plan, PlannedDataset, PlannedStage};
-use crate::stage::{Artifact, Context, Interrupted, Progress, StageError};
-use crate::store::{EntryHeader, Lock, Partial, Store, StoreError};
+use dataset::{DataError, Dataset};
+use plan::{Plan, PlannedDataset, PlannedStage};
+use stage::{Artifact, Context, StageError};
+use store::{EntryHeader, Lock, Partial, Store, StoreError};
+use train::{Interrupted, Progress};
 
 /// Time between two looks at a lock that another run holds.
 const LOCK_INTERVAL: Duration = Duration::from_millis(200);
@@ -158,7 +160,7 @@ impl Worker<'_> {
             if self.interrupt.load(Ordering::Relaxed) { Err(Interrupted) } else { Ok(()) }
         };
         let (inputs, input_fingerprints) = self.inputs()?;
-        let dataset_fingerprints = self.stage.datasets.iter().map(|(_, d)| d.fingerprint.clone()).collect();
+        let dataset_fingerprints = self.stage.datasets.iter().map(|(_, d)| d.fingerprint).collect();
         let context = Context {
             inputs,
             datasets: self.datasets()?,
@@ -173,7 +175,7 @@ impl Worker<'_> {
     }
 
     /// What other stages made, each read once, and their fingerprints.
-    fn inputs(&self) -> Result<(Vec<Arc<Artifact>>, Vec<String>), Failure> {
+    fn inputs(&self) -> Result<(Vec<Arc<Artifact>>, Vec<Fingerprint>), Failure> {
         let mut known = HashMap::new();
         let (mut inputs, mut fingerprints) = (Vec::new(), Vec::new());
         for &(_, node) in &self.stage.inputs {
@@ -187,21 +189,21 @@ impl Worker<'_> {
                 known.insert(fingerprint, Arc::new(artifact));
             }
             inputs.push(Arc::clone(&known[fingerprint]));
-            fingerprints.push(fingerprint.0.clone());
+            fingerprints.push(*fingerprint);
         }
         Ok((inputs, fingerprints))
     }
 
     /// The stage's data sets, each loaded once.
     fn datasets(&self) -> Result<Vec<Arc<Dataset>>, Failure> {
-        let mut known: HashMap<&str, Arc<Dataset>> = HashMap::new();
+        let mut known: HashMap<Fingerprint, Arc<Dataset>> = HashMap::new();
         let mut datasets = Vec::new();
         for (_, dataset) in &self.stage.datasets {
-            let loaded = match known.get(dataset.fingerprint.as_str()) {
+            let loaded = match known.get(&dataset.fingerprint) {
                 Some(loaded) => Arc::clone(loaded),
                 None => Arc::new(self.load(dataset).map_err(StageError::from)?),
             };
-            known.insert(&dataset.fingerprint, Arc::clone(&loaded));
+            known.insert(dataset.fingerprint, Arc::clone(&loaded));
             datasets.push(loaded);
         }
         Ok(datasets)
@@ -217,7 +219,7 @@ impl Worker<'_> {
         let Self { plan, stage, .. } = self;
         let same_work = plan.order.iter().map(|&node| &plan.graph[node]);
         let same_work = same_work.filter(|other| other.fingerprint == stage.fingerprint);
-        let input = |(input, node): &(crate::stage::Input, NodeIndex)| {
+        let input = |(input, node): &(stage::Input, NodeIndex)| {
             (input.role.clone(), plan.graph[*node].fingerprint.clone())
         };
         EntryHeader {

@@ -3,9 +3,12 @@
 use candle_core::{Device, Result};
 use serde::{Deserialize, Serialize};
 
-use super::{EpochRecord, ModelInfo};
+use identity::Fingerprint;
+use train::EpochRecord;
 
-pub use crate::nn::StateDict;
+use super::ModelInfo;
+
+pub use nn::StateDict;
 
 /// The result of a stage.
 #[derive(Clone, Debug)]
@@ -73,9 +76,9 @@ pub struct Evaluation {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Prediction {
     /// Fingerprint of the model or ensemble.
-    pub model: String,
+    pub model: Fingerprint,
     /// Fingerprint of the data set.
-    pub dataset: String,
+    pub dataset: Fingerprint,
     /// One name an image.
     pub images: Vec<String>,
     /// One label an image.

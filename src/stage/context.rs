@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use candle_core::Device;
-use indexmap::IndexMap;
-use serde::{Deserialize, Serialize};
+use dataset::Dataset;
+use identity::Fingerprint;
+use train::epoch::Task;
+use train::resume::Resume;
+use train::{Interrupted, Progress, TrainError, TrainSpec};
 
 use super::{Artifact, Checkpoint, Head};
-use crate::dataset::Dataset;
-use crate::train::TrainSpec;
-use crate::train::epoch::Task;
-use crate::train::resume::Resume;
 
 /// What a running stage may use.
 pub struct Context<'a> {
@@ -19,9 +18,9 @@ pub struct Context<'a> {
     /// Each data set, in the order of [`Stage::datasets`].
     pub datasets: Vec<Arc<Dataset>>,
     /// Fingerprint of each data set, in the same order.
-    pub dataset_fingerprints: Vec<String>,
+    pub dataset_fingerprints: Vec<Fingerprint>,
     /// Fingerprint of each input, in the order of [`Stage::inputs`].
-    pub input_fingerprints: Vec<String>,
+    pub input_fingerprints: Vec<Fingerprint>,
     /// Where tensors live.
     pub device: Device,
     /// Called often with how far the stage is; an error from it stops the stage (Ctrl-C).
@@ -55,61 +54,9 @@ impl Context<'_> {
 
     /// The classifier of a model that is trained on data set 0.
     pub fn head(&self) -> Head {
-        Head { dataset: self.dataset_fingerprints[0].clone(), classes: self.datasets[0].classes.clone() }
+        Head { dataset: Some(self.dataset_fingerprints[0]), classes: self.datasets[0].classes.clone() }
     }
 }
-
-/// How far a stage is.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "progress")]
-pub enum Progress {
-    /// Within an epoch.
-    Step {
-        /// From 0.
-        epoch: usize,
-        /// Planned epochs.
-        epochs: usize,
-        /// Images seen in this epoch.
-        images: usize,
-        /// Images in an epoch.
-        of: usize,
-        /// Mean loss of the epoch so far.
-        loss: f64,
-        /// Training throughput so far.
-        images_per_second: f64,
-    },
-    /// An epoch is over.
-    Epoch(EpochRecord),
-    /// Anything else that takes a while: done, total, of what.
-    Count {
-        /// Units done.
-        done: usize,
-        /// Units in all.
-        of: usize,
-        /// Name of a unit, in the plural.
-        what: String,
-    },
-}
-
-/// One row of `history.csv`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct EpochRecord {
-    /// From 0.
-    pub epoch: usize,
-    /// Learning rate of the epoch.
-    pub lr: f64,
-    /// Mean training loss over the images.
-    pub train_loss: f64,
-    /// Validation scores by name; empty without validation.
-    pub val: IndexMap<String, f64>,
-    /// Whether this is the best epoch so far.
-    pub best: bool,
-}
-
-/// The person asked to stop.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("interrupted")]
-pub struct Interrupted;
 
 /// Why a stage did not finish.
 #[derive(Debug, thiserror::Error)]
@@ -122,13 +69,24 @@ pub enum StageError {
     Tensor(#[from] candle_core::Error),
     /// A data set could not be read.
     #[error(transparent)]
-    Data(#[from] crate::dataset::DataError),
+    Data(#[from] dataset::DataError),
     /// An optimiser could not step, or take up its state.
     #[error(transparent)]
-    Optimizer(#[from] crate::train::OptimizerError),
+    Optimizer(#[from] train::OptimizerError),
     /// The person asked to stop.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
+}
+
+impl From<TrainError> for StageError {
+    fn from(error: TrainError) -> Self {
+        match error {
+            TrainError::Failed(message) => Self::Failed(message),
+            TrainError::Tensor(error) => Self::Tensor(error),
+            TrainError::Optimizer(error) => Self::Optimizer(error),
+            TrainError::Interrupted(interrupted) => Self::Interrupted(interrupted),
+        }
+    }
 }
 
 impl StageError {

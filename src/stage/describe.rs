@@ -1,20 +1,22 @@
 //! What can be known of a stage before it runs: what it gets, and what it makes.
 
+use identity::Fingerprint;
 use serde::{Deserialize, Serialize};
 
-use crate::backbone::BackboneSpec;
-use crate::dataset::Summary;
+use backbone::BackboneSpec;
+use dataset::Summary;
+use nn::Normalize;
 
 /// What is known of a stage's inputs before anything runs.
 pub struct Known<'a> {
     /// What each input makes, in the order of [`Stage::inputs`].
     pub inputs: Vec<&'a Description>,
     /// Fingerprint of each input, in the same order.
-    pub input_fingerprints: Vec<&'a str>,
+    pub input_fingerprints: Vec<Fingerprint>,
     /// [`Stage::began_at`] of each input, in the same order.
     ///
     /// [`Stage::began_at`]: super::Stage::began_at
-    pub began_at: Vec<Option<&'a str>>,
+    pub began_at: Vec<Option<Fingerprint>>,
     /// Name, fingerprint, image size and summary of each data set, in the order of [`Stage::datasets`].
     pub datasets: Vec<KnownDataset<'a>>,
 }
@@ -80,7 +82,7 @@ pub struct KnownDataset<'a> {
     /// As written in the experiment file; for messages only.
     pub name: &'a str,
     /// Of its options and content.
-    pub fingerprint: &'a str,
+    pub fingerprint: Fingerprint,
     /// Side of its images in pixels.
     pub size: usize,
     /// Classes and counts.
@@ -98,7 +100,7 @@ pub enum Description {
         /// The merged model.
         info: ModelInfo,
         /// Fingerprints of the models that the numbers are for, in their order.
-        sources: Vec<String>,
+        sources: Vec<Fingerprint>,
     },
     /// Predictions and scores.
     Scores,
@@ -118,20 +120,11 @@ pub struct ModelInfo {
 /// What a classifier was made for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Head {
-    /// Fingerprint of the data set that it was trained on; empty for an imported one.
-    pub dataset: String,
+    /// The data set that it was trained on; `None`, written as an empty string, for an imported one.
+    #[serde(with = "or_empty")]
+    pub dataset: Option<Fingerprint>,
     /// Class names, one for each logit.
     pub classes: Vec<String>,
-}
-
-/// Input pixels p in 0..=255 become (p / 255 − mean) / std, per channel.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Normalize {
-    /// Red, green, blue, on the scale 0..1.
-    pub mean: [f32; 3],
-    /// Red, green, blue, on the scale 0..1.
-    pub std: [f32; 3],
 }
 
 impl KnownDataset<'_> {
@@ -157,13 +150,34 @@ impl KnownDataset<'_> {
 
     /// The classifier of a model that is trained on this data set.
     pub fn head(&self) -> Head {
-        Head { dataset: self.fingerprint.to_string(), classes: self.summary.classes.clone() }
+        Head { dataset: Some(self.fingerprint), classes: self.summary.classes.clone() }
     }
 }
 
-impl Default for Normalize {
-    /// 0.5 everywhere: pixels land in −1..1, as MedMNIST's own recipe has it.
-    fn default() -> Self {
-        Self { mean: [0.5; 3], std: [0.5; 3] }
+/// A fingerprint, or an empty string where there is none.
+mod or_empty {
+    use std::borrow::Cow;
+
+    use identity::Fingerprint;
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(
+        fingerprint: &Option<Fingerprint>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        match fingerprint {
+            Some(fingerprint) => fingerprint.serialize(serializer),
+            None => serializer.serialize_str(""),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Fingerprint>, D::Error> {
+        match &*Cow::<str>::deserialize(deserializer)? {
+            "" => Ok(None),
+            text => text.parse().map(Some).map_err(D::Error::custom),
+        }
     }
 }

@@ -4,6 +4,8 @@ use candle_core::Result;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
+use identity::{Averaged, Fingerprint, Role};
+
 use super::Input;
 
 /// Models that answer together.
@@ -19,35 +21,10 @@ pub struct EnsembleSpec {
     pub of: Averaged,
 }
 
-/// What an ensemble averages over its members.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Averaged {
-    /// Class probabilities, as deep ensembles do (Lakshminarayanan et al. 2017, arXiv 1612.01474, section 2.4).
-    #[default]
-    Probabilities,
-    /// Logits; the probabilities are the softmax of their mean.
-    Logits,
-}
-
-/// What a role of a member begins with.
-const ROLE: &str = "ensemble.";
-
-impl Averaged {
-    const ALL: [Self; 2] = [Self::Probabilities, Self::Logits];
-
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Probabilities => "probabilities",
-            Self::Logits => "logits",
-        }
-    }
-}
-
 impl EnsembleSpec {
-    /// What the ensemble at a position among those of its stage needs: `ensemble.<position>.<what is averaged>`.
+    /// The inputs of the ensemble at a position among those of its stage.
     pub(super) fn inputs(&self, position: usize) -> impl Iterator<Item = Input> {
-        let role = format!("{ROLE}{position}.{}", self.of.as_str());
+        let role = Role::Member { ensemble: position, averaged: self.of };
         self.models.iter().map(move |stage| Input {
             role: role.clone(),
             label: Some(stage.clone()),
@@ -58,37 +35,34 @@ impl EnsembleSpec {
 
 /// An ensemble whose members are known.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ensemble<'a> {
+pub struct Ensemble {
     /// What is averaged.
     pub of: Averaged,
     /// Fingerprints of the members, sorted; each once, as a model that two stages make is one.
-    pub members: Vec<&'a str>,
+    pub members: Vec<Fingerprint>,
     /// A hash of both, which names its predictions.
-    pub fingerprint: String,
+    pub fingerprint: Fingerprint,
 }
 
 /// The ensembles of a stage, in their order, from the (role, fingerprint) pairs of its inputs.
-pub fn among<'a>(inputs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Vec<Ensemble<'a>> {
-    let mut members: IndexMap<&str, Vec<&str>> = IndexMap::new();
-    for (role, fingerprint) in inputs.into_iter().filter(|(role, _)| role.starts_with(ROLE)) {
-        members.entry(role).or_default().push(fingerprint);
+pub fn among<'a>(inputs: impl IntoIterator<Item = (&'a Role, Fingerprint)>) -> Vec<Ensemble> {
+    let mut members: IndexMap<(usize, Averaged), Vec<Fingerprint>> = IndexMap::new();
+    for (role, fingerprint) in inputs {
+        if let &Role::Member { ensemble, averaged } = role {
+            members.entry((ensemble, averaged)).or_default().push(fingerprint);
+        }
     }
-    let ensemble = |(role, members): (&'a str, Vec<&'a str>)| {
-        let (_, of) = role.rsplit_once('.')?;
-        Some(Ensemble::new(Averaged::ALL.into_iter().find(|all| all.as_str() == of)?, members))
-    };
-    members.into_iter().filter_map(ensemble).collect()
+    members.into_iter().map(|((_, averaged), members)| Ensemble::new(averaged, members)).collect()
 }
 
-impl<'a> Ensemble<'a> {
-    fn new(of: Averaged, mut members: Vec<&'a str>) -> Self {
+impl Ensemble {
+    fn new(of: Averaged, mut members: Vec<Fingerprint>) -> Self {
         members.sort_unstable();
         members.dedup();
-        let mut hasher = blake3::Hasher::new();
-        for part in ["ensemble", of.as_str()].iter().chain(&members) {
-            hasher.update(&(part.len() as u64).to_le_bytes()).update(part.as_bytes());
-        }
-        Self { of, members, fingerprint: hasher.finalize().to_hex().to_string() }
+        let names: Vec<String> = members.iter().map(Fingerprint::to_string).collect();
+        let parts = ["ensemble", of.as_str()].into_iter().chain(names.iter().map(String::as_str));
+        let fingerprint = Fingerprint::of_parts(parts);
+        Self { of, members, fingerprint }
     }
 
     /// Class probabilities of every image from each member's logits, in the order of the members: a row an image.
@@ -143,10 +117,14 @@ mod tests {
     const A: &[&[f32]] = &[&[2.0, 0.0, -1.0], &[0.0, 0.5, 0.25]];
     const B: &[&[f32]] = &[&[-1.0, 1.0, 3.0], &[4.0, 0.0, 0.0]];
 
+    fn named(name: &str) -> Fingerprint {
+        Fingerprint::of_parts([name])
+    }
+
     fn rows(of: Averaged, members: &[&[&[f32]]]) -> Vec<Vec<f32>> {
         let owned: Vec<Vec<Vec<f32>>> =
             members.iter().map(|rows| rows.iter().map(|row| row.to_vec()).collect()).collect();
-        let names = vec!["m"; members.len()];
+        let names = vec![named("m"); members.len()];
         let logits: Vec<&[Vec<f32>]> = owned.iter().map(Vec::as_slice).collect();
         Ensemble::new(of, names).probabilities(&logits).unwrap()
     }
@@ -172,7 +150,7 @@ mod tests {
 
     #[test]
     fn members_that_answered_for_other_images_are_refused() {
-        let ensemble = Ensemble::new(Averaged::Logits, vec!["a", "b"]);
+        let ensemble = Ensemble::new(Averaged::Logits, vec![named("a"), named("b")]);
         let (two, one) = (vec![vec![0.0; 3]; 2], vec![vec![0.0; 3]; 1]);
         assert!(ensemble.probabilities(&[&two, &one]).is_err());
         assert!(ensemble.probabilities(&[]).is_err());
@@ -180,18 +158,16 @@ mod tests {
 
     #[test]
     fn an_ensemble_is_known_by_its_members_and_what_it_averages() {
-        let inputs = [
-            ("model", "x"),
-            ("ensemble.0.logits", "b"),
-            ("ensemble.0.logits", "a"),
-            ("ensemble.1.logits", "b"),
-        ];
+        let member = |ensemble| Role::Member { ensemble, averaged: Averaged::Logits };
+        let inputs = [(Role::Model, "x"), (member(0), "b"), (member(0), "a"), (member(1), "b")];
+        let inputs = inputs.iter().map(|(role, name)| (role, named(name)));
         let [both, one] = &among(inputs)[..] else { panic!("two ensembles") };
-        assert_eq!(
-            (both.of, &both.members[..], &one.members[..]),
-            (Averaged::Logits, &["a", "b"][..], &["b"][..])
-        );
-        let of = |of, members: &[&'static str]| Ensemble::new(of, members.to_vec()).fingerprint;
+        let mut members = vec![named("a"), named("b")];
+        members.sort();
+        assert_eq!((both.of, &both.members, &one.members), (Averaged::Logits, &members, &vec![named("b")]));
+        let of = |of, members: &[&str]| {
+            Ensemble::new(of, members.iter().map(|name| named(name)).collect()).fingerprint
+        };
         assert_eq!(both.fingerprint, of(Averaged::Logits, &["a", "b", "a"]));
         assert_ne!(both.fingerprint, of(Averaged::Probabilities, &["a", "b"]));
         assert_ne!(both.fingerprint, one.fingerprint);
@@ -211,7 +187,7 @@ mod tests {
 
         #[test]
         fn a_model_beside_itself_answers_as_alone(numbers in prop::collection::vec(-9.0..9.0_f32, 3)) {
-            for of in Averaged::ALL {
+            for of in [Averaged::Probabilities, Averaged::Logits] {
                 let (alone, twice) = (rows(of, &[&[&numbers]]), rows(of, &[&[&numbers], &[&numbers]]));
                 prop_assert_eq!(alone, twice);
             }

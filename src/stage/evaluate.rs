@@ -10,8 +10,9 @@ use super::ensemble::{self, EnsembleSpec};
 use super::model::{batch_logits, list};
 use super::work::Network;
 use super::*;
-use crate::nn::cost::{product, sum};
-use crate::train::epoch::softmax_rows;
+use nn::cost::{product, sum};
+use train::Progress;
+use train::epoch::softmax_rows;
 
 /// Bytes of a probability in `predictions.csv`, with its share of the image's name.
 const PROBABILITY_BYTES: u64 = 20;
@@ -43,7 +44,7 @@ impl Stage for EvaluateSpec {
 
     fn inputs(&self) -> Vec<Input> {
         let labelled = |(label, stage): (&String, &String)| Input {
-            role: "model".into(),
+            role: Role::Model,
             label: Some(label.clone()),
             stage: stage.clone(),
         };
@@ -52,7 +53,7 @@ impl Stage for EvaluateSpec {
     }
 
     fn datasets(&self) -> Vec<DataInput> {
-        self.datasets.iter().map(|name| DataInput::new("dataset", name, &[self.split])).collect()
+        self.datasets.iter().map(|name| DataInput::new(Role::Dataset, name, &[self.split])).collect()
     }
 
     fn describe(&self, known: &Known<'_>) -> Result<Description, Vec<String>> {
@@ -67,7 +68,7 @@ impl Stage for EvaluateSpec {
         let mut seen = BTreeSet::new();
         let models = known.input_fingerprints.iter().enumerate();
         let distinct: Vec<usize> = models.filter(|(_, model)| seen.insert(**model)).map(|(i, _)| i).collect();
-        let datasets: BTreeMap<&str, &KnownDataset<'_>> =
+        let datasets: BTreeMap<Fingerprint, &KnownDataset<'_>> =
             known.datasets.iter().map(|dataset| (dataset.fingerprint, dataset)).collect();
         let mut passing = Vec::new();
         for (&i, dataset) in distinct.iter().flat_map(|i| datasets.values().map(move |dataset| (i, dataset)))
@@ -79,7 +80,8 @@ impl Stage for EvaluateSpec {
             product([dataset.images(self.split), dataset.summary.classes.len() as u64])
         };
         let probabilities = sum(datasets.values().map(probabilities));
-        let rows: BTreeSet<&str> = known.input_fingerprints[..self.models.len()].iter().copied().collect();
+        let rows: BTreeSet<Fingerprint> =
+            known.input_fingerprints[..self.models.len()].iter().copied().collect();
         let rows = (rows.len() + self.ensembles.len()) as u64;
         let read = distinct.iter().map(|&i| networks.bytes(known.described_model(i)));
         let kept = product([LOGIT_BYTES, probabilities, distinct.len() as u64]);
@@ -98,7 +100,7 @@ impl Stage for EvaluateSpec {
         let mut answers = Answers::default();
         for (i, model) in context.input_fingerprints.iter().enumerate() {
             for (dataset, fingerprint) in context.datasets.iter().zip(&context.dataset_fingerprints) {
-                if let Entry::Vacant(answer) = answers.entry((model, fingerprint)) {
+                if let Entry::Vacant(answer) = answers.entry((*model, *fingerprint)) {
                     let split = dataset.split(self.split);
                     answer.insert(batch_logits(context.model(i)?, split, dataset.size, &context.device)?);
                 }
@@ -113,7 +115,7 @@ impl Stage for EvaluateSpec {
 }
 
 /// Logits of each batch of images, by the fingerprints of model and data set.
-type Answers<'a> = BTreeMap<(&'a String, &'a String), Vec<Tensor>>;
+type Answers = BTreeMap<(Fingerprint, Fingerprint), Vec<Tensor>>;
 
 impl EvaluateSpec {
     /// Who speaks in each input, for messages.
@@ -138,12 +140,12 @@ impl EvaluateSpec {
     }
 
     /// Predictions of each model that is a row; one that is several rows once.
-    fn of_models(&self, answers: &Answers<'_>, context: &Context<'_>) -> Result<Vec<Prediction>, StageError> {
+    fn of_models(&self, answers: &Answers, context: &Context<'_>) -> Result<Vec<Prediction>, StageError> {
         let mut seen = BTreeSet::new();
         let mut predictions = Vec::new();
-        for model in &context.input_fingerprints[..self.models.len()] {
+        for &model in &context.input_fingerprints[..self.models.len()] {
             for i in 0..context.datasets.len() {
-                let pair = (model, &context.dataset_fingerprints[i]);
+                let pair = (model, context.dataset_fingerprints[i]);
                 if seen.insert(pair) {
                     predictions.push(self.prediction(model, i, softmax_rows(&answers[&pair])?, context));
                 }
@@ -153,26 +155,22 @@ impl EvaluateSpec {
     }
 
     /// Predictions of each ensemble.
-    fn of_ensembles(
-        &self,
-        answers: &Answers<'_>,
-        context: &Context<'_>,
-    ) -> Result<Vec<Prediction>, StageError> {
+    fn of_ensembles(&self, answers: &Answers, context: &Context<'_>) -> Result<Vec<Prediction>, StageError> {
         let inputs = self.inputs();
-        let roles = inputs.iter().map(|input| input.role.as_str());
-        let ensembles = ensemble::among(roles.zip(context.input_fingerprints.iter().map(String::as_str)));
+        let roles = inputs.iter().map(|input| &input.role);
+        let ensembles = ensemble::among(roles.zip(context.input_fingerprints.iter().copied()));
         let mut seen = BTreeSet::new();
         let mut predictions = Vec::new();
         for ensemble in &ensembles {
-            for (i, dataset) in context.dataset_fingerprints.iter().enumerate() {
-                if !seen.insert((&ensemble.fingerprint, dataset)) {
+            for (i, &dataset) in context.dataset_fingerprints.iter().enumerate() {
+                if !seen.insert((ensemble.fingerprint, dataset)) {
                     continue;
                 }
-                let answer = |member: &&str| rows(&answers[&(&member.to_string(), dataset)]);
+                let answer = |&member: &Fingerprint| rows(&answers[&(member, dataset)]);
                 let logits = ensemble.members.iter().map(answer).collect::<Result<Vec<_>, _>>()?;
                 let logits: Vec<&[Vec<f32>]> = logits.iter().map(Vec::as_slice).collect();
                 let rows = ensemble.probabilities(&logits)?;
-                predictions.push(self.prediction(&ensemble.fingerprint, i, rows, context));
+                predictions.push(self.prediction(ensemble.fingerprint, i, rows, context));
             }
         }
         Ok(predictions)
@@ -181,15 +179,15 @@ impl EvaluateSpec {
     /// Of a model or ensemble on the data set at a position.
     fn prediction(
         &self,
-        model: &str,
+        model: Fingerprint,
         i: usize,
         probabilities: Vec<Vec<f32>>,
         context: &Context<'_>,
     ) -> Prediction {
         let split = context.datasets[i].split(self.split);
         Prediction {
-            model: model.to_owned(),
-            dataset: context.dataset_fingerprints[i].clone(),
+            model,
+            dataset: context.dataset_fingerprints[i],
             images: split.names.clone(),
             labels: split.labels.clone(),
             probabilities,

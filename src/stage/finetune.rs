@@ -57,11 +57,11 @@ impl Stage for FinetuneSpec {
     }
 
     fn inputs(&self) -> Vec<Input> {
-        vec![Input::new("from", &self.from)]
+        vec![Input::new(Role::From, &self.from)]
     }
 
-    fn began_at(&self, _: &str, inputs: &[Option<&str>]) -> Option<String> {
-        inputs[0].map(str::to_owned)
+    fn began_at(&self, _: Fingerprint, inputs: &[Option<Fingerprint>]) -> Option<Fingerprint> {
+        inputs[0]
     }
 
     fn datasets(&self) -> Vec<DataInput> {

@@ -10,7 +10,8 @@ use sha2::{Digest, Sha256};
 use super::artifact::StateDict;
 use super::model::remove_head;
 use super::*;
-use crate::nn::init::Init;
+use nn::Normalize;
+use nn::init::Init;
 
 /// A safetensors or `.pth` file with torchvision's / timm's names.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -91,7 +92,7 @@ impl ImportSpec {
     fn info(&self) -> ModelInfo {
         let head = match &self.head {
             ImportHead::Drop => None,
-            ImportHead::Keep(classes) => Some(Head { dataset: String::new(), classes: classes.clone() }),
+            ImportHead::Keep(classes) => Some(Head { dataset: None, classes: classes.clone() }),
         };
         ModelInfo { backbone: self.backbone.clone(), normalize: self.normalize, head }
     }
@@ -182,8 +183,8 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::backbone::resnet::{ResnetSpec, Stem};
-    use crate::nn::init::initial_values;
+    use backbone::resnet::{ResnetSpec, Stem};
+    use nn::init::initial_values;
 
     const CLASSES: usize = 3;
 
@@ -226,7 +227,7 @@ mod tests {
             input_fingerprints: Vec::new(),
             device: Device::Cpu,
             report: &|_| Ok(()),
-            resume: &crate::train::resume::Forgetful,
+            resume: &train::resume::Forgetful,
         };
         match spec.run(&context) {
             Ok(Artifact::Model(checkpoint)) => Ok(checkpoint),

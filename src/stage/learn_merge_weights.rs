@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 use self::learner::MergeLearner;
 use super::work::Training;
 use super::*;
-use crate::backbone::{Backbone, KernelGroup};
-use crate::merge_method::learned::left;
-use crate::nn::init::Parameter;
-use crate::train::epoch::fit;
+use backbone::{Backbone, KernelGroup};
+use merge_method::learned::left;
+use nn::init::Parameter;
+use train::epoch::fit;
 
 /// Sources, a data set and how to train.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -123,7 +123,7 @@ impl Stage for LearnMergeWeightsSpec {
 
     fn inputs(&self) -> Vec<Input> {
         let mut inputs = Input::sources(&self.sources);
-        inputs.extend(self.anchor.iter().map(|anchor| Input::new("anchor", anchor)));
+        inputs.extend(self.anchor.iter().map(|anchor| Input::new(Role::Anchor, anchor)));
         inputs
     }
 
@@ -165,7 +165,7 @@ impl Stage for LearnMergeWeightsSpec {
         }
         Ok(Description::MergeWeights {
             info: ModelInfo { head: Some(head), ..sources[0].clone() },
-            sources: known.input_fingerprints[..self.sources.len()].iter().map(|f| f.to_string()).collect(),
+            sources: known.input_fingerprints[..self.sources.len()].to_vec(),
         })
     }
 

@@ -8,10 +8,10 @@ use super::artifact::StateDict;
 use super::model::{reestimate_statistics, remove_head};
 use super::repair::{Source, repair};
 use super::*;
-use crate::merge_method::git_rebasin::{GitRebasin, GitRebasinSpec, Permutations};
-use crate::merge_method::regmean::Regmean;
-use crate::merge_method::{MergeMethodSpec, MergeTensors, NamedTensors, learned, merge_in_memory};
-use crate::nn::cost::{product, sum};
+use merge_method::git_rebasin::{GitRebasin, GitRebasinSpec, Permutations};
+use merge_method::regmean::Regmean;
+use merge_method::{MergeMethodSpec, MergeTensors, NamedTensors, learned, merge_in_memory};
+use nn::cost::{product, sum};
 
 /// Sources and how to merge them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -59,17 +59,17 @@ impl Stage for MergeSpec {
     fn inputs(&self) -> Vec<Input> {
         let mut inputs = Input::sources(&self.sources);
         if let MergeMethodSpec::Learned(learned) = &self.method {
-            inputs.push(Input::new("weights", &learned.weights));
+            inputs.push(Input::new(Role::Weights, &learned.weights));
         }
-        inputs.extend(self.method.base().map(|base| Input::new("base", base)));
+        inputs.extend(self.method.base().map(|base| Input::new(Role::Base, base)));
         inputs
     }
 
     /// What all sources go back to; of sources that differ, the merged model is a start of its own.
-    fn began_at(&self, own: &str, inputs: &[Option<&str>]) -> Option<String> {
-        let starts: Option<BTreeSet<&str>> = inputs[..self.sources.len()].iter().copied().collect();
+    fn began_at(&self, own: Fingerprint, inputs: &[Option<Fingerprint>]) -> Option<Fingerprint> {
+        let starts: Option<BTreeSet<Fingerprint>> = inputs[..self.sources.len()].iter().copied().collect();
         let starts = starts?;
-        Some(if starts.len() == 1 { starts.into_iter().collect() } else { own.to_owned() })
+        if starts.len() == 1 { starts.into_iter().next() } else { Some(own) }
     }
 
     fn datasets(&self) -> Vec<DataInput> {
@@ -78,7 +78,7 @@ impl Stage for MergeSpec {
             splits.insert(0, SplitName::Train);
         }
         let dataset = self.dataset.iter().filter(|_| !splits.is_empty());
-        dataset.map(|name| DataInput::new("dataset", name, &splits)).collect()
+        dataset.map(|name| DataInput::new(Role::Dataset, name, &splits)).collect()
     }
 
     fn describe(&self, known: &Known<'_>) -> Result<Description, Vec<String>> {
@@ -114,7 +114,7 @@ impl Stage for MergeSpec {
                         learned.weights
                     )]);
                 };
-                if learnt.iter().map(String::as_str).ne(known.input_fingerprints[..n].iter().copied()) {
+                if *learnt != known.input_fingerprints[..n] {
                     return Err(vec![format!(
                         "the numbers of `{}` were learnt for other sources, or in another order; give both stages \
                          the same `sources`",

@@ -6,14 +6,15 @@ use candle_core::{Device, Result, Tensor, Var};
 
 use super::artifact::StateDict;
 use super::*;
-use crate::backbone::Backbone;
-use crate::dataset::Split;
-use crate::nn::init::initial_values;
-use crate::nn::{BatchStatistics, Mode, Net, Value, leaves};
-use crate::rng::Purpose;
-use crate::train::augment::Change;
-use crate::train::batch::{self, Variant};
-use crate::train::epoch::{EVAL_BATCH, Forward, Learner, Task, fit, too_few};
+use backbone::Backbone;
+use dataset::Split;
+use nn::init::initial_values;
+use nn::{BatchStatistics, Mode, Net, Normalize, Value, leaves};
+use rng::Purpose;
+use train::Progress;
+use train::augment::Change;
+use train::batch::{self, Variant};
+use train::epoch::{EVAL_BATCH, Forward, Learner, Task, fit, too_few};
 
 /// Share of a batch's statistics in the running ones; PyTorch's default.
 const MOMENTUM: f64 = 0.1;
@@ -123,7 +124,7 @@ pub(super) fn reestimate_statistics(
     let split = &dataset.train;
     let batches = batch::shuffled(split.len(), EVAL_BATCH, 0, Purpose::Reestimate, 0);
     if batches.is_empty() {
-        return Err(too_few(split));
+        return Err(too_few(split).into());
     }
     for count in model.tensors.iter_mut().filter(|(name, _)| name.ends_with("num_batches_tracked")) {
         *count.1 = count.1.zeros_like()?;

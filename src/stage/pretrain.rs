@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::model::train_whole;
 use super::work::Training;
 use super::*;
-use crate::nn::init::initial_values;
+use nn::Normalize;
+use nn::init::initial_values;
 
 /// A backbone, a data set and how to train.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -33,8 +34,8 @@ impl Stage for PretrainSpec {
         Vec::new()
     }
 
-    fn began_at(&self, own: &str, _: &[Option<&str>]) -> Option<String> {
-        Some(own.to_owned())
+    fn began_at(&self, own: Fingerprint, _: &[Option<Fingerprint>]) -> Option<Fingerprint> {
+        Some(own)
     }
 
     fn datasets(&self) -> Vec<DataInput> {

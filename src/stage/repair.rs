@@ -21,12 +21,12 @@ use candle_core::{Result, Tensor, bail};
 
 use super::model::{has_batch_norm, reestimate_statistics};
 use super::*;
-use crate::merge_method::git_rebasin::Permutations;
-use crate::nn::batch_norm::Moments;
-use crate::nn::{Mode, Net, StateDict, Value};
-use crate::rng::Purpose;
-use crate::train::batch;
-use crate::train::epoch::{EVAL_BATCH, too_few};
+use merge_method::git_rebasin::Permutations;
+use nn::batch_norm::Moments;
+use nn::{Mode, Net, StateDict, Value};
+use rng::Purpose;
+use train::epoch::{EVAL_BATCH, too_few};
+use train::{Progress, batch};
 
 /// A channel that varies less than this share of what it should carries nothing that could be scaled up.
 const LEAST: f64 = 1e-6;
@@ -140,7 +140,7 @@ impl Pass<'_> {
         // The order of the re-estimation of batch norm's statistics.
         let batches = batch::shuffled(split.len(), EVAL_BATCH, 0, Purpose::Reestimate, 0);
         if batches.is_empty() {
-            return Err(too_few(split));
+            return Err(too_few(split).into());
         }
         let sums = RefCell::new(BTreeMap::<String, (Tensor, Tensor)>::new());
         let see = |layer: &str, y: Value| observe(&mut sums.borrow_mut(), goals, layer, y);

@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 
 use super::{Known, KnownDataset, ModelInfo};
-use crate::backbone::BackboneSpec;
-use crate::dataset::SplitName;
-use crate::merge_method::git_rebasin;
-use crate::nn::cost::{Cost, product, sum};
-use crate::nn::init::Parameter;
-use crate::train::epoch::EVAL_BATCH;
-use crate::train::{Select, TrainSpec};
+use backbone::BackboneSpec;
+use dataset::SplitName;
+use merge_method::git_rebasin;
+use nn::cost::{Cost, product, sum};
+use nn::init::Parameter;
+use train::epoch::EVAL_BATCH;
+use train::{Select, TrainSpec};
 
 /// Bytes of a number.
 const F32: u64 = 4;

@@ -4,7 +4,7 @@
 use rand::Rng;
 
 use super::Interval;
-use crate::rng::{Purpose, rng};
+use rng::{Purpose, rng};
 
 /// Differences nearer to 0 than this are rounding.
 const ROUNDING: f64 = 1e-12;

@@ -6,18 +6,17 @@
 //! | model | `model.safetensors`, and `history.csv` if it was trained |
 //! | merge weights | `merge_weights.safetensors`, and `history.csv` if they were learnt |
 //! | evaluation | for each pair, `<model>.<data set>.predictions.csv`: first digits of the fingerprints; an ensemble
-//! counts as a model and has [a fingerprint of its own](crate::stage::ensemble::Ensemble::fingerprint) |
+//! counts as a model and has [a fingerprint of its own](stage::ensemble::Ensemble::fingerprint) |
 
 use std::collections::HashMap;
 
 use indexmap::IndexMap;
 
 use super::{ContentError, EntryHeader, Provenance, checkpoint, history, predictions};
-use crate::plan::short;
-use crate::stage::artifact::StateDict;
-use crate::stage::{
-    Artifact, Checkpoint, EpochRecord, Evaluation, MergeWeights, ModelInfo, Prediction, ensemble,
-};
+use identity::Fingerprint;
+use stage::artifact::StateDict;
+use stage::{Artifact, Checkpoint, Evaluation, MergeWeights, ModelInfo, Prediction, ensemble};
+use train::EpochRecord;
 
 const MODEL: &str = "model.safetensors";
 const MERGE_WEIGHTS: &str = "merge_weights.safetensors";
@@ -87,8 +86,8 @@ fn with_provenance(bytes: &[u8]) -> Result<(ModelInfo, StateDict), ContentError>
 fn tables(header: &EntryHeader, evaluation: &Evaluation) -> Result<IndexMap<String, Vec<u8>>, ContentError> {
     let mut files = IndexMap::new();
     for prediction in &evaluation.predictions {
-        let pair = format!("{}.{}", short(&prediction.model), short(&prediction.dataset));
-        if whole_names(header, &pair)? != (prediction.model.clone(), prediction.dataset.clone()) {
+        let pair = format!("{}.{}", prediction.model.short(), prediction.dataset.short());
+        if whole_names(header, &pair)? != (prediction.model, prediction.dataset) {
             let problem =
                 format!("predictions `{pair}` are of no model and data set that the stage was given");
             return Err(ContentError::Malformed(problem));
@@ -100,18 +99,18 @@ fn tables(header: &EntryHeader, evaluation: &Evaluation) -> Result<IndexMap<Stri
 
 fn table(header: &EntryHeader, pair: &str, bytes: &[u8]) -> Result<Prediction, ContentError> {
     let (model, dataset) = whole_names(header, pair)?;
-    predictions::decode(bytes, &model, &dataset)
+    predictions::decode(bytes, model, dataset)
 }
 
 /// The fingerprints of the input (or an ensemble of inputs) and the data set whose first digits stand in a file's name.
-fn whole_names(header: &EntryHeader, pair: &str) -> Result<(String, String), ContentError> {
+fn whole_names(header: &EntryHeader, pair: &str) -> Result<(Fingerprint, Fingerprint), ContentError> {
     let (model, dataset) = pair.split_once('.').unwrap_or((pair, ""));
-    let inputs = header.inputs.iter().map(|(role, fingerprint)| (role.as_str(), fingerprint.0.as_str()));
+    let inputs = header.inputs.iter().map(|(role, fingerprint)| (role, *fingerprint));
     let ensembles = ensemble::among(inputs.clone()).into_iter().map(|ensemble| ensemble.fingerprint);
-    let models = inputs.map(|(_, fingerprint)| fingerprint.to_owned()).chain(ensembles);
-    let input = models.into_iter().find(|name| short(name) == model);
-    let mut datasets = header.datasets.iter().map(|(_, fingerprint)| fingerprint.clone());
-    let data = datasets.find(|name| short(name) == dataset);
+    let mut models = inputs.map(|(_, fingerprint)| fingerprint).chain(ensembles);
+    let input = models.find(|fingerprint| fingerprint.short() == model);
+    let mut datasets = header.datasets.iter().map(|(_, fingerprint)| *fingerprint);
+    let data = datasets.find(|fingerprint| fingerprint.short() == dataset);
     let unknown = || ContentError::Malformed(format!("predictions `{pair}` are of no input of the stage"));
     input.zip(data).ok_or_else(unknown)
 }

@@ -179,5 +179,24 @@ fn seal(key: &blake3::Hash, stamps: &[Stamp], json: &str) -> blake3::Hash {
     hasher.finalize()
 }
 
+/// As if time had passed.
+#[cfg(any(test, feature = "testing"))]
+mod testing {
+    use super::*;
+
+    pub(super) const DAY: i128 = 24 * 3600 * SECOND;
+
+    impl<'a> Digests<'a> {
+        /// As if a day had passed since the files were written.
+        pub fn later(store: &'a Store) -> Self {
+            Self { store, clock: |store| at(store, DAY) }
+        }
+    }
+
+    pub(super) fn at(store: &Store, offset: i128) -> Option<Stamp> {
+        now(store).map(|now| Stamp { modified: now.modified + offset, ..now })
+    }
+}
+
 #[cfg(all(test, unix))]
 mod tests;

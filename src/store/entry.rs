@@ -9,7 +9,7 @@ use memmap2::Mmap;
 
 use super::manifest::{MANIFEST, Manifest};
 use super::{EntryHeader, FileRecord, StoreError};
-use crate::plan::Fingerprint;
+use identity::Fingerprint;
 
 /// Why an entry is of no use.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 use std::io::{Error as IoError, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use crate::plan::Fingerprint;
+use identity::Fingerprint;
 
 /// What can go wrong with the store. Exit code 4.
 #[derive(Debug, thiserror::Error)]

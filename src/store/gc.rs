@@ -21,7 +21,7 @@ use serde_json::Value;
 
 use super::lock::lock_now;
 use super::{ContentError, Lock, Store, StoreError, entry, names};
-use crate::plan::Fingerprint;
+use identity::Fingerprint;
 
 /// Records that are kept, the newest first.
 pub const KEPT_RUNS: usize = 20;
@@ -108,7 +108,7 @@ impl Store {
         let path = self.root.join(&leftover.path);
         let name = leftover.path.file_name().unwrap_or_default().to_string_lossy();
         match leftover.sort {
-            Sort::Entry | Sort::Partial => match self.try_lock(&Fingerprint(name.into()))? {
+            Sort::Entry | Sort::Partial => match Lock::try_now(&self.lock_file(&name))? {
                 Some(_making) => self.free_whole(&path),
                 None => Ok(false),
             },
@@ -147,7 +147,7 @@ impl Store {
     fn left_entries(&self, needed: &BTreeSet<Fingerprint>) -> Result<Vec<Leftover>, StoreError> {
         let mut leftovers = Vec::new();
         for fingerprint in self.fingerprints()? {
-            if !needed.contains(&fingerprint) && !Lock::is_held(&self.lock_file(&fingerprint.0))? {
+            if !needed.contains(&fingerprint) && !Lock::is_held(&self.lock_file(&fingerprint.to_string()))? {
                 let folder = self.entry(&fingerprint);
                 leftovers.extend(self.leftover(Sort::Entry, &folder, about(&folder, &fingerprint))?);
             }
@@ -183,8 +183,9 @@ impl Store {
 
     fn left_partial(&self, needed: &BTreeSet<Fingerprint>) -> Result<Vec<Leftover>, StoreError> {
         self.left_below("partial", Sort::Partial, |name| {
-            let fingerprint = Fingerprint(name.into());
-            let goes_on = needed.contains(&fingerprint) && !self.entry(&fingerprint).exists();
+            let goes_on = name
+                .parse::<Fingerprint>()
+                .is_ok_and(|fingerprint| needed.contains(&fingerprint) && !self.entry(&fingerprint).exists());
             Ok(!goes_on && !Lock::is_held(&self.lock_file(name))?)
         })
     }
@@ -257,7 +258,7 @@ fn planned(path: &Path) -> Result<Vec<Fingerprint>, StoreError> {
         StoreError::content("read", path, ContentError::Malformed(problem))
     })?;
     let stages = plan["stages"].as_array().into_iter().flatten();
-    Ok(stages.filter_map(|stage| Some(Fingerprint(stage["fingerprint"].as_str()?.into()))).collect())
+    Ok(stages.filter_map(|stage| stage["fingerprint"].as_str()?.parse().ok()).collect())
 }
 
 /// Whoever writes decoded images holds a lock on their file.

@@ -5,7 +5,7 @@ use indexmap::{IndexMap, IndexSet};
 
 use super::ContentError;
 use super::csv_rows::{parse, rows, to_bytes};
-use crate::stage::EpochRecord;
+use train::EpochRecord;
 
 /// Rows as CSV; floats in shortest round-trip form. A score that an epoch lacks is left empty.
 pub(super) fn encode(history: &[EpochRecord]) -> Result<Vec<u8>, ContentError> {

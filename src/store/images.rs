@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use super::{Store, StoreError, names};
-use crate::dataset::is_intact;
+use dataset::is_intact;
 
 impl Store {
     /// Reads all decoded images, and sets a damaged file aside. Returns how many data sets have some, and an

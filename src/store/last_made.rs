@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::{Lock, Store, StoreError};
-use crate::plan::Fingerprint;
+use identity::Fingerprint;
 
 /// Fingerprints by stage id.
 pub type ByStage = BTreeMap<String, Fingerprint>;

@@ -6,8 +6,8 @@ use std::time::{Duration, SystemTime};
 use indexmap::IndexMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::plan::{Ancestry, Field, Fingerprint};
-use crate::stage::Description;
+use identity::{Ancestry, Field, Fingerprint, Role};
+use stage::Description;
 
 /// Name of the file.
 pub(super) const MANIFEST: &str = "manifest.json";
@@ -30,9 +30,9 @@ pub struct EntryHeader {
     /// All that the result depends on.
     pub fields: Vec<Field>,
     /// (role, fingerprint) of each input, in the order of the stage.
-    pub inputs: Vec<(String, Fingerprint)>,
+    pub inputs: Vec<(Role, Fingerprint)>,
     /// (role, fingerprint) of each data set, in the order of the stage.
-    pub datasets: Vec<(String, String)>,
+    pub datasets: Vec<(Role, Fingerprint)>,
     /// Names of the data sets where it was made, in the same order, for people; empty in older manifests.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dataset_names: Vec<String>,
@@ -133,11 +133,11 @@ mod tests {
 
     fn manifest() -> Manifest {
         let header = EntryHeader {
-            fingerprint: Fingerprint("0a".repeat(32)),
+            fingerprint: "0a".repeat(32).parse().unwrap(),
             kind: "evaluate".into(),
             revision: 1,
             fields: vec![Field { path: "train.epochs".into(), value: "\u{e9}, \"\n".into() }],
-            inputs: vec![("model".into(), Fingerprint("0b".repeat(32)))],
+            inputs: vec![("model".into(), "0b".repeat(32).parse().unwrap())],
             datasets: Vec::new(),
             dataset_names: Vec::new(),
             ancestry: Ancestry::new(),

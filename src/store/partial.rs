@@ -19,9 +19,9 @@ use serde::{Deserialize, Serialize};
 use super::entry::{flush_folder, map, write_flushed};
 use super::manifest::VERSION;
 use super::{ContentError, Store, StoreError, checkpoint};
-use crate::nn::StateDict;
-use crate::plan::Fingerprint;
-use crate::train::resume::{Position, Resume, TrainState};
+use identity::Fingerprint;
+use nn::StateDict;
+use train::resume::{Position, Resume, TrainState};
 
 const STATE: &str = "state";
 const LOG: &str = "log.txt";
@@ -49,7 +49,7 @@ impl Store {
     /// It cannot be made; the store has gone.
     pub fn partial(&self, fingerprint: &Fingerprint) -> Result<Partial, StoreError> {
         self.present()?;
-        let folder = self.root().join("partial").join(&fingerprint.0);
+        let folder = self.root().join("partial").join(fingerprint.to_string());
         match fs::create_dir(&folder) {
             Err(error) if error.kind() != ErrorKind::AlreadyExists => {
                 Err(StoreError::io("create the folder", &folder, error))
@@ -64,11 +64,11 @@ impl Store {
     /// The store cannot be read.
     pub fn sweep_partials(&self) -> Result<(), StoreError> {
         let all = self.root().join("partial");
-        for fingerprint in super::names(&all)?.into_iter().map(Fingerprint) {
+        for fingerprint in super::names(&all)?.iter().filter_map(|name| name.parse::<Fingerprint>().ok()) {
             if self.manifest(&fingerprint)?.is_some()
                 && let Some(_making) = self.try_lock(&fingerprint)?
             {
-                Partial { folder: all.join(&fingerprint.0) }.remove();
+                Partial { folder: all.join(fingerprint.to_string()) }.remove();
             }
         }
         Ok(())
@@ -186,7 +186,7 @@ mod tests {
     use candle_core::{Device, Tensor};
 
     use super::*;
-    use crate::train::resume::Ongoing;
+    use train::resume::Ongoing;
 
     fn state() -> TrainState {
         let named = |name: &str, value: f32| {
@@ -208,7 +208,7 @@ mod tests {
     fn partial() -> (tempfile::TempDir, Partial) {
         let root = tempfile::tempdir().unwrap();
         let store = Store::open(root.path()).unwrap();
-        let partial = store.partial(&Fingerprint("ab".repeat(32))).unwrap();
+        let partial = store.partial(&"ab".repeat(32).parse().unwrap()).unwrap();
         (root, partial)
     }
 

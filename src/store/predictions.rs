@@ -4,7 +4,8 @@ use csv::StringRecord;
 
 use super::ContentError;
 use super::csv_rows::{parse, rows, to_bytes};
-use crate::stage::Prediction;
+use identity::Fingerprint;
+use stage::Prediction;
 
 /// Columns before the probabilities.
 const FIRST: [&str; 3] = ["image", "label", "predicted"];
@@ -34,13 +35,17 @@ pub(super) fn encode(prediction: &Prediction) -> Result<Vec<u8>, ContentError> {
 }
 
 /// A CSV that [`encode`] wrote, of a model and a data set by their fingerprints.
-pub(super) fn decode(bytes: &[u8], model: &str, dataset: &str) -> Result<Prediction, ContentError> {
+pub(super) fn decode(
+    bytes: &[u8],
+    model: Fingerprint,
+    dataset: Fingerprint,
+) -> Result<Prediction, ContentError> {
     let (header, rows) = rows(bytes)?;
     let probabilities =
         |row: &StringRecord| (FIRST.len()..header.len()).map(|i| parse(&header, row, i)).collect();
     Ok(Prediction {
-        model: model.to_string(),
-        dataset: dataset.to_string(),
+        model,
+        dataset,
         images: rows.iter().map(|row| parse(&header, row, 0)).collect::<Result<_, _>>()?,
         labels: rows.iter().map(|row| parse(&header, row, 1)).collect::<Result<_, _>>()?,
         probabilities: rows.iter().map(probabilities).collect::<Result<_, _>>()?,
@@ -57,10 +62,14 @@ fn most_likely(probabilities: &[f32]) -> usize {
 mod tests {
     use super::*;
 
+    fn named(name: &str) -> Fingerprint {
+        Fingerprint::of_parts([name])
+    }
+
     fn prediction() -> Prediction {
         Prediction {
-            model: "m".into(),
-            dataset: "d".into(),
+            model: named("m"),
+            dataset: named("d"),
             images: vec!["test/0".into(), "a, \"quoted\" name".into()],
             labels: vec![1, 0],
             probabilities: vec![vec![0.1, 0.9], vec![0.5, 0.5]],
@@ -70,7 +79,7 @@ mod tests {
     #[test]
     fn predictions_read_back_as_they_were_written() {
         let bytes = encode(&prediction()).unwrap();
-        assert_eq!(decode(&bytes, "m", "d").unwrap(), prediction());
+        assert_eq!(decode(&bytes, named("m"), named("d")).unwrap(), prediction());
         assert_eq!(
             String::from_utf8(bytes).unwrap(),
             "image,label,predicted,p_0,p_1\ntest/0,1,1,0.1,0.9\n\"a, \"\"quoted\"\" name\",0,0,0.5,0.5\n"
@@ -86,13 +95,13 @@ mod tests {
             probabilities: vec![odd],
             ..prediction()
         };
-        assert_eq!(decode(&encode(&all).unwrap(), "m", "d").unwrap(), all);
+        assert_eq!(decode(&encode(&all).unwrap(), named("m"), named("d")).unwrap(), all);
     }
 
     #[test]
     fn no_image_gives_a_header_alone() {
         let none = Prediction { images: vec![], labels: vec![], probabilities: vec![], ..prediction() };
-        assert_eq!(decode(&encode(&none).unwrap(), "m", "d").unwrap(), none);
+        assert_eq!(decode(&encode(&none).unwrap(), named("m"), named("d")).unwrap(), none);
     }
 
     #[test]

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::manifest::VERSION;
 use super::{ContentError, EntryHeader, Manifest, Store, StoreError, artifact_files, checkpoint, entry};
-use crate::plan::{Ancestry, Fingerprint};
-use crate::stage::ModelInfo;
+use identity::{Ancestry, Fingerprint, Role};
+use stage::ModelInfo;
 
 /// What a safetensors file says of itself, as JSON under [`checkpoint::KEY`]. It goes with the file wherever that is
 /// copied to. No time, no name of a stage or a machine is in it.
@@ -23,7 +23,7 @@ pub struct Provenance {
     /// Architecture, normalisation, head.
     pub info: ModelInfo,
     /// (role, fingerprint) of each input of the stage.
-    pub inputs: Vec<(String, Fingerprint)>,
+    pub inputs: Vec<(Role, Fingerprint)>,
     /// All that it and what it was made from depend on, itself first. Empty in files of earlier versions.
     #[serde(default, skip_serializing_if = "Ancestry::is_empty")]
     pub ancestry: Ancestry,

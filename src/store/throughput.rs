@@ -9,7 +9,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use super::{Lock, Store, StoreError};
-use crate::plan::Numerics;
+use identity::Numerics;
 
 /// Share of the latest measurement in the mean: about the last five count.
 const LATEST: f64 = 0.3;
@@ -67,7 +67,7 @@ fn is_speed(number: f64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::nn::Precision;
+    use identity::Precision;
 
     const KIND: &str = "finetune";
 

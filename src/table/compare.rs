@@ -5,8 +5,8 @@ use super::pivot::Pivot;
 use super::resample::Resamples;
 use super::spec::{BEST, CompareSpec, Correction, Test};
 use super::{Score, metrics_csv};
-use crate::statistics::paired_t::PairedT;
-use crate::statistics::{Interval, bootstrap, holm, wilcoxon};
+use statistics::paired_t::PairedT;
+use statistics::{Interval, bootstrap, holm, wilcoxon};
 
 /// A row against another in a column, over the values of `over` for which both have a score.
 #[derive(Clone, Debug, PartialEq)]

@@ -5,7 +5,7 @@ use super::compare::Comparison;
 use super::pivot::Cell;
 use super::spec::{BEST, CompareSpec, Correction, Test};
 use super::text::{label, most};
-use crate::statistics::{bootstrap, wilcoxon};
+use statistics::{bootstrap, wilcoxon};
 
 /// Marks cells that differ from what they are compared with.
 pub(super) const DAGGER: &str = "†";

@@ -7,8 +7,7 @@ use super::compare::{self, Comparison};
 use super::layout::{Layout, Scores};
 use super::resample::Resamples;
 use super::{Score, TableError, TableSpec, metrics_csv};
-use crate::metric;
-use crate::statistics::{Interval, ranks::mean_ranks};
+use statistics::{Interval, ranks::mean_ranks};
 
 /// A table before it is shown.
 #[derive(Clone, Debug, PartialEq)]

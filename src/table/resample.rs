@@ -13,9 +13,9 @@ use rayon::prelude::*;
 
 use super::layout::Layout;
 use super::{Predicted, Score, TableError, TableSpec};
-use crate::metric::{Metric, by_name};
-use crate::rng::name_index;
-use crate::statistics::{Interval, bootstrap};
+use metric::{Metric, by_name};
+use rng::name_index;
+use statistics::{Interval, bootstrap};
 
 /// The name of a list of images, and their number.
 type Images = (u64, usize);

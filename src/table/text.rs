@@ -4,7 +4,7 @@ use unicode_width::UnicodeWidthStr;
 
 use super::Pivot;
 use super::pivot::{Cell, Column, Line, Mark};
-use crate::statistics::Interval;
+use statistics::Interval;
 
 /// Stands where there is nothing to show.
 pub(super) const NOTHING: &str = "–";

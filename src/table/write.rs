@@ -75,7 +75,7 @@ fn write_table(folder: &Path, name: &str, pivot: &Pivot) -> Result<Rendered, Tab
 ///
 /// # Errors
 /// A name that cannot be one of a file; a file that cannot be written.
-pub(crate) fn write_file(
+pub fn write_file(
     dir: &Path,
     experiment: &str,
     (what, name): (&'static str, &str),

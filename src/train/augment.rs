@@ -111,8 +111,8 @@ fn shift_row(row: &[u8], shift: Shift, out: &mut [u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rng::{Purpose, rng};
     use rand::RngCore;
+    use rng::{Purpose, rng};
 
     const SIZE: usize = 5;
 

@@ -6,9 +6,9 @@ use rayon::prelude::*;
 
 use super::AugmentSpec;
 use super::augment::Change;
-use crate::dataset::Split;
-use crate::rng::{Purpose, rng};
-use crate::stage::Normalize;
+use dataset::Split;
+use nn::Normalize;
+use rng::{Purpose, rng};
 
 /// The positions `0..n` in an epoch's order, in batches. A last batch of a single image is left out, since
 /// batch norm cannot train on it.
@@ -77,15 +77,6 @@ pub fn labels(split: &Split, positions: &[usize], device: &Device) -> Result<Ten
     Tensor::new(labels, device)
 }
 
-impl Normalize {
-    /// What each byte becomes, per channel.
-    fn table(&self) -> [[f32; 256]; 3] {
-        std::array::from_fn(|channel| {
-            std::array::from_fn(|byte| (byte as f32 / 255.0 - self.mean[channel]) / self.std[channel])
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -110,7 +101,7 @@ mod tests {
     fn pixels_are_scaled_per_channel() {
         let normalize = Normalize { mean: [0.5, 0.0, 1.0], std: [0.5, 1.0, 2.0] };
         let split = Split {
-            pixels: crate::dataset::Pixels::Owned([255u8, 255, 0].into()),
+            pixels: dataset::Pixels::Owned([255u8, 255, 0].into()),
             labels: vec![0],
             names: vec!["one".into()],
         };

@@ -7,11 +7,11 @@ use indexmap::IndexMap;
 
 use super::resume::{Ongoing, Position, Resume, Saver, TrainState};
 use super::{Loss, Optimizer, Select, TrainSpec, batch};
-use crate::dataset::{Dataset, Split};
-use crate::metric::{Predictions, by_name};
-use crate::nn::{StateDict, Value, Values, gradients};
-use crate::rng::Purpose;
-use crate::stage::{EpochRecord, Interrupted, Progress, StageError};
+use crate::{EpochRecord, Interrupted, Progress, TrainError};
+use dataset::{Dataset, Split};
+use metric::{Predictions, by_name};
+use nn::{StateDict, Value, Values, gradients};
+use rng::Purpose;
 
 /// Images in a batch without gradients.
 pub const EVAL_BATCH: usize = 128;
@@ -85,7 +85,7 @@ pub struct Task<'a> {
 ///
 /// # Errors
 /// The loss is not finite, a selecting score is undefined, or the person asked to stop.
-pub fn fit(learner: &mut dyn Learner, task: &Task<'_>) -> Result<Vec<EpochRecord>, StageError> {
+pub fn fit(learner: &mut dyn Learner, task: &Task<'_>) -> Result<Vec<EpochRecord>, TrainError> {
     let spec = task.spec;
     let loss =
         spec.loss.build(&class_counts(&task.dataset.train, task.dataset.classes.len()), task.device)?;
@@ -114,7 +114,7 @@ struct Training<'a> {
 }
 
 impl<'a> Training<'a> {
-    fn new(learner: &'a mut dyn Learner, task: &'a Task<'a>) -> Result<Self, StageError> {
+    fn new(learner: &'a mut dyn Learner, task: &'a Task<'a>) -> Result<Self, TrainError> {
         let optimizer = Optimizer::new(&task.spec.optimizer, learner.variables())?;
         let (best, saver) = (Best::new(task.spec), Saver::new(task.resume));
         Ok(Self { learner, task, optimizer, best, history: Vec::new(), ongoing: Ongoing::default(), saver })
@@ -126,7 +126,7 @@ impl<'a> Training<'a> {
     }
 
     /// One pass over the training images; the mean loss of an image.
-    fn epoch(&mut self, loss: &Loss) -> Result<f64, StageError> {
+    fn epoch(&mut self, loss: &Loss) -> Result<f64, TrainError> {
         let (spec, split, epoch) = (self.task.spec, &self.task.dataset.train, self.history.len());
         let factor = spec.schedule.factor(epoch, spec.epochs);
         let batches = batch::shuffled(split.len(), spec.batch_size, spec.seed, Purpose::Shuffle, epoch);
@@ -160,7 +160,7 @@ impl<'a> Training<'a> {
         epoch: usize,
         positions: &[usize],
         factor: f64,
-    ) -> Result<f64, StageError> {
+    ) -> Result<f64, TrainError> {
         let Task { dataset, spec, device, .. } = self.task;
         let labels = batch::labels(&dataset.train, positions, device)?;
         let Forward { logits, leaves } = self.learner.train_logits(epoch, positions)?;
@@ -173,7 +173,7 @@ impl<'a> Training<'a> {
         Ok(number)
     }
 
-    fn end_epoch(&mut self, train_loss: f64, val: IndexMap<String, f64>) -> Result<(), StageError> {
+    fn end_epoch(&mut self, train_loss: f64, val: IndexMap<String, f64>) -> Result<(), TrainError> {
         let (spec, epoch) = (self.task.spec, self.history.len());
         let best = self.best.offer(epoch, &val, self.learner)?;
         let lr = spec.optimizer.lr() * spec.schedule.factor(epoch, spec.epochs);
@@ -185,7 +185,7 @@ impl<'a> Training<'a> {
     }
 
     /// Tells how far the training is. Whoever asks it to stop loses nothing.
-    fn report(&mut self, progress: Progress) -> Result<(), StageError> {
+    fn report(&mut self, progress: Progress) -> Result<(), TrainError> {
         if let Err(interrupted) = (self.task.report)(progress) {
             self.save()?;
             return Err(interrupted.into());
@@ -193,11 +193,11 @@ impl<'a> Training<'a> {
         Ok(())
     }
 
-    fn save_if_due(&mut self, within_epoch: bool) -> Result<(), StageError> {
+    fn save_if_due(&mut self, within_epoch: bool) -> Result<(), TrainError> {
         if !self.is_over() && self.saver.is_due(within_epoch) { self.save() } else { Ok(()) }
     }
 
-    fn save(&mut self) -> Result<(), StageError> {
+    fn save(&mut self) -> Result<(), TrainError> {
         let (best_score, best) = self.best.kept.clone().unzip();
         let position = Position {
             history: self.history.clone(),
@@ -211,7 +211,7 @@ impl<'a> Training<'a> {
     }
 
     /// Takes up what an earlier attempt saved.
-    fn resume(&mut self) -> Result<(), StageError> {
+    fn resume(&mut self) -> Result<(), TrainError> {
         let Some(saved) = self.task.resume.load() else { return Ok(()) };
         let TrainState { position, learner, optimizer, best } = saved.on(self.task.device)?;
         self.learner.restore(&learner)?;
@@ -226,30 +226,30 @@ impl<'a> Training<'a> {
 }
 
 /// No batch can be made of a split.
-pub fn too_few(split: &Split) -> StageError {
-    StageError::Failed(format!(
+pub fn too_few(split: &Split) -> TrainError {
+    TrainError::Failed(format!(
         "the training split has {} image(s), and a batch needs two; give the data set more",
         split.len()
     ))
 }
 
-fn diverged(loss: f64, epoch: usize, images: usize, spec: &TrainSpec) -> StageError {
+fn diverged(loss: f64, epoch: usize, images: usize, spec: &TrainSpec) -> TrainError {
     let lr = spec.optimizer.lr();
-    StageError::Failed(format!(
+    TrainError::Failed(format!(
         "the loss became {loss} in epoch {epoch} after {images} images: training diverged; lower the learning \
          rate (now {lr}), set `clip_norm`, or warm up"
     ))
 }
 
 /// Validation scores by name; none if no epoch is selected.
-fn validate(learner: &mut dyn Learner, task: &Task<'_>) -> Result<IndexMap<String, f64>, StageError> {
+fn validate(learner: &mut dyn Learner, task: &Task<'_>) -> Result<IndexMap<String, f64>, TrainError> {
     let Some(select) = task.spec.select.metric() else { return Ok(IndexMap::new()) };
     let split = &task.dataset.val;
     let rows = probabilities(split.len(), |positions| learner.val_logits(positions))?;
     let predictions = Predictions::new(&split.labels, &rows, task.dataset.classes.len())
-        .map_err(|error| StageError::Failed(format!("failed to score the validation images: {error}")))?;
+        .map_err(|error| TrainError::Failed(format!("failed to score the validation images: {error}")))?;
     let Some(selecting) = select.of(&predictions) else {
-        return Err(StageError::Failed(format!(
+        return Err(TrainError::Failed(format!(
             "{} of the validation images is undefined, since a class has none: select the best epoch by another \
              metric (`select`)",
             select.name

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use candle_core::Device;
 use serde::{Deserialize, Serialize};
 
-use crate::nn::StateDict;
-use crate::stage::EpochRecord;
+use crate::EpochRecord;
+use nn::StateDict;
 
 /// Saving may cost a twentieth of the time.
 const TIME_TO_COST: u32 = 20;

@@ -19,7 +19,7 @@ const BATCH: usize = 64;
 
 fn main() -> Result<()> {
     // SAFETY: nothing has started a thread yet.
-    unsafe { medmerge::nn::set_up_process() };
+    unsafe { nn::set_up_process() };
     rayon::scope(|_| {
         for (side, ci, co, kernel, stride) in [
             (28, 3, 64, 3, 1),

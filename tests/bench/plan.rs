@@ -17,7 +17,8 @@ use std::time::{Duration, Instant, SystemTime};
 use candle_core::{Device, Tensor};
 use medmerge::dataset::SplitName;
 use medmerge::experiment::Experiment;
-use medmerge::plan::{Numerics, Plan, PlannedStage};
+use medmerge::identity::{Fingerprint, Numerics};
+use medmerge::plan::{Plan, PlannedStage};
 use medmerge::stage::{Artifact, Checkpoint, Description, Evaluation, Prediction};
 use medmerge::store::{EntryHeader, Store};
 use rayon::prelude::*;
@@ -165,7 +166,7 @@ fn artifact(plan: &Plan, stage: &PlannedStage) -> Artifact {
         }),
         Description::MergeWeights { .. } => unreachable!("no chain learns merge weights"),
         Description::Scores => {
-            let models = stage.inputs.iter().map(|(_, node)| plan.graph[*node].fingerprint.0.clone());
+            let models = stage.inputs.iter().map(|(_, node)| plan.graph[*node].fingerprint);
             Artifact::Evaluation(Evaluation {
                 predictions: models.map(|model| guess(model, stage)).collect(),
             })
@@ -174,13 +175,13 @@ fn artifact(plan: &Plan, stage: &PlannedStage) -> Artifact {
 }
 
 /// The same for every image.
-fn guess(model: String, stage: &PlannedStage) -> Prediction {
+fn guess(model: Fingerprint, stage: &PlannedStage) -> Prediction {
     let dataset = &stage.datasets[0].1;
     let counts = &dataset.summary.counts[SplitName::Test as usize];
     let labels: Vec<u32> = (0..).zip(counts).flat_map(|(label, &count)| vec![label; count]).collect();
     Prediction {
         model,
-        dataset: dataset.fingerprint.clone(),
+        dataset: dataset.fingerprint,
         images: (0..labels.len()).map(|i| format!("test/{i}")).collect(),
         probabilities: vec![vec![1.0 / counts.len() as f32; counts.len()]; labels.len()],
         labels,

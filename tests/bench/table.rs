@@ -32,7 +32,7 @@ fn scores(images: u32) -> Vec<Score> {
         };
         let rows: Vec<Vec<f32>> = labels.iter().map(|&label| row(label)).collect();
         let predictions = Predictions::new(&labels, &rows, CLASSES as usize).expect("distributions");
-        let values = medmerge::metric::scores(&predictions);
+        let values = metric::scores(&predictions);
         let predicted = Some(Arc::new(Predicted::new(&names, &labels, predictions)));
         scores.extend(values.into_iter().map(|(metric, value)| Score {
             experiment: "bench".into(),

@@ -12,7 +12,7 @@ use medmerge::doctor::Workload;
 
 fn main() {
     // SAFETY: nothing has started a thread yet.
-    unsafe { medmerge::nn::set_up_process() };
+    unsafe { nn::set_up_process() };
     let mut steps = 6;
     let mut cases = Vec::new();
     let mut args = std::env::args().skip(1);

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use medmerge::dataset::{DatasetSpec, LabelBudget, Summary};
 use medmerge::experiment::{Experiment, Source};
-use medmerge::plan::{Fingerprint, Numerics, Plan, dataset_fingerprint, stage_fields};
+use medmerge::identity::{Fingerprint, Numerics};
+use medmerge::plan::{Plan, dataset_fingerprint, stage_fields};
 use medmerge::stage::StageSpec;
 use medmerge::store::Store;
 use proptest::prelude::*;

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
 use medmerge::experiment::{Experiment, Source};
+use medmerge::identity::Numerics;
 use medmerge::merge_method::MergeMethodSpec;
-use medmerge::plan::{Numerics, Plan, PlanError};
+use medmerge::plan::{Plan, PlanError};
 use medmerge::store::Store;
 use serde_json::Value;
 

@@ -94,7 +94,7 @@ fn images() -> impl Strategy<Value = (usize, Vec<(u32, Vec<f32>)>)> {
 
 fn score(classes: usize, images: &[(u32, Vec<f32>)]) -> IndexMap<&'static str, Option<f64>> {
     let (labels, rows): (Vec<u32>, Vec<Vec<f32>>) = images.iter().cloned().unzip();
-    medmerge::metric::score_all(&labels, &rows, classes).unwrap()
+    metric::score_all(&labels, &rows, classes).unwrap()
 }
 
 fn assert_same(
@@ -137,7 +137,7 @@ proptest! {
         let repeated = images.iter().zip(&counts).flat_map(|(image, &n)| vec![image.clone(); n as usize]);
         let repeated: Vec<_> = repeated.collect();
         prop_assert_eq!(counted.total(), repeated.len());
-        assert_same(&medmerge::metric::scores(&counted), &score(classes, &repeated), &[])?;
+        assert_same(&metric::scores(&counted), &score(classes, &repeated), &[])?;
     }
 
     #[test]

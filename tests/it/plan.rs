@@ -5,10 +5,8 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 use medmerge::dataset::{DatasetSpec, LabelBudget, Summary};
 use medmerge::experiment::{Coordinates, DatasetInstance, Experiment, Source, StageInstance};
-use medmerge::nn::Precision;
-use medmerge::plan::{
-    Field, Fingerprint, Numerics, Plan, PlanError, Status, Why, dataset_fingerprint, stage_fields,
-};
+use medmerge::identity::{Field, Fingerprint, Numerics, Precision, Role};
+use medmerge::plan::{Plan, PlanError, Status, Why, dataset_fingerprint, stage_fields};
 use medmerge::stage::{DataInput, Input, StageSpec};
 use medmerge::store::Store;
 use proptest::prelude::*;
@@ -119,14 +117,22 @@ fn names_and_paths_are_not_in_it() {
 }
 
 /// The fingerprint of a merge with these inputs and data sets.
-fn merge(inputs: &[(&str, &Fingerprint)], datasets: &[(&str, &str)], numerics: Numerics) -> Fingerprint {
+fn merge(
+    inputs: &[(&str, &Fingerprint)],
+    datasets: &[(&str, &Fingerprint)],
+    numerics: Numerics,
+) -> Fingerprint {
     let spec = section(SECTIONS[4]);
+    let by_role = |pairs: &[(&str, &Fingerprint)]| -> Vec<(Role, Fingerprint)> {
+        pairs.iter().map(|(role, fingerprint)| (Role::from(*role), **fingerprint)).collect()
+    };
+    let (inputs, datasets) = (&by_role(inputs)[..], &by_role(datasets)[..]);
     Fingerprint::of(&stage_fields(spec.stage(), "merge", &spec, inputs, datasets, &[], numerics))
 }
 
 #[test]
 fn swapping_two_sources_is_other_work_and_listing_them_in_another_order_is_not() {
-    let [a, b] = ["aa", "bb"].map(|digits| Fingerprint(digits.repeat(32)));
+    let [a, b] = ["aa", "bb"].map(|digits| digits.repeat(32).parse::<Fingerprint>().unwrap());
     let merge = |inputs: &[(&str, &Fingerprint)]| merge(inputs, &[], Numerics::Cpu);
     let base = merge(&[("source.0", &a), ("source.1", &b)]);
     assert_ne!(base, merge(&[("source.0", &b), ("source.1", &a)]));
@@ -137,9 +143,9 @@ fn swapping_two_sources_is_other_work_and_listing_them_in_another_order_is_not()
 
 #[test]
 fn data_sets_files_numerics_and_inputs_do_not_pass_for_each_other() {
-    let digest = Fingerprint("ab".repeat(32));
+    let digest = "ab".repeat(32).parse::<Fingerprint>().unwrap();
     let spec = section(SECTIONS[0]);
-    let file = [digest.0.clone()];
+    let file = [digest.to_string()];
     let import = stage_fields(spec.stage(), "import", &spec, &[], &[], &file, Numerics::Cpu);
     let all = [
         merge(&[], &[], Numerics::Cpu),
@@ -147,7 +153,7 @@ fn data_sets_files_numerics_and_inputs_do_not_pass_for_each_other() {
         merge(&[], &[], Numerics::Cuda(Precision::Tf32)),
         merge(&[], &[], Numerics::Cuda(Precision::Bf16)),
         merge(&[("dataset", &digest)], &[], Numerics::Cpu),
-        merge(&[], &[("dataset", &digest.0)], Numerics::Cpu),
+        merge(&[], &[("dataset", &digest)], Numerics::Cpu),
         Fingerprint::of(&import),
         fingerprint(&spec, &serde_json::to_value(&spec).unwrap()),
     ];
@@ -158,12 +164,12 @@ fn data_sets_files_numerics_and_inputs_do_not_pass_for_each_other() {
 #[test]
 fn fields_read_like_the_experiment_file() {
     let spec = section(SECTIONS[2]);
-    let source = Fingerprint("ab".repeat(32));
+    let source = "ab".repeat(32).parse::<Fingerprint>().unwrap();
     let fields = stage_fields(
         spec.stage(),
         "finetune",
         &spec,
-        &[("from", &source)],
+        &[(Role::From, source)],
         &[],
         &[],
         Numerics::Cuda(Precision::F32),
@@ -173,7 +179,7 @@ fn fields_read_like_the_experiment_file() {
     assert_eq!(value("train.optimizer.adamw.betas"), Some("[0.9,0.999]"));
     assert_eq!(value("trainable"), Some("\"head\""));
     assert_eq!(value("train.clip_norm"), Some("null"));
-    assert_eq!(value("input.from"), Some(source.0.as_str()));
+    assert_eq!(value("input.from"), Some(source.to_string().as_str()));
     assert_eq!((value("kind"), value("numerics")), (Some("finetune"), Some("cuda-f32")));
     assert_eq!((value("from"), value("dataset")), (None, None), "references enter by fingerprint alone");
     assert!(fields.is_sorted());
@@ -234,12 +240,12 @@ fn fingerprints_are_what_they_were() {
     let fingerprints = SECTIONS.map(|text| {
         let spec = section(text);
         let stage = spec.stage();
-        let input = Fingerprint("ab".repeat(32));
+        let input = "ab".repeat(32).parse::<Fingerprint>().unwrap();
         let inputs: Vec<Input> = stage.inputs();
-        let inputs: Vec<_> = inputs.iter().map(|Input { role, .. }| (role.as_str(), &input)).collect();
+        let inputs: Vec<_> = inputs.iter().map(|Input { role, .. }| (role.clone(), input)).collect();
         let datasets: Vec<DataInput> = stage.datasets();
         let datasets: Vec<_> =
-            datasets.iter().map(|DataInput { role, .. }| (role.as_str(), dataset.0.as_str())).collect();
+            datasets.iter().map(|DataInput { role, .. }| (role.clone(), dataset)).collect();
         let files: Vec<_> = stage.files().iter().map(|_| "ef".repeat(32)).collect();
         let fields = stage_fields(stage, spec.kind(), &spec, &inputs, &datasets, &files, Numerics::Cpu);
         format!("{} {}", spec.kind(), Fingerprint::of(&fields).short())

@@ -7,8 +7,10 @@ use std::sync::{Arc, Mutex};
 use candle_core::{Device, Tensor};
 use medmerge::dataset::phantom::{Family, PhantomSpec};
 use medmerge::dataset::{Dataset, Source};
-use medmerge::stage::{Artifact, Context, EpochRecord, Interrupted, Progress, StageError, StageSpec};
+use medmerge::identity::Fingerprint;
+use medmerge::stage::{Artifact, Context, StageError, StageSpec};
 use medmerge::train::resume::{Forgetful, Resume, TrainState};
+use medmerge::train::{EpochRecord, Interrupted, Progress};
 use serde_json::{Value, json};
 
 /// Keeps the last state in memory.
@@ -49,8 +51,10 @@ fn run(
     spec.stage().run(&Context {
         inputs: inputs.to_vec(),
         datasets: vec![dataset()],
-        dataset_fingerprints: vec!["cells".into()],
-        input_fingerprints: (0..inputs.len()).map(|i| format!("{i}")).collect(),
+        dataset_fingerprints: vec![Fingerprint::of_parts(["cells"])],
+        input_fingerprints: (0..inputs.len())
+            .map(|i| Fingerprint::of_parts([i.to_string().as_str()]))
+            .collect(),
         device: Device::Cpu,
         report,
         resume,

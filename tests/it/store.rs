@@ -14,12 +14,11 @@ use std::time::{Duration, SystemTime};
 use candle_core::{Device, Tensor};
 use medmerge::backbone::BackboneSpec;
 use medmerge::backbone::resnet::ResnetSpec;
-use medmerge::plan::{Ancestry, Field, Fingerprint};
-use medmerge::stage::{
-    Artifact, Checkpoint, Description, EpochRecord, Evaluation, MergeWeights, ModelInfo, Normalize,
-    Prediction,
-};
+use medmerge::identity::{Ancestry, Field, Fingerprint};
+use medmerge::nn::Normalize;
+use medmerge::stage::{Artifact, Checkpoint, Description, Evaluation, MergeWeights, ModelInfo, Prediction};
 use medmerge::store::{EntryHeader, Store, StoreError};
+use medmerge::train::EpochRecord;
 use tempfile::TempDir;
 
 fn store() -> (TempDir, Store) {
@@ -29,7 +28,7 @@ fn store() -> (TempDir, Store) {
 }
 
 fn fingerprint(digits: &str) -> Fingerprint {
-    Fingerprint(digits.repeat(64 / digits.len()))
+    digits.repeat(64 / digits.len()).parse().unwrap()
 }
 
 fn info() -> ModelInfo {
@@ -50,8 +49,8 @@ fn tensors() -> BTreeMap<String, Tensor> {
 
 fn prediction() -> Prediction {
     Prediction {
-        model: fingerprint("a1").0,
-        dataset: fingerprint("b2").0,
+        model: fingerprint("a1"),
+        dataset: fingerprint("b2"),
         images: vec!["test/0".into()],
         labels: vec![1],
         probabilities: vec![vec![0.1, 0.9]],
@@ -62,7 +61,7 @@ fn prediction() -> Prediction {
 fn artifacts() -> [(Fingerprint, Artifact); 3] {
     let model = Checkpoint { info: info(), tensors: tensors(), history: history() };
     let weights = MergeWeights { info: info(), tensors: tensors(), history: history() };
-    let other = Prediction { model: fingerprint("c3").0, ..prediction() };
+    let other = Prediction { model: fingerprint("c3"), ..prediction() };
     let scores = Evaluation { predictions: vec![prediction(), other] };
     [
         (fingerprint("01"), Artifact::Model(model)),
@@ -78,7 +77,7 @@ fn header(fingerprint: &Fingerprint) -> EntryHeader {
         revision: 1,
         fields: vec![Field { path: "train.epochs".into(), value: "3".into() }],
         inputs: vec![("model".into(), self::fingerprint("a1")), ("model".into(), self::fingerprint("c3"))],
-        datasets: vec![("dataset".into(), self::fingerprint("b2").0)],
+        datasets: vec![("dataset".into(), self::fingerprint("b2"))],
         dataset_names: vec!["fundus".into()],
         ancestry: Ancestry::new(),
         stage_ids: vec!["tuned[seed=0]".into()],
@@ -93,7 +92,7 @@ fn put(store: &Store, fingerprint: &Fingerprint, artifact: &Artifact) {
 }
 
 fn folder(store: &Store, fingerprint: &Fingerprint) -> PathBuf {
-    store.root().join("store").join(&fingerprint.0[..2]).join(&fingerprint.0)
+    store.root().join("store").join(&fingerprint.to_string()[..2]).join(fingerprint.to_string())
 }
 
 fn count(folder: &Path) -> usize {
@@ -209,7 +208,7 @@ fn a_damaged_manifest_is_no_entry() {
         |manifest, _| fs::write(manifest, "").unwrap(),
         |manifest, other| {
             let text = fs::read_to_string(manifest).unwrap();
-            fs::write(manifest, text.replace(&"01".repeat(32), &other.0)).unwrap();
+            fs::write(manifest, text.replace(&"01".repeat(32), &other.to_string())).unwrap();
         },
     ];
     for damage in damages {
@@ -332,7 +331,7 @@ fn what_stages_last_were_is_remembered_per_experiment() {
 #[test]
 fn predictions_of_something_else_are_refused_and_leave_no_entry() {
     let (_folder, store) = store();
-    let foreign = Prediction { model: fingerprint("d4").0, ..prediction() };
+    let foreign = Prediction { model: fingerprint("d4"), ..prediction() };
     let artifact = Artifact::Evaluation(Evaluation { predictions: vec![foreign] });
     let error = store.put(header(&fingerprint("05")), &artifact, "").unwrap_err().to_string();
     assert!(error.contains("`d4d4d4d4d4d4.b2b2b2b2b2b2`"), "{error}");

@@ -160,7 +160,7 @@ fn predicted(model: &str, target: &str, seed: u64, sharp: f64, noise: u64) -> Ve
     };
     let rows: Vec<Vec<f64>> = (0..).zip(&labels).map(row).collect();
     let predictions = Predictions::new(&labels, &rows, 3).unwrap();
-    let values = medmerge::metric::scores(&predictions);
+    let values = metric::scores(&predictions);
     let predicted = Some(Arc::new(Predicted::new(&names, &labels, predictions)));
     let of = |(metric, value): (&str, Option<f64>)| Score {
         metric: metric.into(),
@@ -309,7 +309,7 @@ proptest! {
         let before = pivot(&spec, &scores);
         scores.sort_by_cached_key(|score| {
             let name = format!("{key} {} {} {}", score.model, score.dataset, score.seed);
-            medmerge::rng::name_index(&name)
+            rng::name_index(&name)
         });
         prop_assert_eq!(by_names(&before), by_names(&pivot(&spec, &scores)));
         for found in &before.comparisons {

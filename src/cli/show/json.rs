@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::Shown;
-use crate::plan::{Field, Fingerprint};
+use crate::identity::{Field, Fingerprint};
 use crate::store::{Lineage, Origin};
 
 /// Everything, as JSON.

@@ -7,7 +7,7 @@ use unicode_width::UnicodeWidthStr;
 
 use super::Shown;
 use super::weights::SourceWeights;
-use crate::plan::{Field, Fingerprint};
+use crate::identity::{Field, Fingerprint, short};
 use crate::store::checkpoint::KEY;
 use crate::store::{Lineage, Origin};
 
@@ -106,7 +106,7 @@ impl Tree<'_> {
             let branches = inputs.into_iter().enumerate().map(|(i, (role, fingerprint))| {
                 let (fork, pipe) = if i == last { ("└─ ", "   ") } else { ("├─ ", "│  ") };
                 let lead = (format!("{}{fork}", branch.lead.1), format!("{}{pipe}", branch.lead.1));
-                Branch { role: Some(role.to_owned()), fingerprint, lead }
+                Branch { role: Some(role.to_string()), fingerprint, lead }
             });
             waiting.extend(branches.rev());
         }
@@ -166,7 +166,7 @@ fn list<'f>(fields: impl Iterator<Item = &'f Field>) -> String {
     let text = |field: &Field| {
         let path = field.path.strip_prefix("train.").unwrap_or(&field.path);
         match (path.starts_with("file."), &*field.value) {
-            (true, digest) => format!("{path} = {}", crate::plan::short(digest)),
+            (true, digest) => format!("{path} = {}", short(digest)),
             (false, "{}") => path.to_owned(),
             (false, value) => format!("{path} = {value}"),
         }

@@ -33,9 +33,9 @@ pub(super) fn of(info: ModelInfo, tensors: StateDict, lineage: &Lineage) -> Resu
 }
 
 fn name(lineage: &Lineage, source: usize) -> String {
-    let role = format!("source.{source}");
+    let role = identity::Role::Source(source);
     let inputs = lineage.known.get(&lineage.root).map(|origin| origin.inputs()).unwrap_or_default();
     let input = inputs.into_iter().find(|(of, _)| *of == role);
     let origin = input.and_then(|(_, fingerprint)| lineage.known.get(&fingerprint));
-    origin.and_then(|origin| origin.names.first().cloned()).unwrap_or(role)
+    origin.and_then(|origin| origin.names.first().cloned()).unwrap_or_else(|| role.to_string())
 }

@@ -11,7 +11,8 @@ use super::{Error, mib};
 use crate::cli::device::OnDevice;
 use crate::cli::experiments::{every, load_all};
 use crate::cli::show::fingerprint;
-use crate::plan::{Fingerprint, Plan, Status};
+use crate::identity::Fingerprint;
+use crate::plan::{Plan, Status};
 use crate::store::Store;
 
 /// Write entries to one file, for the store of another machine

@@ -7,7 +7,8 @@ use clap::Args;
 
 use super::{Error, mib};
 use crate::cli::experiments::{Files, every};
-use crate::plan::{Numerics, Plan};
+use crate::identity::Numerics;
+use crate::plan::Plan;
 use crate::store::Store;
 use crate::store::gc::{Keep, Leftover};
 

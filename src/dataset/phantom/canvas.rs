@@ -195,7 +195,7 @@ impl Texture {
 mod tests {
     use super::super::shape::Disc;
     use super::*;
-    use crate::rng::{Purpose, rng};
+    use rng::{Purpose, rng};
 
     fn dice() -> Dice {
         Dice::new(rng(0, Purpose::Phantom, 0, 0))

@@ -38,7 +38,7 @@ use self::dice::Dice;
 use super::assemble::{PerSplit, numbered_names};
 use super::cache::{self, Layout};
 use super::{DataError, Dataset, Source, SplitName, Summary};
-use crate::rng::{Purpose, rng};
+use rng::{Purpose, rng};
 
 /// Sides that can be drawn, in pixels: below, nothing can be told apart.
 const SIZES: std::ops::RangeInclusive<usize> = 8..=1024;

@@ -188,7 +188,7 @@ fn length(a: Point) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rng::{Purpose, rng};
+    use rng::{Purpose, rng};
 
     #[test]
     fn distances_are_negative_inside_and_grow_outwards() {

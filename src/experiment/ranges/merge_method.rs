@@ -3,9 +3,8 @@
 use std::ops::RangeInclusive;
 
 use super::Findings;
-use crate::experiment::suggest;
-use crate::merge_method::MergeMethodSpec;
-use crate::metric;
+use crate::suggest;
+use merge_method::MergeMethodSpec;
 
 /// How many sources a merge needs, in words.
 pub fn needs(takes: &RangeInclusive<usize>) -> String {
@@ -21,7 +20,7 @@ fn noun(count: usize) -> &'static str {
 }
 
 /// Values that are out of range.
-pub(in crate::experiment) fn values(spec: &MergeMethodSpec, sources: usize, f: &mut Findings) {
+pub(crate) fn values(spec: &MergeMethodSpec, sources: usize, f: &mut Findings) {
     f.under(&format!("method.{}", spec.name()), |f| match spec {
         MergeMethodSpec::Average(average) => shares(average.weights.as_deref(), sources, f),
         MergeMethodSpec::GitRebasin(rebasin) => shares(rebasin.weights.as_deref(), sources, f),
@@ -72,7 +71,7 @@ fn shares(weights: Option<&[f64]>, sources: usize, f: &mut Findings) {
 }
 
 /// A common start that is missing, or is no start.
-pub(in crate::experiment) fn base(spec: &MergeMethodSpec, sources: &[String], f: &mut Findings) {
+pub(crate) fn base(spec: &MergeMethodSpec, sources: &[String], f: &mut Findings) {
     let Some(base) = spec.common_start() else { return };
     let (name, path) = (spec.name(), format!("method.{}", spec.name()));
     match base {

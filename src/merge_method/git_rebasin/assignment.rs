@@ -141,7 +141,7 @@ mod tests {
     use rand::Rng;
 
     use super::*;
-    use crate::rng::{Purpose, rng};
+    use rng::{Purpose, rng};
 
     fn total(scores: &[f64], n: usize, columns: &[usize]) -> f64 {
         columns.iter().enumerate().map(|(i, &j)| scores[i * n + j]).sum()

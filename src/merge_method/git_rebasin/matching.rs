@@ -9,12 +9,12 @@ use rayon::prelude::*;
 
 use super::assignment::assign;
 use super::permutations::Permutations;
-use crate::backbone::symmetry::{Place, Role, Symmetry, Units};
-use crate::merge_method::NamedTensors;
-use crate::nn::StateDict;
-use crate::nn::cost::{product, sum};
-use crate::nn::init::Parameter;
-use crate::rng::{Purpose, rng};
+use crate::NamedTensors;
+use backbone::symmetry::{Place, Role, Symmetry, Units};
+use nn::StateDict;
+use nn::cost::{product, sum};
+use nn::init::Parameter;
+use rng::{Purpose, rng};
 
 /// A gain below this share of what was added up is taken for a rounding error.
 const TOLERANCE: f64 = 1e-10;

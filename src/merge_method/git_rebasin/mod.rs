@@ -8,21 +8,21 @@
 //! | [`permutations`] | orders of units, as permutations of named tensors |
 //!
 //! The symmetries are the backbone's to declare
-//! ([`Backbone::symmetries`](crate::backbone::Backbone::symmetries)). More than two sources are all aligned to the
+//! ([`Backbone::symmetries`](backbone::Backbone::symmetries)). More than two sources are all aligned to the
 //! first.
 
 pub mod assignment;
 pub mod matching;
 pub mod permutations;
-#[cfg(test)]
-pub(crate) mod testing;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 
 use candle_core::{Result, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::average::{Average, AverageSpec};
 use super::{MergeTensors, NamedTensors};
-use crate::backbone::symmetry::Symmetry;
+use backbone::symmetry::Symmetry;
 
 pub use matching::{align, operations};
 pub use permutations::Permutations;

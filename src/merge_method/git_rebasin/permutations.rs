@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use candle_core::{Result, Tensor};
 
-use crate::backbone::symmetry::Place;
-use crate::nn::StateDict;
+use backbone::symmetry::Place;
+use nn::StateDict;
 
 /// Where each slice of a tensor comes from, by its name and axis. What is not named stays as it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -56,7 +56,7 @@ mod tests {
     use candle_core::Device;
 
     use super::*;
-    use crate::backbone::symmetry::Role;
+    use backbone::symmetry::Role;
 
     #[test]
     fn orders_follow_one_another_each_at_its_place() {

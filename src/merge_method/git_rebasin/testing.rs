@@ -5,21 +5,22 @@ use rand::Rng;
 use rand::seq::SliceRandom;
 
 use super::Permutations;
-use crate::backbone::BackboneSpec;
-use crate::backbone::symmetry::Symmetry;
-use crate::nn::init::initial_values;
-use crate::nn::{Mode, Net, StateDict, Value};
-use crate::rng::{Purpose, name_index, rng};
+use backbone::BackboneSpec;
+use backbone::symmetry::Symmetry;
+use nn::init::initial_values;
+use nn::{Mode, Net, StateDict, Value};
+use rng::{Purpose, name_index, rng};
 
-pub(crate) const CLASSES: usize = 4;
+/// Classes of the models.
+pub const CLASSES: usize = 4;
 
 /// A backbone as it is written in an experiment file.
-pub(crate) fn backbone(text: &str) -> BackboneSpec {
+pub fn backbone(text: &str) -> BackboneSpec {
     toml::from_str(text).unwrap()
 }
 
 /// A model with norms and statistics as if it had been trained.
-pub(crate) fn model(spec: &BackboneSpec, seed: u64) -> StateDict {
+pub fn model(spec: &BackboneSpec, seed: u64) -> StateDict {
     let parameters = spec.build().all_parameters(Some(CLASSES));
     let mut tensors = initial_values(&parameters, seed, &Device::Cpu).unwrap();
     for (name, tensor) in tensors.iter_mut().filter(|(_, tensor)| tensor.rank() == 1) {
@@ -36,7 +37,7 @@ pub(crate) fn model(spec: &BackboneSpec, seed: u64) -> StateDict {
 }
 
 /// The units of every symmetry in an order drawn at random.
-pub(crate) fn shuffled(symmetries: &[Symmetry], seed: u64) -> Permutations {
+pub fn shuffled(symmetries: &[Symmetry], seed: u64) -> Permutations {
     let mut permutations = Permutations::default();
     for (i, Symmetry { groups, sets }) in symmetries.iter().enumerate() {
         let mut rng = rng(seed, Purpose::Shuffle, 0, i as u64);
@@ -59,7 +60,7 @@ pub(crate) fn shuffled(symmetries: &[Symmetry], seed: u64) -> Permutations {
 }
 
 /// Logits of three images of a side.
-pub(crate) fn logits(spec: &BackboneSpec, tensors: &StateDict, side: usize) -> Tensor {
+pub fn logits(spec: &BackboneSpec, tensors: &StateDict, side: usize) -> Tensor {
     let value = |i: usize| ((0.05 * i as f64).sin() + 0.5 * (0.0137 * i as f64).cos()) as f32;
     let numbers: Vec<f32> = (0..3 * side * side * 3).map(value).collect();
     let images = Tensor::from_vec(numbers, (3, side, side, 3), &Device::Cpu).unwrap();
@@ -68,6 +69,6 @@ pub(crate) fn logits(spec: &BackboneSpec, tensors: &StateDict, side: usize) -> T
 }
 
 /// The largest difference of two tensors' numbers.
-pub(crate) fn difference(a: &Tensor, b: &Tensor) -> f32 {
+pub fn difference(a: &Tensor, b: &Tensor) -> f32 {
     (a - b).unwrap().abs().unwrap().max_all().unwrap().to_scalar().unwrap()
 }

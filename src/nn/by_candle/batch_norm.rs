@@ -2,10 +2,10 @@
 
 use candle_core::{Result, Tensor};
 
-use crate::nn::Value;
+use crate::Value;
 
 /// Mean and biased variance of each channel of `x [.., c]`.
-pub(in crate::nn) fn moments(x: &Tensor) -> Result<(Tensor, Tensor)> {
+pub(crate) fn moments(x: &Tensor) -> Result<(Tensor, Tensor)> {
     let x = rows(x)?;
     let mean = x.mean(0)?;
     let variance = x.broadcast_sub(&mean)?.sqr()?.mean(0)?;
@@ -13,14 +13,14 @@ pub(in crate::nn) fn moments(x: &Tensor) -> Result<(Tensor, Tensor)> {
 }
 
 /// Statistics, and whether they are the images' own, so that the gradient flows through them.
-pub(in crate::nn) struct Statistics {
-    pub(in crate::nn) mean: Tensor,
-    pub(in crate::nn) inverse_std: Tensor,
-    pub(in crate::nn) own: bool,
+pub(crate) struct Statistics {
+    pub(crate) mean: Tensor,
+    pub(crate) inverse_std: Tensor,
+    pub(crate) own: bool,
 }
 
 /// Normalise, scale, shift; then add the residual if there is one, and apply relu if asked.
-pub(in crate::nn) fn batch_norm(
+pub(crate) fn batch_norm(
     x: &Value,
     statistics: Statistics,
     weight: &Value,

@@ -3,10 +3,10 @@
 
 use candle_core::{D, Result, Tensor};
 
-use crate::nn::Value;
+use crate::Value;
 
-/// See [`layer_norm`](crate::nn::layer_norm::layer_norm).
-pub(in crate::nn) fn layer_norm(x: &Value, weight: &Value, bias: &Value, eps: f64) -> Result<Value> {
+/// See [`layer_norm`](crate::layer_norm::layer_norm).
+pub(crate) fn layer_norm(x: &Value, weight: &Value, bias: &Value, eps: f64) -> Result<Value> {
     Value::composed(&[x, weight, bias], |t| {
         let centred = t[0].broadcast_sub(&t[0].mean_keepdim(D::Minus1)?)?;
         let std = (centred.sqr()?.mean_keepdim(D::Minus1)? + eps)?.sqrt()?;
@@ -14,16 +14,16 @@ pub(in crate::nn) fn layer_norm(x: &Value, weight: &Value, bias: &Value, eps: f6
     })
 }
 
-/// See [`gelu`](crate::nn::gelu::gelu).
-pub(in crate::nn) fn gelu(x: &Value) -> Result<Value> {
+/// See [`gelu`](crate::gelu::gelu).
+pub(crate) fn gelu(x: &Value) -> Result<Value> {
     Value::composed(&[x], |t| {
         let distribution = (((&t[0] * std::f64::consts::FRAC_1_SQRT_2)?.erf()? + 1.0)? * 0.5)?;
         &t[0] * distribution
     })
 }
 
-/// See [`attention`](crate::nn::attention::attention); the shapes were checked.
-pub(in crate::nn) fn attention(qkv: &Value, heads: usize) -> Result<Value> {
+/// See [`attention`](crate::attention::attention); the shapes were checked.
+pub(crate) fn attention(qkv: &Value, heads: usize) -> Result<Value> {
     let (n, tokens, width) = qkv.tensor().dims3()?;
     let (channels, head) = (width / 3, width / 3 / heads);
     Value::composed(&[qkv], |t| {
@@ -36,29 +36,29 @@ pub(in crate::nn) fn attention(qkv: &Value, heads: usize) -> Result<Value> {
     })
 }
 
-/// See [`concat_channels`](crate::nn::concat::concat_channels).
-pub(in crate::nn) fn concat_channels(left: &Value, right: &Value) -> Result<Value> {
+/// See [`concat_channels`](crate::concat::concat_channels).
+pub(crate) fn concat_channels(left: &Value, right: &Value) -> Result<Value> {
     Value::composed(&[left, right], |t| Tensor::cat(t, D::Minus1))
 }
 
-/// See [`first_token`](crate::nn::token::first_token).
-pub(in crate::nn) fn first_token(x: &Value) -> Result<Value> {
+/// See [`first_token`](crate::token::first_token).
+pub(crate) fn first_token(x: &Value) -> Result<Value> {
     Value::composed(&[x], |t| t[0].narrow(1, 0, 1)?.squeeze(1)?.contiguous())
 }
 
-/// See [`add_bias`](crate::nn::linear::add_bias).
-pub(in crate::nn) fn add_bias(x: &Value, bias: &Value) -> Result<Value> {
+/// See [`add_bias`](crate::linear::add_bias).
+pub(crate) fn add_bias(x: &Value, bias: &Value) -> Result<Value> {
     Value::composed(&[x, bias], |t| t[0].broadcast_add(&t[1]))
 }
 
-/// See [`global_mean_pool`](crate::nn::pool::global_mean_pool).
-pub(in crate::nn) fn global_mean_pool(x: &Value) -> Result<Value> {
+/// See [`global_mean_pool`](crate::pool::global_mean_pool).
+pub(crate) fn global_mean_pool(x: &Value) -> Result<Value> {
     let (n, h, w, c) = x.tensor().dims4()?;
     Value::composed(&[x], |t| t[0].reshape((n, h * w, c))?.mean(1))
 }
 
-/// See [`mean_pool2d`](crate::nn::pool::mean_pool2d); the shapes were checked.
-pub(in crate::nn) fn mean_pool2d(x: &Value, side: usize) -> Result<Value> {
+/// See [`mean_pool2d`](crate::pool::mean_pool2d); the shapes were checked.
+pub(crate) fn mean_pool2d(x: &Value, side: usize) -> Result<Value> {
     let (n, h, w, c) = x.tensor().dims4()?;
     let (oh, ow) = (h / side, w / side);
     Value::composed(&[x], |t| {
@@ -72,8 +72,8 @@ pub(in crate::nn) fn mean_pool2d(x: &Value, side: usize) -> Result<Value> {
     })
 }
 
-/// See [`weighted_sum`](crate::nn::weighted_sum::weighted_sum); the shapes were checked.
-pub(in crate::nn) fn weighted_sum(w: &Value, s: &Tensor) -> Result<Value> {
+/// See [`weighted_sum`](crate::weighted_sum::weighted_sum); the shapes were checked.
+pub(crate) fn weighted_sum(w: &Value, s: &Tensor) -> Result<Value> {
     let (n, kernels) = w.tensor().dims2()?;
     let flat = s.reshape((n, kernels, ()))?;
     let size = s.dims()[1..].to_vec();

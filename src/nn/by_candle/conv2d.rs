@@ -4,11 +4,11 @@
 use candle_core::{Result, Tensor};
 
 use super::precision::in_precision;
-use crate::nn::Value;
-use crate::nn::cpu::ConvShape;
+use crate::Value;
+use crate::cpu::ConvShape;
 
-/// See [`conv2d`](crate::nn::conv2d::conv2d); the shapes were checked.
-pub(in crate::nn) fn conv2d(x: &Value, weight: &Value, shape: &ConvShape) -> Result<Value> {
+/// See [`conv2d`](crate::conv2d::conv2d); the shapes were checked.
+pub(crate) fn conv2d(x: &Value, weight: &Value, shape: &ConvShape) -> Result<Value> {
     #[cfg(feature = "cudnn")]
     if x.tensor().device().is_cuda() {
         return super::cudnn::conv2d(x, weight, shape);

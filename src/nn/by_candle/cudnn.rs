@@ -24,16 +24,18 @@ use candle_core::{
 };
 use half::bf16;
 
-use super::precision::{Precision, in_precision};
-use crate::nn::Value;
-use crate::nn::cpu::ConvShape;
+use identity::Precision;
+
+use super::precision::{in_precision, precision};
+use crate::Value;
+use crate::cpu::ConvShape;
 
 thread_local! {
     /// A handle for each device of this thread; handles may not pass between threads.
     static HANDLES: RefCell<HashMap<String, Arc<Cudnn>>> = RefCell::default();
 }
 
-/// See [`conv2d`](crate::nn::conv2d::conv2d); the shapes were checked.
+/// See [`conv2d`](crate::conv2d::conv2d); the shapes were checked.
 pub(super) fn conv2d(x: &Value, weight: &Value, shape: &ConvShape) -> Result<Value> {
     let shape = *shape;
     let input = x.tensor().permute((0, 3, 1, 2))?.contiguous()?;
@@ -236,7 +238,7 @@ fn workspace(bytes: std::result::Result<usize, CudnnError>, device: &CudaDevice)
 
 /// cuDNN takes TF32 for f32 by itself unless it is told not to.
 fn math_type() -> cudnnMathType_t {
-    match Precision::current() {
+    match precision() {
         Precision::F32 => cudnnMathType_t::CUDNN_FMA_MATH,
         Precision::Tf32 => cudnnMathType_t::CUDNN_DEFAULT_MATH,
         Precision::Bf16 => cudnnMathType_t::CUDNN_TENSOR_OP_MATH,

@@ -3,10 +3,10 @@
 use candle_core::{Result, Tensor};
 
 use super::precision::in_precision;
-use crate::nn::Value;
+use crate::Value;
 
-/// See [`linear`](crate::nn::linear::linear); the shapes were checked.
-pub(in crate::nn) fn linear(
+/// See [`linear`](crate::linear::linear); the shapes were checked.
+pub(crate) fn linear(
     x: &Value,
     weight: &Value,
     bias: &Value,

@@ -2,11 +2,11 @@
 
 use candle_core::{Device, Result, Tensor};
 
-use crate::nn::Value;
-use crate::nn::cpu::pool::PoolShape;
+use crate::Value;
+use crate::cpu::pool::PoolShape;
 
-/// See [`max_pool2d`](crate::nn::pool::max_pool2d); the shapes were checked.
-pub(in crate::nn) fn max_pool2d(x: &Value, shape: &PoolShape) -> Result<Value> {
+/// See [`max_pool2d`](crate::pool::max_pool2d); the shapes were checked.
+pub(crate) fn max_pool2d(x: &Value, shape: &PoolShape) -> Result<Value> {
     let PoolShape { n, h, w, c, .. } = *shape;
     let taps = taps(shape, x.tensor().device())?;
     let pixels = x.tensor().reshape((n, h * w, c))?;

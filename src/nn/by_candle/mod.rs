@@ -21,12 +21,12 @@ mod tests;
 
 use candle_core::Tensor;
 
-pub use precision::{Precision, set_precision};
+pub use precision::set_precision;
 
 /// Whether the operators here compute with a tensor.
 pub(super) fn serves(x: &Tensor) -> bool {
-    #[cfg(test)]
-    if tests::FORCED.get() {
+    #[cfg(any(test, feature = "testing"))]
+    if crate::testing::is_forced() {
         return true;
     }
     !x.device().is_cpu()

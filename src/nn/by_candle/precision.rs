@@ -3,21 +3,7 @@
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use candle_core::{DType, Result, Tensor};
-
-/// The numbers that products are computed with on a GPU. Weights, sums and everything else stay f32. It belongs to the
-/// process, as the device does.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Precision {
-    /// f32 throughout.
-    #[default]
-    F32,
-    /// Factors of all matrix products and convolutions rounded to 10 bits after the point, by tensor cores.
-    Tf32,
-    /// Factors and results of convolutions and linear layers rounded to bf16, 7 bits after the point; attention stays
-    /// f32.
-    Bf16,
-}
+use identity::Precision;
 
 static PRECISION: AtomicU8 = AtomicU8::new(Precision::F32 as u8);
 
@@ -28,14 +14,12 @@ pub fn set_precision(precision: Precision) {
     candle_core::cuda_backend::set_gemm_reduced_precision_f32(precision == Precision::Tf32);
 }
 
-impl Precision {
-    /// The process's.
-    pub(super) fn current() -> Self {
-        match PRECISION.load(Ordering::Relaxed) {
-            1 => Self::Tf32,
-            2 => Self::Bf16,
-            _ => Self::F32,
-        }
+/// The precision of the process.
+pub(super) fn precision() -> Precision {
+    match PRECISION.load(Ordering::Relaxed) {
+        1 => Precision::Tf32,
+        2 => Precision::Bf16,
+        _ => Precision::F32,
     }
 }
 
@@ -45,7 +29,7 @@ pub(super) fn in_precision(
     b: &Tensor,
     product: impl FnOnce(&Tensor, &Tensor) -> Result<Tensor>,
 ) -> Result<Tensor> {
-    if Precision::current() == Precision::Bf16 && a.dtype() == DType::F32 {
+    if precision() == Precision::Bf16 && a.dtype() == DType::F32 {
         return product(&a.to_dtype(DType::BF16)?, &b.to_dtype(DType::BF16)?)?.to_dtype(DType::F32);
     }
     product(a, b)

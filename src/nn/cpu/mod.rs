@@ -23,19 +23,6 @@ use std::mem::MaybeUninit;
 use self::matmul::{Matrix, Panels};
 use self::scratch::Scratch;
 
-/// A step frees and asks again for the same large activations; this allocator can keep their pages, where the
-/// system's would give them back and have each touched anew.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
-/// Have the allocator give no memory back to the system.
-pub(crate) fn keep_memory() {
-    /// `mi_option_purge_delay` of mimalloc 2 and 3: milliseconds until unused memory is given back, -1 for never.
-    const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
-    // SAFETY: setting an option only stores a number.
-    unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, -1) };
-}
-
 /// `kernel(args)` compiled for the widest vectors that this processor has. The kernel is a function that is always
 /// inlined: the body of a closure might be compiled apart, without the wide instructions.
 #[inline(always)]

@@ -9,7 +9,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use super::super::Event;
 use super::plain::Lines;
 use super::{Reporter, text};
-use crate::stage::Progress;
+use train::Progress;
 
 /// All bars of the process: whoever writes to the terminal meanwhile must know of them.
 static TERMINAL: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);

@@ -82,7 +82,7 @@ impl Throttles {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::stage::{EpochRecord, Progress};
+    use train::{EpochRecord, Progress};
 
     /// A stage that finishes, one that was made meanwhile, one that fails and one that is skipped for it.
     pub(crate) fn a_run() -> Vec<Event> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::super::Event;
 use super::{Reporter, Throttles, text};
-use crate::stage::Progress;
+use train::Progress;
 
 /// Time between two lines of one stage.
 const INTERVAL: Duration = Duration::from_secs(10);

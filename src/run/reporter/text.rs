@@ -1,6 +1,6 @@
 //! Words and numbers that reporters share.
 
-use crate::stage::{EpochRecord, Progress};
+use train::{EpochRecord, Progress};
 
 /// `4.2 s`, `3 min 05 s`, `2 h 07 min`.
 pub fn duration(seconds: f64) -> String {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::*;
-use crate::stage::Progress;
+use train::Progress;
 
 /// Each started job reports once and then ends as it is told to; the first to start ends first.
 #[derive(Default)]

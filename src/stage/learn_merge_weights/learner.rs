@@ -5,15 +5,12 @@ use std::collections::BTreeMap;
 use candle_core::{Tensor, Var};
 
 use super::{Constraint, Granularity, LearnMergeWeightsSpec, StartingHead};
-use crate::backbone::{Backbone, KernelGroup};
-use crate::merge_method::learned::{merged_kernels, stacked, weights_name};
-use crate::nn::{Mode, Net, Value, Values, leaves};
-use crate::stage::artifact::{Checkpoint, StateDict};
-use crate::stage::describe::Normalize;
-use crate::stage::model::{
-    copied, follow_step, make_variables, replace_head, restore, train_images, val_images,
-};
-use crate::train::epoch::{Forward, Learner, Task};
+use crate::artifact::{Checkpoint, StateDict};
+use crate::model::{copied, follow_step, make_variables, replace_head, restore, train_images, val_images};
+use backbone::{Backbone, KernelGroup};
+use merge_method::learned::{merged_kernels, stacked, weights_name};
+use nn::{Mode, Net, Normalize, Value, Values, leaves};
+use train::epoch::{Forward, Learner, Task};
 
 /// Learns merge weights and the head; the sources stay frozen.
 ///

@@ -4,20 +4,20 @@ use candle_core::{DType, Device, Result, Tensor};
 
 use super::learner::{constants, onto_simplex};
 use super::*;
-use crate::backbone::densenet::DensenetSpec;
-use crate::backbone::resnet::{ResnetSpec, Stem};
-use crate::backbone::vit::VitSpec;
-use crate::dataset::phantom::{Family, PhantomSpec};
-use crate::dataset::{Dataset, Source};
-use crate::merge_method::learned;
-use crate::nn::batch_norm::{Then, batch_norm_eval};
-use crate::nn::conv2d::{ConvOptions, conv2d};
-use crate::nn::init::initial_values;
-use crate::nn::{Mode, Net, Value, Values, gradients, leaves};
-use crate::stage::artifact::StateDict;
-use crate::stage::model::val_images;
-use crate::train::epoch::{Forward, Learner, Task};
-use crate::train::resume::Forgetful;
+use crate::artifact::StateDict;
+use crate::model::val_images;
+use backbone::densenet::DensenetSpec;
+use backbone::resnet::{ResnetSpec, Stem};
+use backbone::vit::VitSpec;
+use dataset::phantom::{Family, PhantomSpec};
+use dataset::{Dataset, Source};
+use merge_method::learned;
+use nn::batch_norm::{Then, batch_norm_eval};
+use nn::conv2d::{ConvOptions, conv2d};
+use nn::init::initial_values;
+use nn::{Mode, Net, Normalize, Value, Values, gradients, leaves};
+use train::epoch::{Forward, Learner, Task};
+use train::resume::Forgetful;
 
 const CLASSES: usize = 4;
 
@@ -36,7 +36,10 @@ fn model(seed: u64) -> Checkpoint {
 }
 
 fn model_of(backbone: BackboneSpec, seed: u64) -> Checkpoint {
-    let head = Head { dataset: "cells".into(), classes: (0..CLASSES).map(|c| c.to_string()).collect() };
+    let head = Head {
+        dataset: Some(Fingerprint::of_parts(["cells"])),
+        classes: (0..CLASSES).map(|c| c.to_string()).collect(),
+    };
     let mut tensors =
         initial_values(&backbone.build().all_parameters(Some(CLASSES)), seed, &Device::Cpu).unwrap();
     for (name, tensor) in &mut tensors {

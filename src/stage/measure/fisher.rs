@@ -3,11 +3,11 @@
 use candle_core::Tensor;
 
 use super::{drawn, product, sum};
-use crate::merge_method::fisher::FisherSpec;
-use crate::nn::{Mode, Net, StateDict, Value, gradients, leaves};
-use crate::stage::work::Networks;
-use crate::stage::{Checkpoint, Context, KnownDataset, ModelInfo, Progress, StageError, Work};
-use crate::train::batch;
+use crate::work::Networks;
+use crate::{Checkpoint, Context, KnownDataset, ModelInfo, StageError, Work};
+use merge_method::fisher::FisherSpec;
+use nn::{Mode, Net, StateDict, Value, gradients, leaves};
+use train::{Progress, batch};
 
 /// Passes of an image to be learnt from, as the way back costs two.
 const PASSES: u64 = 3;
@@ -17,7 +17,7 @@ const PASSES: u64 = 3;
 ///
 /// # Errors
 /// A tensor operation failed, or the person asked to stop.
-pub(in crate::stage) fn information(
+pub(crate) fn information(
     spec: &FisherSpec,
     sources: &[&Checkpoint],
     context: &Context<'_>,
@@ -87,7 +87,7 @@ pub(super) fn work(
     dataset: &KnownDataset<'_>,
     networks: &mut Networks,
 ) -> Work {
-    let images = dataset.images(crate::dataset::SplitName::Train).min(spec.images as u64);
+    let images = dataset.images(dataset::SplitName::Train).min(spec.images as u64);
     let mut work = Work::default();
     for source in sources {
         let classes = super::classes(source);

@@ -18,9 +18,9 @@ pub(super) use soup::chosen;
 
 use super::work::Networks;
 use super::*;
-use crate::merge_method::MergeMethodSpec;
-use crate::nn::cost::{product, sum};
-use crate::rng::{Purpose, rng};
+use merge_method::MergeMethodSpec;
+use nn::cost::{product, sum};
+use rng::{Purpose, rng};
 
 /// What a method reads of the merge's data set; nothing if it measures nothing.
 pub(super) fn splits(method: &MergeMethodSpec) -> &'static [SplitName] {

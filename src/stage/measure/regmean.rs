@@ -12,13 +12,13 @@ use std::cell::RefCell;
 use candle_core::{Result, Tensor, bail};
 
 use super::{drawn, product, sum};
-use crate::backbone::Backbone;
-use crate::dataset::SplitName;
-use crate::merge_method::regmean::{RegmeanSpec, solved};
-use crate::nn::{LayerInput, Mode, Net, StateDict, Value};
-use crate::stage::work::Networks;
-use crate::stage::{Checkpoint, Context, KnownDataset, ModelInfo, Progress, StageError, Work};
-use crate::train::batch;
+use crate::work::Networks;
+use crate::{Checkpoint, Context, KnownDataset, ModelInfo, StageError, Work};
+use backbone::Backbone;
+use dataset::SplitName;
+use merge_method::regmean::{RegmeanSpec, solved};
+use nn::{LayerInput, Mode, Net, StateDict, Value};
+use train::{Progress, batch};
 
 /// Bytes of the Gram matrices that are held at once: 1 GiB.
 const BUDGET: u64 = 1 << 30;
@@ -48,7 +48,7 @@ impl Layer {
 ///
 /// # Errors
 /// A convolution has groups, a source computes numbers that are not finite, or the person asked to stop.
-pub(in crate::stage) fn solved_weights(
+pub(crate) fn solved_weights(
     spec: &RegmeanSpec,
     sources: &[&Checkpoint],
     context: &Context<'_>,
@@ -93,7 +93,7 @@ pub(in crate::stage) fn solved_weights(
 /// The linear maps of a network, with a head for so many classes if any, in the order of its state_dict.
 fn layers(backbone: &dyn Backbone, classes: usize) -> Vec<Layer> {
     let parameters = backbone.all_parameters((classes > 0).then_some(classes)).into_iter();
-    let layer = |parameter: crate::nn::init::Parameter| {
+    let layer = |parameter: nn::init::Parameter| {
         let name = parameter.name.strip_suffix(".weight")?.to_owned();
         let is_map = matches!(parameter.shape.len(), 2 | 4);
         let (outputs, inputs) = (parameter.shape.first()?, parameter.shape[1..].iter().product());
@@ -126,7 +126,7 @@ fn gram_matrices(
     group: &[Layer],
     images: &[usize],
     context: &Context<'_>,
-    mut passed: impl FnMut(usize) -> std::result::Result<(), crate::stage::Interrupted>,
+    mut passed: impl FnMut(usize) -> std::result::Result<(), train::Interrupted>,
 ) -> std::result::Result<StateDict, StageError> {
     let dataset = &context.datasets[0];
     let grams = RefCell::new(StateDict::new());

@@ -1,22 +1,22 @@
 //! Validation scores of soups.
 
 use super::{product, sum};
-use crate::dataset::SplitName;
-use crate::merge_method::greedy_soup::{GreedySoup, GreedySoupSpec, choose};
-use crate::merge_method::merge_in_memory;
-use crate::metric::{Metric, Predictions, by_name};
-use crate::nn::StateDict;
-use crate::stage::model::{batch_logits, list, reestimate_statistics};
-use crate::stage::work::Networks;
-use crate::stage::{Checkpoint, Context, KnownDataset, ModelInfo, StageError, Work};
-use crate::train::epoch::softmax_rows;
+use crate::model::{batch_logits, list, reestimate_statistics};
+use crate::work::Networks;
+use crate::{Checkpoint, Context, KnownDataset, ModelInfo, StageError, Work};
+use dataset::SplitName;
+use merge_method::greedy_soup::{GreedySoup, GreedySoupSpec, choose};
+use merge_method::merge_in_memory;
+use metric::{Metric, Predictions, by_name};
+use nn::StateDict;
+use train::epoch::softmax_rows;
 
 /// The sources of the soup: those that, added one by one, do not make it worse. Every soup, of one source or several, is
 /// scored as it would be made: with its batch norm's statistics measured anew if `reestimate`.
 ///
 /// # Errors
 /// The score is not defined on the validation images, a tensor operation failed, or the person asked to stop.
-pub(in crate::stage) fn chosen(
+pub(crate) fn chosen(
     spec: &GreedySoupSpec,
     sources: &[&Checkpoint],
     names: &[String],

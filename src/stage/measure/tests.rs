@@ -7,20 +7,21 @@ use std::sync::Arc;
 use candle_core::{DType, Device, Tensor};
 
 use super::*;
-use crate::backbone::resnet::{ResnetSpec, Stem};
-use crate::dataset::{Pixels, Split};
-use crate::merge_method::fisher::FisherSpec;
-use crate::merge_method::greedy_soup::GreedySoupSpec;
-use crate::merge_method::merge_in_memory;
-use crate::merge_method::regmean::{Regmean, RegmeanSpec};
-use crate::nn::StateDict;
-use crate::train::resume::Forgetful;
+use backbone::resnet::{ResnetSpec, Stem};
+use dataset::{Pixels, Split};
+use merge_method::fisher::FisherSpec;
+use merge_method::greedy_soup::GreedySoupSpec;
+use merge_method::merge_in_memory;
+use merge_method::regmean::{Regmean, RegmeanSpec};
+use nn::{Normalize, StateDict};
+use train::resume::Forgetful;
 
 const SIZE: usize = 12;
 const CLASSES: usize = 3;
 
 fn reference() -> HashMap<String, Tensor> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference/measured_merges.safetensors");
+    let path =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/reference/measured_merges.safetensors");
     candle_core::safetensors::load(path, &Device::Cpu).unwrap()
 }
 
@@ -37,7 +38,7 @@ fn info(dataset: &str) -> ModelInfo {
     ModelInfo {
         backbone: BackboneSpec::Resnet18(ResnetSpec { stem: Stem::Small, width: 2 }),
         normalize: Normalize::default(),
-        head: Some(Head { dataset: dataset.into(), classes }),
+        head: Some(Head { dataset: Some(Fingerprint::of_parts([dataset])), classes }),
     }
 }
 
@@ -66,7 +67,7 @@ fn with_context<R>(dataset: Dataset, f: impl FnOnce(&Context<'_>) -> R) -> R {
     f(&Context {
         inputs: Vec::new(),
         datasets: vec![Arc::new(dataset)],
-        dataset_fingerprints: vec!["d".into()],
+        dataset_fingerprints: vec![Fingerprint::of_parts(["d"])],
         input_fingerprints: Vec::new(),
         device: Device::Cpu,
         report: &|_| Ok(()),
@@ -191,9 +192,9 @@ fn a_soup_takes_what_helps_on_the_validation_images() {
         with_context(dataset(&all, &labels), |context| chosen(&spec, models, names, false, context))
     };
     let soup = chosen(&names, &models, "accuracy").unwrap();
-    assert_eq!(soup, crate::merge_method::greedy_soup::GreedySoup::of(&[0, 2]));
+    assert_eq!(soup, merge_method::greedy_soup::GreedySoup::of(&[0, 2]));
     let soup = chosen(&names[1..], &models[1..], "accuracy").unwrap();
-    assert_eq!(soup, crate::merge_method::greedy_soup::GreedySoup::of(&[1]));
+    assert_eq!(soup, merge_method::greedy_soup::GreedySoup::of(&[1]));
     let error = chosen(&names, &models, "clarity").unwrap_err().to_string();
     assert_eq!(error, "failed to score a soup: there is no metric `clarity`");
 }

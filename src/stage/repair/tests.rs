@@ -6,18 +6,22 @@ use candle_core::Device;
 
 use super::super::merge::{BatchNormStatistics, MergeSpec};
 use super::*;
-use crate::dataset::Source as _;
-use crate::dataset::phantom::{Family, PhantomSpec};
-use crate::merge_method::MergeMethodSpec;
-use crate::merge_method::average::AverageSpec;
-use crate::merge_method::git_rebasin::testing::{CLASSES, backbone, difference, logits, model, shuffled};
-use crate::train::resume::Forgetful;
+use dataset::Source as _;
+use dataset::phantom::{Family, PhantomSpec};
+use merge_method::MergeMethodSpec;
+use merge_method::average::AverageSpec;
+use merge_method::git_rebasin::testing::{CLASSES, backbone, difference, logits, model, shuffled};
+use nn::Normalize;
+use train::resume::Forgetful;
 
 const VIT: &str = "vit_tiny = { image_size = 32, patch_size = 16 }";
 const RESNET: &str = "resnet18 = { stem = 'small', width = 8 }";
 
 fn checkpoint(spec: &BackboneSpec, tensors: StateDict) -> Checkpoint {
-    let head = Head { dataset: "cells".into(), classes: (0..CLASSES).map(|c| c.to_string()).collect() };
+    let head = Head {
+        dataset: Some(Fingerprint::of_parts(["cells"])),
+        classes: (0..CLASSES).map(|c| c.to_string()).collect(),
+    };
     let info = ModelInfo { backbone: spec.clone(), normalize: Normalize::default(), head: Some(head) };
     Checkpoint { info, tensors, history: Vec::new() }
 }
@@ -29,8 +33,8 @@ fn context(spec: &BackboneSpec, sources: [StateDict; 2]) -> Context<'static> {
     Context {
         inputs: inputs.into(),
         datasets: vec![Arc::new(images.load(None).unwrap())],
-        dataset_fingerprints: vec![String::new()],
-        input_fingerprints: vec![String::new(); 2],
+        dataset_fingerprints: vec![Fingerprint::of_parts(["cells"])],
+        input_fingerprints: ["a", "b"].map(|name| Fingerprint::of_parts([name])).to_vec(),
         device: Device::Cpu,
         report: &|_| Ok(()),
         resume: &Forgetful,
@@ -119,7 +123,7 @@ fn with_batch_norm_it_is_re_estimation() {
 /// these are the means of the sources' if each source has its own statistics.
 #[test]
 fn re_estimated_batch_norms_make_the_channels_that_repair_would() {
-    use crate::nn::batch_norm::{Then, batch_norm_eval};
+    use nn::batch_norm::{Then, batch_norm_eval};
     let x = Tensor::rand(-1f32, 3f32, (64, 5), &Device::Cpu).unwrap();
     let moments = Moments::of(&Value::constant(x.clone())).unwrap().statistics().unwrap();
     let [gamma, beta] = [[0.5f32, 1.0, 2.0, -1.0, 0.1], [0.0, 1.0, -1.0, 3.0, 0.5]]

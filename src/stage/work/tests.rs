@@ -1,8 +1,10 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::dataset::Summary;
-use crate::stage::{Description, Head, Normalize, StageSpec};
+use crate::{Description, Head, StageSpec};
+use dataset::Summary;
+use identity::Fingerprint;
+use nn::Normalize;
 
 const BACKBONE: &str = "resnet18 = { stem = 'small', width = 4 }";
 const SIZE: usize = 28;
@@ -20,7 +22,7 @@ fn summary(counts: [usize; 3]) -> Summary {
 }
 
 fn known_dataset(summary: &Summary) -> KnownDataset<'_> {
-    KnownDataset { name: "cells", fingerprint: "d", size: SIZE, summary }
+    KnownDataset { name: "cells", fingerprint: Fingerprint::of_parts(["d"]), size: SIZE, summary }
 }
 
 fn backbone() -> BackboneSpec {
@@ -36,12 +38,15 @@ fn work_of(text: &str, backbone: BackboneSpec, counts: [usize; 3]) -> Work {
     let spec: StageSpec = toml::from_str(text).unwrap();
     let stage = spec.stage();
     let summary = summary(counts);
-    let head = Some(Head { dataset: "d".into(), classes: summary.classes.clone() });
+    let head = Some(Head { dataset: Some(Fingerprint::of_parts(["d"])), classes: summary.classes.clone() });
     let model = Description::Model(ModelInfo { backbone, normalize: Normalize::default(), head });
     let inputs = stage.inputs();
     let known = Known {
         inputs: vec![&model; inputs.len()],
-        input_fingerprints: inputs.iter().map(|input| input.stage.as_str()).collect(),
+        input_fingerprints: inputs
+            .iter()
+            .map(|input| Fingerprint::of_parts([input.stage.as_str()]))
+            .collect(),
         began_at: vec![None; inputs.len()],
         datasets: stage.datasets().iter().map(|_| known_dataset(&summary)).collect(),
     };

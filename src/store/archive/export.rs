@@ -9,10 +9,10 @@ use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, DateTime, System, ZipWriter};
 
 use super::output::Output;
-use crate::plan::Fingerprint;
-use crate::store::entry::{self, Unusable, unreadable};
-use crate::store::manifest::MANIFEST;
-use crate::store::{Store, StoreError};
+use crate::entry::{self, Unusable, unreadable};
+use crate::manifest::MANIFEST;
+use crate::{Store, StoreError};
+use identity::Fingerprint;
 
 /// Every file of an entry by its name, the manifest too.
 type Files = BTreeMap<String, Mmap>;

@@ -8,10 +8,10 @@ use std::path::Path;
 
 use zip::ZipArchive;
 
-use crate::plan::Fingerprint;
-use crate::store::entry::{flush_folder, write_flushed};
-use crate::store::manifest::{MANIFEST, Manifest};
-use crate::store::{FileRecord, Store, StoreError};
+use crate::entry::{flush_folder, write_flushed};
+use crate::manifest::{MANIFEST, Manifest};
+use crate::{FileRecord, Store, StoreError};
+use identity::Fingerprint;
 
 /// A manifest is much shorter.
 const LONGEST_MANIFEST: u64 = 64 << 20;
@@ -154,11 +154,9 @@ fn contents(archive: &ZipArchive<BufReader<File>>) -> Result<Contents, String> {
 /// `<fingerprint>/<file>`, or `<fingerprint>/`.
 fn entry_and_file(name: &str) -> Option<(Fingerprint, &str)> {
     let (fingerprint, file) = name.split_once('/')?;
-    let hexadecimal =
-        fingerprint.len() == 64 && fingerprint.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f'));
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    (hexadecimal && file.chars().all(plain) && !file.starts_with('.'))
-        .then(|| (Fingerprint(fingerprint.into()), file))
+    let plain = file.chars().all(plain) && !file.starts_with('.');
+    Some((fingerprint.parse().ok()?, file)).filter(|_| plain)
 }
 
 fn nothing(path: &Path, problem: impl Display) -> StoreError {

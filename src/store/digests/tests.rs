@@ -5,20 +5,8 @@ use std::time::SystemTime;
 
 use tempfile::TempDir;
 
+use super::testing::{DAY, at};
 use super::*;
-
-const DAY: i128 = 24 * 3600 * SECOND;
-
-impl<'a> Digests<'a> {
-    /// As if a day had passed since the files were written.
-    pub(crate) fn later(store: &'a Store) -> Self {
-        Self { store, clock: |store| at(store, DAY) }
-    }
-}
-
-fn at(store: &Store, offset: i128) -> Option<Stamp> {
-    now(store).map(|now| Stamp { modified: now.modified + offset, ..now })
-}
 
 /// A store, a file `a` and how often files were read.
 struct Lab {

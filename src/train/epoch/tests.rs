@@ -1,8 +1,8 @@
 use super::*;
-use crate::dataset::Pixels;
-use crate::nn::leaves;
-use crate::train::ScheduleSpec;
-use crate::train::resume::Forgetful;
+use crate::ScheduleSpec;
+use crate::resume::Forgetful;
+use dataset::Pixels;
+use nn::leaves;
 
 /// A learner whose validation logits follow a script, one entry an epoch: how sure it is of the truth.
 struct Scripted {
@@ -57,7 +57,7 @@ fn split(n: usize) -> Split {
 }
 
 /// The epoch that is kept, and the history.
-fn fitted(sureness: &[f32], spec: TrainSpec) -> Result<(usize, Vec<EpochRecord>), StageError> {
+fn fitted(sureness: &[f32], spec: TrainSpec) -> Result<(usize, Vec<EpochRecord>), TrainError> {
     let dataset = Dataset {
         classes: vec!["a".into(), "b".into()],
         size: 1,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use medmerge::plan::Fingerprint;
+use medmerge::identity::Fingerprint;
 use medmerge::store::Store;
 use medmerge::store::gc::{KEPT_RUNS, Keep, Leftover};
 use predicates::prelude::*;
@@ -76,7 +76,7 @@ fn lines(leftovers: &[Leftover]) -> String {
     let line = |leftover: &Leftover| {
         let mut path = leftover.path.display().to_string();
         for digits in ["01", "02", "03", "04", "05"] {
-            path = path.replace(&fingerprint(digits).0, &digits.repeat(2));
+            path = path.replace(&fingerprint(digits).to_string(), &digits.repeat(2));
         }
         format!("{} {path} {}", leftover.sort.as_str(), leftover.about).trim_end().to_owned()
     };
@@ -124,7 +124,7 @@ fn what_is_freed_is_gone_and_the_rest_is_as_it_was() {
     for kept in ["data/kept-28/pixels", "runs/2026-01-01T00-00-02Z-tiny/plan.json"] {
         assert!(after.contains_key(&root.join(kept)), "{kept}");
     }
-    assert!(after.contains_key(&root.join("partial").join(fingerprint("04").0)));
+    assert!(after.contains_key(&root.join("partial").join(fingerprint("04").to_string())));
     assert!(!root.join("data/gone-28").exists());
 }
 
@@ -210,13 +210,9 @@ fn entries_of_every_device_are_kept() {
     let store = Store::open(&lab.path(".medmerge")).unwrap();
     let [(_, artifact), ..] = artifacts();
     for precision in ["f32", "tf32", "bf16"] {
-        put(
-            &store,
-            &Fingerprint(planned(&["--device", "cuda", "--precision", precision])[0].clone()),
-            &artifact,
-        );
+        put(&store, &planned(&["--device", "cuda", "--precision", precision])[0].parse().unwrap(), &artifact);
     }
-    put(&store, &Fingerprint(planned(&[])[0].clone()), &artifact);
+    put(&store, &planned(&[])[0].parse().unwrap(), &artifact);
     let deleted = lab.medmerge(&["store", "gc", "experiment.toml", "--yes"]).assert().code(0);
     deleted.stdout(contains("0 things"));
     assert_eq!(store.fingerprints().unwrap().len(), 4);

@@ -1,10 +1,10 @@
 //! Networks are permuted without a change of what they compute, and aligned back.
 
 use super::*;
-use crate::backbone::BackboneSpec;
-use crate::merge_method::git_rebasin::GitRebasinSpec;
-use crate::merge_method::git_rebasin::testing::{backbone, difference, logits, model, shuffled};
-use crate::merge_method::merge_in_memory;
+use crate::git_rebasin::GitRebasinSpec;
+use crate::git_rebasin::testing::{backbone, difference, logits, model, shuffled};
+use crate::merge_in_memory;
+use backbone::BackboneSpec;
 
 /// Backbones of each kind, small, with the side of their images.
 const KINDS: [(&str, usize); 6] = [

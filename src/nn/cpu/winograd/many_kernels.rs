@@ -5,8 +5,8 @@ use rayon::prelude::*;
 use super::kernels::{gather_kernel_gradients, transform_block};
 use super::tiles::{transform_inputs, transform_output_gradients, transform_outputs};
 use super::{Image, Kernels, PANEL, POSITIONS, Tiles, tile_row_slices};
-use crate::nn::cpu::matmul::{Matrix, Panels, multiply};
-use crate::nn::cpu::scratch::Scratch;
+use crate::cpu::matmul::{Matrix, Panels, multiply};
+use crate::cpu::scratch::Scratch;
 
 /// Numbers in the transformed tiles that are handled at a time: they stay in the largest cache.
 const BUDGET: usize = 1 << 22;

@@ -5,8 +5,8 @@ use rayon::prelude::*;
 use super::kernels::{gather_kernel_gradients, transform_block};
 use super::tiles::{transform_input_row, transform_inputs, transform_output_gradients, transform_output_row};
 use super::{BUDGET, Image, Kernels, PANEL, POSITIONS, Tiles, tile_row_slices};
-use crate::nn::cpu::matmul::{Matrix, Panels, multiply};
-use crate::nn::cpu::scratch::Scratch;
+use crate::cpu::matmul::{Matrix, Panels, multiply};
+use crate::cpu::scratch::Scratch;
 
 /// Numbers in the transformed tiles of one task: they stay in the second-level cache beside the kernels.
 const TASK: usize = 1 << 17;

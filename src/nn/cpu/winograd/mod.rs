@@ -145,11 +145,11 @@ fn tile_row_slices<'a, T>(mut y: &'a mut [T], n: usize, output: &Image, tiles: &
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::nn::cpu::direct;
+    use crate::cpu::direct;
 
     fn numbers(len: usize, seed: u64) -> Vec<f32> {
         use rand::Rng;
-        let mut rng = crate::rng::rng(seed, crate::rng::Purpose::Init, 0, 0);
+        let mut rng = rng::rng(seed, rng::Purpose::Init, 0, 0);
         (0..len).map(|_| rng.random_range(-1.0..1.0)).collect()
     }
 

@@ -5,6 +5,7 @@
 //! | [`layer`] | layers as descriptions: a name, a shape, what they compute from a [`Net`]'s tensors |
 //! | [`init`] | initial values from seeds |
 //! | [`cost`] | what one image costs: multiply-adds, numbers kept |
+//! | [`normalize`] | how input pixels are scaled |
 //! | [`tape`] | values and their gradients |
 //! | [`watch`] | watching what goes into layers |
 //! | [`conv2d`], [`batch_norm`], [`pool`], [`linear`], [`layer_norm`], [`gelu`], [`attention`], [`concat`], [`token`], [`weighted_sum`] | operators on values |
@@ -25,8 +26,11 @@ pub mod init;
 pub mod layer;
 pub mod layer_norm;
 pub mod linear;
+pub mod normalize;
 pub mod pool;
 pub mod tape;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod token;
 pub mod watch;
 pub mod weighted_sum;
@@ -39,15 +43,13 @@ use candle_core::{Device, Result, Tensor, bail};
 use self::cpu::Real;
 
 pub use batch_norm::BatchStatistics;
-pub use by_candle::{Precision, set_precision};
+pub use by_candle::set_precision;
+pub use normalize::Normalize;
 pub use tape::{Tape, Value};
 pub use watch::{LayerInput, Watch};
 
-/// Set up what belongs to the whole process.
-///
-/// candle starts no threads of its own for element-wise operations: they wait by spinning, and so take the cores from
-/// the threads that compute. The allocator keeps the memory that it got from the system: a step frees and asks again
-/// for the same large activations, and memory that was given back is cleared anew.
+/// Keep candle from starting threads of its own for element-wise operations: they wait by spinning, and so take the
+/// cores from the threads that compute.
 ///
 /// # Safety
 /// The process has one thread yet, so that none reads the environment meanwhile.
@@ -57,7 +59,6 @@ pub unsafe fn set_up_process() {
         // SAFETY: the caller says that no other thread reads the environment.
         unsafe { std::env::set_var(THREADS, "1") };
     }
-    cpu::keep_memory();
 }
 
 /// Tensors by name, in the order of their names.

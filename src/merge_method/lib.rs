@@ -6,7 +6,7 @@
 //! [`MergeTensors`].
 //!
 //! To add one: a file here, a `mod` line, a variant of [`MergeMethodSpec`] and its arms, here and in
-//! [`crate::stage::merge`].
+//! [`stage::merge`].
 
 pub mod average;
 mod cholesky;
@@ -29,7 +29,7 @@ use std::ops::RangeInclusive;
 use candle_core::{Result, Tensor, bail};
 use serde::{Deserialize, Serialize};
 
-use crate::nn::StateDict;
+use nn::StateDict;
 
 /// How models are merged: `method = "average"` or `method.<name> = { … }`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

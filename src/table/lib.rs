@@ -32,13 +32,13 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 
-use crate::metric::Predictions;
-use crate::rng::name_index;
+use metric::Predictions;
+use rng::name_index;
 
 pub use error::TableError;
 pub use pivot::Pivot;
 pub use spec::TableSpec;
-pub(crate) use write::write_file;
+pub use write::write_file;
 pub use write::{Rendered, write_results};
 
 /// One row of `metrics.csv`: one score.
@@ -115,7 +115,7 @@ impl Score {
 }
 
 /// CSV text of records that are all of the same length.
-pub(crate) fn csv_text(records: impl IntoIterator<Item = Vec<String>>) -> String {
+pub fn csv_text(records: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut writer = csv::Writer::from_writer(Vec::new());
     for record in records {
         writer.write_record(&record).expect("records of one length, written to memory");
@@ -125,7 +125,7 @@ pub(crate) fn csv_text(records: impl IntoIterator<Item = Vec<String>>) -> String
 }
 
 /// Shortest text that reads back as the same number; empty where there is none.
-pub(crate) fn number_text(value: Option<f64>) -> String {
+pub fn number_text(value: Option<f64>) -> String {
     value.map_or_else(String::new, |value| format!("{value:?}"))
 }
 
@@ -164,7 +164,7 @@ mod example {
         };
         let rows: Vec<Vec<f32>> = (0..).zip(&labels).map(row).collect();
         let predictions = Predictions::new(&labels, &rows, 3).unwrap();
-        let value = crate::metric::by_name("macro_f1").unwrap().of(&predictions);
+        let value = metric::by_name("macro_f1").unwrap().of(&predictions);
         let predicted = Some(Arc::new(Predicted::new(&names, &labels, predictions)));
         Score { predicted, ..score(model, target, &seed.to_string(), value) }
     }

@@ -65,8 +65,8 @@ pub use manifest::{EntryHeader, FileRecord, Manifest};
 pub use partial::Partial;
 pub use provenance::Provenance;
 
-use crate::plan::Fingerprint;
-use crate::stage::Artifact;
+use identity::Fingerprint;
+use stage::Artifact;
 
 /// A store on disk; cheap to clone, safe to use from many threads and processes at once.
 #[derive(Clone, Debug)]
@@ -161,7 +161,8 @@ impl Store {
         self.present()?;
         let mut fingerprints = Vec::new();
         for first in names(&self.root.join("store"))? {
-            fingerprints.extend(names(&self.root.join("store").join(first))?.into_iter().map(Fingerprint));
+            let names = names(&self.root.join("store").join(first))?;
+            fingerprints.extend(names.iter().filter_map(|name| name.parse::<Fingerprint>().ok()));
         }
         fingerprints.sort();
         Ok(fingerprints)
@@ -186,7 +187,7 @@ impl Store {
     /// A lock file that cannot be opened, a file system without locks.
     pub fn lock(&self, fingerprint: &Fingerprint) -> Result<Lock, StoreError> {
         self.present()?;
-        Lock::wait(&self.lock_file(&fingerprint.0))
+        Lock::wait(&self.lock_file(&fingerprint.to_string()))
     }
 
     /// The right to make an entry; `None` if somebody has it.
@@ -195,7 +196,7 @@ impl Store {
     /// A lock file that cannot be opened, a file system without locks.
     pub fn try_lock(&self, fingerprint: &Fingerprint) -> Result<Option<Lock>, StoreError> {
         self.present()?;
-        Lock::try_now(&self.lock_file(&fingerprint.0))
+        Lock::try_now(&self.lock_file(&fingerprint.to_string()))
     }
 
     /// Folder for the decoded images of a data set: its content's digest, and the side in pixels.
@@ -205,12 +206,12 @@ impl Store {
 
     /// Where the latest damaged entry of a fingerprint was set aside, if there is one.
     pub fn set_aside_as(&self, fingerprint: &Fingerprint) -> Option<PathBuf> {
-        self.asides(&fingerprint.0).take_while(|aside| aside.exists()).last()
+        self.asides(&fingerprint.to_string()).take_while(|aside| aside.exists()).last()
     }
 
     fn entry(&self, fingerprint: &Fingerprint) -> PathBuf {
-        let first = fingerprint.0.get(..2).unwrap_or_default();
-        self.root.join("store").join(first).join(&fingerprint.0)
+        let name = fingerprint.to_string();
+        self.root.join("store").join(&name[..2]).join(name)
     }
 
     fn lock_file(&self, name: &str) -> PathBuf {
@@ -262,7 +263,7 @@ impl Store {
 
     /// Moves a damaged entry out of the way. Only with [`Store::lock_removal`] held.
     fn set_aside(&self, fingerprint: &Fingerprint, problem: String) -> StoreError {
-        let aside = self.next_aside(&fingerprint.0);
+        let aside = self.next_aside(&fingerprint.to_string());
         let folder = self.entry(fingerprint);
         if let Err(source) = fs::rename(&folder, &aside) {
             return StoreError::io("set aside the damaged entry", &folder, source);
@@ -271,9 +272,13 @@ impl Store {
         StoreError::Damaged { fingerprint: fingerprint.clone(), problem, aside }
     }
 
-    fn asides(&self, name: &str) -> impl Iterator<Item = PathBuf> {
-        let damaged = self.root.join("damaged");
-        (0u64..).map(move |n| damaged.join(format!("{name}-{n}")))
+    fn asides(&self, name: &str) -> impl Iterator<Item = PathBuf> + use<> {
+        let first = self.root.join("damaged").join(name);
+        (0u64..).map(move |n| {
+            let mut path = first.clone().into_os_string();
+            path.push(format!("-{n}"));
+            path.into()
+        })
     }
 
     /// Where to put something damaged. Only with [`Store::lock_removal`] held.

@@ -19,16 +19,17 @@ pub mod pretrain;
 mod repair;
 pub mod work;
 
+use identity::{Fingerprint, Role};
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
-use crate::backbone::BackboneSpec;
-use crate::dataset::{Dataset, SplitName};
-use crate::train::{Select, TrainSpec};
+use backbone::BackboneSpec;
+use dataset::{Dataset, SplitName};
+use train::{Select, TrainSpec};
 
 pub use artifact::{Artifact, Checkpoint, Evaluation, MergeWeights, Prediction};
-pub use context::{Context, EpochRecord, Interrupted, Progress, StageError};
-pub use describe::{Description, Head, Known, KnownDataset, ModelInfo, Normalize};
+pub use context::{Context, StageError};
+pub use describe::{Description, Head, Known, KnownDataset, ModelInfo};
 pub use work::{Networks, Work};
 
 /// A stage's section in the experiment file. The kind is the key.
@@ -111,7 +112,7 @@ pub trait Stage: Send + Sync {
     /// The stage at which the training of its model began, by fingerprint: a `pretrain`, or a merge of models that
     /// began apart. `own` is this stage's, `inputs` are the answers of its inputs. `None` if no one knows (an
     /// imported model) or it makes no model.
-    fn began_at(&self, own: &str, inputs: &[Option<&str>]) -> Option<String> {
+    fn began_at(&self, own: Fingerprint, inputs: &[Option<Fingerprint>]) -> Option<Fingerprint> {
         let _ = (own, inputs);
         None
     }
@@ -135,9 +136,8 @@ pub trait Stage: Send + Sync {
 /// A stage's need of another stage.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Input {
-    /// What it is used for: `from`, `source.0`, `anchor`, `model`, … Inputs enter the fingerprint as
-    /// (role, fingerprint) pairs, sorted.
-    pub role: String,
+    /// What it is used for. Inputs enter the fingerprint as (role, fingerprint) pairs, sorted.
+    pub role: Role,
     /// A name for people where several inputs share a role (the row label of an evaluated model);
     /// not in the fingerprint.
     pub label: Option<String>,
@@ -148,8 +148,8 @@ pub struct Input {
 /// A stage's need of a data set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DataInput {
-    /// What it is used for; `dataset` unless there are several.
-    pub role: String,
+    /// What it is used for; [`Role::Dataset`] unless there are several.
+    pub role: Role,
     /// The data set's name as written in the experiment file.
     pub dataset: String,
     /// The splits that are read. Each must have images, and `train` one of every class.
@@ -158,36 +158,36 @@ pub struct DataInput {
 
 impl Input {
     /// The only input of its role.
-    pub fn new(role: &str, stage: &str) -> Self {
-        Self { role: role.into(), label: None, stage: stage.into() }
+    pub fn new(role: Role, stage: &str) -> Self {
+        Self { role, label: None, stage: stage.into() }
     }
 
     /// Its role, and its label if there is one: `model.<row label>`.
     pub fn title(&self) -> String {
         match &self.label {
             Some(label) => format!("{}.{label}", self.role),
-            None => self.role.clone(),
+            None => self.role.to_string(),
         }
     }
 
     /// Inputs whose order matters: `source.0`, `source.1`, …
     pub fn sources(stages: &[String]) -> Vec<Self> {
         let numbered = stages.iter().enumerate();
-        numbered.map(|(i, stage)| Self::new(&format!("source.{i}"), stage)).collect()
+        numbered.map(|(i, stage)| Self::new(Role::Source(i), stage)).collect()
     }
 }
 
 impl DataInput {
     /// A data set and the splits that are read.
-    pub fn new(role: &str, dataset: &str, splits: &[SplitName]) -> Self {
-        Self { role: role.into(), dataset: dataset.into(), splits: splits.to_vec() }
+    pub fn new(role: Role, dataset: &str, splits: &[SplitName]) -> Self {
+        Self { role, dataset: dataset.into(), splits: splits.to_vec() }
     }
 
     /// What training reads: the training images, and the validation images if an epoch is selected.
     pub fn training(dataset: &str, train: &TrainSpec) -> Self {
         match train.select {
-            Select::None => Self::new("dataset", dataset, &[SplitName::Train]),
-            _ => Self::new("dataset", dataset, &[SplitName::Train, SplitName::Val]),
+            Select::None => Self::new(Role::Dataset, dataset, &[SplitName::Train]),
+            _ => Self::new(Role::Dataset, dataset, &[SplitName::Train, SplitName::Val]),
         }
     }
 }

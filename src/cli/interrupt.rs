@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::RunError;
+use super::Error;
 use crate::error::Exit;
 
 /// From now on the first signal raises the returned flag, so that the running stage stops at its next
@@ -11,7 +11,7 @@ use crate::error::Exit;
 ///
 /// # Errors
 /// The system refuses a handler.
-pub fn listen() -> Result<Arc<AtomicBool>, RunError> {
+pub(super) fn listen() -> Result<Arc<AtomicBool>, Error> {
     let flag = Arc::new(AtomicBool::new(false));
     let raised = Arc::clone(&flag);
     let handler = move || {
@@ -19,6 +19,6 @@ pub fn listen() -> Result<Arc<AtomicBool>, RunError> {
             std::process::exit(Exit::Interrupted as i32);
         }
     };
-    ctrlc::set_handler(handler).map_err(RunError::Signal)?;
+    ctrlc::set_handler(handler).map_err(Error::Signal)?;
     Ok(flag)
 }

@@ -14,7 +14,6 @@
 //! | `work` | the whole: from a plan to its outcome |
 //! | [`folder`] | `runs/<time>-<experiment>/` in the store |
 //! | [`status`] | what the record of a run says of it, while it goes on or later |
-//! | [`interrupt`] | Ctrl-C |
 //! | [`collect`] | from the store's predictions to scores |
 //! | [`learnt`] | the merge weights that figures show |
 
@@ -22,7 +21,6 @@ pub mod collect;
 mod error;
 pub mod event;
 pub mod folder;
-pub mod interrupt;
 pub mod learnt;
 pub mod local;
 pub mod machine;

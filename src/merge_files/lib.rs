@@ -15,7 +15,7 @@ use std::path::PathBuf;
 
 use rayon::prelude::*;
 
-use crate::merge_method::{MergeTensors, NamedTensors, merge_name};
+use merge_method::{MergeTensors, NamedTensors, merge_name};
 
 pub use agreement::{Agreement, Mismatch};
 pub use input::Input;

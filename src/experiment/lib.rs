@@ -48,10 +48,10 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 
-use crate::dataset::{DatasetSpec, LabelBudget};
-use crate::figure::FigureSpec;
-use crate::stage::StageSpec;
-use crate::table::TableSpec;
+use dataset::{DatasetSpec, LabelBudget};
+use figure::FigureSpec;
+use stage::StageSpec;
+use table::TableSpec;
 
 pub use error::{Diagnostic, Errors};
 pub use include::Part;
@@ -136,9 +136,9 @@ pub struct StageInstance {
     pub at: Coordinates,
     /// With `${axis}` filled in and `[train]` merged.
     pub spec: StageSpec,
-    /// Indices into [`Experiment::stages`], in the order of [`crate::stage::Stage::inputs`].
+    /// Indices into [`Experiment::stages`], in the order of [`stage::Stage::inputs`].
     pub inputs: Vec<usize>,
-    /// Indices into [`Experiment::datasets`], in the order of [`crate::stage::Stage::datasets`].
+    /// Indices into [`Experiment::datasets`], in the order of [`stage::Stage::datasets`].
     pub datasets: Vec<usize>,
     /// Of the section's name, for messages.
     pub span: Span,

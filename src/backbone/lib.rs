@@ -18,10 +18,10 @@ use self::densenet::{Densenet, DensenetSpec};
 use self::resnet::{Block, Resnet, ResnetSpec};
 use self::symmetry::Symmetry;
 use self::vit::{Vit, VitSpec};
-use crate::nn::cost::Cost;
-use crate::nn::init::Parameter;
-use crate::nn::layer::Linear;
-use crate::nn::{Net, Value};
+use nn::cost::Cost;
+use nn::init::Parameter;
+use nn::layer::Linear;
+use nn::{Net, Value};
 
 /// A network's architecture. The kind is the key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -172,6 +172,9 @@ impl KernelGroup {
         }
     }
 }
+
+#[cfg(test)]
+mod step_tests;
 
 #[cfg(test)]
 mod tests {

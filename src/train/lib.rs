@@ -7,6 +7,7 @@
 //! | [`loss`] | cross entropy, binary cross entropy |
 //! | [`optimizer`] | SGD, Adam, AdamW with readable state; gradient clipping |
 //! | [`schedule`] | learning rate per epoch |
+//! | [`progress`] | what a training tells while it goes on |
 //! | [`batch`] | which images come when, and their pixels as tensors |
 //! | [`augment`] | flips and random crops on u8 images |
 
@@ -15,16 +16,18 @@ pub mod batch;
 pub mod epoch;
 pub mod loss;
 pub mod optimizer;
+pub mod progress;
 pub mod resume;
 pub mod schedule;
 
 use serde::{Deserialize, Serialize};
 
-use crate::metric::{Metric, by_name};
+use metric::{Metric, by_name};
 
 pub use augment::AugmentSpec;
 pub use loss::{ClassWeights, Loss, LossSpec};
 pub use optimizer::{Optimizer, OptimizerError, OptimizerSpec};
+pub use progress::{EpochRecord, Interrupted, Progress, TrainError};
 pub use schedule::ScheduleSpec;
 
 /// How a stage trains: the keys of `[train]`, which every training stage may override one by one.

@@ -25,7 +25,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use cache::is_intact;
+pub use cache::is_intact;
 pub use error::DataError;
 pub use labels::LabelBudget;
 

@@ -31,10 +31,8 @@ pub mod makespan;
 #[cfg(test)]
 mod testing;
 
-pub use ancestry::Ancestry;
 pub use cost::{Estimate, Estimates};
 pub use error::PlanError;
-pub(crate) use fingerprint::short;
-pub use fingerprint::{Field, Fingerprint, Numerics, dataset_fields, dataset_fingerprint, stage_fields};
+pub use fingerprint::{dataset_fields, dataset_fingerprint, stage_fields};
 pub use freshness::{Status, Why};
 pub use graph::{Plan, PlannedDataset, PlannedStage};
