@@ -3,10 +3,13 @@
 use std::ops::RangeInclusive;
 
 use candle_core::Result;
+use identity::Identity;
+use kind::{Kind, Problems};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::symmetry::{Symmetry, Units};
-use super::{Backbone, KernelGroup};
+use super::{Backbone, BackboneKind, KernelGroup};
 use nn::batch_norm::{Moments, Then};
 use nn::concat::concat_channels;
 use nn::conv2d::ConvOptions;
@@ -19,8 +22,8 @@ use nn::{Mode, Net, Value};
 /// The bottleneck of a layer has so many times the channels that the layer adds.
 const BOTTLENECK: usize = 4;
 
-/// Options of a DenseNet.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// DenseNet-121 (Huang et al. 2017, arXiv 1608.06993), with torchvision's names.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct DensenetSpec {
     /// Channels that each layer adds; 32 in the paper. The first convolution makes twice as many.
@@ -30,6 +33,20 @@ pub struct DensenetSpec {
 impl Default for DensenetSpec {
     fn default() -> Self {
         Self { growth: 32 }
+    }
+}
+
+impl Identity for DensenetSpec {}
+
+impl Kind for DensenetSpec {
+    fn validate(&self, problems: &mut Problems) {
+        problems.up_to("growth", self.growth, 1024);
+    }
+}
+
+impl BackboneKind for DensenetSpec {
+    fn network(&self, _: &str) -> Box<dyn Backbone> {
+        Box::new(Densenet::new(self, [6, 12, 24, 16]))
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A backbone is a description: it declares its parameters and computes logits from *any* tensors of
 //! those names, so one definition serves training, merged kernels and evaluation. To add one: a file
-//! here, a `mod` line, a variant of [`BackboneSpec`] and its arm in [`BackboneSpec::build`].
+//! here with a spec that implements [`BackboneKind`], a `mod` line and a line in [`BackboneSpec`].
 
 pub mod densenet;
 pub mod resnet;
@@ -12,85 +12,57 @@ pub mod vit;
 use std::ops::RangeInclusive;
 
 use candle_core::Result;
-use serde::{Deserialize, Serialize};
+use kind::{Kind, kinds};
 
-use self::densenet::{Densenet, DensenetSpec};
-use self::resnet::{Block, Resnet, ResnetSpec};
 use self::symmetry::Symmetry;
-use self::vit::{Vit, VitSpec};
 use nn::cost::Cost;
 use nn::init::Parameter;
 use nn::layer::Linear;
 use nn::{Net, Value};
 
-/// A network's architecture. The kind is the key.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum BackboneSpec {
-    /// ResNet-18 (He et al. 2016, arXiv 1512.03385).
-    Resnet18(ResnetSpec),
-    /// ResNet-34.
-    Resnet34(ResnetSpec),
-    /// ResNet-50.
-    Resnet50(ResnetSpec),
-    /// ResNet-101.
-    Resnet101(ResnetSpec),
-    /// DenseNet-121 (Huang et al. 2017, arXiv 1608.06993).
-    Densenet121(DensenetSpec),
-    /// ViT-Ti/16, 192 channels (Dosovitskiy et al. 2021, arXiv 2010.11929).
-    VitTiny(VitSpec),
-    /// ViT-S/16, 384 channels.
-    VitSmall(VitSpec),
-    /// ViT-B/16, 768 channels.
-    VitBase(VitSpec),
-    /// DeiT-S/16 (Touvron et al. 2021, arXiv 2012.12877): the network of ViT-S/16.
-    DeitSmall(VitSpec),
-    /// DeiT-B/16: the network of ViT-B/16.
-    DeitBase(VitSpec),
+kinds! {
+    /// A network's architecture. The kind is the key.
+    #[derive(Eq, Hash)]
+    pub enum BackboneSpec: BackboneKind {
+        /// ResNet-18 (He et al. 2016, arXiv 1512.03385), with torchvision's names.
+        Resnet18(resnet::ResnetSpec),
+        /// ResNet-34.
+        Resnet34(resnet::ResnetSpec),
+        /// ResNet-50.
+        Resnet50(resnet::ResnetSpec),
+        /// ResNet-101.
+        Resnet101(resnet::ResnetSpec),
+        Densenet121(densenet::DensenetSpec),
+        /// ViT-Ti/16, 192 channels (Dosovitskiy et al. 2021, arXiv 2010.11929), with timm's names.
+        VitTiny(vit::VitSpec),
+        /// ViT-S/16, 384 channels.
+        VitSmall(vit::VitSpec),
+        /// ViT-B/16, 768 channels.
+        VitBase(vit::VitSpec),
+        /// DeiT-S/16 (Touvron et al. 2021, arXiv 2012.12877): the network of ViT-S/16.
+        DeitSmall(vit::VitSpec),
+        /// DeiT-B/16: the network of ViT-B/16.
+        DeitBase(vit::VitSpec),
+    }
+}
+
+/// What every kind of backbone declares; [`Display`](std::fmt::Display) writes its options in one line.
+pub trait BackboneKind: Kind + std::fmt::Display {
+    /// The network of a kind; kinds that share a spec differ by `kind` alone.
+    fn network(&self, kind: &str) -> Box<dyn Backbone>;
 }
 
 impl BackboneSpec {
     /// The network that it describes.
     pub fn build(&self) -> Box<dyn Backbone> {
-        match self {
-            Self::Resnet18(spec) => Box::new(Resnet::new(spec, Block::Basic, [2, 2, 2, 2])),
-            Self::Resnet34(spec) => Box::new(Resnet::new(spec, Block::Basic, [3, 4, 6, 3])),
-            Self::Resnet50(spec) => Box::new(Resnet::new(spec, Block::Bottleneck, [3, 4, 6, 3])),
-            Self::Resnet101(spec) => Box::new(Resnet::new(spec, Block::Bottleneck, [3, 4, 23, 3])),
-            Self::Densenet121(spec) => Box::new(Densenet::new(spec, [6, 12, 24, 16])),
-            Self::VitTiny(spec) => Box::new(Vit::new(spec, 192)),
-            Self::VitSmall(spec) | Self::DeitSmall(spec) => Box::new(Vit::new(spec, 384)),
-            Self::VitBase(spec) | Self::DeitBase(spec) => Box::new(Vit::new(spec, 768)),
-        }
-    }
-
-    /// The kind as it is written in an experiment file, and its options.
-    fn parts(&self) -> (&'static str, &dyn std::fmt::Display) {
-        match self {
-            Self::Resnet18(spec) => ("resnet18", spec),
-            Self::Resnet34(spec) => ("resnet34", spec),
-            Self::Resnet50(spec) => ("resnet50", spec),
-            Self::Resnet101(spec) => ("resnet101", spec),
-            Self::Densenet121(spec) => ("densenet121", spec),
-            Self::VitTiny(spec) => ("vit_tiny", spec),
-            Self::VitSmall(spec) => ("vit_small", spec),
-            Self::VitBase(spec) => ("vit_base", spec),
-            Self::DeitSmall(spec) => ("deit_small", spec),
-            Self::DeitBase(spec) => ("deit_base", spec),
-        }
-    }
-
-    /// The kind as it is written in an experiment file.
-    pub fn kind(&self) -> &'static str {
-        self.parts().0
+        self.network(self.kind())
     }
 }
 
 impl std::fmt::Display for BackboneSpec {
     /// The kind with its options, in one line.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (kind, options) = self.parts();
-        write!(f, "{kind} ({options})")
+        write!(f, "{} ({})", self.kind(), &**self)
     }
 }
 

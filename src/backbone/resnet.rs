@@ -1,10 +1,13 @@
 //! ResNet (He et al. 2016, arXiv 1512.03385), with torchvision's names.
 
 use candle_core::Result;
+use identity::Identity;
+use kind::{Kind, Problems};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::symmetry::{Symmetry, Units};
-use super::{Backbone, KernelGroup};
+use super::{Backbone, BackboneKind, KernelGroup};
 use nn::batch_norm::Then;
 use nn::conv2d::ConvOptions;
 use nn::cost::Cost;
@@ -13,8 +16,8 @@ use nn::layer::{BatchNorm2d, Conv2d};
 use nn::pool::{global_mean_pool, max_pool2d, max_pool2d_cost};
 use nn::{Net, Value};
 
-/// Options of a ResNet.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// A ResNet (He et al. 2016, arXiv 1512.03385), with torchvision's names.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ResnetSpec {
     /// The first layers.
@@ -29,6 +32,27 @@ impl Default for ResnetSpec {
     }
 }
 
+impl Identity for ResnetSpec {}
+
+impl Kind for ResnetSpec {
+    fn validate(&self, problems: &mut Problems) {
+        problems.up_to("width", self.width, 4096);
+    }
+}
+
+impl BackboneKind for ResnetSpec {
+    fn network(&self, kind: &str) -> Box<dyn Backbone> {
+        let (block, depths) = match kind {
+            "resnet18" => (Block::Basic, [2, 2, 2, 2]),
+            "resnet34" => (Block::Basic, [3, 4, 6, 3]),
+            "resnet50" => (Block::Bottleneck, [3, 4, 6, 3]),
+            "resnet101" => (Block::Bottleneck, [3, 4, 23, 3]),
+            other => unreachable!("`{other}` is not a ResNet"),
+        };
+        Box::new(Resnet::new(self, block, depths))
+    }
+}
+
 impl std::fmt::Display for ResnetSpec {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let stem = match self.stem {
@@ -40,7 +64,7 @@ impl std::fmt::Display for ResnetSpec {
 }
 
 /// The first layers of a ResNet.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Stem {
     /// 7x7 stride 2, then 3x3 max-pool stride 2: for images of 64 pixels and more.

@@ -4,10 +4,13 @@
 use std::ops::RangeInclusive;
 
 use candle_core::{Result, Tensor, bail};
+use identity::Identity;
+use kind::{Kind, Problems};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::symmetry::{Symmetry, Units};
-use super::{Backbone, KernelGroup};
+use super::{Backbone, BackboneKind, KernelGroup};
 use nn::attention::{attention, attention_cost};
 use nn::conv2d::ConvOptions;
 use nn::cost::Cost;
@@ -27,8 +30,8 @@ const EPS: f64 = 1e-6;
 /// How linear layers start: timm's `trunc_normal_` cuts at ±2, 100 standard deviations away.
 const LINEAR: (Init, Init) = (Init::Normal(0.02), Init::Constant(0.0));
 
-/// Options of a vision transformer.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// A vision transformer, with timm's names.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct VitSpec {
     /// Side of the images in pixels; a multiple of `patch_size`.
@@ -40,6 +43,29 @@ pub struct VitSpec {
 impl Default for VitSpec {
     fn default() -> Self {
         Self { image_size: 224, patch_size: 16 }
+    }
+}
+
+impl Identity for VitSpec {}
+
+impl Kind for VitSpec {
+    fn validate(&self, problems: &mut Problems) {
+        problems.up_to("patch_size", self.patch_size, 1024);
+        problems.up_to("image_size", self.image_size, 4096);
+        let fits = self.image_size.is_multiple_of(self.patch_size.max(1));
+        problems.check("image_size", self.image_size, fits, "a multiple of `patch_size`");
+    }
+}
+
+impl BackboneKind for VitSpec {
+    fn network(&self, kind: &str) -> Box<dyn Backbone> {
+        let channels = match kind {
+            "vit_tiny" => 192,
+            "vit_small" | "deit_small" => 384,
+            "vit_base" | "deit_base" => 768,
+            other => unreachable!("`{other}` is not a vision transformer"),
+        };
+        Box::new(Vit::new(self, channels))
     }
 }
 

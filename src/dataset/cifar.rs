@@ -1,14 +1,17 @@
 //! A folder of CIFAR-10's binary batches, read by candle-datasets.
 //!
-//! Source: <https://www.cs.toronto.edu/~kriz/cifar.html>, "binary version": records of a label and the red,
+//! DatasetKind: <https://www.cs.toronto.edu/~kriz/cifar.html>, "binary version": records of a label and the red,
 //! green and blue planes of 32 x 32 pixels, 10,000 to a file.
 
 use std::path::{Path, PathBuf};
 
+use identity::Identity;
+use kind::{Kind, NamedPath, Problems};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::natural::{Folder, Planes, check_feature, tenth};
-use super::{DataError, Dataset, Source, Summary};
+use super::{DataError, Dataset, DatasetKind, Summary};
 
 const FILES: [&str; 6] = [
     "data_batch_1.bin",
@@ -27,11 +30,10 @@ const RECORD_BYTES: usize = 1 + 3 * SIDE * SIDE;
 const RECORDS: usize = 10_000;
 
 /// A folder of natural images for pretraining.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CifarSpec {
     /// The folder; relative to the experiment file.
-    #[serde(skip_serializing)]
     pub path: PathBuf,
     /// Side of the images in pixels; the files' own, 32, if absent.
     #[serde(default)]
@@ -41,7 +43,24 @@ pub struct CifarSpec {
     pub val_fraction: f64,
 }
 
-impl Source for CifarSpec {
+impl Identity for CifarSpec {
+    fn left_out(&self) -> &'static [&'static str] {
+        &["path"]
+    }
+}
+
+impl Kind for CifarSpec {
+    fn validate(&self, problems: &mut Problems) {
+        self.size.iter().for_each(|&size| problems.at_least("size", size, 8));
+        problems.inner_fraction("val_fraction", self.val_fraction);
+    }
+
+    fn paths(&mut self) -> Vec<NamedPath<'_>> {
+        vec![NamedPath::folder("path", &mut self.path)]
+    }
+}
+
+impl DatasetKind for CifarSpec {
     fn revision(&self) -> u32 {
         1
     }

@@ -1,16 +1,19 @@
 //! A folder in the MNIST family's IDX format, read by candle-datasets.
 //!
-//! Source: <http://yann.lecun.com/exdb/mnist/>, also Fashion-MNIST, KMNIST and others of that form.
+//! DatasetKind: <http://yann.lecun.com/exdb/mnist/>, also Fashion-MNIST, KMNIST and others of that form.
 
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use identity::Identity;
+use kind::{Kind, NamedPath, Problems};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::assemble::numbered_classes;
 use super::natural::{Folder, Planes, check_feature, tenth};
-use super::{DataError, Dataset, Source, Summary};
+use super::{DataError, Dataset, DatasetKind, Summary};
 
 const IMAGES: [&str; 2] = ["train-images-idx3-ubyte", "t10k-images-idx3-ubyte"];
 const LABELS: [&str; 2] = ["train-labels-idx1-ubyte", "t10k-labels-idx1-ubyte"];
@@ -20,11 +23,10 @@ const IMAGES_MAGIC: u32 = 2051;
 const LABELS_MAGIC: u32 = 2049;
 
 /// A folder of natural images for pretraining.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct IdxSpec {
     /// The folder; relative to the experiment file.
-    #[serde(skip_serializing)]
     pub path: PathBuf,
     /// Side of the images in pixels; the files' own if absent.
     #[serde(default)]
@@ -34,7 +36,24 @@ pub struct IdxSpec {
     pub val_fraction: f64,
 }
 
-impl Source for IdxSpec {
+impl Identity for IdxSpec {
+    fn left_out(&self) -> &'static [&'static str] {
+        &["path"]
+    }
+}
+
+impl Kind for IdxSpec {
+    fn validate(&self, problems: &mut Problems) {
+        self.size.iter().for_each(|&size| problems.at_least("size", size, 8));
+        problems.inner_fraction("val_fraction", self.val_fraction);
+    }
+
+    fn paths(&mut self) -> Vec<NamedPath<'_>> {
+        vec![NamedPath::folder("path", &mut self.path)]
+    }
+}
+
+impl DatasetKind for IdxSpec {
     fn revision(&self) -> u32 {
         1
     }

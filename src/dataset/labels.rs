@@ -11,7 +11,7 @@ use super::{Dataset, Pixels, Split, SplitName, Summary};
 use rng::{Purpose, rng};
 
 /// Keys that a data set of any kind has beside its own.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LabelBudget {
     /// Share of each class's training images that are kept, above 0 and up to 1.
@@ -26,10 +26,15 @@ impl Default for LabelBudget {
     }
 }
 
-impl LabelBudget {
-    /// The keys, as they are written in an experiment file.
-    pub const KEYS: [&'static str; 2] = ["label_fraction", "label_seed"];
+impl identity::Identity for LabelBudget {}
 
+impl kind::Kind for LabelBudget {
+    fn validate(&self, problems: &mut kind::Problems) {
+        problems.fraction_above_0("label_fraction", self.label_fraction);
+    }
+}
+
+impl LabelBudget {
     /// Whether every image is kept, whatever the seed.
     pub fn is_whole(&self) -> bool {
         self.label_fraction >= 1.0

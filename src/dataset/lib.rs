@@ -1,7 +1,6 @@
 //! Data sets: what a `[dataset.<name>.<kind>]` section describes and how its images are read.
 //!
-//! To add one: a file here with a spec that implements [`Source`], a `mod` line, a variant of
-//! [`DatasetSpec`] and its arms in [`DatasetSpec::source`] and [`DatasetSpec::kind`].
+//! To add one: a file here with a spec that implements [`DatasetKind`], a `mod` line and a line in [`DatasetSpec`].
 //!
 //! A kind reads labels and names, hands a function that makes one image to `cache`, which calls it in
 //! parallel and keeps the pixels, and joins the three in `assemble`. `image` decodes and resizes. [`labels`] then
@@ -23,65 +22,34 @@ pub mod phantom;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use kind::{Kind, kinds};
 use serde::{Deserialize, Serialize};
 
 pub use cache::is_intact;
 pub use error::DataError;
 pub use labels::LabelBudget;
 
-/// A data set's section in the experiment file. The kind is the key.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum DatasetSpec {
-    /// Procedural images that imitate modalities; embedded, synthetic.
-    Phantom(phantom::PhantomSpec),
-    /// A MedMNIST `.npz` file.
-    Medmnist(medmnist::MedmnistSpec),
-    /// A folder and a CSV `image,label,split[,group]`.
-    Manifest(manifest::ManifestSpec),
-    /// A folder in the MNIST family's IDX format.
-    Idx(idx::IdxSpec),
-    /// A folder of CIFAR's binary batches.
-    Cifar(cifar::CifarSpec),
-}
-
-impl DatasetSpec {
-    /// The kinds, as they are written in an experiment file.
-    pub const KINDS: [&'static str; 5] = ["phantom", "medmnist", "manifest", "idx", "cifar"];
-
-    /// The kind's implementation.
-    pub fn source(&self) -> &dyn Source {
-        match self {
-            Self::Phantom(spec) => spec,
-            Self::Medmnist(spec) => spec,
-            Self::Manifest(spec) => spec,
-            Self::Idx(spec) => spec,
-            Self::Cifar(spec) => spec,
-        }
-    }
-
-    /// The kind as it is written in an experiment file.
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Self::Phantom(_) => "phantom",
-            Self::Medmnist(_) => "medmnist",
-            Self::Manifest(_) => "manifest",
-            Self::Idx(_) => "idx",
-            Self::Cifar(_) => "cifar",
-        }
+kinds! {
+    /// A data set's section in the experiment file. The kind is the key.
+    pub enum DatasetSpec: DatasetKind {
+        Phantom(phantom::PhantomSpec),
+        Medmnist(medmnist::MedmnistSpec),
+        Manifest(manifest::ManifestSpec),
+        Idx(idx::IdxSpec),
+        Cifar(cifar::CifarSpec),
     }
 }
 
 /// What every kind of data set can do.
 ///
-/// Options that change the pixels or labels are serialised into the fingerprint; paths are not
-/// (`#[serde(skip_serializing)]`): the content of the files is, by [`Source::summary`]'s digest.
-pub trait Source {
+/// Options that change the pixels or labels enter the fingerprint; paths are left out: the content of the files
+/// enters, by the digest of [`DatasetKind::summary`].
+pub trait DatasetKind: Kind {
     /// Raise when the same files and options give other pixels, labels or splits.
     fn revision(&self) -> u32;
 
     /// Side of the square images in pixels, after resizing; 0 if it is the file's own and the file cannot be
-    /// read, which [`Source::summary`] then explains.
+    /// read, which [`DatasetKind::summary`] then explains.
     fn size(&self) -> usize;
 
     /// The files it is made of, for messages and freshness; empty for procedural images.
@@ -118,7 +86,9 @@ pub struct Summary {
 }
 
 /// A part of a data set.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum SplitName {
     /// Images to learn from.

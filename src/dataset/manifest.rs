@@ -8,25 +8,27 @@ mod rows;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
+use identity::Identity;
+use kind::{Kind, NamedPath, Problems};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use self::rows::{Row, read_rows};
 use super::assemble::{PerSplit, check_classes, check_size};
 use super::cache::{self, Layout};
-use super::{DataError, Dataset, Source, SplitName, Summary, image};
+use super::{DataError, Dataset, DatasetKind, SplitName, Summary, image};
 
 /// Missing images that are named one by one.
 const NAMED_AT_MOST: usize = 3;
 
 /// A folder and its CSV.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ManifestSpec {
     /// The CSV; relative to the experiment file.
-    #[serde(skip_serializing)]
     pub path: PathBuf,
     /// The folder that the image paths start from; the CSV's own if absent.
-    #[serde(default, skip_serializing)]
+    #[serde(default)]
     pub images: Option<PathBuf>,
     /// Side of the images in pixels.
     pub size: usize,
@@ -42,7 +44,24 @@ struct Contents {
     labels: PerSplit<Vec<u32>>,
 }
 
-impl Source for ManifestSpec {
+impl Identity for ManifestSpec {
+    fn left_out(&self) -> &'static [&'static str] {
+        &["path", "images"]
+    }
+}
+
+impl Kind for ManifestSpec {
+    fn validate(&self, problems: &mut Problems) {
+        problems.at_least("size", self.size, 8);
+    }
+
+    fn paths(&mut self) -> Vec<NamedPath<'_>> {
+        let images = self.images.iter_mut().map(|path| NamedPath::folder("images", path));
+        images.chain([NamedPath::file("path", &mut self.path)]).collect()
+    }
+}
+
+impl DatasetKind for ManifestSpec {
     fn revision(&self) -> u32 {
         1
     }

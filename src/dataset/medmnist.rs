@@ -5,19 +5,21 @@
 
 use std::path::{Path, PathBuf};
 
+use identity::Identity;
+use kind::{Kind, NamedPath, Problems};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::assemble::{PerSplit, check_classes, check_labels, check_size, numbered_classes, numbered_names};
 use super::cache::{self, Layout, Sink};
 use super::npz::{Dtype, Header, Npz};
-use super::{DataError, Dataset, Source, SplitName, Summary, image};
+use super::{DataError, Dataset, DatasetKind, SplitName, Summary, image};
 
 /// A MedMNIST file.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MedmnistSpec {
     /// The `.npz` file; relative to the experiment file.
-    #[serde(skip_serializing)]
     pub path: PathBuf,
     /// Side of the images in pixels; the file's own if absent.
     #[serde(default)]
@@ -43,7 +45,23 @@ struct Shape {
     channels: usize,
 }
 
-impl Source for MedmnistSpec {
+impl Identity for MedmnistSpec {
+    fn left_out(&self) -> &'static [&'static str] {
+        &["path"]
+    }
+}
+
+impl Kind for MedmnistSpec {
+    fn validate(&self, problems: &mut Problems) {
+        self.size.iter().for_each(|&size| problems.at_least("size", size, 8));
+    }
+
+    fn paths(&mut self) -> Vec<NamedPath<'_>> {
+        vec![NamedPath::file("path", &mut self.path)]
+    }
+}
+
+impl DatasetKind for MedmnistSpec {
     fn revision(&self) -> u32 {
         1
     }

@@ -29,6 +29,14 @@ pub trait Identity: Spec {
     }
 }
 
+/// An object with another value under a key that it has.
+pub fn replaced(mut options: Value, key: &str, value: Value) -> Value {
+    if let Some(old) = options.get_mut(key) {
+        *old = value;
+    }
+    options
+}
+
 /// An object without some of its keys.
 pub fn without(mut options: Value, keys: &[&str]) -> Value {
     if let Value::Object(object) = &mut options {

@@ -1,17 +1,39 @@
 //! The (weighted) mean of every tensor.
 
 use candle_core::{Result, Tensor};
+use identity::Identity;
+use kind::{Kind, Problems};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::MergeTensors;
+use super::{MergeMethod, MergeTensors};
 use super::combination::combination;
+use super::method::validate_shares;
 
-/// Options of the average.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+/// The (weighted) mean of every tensor: Σ_i w_i · S_i with shares w that add up to 1.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AverageSpec {
     /// One number a source; equal shares if absent. They are divided by their sum.
     pub weights: Option<Vec<f64>>,
+}
+
+impl Identity for AverageSpec {}
+
+impl Kind for AverageSpec {}
+
+impl MergeMethod for AverageSpec {
+    fn validate_for(&self, sources: usize, problems: &mut Problems) {
+        validate_shares(self.weights.as_deref(), sources, problems);
+    }
+
+    fn shares(&self, sources: usize) -> Option<Vec<f64>> {
+        Some(self.of(sources).shares().to_vec())
+    }
+
+    fn formula(&self, sources: usize) -> Option<Box<dyn MergeTensors>> {
+        Some(Box::new(self.of(sources)))
+    }
 }
 
 impl AverageSpec {

@@ -5,18 +5,20 @@
 
 use candle_core::{Result, Tensor, bail};
 use rand::RngCore;
+use identity::Identity;
+use kind::{Kind, Problems};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::MergeTensors;
+use super::{MergeMethod, MergeTensors};
 use super::combination::{start, tensor_like};
 use rng::{Purpose, name_index, rng};
 
-/// Options of DARE.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// Task vectors of which a random part is dropped (DARE, arXiv 2311.03099).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct DareSpec {
     /// The stage that made the common start of all sources.
-    #[serde(skip_serializing)]
     pub base: Option<String>,
     /// Probability of each number to be dropped, p; from 0 to below 1. The paper drops 0.9 and more of language
     /// models; the smaller the model and the larger its changes, the less it stands.
@@ -32,6 +34,29 @@ pub struct DareSpec {
 impl Default for DareSpec {
     fn default() -> Self {
         Self { base: None, drop: 0.9, rescale: true, scaling: 0.4, seed: 0 }
+    }
+}
+
+impl Identity for DareSpec {
+    fn left_out(&self) -> &'static [&'static str] {
+        &["base"]
+    }
+}
+
+impl Kind for DareSpec {
+    fn validate(&self, problems: &mut Problems) {
+        problems.fraction_below_1("drop", self.drop);
+        problems.positive("scaling", self.scaling);
+    }
+}
+
+impl MergeMethod for DareSpec {
+    fn common_start(&self) -> Option<&Option<String>> {
+        Some(&self.base)
+    }
+
+    fn formula(&self, _: usize) -> Option<Box<dyn MergeTensors>> {
+        Some(Box::new(self.of()))
     }
 }
 

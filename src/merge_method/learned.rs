@@ -1,19 +1,68 @@
 //! Every kernel with the numbers that a `learn_merge_weights` stage learnt (MedMerge, arXiv 2403.11646).
 
+use backbone::KernelGroup;
 use candle_core::{Result, Tensor, bail};
+use identity::{Identity, Role};
+use kind::Kind;
+use model::{Artifact, Description, Head, StageError};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use backbone::KernelGroup;
+use super::git_rebasin::Permutations;
+use super::{KnownMerge, MergeMethod, Merged, Merging};
 use nn::weighted_sum::weighted_sum;
 use nn::{StateDict, Value, Values};
 
-/// Options of the learned merge.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// Every kernel with the merge weights of a `learn_merge_weights` stage (MedMerge, arXiv 2403.11646).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LearnedSpec {
-    /// The `learn_merge_weights` stage whose numbers to use.
-    #[serde(skip_serializing)]
+    /// The `learn_merge_weights` stage whose merge weights to use.
     pub weights: String,
+}
+
+impl Identity for LearnedSpec {
+    fn left_out(&self) -> &'static [&'static str] {
+        &["weights"]
+    }
+}
+
+impl Kind for LearnedSpec {}
+
+impl MergeMethod for LearnedSpec {
+    fn inputs(&self) -> Vec<(Role, &str)> {
+        vec![(Role::Weights, &self.weights)]
+    }
+
+    fn head(&self, known: &KnownMerge<'_>) -> std::result::Result<Option<Head>, Vec<String>> {
+        let n = known.sources.len();
+        let Description::MergeWeights { info, sources } = known.known.inputs[n] else {
+            return Err(vec![format!("`weights = \"{}\"` is no `learn_merge_weights` stage", self.weights)]);
+        };
+        if *sources != known.known.input_fingerprints[..n] {
+            return Err(vec![format!(
+                "the merge weights of `{}` were learned for other sources, or in another order; give both stages the \
+                 same `sources`",
+                self.weights
+            )]);
+        }
+        Ok(info.head.clone())
+    }
+
+    /// The sources are stacked beside themselves.
+    fn cost(&self, models: u64, _: &KnownMerge<'_>) -> (u64, u64) {
+        (models.saturating_mul(2), 0)
+    }
+
+    fn merge(&self, merging: &Merging<'_>) -> std::result::Result<Merged, StageError> {
+        let Artifact::MergeWeights(weights) = merging.input(0) else {
+            return Err(StageError::Failed("the `weights` input holds no merge weights".into()));
+        };
+        let groups = merging.sources[0].info.backbone.build().kernel_groups();
+        let tensors = merge(&merging.state_dicts(), &groups, &weights.tensors)?;
+        let permutations = vec![Permutations::default(); merging.sources.len()];
+        Ok(Merged { tensors, head: weights.info.head.clone(), permutations })
+    }
 }
 
 /// Name of a group's merge weights `[sources, kernels]`.

@@ -16,6 +16,7 @@ pub mod fisher;
 pub mod git_rebasin;
 pub mod greedy_soup;
 pub mod learned;
+pub mod method;
 pub mod model_stock;
 pub mod regmean;
 pub mod slerp;
@@ -24,119 +25,28 @@ pub mod ties;
 pub mod uniform_soup;
 pub mod wise_ft;
 
-use std::ops::RangeInclusive;
-
 use candle_core::{Result, Tensor, bail};
-use serde::{Deserialize, Serialize};
-
+use kind::kinds;
 use nn::StateDict;
 
-/// How models are merged: `method = "average"` or `method.<name> = { … }`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum MergeMethodSpec {
-    /// The (weighted) mean of every tensor.
-    Average(average::AverageSpec),
-    /// The equal mean of models that were fine-tuned from a common start on one data set.
-    UniformSoup(uniform_soup::UniformSoupSpec),
-    /// Between the common start and the mean of the sources.
-    WiseFt(wise_ft::WiseFtSpec),
-    /// The common start and a multiple of the sum of task vectors.
-    TaskArithmetic(task_arithmetic::TaskArithmeticSpec),
-    /// Task vectors trimmed, and averaged where they agree in sign.
-    Ties(ties::TiesSpec),
-    /// Task vectors of which a random part is dropped.
-    Dare(dare::DareSpec),
-    /// Along the arc between two sources.
-    Slerp(slerp::SlerpSpec),
-    /// From the common start towards the mean, as far as the angle between task vectors says.
-    ModelStock(model_stock::ModelStockSpec),
-    /// The (weighted) mean of sources whose units were put in the same order first.
-    GitRebasin(git_rebasin::GitRebasinSpec),
-    /// Every kernel with the numbers that a `learn_merge_weights` stage learnt.
-    Learned(learned::LearnedSpec),
-    /// The mean of the models that do not make it worse on validation images.
-    GreedySoup(greedy_soup::GreedySoupSpec),
-    /// A mean in which each number weighs as much as predictions hang on it.
-    Fisher(fisher::FisherSpec),
-    /// Each linear map the one nearest to the sources' on their own inputs.
-    Regmean(regmean::RegmeanSpec),
-}
+pub use method::{KnownMerge, MergeMethod, Merged, Merging, needs};
 
-impl MergeMethodSpec {
-    /// The method as it is written in an experiment file.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Average(_) => "average",
-            Self::UniformSoup(_) => "uniform_soup",
-            Self::WiseFt(_) => "wise_ft",
-            Self::TaskArithmetic(_) => "task_arithmetic",
-            Self::Ties(_) => "ties",
-            Self::Dare(_) => "dare",
-            Self::Slerp(_) => "slerp",
-            Self::ModelStock(_) => "model_stock",
-            Self::GitRebasin(_) => "git_rebasin",
-            Self::Learned(_) => "learned",
-            Self::GreedySoup(_) => "greedy_soup",
-            Self::Fisher(_) => "fisher",
-            Self::Regmean(_) => "regmean",
-        }
-    }
-
-    /// The method for so many sources, if it is a formula over their tensors and needs nothing else.
-    pub fn formula(&self, sources: usize) -> Option<Box<dyn MergeTensors>> {
-        Some(match self {
-            Self::Average(spec) => Box::new(spec.of(sources)),
-            Self::UniformSoup(spec) => Box::new(spec.of(sources)),
-            Self::WiseFt(spec) => Box::new(spec.of()),
-            Self::TaskArithmetic(spec) => Box::new(spec.of()),
-            Self::Ties(spec) => Box::new(spec.of()),
-            Self::Dare(spec) => Box::new(spec.of()),
-            Self::Slerp(spec) => Box::new(spec.of()),
-            Self::ModelStock(spec) => Box::new(spec.of()),
-            Self::GitRebasin(_)
-            | Self::Learned(_)
-            | Self::GreedySoup(_)
-            | Self::Fisher(_)
-            | Self::Regmean(_) => return None,
-        })
-    }
-
-    /// The key `base`, the stage of the sources' common start; `None` if the method needs none.
-    pub fn common_start(&self) -> Option<&Option<String>> {
-        match self {
-            Self::WiseFt(spec) => Some(&spec.base),
-            Self::TaskArithmetic(spec) => Some(&spec.base),
-            Self::Ties(spec) => Some(&spec.base),
-            Self::Dare(spec) => Some(&spec.base),
-            Self::ModelStock(spec) => Some(&spec.base),
-            _ => None,
-        }
-    }
-
-    /// The stage of the sources' common start, if it is named.
-    pub fn base(&self) -> Option<&str> {
-        self.common_start()?.as_deref()
-    }
-
-    /// How many sources it takes.
-    pub fn takes(&self) -> RangeInclusive<usize> {
-        match self {
-            Self::WiseFt(_) => 1..=usize::MAX,
-            Self::Slerp(_) => 2..=2,
-            _ => 2..=usize::MAX,
-        }
-    }
-}
-
-impl MergeMethodSpec {
-    /// Each source's share, which add up to 1, if the method is a weighted mean of the sources' units.
-    pub fn shares(&self, sources: usize) -> Option<Vec<f64>> {
-        match self {
-            Self::Average(spec) => Some(spec.of(sources).shares().to_vec()),
-            Self::GitRebasin(spec) => Some(spec.average().of(sources).shares().to_vec()),
-            _ => None,
-        }
+kinds! {
+    /// How models are merged: `method = "average"` or `method.<name> = { … }`.
+    pub enum MergeMethodSpec: MergeMethod {
+        Average(average::AverageSpec),
+        UniformSoup(uniform_soup::UniformSoupSpec),
+        WiseFt(wise_ft::WiseFtSpec),
+        TaskArithmetic(task_arithmetic::TaskArithmeticSpec),
+        Ties(ties::TiesSpec),
+        Dare(dare::DareSpec),
+        Slerp(slerp::SlerpSpec),
+        ModelStock(model_stock::ModelStockSpec),
+        GitRebasin(git_rebasin::GitRebasinSpec),
+        Learned(learned::LearnedSpec),
+        GreedySoup(greedy_soup::GreedySoupSpec),
+        Fisher(fisher::FisherSpec),
+        Regmean(regmean::RegmeanSpec),
     }
 }
 
@@ -255,6 +165,9 @@ pub fn merge_in_memory(
 }
 
 #[cfg(test)]
+mod measured_tests;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use candle_core::Device;
@@ -307,7 +220,7 @@ mod tests {
             ["average", "uniform_soup", "wise_ft", "task_arithmetic", "ties", "dare", "slerp", "model_stock"]
         {
             let spec: MergeMethodSpec = serde_json::from_value(serde_json::json!({ name: {} })).unwrap();
-            assert_eq!(spec.name(), name);
+            assert_eq!(spec.kind(), name);
             assert!(spec.formula(2).is_some());
             assert_eq!(spec.base(), None);
         }

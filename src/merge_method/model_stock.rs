@@ -5,18 +5,38 @@
 //! says nothing; the base stays (t = 0), where mergekit would go away from the mean.
 
 use candle_core::{Result, Tensor};
+use identity::Identity;
+use kind::Kind;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::MergeTensors;
+use super::{MergeMethod, MergeTensors};
 use super::combination::{combination, dot, numbers, start};
 
-/// Options of Model Stock.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+/// From the common start towards the mean, as far as the angle between task vectors says (Model Stock, arXiv 2403.19522).
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ModelStockSpec {
     /// The stage that made the common start of all sources.
-    #[serde(skip_serializing)]
     pub base: Option<String>,
+}
+
+impl Identity for ModelStockSpec {
+    fn left_out(&self) -> &'static [&'static str] {
+        &["base"]
+    }
+}
+
+impl Kind for ModelStockSpec {}
+
+impl MergeMethod for ModelStockSpec {
+    fn common_start(&self) -> Option<&Option<String>> {
+        Some(&self.base)
+    }
+
+    fn formula(&self, _: usize) -> Option<Box<dyn MergeTensors>> {
+        Some(Box::new(self.of()))
+    }
 }
 
 impl ModelStockSpec {

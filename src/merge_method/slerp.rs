@@ -5,17 +5,22 @@
 //! As in mergekit, vectors that are nearly parallel or opposed, |cos θ| above 0.9995, are interpolated along the
 //! straight line. So are those of which one is 0, which has no direction; mergekit takes a right angle there.
 
+use std::ops::RangeInclusive;
+
 use candle_core::{Result, Tensor, bail};
+use identity::Identity;
+use kind::{Kind, Problems};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::MergeTensors;
+use super::{MergeMethod, MergeTensors};
 use super::combination::{combination, dot, numbers};
 
 /// |cos θ| above which the straight line is taken.
 const PARALLEL: f64 = 0.9995;
 
-/// Options of SLERP.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// Along the arc between two sources (spherical linear interpolation).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct SlerpSpec {
     /// How far to go from the first source (0) to the second (1).
@@ -25,6 +30,24 @@ pub struct SlerpSpec {
 impl Default for SlerpSpec {
     fn default() -> Self {
         Self { t: 0.5 }
+    }
+}
+
+impl Identity for SlerpSpec {}
+
+impl Kind for SlerpSpec {
+    fn validate(&self, problems: &mut Problems) {
+        problems.fraction("t", self.t);
+    }
+}
+
+impl MergeMethod for SlerpSpec {
+    fn takes(&self) -> RangeInclusive<usize> {
+        2..=2
+    }
+
+    fn formula(&self, _: usize) -> Option<Box<dyn MergeTensors>> {
+        Some(Box::new(self.of()))
     }
 }
 
@@ -63,7 +86,9 @@ fn shares(t: f64, cosine: f64) -> [f64; 2] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::Device;
+    use std::ops::RangeInclusive;
+
+use candle_core::Device;
 
     fn merged(a: [f32; 2], b: [f32; 2], t: f64) -> Vec<f32> {
         let sources = [a, b].map(|values| Tensor::new(&values, &Device::Cpu).unwrap());

@@ -1,17 +1,19 @@
 //! The common start and a multiple of the sum of task vectors τ_i = S_i − B (arXiv 2212.04089).
 
 use candle_core::{Result, Tensor};
+use identity::Identity;
+use kind::{Kind, Problems};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::MergeTensors;
+use super::{MergeMethod, MergeTensors};
 use super::combination::{combination, start};
 
-/// Options of task arithmetic.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// The common start and a multiple of the sum of task vectors: B + λ · Σ (S_i − B).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct TaskArithmeticSpec {
     /// The stage that made the common start of all sources.
-    #[serde(skip_serializing)]
     pub base: Option<String>,
     /// What the sum of task vectors is multiplied by, λ; above 0. The default, 0.4, is the value that TIES' authors
     /// (arXiv 2306.01708) give this method where nothing can be measured.
@@ -21,6 +23,28 @@ pub struct TaskArithmeticSpec {
 impl Default for TaskArithmeticSpec {
     fn default() -> Self {
         Self { base: None, scaling: 0.4 }
+    }
+}
+
+impl Identity for TaskArithmeticSpec {
+    fn left_out(&self) -> &'static [&'static str] {
+        &["base"]
+    }
+}
+
+impl Kind for TaskArithmeticSpec {
+    fn validate(&self, problems: &mut Problems) {
+        problems.positive("scaling", self.scaling);
+    }
+}
+
+impl MergeMethod for TaskArithmeticSpec {
+    fn common_start(&self) -> Option<&Option<String>> {
+        Some(&self.base)
+    }
+
+    fn formula(&self, _: usize) -> Option<Box<dyn MergeTensors>> {
+        Some(Box::new(self.of()))
     }
 }
 

@@ -7,17 +7,19 @@
 //! no more than one layer must be in memory and a layer of small changes is not silenced by one of large changes.
 
 use candle_core::{Result, Tensor};
+use identity::Identity;
+use kind::{Kind, Problems};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::MergeTensors;
+use super::{MergeMethod, MergeTensors};
 use super::combination::{numbers, start, tensor_like};
 
-/// Options of TIES.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// Task vectors trimmed, and averaged where they agree in sign (TIES, arXiv 2306.01708).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct TiesSpec {
     /// The stage that made the common start of all sources.
-    #[serde(skip_serializing)]
     pub base: Option<String>,
     /// Share of each tensor's numbers that stay, above 0 and up to 1; at least one number does. The paper's is 0.2.
     pub density: f64,
@@ -28,6 +30,29 @@ pub struct TiesSpec {
 impl Default for TiesSpec {
     fn default() -> Self {
         Self { base: None, density: 0.2, scaling: 1.0 }
+    }
+}
+
+impl Identity for TiesSpec {
+    fn left_out(&self) -> &'static [&'static str] {
+        &["base"]
+    }
+}
+
+impl Kind for TiesSpec {
+    fn validate(&self, problems: &mut Problems) {
+        problems.fraction_above_0("density", self.density);
+        problems.positive("scaling", self.scaling);
+    }
+}
+
+impl MergeMethod for TiesSpec {
+    fn common_start(&self) -> Option<&Option<String>> {
+        Some(&self.base)
+    }
+
+    fn formula(&self, _: usize) -> Option<Box<dyn MergeTensors>> {
+        Some(Box::new(self.of()))
     }
 }
 

@@ -1,18 +1,22 @@
 //! A step back from what was fine-tuned to where it started (WiSE-FT, arXiv 2109.01903): the weights in between
 //! keep more of what the start could do on other data.
 
+use std::ops::RangeInclusive;
+
 use candle_core::{Result, Tensor};
+use identity::Identity;
+use kind::{Kind, Problems};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::MergeTensors;
+use super::{MergeMethod, MergeTensors};
 use super::combination::{combination, start};
 
-/// Options of WiSE-FT.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// Between the common start and the mean of the sources: (1 − α) · B + α · mean of S_i.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct WiseFtSpec {
     /// The stage that made the common start of all sources.
-    #[serde(skip_serializing)]
     pub base: Option<String>,
     /// Share of the sources, from 0 (the base) to 1 (their mean); 0.5 is what the paper recommends where nothing
     /// can be measured.
@@ -22,6 +26,32 @@ pub struct WiseFtSpec {
 impl Default for WiseFtSpec {
     fn default() -> Self {
         Self { base: None, alpha: 0.5 }
+    }
+}
+
+impl Identity for WiseFtSpec {
+    fn left_out(&self) -> &'static [&'static str] {
+        &["base"]
+    }
+}
+
+impl Kind for WiseFtSpec {
+    fn validate(&self, problems: &mut Problems) {
+        problems.fraction("alpha", self.alpha);
+    }
+}
+
+impl MergeMethod for WiseFtSpec {
+    fn takes(&self) -> RangeInclusive<usize> {
+        1..=usize::MAX
+    }
+
+    fn common_start(&self) -> Option<&Option<String>> {
+        Some(&self.base)
+    }
+
+    fn formula(&self, _: usize) -> Option<Box<dyn MergeTensors>> {
+        Some(Box::new(self.of()))
     }
 }
 

@@ -2,6 +2,8 @@
 
 use candle_core::Result;
 use indexmap::IndexMap;
+use kind::Problems;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use identity::{Averaged, Fingerprint, Role};
@@ -11,7 +13,7 @@ use super::Input;
 /// Models that answer together.
 ///
 /// It enters the fingerprint of its stage by the roles of its members, so that their order and names do not.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EnsembleSpec {
     /// Stages whose models are its members: two or more.
@@ -22,6 +24,15 @@ pub struct EnsembleSpec {
 }
 
 impl EnsembleSpec {
+    /// Reports what is wrong with its members.
+    pub(super) fn validate(&self, problems: &mut Problems) {
+        if self.models.len() < 2 {
+            let message = format!("an ensemble needs 2 models or more, not {}", self.models.len());
+            problems.add("models", message, None);
+        }
+        problems.no_duplicates("models", "model", &self.models);
+    }
+
     /// The inputs of the ensemble at a position among those of its stage.
     pub(super) fn inputs(&self, position: usize) -> impl Iterator<Item = Input> {
         let role = Role::Member { ensemble: position, averaged: self.of };

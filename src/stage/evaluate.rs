@@ -4,12 +4,10 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use candle_core::Tensor;
-use serde::{Deserialize, Serialize};
-
 use super::ensemble::{self, EnsembleSpec};
-use super::model::{batch_logits, list};
-use super::work::Network;
 use super::*;
+use model::head::list;
+use model::inference::batch_logits;
 use nn::cost::{product, sum};
 use train::Progress;
 use train::epoch::softmax_rows;
@@ -20,21 +18,47 @@ const PROBABILITY_BYTES: u64 = 20;
 const LOGIT_BYTES: u64 = 4;
 
 /// Models, data sets and the split to report on.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EvaluateSpec {
     /// Row label → stage.
-    #[serde(skip_serializing)]
     pub models: IndexMap<String, String>,
     /// Row label → models that answer together; rows behind those of the models.
-    #[serde(default, skip_serializing)]
+    #[serde(default)]
     pub ensembles: IndexMap<String, EnsembleSpec>,
     /// Data sets; each model's head must be for its classes.
-    #[serde(skip_serializing)]
     pub datasets: Vec<String>,
     /// Images to report on.
     #[serde(default)]
     pub split: SplitName,
+}
+
+impl Identity for EvaluateSpec {
+    fn left_out(&self) -> &'static [&'static str] {
+        &["models", "ensembles", "datasets"]
+    }
+}
+
+impl Kind for EvaluateSpec {
+    fn validate(&self, problems: &mut Problems) {
+        if self.models.is_empty() && self.ensembles.is_empty() {
+            let help = "write `models = { \"label\" = \"stage\" }`".to_owned();
+            problems.add("models", "`models` names no model", Some(help));
+        }
+        if self.datasets.is_empty() {
+            problems.add("datasets", "`datasets` names no data set", None);
+        }
+        problems.no_duplicates("datasets", "data set", &self.datasets);
+        for (label, ensemble) in &self.ensembles {
+            problems.under("ensembles", |problems| {
+                problems.under(label, |problems| ensemble.validate(problems));
+                if self.models.contains_key(label) {
+                    let message = format!("a model and an ensemble have the row label \"{label}\"");
+                    problems.add(label, message, None);
+                }
+            });
+        }
+    }
 }
 
 impl Stage for EvaluateSpec {
@@ -134,7 +158,7 @@ impl EvaluateSpec {
         let images = dataset.images(self.split);
         Work {
             operations: product([network.forward(), images]),
-            memory_bytes: network.passing(images),
+            memory_bytes: network.inference(images),
             ..Work::default()
         }
     }

@@ -1,20 +1,16 @@
 //! `finetune`: train on, from another stage's model; all of it, or the head alone (a linear probe).
 
-use serde::{Deserialize, Serialize};
-
-use super::model::{list, replace_head, train_head, train_whole};
-use super::work::Training;
+use super::learner::{train_head, train_whole};
 use super::*;
+use model::head::{list, replace_head};
 
 /// A model, a data set and how to train.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FinetuneSpec {
     /// Stage whose model to start from.
-    #[serde(skip_serializing)]
     pub from: String,
     /// Data set to learn.
-    #[serde(skip_serializing)]
     pub dataset: String,
     /// What is trained.
     #[serde(default)]
@@ -28,7 +24,7 @@ pub struct FinetuneSpec {
 }
 
 /// What a fine-tuning stage trains.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Trainable {
     /// Every parameter.
@@ -39,7 +35,7 @@ pub enum Trainable {
 }
 
 /// Where the classifier comes from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum HeadInit {
     /// Keep it if it was made for this very data set, else draw a new one.
@@ -49,6 +45,27 @@ pub enum HeadInit {
     Keep,
     /// Draw a new one.
     New,
+}
+
+impl Identity for FinetuneSpec {
+    fn left_out(&self) -> &'static [&'static str] {
+        &["from", "dataset"]
+    }
+
+    fn options(&self) -> serde_json::Value {
+        let options = identity::options::without(self.to_json(), self.left_out());
+        replaced(options, "train", self.train.options())
+    }
+}
+
+impl Kind for FinetuneSpec {
+    fn validate(&self, problems: &mut Problems) {
+        problems.under("train", |problems| self.train.validate(problems));
+    }
+
+    fn validate_together(&self, problems: &mut Problems) {
+        problems.under("train", |problems| self.train.validate_together(problems));
+    }
 }
 
 impl Stage for FinetuneSpec {
@@ -92,7 +109,7 @@ impl Stage for FinetuneSpec {
     }
 
     fn work(&self, known: &Known<'_>, networks: &mut Networks) -> Work {
-        let training = Training::new(&known.described_model(0).backbone, known, &self.train, networks);
+        let training = TrainingWork::new(&known.described_model(0).backbone, known, &self.train, networks);
         match self.trainable {
             Trainable::All => training.whole(2),
             Trainable::Head => training.head(),

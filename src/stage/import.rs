@@ -2,23 +2,19 @@
 
 use std::path::PathBuf;
 
-use serde::{Deserialize, Serialize};
-
 use candle_core::{DType, Device};
 use sha2::{Digest, Sha256};
 
-use super::artifact::StateDict;
-use super::model::remove_head;
 use super::*;
-use nn::Normalize;
+use model::head::remove_head;
 use nn::init::Init;
+use nn::{Normalize, StateDict};
 
 /// A safetensors or `.pth` file with torchvision's / timm's names.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ImportSpec {
     /// The file; relative to the experiment file.
-    #[serde(skip_serializing)]
     pub path: PathBuf,
     /// Its architecture.
     pub backbone: BackboneSpec,
@@ -30,7 +26,7 @@ pub struct ImportSpec {
     pub head: ImportHead,
     /// Expected SHA-256 of the file, in hexadecimal, whole or its first characters. Not in the fingerprint: the
     /// file's content is.
-    #[serde(default, skip_serializing)]
+    #[serde(default)]
     pub sha256: Option<String>,
     /// How the model's input pixels are scaled.
     #[serde(default)]
@@ -38,7 +34,7 @@ pub struct ImportSpec {
 }
 
 /// What becomes of an imported classifier.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ImportHead {
     /// Forget it: a stage that trains makes a new one.
@@ -46,6 +42,29 @@ pub enum ImportHead {
     Drop,
     /// Keep it, for these classes in the order of its logits.
     Keep(Vec<String>),
+}
+
+impl Identity for ImportSpec {
+    fn left_out(&self) -> &'static [&'static str] {
+        &["path", "sha256"]
+    }
+}
+
+impl Kind for ImportSpec {
+    fn validate(&self, problems: &mut Problems) {
+        let backbone = &self.backbone;
+        problems.under(&format!("backbone.{}", backbone.kind()), |problems| backbone.validate(problems));
+        problems.under("normalize", |problems| self.normalize.validate(problems));
+        let is_digest =
+            |text: &str| (1..=64).contains(&text.len()) && text.chars().all(|c| c.is_ascii_hexdigit());
+        for digest in self.sha256.iter().filter(|digest| !is_digest(digest)) {
+            problems.check("sha256", format_args!("\"{digest}\""), false, "1 to 64 hexadecimal digits");
+        }
+    }
+
+    fn paths(&mut self) -> Vec<NamedPath<'_>> {
+        vec![NamedPath::file("path", &mut self.path)]
+    }
 }
 
 impl Stage for ImportSpec {

@@ -4,10 +4,8 @@ mod learner;
 
 use std::collections::BTreeSet;
 
-use serde::{Deserialize, Serialize};
-
 use self::learner::MergeLearner;
-use super::work::Training;
+use super::merge::validate_sources;
 use super::*;
 use backbone::{Backbone, KernelGroup};
 use merge_method::learned::left;
@@ -15,14 +13,13 @@ use nn::init::Parameter;
 use train::epoch::fit;
 
 /// Sources, a data set and how to train.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LearnMergeWeightsSpec {
     /// Stages whose models to merge: two or more of one backbone.
-    #[serde(skip_serializing)]
     pub sources: Vec<String>,
     /// The source to start at, with its head; equal shares and a new head if absent.
-    #[serde(default, skip_serializing)]
+    #[serde(default)]
     pub anchor: Option<String>,
     /// Whether the anchor's own numbers are learnt too.
     #[serde(default)]
@@ -44,7 +41,6 @@ pub struct LearnMergeWeightsSpec {
     #[serde(default, skip_serializing_if = "is_default")]
     pub head: StartingHead,
     /// Target data set.
-    #[serde(skip_serializing)]
     pub dataset: String,
     /// The keys of `[train]`, written directly in the stage.
     #[serde(default)]
@@ -52,7 +48,7 @@ pub struct LearnMergeWeightsSpec {
 }
 
 /// Whether the anchor's own numbers are learnt.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AnchorWeight {
     /// All numbers are learnt.
@@ -63,7 +59,7 @@ pub enum AnchorWeight {
 }
 
 /// What values merge weights may take.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Constraint {
     /// Any real number.
@@ -77,7 +73,7 @@ pub enum Constraint {
 }
 
 /// What shares a merge weight.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Granularity {
     /// Each kernel has its own.
@@ -90,7 +86,7 @@ pub enum Granularity {
 }
 
 /// What becomes of the scales and shifts of batch and layer norms.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Norms {
     /// They are merged with the numbers of the kernels that they follow.
@@ -101,7 +97,7 @@ pub enum Norms {
 }
 
 /// The head to start with.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum StartingHead {
     /// The anchor's.
@@ -114,6 +110,38 @@ pub enum StartingHead {
 /// Whether an option need not be written: what it adds to a stage came later than stored results of that stage.
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
+}
+
+impl Identity for LearnMergeWeightsSpec {
+    fn left_out(&self) -> &'static [&'static str] {
+        &["sources", "anchor", "dataset"]
+    }
+
+    fn options(&self) -> serde_json::Value {
+        let options = identity::options::without(self.to_json(), self.left_out());
+        replaced(options, "train", self.train.options())
+    }
+}
+
+impl Kind for LearnMergeWeightsSpec {
+    fn validate(&self, problems: &mut Problems) {
+        problems.under("train", |problems| self.train.validate(problems));
+        validate_sources("a merge", &self.sources, &(2..=usize::MAX), problems);
+        if let Some(anchor) = self.anchor.as_ref().filter(|anchor| !self.sources.contains(anchor)) {
+            let names: Vec<&str> = self.sources.iter().map(String::as_str).collect();
+            let message = format!("the anchor `{anchor}` is not among the sources");
+            problems.add("anchor", message, kind::suggest::help(anchor, &names));
+        }
+        problems.not_negative("decay_to_start", self.decay_to_start);
+    }
+
+    /// From 1 / lr on, a step of decay would overshoot the start.
+    fn validate_together(&self, problems: &mut Problems) {
+        problems.under("train", |problems| self.train.validate_together(problems));
+        let most = 1.0 / self.train.optimizer.lr();
+        let right = self.decay_to_start < most;
+        problems.check("decay_to_start", self.decay_to_start, right, &format!("below 1 / lr, here {most}"));
+    }
 }
 
 impl Stage for LearnMergeWeightsSpec {
@@ -170,7 +198,7 @@ impl Stage for LearnMergeWeightsSpec {
     }
 
     fn work(&self, known: &Known<'_>, networks: &mut Networks) -> Work {
-        let training = Training::new(&known.described_model(0).backbone, known, &self.train, networks);
+        let training = TrainingWork::new(&known.described_model(0).backbone, known, &self.train, networks);
         training.merge_weights(self.sources.len())
     }
 

@@ -1,95 +1,51 @@
 //! Stages: what a `[stage.<name>.<kind>]` section describes, and the science behind it.
 //!
 //! A stage gets its inputs loaded and returns one [`Artifact`]; it knows no store, plan or file of
-//! the experiment. To add one: a file here with a spec that implements [`Stage`], a `mod` line, a
-//! variant of [`StageSpec`] and its arms.
+//! the experiment. To add one: a file here with a spec that implements [`Stage`], a `mod` line and a line in
+//! [`StageSpec`]. If its spec has a field `train`, it takes the keys of `[train]`.
 
-pub mod artifact;
-pub mod context;
-pub mod describe;
 pub mod ensemble;
 pub mod evaluate;
 pub mod finetune;
 pub mod import;
 pub mod learn_merge_weights;
-mod measure;
+mod learner;
 pub mod merge;
-pub mod model;
 pub mod pretrain;
 mod repair;
-pub mod work;
-
-use identity::{Fingerprint, Role};
-use indexmap::IndexMap;
-use serde::{Deserialize, Serialize};
+#[cfg(test)]
+mod work_tests;
 
 use backbone::BackboneSpec;
 use dataset::{Dataset, SplitName};
+use identity::options::replaced;
+use identity::{Fingerprint, Identity, Role, Spec};
+use indexmap::IndexMap;
+use kind::{Kind, NamedPath, Problems, kinds};
+use model::work::{Network, TrainingWork};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use train::{Select, TrainSpec};
 
-pub use artifact::{Artifact, Checkpoint, Evaluation, MergeWeights, Prediction};
-pub use context::{Context, StageError};
-pub use describe::{Description, Head, Known, KnownDataset, ModelInfo};
-pub use work::{Networks, Work};
+pub use model::{
+    Artifact, Checkpoint, Context, Description, Evaluation, Head, Known, KnownDataset, MergeWeights, ModelInfo,
+    Networks, Prediction, StageError, Work,
+};
 
-/// A stage's section in the experiment file. The kind is the key.
-///
-/// Serialising a spec gives what enters the fingerprint: references to other stages and data sets are
-/// left out, since what they refer to enters by its own fingerprint.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum StageSpec {
-    /// A checkpoint made elsewhere.
-    Import(import::ImportSpec),
-    /// Train from random initial values.
-    Pretrain(pretrain::PretrainSpec),
-    /// Train on, from another stage's model.
-    Finetune(finetune::FinetuneSpec),
-    /// Learn one number per kernel and source.
-    LearnMergeWeights(learn_merge_weights::LearnMergeWeightsSpec),
-    /// Merge several models into one.
-    Merge(merge::MergeSpec),
-    /// Predict and score: several models on several data sets.
-    Evaluate(evaluate::EvaluateSpec),
-}
-
-impl StageSpec {
-    /// The kinds, as they are written in an experiment file.
-    pub const KINDS: [&'static str; 6] =
-        ["import", "pretrain", "finetune", "learn_merge_weights", "merge", "evaluate"];
-
-    /// Whether stages of this kind take the keys of `[train]`.
-    pub fn kind_trains(kind: &str) -> bool {
-        matches!(kind, "pretrain" | "finetune" | "learn_merge_weights")
-    }
-
-    /// The kind's implementation.
-    pub fn stage(&self) -> &dyn Stage {
-        match self {
-            Self::Import(spec) => spec,
-            Self::Pretrain(spec) => spec,
-            Self::Finetune(spec) => spec,
-            Self::LearnMergeWeights(spec) => spec,
-            Self::Merge(spec) => spec,
-            Self::Evaluate(spec) => spec,
-        }
-    }
-
-    /// The kind as it is written in an experiment file.
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Self::Import(_) => "import",
-            Self::Pretrain(_) => "pretrain",
-            Self::Finetune(_) => "finetune",
-            Self::LearnMergeWeights(_) => "learn_merge_weights",
-            Self::Merge(_) => "merge",
-            Self::Evaluate(_) => "evaluate",
-        }
+kinds! {
+    /// A stage's section in the experiment file. The kind is the key.
+    pub enum StageSpec: Stage {
+        Import(import::ImportSpec),
+        Pretrain(pretrain::PretrainSpec),
+        Finetune(finetune::FinetuneSpec),
+        LearnMergeWeights(learn_merge_weights::LearnMergeWeightsSpec),
+        Merge(merge::MergeSpec),
+        Evaluate(evaluate::EvaluateSpec),
     }
 }
 
 /// What every kind of stage can do.
-pub trait Stage: Send + Sync {
+pub trait Stage: Kind + Send + Sync {
     /// Raise when the same spec and inputs give other numbers.
     fn revision(&self) -> u32;
 

@@ -1,21 +1,17 @@
 //! `pretrain`: train a backbone from random initial values.
 
-use serde::{Deserialize, Serialize};
-
-use super::model::train_whole;
-use super::work::Training;
+use super::learner::train_whole;
 use super::*;
 use nn::Normalize;
 use nn::init::initial_values;
 
 /// A backbone, a data set and how to train.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PretrainSpec {
     /// Architecture.
     pub backbone: BackboneSpec,
     /// Data set to learn.
-    #[serde(skip_serializing)]
     pub dataset: String,
     /// How input pixels are scaled, in this model and all that follow from it.
     #[serde(default)]
@@ -23,6 +19,30 @@ pub struct PretrainSpec {
     /// The keys of `[train]`, written directly in the stage.
     #[serde(default)]
     pub train: TrainSpec,
+}
+
+impl Identity for PretrainSpec {
+    fn left_out(&self) -> &'static [&'static str] {
+        &["dataset"]
+    }
+
+    fn options(&self) -> serde_json::Value {
+        let options = identity::options::without(self.to_json(), self.left_out());
+        replaced(options, "train", self.train.options())
+    }
+}
+
+impl Kind for PretrainSpec {
+    fn validate(&self, problems: &mut Problems) {
+        problems.under("train", |problems| self.train.validate(problems));
+        let backbone = &self.backbone;
+        problems.under(&format!("backbone.{}", backbone.kind()), |problems| backbone.validate(problems));
+        problems.under("normalize", |problems| self.normalize.validate(problems));
+    }
+
+    fn validate_together(&self, problems: &mut Problems) {
+        problems.under("train", |problems| self.train.validate_together(problems));
+    }
 }
 
 impl Stage for PretrainSpec {
@@ -53,7 +73,7 @@ impl Stage for PretrainSpec {
     }
 
     fn work(&self, known: &Known<'_>, networks: &mut Networks) -> Work {
-        Training::new(&self.backbone, known, &self.train, networks).whole(1)
+        TrainingWork::new(&self.backbone, known, &self.train, networks).whole(1)
     }
 
     fn run(&self, context: &Context<'_>) -> Result<Artifact, StageError> {

@@ -19,8 +19,8 @@ use std::collections::BTreeMap;
 
 use candle_core::{Result, Tensor, bail};
 
-use super::model::{has_batch_norm, reestimate_statistics};
 use super::*;
+use model::batch_norm::{has_batch_norm, reestimate_statistics};
 use merge_method::git_rebasin::Permutations;
 use nn::batch_norm::Moments;
 use nn::{Mode, Net, StateDict, Value};

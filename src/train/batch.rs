@@ -4,8 +4,8 @@ use candle_core::{Device, Result, Tensor};
 use rand::seq::SliceRandom;
 use rayon::prelude::*;
 
-use super::AugmentSpec;
-use super::augment::Change;
+use super::Augment;
+use super::augmentation::Changes;
 use dataset::Split;
 use nn::Normalize;
 use rng::{Purpose, rng};
@@ -22,7 +22,7 @@ pub fn shuffled(n: usize, batch_size: usize, seed: u64, purpose: Purpose, epoch:
 #[derive(Clone, Copy)]
 pub struct Variant<'a> {
     /// What may change.
-    pub spec: &'a AugmentSpec,
+    pub augment: &'a Augment,
     /// The stage's seed.
     pub seed: u64,
     /// From 0.
@@ -31,8 +31,8 @@ pub struct Variant<'a> {
 
 impl Variant<'_> {
     /// How the image at a position is changed.
-    pub fn change(&self, position: usize) -> Change {
-        self.spec.draw(&mut rng(self.seed, Purpose::Augment, self.epoch as u64, position as u64))
+    pub fn changes(&self, position: usize) -> Changes {
+        self.augment.draw(self.seed, self.epoch, position)
     }
 }
 
@@ -52,12 +52,10 @@ pub fn images(
     let table = normalize.table();
     let len = size * size * 3;
     let mut pixels = vec![0f32; positions.len() * len];
-    pixels.par_chunks_mut(len).zip(positions).for_each_init(Vec::new, |changed, (to, &position)| {
+    pixels.par_chunks_mut(len).zip(positions).for_each_init(Default::default, |buffers, (to, &position)| {
         let mut from = &split.pixels[position * len..][..len];
         if let Some(variant) = variant {
-            changed.resize(len, 0u8);
-            variant.change(position).apply(from, size, changed);
-            from = changed;
+            from = variant.changes(position).apply(from, size, buffers);
         }
         for (to, from) in to.chunks_exact_mut(3).zip(from.chunks_exact(3)) {
             for channel in 0..3 {

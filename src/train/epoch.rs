@@ -92,7 +92,7 @@ pub fn fit(learner: &mut dyn Learner, task: &Task<'_>) -> Result<Vec<EpochRecord
     let mut training = Training::new(learner, task)?;
     training.resume()?;
     while !training.is_over() {
-        let train_loss = training.epoch(&loss)?;
+        let train_loss = training.epoch(&*loss)?;
         let val = validate(training.learner, task)?;
         training.end_epoch(train_loss, val)?;
     }
@@ -126,7 +126,7 @@ impl<'a> Training<'a> {
     }
 
     /// One pass over the training images; the mean loss of an image.
-    fn epoch(&mut self, loss: &Loss) -> Result<f64, TrainError> {
+    fn epoch(&mut self, loss: &dyn Loss) -> Result<f64, TrainError> {
         let (spec, split, epoch) = (self.task.spec, &self.task.dataset.train, self.history.len());
         let factor = spec.schedule.factor(epoch, spec.epochs);
         let batches = batch::shuffled(split.len(), spec.batch_size, spec.seed, Purpose::Shuffle, epoch);
@@ -156,7 +156,7 @@ impl<'a> Training<'a> {
     /// One step of the optimiser; the mean loss of the batch.
     fn step(
         &mut self,
-        loss: &Loss,
+        loss: &dyn Loss,
         epoch: usize,
         positions: &[usize],
         factor: f64,

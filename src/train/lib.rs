@@ -9,9 +9,9 @@
 //! | [`schedule`] | learning rate per epoch |
 //! | [`progress`] | what a training tells while it goes on |
 //! | [`batch`] | which images come when, and their pixels as tensors |
-//! | [`augment`] | flips and random crops on u8 images |
+//! | [`augmentation`] | random transforms of u8 images |
 
-pub mod augment;
+pub mod augmentation;
 pub mod batch;
 pub mod epoch;
 pub mod loss;
@@ -20,18 +20,23 @@ pub mod progress;
 pub mod resume;
 pub mod schedule;
 
+use identity::options::replaced;
+use identity::{Identity, Spec};
+use kind::{Kind, Problems};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use metric::{Metric, by_name};
 
-pub use augment::AugmentSpec;
+pub use augmentation::Augment;
 pub use loss::{ClassWeights, Loss, LossSpec};
 pub use optimizer::{Optimizer, OptimizerError, OptimizerSpec};
 pub use progress::{EpochRecord, Interrupted, Progress, TrainError};
 pub use schedule::ScheduleSpec;
 
 /// How a stage trains: the keys of `[train]`, which every training stage may override one by one.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct TrainSpec {
     /// Passes over the training images.
@@ -44,8 +49,8 @@ pub struct TrainSpec {
     pub schedule: ScheduleSpec,
     /// What is minimised; `cross_entropy` unless named.
     pub loss: LossSpec,
-    /// Random changes of the training images; none unless named.
-    pub augment: AugmentSpec,
+    /// Random transforms of the training images, applied in this order; none unless listed.
+    pub augment: Augment,
     /// Gradients are scaled down to this L2 norm over all parameters; unlimited if absent.
     pub clip_norm: Option<f64>,
     /// The validation score by which the best epoch is kept; `none` keeps the last.
@@ -66,7 +71,7 @@ impl Default for TrainSpec {
             optimizer: OptimizerSpec::default(),
             schedule: ScheduleSpec::default(),
             loss: LossSpec::default(),
-            augment: AugmentSpec::default(),
+            augment: Augment::default(),
             clip_norm: None,
             select: Select::default(),
             patience: None,
@@ -76,8 +81,43 @@ impl Default for TrainSpec {
     }
 }
 
+impl Identity for TrainSpec {
+    fn options(&self) -> Value {
+        replaced(self.to_json(), "augment", self.augment.options())
+    }
+}
+
+impl Kind for TrainSpec {
+    fn validate(&self, problems: &mut Problems) {
+        problems.at_least("epochs", self.epochs, 1);
+        problems.at_least("batch_size", self.batch_size, 2);
+        let optimizer = &self.optimizer;
+        problems.under(&format!("optimizer.{}", optimizer.kind()), |problems| optimizer.validate(problems));
+        let schedule = &self.schedule;
+        problems.under(&format!("schedule.{}", schedule.kind()), |problems| schedule.validate(problems));
+        problems.under(&format!("loss.{}", self.loss.kind()), |problems| self.loss.validate(problems));
+        problems.under("augment", |problems| self.augment.validate(problems));
+        self.clip_norm.iter().for_each(|&norm| problems.positive("clip_norm", norm));
+        self.patience.iter().for_each(|&patience| problems.at_least("patience", patience, 1));
+        problems.not_negative("min_delta", self.min_delta);
+    }
+
+    fn validate_together(&self, problems: &mut Problems) {
+        let (warmup, epochs) = (self.schedule.warmup_epochs(), self.epochs);
+        if warmup > 0 && warmup >= epochs {
+            let key = format!("schedule.{}.warmup_epochs", self.schedule.kind());
+            problems.add(&key, format!("`warmup_epochs` ({warmup}) must be below `epochs` ({epochs})"), None);
+        }
+        if self.patience.is_some() && self.select == Select::None {
+            let help = "leave `patience` out, or name a score in `select`".to_owned();
+            let message = "`patience` needs a validation score, but `select` is \"none\"";
+            problems.add("patience", message, Some(help));
+        }
+    }
+}
+
 /// The validation score that picks the epoch to keep.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Select {
     /// Highest macro F1.

@@ -31,20 +31,23 @@ use std::path::{Path, PathBuf};
 
 use rand::Rng;
 use rand::seq::SliceRandom;
+use identity::Identity;
+use kind::{Kind, Problems};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use self::canvas::Canvas;
 use self::dice::Dice;
 use super::assemble::{PerSplit, numbered_names};
 use super::cache::{self, Layout};
-use super::{DataError, Dataset, Source, SplitName, Summary};
+use super::{DataError, Dataset, DatasetKind, SplitName, Summary};
 use rng::{Purpose, rng};
 
 /// Sides that can be drawn, in pixels: below, nothing can be told apart.
 const SIZES: std::ops::RangeInclusive<usize> = 8..=1024;
 
 /// A family of procedural images and how many of them.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PhantomSpec {
     /// What the images imitate.
@@ -67,7 +70,7 @@ pub struct PhantomSpec {
 }
 
 /// What phantom images imitate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Family {
     /// Stained white blood cells under a microscope: lobes of the nucleus and granules tell the four types.
@@ -109,7 +112,18 @@ fn default_count() -> usize {
     200
 }
 
-impl Source for PhantomSpec {
+impl Identity for PhantomSpec {}
+
+impl Kind for PhantomSpec {
+    fn validate(&self, problems: &mut Problems) {
+        problems.at_least("size", self.size, 8);
+        problems.at_least("train", self.train, 1);
+        problems.at_least("val", self.val, 1);
+        problems.at_least("test", self.test, 1);
+    }
+}
+
+impl DatasetKind for PhantomSpec {
     fn revision(&self) -> u32 {
         1
     }

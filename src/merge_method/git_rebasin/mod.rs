@@ -17,24 +17,83 @@ pub mod permutations;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
+use backbone::BackboneSpec;
+use backbone::symmetry::Symmetry;
 use candle_core::{Result, Tensor};
+use identity::Identity;
+use kind::{Kind, Problems};
+use model::StageError;
+use model::head::{remove_head, shared_head};
+use nn::StateDict;
+use nn::cost::product;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::average::{Average, AverageSpec};
-use super::{MergeTensors, NamedTensors};
-use backbone::symmetry::Symmetry;
+use super::method::validate_shares;
+use super::{KnownMerge, MergeMethod, MergeTensors, Merged, Merging, NamedTensors};
 
 pub use matching::{align, operations};
 pub use permutations::Permutations;
 
-/// Options of Git Re-Basin.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+/// Rounds in which two networks are aligned, about; doubled, since they are computed in f64.
+const ROUNDS: u64 = 6;
+
+/// The (weighted) mean of sources whose units were put in the same order first (Git Re-Basin, arXiv 2209.04836).
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct GitRebasinSpec {
     /// Seed of the order in which symmetries are looked at, on which the result may depend.
     pub seed: u64,
     /// One number a source; equal shares if absent. They are divided by their sum.
     pub weights: Option<Vec<f64>>,
+}
+
+impl Identity for GitRebasinSpec {}
+
+impl Kind for GitRebasinSpec {}
+
+impl MergeMethod for GitRebasinSpec {
+    fn validate_for(&self, sources: usize, problems: &mut Problems) {
+        validate_shares(self.weights.as_deref(), sources, problems);
+    }
+
+    fn shares(&self, sources: usize) -> Option<Vec<f64>> {
+        Some(self.average().of(sources).shares().to_vec())
+    }
+
+    /// One of the sources is held permuted, too.
+    fn cost(&self, models: u64, merge: &KnownMerge<'_>) -> (u64, u64) {
+        let backbone = merge.sources[0].backbone.build();
+        let matching = operations(&backbone.symmetries(), &backbone.parameters());
+        (models.saturating_add(1), product([models - 1, ROUNDS, matching]))
+    }
+
+    fn needs_backbone(&self) -> bool {
+        true
+    }
+
+    fn over_files(
+        &self,
+        sources: &[&dyn NamedTensors],
+        backbone: Option<&BackboneSpec>,
+    ) -> Result<Box<dyn MergeTensors>> {
+        let Some(backbone) = backbone else { candle_core::bail!("the backbone of the files is not known") };
+        Ok(Box::new(self.of(sources, &backbone.build().symmetries())?))
+    }
+
+    /// Heads of different data sets say nothing about which units are alike.
+    fn merge(&self, merging: &Merging<'_>) -> std::result::Result<Merged, StageError> {
+        let infos: Vec<_> = merging.sources.iter().map(|source| &source.info).collect();
+        let mut bodies: Vec<StateDict> = merging.state_dicts().into_iter().cloned().collect();
+        if shared_head(&infos).is_none() {
+            bodies.iter_mut().for_each(|body| remove_head(body, &infos[0].backbone));
+        }
+        let bodies: Vec<&dyn NamedTensors> = bodies.iter().map(|body| body as &dyn NamedTensors).collect();
+        let aligned = self.of(&bodies, &infos[0].backbone.build().symmetries())?;
+        let merged = merging.by_formula(&aligned, false)?;
+        Ok(Merged { permutations: aligned.into_permutations(), ..merged })
+    }
 }
 
 impl GitRebasinSpec {

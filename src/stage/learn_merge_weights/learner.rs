@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use candle_core::{Tensor, Var};
 
 use super::{Constraint, Granularity, LearnMergeWeightsSpec, StartingHead};
-use crate::artifact::{Checkpoint, StateDict};
-use crate::model::{copied, follow_step, make_variables, replace_head, restore, train_images, val_images};
+use crate::Checkpoint;
+use crate::learner::{copied, make_variables, restore, train_images, val_images};
 use backbone::{Backbone, KernelGroup};
 use merge_method::learned::{merged_kernels, stacked, weights_name};
-use nn::{Mode, Net, Normalize, Value, Values, leaves};
+use model::batch_norm::follow_step;
+use model::head::replace_head;
+use nn::{Mode, Net, Normalize, StateDict, Value, Values, leaves};
 use train::epoch::{Forward, Learner, Task};
 
 /// Learns merge weights and the head; the sources stay frozen.

@@ -4,18 +4,17 @@ use candle_core::{DType, Device, Result, Tensor};
 
 use super::learner::{constants, onto_simplex};
 use super::*;
-use crate::artifact::StateDict;
-use crate::model::val_images;
+use crate::learner::val_images;
 use backbone::densenet::DensenetSpec;
 use backbone::resnet::{ResnetSpec, Stem};
 use backbone::vit::VitSpec;
 use dataset::phantom::{Family, PhantomSpec};
-use dataset::{Dataset, Source};
+use dataset::{Dataset, DatasetKind};
 use merge_method::learned;
 use nn::batch_norm::{Then, batch_norm_eval};
 use nn::conv2d::{ConvOptions, conv2d};
 use nn::init::initial_values;
-use nn::{Mode, Net, Normalize, Value, Values, gradients, leaves};
+use nn::{Mode, Net, Normalize, StateDict, Value, Values, gradients, leaves};
 use train::epoch::{Forward, Learner, Task};
 use train::resume::Forgetful;
 

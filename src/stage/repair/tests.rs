@@ -6,7 +6,7 @@ use candle_core::Device;
 
 use super::super::merge::{BatchNormStatistics, MergeSpec};
 use super::*;
-use dataset::Source as _;
+use dataset::DatasetKind as _;
 use dataset::phantom::{Family, PhantomSpec};
 use merge_method::MergeMethodSpec;
 use merge_method::average::AverageSpec;

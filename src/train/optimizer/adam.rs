@@ -8,10 +8,98 @@
 //! ```
 
 use candle_core::{Result, Tensor, Var};
+use identity::Identity;
+use kind::{Kind, Problems};
 use rayon::prelude::*;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::in_place::{self, CHUNK};
-use super::{AdamSpec, AdamwSpec, Rule, Step};
+use super::{OptimizerKind, Rule, Step};
+
+/// Adam (Kingma and Ba 2015, arXiv 1412.6980); weight decay as an L2 term.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct AdamSpec {
+    /// Learning rate.
+    pub lr: f64,
+    /// β₁ and β₂: decay of the two moments.
+    pub betas: [f64; 2],
+    /// ε, added to the denominator.
+    pub eps: f64,
+    /// λ of the L2 term, which is added to the gradient.
+    pub weight_decay: f64,
+}
+
+impl Default for AdamSpec {
+    fn default() -> Self {
+        Self { lr: 1e-3, betas: [0.9, 0.999], eps: 1e-8, weight_decay: 0.0 }
+    }
+}
+
+impl Identity for AdamSpec {}
+
+impl Kind for AdamSpec {
+    fn validate(&self, problems: &mut Problems) {
+        validate(self.lr, self.betas, self.eps, self.weight_decay, problems);
+    }
+}
+
+impl OptimizerKind for AdamSpec {
+    fn lr(&self) -> f64 {
+        self.lr
+    }
+
+    fn rule(&self) -> Box<dyn Rule> {
+        Box::new(Adam::from(self))
+    }
+}
+
+/// AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101); decoupled weight decay.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct AdamwSpec {
+    /// Learning rate.
+    pub lr: f64,
+    /// β₁ and β₂: decay of the two moments.
+    pub betas: [f64; 2],
+    /// ε, added to the denominator.
+    pub eps: f64,
+    /// λ of the decoupled weight decay.
+    pub weight_decay: f64,
+}
+
+impl Default for AdamwSpec {
+    fn default() -> Self {
+        Self { lr: 1e-3, betas: [0.9, 0.999], eps: 1e-8, weight_decay: 0.01 }
+    }
+}
+
+impl Identity for AdamwSpec {}
+
+impl Kind for AdamwSpec {
+    fn validate(&self, problems: &mut Problems) {
+        validate(self.lr, self.betas, self.eps, self.weight_decay, problems);
+    }
+}
+
+impl OptimizerKind for AdamwSpec {
+    fn lr(&self) -> f64 {
+        self.lr
+    }
+
+    fn rule(&self) -> Box<dyn Rule> {
+        Box::new(Adam::from(self))
+    }
+}
+
+fn validate(lr: f64, betas: [f64; 2], eps: f64, weight_decay: f64, problems: &mut Problems) {
+    problems.positive("lr", lr);
+    problems.fraction_below_1("betas.0", betas[0]);
+    problems.fraction_below_1("betas.1", betas[1]);
+    problems.positive("eps", eps);
+    problems.not_negative("weight_decay", weight_decay);
+}
 
 /// Both rules: one of the two decays is 0.
 pub(super) struct Adam {

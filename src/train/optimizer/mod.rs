@@ -2,22 +2,47 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | [`spec`] | which rule, and its options |
-//! | `sgd`, `adam` | one update of one parameter |
+//! | [`sgd`], [`adam`] | the kinds: their options, one update of one parameter |
 //! | `clip` | the norm of all gradients, and how far to scale them down |
 //! | `in_place` | threads and vector instructions for f32 on CPU |
 
-mod adam;
+pub mod adam;
 mod clip;
 mod in_place;
-mod sgd;
-pub mod spec;
+pub mod sgd;
 
 use std::collections::BTreeMap;
 
 use candle_core::{DType, Device, Tensor, Var};
 
-pub use spec::{AdamSpec, AdamwSpec, OptimizerSpec, SgdSpec};
+use kind::{Kind, kinds};
+
+pub use adam::{AdamSpec, AdamwSpec};
+pub use sgd::SgdSpec;
+
+kinds! {
+    /// The update rule. The kind is the key.
+    pub enum OptimizerSpec: OptimizerKind {
+        Sgd(SgdSpec),
+        Adam(AdamSpec),
+        Adamw(AdamwSpec),
+    }
+}
+
+impl Default for OptimizerSpec {
+    fn default() -> Self {
+        Self::Adamw(AdamwSpec::default())
+    }
+}
+
+/// What every kind of optimizer declares.
+pub trait OptimizerKind: Kind {
+    /// The learning rate, which schedules scale.
+    fn lr(&self) -> f64;
+
+    /// The update rule.
+    fn rule(&self) -> Box<dyn Rule>;
+}
 
 /// The name under which the number of steps is saved.
 const STEP: &str = "step";
@@ -39,11 +64,14 @@ struct Param {
 }
 
 /// What a rule does to one parameter.
-trait Rule: Send + Sync {
+pub trait Rule: Send + Sync {
     /// PyTorch's names of what is remembered; each has the parameter's shape and starts at 0.
     fn moments(&self) -> &'static [&'static str];
 
     /// Updates a parameter and its moments. All tensors are contiguous and of one shape.
+    ///
+    /// # Errors
+    /// A tensor operation failed.
     fn update(
         &self,
         step: &Step,
@@ -54,13 +82,13 @@ trait Rule: Send + Sync {
 }
 
 /// What the parameters of one step have in common.
-struct Step {
+pub struct Step {
     /// From 1.
-    number: i64,
+    pub number: i64,
     /// Factor on the learning rate.
-    lr_factor: f64,
+    pub lr_factor: f64,
     /// Factor on the gradients.
-    grad_scale: f64,
+    pub grad_scale: f64,
 }
 
 /// Why an optimiser could not step, or take up its state.
@@ -91,7 +119,7 @@ impl Optimizer {
     pub fn new(spec: &OptimizerSpec, mut params: Vec<(String, Var)>) -> Result<Self, OptimizerError> {
         params.sort_by(|(a, _), (b, _)| a.cmp(b));
         assert!(params.windows(2).all(|pair| pair[0].0 != pair[1].0), "two parameters have one name");
-        let rule = rule(spec);
+        let rule = spec.rule();
         let with_moments = |(name, var): (String, Var)| {
             let moments = rule.moments().iter().map(|_| var.zeros_like()).collect::<Result<_, _>>()?;
             Ok(Param { name, var, moments })
@@ -184,17 +212,9 @@ impl Param {
 }
 
 impl OptimizerSpec {
-    /// How many numbers the rule remembers of each parameter.
+    /// Elements that the rule keeps for each element of a parameter.
     pub fn moments(&self) -> usize {
-        rule(self).moments().len()
-    }
-}
-
-fn rule(spec: &OptimizerSpec) -> Box<dyn Rule> {
-    match spec {
-        OptimizerSpec::Sgd(spec) => Box::new(spec.clone()),
-        OptimizerSpec::Adam(spec) => Box::new(adam::Adam::from(spec)),
-        OptimizerSpec::Adamw(spec) => Box::new(adam::Adam::from(spec)),
+        self.rule().moments().len()
     }
 }
 

@@ -7,10 +7,57 @@
 //! ```
 
 use candle_core::{Result, Tensor, Var};
+use identity::Identity;
+use kind::{Kind, Problems};
 use rayon::prelude::*;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::in_place::{self, CHUNK};
-use super::{Rule, SgdSpec, Step};
+use super::{OptimizerKind, Rule, Step};
+
+/// Stochastic gradient descent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct SgdSpec {
+    /// Learning rate.
+    pub lr: f64,
+    /// μ: factor of the velocity buffer.
+    pub momentum: f64,
+    /// λ of the L2 term, which is added to the gradient.
+    pub weight_decay: f64,
+    /// Nesterov's variant; needs a `momentum` above 0.
+    pub nesterov: bool,
+}
+
+impl Default for SgdSpec {
+    fn default() -> Self {
+        Self { lr: 0.01, momentum: 0.9, weight_decay: 0.0, nesterov: false }
+    }
+}
+
+impl Identity for SgdSpec {}
+
+impl Kind for SgdSpec {
+    fn validate(&self, problems: &mut Problems) {
+        problems.positive("lr", self.lr);
+        problems.fraction_below_1("momentum", self.momentum);
+        problems.not_negative("weight_decay", self.weight_decay);
+        if self.nesterov && self.momentum == 0.0 {
+            problems.add("nesterov", "`nesterov` needs a `momentum` above 0", None);
+        }
+    }
+}
+
+impl OptimizerKind for SgdSpec {
+    fn lr(&self) -> f64 {
+        self.lr
+    }
+
+    fn rule(&self) -> Box<dyn Rule> {
+        Box::new(self.clone())
+    }
+}
 
 impl Rule for SgdSpec {
     fn moments(&self) -> &'static [&'static str] {

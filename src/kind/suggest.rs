@@ -7,7 +7,7 @@ const ALIKE: f64 = 0.8;
 const MOST_LISTED: usize = 24;
 
 /// The candidate that is most like `word`, if one is alike enough; the first of several.
-pub(super) fn nearest<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a str> {
+pub fn nearest<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a str> {
     let word = plain(word);
     let mut best = None;
     for candidate in candidates {
@@ -20,7 +20,7 @@ pub(super) fn nearest<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a str>
 }
 
 /// A line of help: the nearest candidate, or all of them.
-pub(super) fn help(word: &str, candidates: &[&str]) -> Option<String> {
+pub fn help(word: &str, candidates: &[&str]) -> Option<String> {
     match (nearest(word, candidates), candidates) {
         (Some(nearest), _) => Some(format!("did you mean `{nearest}`?")),
         (None, []) => None,
@@ -31,7 +31,7 @@ pub(super) fn help(word: &str, candidates: &[&str]) -> Option<String> {
 }
 
 /// `a`, `b`, `c`
-pub(super) fn list(words: &[&str]) -> String {
+pub fn list(words: &[&str]) -> String {
     words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
 }
 

@@ -3,26 +3,33 @@
 //!
 //! A convolution is the linear map of its patches. Biases and norms are averaged, as in the paper.
 
+pub(crate) mod grams;
+
 use candle_core::{DType, Result, Tensor, bail};
+use dataset::SplitName;
+use identity::Identity;
+use kind::{Kind, Problems};
+use model::{Networks, StageError, Work};
+use nn::StateDict;
 use rayon::prelude::*;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::MergeTensors;
 use super::average::AverageSpec;
 use super::cholesky::Cholesky;
-use nn::StateDict;
+use super::{KnownMerge, MergeMethod, MergeTensors, Merged, Merging};
 
 /// What is added to each number on the diagonals, as a share of its mean over the sources: rounding errors do not then
 /// decide about inputs that always come together.
 const RIDGE: f64 = 1e-6;
 
-/// Options of RegMean.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// Each linear map the one nearest to the sources' on their own inputs (RegMean, arXiv 2212.09849).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RegmeanSpec {
     /// Training images that the inputs of each source's layers are measured on; all, if there are fewer.
     pub images: usize,
-    /// What numbers beside the diagonals of the Gram matrices are multiplied with, 0 to 1.
+    /// Factor of the off-diagonal elements of the Gram matrices, 0 to 1.
     pub alpha: f64,
 }
 
@@ -30,6 +37,29 @@ impl Default for RegmeanSpec {
     /// The number of images is ours; α is the paper's.
     fn default() -> Self {
         Self { images: 256, alpha: 0.9 }
+    }
+}
+
+impl Identity for RegmeanSpec {}
+
+impl Kind for RegmeanSpec {
+    fn validate(&self, problems: &mut Problems) {
+        problems.at_least("images", self.images, 1);
+        problems.fraction("alpha", self.alpha);
+    }
+}
+
+impl MergeMethod for RegmeanSpec {
+    fn splits(&self) -> &'static [SplitName] {
+        &[SplitName::Train]
+    }
+
+    fn measuring(&self, merge: &KnownMerge<'_>, _: u64, networks: &mut Networks) -> Work {
+        grams::work(self, &merge.sources, &merge.known.datasets[0], networks)
+    }
+
+    fn merge(&self, merging: &Merging<'_>) -> std::result::Result<Merged, StageError> {
+        merging.by_formula(&Regmean { solved: grams::solved_weights(self, merging)? }, false)
     }
 }
 

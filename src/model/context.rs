@@ -13,13 +13,13 @@ use super::{Artifact, Checkpoint, Head};
 
 /// What a running stage may use.
 pub struct Context<'a> {
-    /// The artifact of each input, in the order of [`Stage::inputs`].
+    /// The artifact of each input, in the order of the stage.
     pub inputs: Vec<Arc<Artifact>>,
-    /// Each data set, in the order of [`Stage::datasets`].
+    /// Each data set, in the order of the stage.
     pub datasets: Vec<Arc<Dataset>>,
     /// Fingerprint of each data set, in the same order.
     pub dataset_fingerprints: Vec<Fingerprint>,
-    /// Fingerprint of each input, in the order of [`Stage::inputs`].
+    /// Fingerprint of each input, in the order of the stage.
     pub input_fingerprints: Vec<Fingerprint>,
     /// Where tensors live.
     pub device: Device,

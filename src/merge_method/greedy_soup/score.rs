@@ -1,35 +1,32 @@
 //! Validation scores of soups.
 
-use super::{product, sum};
-use crate::model::{batch_logits, list, reestimate_statistics};
-use crate::work::Networks;
-use crate::{Checkpoint, Context, KnownDataset, ModelInfo, StageError, Work};
 use dataset::SplitName;
-use merge_method::greedy_soup::{GreedySoup, GreedySoupSpec, choose};
-use merge_method::merge_in_memory;
 use metric::{Metric, Predictions, by_name};
-use nn::StateDict;
+use model::batch_norm::reestimate_statistics;
+use model::head::list;
+use model::inference::batch_logits;
+use model::{Checkpoint, Context, KnownDataset, ModelInfo, Networks, StageError, Work};
+use nn::cost::{product, sum};
 use train::epoch::softmax_rows;
 
+use super::{GreedySoup, GreedySoupSpec, choose};
+use crate::{Merging, merge_in_memory};
+
 /// The sources of the soup: those that, added one by one, do not make it worse. Every soup, of one source or several, is
-/// scored as it would be made: with its batch norm's statistics measured anew if `reestimate`.
+/// scored as it would be made, with its batch norm's statistics
+/// re-estimated if the merge's are.
 ///
 /// # Errors
 /// The score is not defined on the validation images, a tensor operation failed, or the person asked to stop.
-pub(crate) fn chosen(
-    spec: &GreedySoupSpec,
-    sources: &[&Checkpoint],
-    names: &[String],
-    reestimate: bool,
-    context: &Context<'_>,
-) -> Result<GreedySoup, StageError> {
-    let state_dicts: Vec<&StateDict> = sources.iter().map(|source| &source.tensors).collect();
+pub(crate) fn chosen(spec: &GreedySoupSpec, merging: &Merging<'_>) -> Result<GreedySoup, StageError> {
+    let &Merging { context, ref sources, names, reestimates } = merging;
+    let state_dicts = merging.state_dicts();
     let metric =
         by_name(&spec.metric).ok_or_else(|| failed(format!("there is no metric `{}`", spec.metric)))?;
     let choice = choose(sources.len(), |members| {
         let tensors = merge_in_memory(&GreedySoup::of(members), &state_dicts, None)?;
         let mut soup = Checkpoint { info: sources[0].info.clone(), tensors, history: Vec::new() };
-        if reestimate {
+        if reestimates {
             reestimate_statistics(&mut soup, &context.datasets[0], context)?;
         }
         let score = score(metric, &soup, context)?;
@@ -90,7 +87,7 @@ pub(super) fn work(
     let soup = sum([product([network.forward(), images]), reestimate]);
     Work {
         operations: product([soups, soup]),
-        memory_bytes: sum([network.bytes(), network.passing(images)]),
+        memory_bytes: sum([network.bytes(), network.inference(images)]),
         ..Work::default()
     }
 }

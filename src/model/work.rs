@@ -1,22 +1,19 @@
-//! What a stage has to do, counted before it runs: from its options, its data's counts and its networks' shapes.
+//! The work of a stage, counted before it runs: from its options, its data's counts and its networks' shapes.
 
 use std::collections::HashMap;
 
 use super::{Known, KnownDataset, ModelInfo};
 use backbone::BackboneSpec;
 use dataset::SplitName;
-use merge_method::git_rebasin;
 use nn::cost::{Cost, product, sum};
 use nn::init::Parameter;
 use train::epoch::EVAL_BATCH;
 use train::{Select, TrainSpec};
 
 /// Bytes of a number.
-const F32: u64 = 4;
+pub const F32: u64 = 4;
 /// Results that a pass without a way back holds at once: what a layer takes, what it makes, a residual.
 const HELD: u64 = 3;
-/// Rounds in which two networks are aligned, about, twice over as they are computed in f64.
-const ROUNDS: u64 = 6;
 /// Gradients of results that are held at once on the way back, beside the results.
 const GRADIENTS: u64 = 2;
 
@@ -39,18 +36,18 @@ pub struct Networks(HashMap<(BackboneSpec, usize, usize), Network>);
 
 impl Networks {
     /// With a head for so many classes (0 for none), and for images of a side.
-    pub(super) fn get(&mut self, spec: &BackboneSpec, classes: usize, image_size: usize) -> Network {
+    pub fn get(&mut self, spec: &BackboneSpec, classes: usize, image_size: usize) -> Network {
         let key = (spec.clone(), classes, image_size);
         *self.0.entry(key).or_insert_with(|| Network::new(spec, classes, image_size))
     }
 
     /// For the classes and images of a data set.
-    pub(super) fn on(&mut self, spec: &BackboneSpec, dataset: &KnownDataset<'_>) -> Network {
+    pub fn on(&mut self, spec: &BackboneSpec, dataset: &KnownDataset<'_>) -> Network {
         self.get(spec, dataset.summary.classes.len(), dataset.size)
     }
 
     /// Bytes of a model's checkpoint.
-    pub(super) fn bytes(&mut self, info: &ModelInfo) -> u64 {
+    pub fn bytes(&mut self, info: &ModelInfo) -> u64 {
         let classes = info.head.as_ref().map_or(0, |head| head.classes.len());
         self.get(&info.backbone, classes, 0).bytes()
     }
@@ -58,25 +55,24 @@ impl Networks {
 
 /// A network's size, and what it costs an image.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Network {
+pub struct Network {
     /// Up to the features.
     features: Cost,
-    head: Cost,
+    pub head: Cost,
     /// Numbers of an image, and of its features.
     image: u64,
     feature_size: u64,
     /// Numbers of all tensors, of those that are learnt, and of the head's.
     numbers: u64,
-    learnt: u64,
+    pub learnt: u64,
     head_numbers: u64,
     /// What can have a merge weight.
     kernels: u64,
-    /// Multiply-adds of a round of weight matching.
-    matching: u64,
 }
 
 impl Network {
-    fn new(spec: &BackboneSpec, classes: usize, image_size: usize) -> Self {
+    /// Counts a network with a head for so many classes, for images of a side.
+    pub fn new(spec: &BackboneSpec, classes: usize, image_size: usize) -> Self {
         let backbone = spec.build();
         let head = backbone.head(classes);
         let parameters = [backbone.parameters(), head.parameters()].concat();
@@ -90,43 +86,37 @@ impl Network {
             learnt: sum(learnt.map(Parameter::numbers)),
             head_numbers: sum(head.parameters().iter().map(Parameter::numbers)),
             kernels: sum(backbone.kernel_groups().iter().map(|group| group.kernels as u64)),
-            matching: git_rebasin::operations(&backbone.symmetries(), &parameters),
         }
     }
 
     /// Multiply-adds of an image up to its features.
-    pub(super) fn features(&self) -> u64 {
+    pub fn features(&self) -> u64 {
         self.features.multiply_adds
     }
 
     /// Multiply-adds of an image.
-    pub(super) fn forward(&self) -> u64 {
+    pub fn forward(&self) -> u64 {
         (self.features + self.head).multiply_adds
     }
 
-    /// Multiply-adds until another network is aligned to it.
-    pub(super) fn operations_to_align(&self) -> u64 {
-        product([ROUNDS, self.matching])
-    }
-
     /// Bytes of its checkpoint.
-    pub(super) fn bytes(&self) -> u64 {
+    pub fn bytes(&self) -> u64 {
         product([F32, self.numbers])
     }
 
     /// Whether it has running statistics, which are not learnt.
-    pub(super) fn has_batch_norm(&self) -> bool {
+    pub fn has_batch_norm(&self) -> bool {
         self.numbers > self.learnt
     }
 
-    /// Bytes of a pass without a way back, of up to so many images.
-    pub(super) fn passing(&self, images: u64) -> u64 {
+    /// Bytes of inference on up to so many images.
+    pub fn inference(&self, images: u64) -> u64 {
         let held = sum([self.image, product([HELD, self.features.largest])]);
         product([F32, images.min(EVAL_BATCH as u64), held])
     }
 
     /// Bytes of a step of so many images.
-    pub(super) fn stepping(&self, images: u64) -> u64 {
+    pub fn stepping(&self, images: u64) -> u64 {
         let gradients = product([GRADIENTS, self.features.largest]);
         product([F32, images, sum([self.image, self.features.activations, gradients])])
     }
@@ -134,27 +124,27 @@ impl Network {
 
 impl KnownDataset<'_> {
     /// Images of a split.
-    pub(super) fn images(&self, split: SplitName) -> u64 {
+    pub fn images(&self, split: SplitName) -> u64 {
         sum(self.summary.counts[split as usize].iter().map(|&count| count as u64))
     }
 
     /// Bytes of all its images, decoded.
-    pub(super) fn decoded_bytes(&self) -> u64 {
+    pub fn decoded_bytes(&self) -> u64 {
         let images = sum(SplitName::ALL.map(|split| self.images(split)));
         product([images, 3, self.size as u64, self.size as u64])
     }
 }
 
 /// How a network is trained on a data set.
-pub(super) struct Training<'a> {
+pub struct TrainingWork<'a> {
     network: Network,
     dataset: KnownDataset<'a>,
     spec: &'a TrainSpec,
 }
 
-impl<'a> Training<'a> {
+impl<'a> TrainingWork<'a> {
     /// Of a backbone on the first data set of a stage.
-    pub(super) fn new(
+    pub fn new(
         backbone: &BackboneSpec,
         known: &Known<'a>,
         spec: &'a TrainSpec,
@@ -165,7 +155,7 @@ impl<'a> Training<'a> {
     }
 
     /// Of all that can be learnt, in a network that is one of so many `models` in memory.
-    pub(super) fn whole(&self, models: u64) -> Work {
+    pub fn whole(&self, models: u64) -> Work {
         let network = &self.network;
         let numbers =
             [product([network.numbers, models]), self.best(network.numbers), self.learning(network.learnt)];
@@ -178,7 +168,7 @@ impl<'a> Training<'a> {
     }
 
     /// Of the head alone. Features of variants of an image that come again are remembered.
-    pub(super) fn head(&self) -> Work {
+    pub fn head(&self) -> Work {
         let (network, epochs) = (&self.network, self.spec.epochs as u64);
         let (images, validation) = (self.dataset.images(SplitName::Train), self.validation_images());
         let variants = self.spec.augment.distinct_variants(epochs);
@@ -193,7 +183,7 @@ impl<'a> Training<'a> {
             operations: sum([backbone, product([network.head.multiply_adds, self.passes()])]),
             memory_bytes: sum([
                 product([F32, sum(numbers)]),
-                network.passing(batch),
+                network.inference(batch),
                 self.dataset.decoded_bytes(),
             ]),
             disk_bytes: network.bytes(),
@@ -203,7 +193,7 @@ impl<'a> Training<'a> {
 
     /// Of merge weights for so many sources: a step computes one network, of merged kernels. In memory are the sources
     /// as they were read and once more stacked, the merged kernels and their gradients.
-    pub(super) fn merge_weights(&self, sources: usize) -> Work {
+    pub fn merge_weights(&self, sources: usize) -> Work {
         let (network, sources) = (&self.network, sources as u64);
         let weights = product([sources, network.kernels]);
         let unmerged = sum([network.numbers - network.learnt, network.head_numbers]);
@@ -251,9 +241,6 @@ impl<'a> Training<'a> {
 
     /// Bytes of a step, or of validation if that takes more.
     fn step(&self) -> u64 {
-        self.network.stepping(self.batch()).max(self.network.passing(self.validation_images()))
+        self.network.stepping(self.batch()).max(self.network.inference(self.validation_images()))
     }
 }
-
-#[cfg(test)]
-mod tests;

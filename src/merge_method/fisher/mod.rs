@@ -1,22 +1,30 @@
-//! Fisher merging (Matena & Raffel 2022, arXiv 2111.09832): a mean in which each number of each source weighs as much as
-//! the source's predictions hang on it.
+//! Fisher merging (Matena & Raffel 2022, arXiv 2111.09832): a mean in which each weight of each source counts by its
+//! Fisher information.
+
+pub(crate) mod information;
 
 use candle_core::{Result, Tensor};
+use dataset::SplitName;
+use identity::Identity;
+use kind::{Kind, Problems};
+use model::{KnownDataset, Networks, StageError, Work};
+use nn::StateDict;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::MergeTensors;
 use super::average::{Average, AverageSpec};
-use nn::StateDict;
+use super::method::validate_shares;
+use super::{KnownMerge, MergeMethod, MergeTensors, Merged, Merging};
 
-/// Options of Fisher merging.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// A mean in which each weight of each source counts by its Fisher information (arXiv 2111.09832).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct FisherSpec {
     /// Training images that each source is measured on; all, if there are fewer.
     pub images: usize,
-    /// The least that a number weighs, so that one that no prediction hangs on is averaged.
+    /// Smallest Fisher information, so that a weight on which no prediction depends is averaged.
     pub floor: f64,
-    /// How much each source weighs beside (the paper's λ); all the same if absent.
+    /// One factor λ a source; equal if absent.
     pub weights: Option<Vec<f64>>,
 }
 
@@ -24,6 +32,46 @@ impl Default for FisherSpec {
     /// The number of images is ours; the floor is the paper's.
     fn default() -> Self {
         Self { images: 256, floor: 1e-6, weights: None }
+    }
+}
+
+impl Identity for FisherSpec {}
+
+impl Kind for FisherSpec {
+    fn validate(&self, problems: &mut Problems) {
+        problems.at_least("images", self.images, 1);
+        problems.positive("floor", self.floor);
+        for (i, &weight) in self.weights.iter().flatten().enumerate() {
+            problems.not_negative(&format!("weights.{i}"), weight);
+        }
+    }
+}
+
+impl MergeMethod for FisherSpec {
+    fn validate_for(&self, sources: usize, problems: &mut Problems) {
+        validate_shares(self.weights.as_deref(), sources, problems);
+    }
+
+    fn splits(&self) -> &'static [SplitName] {
+        &[SplitName::Train]
+    }
+
+    fn unmeasurable(&self, merge: &KnownMerge<'_>, _: &KnownDataset<'_>) -> Vec<String> {
+        let headless = merge.names.iter().zip(&merge.sources).filter(|(_, source)| source.head.is_none());
+        let problem = |(name, _)| {
+            format!(
+                "the source `{name}` has no head, and Fisher information is of predictions; fine-tune or probe it first"
+            )
+        };
+        headless.map(problem).collect()
+    }
+
+    fn measuring(&self, merge: &KnownMerge<'_>, _: u64, networks: &mut Networks) -> Work {
+        information::work(self, &merge.sources, &merge.known.datasets[0], networks)
+    }
+
+    fn merge(&self, merging: &Merging<'_>) -> std::result::Result<Merged, StageError> {
+        merging.by_formula(&self.of(information::information(self, merging)?), false)
     }
 }
 

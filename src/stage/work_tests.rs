@@ -36,7 +36,7 @@ fn network() -> Network {
 /// The work of a stage whose inputs are models of `backbone`, on a data set with these counts.
 fn work_of(text: &str, backbone: BackboneSpec, counts: [usize; 3]) -> Work {
     let spec: StageSpec = toml::from_str(text).unwrap();
-    let stage = spec.stage();
+    let stage = spec;
     let summary = summary(counts);
     let head = Some(Head { dataset: Some(Fingerprint::of_parts(["d"])), classes: summary.classes.clone() });
     let model = Description::Model(ModelInfo { backbone, normalize: Normalize::default(), head });
@@ -79,9 +79,9 @@ fn a_frozen_backbone_passes_once_each_variant_that_is_remembered() {
         finetune(&format!("trainable = 'head', train = {{ epochs = 2, {options} }}")).operations
             - head * 2 * (3 * TRAIN + VAL)
     };
-    assert_eq!(probe("augment = {}"), features * (TRAIN + VAL));
-    assert_eq!(probe("augment.horizontal_flip = true"), features * (TRAIN * 3 / 2 + VAL), "half come again");
-    assert_eq!(probe("augment.crop_padding = 2"), features * (2 * TRAIN + VAL), "none comes again");
+    assert_eq!(probe("augment = []"), features * (TRAIN + VAL));
+    assert_eq!(probe("augment = [{ horizontal_flip = {} }]"), features * (TRAIN * 3 / 2 + VAL), "half come again");
+    assert_eq!(probe("augment = [{ crop = { padding = 2 } }]"), features * (2 * TRAIN + VAL), "none comes again");
 }
 
 #[test]
@@ -158,7 +158,7 @@ fn memory_counts_what_the_optimiser_and_the_selection_keep() {
     let memory = |options: &str| finetune(options).memory_bytes;
     let [plain, momentum, adam] = ["sgd.momentum = 0.0", "sgd.momentum = 0.9", "adam.lr = 0.001"]
         .map(|optimizer| memory(&format!("train.optimizer.{optimizer}")));
-    let learnt = F32 * network().learnt;
+    let learnt = model::work::F32 * network().learnt;
     assert_eq!([momentum - plain, adam - plain], [learnt, 2 * learnt]);
     let unselected = memory("train = { optimizer.sgd.momentum = 0.0, select = 'none' }");
     assert_eq!(plain - unselected, network().bytes(), "the best epoch");
@@ -173,7 +173,8 @@ proptest! {
     fn any_number_of_images_and_epochs_can_be_counted(
         counts in any::<[usize; 3]>(), epochs in 1..=i64::MAX, batch in 2..=i64::MAX, flip in any::<bool>(),
     ) {
-        let train = format!("train = {{ epochs = {epochs}, batch_size = {batch}, augment.vertical_flip = {flip} }}");
+        let augment = if flip { "[{ vertical_flip = {} }]" } else { "[]" };
+        let train = format!("train = {{ epochs = {epochs}, batch_size = {batch}, augment = {augment} }}");
         for text in [
             format!("finetune = {{ from = 'a', dataset = 'cells', {train} }}"),
             format!("finetune = {{ from = 'a', dataset = 'cells', trainable = 'head', {train} }}"),

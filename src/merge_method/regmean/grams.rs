@@ -9,16 +9,17 @@
 
 use std::cell::RefCell;
 
-use candle_core::{Result, Tensor, bail};
-
-use super::{drawn, product, sum};
-use crate::work::Networks;
-use crate::{Checkpoint, Context, KnownDataset, ModelInfo, StageError, Work};
 use backbone::Backbone;
+use candle_core::{Result, Tensor, bail};
 use dataset::SplitName;
-use merge_method::regmean::{RegmeanSpec, solved};
+use model::{Checkpoint, Context, KnownDataset, ModelInfo, Networks, StageError, Work};
+use nn::cost::{product, sum};
 use nn::{LayerInput, Mode, Net, StateDict, Value};
 use train::{Progress, batch};
+
+use super::{RegmeanSpec, solved};
+use crate::Merging;
+use crate::method::classes as classes_of;
 
 /// Bytes of the Gram matrices that are held at once: 1 GiB.
 const BUDGET: u64 = 1 << 30;
@@ -50,17 +51,17 @@ impl Layer {
 /// A convolution has groups, a source computes numbers that are not finite, or the person asked to stop.
 pub(crate) fn solved_weights(
     spec: &RegmeanSpec,
-    sources: &[&Checkpoint],
-    context: &Context<'_>,
+    merging: &Merging<'_>,
 ) -> std::result::Result<StateDict, StageError> {
+    let (context, sources) = (merging.context, &merging.sources);
     // Heads are for the same classes if they are merged; else they are not.
     let head = sources[0].info.head.as_ref();
     let shared = sources.iter().all(|source| source.info.head.as_ref() == head);
-    let classes = if shared { super::classes(&sources[0].info) } else { 0 };
+    let classes = if shared { classes_of(&sources[0].info) } else { 0 };
     let backbone = sources[0].info.backbone.build();
     let layers = layers(&*backbone, classes);
     let groups = groups(&layers, sources.len());
-    let images = drawn(context.datasets[0].train.len(), spec.images);
+    let images = merging.drawn(merging.dataset().train.len(), spec.images);
     let mut weights = StateDict::new();
     let mut done = 0;
     let of = groups.len() * sources.len() * images.len();
@@ -167,7 +168,7 @@ pub(super) fn work(
 ) -> Work {
     let head = sources[0].head.as_ref();
     let shared = sources.iter().all(|source| source.head.as_ref() == head);
-    let classes = if shared { super::classes(sources[0]) } else { 0 };
+    let classes = if shared { classes_of(sources[0]) } else { 0 };
     let layers = layers(&*sources[0].backbone.build(), classes);
     let groups = groups(&layers, sources.len());
     let network = networks.get(&sources[0].backbone, classes, dataset.size);
@@ -193,7 +194,7 @@ pub(super) fn work(
             held,
             product([2 * F64, largest.unwrap_or(0)]),
             network.bytes(),
-            network.passing(images.min(BATCH as u64)),
+            network.inference(images.min(BATCH as u64)),
             2 * PATCHES,
         ]),
         ..Work::default()

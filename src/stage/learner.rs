@@ -1,31 +1,16 @@
-//! Work on models that several stages share.
+//! Learners that several stages share: a whole network, or the head of a frozen one.
 
 use std::collections::{BTreeSet, HashMap};
 
-use candle_core::{Device, Result, Tensor, Var};
+use candle_core::{Result, Tensor, Var};
 
-use super::artifact::StateDict;
 use super::*;
 use backbone::Backbone;
-use dataset::Split;
-use nn::init::initial_values;
-use nn::{BatchStatistics, Mode, Net, Normalize, Value, leaves};
-use rng::Purpose;
-use train::Progress;
-use train::augment::Change;
+use model::batch_norm::follow_step;
+use nn::{Mode, Net, Normalize, StateDict, Value, leaves};
+use train::Select;
 use train::batch::{self, Variant};
-use train::epoch::{EVAL_BATCH, Forward, Learner, Task, fit, too_few};
-
-/// Share of a batch's statistics in the running ones; PyTorch's default.
-const MOMENTUM: f64 = 0.1;
-
-/// Class names for a message.
-pub(super) fn list(classes: &[String]) -> String {
-    const SHOWN: usize = 8;
-    let shown: Vec<&str> = classes.iter().take(SHOWN).map(String::as_str).collect();
-    let rest = if classes.len() > SHOWN { ", …" } else { "" };
-    format!("{} ({}{rest})", classes.len(), shown.join(", "))
-}
+use train::epoch::{EVAL_BATCH, Forward, Learner, Task, fit};
 
 /// Train every parameter.
 ///
@@ -57,118 +42,6 @@ pub(super) fn train_head(
     let mut tensors = learner.frozen;
     tensors.extend(head);
     Ok(Artifact::Model(Checkpoint { info, tensors, history }))
-}
-
-/// Put a new classifier, drawn from `seed`, in place of the old one.
-///
-/// # Errors
-/// candle cannot make a tensor.
-pub(super) fn replace_head(
-    tensors: &mut StateDict,
-    backbone: &BackboneSpec,
-    classes: usize,
-    seed: u64,
-    device: &Device,
-) -> Result<()> {
-    remove_head(tensors, backbone);
-    tensors.extend(initial_values(&backbone.build().head(classes).parameters(), seed, device)?);
-    Ok(())
-}
-
-/// Leave the classifier out.
-pub(super) fn remove_head(tensors: &mut StateDict, backbone: &BackboneSpec) {
-    let prefix = format!("{}.", backbone.build().head_name());
-    tensors.retain(|name, _| !name.starts_with(&prefix));
-}
-
-/// Logits of every image of a split, a tensor a batch.
-///
-/// # Errors
-/// A tensor operation failed.
-pub(super) fn batch_logits(
-    model: &Checkpoint,
-    split: &Split,
-    size: usize,
-    device: &Device,
-) -> Result<Vec<Tensor>> {
-    let backbone = model.info.backbone.build();
-    let classes = model.info.head.as_ref().map_or(0, |head| head.classes.len());
-    let positions: Vec<usize> = (0..split.len()).collect();
-    let logits = |positions: &[usize]| {
-        let x = batch::images(split, size, positions, &model.info.normalize, None, device)?;
-        let net = Net::new(&model.tensors, Mode::Eval);
-        Ok(backbone.logits(&net, &Value::constant(x), classes)?.tensor().clone())
-    };
-    positions.chunks(EVAL_BATCH).map(logits).collect()
-}
-
-/// Whether a model has running statistics.
-pub(super) fn has_batch_norm(tensors: &StateDict) -> bool {
-    tensors.keys().any(|name| name.ends_with("running_mean"))
-}
-
-/// Replace batch norm's running statistics by the mean of the batches' own over the training images, in a
-/// fixed shuffled order (as PyTorch with `momentum = None`).
-///
-/// # Errors
-/// A tensor operation failed, or the person asked to stop.
-pub(super) fn reestimate_statistics(
-    model: &mut Checkpoint,
-    dataset: &Dataset,
-    context: &Context<'_>,
-) -> std::result::Result<(), StageError> {
-    if !has_batch_norm(&model.tensors) {
-        return Ok(());
-    }
-    let backbone = model.info.backbone.build();
-    let split = &dataset.train;
-    let batches = batch::shuffled(split.len(), EVAL_BATCH, 0, Purpose::Reestimate, 0);
-    if batches.is_empty() {
-        return Err(too_few(split).into());
-    }
-    for count in model.tensors.iter_mut().filter(|(name, _)| name.ends_with("num_batches_tracked")) {
-        *count.1 = count.1.zeros_like()?;
-    }
-    for (done, positions) in batches.iter().enumerate() {
-        let x = batch::images(split, dataset.size, positions, &model.info.normalize, None, &context.device)?;
-        let net = Net::new(&model.tensors, Mode::Train);
-        backbone.features(&net, &Value::constant(x))?;
-        let observed = net.into_observed();
-        follow(&mut model.tensors, observed, 1.0 / (done + 1) as f64)?;
-        (context.report)(Progress::Count { done: done + 1, of: batches.len(), what: "batches".into() })?;
-    }
-    Ok(())
-}
-
-/// Move running statistics by `share` towards what was observed, and count the batch.
-fn follow(
-    tensors: &mut StateDict,
-    observed: std::collections::BTreeMap<String, BatchStatistics>,
-    share: f64,
-) -> Result<()> {
-    for (layer, statistics) in observed {
-        for (what, new) in [("running_mean", statistics.mean), ("running_var", statistics.variance)] {
-            if let Some(running) = tensors.get_mut(&format!("{layer}.{what}")) {
-                // Not a sum with 0 · old: what was there may be infinite.
-                *running = if share == 1.0 { new } else { ((&*running * (1.0 - share))? + (new * share)?)? };
-            }
-        }
-        if let Some(count) = tensors.get_mut(&format!("{layer}.num_batches_tracked")) {
-            *count = (&*count + count.ones_like()?)?;
-        }
-    }
-    Ok(())
-}
-
-/// Move running statistics by [`MOMENTUM`] towards what was observed in a training step.
-///
-/// # Errors
-/// candle cannot make a tensor.
-pub(super) fn follow_step(
-    tensors: &mut StateDict,
-    observed: std::collections::BTreeMap<String, BatchStatistics>,
-) -> Result<()> {
-    follow(tensors, observed, MOMENTUM)
 }
 
 /// A copy of the numbers, which later steps do not change.
@@ -269,7 +142,7 @@ pub(super) fn train_images(
 }
 
 fn variant<'a>(task: &Task<'a>, epoch: usize) -> Variant<'a> {
-    Variant { spec: &task.spec.augment, seed: task.spec.seed, epoch }
+    Variant { augment: &task.spec.augment, seed: task.spec.seed, epoch }
 }
 
 /// Validation images.
@@ -286,7 +159,7 @@ struct HeadOnly<'a> {
     head: StateDict,
     variables: Vec<(String, Var)>,
     /// The features of each variant of a training image that came so far, `[1, feature_size]`.
-    train_features: HashMap<(usize, Change), Tensor>,
+    train_features: HashMap<(usize, Vec<u32>), Tensor>,
     val_features: Tensor,
     task: &'a Task<'a>,
 }
@@ -324,8 +197,8 @@ impl<'a> HeadOnly<'a> {
     /// The same; those of variants that came before are remembered.
     fn remembered(&mut self, epoch: usize, positions: &[usize]) -> Result<Tensor> {
         let variant = variant(self.task, epoch);
-        let keys: Vec<_> = positions.iter().map(|&position| (position, variant.change(position))).collect();
-        let new: Vec<_> = keys.iter().copied().filter(|key| !self.train_features.contains_key(key)).collect();
+        let keys: Vec<_> = positions.iter().map(|&position| (position, variant.changes(position).key())).collect();
+        let new: Vec<_> = keys.iter().filter(|key| !self.train_features.contains_key(key)).cloned().collect();
         if !new.is_empty() {
             let features =
                 self.computed(epoch, &new.iter().map(|(position, _)| *position).collect::<Vec<_>>())?;

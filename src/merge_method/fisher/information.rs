@@ -1,15 +1,16 @@
 //! The diagonal of a model's Fisher information matrix (arXiv 2111.09832, equation 1).
 
 use candle_core::Tensor;
-
-use super::{drawn, product, sum};
-use crate::work::Networks;
-use crate::{Checkpoint, Context, KnownDataset, ModelInfo, StageError, Work};
-use merge_method::fisher::FisherSpec;
+use model::{Checkpoint, Context, KnownDataset, ModelInfo, Networks, StageError, Work};
+use nn::cost::{product, sum};
 use nn::{Mode, Net, StateDict, Value, gradients, leaves};
 use train::{Progress, batch};
 
-/// Passes of an image to be learnt from, as the way back costs two.
+use super::FisherSpec;
+use crate::Merging;
+use crate::method::classes;
+
+/// Passes of a training image: the backward pass costs two.
 const PASSES: u64 = 3;
 
 /// F = 1/n · Σ_x Σ_y p(y|x) · (∂ log p(y|x) / ∂θ)² over images x and all classes y, of each source: nothing is sampled.
@@ -19,10 +20,10 @@ const PASSES: u64 = 3;
 /// A tensor operation failed, or the person asked to stop.
 pub(crate) fn information(
     spec: &FisherSpec,
-    sources: &[&Checkpoint],
-    context: &Context<'_>,
+    merging: &Merging<'_>,
 ) -> Result<Vec<StateDict>, StageError> {
-    let images = drawn(context.datasets[0].train.len(), spec.images);
+    let (context, sources) = (merging.context, &merging.sources);
+    let images = merging.drawn(merging.dataset().train.len(), spec.images);
     let of = images.len() * sources.len();
     let mut measured = Vec::new();
     for (i, source) in sources.iter().enumerate() {
@@ -50,7 +51,7 @@ fn add_image(
     let dataset = &context.datasets[0];
     let normalize = &model.info.normalize;
     let x = batch::images(&dataset.train, dataset.size, &[image], normalize, None, &context.device)?;
-    let classes = super::classes(&model.info);
+    let classes = classes(&model.info);
     for class in 0..classes {
         for (name, gradient) in gradient(model, &x, class, classes)? {
             let square = gradient.sqr()?;
@@ -90,13 +91,13 @@ pub(super) fn work(
     let images = dataset.images(dataset::SplitName::Train).min(spec.images as u64);
     let mut work = Work::default();
     for source in sources {
-        let classes = super::classes(source);
+        let classes = classes(source);
         let network = networks.get(&source.backbone, classes, dataset.size);
         let passes = product([PASSES, images, classes as u64]);
         work.operations = sum([work.operations, product([network.forward(), passes])]);
         work.memory_bytes = sum([work.memory_bytes, network.bytes()]);
     }
-    let network = networks.get(&sources[0].backbone, super::classes(sources[0]), dataset.size);
+    let network = networks.get(&sources[0].backbone, classes(sources[0]), dataset.size);
     Work {
         memory_bytes: sum([work.memory_bytes, network.stepping(1), product([2, network.bytes()])]),
         ..work

@@ -1,14 +1,21 @@
 //! The greedy soup (Wortsman et al. 2022, "Model soups", arXiv 2203.05482, recipe 1): the mean of those models that,
 //! added one by one, do not make it worse on validation images.
 
+mod score;
+
 use candle_core::{Result, Tensor};
+use dataset::SplitName;
+use identity::Identity;
+use kind::{Kind, Problems, suggest};
+use model::{KnownDataset, Networks, StageError, Work};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::MergeTensors;
 use super::average::{Average, AverageSpec};
+use super::{KnownMerge, MergeMethod, MergeTensors, Merged, Merging};
 
-/// Options of the greedy soup.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// The mean of those models that, added one by one, do not make it worse on validation images (arXiv 2203.05482).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct GreedySoupSpec {
     /// The score on validation images: any metric.
@@ -18,6 +25,35 @@ pub struct GreedySoupSpec {
 impl Default for GreedySoupSpec {
     fn default() -> Self {
         Self { metric: "accuracy".into() }
+    }
+}
+
+impl Identity for GreedySoupSpec {}
+
+impl Kind for GreedySoupSpec {
+    fn validate(&self, problems: &mut Problems) {
+        if metric::by_name(&self.metric).is_none() {
+            let help = suggest::help(&self.metric, metric::NAMES);
+            problems.add("metric", format!("unknown metric `{}`", self.metric), help);
+        }
+    }
+}
+
+impl MergeMethod for GreedySoupSpec {
+    fn splits(&self) -> &'static [SplitName] {
+        &[SplitName::Val]
+    }
+
+    fn unmeasurable(&self, merge: &KnownMerge<'_>, dataset: &KnownDataset<'_>) -> Vec<String> {
+        score::problem(&merge.sources, dataset).into_iter().collect()
+    }
+
+    fn measuring(&self, merge: &KnownMerge<'_>, reestimating: u64, networks: &mut Networks) -> Work {
+        score::work(&merge.sources, &merge.known.datasets[0], reestimating, networks)
+    }
+
+    fn merge(&self, merging: &Merging<'_>) -> std::result::Result<Merged, StageError> {
+        merging.by_formula(&score::chosen(self, merging)?, false)
     }
 }
 

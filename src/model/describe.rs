@@ -9,15 +9,13 @@ use nn::Normalize;
 
 /// What is known of a stage's inputs before anything runs.
 pub struct Known<'a> {
-    /// What each input makes, in the order of [`Stage::inputs`].
+    /// What each input makes, in the order of the stage.
     pub inputs: Vec<&'a Description>,
     /// Fingerprint of each input, in the same order.
     pub input_fingerprints: Vec<Fingerprint>,
-    /// [`Stage::began_at`] of each input, in the same order.
-    ///
-    /// [`Stage::began_at`]: super::Stage::began_at
+    /// The stage at which the training of each input began, if that is known, in the same order.
     pub began_at: Vec<Option<Fingerprint>>,
-    /// Name, fingerprint, image size and summary of each data set, in the order of [`Stage::datasets`].
+    /// Name, fingerprint, image size and summary of each data set, in the order of the stage.
     pub datasets: Vec<KnownDataset<'a>>,
 }
 
@@ -41,9 +39,7 @@ impl Known<'_> {
     /// The model that input `i` of a stage makes that was described.
     ///
     /// # Panics
-    /// It makes something else, which [`Stage::describe`] refuses.
-    ///
-    /// [`Stage::describe`]: super::Stage::describe
+    /// It makes something else, which describing a stage refuses.
     pub fn described_model(&self, i: usize) -> &ModelInfo {
         self.model(i).expect("`describe` refuses an input that makes no model")
     }

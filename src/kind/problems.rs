@@ -1,0 +1,106 @@
+//! Values that have the right type and make no sense.
+
+use std::collections::HashSet;
+use std::fmt::Display;
+
+/// A value that makes no sense.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Where it stands in its section: `train.optimizer.adamw.lr`.
+    pub path: String,
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub help: Option<String>,
+}
+
+/// Problems, and the part of the section that is being validated.
+#[derive(Debug, Default)]
+pub struct Problems {
+    prefix: String,
+    list: Vec<Problem>,
+}
+
+impl Problems {
+    /// What was found.
+    pub fn into_list(self) -> Vec<Problem> {
+        self.list
+    }
+
+    /// Whether nothing was found.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// Adds a problem of the value under `key`.
+    pub fn add(&mut self, key: &str, message: impl Into<String>, help: Option<String>) {
+        let path = format!("{}{key}", self.prefix);
+        self.list.push(Problem { path, message: message.into(), help });
+    }
+
+    /// Validates what lies under `key`.
+    pub fn under(&mut self, key: &str, validate: impl FnOnce(&mut Self)) {
+        let outer = self.prefix.len();
+        self.prefix.push_str(key);
+        self.prefix.push('.');
+        validate(self);
+        self.prefix.truncate(outer);
+    }
+
+    /// The value under `key` must be as described unless it is `right`.
+    pub fn check(&mut self, key: &str, value: impl Display, right: bool, must: &str) {
+        if !right {
+            let named = |step: &&str| step.parse::<usize>().is_err();
+            let name = key.rsplit('.').find(named).unwrap_or(key);
+            self.add(key, format!("`{name}` must be {must}, not {value}"), None);
+        }
+    }
+
+    /// 1 to `most`.
+    pub fn up_to(&mut self, key: &str, value: usize, most: usize) {
+        self.check(key, value, (1..=most).contains(&value), &format!("1 to {most}"));
+    }
+
+    /// `least` or more.
+    pub fn at_least(&mut self, key: &str, value: usize, least: usize) {
+        self.check(key, value, value >= least, &format!("{least} or more"));
+    }
+
+    /// Finite and above 0.
+    pub fn positive(&mut self, key: &str, value: f64) {
+        self.check(key, value, value > 0.0 && value.is_finite(), "a finite number above 0");
+    }
+
+    /// Finite and 0 or above.
+    pub fn not_negative(&mut self, key: &str, value: f64) {
+        self.check(key, value, value >= 0.0 && value.is_finite(), "a finite number from 0");
+    }
+
+    /// In `0..=1`.
+    pub fn fraction(&mut self, key: &str, value: f64) {
+        self.check(key, value, (0.0..=1.0).contains(&value), "from 0 to 1");
+    }
+
+    /// In `0..1`, 1 excluded.
+    pub fn fraction_below_1(&mut self, key: &str, value: f64) {
+        self.check(key, value, (0.0..1.0).contains(&value), "from 0 to below 1");
+    }
+
+    /// In `0..=1`, 0 excluded.
+    pub fn fraction_above_0(&mut self, key: &str, value: f64) {
+        self.check(key, value, value > 0.0 && value <= 1.0, "above 0 and up to 1");
+    }
+
+    /// Between 0 and 1, both excluded.
+    pub fn inner_fraction(&mut self, key: &str, value: f64) {
+        self.check(key, value, value > 0.0 && value < 1.0, "between 0 and 1");
+    }
+
+    /// No name twice under `key`; `what` is what they name.
+    pub fn no_duplicates(&mut self, key: &str, what: &str, names: &[String]) {
+        let mut before = HashSet::new();
+        for (i, name) in names.iter().enumerate().filter(|(_, name)| !before.insert(*name)) {
+            self.add(&format!("{key}.{i}"), format!("duplicate {what} `{name}`"), None);
+        }
+    }
+}

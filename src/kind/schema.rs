@@ -1,0 +1,239 @@
+//! The JSON Schema of a type, and the same as checks read it: [`Shape`].
+
+use schemars::JsonSchema;
+use schemars::generate::SchemaSettings;
+use serde_json::{Map, Value};
+
+/// The JSON Schema (draft 2020-12) of a type, with its parts in place instead of references.
+pub fn schema_of<T: JsonSchema>() -> Value {
+    let settings = SchemaSettings::draft2020_12().with(|settings| {
+        settings.inline_subschemas = true;
+        settings.meta_schema = None;
+    });
+    let mut schema = settings.into_generator().into_root_schema_for::<T>().to_value();
+    if let Some(object) = schema.as_object_mut() {
+        object.remove("title");
+    }
+    schema
+}
+
+/// What a value must look like.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Shape {
+    /// Anything.
+    Any,
+    /// `true` or `false`.
+    Boolean,
+    /// A whole number, 0 or more.
+    Integer,
+    /// Any number.
+    Number,
+    /// A string.
+    String,
+    /// One of these words, or one of these keys with what belongs to it.
+    Choice(Choice),
+    /// Elements of one shape; so many, if that is fixed.
+    Array {
+        /// Of each element.
+        item: Box<Shape>,
+        /// Number of elements.
+        len: Option<usize>,
+    },
+    /// Keys that the person chooses, with values of one shape.
+    Map(Box<Shape>),
+    /// Known keys.
+    Table(TableShape),
+}
+
+/// One of several alternatives.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Choice {
+    /// Alternatives that are a word.
+    pub words: Vec<String>,
+    /// Alternatives that are a key: `{ key = … }`.
+    pub keys: Vec<(String, Shape)>,
+    /// Whether these are kinds, which may be written as a word if all of their keys have defaults.
+    pub is_kinds: bool,
+}
+
+/// A table with known keys.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TableShape {
+    /// In the order of declaration.
+    pub keys: Vec<Key>,
+    /// Words that stand for a whole table.
+    pub presets: Vec<(String, Value)>,
+}
+
+/// A key of a table.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Key {
+    /// As it is written.
+    pub name: String,
+    /// Of its value.
+    pub shape: Shape,
+    /// Whether it has no default.
+    pub required: bool,
+}
+
+impl TableShape {
+    /// The names of the keys.
+    pub fn names(&self) -> Vec<&str> {
+        self.keys.iter().map(|key| key.name.as_str()).collect()
+    }
+
+    /// The key of a name.
+    pub fn key(&self, name: &str) -> Option<&Key> {
+        self.keys.iter().find(|key| key.name == name)
+    }
+}
+
+impl Choice {
+    /// Every alternative by its name.
+    pub fn names(&self) -> Vec<&str> {
+        let keys = self.keys.iter().map(|(name, _)| name.as_str());
+        self.words.iter().map(String::as_str).chain(keys).collect()
+    }
+}
+
+impl Shape {
+    /// Of a type.
+    pub fn of<T: JsonSchema>() -> Self {
+        Self::read(&schema_of::<T>())
+    }
+
+    /// The table that it is, if it is one.
+    pub fn as_table(&self) -> Option<&TableShape> {
+        match self {
+            Self::Table(table) => Some(table),
+            _ => None,
+        }
+    }
+
+    /// The alternatives that it has, if it has some.
+    pub fn as_choice(&self) -> Option<&Choice> {
+        match self {
+            Self::Choice(choice) => Some(choice),
+            _ => None,
+        }
+    }
+
+    /// Whether these are kinds of something.
+    pub fn is_kinds(&self) -> bool {
+        self.as_choice().is_some_and(|choice| choice.is_kinds)
+    }
+
+    /// From a JSON Schema that [`schema_of`] made.
+    pub fn read(schema: &Value) -> Self {
+        let Some(object) = schema.as_object() else { return Self::Any };
+        if let Some(alternatives) = alternatives(object) {
+            let mut rest: Vec<&Value> = alternatives.iter().filter(|part| part["type"] != "null").collect();
+            return match rest.len() {
+                1 => Self::read(rest.remove(0)),
+                _ => Self::Choice(choice(object, rest)),
+            };
+        }
+        if let Some(words) = object.get("enum").and_then(Value::as_array) {
+            let words = words.iter().filter_map(Value::as_str).map(str::to_owned).collect();
+            return Self::Choice(Choice { words, ..Choice::default() });
+        }
+        match type_of(object) {
+            Some("boolean") => Self::Boolean,
+            Some("integer") => Self::Integer,
+            Some("number") => Self::Number,
+            Some("string") => Self::String,
+            Some("array") => Self::Array {
+                item: Box::new(object.get("items").map_or(Self::Any, Self::read)),
+                len: object.get("maxItems").and_then(Value::as_u64).map(|len| len as usize),
+            },
+            Some("object") => match object.get("additionalProperties") {
+                Some(values) if values.is_object() => Self::Map(Box::new(Self::read(values))),
+                _ => Self::Table(table(object)),
+            },
+            _ => Self::Any,
+        }
+    }
+}
+
+fn alternatives(object: &Map<String, Value>) -> Option<&Vec<Value>> {
+    ["oneOf", "anyOf"].iter().find_map(|key| object.get(*key)?.as_array())
+}
+
+/// The type, but for `null`: TOML has none, and leaves the key out.
+fn type_of(object: &Map<String, Value>) -> Option<&str> {
+    match object.get("type")? {
+        Value::Array(types) => types.iter().filter_map(Value::as_str).find(|kind| *kind != "null"),
+        single => single.as_str(),
+    }
+}
+
+fn choice(object: &Map<String, Value>, alternatives: Vec<&Value>) -> Choice {
+    let mut choice = Choice { is_kinds: object.contains_key("x-kinds"), ..Choice::default() };
+    for part in alternatives {
+        if let Some(word) = part["const"].as_str() {
+            choice.words.push(word.to_owned());
+        } else if let Some(words) = part["enum"].as_array() {
+            choice.words.extend(words.iter().filter_map(Value::as_str).map(str::to_owned));
+        } else if let Some((key, inner)) = part["properties"].as_object().and_then(|keys| keys.iter().next()) {
+            choice.keys.push((key.clone(), Shape::read(inner)));
+        }
+    }
+    choice
+}
+
+fn table(object: &Map<String, Value>) -> TableShape {
+    let required = |name: &String| {
+        let listed = object.get("required").and_then(Value::as_array);
+        listed.is_some_and(|names| names.iter().any(|listed| listed == name))
+    };
+    let key = |(name, schema): (&String, &Value)| Key {
+        name: name.clone(),
+        shape: Shape::read(schema),
+        required: required(name),
+    };
+    let keys = object.get("properties").and_then(Value::as_object).into_iter().flatten();
+    let presets = object.get("x-presets").and_then(Value::as_object).into_iter().flatten();
+    TableShape {
+        keys: keys.map(key).collect(),
+        presets: presets.map(|(word, value)| (word.clone(), value.clone())).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Serialize;
+
+    use super::*;
+
+    #[derive(Serialize, JsonSchema)]
+    #[serde(deny_unknown_fields, default)]
+    #[derive(Default)]
+    struct Options {
+        /// How often.
+        times: usize,
+        rates: Option<[f64; 2]>,
+        word: Word,
+    }
+
+    #[derive(Default, Serialize, JsonSchema)]
+    #[serde(rename_all = "snake_case")]
+    enum Word {
+        /// The first.
+        #[default]
+        First,
+        Keep(Vec<String>),
+    }
+
+    #[test]
+    fn a_schema_becomes_a_shape() {
+        let shape = Shape::of::<Options>();
+        let table = shape.as_table().unwrap();
+        assert_eq!(table.names(), ["times", "rates", "word"]);
+        assert!(table.keys.iter().all(|key| !key.required));
+        assert_eq!(table.keys[0].shape, Shape::Integer);
+        assert_eq!(table.keys[1].shape, Shape::Array { item: Box::new(Shape::Number), len: Some(2) });
+        let word = table.keys[2].shape.as_choice().unwrap();
+        assert_eq!((word.words.as_slice(), word.keys[0].0.as_str()), (&["first".to_owned()][..], "keep"));
+        assert!(!word.is_kinds);
+    }
+}

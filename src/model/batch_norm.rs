@@ -1,0 +1,84 @@
+//! Batch norm's running statistics: followed in training, re-estimated after a merge.
+
+use std::collections::BTreeMap;
+
+use candle_core::Result;
+use dataset::Dataset;
+use nn::{BatchStatistics, Mode, Net, StateDict, Value};
+use rng::Purpose;
+use train::epoch::{EVAL_BATCH, too_few};
+use train::{Progress, batch};
+
+use crate::{Checkpoint, Context, StageError};
+
+/// Fraction of a batch's statistics in the running ones; PyTorch's default.
+const MOMENTUM: f64 = 0.1;
+
+/// Whether a model has running statistics.
+pub fn has_batch_norm(tensors: &StateDict) -> bool {
+    tensors.keys().any(|name| name.ends_with("running_mean"))
+}
+
+/// Replace batch norm's running statistics by the mean of the batches' own over the training images, in a
+/// fixed shuffled order (as PyTorch with `momentum = None`).
+///
+/// # Errors
+/// A tensor operation failed, or the person asked to stop.
+pub fn reestimate_statistics(
+    model: &mut Checkpoint,
+    dataset: &Dataset,
+    context: &Context<'_>,
+) -> std::result::Result<(), StageError> {
+    if !has_batch_norm(&model.tensors) {
+        return Ok(());
+    }
+    let backbone = model.info.backbone.build();
+    let split = &dataset.train;
+    let batches = batch::shuffled(split.len(), EVAL_BATCH, 0, Purpose::Reestimate, 0);
+    if batches.is_empty() {
+        return Err(too_few(split).into());
+    }
+    for count in model.tensors.iter_mut().filter(|(name, _)| name.ends_with("num_batches_tracked")) {
+        *count.1 = count.1.zeros_like()?;
+    }
+    for (done, positions) in batches.iter().enumerate() {
+        let x = batch::images(split, dataset.size, positions, &model.info.normalize, None, &context.device)?;
+        let net = Net::new(&model.tensors, Mode::Train);
+        backbone.features(&net, &Value::constant(x))?;
+        let observed = net.into_observed();
+        follow(&mut model.tensors, observed, 1.0 / (done + 1) as f64)?;
+        (context.report)(Progress::Count { done: done + 1, of: batches.len(), what: "batches".into() })?;
+    }
+    Ok(())
+}
+
+/// Move running statistics by `share` towards what was observed, and count the batch.
+fn follow(
+    tensors: &mut StateDict,
+    observed: BTreeMap<String, BatchStatistics>,
+    share: f64,
+) -> Result<()> {
+    for (layer, statistics) in observed {
+        for (what, new) in [("running_mean", statistics.mean), ("running_var", statistics.variance)] {
+            if let Some(running) = tensors.get_mut(&format!("{layer}.{what}")) {
+                // Not a sum with 0 · old: what was there may be infinite.
+                *running = if share == 1.0 { new } else { ((&*running * (1.0 - share))? + (new * share)?)? };
+            }
+        }
+        if let Some(count) = tensors.get_mut(&format!("{layer}.num_batches_tracked")) {
+            *count = (&*count + count.ones_like()?)?;
+        }
+    }
+    Ok(())
+}
+
+/// Move running statistics by [`MOMENTUM`] towards what was observed in a training step.
+///
+/// # Errors
+/// candle cannot make a tensor.
+pub fn follow_step(
+    tensors: &mut StateDict,
+    observed: BTreeMap<String, BatchStatistics>,
+) -> Result<()> {
+    follow(tensors, observed, MOMENTUM)
+}

@@ -1,0 +1,45 @@
+//! Classifiers: replaced, removed, shared.
+
+use backbone::BackboneSpec;
+use candle_core::{Device, Result};
+use nn::StateDict;
+use nn::init::initial_values;
+
+use crate::{Head, ModelInfo};
+
+/// Class names for a message.
+pub fn list(classes: &[String]) -> String {
+    const SHOWN: usize = 8;
+    let shown: Vec<&str> = classes.iter().take(SHOWN).map(String::as_str).collect();
+    let rest = if classes.len() > SHOWN { ", …" } else { "" };
+    format!("{} ({}{rest})", classes.len(), shown.join(", "))
+}
+
+/// Put a new classifier, drawn from `seed`, in place of the old one.
+///
+/// # Errors
+/// candle cannot make a tensor.
+pub fn replace_head(
+    tensors: &mut StateDict,
+    backbone: &BackboneSpec,
+    classes: usize,
+    seed: u64,
+    device: &Device,
+) -> Result<()> {
+    remove_head(tensors, backbone);
+    tensors.extend(initial_values(&backbone.build().head(classes).parameters(), seed, device)?);
+    Ok(())
+}
+
+/// Leave the classifier out.
+pub fn remove_head(tensors: &mut StateDict, backbone: &BackboneSpec) {
+    let prefix = format!("{}.", backbone.build().head_name());
+    tensors.retain(|name, _| !name.starts_with(&prefix));
+}
+
+/// The head that all models have for the same data set: it can be merged like any layer. Heads of
+/// different data sets cannot.
+pub fn shared_head(models: &[&ModelInfo]) -> Option<Head> {
+    let head = models[0].head.clone();
+    head.filter(|head| models.iter().all(|model| model.head.as_ref() == Some(head)))
+}

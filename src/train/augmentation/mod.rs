@@ -1,0 +1,272 @@
+//! Random changes of training images, on u8 pixels before they become tensors: an ordered list of transforms.
+//!
+//! | file | what |
+//! |---|---|
+//! | [`horizontal_flip`], [`vertical_flip`] | mirror, half of the time |
+//! | [`crop`] | pad with black, crop to the old size at a random place |
+//!
+//! To add one: a file here with a spec that implements [`Augmentation`], a `mod` line and a line in
+//! [`AugmentationSpec`].
+
+pub mod crop;
+pub mod horizontal_flip;
+pub mod vertical_flip;
+
+use identity::Identity;
+use kind::{Kind, Problems, kinds};
+use rand::RngCore;
+use rand_chacha::ChaCha8Rng;
+use rng::{Purpose, name_index, rng};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use self::crop::CropSpec;
+use self::horizontal_flip::HorizontalFlipSpec;
+use self::vertical_flip::VerticalFlipSpec;
+
+kinds! {
+    /// A random transform of a training image. The kind is the key.
+    pub enum AugmentationSpec: Augmentation {
+        HorizontalFlip(HorizontalFlipSpec),
+        VerticalFlip(VerticalFlipSpec),
+        Crop(CropSpec),
+    }
+}
+
+/// What every kind of transform declares.
+pub trait Augmentation: Kind {
+    /// A random change of an image. The numbers of `draws` are the kind's own.
+    fn draw(&self, draws: &mut dyn RngCore) -> Box<dyn Change>;
+
+    /// How many variants of an image it makes, if these are so few that what follows from each is worth keeping.
+    fn variants(&self) -> Option<u32> {
+        None
+    }
+
+    /// Where its numbers begin in the first stream of an image, in 32-bit words, for kinds that share that stream.
+    /// Every other kind has a stream of its own, so that adding a transform leaves the others' numbers as they were.
+    fn first_word(&self) -> Option<u128> {
+        None
+    }
+}
+
+/// A change of an image.
+pub trait Change: Send + Sync {
+    /// Writes the variant of a square RGB image: `size` rows of `size` pixels of 3 bytes, as is `out`.
+    fn apply(&self, image: &[u8], size: usize, out: &mut [u8]);
+
+    /// Tells the few variants of [`Augmentation::variants`] apart; unused where these are many.
+    fn key(&self) -> u32 {
+        0
+    }
+
+    /// Whether the image stays as it is.
+    fn is_identity(&self) -> bool {
+        false
+    }
+}
+
+/// Transforms of the training images, applied in their order.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct Augment(pub Vec<AugmentationSpec>);
+
+impl Augment {
+    /// How the image at a position is changed in an epoch (from 0) of a training with this seed.
+    pub fn draw(&self, seed: u64, epoch: usize, position: usize) -> Changes {
+        let image = rng(seed, Purpose::Augment, epoch as u64, position as u64);
+        let change = |(i, transform): (usize, &AugmentationSpec)| {
+            transform.draw(&mut self.stream(image.clone(), i, transform))
+        };
+        Changes(self.0.iter().enumerate().map(change).collect())
+    }
+
+    /// The numbers of the transform at position `i`: by its kind, and among several of one kind by their order.
+    fn stream(&self, mut image: ChaCha8Rng, i: usize, transform: &AugmentationSpec) -> ChaCha8Rng {
+        let before = self.0[..i].iter().filter(|other| other.kind() == transform.kind()).count() as u64;
+        match transform.first_word() {
+            Some(word) => {
+                image.set_stream(before);
+                image.set_word_pos(word);
+            }
+            None => image.set_stream(name_index(transform.kind()).wrapping_add(before)),
+        }
+        image
+    }
+
+    /// Whether there are so few variants of an image that what follows from each is worth keeping.
+    pub fn has_few_variants(&self) -> bool {
+        self.0.iter().all(|transform| transform.variants().is_some())
+    }
+
+    /// The expected number of different variants of an image in so many epochs, of equally likely ones; `None` if
+    /// there are many, so that nearly every one is new.
+    pub fn distinct_variants(&self, epochs: u64) -> Option<f64> {
+        let variants = self.0.iter().map(|transform| transform.variants().map(f64::from)).product::<Option<f64>>()?;
+        let missed = (1.0 - 1.0 / variants).powf(epochs as f64);
+        Some(variants * (1.0 - missed))
+    }
+
+    /// The three switches that stood for a crop followed by flips before there were lists, if that is what this is.
+    fn switches(&self) -> Option<Value> {
+        let (mut horizontal, mut vertical, mut padding) = (false, false, 0);
+        for transform in &self.0 {
+            match transform {
+                AugmentationSpec::HorizontalFlip(_) if !horizontal => horizontal = true,
+                AugmentationSpec::VerticalFlip(_) if !vertical => vertical = true,
+                AugmentationSpec::Crop(crop) if padding == 0 && !horizontal && !vertical => padding = crop.padding,
+                _ => return None,
+            }
+        }
+        Some(json!({ "horizontal_flip": horizontal, "vertical_flip": vertical, "crop_padding": padding }))
+    }
+}
+
+impl Identity for Augment {
+    /// Lists that the switches of earlier versions could say keep their fingerprint.
+    fn options(&self) -> Value {
+        let listed = || self.0.iter().map(AugmentationSpec::tagged_options).collect();
+        self.switches().unwrap_or_else(listed)
+    }
+}
+
+impl Kind for Augment {
+    fn validate(&self, problems: &mut Problems) {
+        for (i, transform) in self.0.iter().enumerate() {
+            problems.under(&format!("{i}.{}", transform.kind()), |problems| transform.validate(problems));
+        }
+    }
+}
+
+/// A change by each transform of a list.
+pub struct Changes(Vec<Box<dyn Change>>);
+
+impl Changes {
+    /// The variant of a square RGB image: `size` rows of `size` pixels of 3 bytes. `buffers` hold it, if it is another.
+    ///
+    /// # Panics
+    /// When `image` is not of that length.
+    pub fn apply<'b>(&self, image: &'b [u8], size: usize, buffers: &'b mut [Vec<u8>; 2]) -> &'b [u8] {
+        assert_eq!(image.len(), size * size * 3, "not a square RGB image");
+        let [current, next] = buffers;
+        let mut is_changed = false;
+        for change in self.0.iter().filter(|change| !change.is_identity()) {
+            next.resize(image.len(), 0);
+            change.apply(if is_changed { current } else { image }, size, next);
+            std::mem::swap(current, next);
+            is_changed = true;
+        }
+        if is_changed { current } else { image }
+    }
+
+    /// Tells few variants apart: see [`Augment::has_few_variants`].
+    pub fn key(&self) -> Vec<u32> {
+        self.0.iter().map(|change| change.key()).collect()
+    }
+}
+
+/// A random number as one below `bound`. Always one draw, unlike rand's ranges, which draw again to remove a bias of
+/// 2⁻⁶⁴ · bound.
+fn below(number: u64, bound: usize) -> usize {
+    ((u128::from(number) * bound as u128) >> 64) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SIZE: usize = 5;
+
+    /// No two bytes are alike.
+    fn image() -> Vec<u8> {
+        (1..=(SIZE * SIZE * 3) as u8).collect()
+    }
+
+    fn augment(list: Value) -> Augment {
+        serde_json::from_value(list).unwrap()
+    }
+
+    fn everything() -> Augment {
+        augment(json!([{ "crop": { "padding": 4 } }, { "horizontal_flip": {} }, { "vertical_flip": {} }]))
+    }
+
+    fn applied(augment: &Augment, index: usize) -> Vec<u8> {
+        augment.draw(3, 0, index).apply(&image(), SIZE, &mut Default::default()).to_vec()
+    }
+
+    fn pixel(image: &[u8], y: usize, x: usize) -> &[u8] {
+        &image[(y * SIZE + x) * 3..][..3]
+    }
+
+    #[test]
+    fn an_empty_list_changes_nothing() {
+        assert!((0..20).all(|index| applied(&Augment::default(), index) == image()));
+    }
+
+    /// Made by the version that had three switches and one function for all.
+    #[test]
+    fn the_variants_are_what_they_were() {
+        let digest = |augment: &Augment| {
+            let all: Vec<u8> = (0..50).flat_map(|index| applied(augment, index)).collect();
+            blake3::hash(&all).to_hex()[..16].to_owned()
+        };
+        assert_eq!(digest(&everything()), "a4d9b2c0e7bd0a00");
+        assert_eq!(digest(&augment(json!([{ "horizontal_flip": {} }]))), "64a0821f71e18832");
+    }
+
+    #[test]
+    fn each_flip_happens_half_of_the_time_and_independently_of_the_other() {
+        let flips = augment(json!([{ "horizontal_flip": {} }, { "vertical_flip": {} }]));
+        let image = image();
+        let corners = [(0, 0), (0, SIZE - 1), (SIZE - 1, 0), (SIZE - 1, SIZE - 1)];
+        let mut seen = [0; 4];
+        for index in 0..2000 {
+            let out = applied(&flips, index);
+            let from = corners.iter().position(|&(y, x)| pixel(&image, y, x) == pixel(&out, 0, 0));
+            seen[from.expect("a corner stays a corner")] += 1;
+        }
+        // 500 expected each; five standard deviations are 97
+        assert!(seen.iter().all(|count| (403..=597).contains(count)), "{seen:?}");
+    }
+
+    #[test]
+    fn flips_make_few_variants_and_crops_many() {
+        let few = |list: Value, epochs| augment(list).distinct_variants(epochs);
+        let flip = || json!([{ "horizontal_flip": {} }]);
+        assert_eq!(few(json!([]), 7), Some(1.0));
+        assert_eq!([few(flip(), 1), few(flip(), 2)], [Some(1.0), Some(1.5)]);
+        let both = few(json!([{ "horizontal_flip": {} }, { "vertical_flip": {} }]), 100);
+        assert!(both.is_some_and(|variants| (3.99..=4.0).contains(&variants)));
+        assert_eq!(everything().distinct_variants(7), None);
+    }
+
+    #[test]
+    fn every_crop_is_as_likely() {
+        let mut seen = [0; 5];
+        for index in 0..5000 {
+            seen[below(rng(1, Purpose::Augment, 0, index).next_u64(), 5)] += 1;
+        }
+        assert!(seen.iter().all(|count| (850..=1150).contains(count)), "{seen:?}");
+    }
+
+    #[test]
+    fn a_transform_draws_the_same_numbers_whatever_stands_beside_it() {
+        let flip = augment(json!([{ "vertical_flip": {} }]));
+        for index in 0..50 {
+            assert_eq!(flip.draw(3, 0, index).key()[0], everything().draw(3, 0, index).key()[2]);
+        }
+    }
+
+    #[test]
+    fn lists_that_switches_could_say_keep_their_fingerprint() {
+        let switches = json!({ "horizontal_flip": true, "vertical_flip": true, "crop_padding": 4 });
+        assert_eq!(everything().options(), switches);
+        let off = json!({ "horizontal_flip": false, "vertical_flip": false, "crop_padding": 0 });
+        assert_eq!(Augment::default().options(), off);
+        let other = json!([{ "horizontal_flip": {} }, { "crop": { "padding": 4 } }]);
+        assert_eq!(augment(other.clone()).options(), other, "a crop behind a flip");
+        let twice = json!([{ "horizontal_flip": {} }, { "horizontal_flip": {} }]);
+        assert_eq!(augment(twice.clone()).options(), twice);
+    }
+}

@@ -1,0 +1,84 @@
+//! `binary_cross_entropy`: a sigmoid for each class, one against the rest.
+
+use candle_core::{DType, Device, Result, Tensor};
+use identity::Identity;
+use kind::{Kind};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{ClassWeights, Loss, LossKind, on_device};
+
+/// A sigmoid for each class, one against the rest.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct BinaryCrossEntropySpec {
+    /// `balanced` weighs a class's positives by (negatives / positives).
+    pub class_weights: ClassWeights,
+}
+
+impl Identity for BinaryCrossEntropySpec {}
+
+impl Kind for BinaryCrossEntropySpec {}
+
+impl LossKind for BinaryCrossEntropySpec {
+    fn build(&self, train_counts: &[usize], device: &Device) -> Result<Box<dyn Loss>> {
+        Ok(Box::new(BinaryCrossEntropy {
+            one_hot: Tensor::eye(train_counts.len(), DType::F32, device)?,
+            pos_weight: on_device(&self.class_weights.of_positives(train_counts), device)?,
+        }))
+    }
+}
+
+/// Binary cross entropy on one-hot targets.
+struct BinaryCrossEntropy {
+    /// The target of each class, `[c, c]`.
+    one_hot: Tensor,
+    /// Weight of each class's positives, `[c]`.
+    pos_weight: Tensor,
+}
+
+impl Loss for BinaryCrossEntropy {
+    fn forward(&self, logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
+        binary_cross_entropy(logits, &self.one_hot.index_select(labels, 0)?, &self.pos_weight)
+    }
+}
+
+/// The mean over images and classes of the binary cross entropy of sigmoids, as PyTorch's
+/// `binary_cross_entropy_with_logits`: logits and targets (0 to 1) `[n, c]`, `pos_weight` `[c]`.
+///
+/// # Errors
+/// When shapes or devices do not match.
+pub fn binary_cross_entropy(logits: &Tensor, targets: &Tensor, pos_weight: &Tensor) -> Result<Tensor> {
+    let negatives = (targets.affine(-1.0, 1.0)? * logits)?;
+    let weight = targets.broadcast_mul(&(pos_weight - 1.0)?)?.affine(1.0, 1.0)?;
+    (negatives + (weight * softplus(&logits.neg()?)?)?)?.mean_all()
+}
+
+/// log(1 + eˣ) without overflow. The larger exponent is taken out as a constant, so that the gradient
+/// is the sigmoid at every x; through |x| or a ReLU it would be wrong at 0, where new heads start.
+fn softplus(x: &Tensor) -> Result<Tensor> {
+    let largest = x.detach().relu()?;
+    let sum = ((x - &largest)?.exp()? + largest.neg()?.exp()?)?;
+    sum.log()? + largest
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Var;
+
+    use super::*;
+
+    #[test]
+    fn the_softplus_is_stable_and_its_gradient_is_the_sigmoid_also_at_zero() {
+        let x = [-200f32, -1.0, 0.0, 1.0, 200.0];
+        let var = Var::new(&x, &Device::Cpu).unwrap();
+        let y = softplus(&var).unwrap();
+        let gradients = y.sum_all().unwrap().backward().unwrap();
+        let gradient = gradients.get(&var).unwrap().to_vec1::<f32>().unwrap();
+        for ((x, y), gradient) in x.iter().zip(y.to_vec1::<f32>().unwrap()).zip(gradient) {
+            let x = f64::from(*x);
+            assert!((f64::from(y) - (x.max(0.0) + (-x.abs()).exp().ln_1p())).abs() < 1e-6);
+            assert!((f64::from(gradient) - 1.0 / (1.0 + (-x).exp())).abs() < 1e-6);
+        }
+    }
+}

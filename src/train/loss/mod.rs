@@ -1,0 +1,120 @@
+//! Losses, with PyTorch's definitions.
+
+pub mod binary_cross_entropy;
+pub mod cross_entropy;
+
+use candle_core::{DType, Device, Result, Tensor, Var, bail};
+use kind::{Kind, kinds};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use binary_cross_entropy::{BinaryCrossEntropySpec, binary_cross_entropy};
+pub use cross_entropy::{CrossEntropy, CrossEntropySpec};
+
+kinds! {
+    /// What is minimized. The kind is the key.
+    pub enum LossSpec: LossKind {
+        CrossEntropy(CrossEntropySpec),
+        BinaryCrossEntropy(BinaryCrossEntropySpec),
+    }
+}
+
+impl Default for LossSpec {
+    fn default() -> Self {
+        Self::CrossEntropy(CrossEntropySpec::default())
+    }
+}
+
+/// What every kind of loss declares.
+pub trait LossKind: Kind {
+    /// The loss for training images of these counts, one a class.
+    ///
+    /// # Errors
+    /// When the device has no memory.
+    fn build(&self, train_counts: &[usize], device: &Device) -> Result<Box<dyn Loss>>;
+}
+
+/// A loss for one task, on the device of its logits.
+pub trait Loss: Send + Sync {
+    /// The mean loss of logits `[n, c]` against labels `[n]` (u32): a number, differentiable in the logits.
+    ///
+    /// # Errors
+    /// When shapes or devices do not match, or a label is not below c.
+    fn forward(&self, logits: &Tensor, labels: &Tensor) -> Result<Tensor>;
+
+    /// The mean loss and its gradient with respect to the logits.
+    ///
+    /// # Errors
+    /// As [`Loss::forward`].
+    fn with_gradient(&self, logits: &Tensor, labels: &Tensor) -> Result<(f64, Tensor)> {
+        let logits = Var::from_tensor(logits)?;
+        let loss = self.forward(&logits, labels)?;
+        let mut gradients = loss.backward()?;
+        let Some(gradient) = gradients.remove(&logits) else {
+            bail!("the loss does not depend on the logits")
+        };
+        Ok((loss.to_dtype(DType::F64)?.to_scalar()?, gradient.detach()))
+    }
+}
+
+/// Weight of each class in a loss.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ClassWeights {
+    /// 1 each.
+    #[default]
+    None,
+    /// n / (classes · count), as scikit-learn's "balanced".
+    Balanced,
+}
+
+impl ClassWeights {
+    /// The weight of each class of a softmax.
+    pub fn of_classes(self, counts: &[usize]) -> Vec<f64> {
+        let images = counts.iter().sum::<usize>() as f64;
+        self.of_counts(counts, |count| images / (counts.len() as f64 * count))
+    }
+
+    /// The weight of each class's positives against its negatives.
+    pub fn of_positives(self, counts: &[usize]) -> Vec<f64> {
+        let images = counts.iter().sum::<usize>() as f64;
+        self.of_counts(counts, |count| (images - count) / count)
+    }
+
+    /// A class without training images counts as one of a single image.
+    fn of_counts(self, counts: &[usize], balanced: impl Fn(f64) -> f64) -> Vec<f64> {
+        let weight = |&count: &usize| match self {
+            Self::None => 1.0,
+            Self::Balanced => balanced(count.max(1) as f64),
+        };
+        counts.iter().map(weight).collect()
+    }
+}
+
+pub(super) fn on_device(numbers: &[f64], device: &Device) -> Result<Tensor> {
+    Tensor::new(numbers, device)?.to_dtype(DType::F32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const COUNTS: [usize; 3] = [6, 3, 0];
+
+    #[test]
+    fn balanced_weights_are_those_of_scikit_learn() {
+        assert_eq!(ClassWeights::Balanced.of_classes(&COUNTS), [0.5, 1.0, 3.0]);
+        assert_eq!(ClassWeights::Balanced.of_positives(&COUNTS), [0.5, 2.0, 8.0]);
+        assert_eq!(ClassWeights::None.of_classes(&COUNTS), [1.0; 3]);
+        assert_eq!(ClassWeights::None.of_positives(&COUNTS), [1.0; 3]);
+    }
+
+    #[test]
+    fn a_label_beyond_the_classes_is_an_error() {
+        let logits = Tensor::zeros((1, 3), DType::F32, &Device::Cpu).unwrap();
+        let label = Tensor::new(&[3u32], &Device::Cpu).unwrap();
+        for loss in [LossSpec::default(), LossSpec::BinaryCrossEntropy(Default::default())] {
+            assert!(loss.build(&COUNTS, &Device::Cpu).unwrap().forward(&logits, &label).is_err());
+        }
+    }
+}
