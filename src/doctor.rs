@@ -24,7 +24,7 @@ pub struct Workload {
     tensors: StateDict,
     variables: Vec<(String, Var)>,
     optimizer: Optimizer,
-    loss: Loss,
+    loss: Box<dyn Loss>,
     images: Value,
     labels: Tensor,
 }

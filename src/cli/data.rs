@@ -29,7 +29,7 @@ impl Data {
         let experiment = Experiment::load(file)?;
         let mut out = std::io::stdout().lock();
         for dataset in &experiment.datasets {
-            let summary = dataset.labels.summary(dataset.spec.source().summary()?);
+            let summary = dataset.labels.summary(dataset.spec.summary()?);
             summary.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
             describe(dataset, &summary, &mut out)?;
         }
@@ -40,7 +40,7 @@ impl Data {
 /// A heading, then a line a class with its images in each split, then their sums.
 fn describe(dataset: &DatasetInstance, summary: &Summary, out: &mut impl Write) -> std::io::Result<()> {
     let spec = &dataset.spec;
-    let (id, kind, size) = (dataset.id(), spec.kind(), spec.source().size());
+    let (id, kind, size) = (dataset.id(), spec.kind(), spec.size());
     let budget = match dataset.labels.is_whole() {
         true => String::new(),
         false => format!(", {} % of the training labels", 100.0 * dataset.labels.label_fraction),

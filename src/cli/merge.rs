@@ -91,7 +91,7 @@ impl Merge {
     /// # Errors
     /// The method cannot do with so many files, or with or without a common start.
     fn check_method(&self, spec: &MergeMethodSpec) -> Result<(), Error> {
-        let (name, count) = (spec.name(), self.sources.len());
+        let (name, count) = (spec.kind(), self.sources.len());
         if !spec.takes().contains(&count) {
             return Err(Error::Usage(format!(
                 "`{name}` needs {}, not {count}",
@@ -116,29 +116,15 @@ impl Merge {
         inputs: &Inputs,
         common: &[String],
     ) -> Result<Box<dyn MergeTensors>, Error> {
-        let MergeMethodSpec::GitRebasin(rebasin) = spec else {
-            if self.backbone.is_some() {
-                return Err(Error::Usage(format!("`{}` asks for no --backbone; leave it out", spec.name())));
-            }
-            let none = || Error::Usage(format!("`{}` is no formula over tensors alone", spec.name()));
-            return spec.formula(self.sources.len()).ok_or_else(none);
-        };
-        let backbone = self.backbone(inputs)?;
-        for parameter in backbone.build().parameters().iter().filter(|parameter| parameter.is_trainable()) {
-            let found = inputs.sources[0].tensors().get(&parameter.name).map(|tensor| &tensor.shape);
-            if found != Some(&parameter.shape) || !common.contains(&parameter.name) {
-                let found = found.map_or("none".to_owned(), |shape| format!("one of {shape:?}"));
-                return Err(Error::Usage(format!(
-                    "the files hold no {backbone}: it has a tensor `{}` of {:?}, they have {found}; say what they are \
-                     with --backbone",
-                    parameter.name, parameter.shape
-                )));
-            }
+        if !spec.needs_backbone() && self.backbone.is_some() {
+            return Err(Error::Usage(format!("`{}` asks for no --backbone; leave it out", spec.kind())));
         }
+        let backbone = spec.needs_backbone().then(|| self.backbone(inputs)).transpose()?;
+        backbone.iter().try_for_each(|backbone| check_backbone(backbone, inputs, common))?;
         let sources: Vec<_> = inputs.sources.iter().map(|input| Common { input, names: common }).collect();
         let sources: Vec<&dyn NamedTensors> = sources.iter().map(|source| source as _).collect();
-        let aligned = rebasin.of(&sources, &backbone.build().symmetries());
-        Ok(Box::new(aligned.map_err(|error| Error::Usage(format!("failed to align the files: {error}")))?))
+        let failed = |error| Error::Usage(format!("failed to prepare `{}` for the files: {error}", spec.kind()));
+        spec.over_files(&sources, backbone.as_ref()).map_err(failed)
     }
 
     /// What the models are: as the command line says, or else the files.
@@ -184,7 +170,7 @@ impl Merge {
     }
 
     fn tell(&self, spec: &MergeMethodSpec, merged: usize, left_out: &[Mismatch]) -> Result<(), Error> {
-        let (name, sources, out) = (spec.name(), self.sources.len(), self.out.display());
+        let (name, sources, out) = (spec.kind(), self.sources.len(), self.out.display());
         let mut stdout = std::io::stdout().lock();
         writeln!(stdout, "{out}: {merged} tensors of {sources} models, merged by {name}")?;
         if !left_out.is_empty() {
@@ -195,6 +181,23 @@ impl Merge {
         }
         Ok(())
     }
+}
+
+/// # Errors
+/// The files hold no tensors of such a network.
+fn check_backbone(backbone: &BackboneSpec, inputs: &Inputs, common: &[String]) -> Result<(), Error> {
+    for parameter in backbone.build().parameters().iter().filter(|parameter| parameter.is_trainable()) {
+        let found = inputs.sources[0].tensors().get(&parameter.name).map(|tensor| &tensor.shape);
+        if found != Some(&parameter.shape) || !common.contains(&parameter.name) {
+            let found = found.map_or("none".to_owned(), |shape| format!("one of {shape:?}"));
+            return Err(Error::Usage(format!(
+                "the files hold no {backbone}: it has a tensor `{}` of {:?}, they have {found}; say what they are \
+                 with --backbone",
+                parameter.name, parameter.shape
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// A file with what all files have in common alone.
@@ -222,7 +225,7 @@ fn provenance(inputs: &Inputs, spec: &MergeMethodSpec, whole: bool) -> Result<St
     let mut provenance = json!({
         "version": env!("CARGO_PKG_VERSION"),
         "kind": "merge",
-        "method": spec,
+        "method": spec.tagged_options(),
         "blake3": digests.into_iter().map(|(role, digest)| (role.clone(), digest.into())).collect::<serde_json::Map<_, Value>>(),
     });
     let mut infos = inputs.sources.iter().map(info);

@@ -1,17 +1,24 @@
 //! From a section's tree to its spec, with every error and not just the first.
 //!
-//! serde stops at the first error. So the entry that it points at is cut out and the rest is tried again,
-//! until nothing is wrong; a key that is missing, or was cut out, is stood in for by a value at
-//! [`NOWHERE`], so that what follows can still be checked.
+//! The tree is held against the [`Shape`] of the spec's type, which is read from the same JSON Schema that editors use.
+//! What does not fit is reported and taken out; a required key that is missing, or was taken out, is stood in for by a
+//! value at [`NOWHERE`], so that what follows can still be checked. serde then decodes what is left.
 
+use std::any::TypeId;
+use std::collections::HashMap;
+use std::sync::{LazyLock, Mutex, PoisonError};
+
+use kind::schema::{Choice, Shape, TableShape};
+use kind::suggest;
+use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use toml::Spanned;
-use toml::de::{DeArray, DeInteger, DeValue, Error, ValueDeserializer};
+use toml::de::{DeArray, DeFloat, DeInteger, DeValue, ValueDeserializer};
 
 use super::Span;
 use super::error::{Diagnostic, NOWHERE, Report};
-use super::tree::{self, Table, Value};
-use super::wording;
+use super::shape::{TRAIN, train_keys};
+use super::tree::{self, Key, Table, Value};
 
 /// A section that was decoded.
 pub(super) struct Decoded<'i, T> {
@@ -23,98 +30,217 @@ pub(super) struct Decoded<'i, T> {
     pub(super) clean: bool,
 }
 
-/// Decode a section and report everything that serde finds wrong with it.
-pub(super) fn decode<'i, T: DeserializeOwned>(tree: Value<'i>, report: &mut Report) -> Decoded<'i, T> {
+/// The shape of a type. Each is read once.
+pub(super) fn shape_of<T: JsonSchema + 'static>() -> &'static Shape {
+    static SHAPES: LazyLock<Mutex<HashMap<TypeId, &'static Shape>>> = LazyLock::new(Mutex::default);
+    let mut shapes = SHAPES.lock().unwrap_or_else(PoisonError::into_inner);
+    shapes.entry(TypeId::of::<T>()).or_insert_with(|| Box::leak(Box::new(Shape::of::<T>())))
+}
+
+/// Decode a section and report everything that is wrong with it.
+pub(super) fn decode<'i, T: DeserializeOwned + JsonSchema + 'static>(
+    tree: Value<'i>,
+    report: &mut Report,
+) -> Decoded<'i, T> {
     decode_beside(tree, &[], report)
 }
 
 /// The same where other keys may stand, too, which were taken out before: they are suggested as well.
-pub(super) fn decode_beside<'i, T: DeserializeOwned>(
-    tree: Value<'i>,
+pub(super) fn decode_beside<'i, T: DeserializeOwned + JsonSchema + 'static>(
+    mut tree: Value<'i>,
     other_keys: &[&str],
     report: &mut Report,
 ) -> Decoded<'i, T> {
-    let mut repair = Repair { tree, gone: Vec::new(), thinned: Vec::new(), stand_ins: 0, clean: true };
-    loop {
-        let error = match T::deserialize(ValueDeserializer::from(repair.tree.clone())) {
-            Ok(spec) => return repair.into_decoded(Some(spec)),
-            Err(error) => error,
-        };
-        repair.clean = false;
-        if !repair.mend(&error, other_keys, report) {
-            return repair.into_decoded(None);
-        }
+    let mut check = Check { other_keys, report, stand_ins: 0, clean: true };
+    if !check.value(&mut tree, shape_of::<T>()) {
+        return Decoded { spec: None, tree, clean: false };
     }
+    let mut clean = check.clean;
+    let spec = T::deserialize(ValueDeserializer::from(tree.clone()));
+    // What only serde knows, such as the largest integer of a type.
+    let spec = spec.map_err(|error| {
+        clean = false;
+        let span = error.span().filter(|span| span.start < NOWHERE).unwrap_or_else(|| tree.span());
+        if !report.knows(&span) {
+            report.add(Diagnostic::at(span, error.message()));
+        }
+    });
+    Decoded { spec: spec.ok(), tree, clean }
 }
 
-/// A tree on its way to something that serde takes.
-struct Repair<'i> {
-    tree: Value<'i>,
-    /// Keys that were cut out, or misspelt: that they are missing is no news.
-    gone: Vec<String>,
-    /// Where the tables stand that something was cut out of.
-    thinned: Vec<Span>,
+/// A check under way.
+struct Check<'a> {
+    other_keys: &'a [&'a str],
+    report: &'a mut Report,
     stand_ins: usize,
     clean: bool,
 }
 
-impl<'i> Repair<'i> {
-    fn into_decoded<T>(self, spec: Option<T>) -> Decoded<'i, T> {
-        Decoded { spec, tree: self.tree, clean: self.clean }
-    }
-
-    /// Do something about an error; false if there is nothing to do.
-    fn mend(&mut self, error: &Error, other_keys: &[&str], report: &mut Report) -> bool {
-        let span = error.span().unwrap_or_else(|| self.tree.span());
-        if let Some(key) = wording::missing(error.message()) {
-            if !self.gone.iter().any(|gone| gone == key) {
-                report.add(Diagnostic::at(span.clone(), format!("missing key `{key}`")));
+impl Check<'_> {
+    /// Reports what is wrong with a value, and mends it where it can: `false` if it must be taken out.
+    fn value<'i>(&mut self, value: &mut Value<'i>, shape: &Shape) -> bool {
+        match (shape, value.get_ref()) {
+            (Shape::Any, _) | (Shape::Boolean, DeValue::Boolean(_)) | (Shape::String, DeValue::String(_)) => true,
+            (Shape::Number, DeValue::Integer(_) | DeValue::Float(_)) => true,
+            (Shape::Integer, DeValue::Integer(integer)) if !integer.as_str().starts_with('-') => true,
+            (Shape::Choice(choice), _) => self.choice(value, choice),
+            (Shape::Array { item, len }, DeValue::Array(items)) => match len {
+                Some(len) if items.len() != *len => {
+                    self.wrong(value.span(), format!("expected an array of {len}, found {}", items.len()), None)
+                }
+                _ => self.items(value, item),
+            },
+            (Shape::Map(values), DeValue::Table(_)) => self.entries(value, values),
+            (Shape::Table(table), DeValue::String(word)) if !table.presets.is_empty() => {
+                let preset = table.presets.iter().find(|(name, _)| name == word.as_ref());
+                match preset.and_then(|(_, text)| DeValue::parse(text).ok()) {
+                    Some(preset) => {
+                        *value = tree::moved(preset, &value.span());
+                        true
+                    }
+                    None => self.mismatch(value, shape),
+                }
             }
-            self.stand_in(key, &span)
-        } else if span.start >= NOWHERE {
-            self.stand_in_otherwise(error.message(), &span)
-        } else {
-            let expected = wording::is_empty_choice(error.message()) && self.thinned.contains(&span);
-            if !expected && !report.knows(&span) {
-                let (message, help) = wording::reword(error.message(), other_keys);
-                report.add(Diagnostic::at(span.clone(), message).with_help(help));
-            }
-            self.gone.extend(wording::meant(error.message()));
-            self.cut(&span)
+            (Shape::Table(table), DeValue::Table(_)) => self.table(value, table),
+            _ => self.mismatch(value, shape),
         }
     }
 
-    /// Remove the innermost entry that `span` names.
-    fn cut(&mut self, span: &Span) -> bool {
-        let named = tree::find(&self.tree, &|key, value| key.span() == *span || tree::stands_at(value, span));
-        let Some(mut path) = named else { return false };
-        let Some(key) = path.pop() else { return false };
-        let around = tree::span_at_keys(&self.tree, &path);
-        self.thinned.extend(around);
-        let removed = tree::table_at(&mut self.tree, &path).and_then(|table| table.remove(key.as_str()));
-        self.gone.push(key);
-        removed.is_some()
+    /// Every element; with one that is wrong the array is, but for its type nothing more is said of it.
+    fn items(&mut self, value: &mut Value<'_>, item: &Shape) -> bool {
+        let DeValue::Array(items) = value.get_mut() else { return false };
+        let mut right = true;
+        for element in items.iter_mut() {
+            right &= self.value(element, item);
+        }
+        right
     }
 
-    /// Put something in the place of a missing key of the table at `span`.
-    fn stand_in(&mut self, key: &str, span: &Span) -> bool {
-        let inner = tree::find(&self.tree, &|_, value| value.get_ref().is_table() && value.span() == *span);
-        let nowhere = self.nowhere();
-        let table = tree::table_at(&mut self.tree, &inner.unwrap_or_default());
-        let key = Spanned::new(nowhere.clone(), key.to_owned().into());
-        table.is_some_and(|table| table.insert(key, tree::string("", nowhere)).is_none())
-    }
-
-    /// Put something of another type in the place of what stands in.
-    fn stand_in_otherwise(&mut self, message: &str, span: &Span) -> bool {
-        let stands = tree::find(&self.tree, &|_, value| value.span() == *span);
-        let Some((key, path)) = stands.as_deref().and_then(<[String]>::split_last) else { return false };
-        let nowhere = self.nowhere();
-        let Some(table) = tree::table_at(&mut self.tree, path) else { return false };
-        let Some(value) = table.get_mut(key.as_str()) else { return false };
-        let Some(next) = next_stand_in(value.get_ref(), message, &nowhere) else { return false };
-        *value = Spanned::new(nowhere, next);
+    /// Every value under keys that the person chose; wrong ones are taken out.
+    fn entries(&mut self, value: &mut Value<'_>, shape: &Shape) -> bool {
+        let Some(table) = tree::table_mut(value) else { return false };
+        let mut wrong = Vec::new();
+        for (key, value) in table.iter_mut() {
+            if !self.value(value, shape) {
+                wrong.push(key.get_ref().to_string());
+            }
+        }
+        wrong.iter().for_each(|key| drop(table.remove(key.as_str())));
         true
+    }
+
+    /// A word or a key with what belongs to it. A kind without required keys may be written as a word.
+    fn choice<'i>(&mut self, value: &mut Value<'i>, choice: &Choice) -> bool {
+        let span = value.span();
+        match value.get_ref() {
+            DeValue::String(word) if choice.words.iter().any(|known| known == word.as_ref()) => true,
+            DeValue::String(word) if choice.is_kinds && !word.contains("${") => {
+                let options = Spanned::new(span.clone(), DeValue::Table(Table::new()));
+                *value = tree::single(word.to_string(), options, span);
+                self.keyed(value, choice)
+            }
+            DeValue::String(word) => {
+                let (word, names) = (word.to_string(), choice.names());
+                let needs_more = choice.keys.iter().any(|(name, _)| *name == word);
+                let help = match needs_more {
+                    true => Some(format!("write what belongs to it, as in `{{ {word} = … }}`")),
+                    false => suggest::help(&word, &names),
+                };
+                let message = match needs_more {
+                    true => format!("`{word}` needs more than its name"),
+                    false => format!("unknown value `{word}`"),
+                };
+                self.wrong(span, message, help)
+            }
+            DeValue::Table(_) if !choice.keys.is_empty() => self.keyed(value, choice),
+            _ => self.mismatch(value, &Shape::Choice(choice.clone())),
+        }
+    }
+
+    /// A table with exactly one key of the choice. An unknown key is reported, and the choice is then missing.
+    fn keyed(&mut self, value: &mut Value<'_>, choice: &Choice) -> bool {
+        let span = value.span();
+        let Some(table) = tree::table_mut(value) else { return false };
+        let (names, mut unknown) = (choice.names(), false);
+        for key in table.keys().filter(|key| !names.contains(&key.get_ref().as_ref())) {
+            unknown = true;
+            let help = suggest::help(key.get_ref(), &names);
+            self.wrong(key.span(), format!("unknown value `{}`", key.get_ref()), help);
+        }
+        match table.len() {
+            _ if unknown => false,
+            0 => self.wrong(span, "nothing is named here; expected exactly one".to_owned(), None),
+            1 => {
+                let Some((key, inner)) = table.iter_mut().next() else { return false };
+                let shape = choice.keys.iter().find(|(name, _)| name == key.get_ref().as_ref());
+                shape.is_some_and(|(_, shape)| self.value(inner, shape))
+            }
+            _ => self.wrong(span, "more than one is named here; expected exactly one".to_owned(), None),
+        }
+    }
+
+    /// Every known key; what is wrong is taken out, and a required one stood in for.
+    fn table(&mut self, value: &mut Value<'_>, shape: &TableShape) -> bool {
+        let span = value.span();
+        let Some(table) = tree::table_mut(value) else { return false };
+        let meant = self.unknown_keys(table, shape);
+        for key in &shape.keys {
+            let present = table.get_mut(key.name.as_str()).map(|value| self.value(value, &key.shape));
+            if present == Some(false) {
+                table.remove(key.name.as_str());
+            }
+            if !key.required || present == Some(true) {
+                continue;
+            }
+            if present.is_none() && !meant.contains(&key.name) {
+                self.wrong(span.clone(), format!("missing key `{}`", key.name), None);
+            }
+            self.clean = false;
+            let nowhere = self.nowhere();
+            let name = Spanned::new(nowhere.clone(), key.name.clone().into());
+            table.insert(name, Spanned::new(nowhere.clone(), stand_in(&key.shape, &nowhere)));
+        }
+        true
+    }
+
+    /// Takes out keys that are not known. Returns those that were probably meant.
+    fn unknown_keys(&mut self, table: &mut Table<'_>, shape: &TableShape) -> Vec<String> {
+        let unknown = |key: &&Key<'_>| shape.key(key.get_ref()).is_none();
+        let unknown: Vec<Key<'_>> = table.keys().filter(unknown).cloned().collect();
+        let mut meant = Vec::new();
+        for key in unknown {
+            let known = self.suggestions(shape);
+            meant.extend(suggest::nearest(key.get_ref(), &known).map(str::to_owned));
+            let help = suggest::help(key.get_ref(), &known);
+            self.wrong(key.span(), format!("unknown key `{}`", key.get_ref()), help);
+            table.remove(key.get_ref().as_ref());
+        }
+        meant
+    }
+
+    /// The keys of a table as a person writes them: those of `[train]` stand in the stage itself.
+    fn suggestions<'s>(&self, shape: &'s TableShape) -> Vec<&'s str>
+    where
+        Self: 's,
+    {
+        let trains = shape.key(TRAIN).is_some();
+        let own = shape.names().into_iter().filter(|name| *name != TRAIN);
+        let inherited = train_keys().iter().copied().filter(|_| trains);
+        own.chain(inherited).chain(self.other_keys.iter().copied()).collect()
+    }
+
+    fn mismatch(&mut self, value: &Value<'_>, shape: &Shape) -> bool {
+        let message = format!("expected {}, found {}", expected(shape), found(value));
+        self.wrong(value.span(), message, None)
+    }
+
+    /// Reports an error, unless one was reported there before; always `false`.
+    fn wrong(&mut self, span: Span, message: String, help: Option<String>) -> bool {
+        self.clean = false;
+        if span.start < NOWHERE && !self.report.knows(&span) {
+            self.report.add(Diagnostic::at(span, message).with_help(help));
+        }
+        false
     }
 
     fn nowhere(&mut self) -> Span {
@@ -123,21 +249,65 @@ impl<'i> Repair<'i> {
     }
 }
 
-/// What to try after a stand-in that serde would not take: a string, a variant as a string and as a
-/// table, an array, a table, a number.
-fn next_stand_in<'i>(tried: &DeValue<'i>, message: &str, span: &Span) -> Option<DeValue<'i>> {
-    match tried {
-        DeValue::String(text) if text.is_empty() => match wording::variants(message).into_iter().next() {
-            Some(variant) => Some(DeValue::String(variant.into())),
-            None => Some(DeValue::Array(DeArray::new())),
-        },
-        DeValue::String(variant) => {
-            let options = Spanned::new(span.clone(), DeValue::Table(Table::new()));
-            Some(tree::single(variant.clone(), options, span.clone()).into_inner())
+/// Some value of a shape.
+fn stand_in<'i>(shape: &Shape, span: &Span) -> DeValue<'i> {
+    let place = |value| Spanned::new(span.clone(), value);
+    match shape {
+        Shape::Boolean => DeValue::Boolean(false),
+        Shape::Integer => DeValue::Integer(DeInteger::default()),
+        Shape::Number => DeValue::Float(DeFloat::default()),
+        Shape::String | Shape::Any => DeValue::String("".into()),
+        Shape::Array { item, len } => {
+            let mut array = DeArray::new();
+            (0..len.unwrap_or(0)).for_each(|_| array.push(place(stand_in(item, span))));
+            DeValue::Array(array)
         }
-        DeValue::Array(_) => Some(DeValue::Table(Table::new())),
-        DeValue::Table(table) if table.is_empty() => Some(DeValue::Integer(DeInteger::default())),
-        _ => None,
+        Shape::Map(_) => DeValue::Table(Table::new()),
+        Shape::Table(table) => {
+            let required = table.keys.iter().filter(|key| key.required);
+            let entry = |key: &kind::schema::Key| {
+                (Spanned::new(span.clone(), key.name.clone().into()), place(stand_in(&key.shape, span)))
+            };
+            DeValue::Table(required.map(entry).collect())
+        }
+        Shape::Choice(choice) => match (choice.words.first(), choice.keys.first()) {
+            (Some(word), _) => DeValue::String(word.clone().into()),
+            (None, Some((key, inner))) => {
+                tree::single(key.clone(), place(stand_in(inner, span)), span.clone()).into_inner()
+            }
+            (None, None) => DeValue::String("".into()),
+        },
+    }
+}
+
+fn expected(shape: &Shape) -> String {
+    let text = match shape {
+        Shape::Any => "a value",
+        Shape::Boolean => "a boolean",
+        Shape::Integer => "a non-negative integer",
+        Shape::Number => "a number",
+        Shape::String => "a string",
+        Shape::Array { .. } => "an array",
+        Shape::Map(_) => "a table",
+        Shape::Choice(choice) if choice.keys.is_empty() => "a string",
+        Shape::Choice(choice) if choice.words.is_empty() && !choice.is_kinds => "a table",
+        Shape::Choice(_) => "a string or a table",
+        Shape::Table(table) => {
+            let words: Vec<String> = table.presets.iter().map(|(word, _)| format!("\"{word}\" or ")).collect();
+            let keys = if words.is_empty() { String::new() } else { format!(" with {}", suggest::list(&table.names())) };
+            return format!("{}a table{keys}", words.concat());
+        }
+    };
+    text.to_owned()
+}
+
+fn found(value: &Value<'_>) -> String {
+    match value.get_ref() {
+        DeValue::String(text) => format!("string {text:?}"),
+        DeValue::Integer(integer) => format!("integer `{integer}`"),
+        DeValue::Float(float) => format!("float `{float}`"),
+        DeValue::Boolean(truth) => format!("boolean `{truth}`"),
+        _ => tree::kind_of(value).to_owned(),
     }
 }
 
@@ -149,7 +319,7 @@ mod tests {
     use table::TableSpec;
     use train::TrainSpec;
 
-    fn decoded<T: DeserializeOwned>(text: &str) -> (Option<T>, Vec<String>) {
+    fn decoded<T: DeserializeOwned + JsonSchema + 'static>(text: &str) -> (Option<T>, Vec<String>) {
         let mut report = Report::default();
         let decoded = decode(section(text), &mut report);
         assert_eq!(decoded.clean, report.is_clean());
@@ -173,11 +343,11 @@ mod tests {
             errors,
             [
                 "unknown key `epoch`",
-                "expected a whole number from 0, found string \"x\"",
+                "expected a non-negative integer, found string \"x\"",
                 "expected a number, found boolean `true`",
                 "expected an array of 2, found 1",
                 "unknown value `cosin`",
-                "expected a whole number from 0, found integer `-1`",
+                "expected a non-negative integer, found integer `-1`",
                 "unknown value `best`",
                 "nothing is named here; expected exactly one",
             ]
@@ -206,7 +376,7 @@ mod tests {
     fn a_wrong_choice_is_not_also_missing_and_hides_nothing() {
         let (spec, errors) =
             decoded::<StageSpec>("pretrain = { backbone = { resnet19 = {} }, dataset = 'b', head = 1 }");
-        assert_eq!(spec.unwrap().stage().datasets()[0].dataset, "b");
+        assert_eq!(spec.unwrap().datasets()[0].dataset, "b");
         assert_eq!(errors, ["unknown value `resnet19`", "unknown key `head`"]);
         let (spec, errors) =
             decoded::<StageSpec>("merge = { sources = ['a', 3], method = { learned = {} } }");

@@ -1,5 +1,6 @@
 //! The file's sections, split by what they describe: names and kinds checked, contents still raw.
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use toml::Spanned;
 use toml::de::DeValue;
@@ -7,7 +8,7 @@ use toml::de::DeValue;
 use super::Span;
 use super::decode::decode;
 use super::error::{Diagnostic, Report};
-use super::suggest;
+use kind::suggest;
 use super::tree::{self, Key, Table, Value};
 use dataset::DatasetSpec;
 use stage::StageSpec;
@@ -44,9 +45,10 @@ pub(super) struct Section<'i> {
     pub(super) content: Option<(Key<'i>, Value<'i>)>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Header {
+    #[schemars(with = "String")]
     name: Spanned<String>,
     #[serde(default)]
     description: String,
@@ -69,8 +71,8 @@ impl<'i> Document<'i> {
         Self {
             name,
             description,
-            datasets: sections(root.remove("dataset"), "dataset", &DatasetSpec::KINDS, report),
-            stages: sections(root.remove("stage"), "stage", &StageSpec::KINDS, report),
+            datasets: sections(root.remove("dataset"), "dataset", DatasetSpec::KINDS, report),
+            stages: sections(root.remove("stage"), "stage", StageSpec::KINDS, report),
             tables: named(root.remove("table"), "table", report),
             figures: named(root.remove("figure"), "figure", report),
             sweep: root.remove("sweep"),

@@ -1,8 +1,11 @@
 //! Sections, decoded and checked one by one: each at every combination of the axes that it mentions
 //! itself. What they have to do with each other comes later, in `resolve`.
 
+use std::ops::DerefMut;
 use std::path::Path;
 
+use kind::{Kind, NamedPath, PathKind, Problems};
+use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::DeValue;
@@ -10,9 +13,7 @@ use toml::de::DeValue;
 use super::decode::{Decoded, decode, decode_beside};
 use super::document::Section;
 use super::error::{Diagnostic, Report};
-use super::files::{self, NamesFiles};
 use super::interpolate::Scope;
-use super::ranges::{Findings, Validate};
 use super::sweep::{Axes, Point};
 use super::tree::{self, Key, Table, Value};
 use super::{Span, shape};
@@ -77,10 +78,10 @@ impl<'i> Reader<'_, 'i> {
         report.settle();
         for point in self.scope.sweep.product(&axes) {
             let Decoded { spec, tree, .. } =
-                decode::<TrainSpec>(self.filled(&section, &point, report), report);
-            let mut findings = Findings::default();
-            spec.iter().for_each(|spec| spec.values(&mut findings));
-            add(findings, &tree, "", &section.span(), report);
+                decode::<TrainSpec>(self.filled(&section, &point), report);
+            let mut problems = Problems::default();
+            spec.iter().for_each(|spec| spec.validate(&mut problems));
+            add(problems, &tree, "", &section.span(), report);
         }
         let table = match section.into_inner() {
             DeValue::Table(table) => Some(table),
@@ -94,7 +95,7 @@ impl<'i> Reader<'_, 'i> {
         self.draft(section.name, section.content, report, |name, kind, mut body, at, report| {
             let labels = budget(&mut body, &name.span(), report);
             let Version { at, body, spec } =
-                self.version(name, (kind, body), &LabelBudget::KEYS, at, report)?;
+                self.version(name, (kind, body), shape::label_keys(), at, report)?;
             Some(Version { at, body, spec: (spec, labels?) })
         })
     }
@@ -111,7 +112,7 @@ impl<'i> Reader<'_, 'i> {
             && let Some(table) = tree::table_mut(body)
         {
             shape::write_out(table);
-            if StageSpec::kind_trains(kind.get_ref()) {
+            if shape::trains(kind.get_ref()) {
                 shape::gather_train(table, defaults.table.as_ref(), name.span(), report);
                 let seed = self.scope.sweep.axes().iter().find(|axis| axis.name == "seed");
                 seed.into_iter().for_each(|axis| shape::sweep_seed(table, axis.span.clone()));
@@ -137,13 +138,13 @@ impl<'i> Reader<'_, 'i> {
         report.settle();
         let points = self.scope.sweep.product(&axes).into_iter();
         let read = |at| {
-            let body = self.filled(&body, &at, report);
+            let body = self.filled(&body, &at);
             version(&name, &kind, body, at, report)
         };
         Draft { versions: points.filter_map(read).collect(), name, axes, has_kind: true }
     }
 
-    fn filled(&self, body: &Value<'i>, at: &Point, report: &mut Report) -> Value<'i> {
+    fn filled(&self, body: &Value<'i>, at: &Point) -> Value<'i> {
         let mut body = body.clone();
         self.scope.fill(&mut body, at);
         if let Some(table) = tree::table_mut(&mut body) {
@@ -151,32 +152,35 @@ impl<'i> Reader<'_, 'i> {
             if let Some(train) = table.get_mut("train").and_then(tree::table_mut) {
                 shape::write_out(train);
             }
-            shape::check_tables(table, report);
         }
         body
     }
 
     /// The spec of a kind; `other_keys` are those of the section that were read already.
-    fn version<T: DeserializeOwned + Validate + NamesFiles>(
+    fn version<K, T>(
         &self,
         name: &Key<'i>,
         (kind, body): (&Key<'i>, Value<'i>),
         other_keys: &[&str],
         at: Point,
         report: &mut Report,
-    ) -> Option<Version<'i, T>> {
+    ) -> Option<Version<'i, T>>
+    where
+        T: DeserializeOwned + JsonSchema + DerefMut<Target = K> + 'static,
+        K: Kind + ?Sized,
+    {
         let root = tree::single(kind.get_ref().clone(), body, kind.span());
         let Decoded { spec, tree, clean } = decode_beside::<T>(root, other_keys, report);
         let mut spec = spec?;
-        let mut findings = Findings::default();
-        spec.values(&mut findings);
-        files::locate(&mut spec, self.folder, &mut findings);
-        let right = clean && findings.is_empty();
-        add(findings, &tree, kind.get_ref(), &name.span(), report);
+        let mut problems = Problems::default();
+        spec.validate(&mut problems);
+        spec.paths().into_iter().for_each(|path| locate(path, self.folder, &mut problems));
+        let right = clean && problems.is_empty();
+        add(problems, &tree, kind.get_ref(), &name.span(), report);
         if right {
-            let mut findings = Findings::default();
-            spec.together(&mut findings);
-            add(findings, &tree, kind.get_ref(), &name.span(), report);
+            let mut problems = Problems::default();
+            spec.validate_together(&mut problems);
+            add(problems, &tree, kind.get_ref(), &name.span(), report);
         }
         let body = match tree.into_inner() {
             DeValue::Table(mut root) => root.remove(kind.get_ref().as_ref())?,
@@ -191,19 +195,32 @@ fn budget(body: &mut Value<'_>, section: &Span, report: &mut Report) -> Option<L
     let table = tree::table_mut(body).map(shape::take_label_keys).unwrap_or_default();
     let keys = Spanned::new(section.clone(), DeValue::Table(table));
     let Decoded { spec, tree, .. } = decode::<LabelBudget>(keys, report);
-    let mut findings = Findings::default();
-    spec.iter().for_each(|spec| spec.values(&mut findings));
-    add(findings, &tree, "", section, report);
+    let mut problems = Problems::default();
+    spec.iter().for_each(|spec| spec.validate(&mut problems));
+    add(problems, &tree, "", section, report);
     spec
 }
 
-/// Report findings where their values stand in the tree, or at the section if they are defaults.
-pub(super) fn add(findings: Findings, tree: &Value<'_>, kind: &str, section: &Span, report: &mut Report) {
-    for finding in findings.into_list() {
-        let path = format!("{kind}.{}", finding.path);
+/// Make a path start from `folder`, and report one that leads nowhere.
+fn locate(NamedPath { key, path, kind }: NamedPath<'_>, folder: &Path, problems: &mut Problems) {
+    *path = folder.join(&*path);
+    let (found, what) = match kind {
+        PathKind::File => (path.is_file(), "file"),
+        PathKind::Folder => (path.is_dir(), "folder"),
+    };
+    if !found {
+        let help = path.is_relative().then(|| "paths start from the experiment file's folder".to_owned());
+        problems.add(key, format!("no such {what}: {}", path.display()), help);
+    }
+}
+
+/// Report problems where their values stand in the tree, or at the section if they are defaults.
+pub(super) fn add(problems: Problems, tree: &Value<'_>, kind: &str, section: &Span, report: &mut Report) {
+    for problem in problems.into_list() {
+        let path = format!("{kind}.{}", problem.path);
         let span = tree::span_at(tree, &path).unwrap_or_else(|| section.clone());
         if !report.knows(&span) {
-            report.add(Diagnostic::at(span, finding.message).with_help(finding.help));
+            report.add(Diagnostic::at(span, problem.message).with_help(problem.help));
         }
     }
 }
@@ -254,7 +271,7 @@ mod tests {
                 "`lr` must be a finite number above 0, not 0",
             ]
         );
-        let negative = "expected a whole number from 0, found integer `-1`";
+        let negative = "expected a non-negative integer, found integer `-1`";
         assert_eq!(
             errors(&["[sweep]\nseed = [0, -1]\n", &pretrain("a", ""), &pretrain("b", "")]),
             [negative]
@@ -309,7 +326,7 @@ mod tests {
         assert_eq!(data("label_fraction = nan"), [must("NaN")]);
         assert_eq!(
             data("label_fraction = '5 %'\nlabel_seed = -1"),
-            ["expected a number, found string \"5 %\"", "expected a whole number from 0, found integer `-1`",]
+            ["expected a number, found string \"5 %\"", "expected a non-negative integer, found integer `-1`",]
         );
         let source = Source::new("a.toml", format!("experiment.name = 'x'\n{DATA}label_fractoin = 0.5"));
         let errors = Experiment::parse(source).unwrap_err();

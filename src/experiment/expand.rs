@@ -46,7 +46,7 @@ pub(super) fn stages(
         let versions: HashMap<_, _> = draft.versions.iter().map(|version| (&version.at, version)).collect();
         for point in sweep.product(axes) {
             let version = versions[&restricted(&point, &draft.axes)];
-            let (inputs, read) = (version.spec.stage().inputs(), version.spec.stage().datasets());
+            let (inputs, read) = (version.spec.inputs(), version.spec.datasets());
             made.index.insert((name.clone(), point.clone()), instances.len());
             instances.push(StageInstance {
                 name: name.clone(),

@@ -5,7 +5,7 @@ use toml::de::DeValue;
 
 use super::Span;
 use super::error::{Diagnostic, Report};
-use super::suggest;
+use kind::suggest;
 use super::sweep::{Axes, Point, Sweep};
 use super::tree::{self, Value};
 

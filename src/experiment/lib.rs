@@ -11,13 +11,12 @@
 //! | `sweep`, `interpolate` | axes; `${axis}` and `${data}` filled in |
 //! | `shape` | short ways of writing made long; `[train]` merged into the stages that train |
 //! | `draft` | each section on its own, at each combination of the axes that it mentions |
-//! | `decode`, `wording` | serde from the tree, every error, in the words of the file |
-//! | `ranges`, `files` | values that make no sense, files that are not there |
+//! | `decode` | the tree held against the shape of a spec, every error, then decoded |
 //! | `resolve` | names, circles, order, axes |
 //! | `tables`, `figures` | `[table.<name>]`, `[figure.<name>]` |
 //! | `expand` | the instances |
 //! | `method` | a merge method on its own, as the command line has it |
-//! | `error`, `suggest` | what a person gets to read |
+//! | `error` | what a person gets to read |
 
 mod decode;
 mod document;
@@ -25,23 +24,19 @@ mod draft;
 mod error;
 mod expand;
 mod figures;
-mod files;
 mod include;
 mod interpolate;
 mod load;
 mod method;
 mod overrides;
-mod ranges;
 mod resolve;
 mod shape;
 mod source;
-mod suggest;
 mod sweep;
 mod tables;
 #[cfg(test)]
 mod testing;
 mod tree;
-mod wording;
 
 use std::fmt;
 use std::sync::Arc;
@@ -57,7 +52,7 @@ pub use error::{Diagnostic, Errors};
 pub use include::Part;
 pub use method::merge_method;
 pub use overrides::{Override, share_out};
-pub use ranges::merge_method::needs as needs_sources;
+pub use merge_method::needs as needs_sources;
 pub use source::Source;
 
 /// A checked experiment, with its sweep expanded.

@@ -9,14 +9,15 @@ use toml::de::DeValue;
 use super::decode::{Decoded, decode};
 use super::draft;
 use super::error::{Diagnostic, Report};
-use super::ranges::{Findings, merge_method as ranges};
+use kind::Problems;
+use schemars::JsonSchema;
 use super::shape;
 use super::tree::{self, Value};
 use super::{Errors, Source};
 use merge_method::MergeMethodSpec;
 
 /// What stands behind `method` in a merge.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 struct Body {
     method: MergeMethodSpec,
 }
@@ -45,23 +46,25 @@ fn read(text: &str, sources: usize, report: &mut Report) -> Option<MergeMethodSp
     let mut root = tree::single("method", method, span.clone());
     if let Some(table) = tree::table_mut(&mut root) {
         shape::write_out(table);
-        shape::check_tables(table, report);
     }
     if !report.is_clean() {
         return None;
     }
     let Decoded { spec, tree, .. } = decode::<Body>(root, report);
     let spec = spec?.method;
-    if spec.formula(sources).is_none() && !matches!(spec, MergeMethodSpec::GitRebasin(_)) {
+    if spec.formula(sources).is_none() && !spec.needs_backbone() {
         *report = Report::default(); // that an option is missing is no news then
         report.add(measured(&spec, &tree));
         return None;
     }
-    let mut findings = Findings::default();
-    ranges::values(&spec, sources, &mut findings);
-    draft::add(findings, &tree, "", &span, report);
+    let mut problems = Problems::default();
+    problems.under(&format!("method.{}", spec.kind()), |problems| {
+        spec.validate(problems);
+        spec.validate_for(sources, problems);
+    });
+    draft::add(problems, &tree, "", &span, report);
     if spec.base().is_some() {
-        let at = tree::span_at(&tree, &format!("method.{}.base", spec.name()));
+        let at = tree::span_at(&tree, &format!("method.{}.base", spec.kind()));
         let wrong = Diagnostic::at(at.unwrap_or(span), "`base` names a stage, and there are none here");
         report.add(wrong.with_help("give the common start as a file: --base FILE".to_owned()));
     }
@@ -69,7 +72,7 @@ fn read(text: &str, sources: usize, report: &mut Report) -> Option<MergeMethodSp
 }
 
 fn measured(spec: &MergeMethodSpec, tree: &Value<'_>) -> Diagnostic {
-    let (name, at) = (spec.name(), tree::span_at(tree, "method").unwrap_or_default());
+    let (name, at) = (spec.kind(), tree::span_at(tree, "method").unwrap_or_default());
     let message = format!("`{name}` needs what is measured on data, and files of tensors hold none");
     Diagnostic::at(at, message).with_help("write an experiment with a `merge` stage, and run it".to_owned())
 }

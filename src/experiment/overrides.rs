@@ -12,8 +12,9 @@ use toml::de::{DeTable, DeValue};
 use super::document::SECTIONS;
 use super::error::{Diagnostic, Report};
 use super::tree::{self, Key, Table, Value};
-use super::{Source, Span, include, shape, suggest};
+use super::{Source, Span, include, shape};
 use dataset::DatasetSpec;
+use kind::suggest;
 use stage::StageSpec;
 
 /// `KEY=VALUE`, as it was typed; whether it is right is found when the experiment is checked.
@@ -177,8 +178,8 @@ impl<'i> Setting<'i> {
             "sweep" => self.entry(root, "axis").map(|_| (1, None))?,
             "table" => self.entry(root, "table").map(|_| (2, None))?,
             "figure" => self.entry(root, "figure").map(|_| (2, None))?,
-            "stage" => (3, self.kind_left_out(root, "stage", &StageSpec::KINDS)?),
-            "dataset" => (3, self.kind_left_out(root, "data set", &DatasetSpec::KINDS)?),
+            "stage" => (3, self.kind_left_out(root, "stage", StageSpec::KINDS)?),
+            "dataset" => (3, self.kind_left_out(root, "data set", DatasetSpec::KINDS)?),
             _ => return Err(Misfit::unknown("section", &self.path[0], &SECTIONS)),
         };
         if let Some(kind) = kind {
@@ -297,7 +298,7 @@ mod tests {
         assert_eq!(with(&["experiment.name = 'other' "]).name, "other");
         assert_eq!(with(&["experiment.description=two words = 1"]).description, "two words = 1");
         assert_eq!(with(&["sweep.seed=[5]"]).axes["seed"].len(), 1);
-        assert_eq!(errors(&["train.epochs=1e"]), ["expected a whole number from 0, found string \"1e\""]);
+        assert_eq!(errors(&["train.epochs=1e"]), ["expected a non-negative integer, found string \"1e\""]);
     }
 
     #[test]
@@ -323,7 +324,7 @@ mod tests {
         let normalize = &spec["pretrain"]["normalize"];
         assert_eq!((&normalize["mean"][0], &normalize["std"][0]), (&0.485_f32.into(), &1_f32.into()));
         let experiment = with(&["stage.e.models.\"x=y\"=a", "stage.e.models.second=a"]);
-        let models = experiment.stages[experiment.stages.len() - 1].spec.stage().inputs();
+        let models = experiment.stages[experiment.stages.len() - 1].spec.inputs();
         let rows: Vec<_> = models.iter().map(|model| model.label.as_deref()).collect();
         assert_eq!(rows, [Some("x=y"), Some("second")]);
     }

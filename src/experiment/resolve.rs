@@ -12,7 +12,7 @@ use petgraph::visit::Reversed;
 use super::Span;
 use super::draft::{DatasetDraft, Draft, Version};
 use super::error::{Diagnostic, Report};
-use super::suggest;
+use kind::suggest;
 use super::sweep::Axes;
 use super::tree::{self, Value};
 use stage::StageSpec;
@@ -137,7 +137,7 @@ impl Names<'_> {
     fn needs(&self, draft: &Draft<'_, StageSpec>, report: &mut Report) -> Needs {
         let mut needs = Needs::default();
         for Version { spec, body, .. } in &draft.versions {
-            let (stage, section) = (spec.stage(), draft.name.span());
+            let (stage, section) = (spec, draft.name.span());
             for input in stage.inputs() {
                 let reference = Reference { what: "stage", name: &input.stage, role: &input.role };
                 needs.stages.extend(reference.find(&self.stages, &self.datasets, body, &section, report));

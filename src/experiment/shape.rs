@@ -1,27 +1,82 @@
-//! Short ways of writing, made long, and `[train]` merged into the stages that train.
+//! Short forms made long, and `[train]` merged into the stages that train.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
+
+use dataset::LabelBudget;
+use kind::schema::{Key, Shape, TableShape};
+use stage::StageSpec;
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::DeValue;
+use train::TrainSpec;
 
 use super::Span;
+use super::decode::shape_of;
 use super::error::{Diagnostic, Report};
-use super::tree::{self, Table, Value};
-use super::wording::TRAIN_KEYS;
-use dataset::LabelBudget;
-
-/// Keys that name one of several things and its options: `optimizer.adamw = { … }` or `optimizer = "adamw"`.
-const CHOICES: [&str; 5] = ["optimizer", "schedule", "loss", "method", "backbone"];
-
-/// Whether a key names one of several things, of which there is one at a time.
-pub(super) fn is_choice(key: &str) -> bool {
-    CHOICES.contains(&key)
-}
+use super::tree::{self, Table};
 
 /// The key of a spec that holds what `[train]` and the stage say of training.
-const TRAIN: &str = "train";
+pub(super) const TRAIN: &str = "train";
 
-/// ImageNet's channel means and standard deviations, as torchvision gives them.
-const IMAGENET: &str = "mean = [0.485, 0.456, 0.406]\nstd = [0.229, 0.224, 0.225]";
+/// Whether a key names one of several kinds, of which there is one at a time: `optimizer.adamw = { … }`, or
+/// `optimizer = "adamw"` for short.
+pub(super) fn is_choice(key: &str) -> bool {
+    static CHOICES: LazyLock<BTreeSet<&str>> = LazyLock::new(|| {
+        keys_of_stages().into_iter().filter(|key| key.shape.is_kinds()).map(|key| &*key.name).collect()
+    });
+    CHOICES.contains(key)
+}
+
+/// The table that a word stands for under a key, as TOML: `normalize = "imagenet"`.
+fn preset(key: &str, word: &str) -> Option<&'static str> {
+    static PRESETS: LazyLock<BTreeMap<(&str, &str), &str>> = LazyLock::new(|| {
+        let presets = |key: &'static Key| {
+            let presets = key.shape.as_table().into_iter().flat_map(|table| &table.presets);
+            presets.map(|(word, text)| ((&*key.name, &**word), *text))
+        };
+        keys_of_stages().into_iter().flat_map(presets).collect()
+    });
+    PRESETS.get(&(key, word)).copied()
+}
+
+/// Every key that stands somewhere in a stage.
+fn keys_of_stages() -> Vec<&'static Key> {
+    let (mut keys, mut waiting) = (Vec::new(), vec![shape_of::<StageSpec>()]);
+    while let Some(shape) = waiting.pop() {
+        match shape {
+            Shape::Table(table) => {
+                keys.extend(&table.keys);
+                waiting.extend(table.keys.iter().map(|key| &key.shape));
+            }
+            Shape::Choice(choice) => waiting.extend(choice.keys.iter().map(|(_, shape)| shape)),
+            _ => {}
+        }
+    }
+    keys
+}
+
+/// The keys of `[train]`, which a stage that trains takes as its own.
+pub(super) fn train_keys() -> &'static [&'static str] {
+    static KEYS: LazyLock<Vec<&str>> = LazyLock::new(|| names(shape_of::<TrainSpec>()));
+    &KEYS
+}
+
+/// The keys that a data set of any kind has beside its own.
+pub(super) fn label_keys() -> &'static [&'static str] {
+    static KEYS: LazyLock<Vec<&str>> = LazyLock::new(|| names(shape_of::<LabelBudget>()));
+    &KEYS
+}
+
+fn names(shape: &'static Shape) -> Vec<&'static str> {
+    shape.as_table().map(TableShape::names).unwrap_or_default()
+}
+
+/// Whether stages of a kind take the keys of `[train]`.
+pub(super) fn trains(kind: &str) -> bool {
+    let kinds = shape_of::<StageSpec>().as_choice();
+    let shape = kinds.and_then(|kinds| kinds.keys.iter().find(|(name, _)| name == kind));
+    shape.and_then(|(_, shape)| shape.as_table()).is_some_and(|table| table.key(TRAIN).is_some())
+}
 
 /// Make `optimizer = "adamw"` and `normalize = "imagenet"` long. Strings that still hold a `${…}` are left.
 pub(super) fn write_out(table: &mut Table<'_>) {
@@ -31,8 +86,8 @@ pub(super) fn write_out(table: &mut Table<'_>) {
         if is_choice(key.get_ref()) && !word.contains("${") {
             let options = Spanned::new(span.clone(), DeValue::Table(Table::new()));
             *value = tree::single(word.to_owned(), options, span);
-        } else if key.get_ref() == "normalize" && word == "imagenet" {
-            *value = imagenet(span);
+        } else if let Some(table) = preset(key.get_ref(), word).and_then(|text| DeValue::parse(text).ok()) {
+            *value = tree::moved(table, &span);
         }
     }
 }
@@ -41,29 +96,6 @@ pub(super) fn write_out(table: &mut Table<'_>) {
 pub(super) fn write_out_within(table: &mut Table<'_>) {
     write_out(table);
     table.iter_mut().filter_map(|(_, value)| tree::table_mut(value)).for_each(write_out_within);
-}
-
-fn imagenet<'i>(span: Span) -> Value<'i> {
-    let table = DeTable::parse(IMAGENET).map(Spanned::into_inner).unwrap_or_default();
-    tree::moved(Spanned::new(span.clone(), DeValue::Table(table)), &span)
-}
-
-/// Options are tables: serde alone would take an array for one, value by value.
-pub(super) fn check_tables(table: &Table<'_>, report: &mut Report) {
-    for (key, value) in table.iter() {
-        let options: Vec<&Value<'_>> = match (key.get_ref().as_ref(), value.get_ref()) {
-            (choice, DeValue::Table(variants)) if is_choice(choice) => variants.values().collect(),
-            ("augment" | "normalize", _) => vec![value],
-            (TRAIN, DeValue::Table(train)) => {
-                check_tables(train, report);
-                continue;
-            }
-            _ => continue,
-        };
-        for options in options.into_iter().filter(|options| options.get_ref().is_array()) {
-            report.add(Diagnostic::at(options.span(), "expected a table, found an array"));
-        }
-    }
 }
 
 /// Gather the keys of `[train]` that a stage names, over those of `[train]` itself, under `train`.
@@ -78,7 +110,7 @@ pub(super) fn gather_train<'i>(
         let help = "write its keys directly in the stage, as in `epochs = 5`".to_owned();
         report.add(Diagnostic::at(key.span(), "a stage has no table `train`").with_help(help));
     }
-    let own = TRAIN_KEYS.iter().filter_map(|key| stage.remove_entry(key.as_str()));
+    let own = train_keys().iter().filter_map(|key| stage.remove_entry(*key));
     let mut train: Table<'i> = own.collect();
     if let Some(defaults) = defaults {
         inherit(defaults, &mut train);
@@ -116,7 +148,7 @@ fn inherit_options<'i>(defaults: &Table<'i>, own: &mut Table<'i>) {
 
 /// The keys of a data set that are not its kind's, taken out.
 pub(super) fn take_label_keys<'i>(dataset: &mut Table<'i>) -> Table<'i> {
-    LabelBudget::KEYS.iter().filter_map(|key| dataset.remove_entry(*key)).collect()
+    label_keys().iter().filter_map(|key| dataset.remove_entry(*key)).collect()
 }
 
 /// Give a stage that trains the axis `seed`, unless it or `[train]` has a seed of its own.
@@ -160,12 +192,11 @@ mod tests {
     #[test]
     fn short_ways_are_made_long() {
         let mut short =
-            table("optimizer = 'adamw'\nloss = '${loss}'\nnormalize = 'imagenet'\nselect = 'none'");
+            table("optimizer = 'adamw'\nloss = '${loss}'\nselect = 'none'");
         write_out(&mut short);
         same(
             &text(short),
-            "optimizer.adamw = {}\nloss = '${loss}'\nselect = 'none'\n\
-             normalize = { mean = [0.485, 0.456, 0.406], std = [0.229, 0.224, 0.225] }",
+            "optimizer.adamw = {}\nloss = '${loss}'\nselect = 'none'",
         );
     }
 
@@ -179,15 +210,15 @@ mod tests {
 
     #[test]
     fn options_of_the_same_choice_are_merged_and_another_choice_replaces() {
-        let train = "optimizer.adamw = { lr = 0.1, eps = 0.2 }\naugment = { vertical_flip = true }";
+        let train = "optimizer.adamw = { lr = 0.1, eps = 0.2 }\naugment = ['vertical_flip']";
         same(
-            &gathered("optimizer.adamw.lr = 0.5\naugment = { crop_padding = 4 }", train),
-            "train = { optimizer.adamw = { lr = 0.5, eps = 0.2 }, augment = { crop_padding = 4, vertical_flip = true } }",
+            &gathered("optimizer.adamw.lr = 0.5\naugment = ['crop']", train),
+            "train = { optimizer.adamw = { lr = 0.5, eps = 0.2 }, augment = ['crop'] }",
         );
-        same(&gathered("optimizer = 'adamw'\naugment = {}", train), &format!("[train]\n{train}"));
+        same(&gathered("optimizer = 'adamw'", train), &format!("[train]\n{train}"));
         same(
             &gathered("optimizer = 'sgd'", train),
-            "train = { optimizer.sgd = {}, augment = { vertical_flip = true } }",
+            "train = { optimizer.sgd = {}, augment = ['vertical_flip'] }",
         );
     }
 
@@ -204,15 +235,9 @@ mod tests {
     }
 
     #[test]
-    fn arrays_are_no_options_and_train_is_no_key_of_a_stage() {
+    fn train_is_no_key_of_a_stage() {
         let mut report = Report::default();
-        check_tables(
-            &table("optimizer.sgd = [0.1]\naugment = [true]\nnormalize = []\nsources = []"),
-            &mut report,
-        );
         gather_train(&mut table("train = { epochs = 3 }"), None, 0..0, &mut report);
-        let mut expected = vec!["expected a table, found an array"; 3];
-        expected.insert(0, "a stage has no table `train`");
-        assert_eq!(messages(report), expected);
+        assert_eq!(messages(report), ["a stage has no table `train`"]);
     }
 }

@@ -5,8 +5,8 @@ use indexmap::{IndexMap, IndexSet};
 use super::decode::{Decoded, decode};
 use super::draft::Draft;
 use super::error::{Diagnostic, Report};
-use super::ranges::{Findings, Validate};
-use super::suggest;
+use kind::{Kind, Problems};
+use kind::suggest;
 use super::sweep::Sweep;
 use super::tree::{self, Key, Value};
 use stage::StageSpec;
@@ -80,9 +80,9 @@ impl Checked<'_, '_> {
             }
         }
         self.metrics_apart(spec, report);
-        let mut findings = Findings::default();
-        spec.values(&mut findings);
-        for found in findings.into_list() {
+        let mut problems = Problems::default();
+        spec.validate(&mut problems);
+        for found in problems.into_list() {
             self.add(&found.path, found.message, found.help, report);
         }
         self.without_effect(spec, report);

@@ -123,35 +123,6 @@ fn collect<'t>(value: &'t Value<'_>, path: &mut Vec<String>, found: &mut Vec<(Ve
     }
 }
 
-/// The innermost entry that `wanted` accepts, as the keys that lead to it.
-pub(super) fn find(value: &Value<'_>, wanted: &dyn Fn(&Key<'_>, &Value<'_>) -> bool) -> Option<Vec<String>> {
-    let table = value.get_ref().as_table()?;
-    table.iter().find_map(|(key, inner)| {
-        let within = find(inner, wanted).or_else(|| wanted(key, inner).then(Vec::new))?;
-        Some(std::iter::once(key.get_ref().to_string()).chain(within).collect())
-    })
-}
-
-/// Where the value that these keys lead to stands.
-pub(super) fn span_at_keys(value: &Value<'_>, path: &[String]) -> Option<Span> {
-    path.iter().try_fold(value, |value, step| child(value, step)).map(Spanned::span)
-}
-
-/// The table that these keys lead to.
-pub(super) fn table_at<'t, 'i>(value: &'t mut Value<'i>, path: &[String]) -> Option<&'t mut Table<'i>> {
-    let mut table = table_mut(value)?;
-    for key in path {
-        table = table_mut(table.get_mut(key.as_str())?)?;
-    }
-    Some(table)
-}
-
-/// Whether a value stands at `span`, or holds in its arrays something that does.
-pub(super) fn stands_at(value: &Value<'_>, span: &Span) -> bool {
-    let inside = |items: &toml::de::DeArray<'_>| items.iter().any(|item| stands_at(item, span));
-    value.span() == *span || value.get_ref().as_array().is_some_and(inside)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -178,15 +149,6 @@ mod tests {
         assert!(parse("a = \nb = 1\nc = [1,, 2]\n", &mut report).is_none());
         let errors = report.into_errors(std::sync::Arc::new(crate::Source::new("a.toml", "")));
         assert_eq!(errors.list.len(), 2, "{:?}", errors.list);
-    }
-
-    #[test]
-    fn the_innermost_entry_is_found() {
-        let text = "a = { b = { c = 3 } }";
-        let tree = tree(text);
-        let at = text.find('3').unwrap();
-        let path = find(&tree, &|_, value| stands_at(value, &(at..at + 1))).unwrap();
-        assert_eq!(path, ["a", "b", "c"]);
     }
 
     #[test]

@@ -18,6 +18,7 @@ pub mod statistics;
 mod tidy;
 mod write;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use error::FigureError;
@@ -30,7 +31,7 @@ pub use write::write_figure;
 pub const STAGE: &str = "stage";
 
 /// `[figure.<name>]`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FigureSpec {
     /// `learn_merge_weights` stages whose numbers it shows.

@@ -61,8 +61,8 @@ pub struct Choice {
 pub struct TableShape {
     /// In the order of declaration.
     pub keys: Vec<Key>,
-    /// Words that stand for a whole table.
-    pub presets: Vec<(String, Value)>,
+    /// Words that stand for a whole table, which is written out as TOML.
+    pub presets: Vec<(String, &'static str)>,
 }
 
 /// A key of a table.
@@ -129,13 +129,16 @@ impl Shape {
         if let Some(alternatives) = alternatives(object) {
             let mut rest: Vec<&Value> = alternatives.iter().filter(|part| part["type"] != "null").collect();
             return match rest.len() {
-                1 => Self::read(rest.remove(0)),
+                1 if !object.contains_key("x-kinds") => Self::read(rest.remove(0)),
                 _ => Self::Choice(choice(object, rest)),
             };
         }
         if let Some(words) = object.get("enum").and_then(Value::as_array) {
             let words = words.iter().filter_map(Value::as_str).map(str::to_owned).collect();
             return Self::Choice(Choice { words, ..Choice::default() });
+        }
+        if let Some(word) = object.get("const").and_then(Value::as_str) {
+            return Self::Choice(Choice { words: vec![word.to_owned()], ..Choice::default() });
         }
         match type_of(object) {
             Some("boolean") => Self::Boolean,
@@ -195,7 +198,21 @@ fn table(object: &Map<String, Value>) -> TableShape {
     let presets = object.get("x-presets").and_then(Value::as_object).into_iter().flatten();
     TableShape {
         keys: keys.map(key).collect(),
-        presets: presets.map(|(word, value)| (word.clone(), value.clone())).collect(),
+        // A shape is read once a type and kept.
+        presets: presets.map(|(word, value)| (word.clone(), &*inline_toml(value).leak())).collect(),
+    }
+}
+
+/// A value as inline TOML, which differs from JSON in its tables alone.
+fn inline_toml(value: &Value) -> String {
+    let list = |items: Vec<String>| items.join(", ");
+    match value {
+        Value::Object(object) => {
+            let entries = object.iter().map(|(key, value)| format!("{key} = {}", inline_toml(value)));
+            format!("{{ {} }}", list(entries.collect()))
+        }
+        Value::Array(items) => format!("[{}]", list(items.iter().map(inline_toml).collect())),
+        scalar => scalar.to_string(),
     }
 }
 

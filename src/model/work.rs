@@ -58,12 +58,14 @@ impl Networks {
 pub struct Network {
     /// Up to the features.
     features: Cost,
+    /// The head.
     pub head: Cost,
     /// Numbers of an image, and of its features.
     image: u64,
     feature_size: u64,
     /// Numbers of all tensors, of those that are learnt, and of the head's.
     numbers: u64,
+    /// Trainable elements.
     pub learnt: u64,
     head_numbers: u64,
     /// What can have a merge weight.

@@ -58,7 +58,7 @@ impl Plan {
 }
 
 fn describe(spec: &StageSpec, known: &Known<'_>) -> Result<Description, Vec<String>> {
-    spec.stage().describe(known)
+    spec.describe(known)
 }
 
 /// The plan of an experiment whose data was looked at.
@@ -121,7 +121,7 @@ pub(super) struct Identity {
 fn identify(experiment: &Experiment, data: &Data, numerics: Numerics) -> Vec<Identity> {
     let mut identities: Vec<Identity> = Vec::new();
     for instance in &experiment.stages {
-        let stage = instance.spec.stage();
+        let stage = &instance.spec;
         let (inputs, datasets) = (stage.inputs(), stage.datasets());
         let made = inputs.iter().zip(&instance.inputs);
         let made: Vec<_> = made.map(|(input, &i)| (input.role.clone(), identities[i].fingerprint)).collect();
@@ -129,8 +129,7 @@ fn identify(experiment: &Experiment, data: &Data, numerics: Numerics) -> Vec<Ide
         let read: Vec<_> =
             read.map(|(input, i)| (input.role.clone(), data.datasets[i].fingerprint)).collect();
         let files: Vec<String> = stage.files().iter().map(|path| data.files[path].clone()).collect();
-        let fields =
-            stage_fields(stage, instance.spec.kind(), &instance.spec, &made, &read, &files, numerics);
+        let fields = stage_fields(stage, &made, &read, &files, numerics);
         let fingerprint = Fingerprint::of(&fields);
         let starts: Vec<_> = instance.inputs.iter().map(|&i| identities[i].began_at).collect();
         let began_at = stage.began_at(fingerprint, &starts);
@@ -146,7 +145,7 @@ fn planned(
     description: Description,
     data: &Data,
 ) -> PlannedStage {
-    let stage = instance.spec.stage();
+    let stage = &instance.spec;
     let inputs: Vec<(Input, NodeIndex)> =
         stage.inputs().into_iter().zip(instance.inputs.iter().map(|&index| NodeIndex::new(index))).collect();
     let datasets: Vec<_> = instance.datasets.iter().map(|index| Arc::clone(&data.datasets[index])).collect();

@@ -15,7 +15,7 @@ pub(super) type Describe = fn(&StageSpec, &Known<'_>) -> Result<Description, Vec
 pub(super) fn splits(experiment: &Experiment, data: &Data) -> Vec<DataError> {
     let mut readers: BTreeMap<(usize, SplitName), &StageInstance> = BTreeMap::new();
     for stage in &experiment.stages {
-        for (input, &dataset) in stage.spec.stage().datasets().iter().zip(&stage.datasets) {
+        for (input, &dataset) in stage.spec.datasets().iter().zip(&stage.datasets) {
             for &split in &input.splits {
                 readers.entry((dataset, split)).or_insert(stage);
             }

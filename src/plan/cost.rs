@@ -124,7 +124,7 @@ pub fn estimate(
     operations_per_second: f64,
     networks: &mut Networks,
 ) -> Estimate {
-    let work = stage.spec.stage().work(&known(stage, graph), networks);
+    let work = stage.spec.work(&known(stage, graph), networks);
     let computing = work.operations as f64 / operations_per_second;
     Estimate {
         operations: work.operations,

@@ -36,9 +36,8 @@ pub(super) type Look = (usize, Summary);
 
 /// Looks at a data set without decoding images.
 pub(super) fn look(spec: &DatasetSpec) -> Result<Look, DataError> {
-    let source = spec.source();
-    let summary = source.summary()?;
-    Ok((source.size(), summary))
+    let summary = spec.summary()?;
+    Ok((spec.size(), summary))
 }
 
 /// Looks at every data set and file that a stage reads, unless what was seen in it is remembered.
@@ -62,10 +61,8 @@ fn look_once(
     digests: &Digests<'_>,
     look: impl Fn(&DatasetSpec) -> Result<Look, DataError>,
 ) -> Result<Look, DataError> {
-    let source = spec.source();
-    let options = serde_json::to_string(spec).expect("specs have string keys and serialise without failing");
-    let what = format!("{} {} {options}", spec.kind(), source.revision());
-    digests.read_once(&what, || source.files(), || look(spec))
+    let what = format!("{} {} {}", spec.kind(), spec.revision(), spec.options());
+    digests.read_once(&what, || spec.files(), || look(spec))
 }
 
 fn datasets(
@@ -105,7 +102,7 @@ fn files(
     errors: &mut Vec<DataError>,
 ) -> BTreeMap<PathBuf, String> {
     let files =
-        stages.iter().flat_map(|stage| stage.spec.stage().files().into_iter().zip(std::iter::repeat(stage)));
+        stages.iter().flat_map(|stage| stage.spec.files().into_iter().zip(std::iter::repeat(stage)));
     let users: BTreeMap<PathBuf, &StageInstance> = files.collect();
     let users: Vec<_> = users.into_iter().collect();
     let once = |path: &PathBuf, user: &StageInstance| {

@@ -25,35 +25,32 @@
 //! | version of the program | it would make everything anew; `revision` says when the numbers changed |
 //! | how often the same input has the same role | evaluating one model under two labels is done once |
 
-use identity::{Field, Fingerprint, Numerics, Role};
-use serde::Serialize;
-use serde_json::Value;
-
 use dataset::{DatasetSpec, LabelBudget, Summary};
-use stage::Stage;
+use identity::{Field, Fingerprint, Identity, Numerics, Role};
+use serde_json::Value;
+use stage::StageSpec;
 
 /// Everything that the result of a stage depends on, sorted by path.
 ///
-/// `inputs` and `datasets` are (role, fingerprint) pairs in any order; `files` are the digests of
-/// [`Stage::files`] in their order. `spec` is the stage's own section, or the externally tagged
-/// [`StageSpec`](stage::StageSpec) around it.
+/// `inputs` and `datasets` are in any order; `files` are the digests of [`Stage::files`](stage::Stage::files) in their
+/// order.
 pub fn stage_fields(
-    stage: &dyn Stage,
-    kind: &str,
-    spec: &impl Serialize,
+    spec: &StageSpec,
     inputs: &[(Role, Fingerprint)],
     datasets: &[(Role, Fingerprint)],
     files: &[String],
     numerics: Numerics,
 ) -> Vec<Field> {
-    let mut fields = spec_fields(kind, stage.revision(), spec);
+    let mut fields = spec_fields(spec.kind(), spec.revision(), spec.options());
     fields.push(Field::new("numerics", numerics.as_str()));
-    fields.extend(
-        inputs.iter().map(|(role, fingerprint)| Field::new(format!("input.{role}"), fingerprint.to_string())),
-    );
-    fields.extend(
-        datasets.iter().map(|(role, digest)| Field::new(format!("dataset.{role}"), digest.to_string())),
-    );
+    let by_role = |what: &'static str, pairs: &[(Role, Fingerprint)]| -> Vec<Field> {
+        let field = |(role, fingerprint): &(Role, Fingerprint)| {
+            Field::new(format!("{what}.{role}"), fingerprint.to_string())
+        };
+        pairs.iter().map(field).collect()
+    };
+    fields.extend(by_role("input", inputs));
+    fields.extend(by_role("dataset", datasets));
     fields.extend(files.iter().enumerate().map(|(i, digest)| Field::new(format!("file.{i}"), digest)));
     in_order(fields)
 }
@@ -61,10 +58,9 @@ pub fn stage_fields(
 /// What identifies a data set, sorted by path: its kind, revision, options, content and label budget, if it has one; not
 /// its name, not its path.
 pub fn dataset_fields(spec: &DatasetSpec, labels: LabelBudget, summary: &Summary) -> Vec<Field> {
-    let mut fields = spec_fields(spec.kind(), spec.source().revision(), spec);
+    let mut fields = spec_fields(spec.kind(), spec.revision(), spec.options());
     if !labels.is_whole() {
-        let budget = serde_json::to_value(labels).expect("numbers serialise without failing");
-        fields.extend(Field::of_options(budget));
+        fields.extend(Field::of_options(labels.options()));
     }
     fields.push(Field::new("digest", &summary.digest));
     in_order(fields)
@@ -81,16 +77,8 @@ fn in_order(mut fields: Vec<Field>) -> Vec<Field> {
     fields
 }
 
-/// Kind, revision and options of a spec.
-fn spec_fields(kind: &str, revision: u32, spec: &impl Serialize) -> Vec<Field> {
-    let value = serde_json::to_value(spec).expect("specs have string keys and serialise without failing");
-    let options = match value {
-        Value::Object(mut object) if object.len() == 1 && object.contains_key(kind) => {
-            object.swap_remove(kind)
-        }
-        other => Some(other),
-    };
+fn spec_fields(kind: &str, revision: u32, options: Value) -> Vec<Field> {
     let mut fields = vec![Field::new("kind", kind), Field::new("revision", revision.to_string())];
-    fields.extend(Field::of_options(options.unwrap_or_default()));
+    fields.extend(Field::of_options(options));
     fields
 }

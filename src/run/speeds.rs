@@ -49,7 +49,7 @@ impl<'a> Speeds<'a> {
         let Some((node, Measured { threads, epochs })) = node.zip(self.running.remove(id)) else { return };
         let (spec, numerics) = (&self.plan.graph[node].spec, self.plan.numerics);
         // A training may have gone on where another attempt stopped, or have ended early.
-        let share = spec.stage().train().map_or(1.0, |train| epochs as f64 / train.epochs as f64);
+        let share = spec.train().map_or(1.0, |train| epochs as f64 / train.epochs as f64);
         let speed = share * self.estimates.of(node).throughput(seconds, numerics, threads);
         if let Err(error) = self.store.note_throughput(numerics, spec.kind(), speed) {
             tracing::warn!("{error}; the times that plans tell will be less exact");

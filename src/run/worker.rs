@@ -171,7 +171,7 @@ impl Worker<'_> {
             resume: partial,
         };
         // Inside the pool, so that each of the many short parallel loops of a step starts without a handover.
-        caught(|| rayon::scope(|_| self.stage.spec.stage().run(&context)))
+        caught(|| rayon::scope(|_| self.stage.spec.run(&context)))
     }
 
     /// What other stages made, each read once, and their fingerprints.
@@ -210,7 +210,7 @@ impl Worker<'_> {
     }
 
     fn load(&self, dataset: &PlannedDataset) -> Result<Dataset, DataError> {
-        let source = dataset.spec.source();
+        let source = &dataset.spec;
         let whole = source.load(Some(&self.store.data_cache(&dataset.summary.digest, source.size())))?;
         Ok(dataset.labels.dataset(whole))
     }
@@ -225,7 +225,7 @@ impl Worker<'_> {
         EntryHeader {
             fingerprint: stage.fingerprint.clone(),
             kind: stage.spec.kind().to_owned(),
-            revision: stage.spec.stage().revision(),
+            revision: stage.spec.revision(),
             fields: stage.fields.clone(),
             inputs: stage.inputs.iter().map(input).collect(),
             datasets: stage.datasets.iter().map(|(i, d)| (i.role.clone(), d.fingerprint.clone())).collect(),

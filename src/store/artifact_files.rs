@@ -14,7 +14,7 @@ use indexmap::IndexMap;
 
 use super::{ContentError, EntryHeader, Provenance, checkpoint, history, predictions};
 use identity::Fingerprint;
-use stage::artifact::StateDict;
+use nn::StateDict;
 use stage::{Artifact, Checkpoint, Evaluation, MergeWeights, ModelInfo, Prediction, ensemble};
 use train::EpochRecord;
 

@@ -12,7 +12,7 @@ use safetensors::SafeTensors;
 
 use super::entry::map;
 use super::{ContentError, StoreError};
-use stage::artifact::StateDict;
+use nn::StateDict;
 
 /// The metadata's key under which medmerge keeps provenance.
 pub const KEY: &str = "medmerge";

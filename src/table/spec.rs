@@ -1,12 +1,15 @@
 //! `[table.<name>]`.
 
+use identity::Identity;
+use kind::{Kind, Problems};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The word in place of a row label in `to`: the best row of each column.
 pub const BEST: &str = "best";
 
 /// What a table shows, and how sure it says to be.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TableSpec {
     /// `evaluate` stages whose scores it shows.
@@ -40,7 +43,7 @@ pub struct TableSpec {
 }
 
 /// How intervals of means are found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum IntervalKind {
     /// Percentiles of resamples of images and of the values of `over`.
@@ -48,7 +51,7 @@ pub enum IntervalKind {
 }
 
 /// `compare = { to = "…", … }`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CompareSpec {
     /// A row label, or `best`: the best row of each column.
@@ -68,7 +71,7 @@ pub struct CompareSpec {
 }
 
 /// A paired, two-sided test.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Test {
     /// Over images and the values of `over`, drawn together for both rows.
@@ -81,7 +84,7 @@ pub enum Test {
 }
 
 /// What is done about several comparisons.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Correction {
     /// Holm's: the chance of any wrong mark in the table is at most alpha.
@@ -95,6 +98,17 @@ impl CompareSpec {
     /// Whether the row of this label may be the best.
     pub fn admits(&self, label: &str) -> bool {
         self.among.is_empty() || self.among.iter().any(|among| among == label)
+    }
+}
+
+impl Identity for TableSpec {}
+
+impl Kind for TableSpec {
+    fn validate(&self, problems: &mut Problems) {
+        problems.inner_fraction("confidence", self.confidence);
+        let right = (100..=1_000_000).contains(&self.resamples);
+        problems.check("resamples", self.resamples, right, "100 to 1000000");
+        self.compare.iter().for_each(|compare| problems.inner_fraction("compare.alpha", compare.alpha));
     }
 }
 

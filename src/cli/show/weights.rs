@@ -4,7 +4,7 @@ use candle_core::Result;
 
 use crate::figure::learnt::layers;
 use crate::figure::{SourceStatistics, statistics};
-use crate::stage::artifact::StateDict;
+use crate::nn::StateDict;
 use crate::stage::{MergeWeights, ModelInfo};
 use crate::store::Lineage;
 
