@@ -123,7 +123,8 @@ impl Merge {
         backbone.iter().try_for_each(|backbone| check_backbone(backbone, inputs, common))?;
         let sources: Vec<_> = inputs.sources.iter().map(|input| Common { input, names: common }).collect();
         let sources: Vec<&dyn NamedTensors> = sources.iter().map(|source| source as _).collect();
-        let failed = |error| Error::Usage(format!("failed to prepare `{}` for the files: {error}", spec.kind()));
+        let failed =
+            |error| Error::Usage(format!("failed to prepare `{}` for the files: {error}", spec.kind()));
         spec.over_files(&sources, backbone.as_ref()).map_err(failed)
     }
 

@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::images::{TypedImage, TypedImageRef};
+use fast_image_resize::pixels::U8x3;
+use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
 
 /// Decodes a JPEG or PNG file, told apart by its content, and resizes it to `size` x `size`.
 ///
@@ -28,12 +29,13 @@ pub(super) fn resize(rgb: &[u8], width: usize, height: usize, size: usize, out: 
         out.copy_from_slice(rgb);
         return;
     }
-    let source =
-        ImageRef::new(width as u32, height as u32, rgb, PixelType::U8x3).expect("width * height * 3 bytes");
-    let mut target =
-        Image::from_slice_u8(size as u32, size as u32, out, PixelType::U8x3).expect("size * size * 3 bytes");
+    // Typed images: the resizer of other pixel types is not compiled.
+    let source = TypedImageRef::<U8x3>::from_buffer(width as u32, height as u32, rgb);
+    let source = source.expect("width * height * 3 bytes");
+    let target = TypedImage::<U8x3>::from_buffer(size as u32, size as u32, out);
+    let mut target = target.expect("size * size * 3 bytes");
     let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
-    Resizer::new().resize(&source, &mut target, &options).expect("both are 8-bit RGB");
+    Resizer::new().resize_typed(&source, &mut target, &options).expect("both are 8-bit RGB");
 }
 
 /// Writes grey `[pixels]` as RGB `[pixels, 3]`.

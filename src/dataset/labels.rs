@@ -92,7 +92,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::Source;
+    use crate::DatasetKind;
     use crate::phantom::{Family, PhantomSpec};
 
     fn budget(label_fraction: f64, label_seed: u64) -> LabelBudget {

@@ -7,9 +7,9 @@ mod rows;
 
 use std::path::{Path, PathBuf};
 
-use rayon::prelude::*;
 use identity::Identity;
 use kind::{Kind, NamedPath, Problems};
+use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

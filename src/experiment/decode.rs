@@ -80,14 +80,18 @@ impl Check<'_> {
     /// Reports what is wrong with a value, and mends it where it can: `false` if it must be taken out.
     fn value<'i>(&mut self, value: &mut Value<'i>, shape: &Shape) -> bool {
         match (shape, value.get_ref()) {
-            (Shape::Any, _) | (Shape::Boolean, DeValue::Boolean(_)) | (Shape::String, DeValue::String(_)) => true,
+            (Shape::Any, _) | (Shape::Boolean, DeValue::Boolean(_)) | (Shape::String, DeValue::String(_)) => {
+                true
+            }
             (Shape::Number, DeValue::Integer(_) | DeValue::Float(_)) => true,
             (Shape::Integer, DeValue::Integer(integer)) if !integer.as_str().starts_with('-') => true,
             (Shape::Choice(choice), _) => self.choice(value, choice),
             (Shape::Array { item, len }, DeValue::Array(items)) => match len {
-                Some(len) if items.len() != *len => {
-                    self.wrong(value.span(), format!("expected an array of {len}, found {}", items.len()), None)
-                }
+                Some(len) if items.len() != *len => self.wrong(
+                    value.span(),
+                    format!("expected an array of {len}, found {}", items.len()),
+                    None,
+                ),
                 _ => self.items(value, item),
             },
             (Shape::Map(values), DeValue::Table(_)) => self.entries(value, values),
@@ -293,8 +297,13 @@ fn expected(shape: &Shape) -> String {
         Shape::Choice(choice) if choice.words.is_empty() && !choice.is_kinds => "a table",
         Shape::Choice(_) => "a string or a table",
         Shape::Table(table) => {
-            let words: Vec<String> = table.presets.iter().map(|(word, _)| format!("\"{word}\" or ")).collect();
-            let keys = if words.is_empty() { String::new() } else { format!(" with {}", suggest::list(&table.names())) };
+            let words: Vec<String> =
+                table.presets.iter().map(|(word, _)| format!("\"{word}\" or ")).collect();
+            let keys = if words.is_empty() {
+                String::new()
+            } else {
+                format!(" with {}", suggest::list(&table.names()))
+            };
             return format!("{}a table{keys}", words.concat());
         }
     };

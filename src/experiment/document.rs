@@ -8,9 +8,9 @@ use toml::de::DeValue;
 use super::Span;
 use super::decode::decode;
 use super::error::{Diagnostic, Report};
-use kind::suggest;
 use super::tree::{self, Key, Table, Value};
 use dataset::DatasetSpec;
+use kind::suggest;
 use stage::StageSpec;
 
 /// The sections that a file may have.

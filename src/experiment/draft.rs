@@ -77,8 +77,7 @@ impl<'i> Reader<'_, 'i> {
         let axes = self.scope.mentions(&section, report);
         report.settle();
         for point in self.scope.sweep.product(&axes) {
-            let Decoded { spec, tree, .. } =
-                decode::<TrainSpec>(self.filled(&section, &point), report);
+            let Decoded { spec, tree, .. } = decode::<TrainSpec>(self.filled(&section, &point), report);
             let mut problems = Problems::default();
             spec.iter().for_each(|spec| spec.validate(&mut problems));
             add(problems, &tree, "", &section.span(), report);
@@ -326,7 +325,10 @@ mod tests {
         assert_eq!(data("label_fraction = nan"), [must("NaN")]);
         assert_eq!(
             data("label_fraction = '5 %'\nlabel_seed = -1"),
-            ["expected a number, found string \"5 %\"", "expected a non-negative integer, found integer `-1`",]
+            [
+                "expected a number, found string \"5 %\"",
+                "expected a non-negative integer, found integer `-1`",
+            ]
         );
         let source = Source::new("a.toml", format!("experiment.name = 'x'\n{DATA}label_fractoin = 0.5"));
         let errors = Experiment::parse(source).unwrap_err();

@@ -5,9 +5,9 @@ use toml::de::DeValue;
 
 use super::Span;
 use super::error::{Diagnostic, Report};
-use kind::suggest;
 use super::sweep::{Axes, Point, Sweep};
 use super::tree::{self, Value};
+use kind::suggest;
 
 /// The variable that stands for the folder of the data sets.
 const DATA: &str = "data";

@@ -50,9 +50,9 @@ use table::TableSpec;
 
 pub use error::{Diagnostic, Errors};
 pub use include::Part;
+pub use merge_method::needs as needs_sources;
 pub use method::merge_method;
 pub use overrides::{Override, share_out};
-pub use merge_method::needs as needs_sources;
 pub use source::Source;
 
 /// A checked experiment, with its sweep expanded.

@@ -9,12 +9,12 @@ use toml::de::DeValue;
 use super::decode::{Decoded, decode};
 use super::draft;
 use super::error::{Diagnostic, Report};
-use kind::Problems;
-use schemars::JsonSchema;
 use super::shape;
 use super::tree::{self, Value};
 use super::{Errors, Source};
+use kind::Problems;
 use merge_method::MergeMethodSpec;
+use schemars::JsonSchema;
 
 /// What stands behind `method` in a merge.
 #[derive(Deserialize, JsonSchema)]

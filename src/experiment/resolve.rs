@@ -12,9 +12,9 @@ use petgraph::visit::Reversed;
 use super::Span;
 use super::draft::{DatasetDraft, Draft, Version};
 use super::error::{Diagnostic, Report};
-use kind::suggest;
 use super::sweep::Axes;
 use super::tree::{self, Value};
+use kind::suggest;
 use stage::StageSpec;
 
 /// Which stage takes from which, by position in the file.

@@ -191,13 +191,9 @@ mod tests {
 
     #[test]
     fn short_ways_are_made_long() {
-        let mut short =
-            table("optimizer = 'adamw'\nloss = '${loss}'\nselect = 'none'");
+        let mut short = table("optimizer = 'adamw'\nloss = '${loss}'\nselect = 'none'");
         write_out(&mut short);
-        same(
-            &text(short),
-            "optimizer.adamw = {}\nloss = '${loss}'\nselect = 'none'",
-        );
+        same(&text(short), "optimizer.adamw = {}\nloss = '${loss}'\nselect = 'none'");
     }
 
     #[test]

@@ -177,7 +177,8 @@ fn choice(object: &Map<String, Value>, alternatives: Vec<&Value>) -> Choice {
             choice.words.push(word.to_owned());
         } else if let Some(words) = part["enum"].as_array() {
             choice.words.extend(words.iter().filter_map(Value::as_str).map(str::to_owned));
-        } else if let Some((key, inner)) = part["properties"].as_object().and_then(|keys| keys.iter().next()) {
+        } else if let Some((key, inner)) = part["properties"].as_object().and_then(|keys| keys.iter().next())
+        {
             choice.keys.push((key.clone(), Shape::read(inner)));
         }
     }

@@ -6,9 +6,9 @@ use kind::{Kind, Problems};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{MergeMethod, MergeTensors};
 use super::combination::combination;
 use super::method::validate_shares;
+use super::{MergeMethod, MergeTensors};
 
 /// The (weighted) mean of every tensor: Σ_i w_i · S_i with shares w that add up to 1.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -4,14 +4,14 @@
 //! mergekit (0.1.5) rescales otherwise: until the sum of magnitudes is what it was. Here it is as in the paper.
 
 use candle_core::{Result, Tensor, bail};
-use rand::RngCore;
 use identity::Identity;
 use kind::{Kind, Problems};
+use rand::RngCore;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{MergeMethod, MergeTensors};
 use super::combination::{start, tensor_like};
+use super::{MergeMethod, MergeTensors};
 use rng::{Purpose, name_index, rng};
 
 /// Task vectors of which a random part is dropped (DARE, arXiv 2311.03099).

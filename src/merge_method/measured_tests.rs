@@ -6,15 +6,18 @@ use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor};
 
-use super::*;
+use backbone::BackboneSpec;
 use backbone::resnet::{ResnetSpec, Stem};
-use dataset::{Pixels, Split};
-use merge_method::fisher::FisherSpec;
-use merge_method::greedy_soup::GreedySoupSpec;
-use merge_method::merge_in_memory;
-use merge_method::regmean::{Regmean, RegmeanSpec};
+use dataset::{Dataset, Pixels, Split};
+use identity::Fingerprint;
+use model::{Checkpoint, Context, Head, ModelInfo, StageError};
 use nn::{Normalize, StateDict};
 use train::resume::Forgetful;
+
+use crate::fisher::{FisherSpec, information};
+use crate::greedy_soup::{GreedySoup, GreedySoupSpec, score};
+use crate::regmean::{Regmean, RegmeanSpec, grams};
+use crate::{Merging, merge_in_memory};
 
 const SIZE: usize = 12;
 const CLASSES: usize = 3;
@@ -75,6 +78,18 @@ fn with_context<R>(dataset: Dataset, f: impl FnOnce(&Context<'_>) -> R) -> R {
     })
 }
 
+fn merging<'a>(sources: &[&'a Checkpoint], names: &'a [String], context: &'a Context<'a>) -> Merging<'a> {
+    Merging { context, sources: sources.to_vec(), names, reestimates: false }
+}
+
+fn information_of(models: &[&Checkpoint], context: &Context<'_>) -> Vec<StateDict> {
+    information::information(&FisherSpec::default(), &merging(models, &[], context)).unwrap()
+}
+
+fn solved_weights(models: &[&Checkpoint], context: &Context<'_>) -> StateDict {
+    grams::solved_weights(&RegmeanSpec::default(), &merging(models, &[], context)).unwrap()
+}
+
 const LABELS: [u32; 6] = [0, 1, 2, 0, 1, 2];
 
 /// The largest difference is at most `tolerance` of the largest number expected.
@@ -101,8 +116,7 @@ fn fisher_information_is_autograds_squares() {
     let sources = sources(&all);
     let models: Vec<&Checkpoint> = sources.iter().collect();
     let spec = FisherSpec::default();
-    let information =
-        with_context(dataset(&all, &LABELS), |context| information(&spec, &models, context).unwrap());
+    let information = with_context(dataset(&all, &LABELS), |context| information_of(&models, context));
     for (i, information) in information.iter().enumerate() {
         let expected = part(&all, &format!("fisher.{i}"));
         assert_eq!(information.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>());
@@ -123,9 +137,7 @@ fn regmean_solves_numpys_equations() {
     let all = reference();
     let sources = sources(&all);
     let models: Vec<&Checkpoint> = sources.iter().collect();
-    let solved = with_context(dataset(&all, &LABELS), |context| {
-        solved_weights(&RegmeanSpec::default(), &models, context).unwrap()
-    });
+    let solved = with_context(dataset(&all, &LABELS), |context| solved_weights(&models, context));
     let expected = part(&all, "regmean");
     assert_eq!(solved.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>());
     assert_close("solved", &solved, &expected, 1e-3);
@@ -140,9 +152,7 @@ fn heads_of_different_data_sets_are_not_solved_for() {
     let mut sources = sources(&all);
     sources[1].info = info("another");
     let models: Vec<&Checkpoint> = sources.iter().collect();
-    let solved = with_context(dataset(&all, &LABELS), |context| {
-        solved_weights(&RegmeanSpec::default(), &models, context).unwrap()
-    });
+    let solved = with_context(dataset(&all, &LABELS), |context| solved_weights(&models, context));
     assert!(!solved.contains_key("fc.weight") && solved.contains_key("conv1.weight"));
 }
 
@@ -155,8 +165,8 @@ fn the_number_of_threads_changes_no_bit() {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| {
             with_context(dataset(&all, &LABELS), |context| {
-                let mut all = information(&FisherSpec::default(), &models, context).unwrap();
-                all.push(solved_weights(&RegmeanSpec::default(), &models, context).unwrap());
+                let mut all = information_of(&models, context);
+                all.push(solved_weights(&models, context));
                 let bits = |tensor: &Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
                 all.iter().flat_map(|state| state.values().map(bits)).collect::<Vec<_>>()
             })
@@ -167,7 +177,10 @@ fn the_number_of_threads_changes_no_bit() {
 
 #[test]
 fn fewer_images_are_a_part_of_more() {
-    let (some, all) = (drawn(50, 7), drawn(50, 300));
+    let all = reference();
+    let drawn =
+        |images| with_context(dataset(&all, &LABELS), |context| merging(&[], &[], context).drawn(50, images));
+    let (some, all) = (drawn(7), drawn(300));
     assert_eq!((some.len(), all.len()), (7, 50));
     assert_eq!(some, all[..7]);
     assert_ne!(some, (0..7).collect::<Vec<_>>());
@@ -189,12 +202,12 @@ fn a_soup_takes_what_helps_on_the_validation_images() {
     let models = [&sources[0], &sources[1], &sources[0]];
     let chosen = |names: &[String], models: &[&Checkpoint], metric: &str| {
         let spec = GreedySoupSpec { metric: metric.into() };
-        with_context(dataset(&all, &labels), |context| chosen(&spec, models, names, false, context))
+        with_context(dataset(&all, &labels), |context| score::chosen(&spec, &merging(models, names, context)))
     };
     let soup = chosen(&names, &models, "accuracy").unwrap();
-    assert_eq!(soup, merge_method::greedy_soup::GreedySoup::of(&[0, 2]));
+    assert_eq!(soup, GreedySoup::of(&[0, 2]));
     let soup = chosen(&names[1..], &models[1..], "accuracy").unwrap();
-    assert_eq!(soup, merge_method::greedy_soup::GreedySoup::of(&[1]));
+    assert_eq!(soup, GreedySoup::of(&[1]));
     let error = chosen(&names, &models, "clarity").unwrap_err().to_string();
     assert_eq!(error, "failed to score a soup: there is no metric `clarity`");
 }

@@ -7,7 +7,9 @@ use dataset::{Dataset, SplitName};
 use identity::Role;
 use kind::{Kind, Problems};
 use model::head::{remove_head, shared_head};
-use model::{Artifact, Checkpoint, Context, Head, Known, KnownDataset, ModelInfo, Networks, StageError, Work};
+use model::{
+    Artifact, Checkpoint, Context, Head, Known, KnownDataset, ModelInfo, Networks, StageError, Work,
+};
 use nn::StateDict;
 use rand::seq::SliceRandom;
 use rng::{Purpose, rng};

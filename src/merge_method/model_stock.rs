@@ -10,8 +10,8 @@ use kind::Kind;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{MergeMethod, MergeTensors};
 use super::combination::{combination, dot, numbers, start};
+use super::{MergeMethod, MergeTensors};
 
 /// From the common start towards the mean, as far as the angle between task vectors says (Model Stock, arXiv 2403.19522).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]

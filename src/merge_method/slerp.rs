@@ -13,8 +13,8 @@ use kind::{Kind, Problems};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{MergeMethod, MergeTensors};
 use super::combination::{combination, dot, numbers};
+use super::{MergeMethod, MergeTensors};
 
 /// |cos θ| above which the straight line is taken.
 const PARALLEL: f64 = 0.9995;
@@ -88,7 +88,7 @@ mod tests {
     use super::*;
     use std::ops::RangeInclusive;
 
-use candle_core::Device;
+    use candle_core::Device;
 
     fn merged(a: [f32; 2], b: [f32; 2], t: f64) -> Vec<f32> {
         let sources = [a, b].map(|values| Tensor::new(&values, &Device::Cpu).unwrap());

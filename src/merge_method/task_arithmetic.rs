@@ -6,8 +6,8 @@ use kind::{Kind, Problems};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{MergeMethod, MergeTensors};
 use super::combination::{combination, start};
+use super::{MergeMethod, MergeTensors};
 
 /// The common start and a multiple of the sum of task vectors: B + λ · Σ (S_i − B).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -12,8 +12,8 @@ use kind::{Kind, Problems};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{MergeMethod, MergeTensors};
 use super::combination::{numbers, start, tensor_like};
+use super::{MergeMethod, MergeTensors};
 
 /// Task vectors trimmed, and averaged where they agree in sign (TIES, arXiv 2306.01708).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

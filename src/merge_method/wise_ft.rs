@@ -9,8 +9,8 @@ use kind::{Kind, Problems};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{MergeMethod, MergeTensors};
 use super::combination::{combination, start};
+use super::{MergeMethod, MergeTensors};
 
 /// Between the common start and the mean of the sources: (1 − α) · B + α · mean of S_i.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -53,11 +53,7 @@ pub fn reestimate_statistics(
 }
 
 /// Move running statistics by `share` towards what was observed, and count the batch.
-fn follow(
-    tensors: &mut StateDict,
-    observed: BTreeMap<String, BatchStatistics>,
-    share: f64,
-) -> Result<()> {
+fn follow(tensors: &mut StateDict, observed: BTreeMap<String, BatchStatistics>, share: f64) -> Result<()> {
     for (layer, statistics) in observed {
         for (what, new) in [("running_mean", statistics.mean), ("running_var", statistics.variance)] {
             if let Some(running) = tensors.get_mut(&format!("{layer}.{what}")) {
@@ -76,9 +72,6 @@ fn follow(
 ///
 /// # Errors
 /// candle cannot make a tensor.
-pub fn follow_step(
-    tensors: &mut StateDict,
-    observed: BTreeMap<String, BatchStatistics>,
-) -> Result<()> {
+pub fn follow_step(tensors: &mut StateDict, observed: BTreeMap<String, BatchStatistics>) -> Result<()> {
     follow(tensors, observed, MOMENTUM)
 }

@@ -12,12 +12,7 @@ use crate::Checkpoint;
 ///
 /// # Errors
 /// A tensor operation failed.
-pub fn batch_logits(
-    model: &Checkpoint,
-    split: &Split,
-    size: usize,
-    device: &Device,
-) -> Result<Vec<Tensor>> {
+pub fn batch_logits(model: &Checkpoint, split: &Split, size: usize, device: &Device) -> Result<Vec<Tensor>> {
     let backbone = model.info.backbone.build();
     let classes = model.info.head.as_ref().map_or(0, |head| head.classes.len());
     let positions: Vec<usize> = (0..split.len()).collect();

@@ -101,8 +101,7 @@ fn files(
     digests: &Digests<'_>,
     errors: &mut Vec<DataError>,
 ) -> BTreeMap<PathBuf, String> {
-    let files =
-        stages.iter().flat_map(|stage| stage.spec.files().into_iter().zip(std::iter::repeat(stage)));
+    let files = stages.iter().flat_map(|stage| stage.spec.files().into_iter().zip(std::iter::repeat(stage)));
     let users: BTreeMap<PathBuf, &StageInstance> = files.collect();
     let users: Vec<_> = users.into_iter().collect();
     let once = |path: &PathBuf, user: &StageInstance| {

@@ -3,9 +3,9 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
-use candle_core::Tensor;
 use super::ensemble::{self, EnsembleSpec};
 use super::*;
+use candle_core::Tensor;
 use model::head::list;
 use model::inference::batch_logits;
 use nn::cost::{product, sum};

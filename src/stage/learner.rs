@@ -197,7 +197,8 @@ impl<'a> HeadOnly<'a> {
     /// The same; those of variants that came before are remembered.
     fn remembered(&mut self, epoch: usize, positions: &[usize]) -> Result<Tensor> {
         let variant = variant(self.task, epoch);
-        let keys: Vec<_> = positions.iter().map(|&position| (position, variant.changes(position).key())).collect();
+        let keys: Vec<_> =
+            positions.iter().map(|&position| (position, variant.changes(position).key())).collect();
         let new: Vec<_> = keys.iter().filter(|key| !self.train_features.contains_key(key)).cloned().collect();
         if !new.is_empty() {
             let features =

@@ -28,8 +28,8 @@ use serde::{Deserialize, Serialize};
 use train::{Select, TrainSpec};
 
 pub use model::{
-    Artifact, Checkpoint, Context, Description, Evaluation, Head, Known, KnownDataset, MergeWeights, ModelInfo,
-    Networks, Prediction, StageError, Work,
+    Artifact, Checkpoint, Context, Description, Evaluation, Head, Known, KnownDataset, MergeWeights,
+    ModelInfo, Networks, Prediction, StageError, Work,
 };
 
 kinds! {

@@ -71,7 +71,9 @@ impl Kind for MergeSpec {
             Some(None) => self.report_missing_base(&path, problems),
             Some(Some(base)) if sources.contains(base) => problems.add(
                 &format!("{path}.base"),
-                format!("`base` names `{base}`, which is one of the sources; its difference from itself is 0"),
+                format!(
+                    "`base` names `{base}`, which is one of the sources; its difference from itself is 0"
+                ),
                 Some("name the model that the sources were trained from".into()),
             ),
             _ => {}
@@ -202,9 +204,9 @@ impl MergeSpec {
             (BatchNormStatistics::Repair, None) => {
                 Err(vec!["`batch_norm = \"repair\"` needs a `dataset` to measure on".into()])
             }
-            (BatchNormStatistics::Merged, None) if self.dataset.is_some() => Err(vec![
-                "`dataset` is not used with `batch_norm = \"merged\"`; leave it out".into(),
-            ]),
+            (BatchNormStatistics::Merged, None) if self.dataset.is_some() => {
+                Err(vec!["`dataset` is not used with `batch_norm = \"merged\"`; leave it out".into()])
+            }
             (BatchNormStatistics::Repair, Some(dataset)) => {
                 self.repairable()?;
                 dataset.suits(&merge.sources[0].backbone)

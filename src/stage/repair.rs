@@ -20,8 +20,8 @@ use std::collections::BTreeMap;
 use candle_core::{Result, Tensor, bail};
 
 use super::*;
-use model::batch_norm::{has_batch_norm, reestimate_statistics};
 use merge_method::git_rebasin::Permutations;
+use model::batch_norm::{has_batch_norm, reestimate_statistics};
 use nn::batch_norm::Moments;
 use nn::{Mode, Net, StateDict, Value};
 use rng::Purpose;

@@ -80,8 +80,16 @@ fn a_frozen_backbone_passes_once_each_variant_that_is_remembered() {
             - head * 2 * (3 * TRAIN + VAL)
     };
     assert_eq!(probe("augment = []"), features * (TRAIN + VAL));
-    assert_eq!(probe("augment = [{ horizontal_flip = {} }]"), features * (TRAIN * 3 / 2 + VAL), "half come again");
-    assert_eq!(probe("augment = [{ crop = { padding = 2 } }]"), features * (2 * TRAIN + VAL), "none comes again");
+    assert_eq!(
+        probe("augment = [{ horizontal_flip = {} }]"),
+        features * (TRAIN * 3 / 2 + VAL),
+        "half come again"
+    );
+    assert_eq!(
+        probe("augment = [{ crop = { padding = 2 } }]"),
+        features * (2 * TRAIN + VAL),
+        "none comes again"
+    );
 }
 
 #[test]

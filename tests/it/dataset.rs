@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use medmerge::dataset::manifest::ManifestSpec;
 use medmerge::dataset::medmnist::MedmnistSpec;
-use medmerge::dataset::{Dataset, Source, SplitName};
+use medmerge::dataset::{Dataset, DatasetKind, SplitName};
 
 /// Images of each class in train, val and test.
 type Counts<'a> = [&'a [usize]; 3];
@@ -20,7 +20,7 @@ pub(crate) fn data() -> Option<PathBuf> {
 }
 
 /// Checks summary and images of a set against the counts, and gives the images.
-fn check(source: &dyn Source, counts: Counts) -> Dataset {
+fn check(source: &dyn DatasetKind, counts: Counts) -> Dataset {
     let summary = source.summary().unwrap();
     assert_eq!(summary.counts.each_ref().map(Vec::as_slice), counts);
     let data = source.load(None).unwrap();

@@ -530,7 +530,7 @@ fn a_stage_is_multiplied_by_the_axes_that_it_mentions_itself_or_through_others()
             let input = &experiment.stages[input];
             assert!(input.at.iter().all(|(axis, value)| stage.at[axis] == *value), "{}", stage.id());
         }
-        for (&dataset, input) in stage.datasets.iter().zip(stage.spec.stage().datasets()) {
+        for (&dataset, input) in stage.datasets.iter().zip(stage.spec.datasets()) {
             assert_eq!(experiment.datasets[dataset].name, input.dataset);
         }
     }
@@ -539,7 +539,7 @@ fn a_stage_is_multiplied_by_the_axes_that_it_mentions_itself_or_through_others()
 #[test]
 fn train_is_merged_and_the_axes_are_filled_in() {
     let experiment = parse(SWEPT).unwrap();
-    let train = |position: usize| experiment.stages[position].spec.stage().train().unwrap().clone();
+    let train = |position: usize| experiment.stages[position].spec.train().unwrap().clone();
     let (source, last) = (train(0), train(12));
     assert_eq!(
         source,
@@ -557,7 +557,7 @@ fn paths_start_from_the_file_and_data_from_the_environment() {
         format!("{DATA}\n[stage.i.import]\nbackbone = \"resnet18\"\npath = \"models/a.safetensors\"\n");
     let workplace = Workplace::new(&text).with("models/a.safetensors", "");
     let experiment = workplace.load().unwrap();
-    assert_eq!(experiment.stages[1].spec.stage().files(), [workplace.path("models/a.safetensors")]);
+    assert_eq!(experiment.stages[1].spec.files(), [workplace.path("models/a.safetensors")]);
 }
 
 /// A file whose keys and sections stand in any order, by way of how they are sorted.

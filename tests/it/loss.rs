@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use candle_core::{DType, Device, Tensor, Var};
-use medmerge::train::loss::{BinaryCrossEntropySpec, CrossEntropy, binary_cross_entropy};
+use medmerge::train::loss::{BinaryCrossEntropySpec, CrossEntropy, Loss as _, binary_cross_entropy};
 use medmerge::train::{ClassWeights, LossSpec};
 
 const TOLERANCE: f32 = 1e-5;

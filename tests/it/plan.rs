@@ -26,12 +26,15 @@ fn section(text: &str) -> StageSpec {
     toml::from_str(text).unwrap()
 }
 
-fn fields_of(spec: &StageSpec, serialised: &Value) -> Vec<Field> {
-    stage_fields(spec.stage(), spec.kind(), serialised, &[], &[], &[], Numerics::Cpu)
+fn fingerprint(spec: &StageSpec) -> Fingerprint {
+    Fingerprint::of(&stage_fields(spec, &[], &[], &[], Numerics::Cpu))
 }
 
-fn fingerprint(spec: &StageSpec, serialised: &Value) -> Fingerprint {
-    Fingerprint::of(&fields_of(spec, serialised))
+/// Of options alone.
+fn of_options(options: &Value) -> Fingerprint {
+    let mut fields = Field::of_options(options.clone());
+    fields.sort();
+    Fingerprint::of(&fields)
 }
 
 /// JSON pointers of everything below a value that is no object.
@@ -71,13 +74,12 @@ proptest! {
     fn any_change_of_any_option_changes_the_fingerprint(
         which in 0..SECTIONS.len(), leaf in any::<prop::sample::Index>(), value in any_leaf(),
     ) {
-        let spec = section(SECTIONS[which]);
-        let before = serde_json::to_value(&spec).unwrap();
+        let before = section(SECTIONS[which]).tagged_options();
         let mut pointers = Vec::new();
         leaves(&before, "", &mut pointers);
         let mut after = before.clone();
         *after.pointer_mut(leaf.get::<String>(&pointers)).unwrap() = value;
-        prop_assert_eq!(before == after, fingerprint(&spec, &before) == fingerprint(&spec, &after));
+        prop_assert_eq!(before == after, of_options(&before) == of_options(&after));
     }
 
     #[test]
@@ -95,8 +97,12 @@ proptest! {
 fn the_order_of_keys_is_not_in_it() {
     for text in SECTIONS {
         let spec = section(text);
-        let value = serde_json::to_value(&spec).unwrap();
-        assert_eq!(fingerprint(&spec, &value), fingerprint(&spec, &with_keys_reversed(&value)), "{text}");
+        let reversed = with_keys_reversed(&serde_json::to_value(&spec).unwrap());
+        assert_eq!(fingerprint(&spec), fingerprint(&serde_json::from_value(reversed).unwrap()), "{text}");
+        assert_eq!(
+            of_options(&spec.tagged_options()),
+            of_options(&with_keys_reversed(&spec.tagged_options()))
+        );
     }
 }
 
@@ -111,8 +117,7 @@ fn names_and_paths_are_not_in_it() {
     for text in SECTIONS {
         let (spec, other) = (section(text), section(&renamed(text)));
         assert_ne!(spec, other, "{text} has a name");
-        let value = |spec| serde_json::to_value(spec).unwrap();
-        assert_eq!(fingerprint(&spec, &value(&spec)), fingerprint(&other, &value(&other)), "{text}");
+        assert_eq!(fingerprint(&spec), fingerprint(&other), "{text}");
     }
 }
 
@@ -127,7 +132,7 @@ fn merge(
         pairs.iter().map(|(role, fingerprint)| (Role::from(*role), **fingerprint)).collect()
     };
     let (inputs, datasets) = (&by_role(inputs)[..], &by_role(datasets)[..]);
-    Fingerprint::of(&stage_fields(spec.stage(), "merge", &spec, inputs, datasets, &[], numerics))
+    Fingerprint::of(&stage_fields(&spec, inputs, datasets, &[], numerics))
 }
 
 #[test]
@@ -146,7 +151,7 @@ fn data_sets_files_numerics_and_inputs_do_not_pass_for_each_other() {
     let digest = "ab".repeat(32).parse::<Fingerprint>().unwrap();
     let spec = section(SECTIONS[0]);
     let file = [digest.to_string()];
-    let import = stage_fields(spec.stage(), "import", &spec, &[], &[], &file, Numerics::Cpu);
+    let import = stage_fields(&spec, &[], &[], &file, Numerics::Cpu);
     let all = [
         merge(&[], &[], Numerics::Cpu),
         merge(&[], &[], Numerics::Cuda(Precision::F32)),
@@ -155,7 +160,7 @@ fn data_sets_files_numerics_and_inputs_do_not_pass_for_each_other() {
         merge(&[("dataset", &digest)], &[], Numerics::Cpu),
         merge(&[], &[("dataset", &digest)], Numerics::Cpu),
         Fingerprint::of(&import),
-        fingerprint(&spec, &serde_json::to_value(&spec).unwrap()),
+        fingerprint(&spec),
     ];
     let distinct: std::collections::BTreeSet<_> = all.iter().collect();
     assert_eq!(distinct.len(), all.len());
@@ -165,15 +170,7 @@ fn data_sets_files_numerics_and_inputs_do_not_pass_for_each_other() {
 fn fields_read_like_the_experiment_file() {
     let spec = section(SECTIONS[2]);
     let source = "ab".repeat(32).parse::<Fingerprint>().unwrap();
-    let fields = stage_fields(
-        spec.stage(),
-        "finetune",
-        &spec,
-        &[(Role::From, source)],
-        &[],
-        &[],
-        Numerics::Cuda(Precision::F32),
-    );
+    let fields = stage_fields(&spec, &[(Role::From, source)], &[], &[], Numerics::Cuda(Precision::F32));
     let value = |path: &str| fields.iter().find(|field| field.path == path).map(|field| field.value.as_str());
     assert_eq!(value("train.optimizer.adamw.lr"), Some("0.001"));
     assert_eq!(value("train.optimizer.adamw.betas"), Some("[0.9,0.999]"));
@@ -187,8 +184,7 @@ fn fields_read_like_the_experiment_file() {
 
 #[test]
 fn a_key_that_looks_like_a_path_does_not_pass_for_one() {
-    let spec = section(SECTIONS[1]);
-    let of = |value| fingerprint(&spec, &value);
+    let of = |value| of_options(&value);
     assert_ne!(of(json!({"a.b": 1})), of(json!({"a": {"b": 1}})));
     assert_ne!(of(json!({"a": {}})), of(json!({})));
 }
@@ -239,7 +235,7 @@ fn fingerprints_are_what_they_were() {
     let dataset = dataset_fingerprint(&golden_dataset(), LabelBudget::default(), &summary());
     let fingerprints = SECTIONS.map(|text| {
         let spec = section(text);
-        let stage = spec.stage();
+        let stage = &spec;
         let input = "ab".repeat(32).parse::<Fingerprint>().unwrap();
         let inputs: Vec<Input> = stage.inputs();
         let inputs: Vec<_> = inputs.iter().map(|Input { role, .. }| (role.clone(), input)).collect();
@@ -247,7 +243,7 @@ fn fingerprints_are_what_they_were() {
         let datasets: Vec<_> =
             datasets.iter().map(|DataInput { role, .. }| (role.clone(), dataset)).collect();
         let files: Vec<_> = stage.files().iter().map(|_| "ef".repeat(32)).collect();
-        let fields = stage_fields(stage, spec.kind(), &spec, &inputs, &datasets, &files, Numerics::Cpu);
+        let fields = stage_fields(stage, &inputs, &datasets, &files, Numerics::Cpu);
         format!("{} {}", spec.kind(), Fingerprint::of(&fields).short())
     });
     let all = [vec![format!("phantom {}", dataset.short())], fingerprints.to_vec()].concat();

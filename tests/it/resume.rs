@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use candle_core::{Device, Tensor};
 use medmerge::dataset::phantom::{Family, PhantomSpec};
-use medmerge::dataset::{Dataset, Source};
+use medmerge::dataset::{Dataset, DatasetKind};
 use medmerge::identity::Fingerprint;
 use medmerge::stage::{Artifact, Context, StageError, StageSpec};
 use medmerge::train::resume::{Forgetful, Resume, TrainState};
@@ -48,7 +48,7 @@ fn run(
     resume: &dyn Resume,
     report: &(dyn Fn(Progress) -> Result<(), Interrupted> + Sync),
 ) -> Result<Artifact, StageError> {
-    spec.stage().run(&Context {
+    spec.run(&Context {
         inputs: inputs.to_vec(),
         datasets: vec![dataset()],
         dataset_fingerprints: vec![Fingerprint::of_parts(["cells"])],
@@ -97,7 +97,7 @@ fn content(artifact: &Artifact) -> (BTreeMap<String, Vec<u32>>, Vec<EpochRecord>
 fn train() -> Value {
     json!({
         "epochs": 3, "batch_size": 16, "seed": 5, "clip_norm": 1.0,
-        "augment": { "horizontal_flip": true, "crop_padding": 1 },
+        "augment": [{ "crop": { "padding": 1 } }, { "horizontal_flip": {} }],
         "optimizer": { "adamw": { "lr": 0.01 } },
     })
 }
@@ -151,9 +151,9 @@ fn every_optimiser_and_early_stopping() {
 #[test]
 fn a_head_on_a_frozen_backbone_with_features_remembered_or_not() {
     let (_, source) = pretrain(1);
-    for padding in [0, 1] {
+    for augment in [json!([{ "horizontal_flip": {} }]), train()["augment"].clone()] {
         let mut train = train();
-        train["augment"]["crop_padding"] = json!(padding);
+        train["augment"] = augment;
         let body = json!({ "from": "source", "trainable": "head" });
         holds(&spec("finetune", body, &train), std::slice::from_ref(&source));
     }

@@ -29,10 +29,10 @@ mod xray;
 
 use std::path::{Path, PathBuf};
 
-use rand::Rng;
-use rand::seq::SliceRandom;
 use identity::Identity;
 use kind::{Kind, Problems};
+use rand::Rng;
+use rand::seq::SliceRandom;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

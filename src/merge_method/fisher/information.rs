@@ -18,10 +18,7 @@ const PASSES: u64 = 3;
 ///
 /// # Errors
 /// A tensor operation failed, or the person asked to stop.
-pub(crate) fn information(
-    spec: &FisherSpec,
-    merging: &Merging<'_>,
-) -> Result<Vec<StateDict>, StageError> {
+pub(crate) fn information(spec: &FisherSpec, merging: &Merging<'_>) -> Result<Vec<StateDict>, StageError> {
     let (context, sources) = (merging.context, &merging.sources);
     let images = merging.drawn(merging.dataset().train.len(), spec.images);
     let of = images.len() * sources.len();

@@ -1,7 +1,7 @@
 //! The greedy soup (Wortsman et al. 2022, "Model soups", arXiv 2203.05482, recipe 1): the mean of those models that,
 //! added one by one, do not make it worse on validation images.
 
-mod score;
+pub(crate) mod score;
 
 use candle_core::{Result, Tensor};
 use dataset::SplitName;

@@ -103,7 +103,8 @@ impl Augment {
     /// The expected number of different variants of an image in so many epochs, of equally likely ones; `None` if
     /// there are many, so that nearly every one is new.
     pub fn distinct_variants(&self, epochs: u64) -> Option<f64> {
-        let variants = self.0.iter().map(|transform| transform.variants().map(f64::from)).product::<Option<f64>>()?;
+        let variants =
+            self.0.iter().map(|transform| transform.variants().map(f64::from)).product::<Option<f64>>()?;
         let missed = (1.0 - 1.0 / variants).powf(epochs as f64);
         Some(variants * (1.0 - missed))
     }
@@ -115,7 +116,9 @@ impl Augment {
             match transform {
                 AugmentationSpec::HorizontalFlip(_) if !horizontal => horizontal = true,
                 AugmentationSpec::VerticalFlip(_) if !vertical => vertical = true,
-                AugmentationSpec::Crop(crop) if padding == 0 && !horizontal && !vertical => padding = crop.padding,
+                AugmentationSpec::Crop(crop) if padding == 0 && !horizontal && !vertical => {
+                    padding = crop.padding
+                }
                 _ => return None,
             }
         }

@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Device, Result, Tensor};
 use identity::Identity;
-use kind::{Kind};
+use kind::Kind;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
