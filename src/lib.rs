@@ -83,10 +83,11 @@
 //! set, so that results of before are not taken for results of now. Ranges of values are checked in
 //! `src/experiment`, names and classes in each stage's [`describe`](stage::Stage::describe).
 pub use {
-    backbone, dataset, experiment, figure, identity, merge_files, merge_method, metric, nn, plan, rng, run,
-    stage, statistics, store, table, train,
+    backbone, dataset, experiment, figure, identity, kind, merge_files, merge_method, metric, model, nn,
+    plan, rng, run, stage, statistics, store, table, train,
 };
 
 pub mod cli;
 pub mod doctor;
 pub mod error;
+pub mod guide;

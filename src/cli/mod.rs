@@ -7,6 +7,7 @@ mod device;
 mod doctor;
 mod experiments;
 mod explain;
+mod guide;
 mod interrupt;
 mod log;
 mod merge;
@@ -14,6 +15,7 @@ mod only;
 mod plan;
 mod results;
 mod run;
+mod schema;
 mod show;
 mod status;
 mod store;
@@ -42,7 +44,7 @@ pub struct Cli {
 
 const EXAMPLES: &str = "\
 Examples:
-  medmerge check experiments/                  tell every mistake in every experiment file
+  medmerge check experiments/                  report every error in every experiment file
   medmerge plan experiments/quickstart.toml    what would run, and why
   medmerge run experiments/quickstart.toml     run it and print its tables
   medmerge run experiments/quickstart.toml     again: all is fresh, nothing is computed
@@ -85,6 +87,8 @@ enum Command {
     #[command(subcommand)]
     Data(data::Data),
     Doctor(doctor::Doctor),
+    Guide(guide::Guide),
+    Schema(schema::Schema),
     Completions(completions::Completions),
     #[command(hide = true)]
     Worker(worker::Worker),
@@ -142,6 +146,8 @@ impl Command {
             Self::Merge(merge) => merge.execute(),
             Self::Store(store) => store.execute(global),
             Self::Data(data) => data.execute(),
+            Self::Guide(guide) => guide.execute(),
+            Self::Schema(schema) => schema.execute(),
             Self::Completions(completions) => completions.execute(),
         }
         .map(|()| Exit::Done)

@@ -45,14 +45,18 @@ pub(super) struct Section<'i> {
     pub(super) content: Option<(Key<'i>, Value<'i>)>,
 }
 
+/// What the experiment is.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Header {
+pub(super) struct Header {
+    /// The folder below the results: letters, digits, - _ and . with / between folders.
     #[schemars(with = "String")]
     name: Spanned<String>,
+    /// What the experiment asks, for people.
     #[serde(default)]
     description: String,
-    /// Read before all else, by [`super::include`].
+    /// Parts that are laid under this file key by key, relative to it.
+    // Read before all else, by `super::include`.
     #[serde(default, rename = "include")]
     _include: Vec<String>,
 }

@@ -16,6 +16,7 @@
 //! | `tables`, `figures` | `[table.<name>]`, `[figure.<name>]` |
 //! | `expand` | the instances |
 //! | `method` | a merge method on its own, as the command line has it |
+//! | `schema`, `reference` | the JSON Schema for editors, the reference of keys for people |
 //! | `error` | what a person gets to read |
 
 mod decode;
@@ -29,7 +30,9 @@ mod interpolate;
 mod load;
 mod method;
 mod overrides;
+mod reference;
 mod resolve;
+mod schema;
 mod shape;
 mod source;
 mod sweep;
@@ -53,6 +56,8 @@ pub use include::Part;
 pub use merge_method::needs as needs_sources;
 pub use method::merge_method;
 pub use overrides::{Override, share_out};
+pub use reference::reference;
+pub use schema::json_schema;
 pub use source::Source;
 
 /// A checked experiment, with its sweep expanded.

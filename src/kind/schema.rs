@@ -239,6 +239,7 @@ mod tests {
         /// The first.
         #[default]
         First,
+        #[expect(dead_code, reason = "its schema alone is of interest")]
         Keep(Vec<String>),
     }
 

@@ -10,7 +10,7 @@ use backbone::BackboneSpec;
 use backbone::resnet::{ResnetSpec, Stem};
 use dataset::{Dataset, Pixels, Split};
 use identity::Fingerprint;
-use model::{Checkpoint, Context, Head, ModelInfo, StageError};
+use model::{Checkpoint, Context, Head, ModelInfo};
 use nn::{Normalize, StateDict};
 use train::resume::Forgetful;
 

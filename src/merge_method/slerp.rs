@@ -86,7 +86,6 @@ fn shares(t: f64, cosine: f64) -> [f64; 2] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::ops::RangeInclusive;
 
     use candle_core::Device;
 

@@ -1,15 +1,31 @@
 //! Accuracy, and its mean over the classes.
 
-use super::{Predictions, mean, ratio};
+use super::{Metric, Predictions, mean, ratio};
+
+/// `accuracy`.
+pub(super) const ACCURACY: Metric = Metric {
+    name: "accuracy",
+    summary: "Fraction of images that are classified correctly.",
+    higher_is_better: true,
+    compute: accuracy,
+};
+
+/// `balanced_accuracy`.
+pub(super) const BALANCED_ACCURACY: Metric = Metric {
+    name: "balanced_accuracy",
+    summary: "Mean recall of the classes that have images.",
+    higher_is_better: true,
+    compute: balanced_accuracy,
+};
 
 /// The share of images predicted right.
-pub(super) fn accuracy(predictions: &Predictions) -> Option<f64> {
+fn accuracy(predictions: &Predictions) -> Option<f64> {
     let confusion = predictions.confusion();
     Some(ratio(confusion.correct(), confusion.total()))
 }
 
 /// Mean recall of the classes that the labels hold.
-pub(super) fn balanced_accuracy(predictions: &Predictions) -> Option<f64> {
+fn balanced_accuracy(predictions: &Predictions) -> Option<f64> {
     let confusion = predictions.confusion();
     let present = (0..confusion.classes()).filter(|&class| confusion.support(class) > 0);
     mean(present.map(|class| ratio(confusion.hits(class), confusion.support(class))))

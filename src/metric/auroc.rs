@@ -1,10 +1,18 @@
 //! Area under the receiver operating characteristic.
 
-use super::Predictions;
 use super::ranking::{Ranking, one_vs_rest};
+use super::{Metric, Predictions};
+
+/// `auroc`.
+pub(super) const AUROC: Metric = Metric {
+    name: "auroc",
+    summary: "Area under the ROC curve: of class 1 of two, else the mean of one class against the rest.",
+    higher_is_better: true,
+    compute: auroc,
+};
 
 /// Of class 1 with two classes, else the mean of one class against the rest.
-pub(super) fn auroc(predictions: &Predictions) -> Option<f64> {
+fn auroc(predictions: &Predictions) -> Option<f64> {
     one_vs_rest(predictions, area)
 }
 

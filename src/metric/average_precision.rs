@@ -1,10 +1,18 @@
 //! Average precision: the area under the precision-recall steps.
 
-use super::Predictions;
 use super::ranking::{Ranking, one_vs_rest};
+use super::{Metric, Predictions};
+
+/// `average_precision`.
+pub(super) const AVERAGE_PRECISION: Metric = Metric {
+    name: "average_precision",
+    summary: "Area under the precision-recall steps: of class 1 of two, else the mean of one class against the rest.",
+    higher_is_better: true,
+    compute: average_precision,
+};
 
 /// Of class 1 with two classes, else the mean of one class against the rest.
-pub(super) fn average_precision(predictions: &Predictions) -> Option<f64> {
+fn average_precision(predictions: &Predictions) -> Option<f64> {
     one_vs_rest(predictions, area)
 }
 

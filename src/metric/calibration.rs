@@ -1,6 +1,14 @@
 //! Calibration: whether a confidence of 80 % is right in 80 % of the images.
 
-use super::Predictions;
+use super::{Metric, Predictions};
+
+/// `ece_15`.
+pub(super) const ECE_15: Metric = Metric {
+    name: "ece_15",
+    summary: "Expected calibration error in 15 bins of equal width.",
+    higher_is_better: false,
+    compute: ece_15,
+};
 
 const BINS: usize = 15;
 
@@ -13,7 +21,7 @@ struct Bin {
 
 /// Expected calibration error with 15 bins of equal width (Guo et al. 2017, equation 3): the mean over
 /// images of |accuracy − mean confidence| of the image's bin. Bins are open below and closed above.
-pub(super) fn ece_15(predictions: &Predictions) -> Option<f64> {
+fn ece_15(predictions: &Predictions) -> Option<f64> {
     let mut bins = [Bin::default(); BINS];
     for image in predictions.images() {
         let confidence = image.probabilities[image.predicted];

@@ -1,6 +1,30 @@
 //! F1: the harmonic mean of precision and recall.
 
-use super::{Predictions, mean, ratio};
+use super::{Metric, Predictions, mean, ratio};
+
+/// `macro_f1`.
+pub(super) const MACRO_F1: Metric = Metric {
+    name: "macro_f1",
+    summary: "Mean F1 of all classes, absent ones too.",
+    higher_is_better: true,
+    compute: macro_f1,
+};
+
+/// `weighted_f1`.
+pub(super) const WEIGHTED_F1: Metric = Metric {
+    name: "weighted_f1",
+    summary: "Mean F1 of the classes, weighted by their images.",
+    higher_is_better: true,
+    compute: weighted_f1,
+};
+
+/// `micro_f1`.
+pub(super) const MICRO_F1: Metric = Metric {
+    name: "micro_f1",
+    summary: "F1 of all classes' counts together: accuracy, for one class an image.",
+    higher_is_better: true,
+    compute: micro_f1,
+};
 
 /// F1 from counts; 0 for a class that is neither present nor predicted.
 pub(super) fn f1(hits: usize, predicted: usize, support: usize) -> f64 {
@@ -15,12 +39,12 @@ pub fn per_class_f1(predictions: &Predictions) -> Vec<f64> {
 }
 
 /// Mean F1 of all classes, absent ones too.
-pub(super) fn macro_f1(predictions: &Predictions) -> Option<f64> {
+fn macro_f1(predictions: &Predictions) -> Option<f64> {
     mean(per_class_f1(predictions))
 }
 
 /// Mean F1 of the classes, weighted by their images.
-pub(super) fn weighted_f1(predictions: &Predictions) -> Option<f64> {
+fn weighted_f1(predictions: &Predictions) -> Option<f64> {
     let confusion = predictions.confusion();
     let per_class = per_class_f1(predictions).into_iter().enumerate();
     let weighted: f64 = per_class.map(|(class, f1)| f1 * confusion.support(class) as f64).sum();
@@ -28,7 +52,7 @@ pub(super) fn weighted_f1(predictions: &Predictions) -> Option<f64> {
 }
 
 /// F1 of all classes' counts together, which for images of one class each is accuracy.
-pub(super) fn micro_f1(predictions: &Predictions) -> Option<f64> {
+fn micro_f1(predictions: &Predictions) -> Option<f64> {
     let confusion = predictions.confusion();
     Some(f1(confusion.correct(), confusion.total(), confusion.total()))
 }

@@ -1,14 +1,30 @@
 //! Cohen's kappa: agreement beyond that of chance (Cohen 1960, 1968).
 
-use super::Predictions;
+use super::{Metric, Predictions};
+
+/// `cohen_kappa`.
+pub(super) const COHEN_KAPPA: Metric = Metric {
+    name: "cohen_kappa",
+    summary: "Cohen's kappa: agreement beyond chance.",
+    higher_is_better: true,
+    compute: cohen_kappa,
+};
+
+/// `quadratic_kappa`.
+pub(super) const QUADRATIC_KAPPA: Metric = Metric {
+    name: "quadratic_kappa",
+    summary: "The same for grades: a disagreement counts by the square of its distance.",
+    higher_is_better: true,
+    compute: quadratic_kappa,
+};
 
 /// All disagreements count the same.
-pub(super) fn cohen_kappa(predictions: &Predictions) -> Option<f64> {
+fn cohen_kappa(predictions: &Predictions) -> Option<f64> {
     kappa(predictions, |distance| f64::from(u8::from(distance > 0)))
 }
 
 /// A disagreement counts as the square of the distance between the classes, which are grades.
-pub(super) fn quadratic_kappa(predictions: &Predictions) -> Option<f64> {
+fn quadratic_kappa(predictions: &Predictions) -> Option<f64> {
     kappa(predictions, |distance| (distance as f64).powi(2))
 }
 

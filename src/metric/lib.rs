@@ -10,8 +10,8 @@
 //! | `log_loss`, `calibration` | read the probabilities |
 //! | [`multi_label`] | images with any number of labels at once |
 //!
-//! To add one: a function `fn(&Predictions) -> Option<f64>` in a file here, and a line in [`METRICS`]. An image
-//! counts as often as [`predictions::Image::count`] says.
+//! To add one: a [`Metric`] with its function `fn(&Predictions) -> Option<f64>` in a file here, a `mod` line and a line
+//! in [`METRICS`]. An image counts as often as [`predictions::Image::count`] says.
 
 mod accuracy;
 mod auroc;
@@ -40,6 +40,8 @@ pub use predictions::Predictions;
 pub struct Metric {
     /// As it is written in experiment files and result tables.
     pub name: &'static str,
+    /// What it measures, in a sentence.
+    pub summary: &'static str,
     /// Whether a larger value is better.
     pub higher_is_better: bool,
     compute: fn(&Predictions) -> Option<f64>,
@@ -47,20 +49,20 @@ pub struct Metric {
 
 /// Every metric, in the order of result tables.
 pub const METRICS: &[Metric] = &[
-    higher("macro_f1", f1::macro_f1),
-    higher("weighted_f1", f1::weighted_f1),
-    higher("micro_f1", f1::micro_f1),
-    higher("accuracy", accuracy::accuracy),
-    higher("balanced_accuracy", accuracy::balanced_accuracy),
-    higher("macro_precision", precision_recall::macro_precision),
-    higher("macro_recall", precision_recall::macro_recall),
-    higher("auroc", auroc::auroc),
-    higher("average_precision", average_precision::average_precision),
-    higher("cohen_kappa", kappa::cohen_kappa),
-    higher("quadratic_kappa", kappa::quadratic_kappa),
-    higher("mcc", mcc::mcc),
-    lower("log_loss", log_loss::log_loss),
-    lower("ece_15", calibration::ece_15),
+    f1::MACRO_F1,
+    f1::WEIGHTED_F1,
+    f1::MICRO_F1,
+    accuracy::ACCURACY,
+    accuracy::BALANCED_ACCURACY,
+    precision_recall::MACRO_PRECISION,
+    precision_recall::MACRO_RECALL,
+    auroc::AUROC,
+    average_precision::AVERAGE_PRECISION,
+    kappa::COHEN_KAPPA,
+    kappa::QUADRATIC_KAPPA,
+    mcc::MCC,
+    log_loss::LOG_LOSS,
+    calibration::ECE_15,
 ];
 
 /// Names of [`METRICS`], in the same order.
@@ -73,14 +75,6 @@ pub const NAMES: &[&str] = &{
     }
     names
 };
-
-const fn higher(name: &'static str, compute: fn(&Predictions) -> Option<f64>) -> Metric {
-    Metric { name, higher_is_better: true, compute }
-}
-
-const fn lower(name: &'static str, compute: fn(&Predictions) -> Option<f64>) -> Metric {
-    Metric { name, higher_is_better: false, compute }
-}
 
 impl Metric {
     /// The score; `None` where it is not defined (AUROC with a class absent from the labels).

@@ -1,9 +1,17 @@
 //! Log loss: the mean negative log-likelihood of the labels.
 
-use super::Predictions;
+use super::{Metric, Predictions};
+
+/// `log_loss`.
+pub(super) const LOG_LOSS: Metric = Metric {
+    name: "log_loss",
+    summary: "Mean negative log-likelihood of the labels, in nats.",
+    higher_is_better: false,
+    compute: log_loss,
+};
 
 /// In nats. Probabilities are kept 2⁻⁵² away from 0 and 1, so a certain error costs 36, not infinity.
-pub(super) fn log_loss(predictions: &Predictions) -> Option<f64> {
+fn log_loss(predictions: &Predictions) -> Option<f64> {
     let of_label = |p: f64| -p.clamp(f64::EPSILON, 1.0 - f64::EPSILON).ln();
     let losses =
         predictions.images().map(|image| image.count as f64 * of_label(image.probabilities[image.label]));

@@ -1,9 +1,17 @@
 //! Matthews correlation coefficient for several classes (Gorodkin 2004).
 
-use super::Predictions;
+use super::{Metric, Predictions};
+
+/// `mcc`.
+pub(super) const MCC: Metric = Metric {
+    name: "mcc",
+    summary: "Matthews correlation coefficient of labels and predictions.",
+    higher_is_better: true,
+    compute: mcc,
+};
 
 /// Correlation of labels and predictions; 0 where either is of one class only.
-pub(super) fn mcc(predictions: &Predictions) -> Option<f64> {
+fn mcc(predictions: &Predictions) -> Option<f64> {
     let confusion = predictions.confusion();
     let total = confusion.total() as f64;
     let sum = |product: &dyn Fn(usize) -> usize| -> f64 {

@@ -49,7 +49,7 @@ fn an_unknown_key_is_underlined_with_what_was_meant() {
 #[test]
 fn a_wrong_type_says_what_was_expected_and_what_was_found() {
     assert_snapshot!(complaint("epochs = \"ten\"\n"), @r#"
-    error: expected a whole number from 0, found string "ten"
+    error: expected a non-negative integer, found string "ten"
        ┌─ tiny.toml:10:10
        │
     10 │ epochs = "ten"
@@ -275,7 +275,7 @@ columns = [\"target\", \"metrc\"]
        │
        = help: did you mean `cells`?
 
-    error: expected a whole number from 0, found string "many"
+    error: expected a non-negative integer, found string "many"
        ┌─ tiny.toml:20:14
        │
     20 │ batch_size = "many"
@@ -358,7 +358,7 @@ fn complaint_of(overrides: &[&str]) -> String {
 fn an_override_that_is_wrong_is_underlined_as_it_was_typed() {
     let overrides = ["stage.a.epochs=-5", "stage.a.optimiser.adamw.lr=0.1", "train.batch_size = many"];
     assert_snapshot!(complaint_of(&overrides), @r#"
-    error: expected a whole number from 0, found integer `-5`
+    error: expected a non-negative integer, found integer `-5`
       ┌─ tiny.toml --set:1:16
       │
     1 │ stage.a.epochs=-5
@@ -372,7 +372,7 @@ fn an_override_that_is_wrong_is_underlined_as_it_was_typed() {
       │
       = help: did you mean `optimizer`?
 
-    error: expected a whole number from 0, found string "many"
+    error: expected a non-negative integer, found string "many"
       ┌─ tiny.toml --set:3:20
       │
     3 │ train.batch_size = many

@@ -12,6 +12,7 @@ mod ensemble;
 mod experiment;
 mod figure;
 mod fingerprint;
+mod guide;
 #[cfg(unix)]
 mod kill;
 mod loss;

@@ -184,7 +184,7 @@ sources = ["probe_a", "probe_b"]"#;
     let workplace = Workplace::new(&EXPERIMENT.replace(merged, &swapped));
     let refused = workplace.medmerge(&["plan", "experiment.toml"]).assert().code(2);
     refused.stderr(
-        contains("learnt for other sources, or in another order").and(contains("[stage.merged.merge]")),
+        contains("learned for other sources, or in another order").and(contains("[stage.merged.merge]")),
     );
 }
 

@@ -72,9 +72,9 @@ fn an_entry_is_shown_with_all_that_it_comes_from() {
     └─ weights: learn_merge_weights #7  weights[seed=0]
        │  anchor_weight = "learned", constraint = "none", granularity = "kernel", epochs = 1, optimizer.adamw.lr = 0.001, seed = 0
        │  dataset: phantom #1  xray  family = "xray", seed = 0, size = 12, test = 16, train = 32, val = 16
-       ├─ anchor: finetune #2  probe_a[seed=0]  (see above)
        ├─ source.0: finetune #2  probe_a[seed=0]  (see above)
-       └─ source.1: finetune #5  probe_b[seed=0]  (see above)
+       ├─ source.1: finetune #5  probe_b[seed=0]  (see above)
+       └─ anchor: finetune #2  probe_a[seed=0]  (see above)
     "#);
     let all = shown(&workplace, &[&of_merged, "--all"]);
     assert!(
@@ -120,9 +120,9 @@ fn a_checkpoint_that_was_copied_tells_its_ancestry_without_the_store() {
     └─ weights: learn_merge_weights #7
        │  anchor_weight = "learned", constraint = "none", granularity = "kernel", epochs = 1, optimizer.adamw.lr = 0.001, seed = 0
        │  dataset: phantom #1  family = "xray", seed = 0, size = 12, test = 16, train = 32, val = 16
-       ├─ anchor: finetune #2  (see above)
        ├─ source.0: finetune #2  (see above)
-       └─ source.1: finetune #5  (see above)
+       ├─ source.1: finetune #5  (see above)
+       └─ anchor: finetune #2  (see above)
 
     tensors: 122, numbers: 702983; --all lists them
     "#);
@@ -163,7 +163,7 @@ fn a_file_that_says_less_is_shown_as_far_as_it_goes() {
     tensors: 1, numbers: 2
     fc.bias  F32 [2]
     "#);
-    let (a, b) = ("a".repeat(64), "../".repeat(5));
+    let (a, b) = ("a".repeat(64), "b".repeat(64));
     let info = "{\"backbone\":{\"resnet18\":{}},\"normalize\":{\"mean\":[0.5,0.5,0.5],\"std\":[0.5,0.5,0.5]},\"head\":null}";
     let says = format!(
         "{{\"version\":\"0.1.0\",\"kind\":\"merge\",\"fingerprint\":\"{a}\",\"info\":{info},\
@@ -173,10 +173,13 @@ fn a_file_that_says_less_is_shown_as_far_as_it_goes() {
     insta::assert_snapshot!(shown(&workplace, &["old.safetensors"]), @r#"
     merge #0  (its options are not known)
     ├─ source.0: merge #0  (see above)
-    └─ source.1: ../../../../  (nothing more is known of it)
+    └─ source.1: #1  (nothing more is known of it)
 
     tensors: 1, numbers: 2; --all lists them
     "#);
+    save("evil.safetensors", &[(checkpoint::KEY, &says.replace(&b, "../../precious"))]);
+    let assert = workplace.medmerge(&["show", "evil.safetensors"]).assert().code(4);
+    assert.stderr(contains("\"../../precious\" is not a fingerprint"));
     save("broken.safetensors", &[(checkpoint::KEY, "{}")]);
     let assert = workplace.medmerge(&["show", "broken.safetensors"]).assert().code(4);
     assert.stderr(contains("broken.safetensors").and(contains("missing field")));

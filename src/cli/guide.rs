@@ -1,0 +1,53 @@
+//! `medmerge guide`.
+
+use std::io::{IsTerminal, Write, stdout};
+use std::process::{Command, Stdio};
+
+use clap::Args;
+
+use super::Error;
+use crate::guide::{PAGES, page};
+use crate::kind::suggest;
+
+/// Show the guide, page by page
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  medmerge guide                  the topics
+  medmerge guide merge-methods    one of them
+  medmerge guide keys             every key of an experiment file
+
+On a terminal the page is shown by the program in PAGER, or by less.")]
+pub(super) struct Guide {
+    /// Which page
+    #[arg(default_value = "index")]
+    topic: String,
+}
+
+impl Guide {
+    pub(super) fn execute(&self) -> Result<(), Error> {
+        let Some(page) = page(&self.topic) else {
+            let topics: Vec<&str> = PAGES.iter().map(|page| page.topic).collect();
+            let help = suggest::help(&self.topic, &topics).unwrap_or_default();
+            return Err(Error::Usage(format!("the guide has no topic `{}`; {help}", self.topic)));
+        };
+        if stdout().is_terminal() && paged(page.text) {
+            return Ok(());
+        }
+        Ok(stdout().write_all(page.text.as_bytes())?)
+    }
+}
+
+/// Whether a pager showed the text.
+fn paged(text: &str) -> bool {
+    let pager = std::env::var("PAGER").ok().filter(|pager| !pager.trim().is_empty());
+    let pager = pager.unwrap_or_else(|| "less -FRX".to_owned());
+    let mut words = pager.split_whitespace();
+    let Some(program) = words.next() else { return false };
+    let Ok(mut child) = Command::new(program).args(words).stdin(Stdio::piped()).spawn() else { return false };
+    if let Some(mut stdin) = child.stdin.take() {
+        // A person may leave the pager before it has read everything.
+        let _ = stdin.write_all(text.as_bytes());
+    }
+    child.wait().is_ok_and(|status| status.success())
+}

@@ -1,0 +1,58 @@
+//! The generated pages are those of the program, and the guide can be read.
+
+use std::path::Path;
+
+use medmerge::experiment::{json_schema, reference};
+use medmerge::guide::PAGES;
+use predicates::str::contains;
+
+use crate::builder::Workplace;
+
+/// Compares a checked-in file with what the program makes; writes it where MEDMERGE_UPDATE is set.
+fn is_current(path: &str, content: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    if std::env::var_os("MEDMERGE_UPDATE").is_some() {
+        std::fs::write(&path, content).unwrap();
+    }
+    let found = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        found == content,
+        "{} is stale; write it anew with `MEDMERGE_UPDATE=1 cargo test --release --test it guide::`",
+        path.display()
+    );
+}
+
+#[test]
+fn the_schema_is_current() {
+    is_current("src/guide/reference/experiment.schema.json", &format!("{:#}\n", json_schema()));
+}
+
+#[test]
+fn the_reference_of_keys_is_current() {
+    is_current("src/guide/reference/keys.md", &reference());
+}
+
+#[test]
+fn every_link_of_the_guide_leads_somewhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/guide");
+    for page in PAGES {
+        let folder = root.join(page.topic);
+        let folder = folder.parent().unwrap();
+        for link in page.text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let target = link.split('#').next().unwrap_or_default();
+            let is_file = !target.is_empty() && !target.contains("://");
+            assert!(!is_file || folder.join(target).exists(), "{}: {link}", page.topic);
+        }
+    }
+}
+
+#[test]
+fn a_page_is_shown_by_its_topic_and_an_unknown_topic_is_told() {
+    let workplace = Workplace::new("");
+    workplace.medmerge(&["guide"]).assert().code(0).stdout(contains("merge-methods"));
+    workplace.medmerge(&["guide", "keys"]).assert().code(0).stdout(contains("`batch_size`"));
+    workplace.medmerge(&["guide", "stagse"]).assert().code(2).stderr(contains("did you mean `stages`?"));
+    let schema = workplace.medmerge(&["schema"]).output().unwrap().stdout;
+    let schema: serde_json::Value = serde_json::from_slice(&schema).unwrap();
+    assert_eq!(schema["title"], "medmerge experiment");
+}
