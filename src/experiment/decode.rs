@@ -324,8 +324,8 @@ fn found(value: &Value<'_>) -> String {
 mod tests {
     use super::super::testing::{messages, section};
     use super::*;
+    use crate::TableSpec;
     use stage::StageSpec;
-    use table::TableSpec;
     use train::TrainSpec;
 
     fn decoded<T: DeserializeOwned + JsonSchema + 'static>(text: &str) -> (Option<T>, Vec<String>) {

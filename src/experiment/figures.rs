@@ -2,15 +2,15 @@
 
 use indexmap::IndexMap;
 
+use super::TableSpec;
 use super::decode::{Decoded, decode};
 use super::draft::Draft;
 use super::error::{Diagnostic, Report};
+use super::figure_spec::{COLUMNS, FigureSpec, STAGE};
 use super::sweep::Sweep;
 use super::tables::{Checked, kinds};
 use super::tree::{self, Key, Value};
-use figure::{COLUMNS, FigureSpec, STAGE};
 use stage::StageSpec;
-use table::TableSpec;
 
 /// Decode every figure and check its names; one that is a table's would be given to two files.
 pub(super) fn read(

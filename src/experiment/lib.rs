@@ -13,7 +13,8 @@
 //! | `draft` | each section on its own, at each combination of the axes that it mentions |
 //! | `decode` | the tree held against the shape of a spec, every error, then decoded |
 //! | `resolve` | names, circles, order, axes |
-//! | `tables`, `figures` | `[table.<name>]`, `[figure.<name>]` |
+//! | [`table_spec`], [`figure_spec`] | the keys of `[table.<name>]`, `[figure.<name>]` |
+//! | `tables`, `figures` | the names in them checked |
 //! | `expand` | the instances |
 //! | `method` | a merge method on its own, as the command line has it |
 //! | `schema`, `reference` | the JSON Schema for editors, the reference of keys for people |
@@ -24,6 +25,7 @@ mod document;
 mod draft;
 mod error;
 mod expand;
+pub mod figure_spec;
 mod figures;
 mod include;
 mod interpolate;
@@ -36,6 +38,7 @@ mod schema;
 mod shape;
 mod source;
 mod sweep;
+pub mod table_spec;
 mod tables;
 #[cfg(test)]
 mod testing;
@@ -47,11 +50,10 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 
 use dataset::{DatasetSpec, LabelBudget};
-use figure::FigureSpec;
 use stage::StageSpec;
-use table::TableSpec;
 
 pub use error::{Diagnostic, Errors};
+pub use figure_spec::FigureSpec;
 pub use include::Part;
 pub use merge_method::needs as needs_sources;
 pub use method::merge_method;
@@ -59,6 +61,7 @@ pub use overrides::{Override, share_out};
 pub use reference::reference;
 pub use schema::json_schema;
 pub use source::Source;
+pub use table_spec::TableSpec;
 
 /// A checked experiment, with its sweep expanded.
 #[derive(Clone, Debug)]

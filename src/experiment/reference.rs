@@ -2,15 +2,14 @@
 
 use std::fmt::Write;
 
-use figure::FigureSpec;
 use kind::schema::schema_of;
 use serde_json::Value;
 use stage::StageSpec;
-use table::TableSpec;
 use train::TrainSpec;
 
 use super::document::Header;
 use super::schema::{datasets, kinds, stages};
+use super::{FigureSpec, TableSpec};
 
 /// `src/guide/reference/keys.md`.
 pub fn reference() -> String {

@@ -2,15 +2,14 @@
 //! into, and allows what a file may say beside them: axes in strings, short forms, keys that stand in a part.
 
 use dataset::{DatasetSpec, LabelBudget};
-use figure::FigureSpec;
 use kind::schema::schema_of;
 use serde_json::{Map, Value, json};
 use stage::StageSpec;
-use table::TableSpec;
 use train::TrainSpec;
 
 use super::document::Header;
 use super::shape::TRAIN;
+use super::{FigureSpec, TableSpec};
 
 /// The JSON Schema (draft 2020-12) of an experiment file, or of a part of one.
 pub fn json_schema() -> Value {

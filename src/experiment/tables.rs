@@ -2,16 +2,16 @@
 
 use indexmap::{IndexMap, IndexSet};
 
+use super::TableSpec;
 use super::decode::{Decoded, decode};
 use super::draft::Draft;
 use super::error::{Diagnostic, Report};
 use super::sweep::Sweep;
+use super::table_spec::{BEST, CompareSpec, Test};
 use super::tree::{self, Key, Value};
 use kind::suggest;
 use kind::{Kind, Problems};
 use stage::StageSpec;
-use table::TableSpec;
-use table::spec::{BEST, CompareSpec, Test};
 
 /// What rows and columns may be, beside the axes.
 const FIELDS: [&str; 3] = ["model", "dataset", "metric"];

@@ -3,24 +3,6 @@
 use super::{Learnt, statistics};
 use table::{csv_text, number_text};
 
-/// Columns of the figure's files, beside which stand the sweep axes.
-pub const COLUMNS: [&str; 14] = [
-    "stage",
-    "layer",
-    "depth",
-    "source",
-    "source_stage",
-    "kernels",
-    "mean",
-    "std",
-    "min",
-    "max",
-    "share",
-    "fraction",
-    "kernel",
-    "weight",
-];
-
 /// `<figure>.csv`: what [`statistics`] says of each layer (from 1 at the images) and source (from 0).
 pub(super) fn layers(axes: &[String], all: &[&Learnt]) -> String {
     let last = ["kernels", "mean", "std", "min", "max", "share", "fraction"];
@@ -74,6 +56,7 @@ fn place(axes: &[String], learnt: &Learnt) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::COLUMNS;
     use super::super::example::{axes, learnt};
     use super::*;
 

@@ -22,7 +22,6 @@ pub mod metrics_csv;
 mod note;
 pub mod pivot;
 mod resample;
-pub mod spec;
 mod table_csv;
 mod terminal;
 mod text;
@@ -36,8 +35,9 @@ use metric::Predictions;
 use rng::name_index;
 
 pub use error::TableError;
+pub use experiment::TableSpec;
+pub use experiment::table_spec as spec;
 pub use pivot::Pivot;
-pub use spec::TableSpec;
 pub use write::write_file;
 pub use write::{Rendered, write_results};
 
