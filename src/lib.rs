@@ -1,39 +1,47 @@
 //! MedMerge: declarative experiment pipelines for transferring and merging medical imaging models.
 //!
-//! # How data flows: one way
+//! This library is the program's own: it promises no stable interface. People use the `medmerge` command; its
+//! documentation is the [guide].
+//!
+//! # Data flows one way
 //!
 //! ```text
-//! experiments/*.toml ─▶ experiment ─▶ plan ─────▶ run ───▶ stage ───▶ store ──▶ metric ──▶ table ─▶ results/
-//!                       typed spec,   graph,      in what  the        what      scores of  CSV,
-//!                       every error   finger-     order    science    was       stored     Markdown,
-//!                       at once       prints                          made      predic-    terminal
-//!                                                                               tions
+//! experiments/*.toml ─▶ experiment ─▶ plan ─────▶ run ────▶ stage ───▶ store ──▶ table ───▶ results/
+//!                       typed spec,   graph,      orders    the        what      figure     CSV,
+//!                       every error   finger-     to        science    was       scores     Markdown,
+//!                       at once       prints      workers              made                 SVG
 //! ```
 //!
-//! `plan` summarises data and reads no tensor. `run` starts a process of this program for each stage, a worker, which
-//! plans the same experiment and makes that one stage. A stage gets its inputs loaded and returns one
-//! [`Artifact`](stage::Artifact); it knows no store and no other stage. Only workers write entries of the store,
-//! only `table` and `figure` write results. Errors go up as they are; [`error`] gives each an exit code.
+//! `plan` summarizes data and reads no tensor. `run` sends complete orders to workers, processes of this program that
+//! make one stage after the other and plan nothing. A stage gets its inputs loaded and returns one
+//! [`Artifact`](model::Artifact); it knows no store and no other stage. Only workers write entries of the store, only
+//! `table` and `figure` write results. Each [`error`] has an exit code.
+//!
+//! Each folder is a crate of the workspace, from the bottom up:
 //!
 //! | folder | what |
 //! |---|---|
-//! | [`cli`] | one file per command |
-//! | [`experiment`] | TOML to typed specs: sections, sweep, `${…}`, `[train]`, every error at once |
-//! | [`plan`] | specs to a graph: [fingerprints](plan::fingerprint), fresh or stale and why, checks before anything runs, [costs](plan::cost) |
-//! | [`run`] | the queue of stages, workers, events and reporters, scores collected from predictions |
-//! | [`stage`] | import, pretrain, finetune, learn_merge_weights, merge, evaluate |
-//! | [`train`] | the loop and how it goes on after a stop, losses, optimisers, schedules, augmentation |
-//! | [`nn`] | layers and operators with right and fast gradients, initial values |
-//! | [`backbone`] | ResNet, DenseNet, ViT and DeiT with torchvision's / timm's parameter names |
-//! | [`merge_method`] | functions over named tensors: average, soups, task vectors, Git Re-Basin, Fisher, RegMean, learned, … |
-//! | [`merge_files`] | checkpoint files into one, tensor by tensor |
-//! | [`dataset`] | phantom, medmnist, manifest, idx, cifar; decoding, caching, label budgets |
+//! | [`rng`] | the only source of randomness |
+//! | [`identity`] | fingerprints, fields, roles, ancestry, numerics |
+//! | [`kind`] | what every kind of anything declares: keys, ranges, paths; schemas; "did you mean" |
 //! | [`metric`] | scores as scikit-learn defines them |
 //! | [`statistics`] | bootstrap intervals, paired tests, corrections, ranks |
+//! | [`dataset`] | phantom, medmnist, manifest, idx, cifar; decoding, caching, label budgets |
+//! | [`nn`] | layers and operators with right and fast gradients, initial values |
+//! | [`backbone`] | ResNet, DenseNet, ViT and DeiT with torchvision's / timm's parameter names |
+//! | [`train`] | the loop and its resumption, losses, optimizers, schedules, augmentation |
+//! | [`model`] | checkpoints, what is known of them before anything runs, inference, costs |
+//! | [`merge_method`] | average, soups, task vectors, Git Re-Basin, Fisher, RegMean, learned, … |
+//! | [`merge_files`] | checkpoint files into one, tensor by tensor |
+//! | [`stage`] | import, pretrain, finetune, learn_merge_weights, merge, evaluate |
+//! | [`experiment`] | TOML to typed specs: sections, sweep, `${…}`, `[train]`, every error at once; the JSON Schema |
 //! | [`store`] | entries on disk: put, get, verify, clean, move; checkpoints with provenance |
+//! | [`plan`] | specs to a graph: [fingerprints](plan::fingerprint), fresh or stale and why, checks, [costs](plan::cost) |
 //! | [`table`] | scores to `metrics.csv`, pivots to CSV, Markdown, LaTeX and the terminal; intervals and comparisons |
-//! | [`figure`] | learnt merge weights, layer by layer, to CSV and SVG |
-//! | [`rng`] | the only source of randomness |
+//! | [`figure`] | learned merge weights, layer by layer, to CSV and SVG |
+//! | [`run`] | the queue of stages, executors, workers, events and reporters |
+//! | [`cli`] | one file per command |
+//! | [`guide`] | the documentation, also shown by `medmerge guide` |
 //! | [`doctor`] | whether a device computes as it should |
 //! | [`error`] | exit codes |
 //!
@@ -50,9 +58,9 @@
 //!     log.txt                            a line an epoch, and warnings
 //!   partial/<fingerprint>/             a stage that is not finished: a training's state, log.txt
 //!   staging/                           entries being written; renamed into store/ when whole
-//!   damaged/                           entries and images that were not what had been written; never used
+//!   damaged/                           entries and images that fail verification; never used
 //!   data/<digest>-<size>/pixels        decoded and resized images, memory-mapped
-//!   digests/<key>                      what was read from the files of a data set, while nobody touches them
+//!   digests/<key>                      what was read from the files of a data set, until they change
 //!   experiments/<name>.json            what each stage last was, to say why it is stale
 //!   throughput.json                    how fast stages computed, to say how long the next will take
 //!   runs/<time>-<experiment>/          plan.json, events.jsonl
@@ -66,22 +74,28 @@
 //!
 //! # To add …
 //!
-//! Each extension point is an enum whose variants are the words of the experiment file. Adding one is a file
-//! beside its siblings, a `mod` line, a variant and the match arms that the compiler then asks for.
+//! A kind is one file: a spec, whose fields with their doc comments are the keys of the experiment file, and one trait
+//! with everything about it. A `mod` line and a line in the list register it; name, parsing, help texts, error wording,
+//! JSON Schema and the reference of keys follow from there.
 //!
-//! | what | file | where it is named |
+//! | a | implements | listed in |
 //! |---|---|---|
-//! | a backbone | `src/backbone/<name>.rs`: a spec and [`Backbone`](backbone::Backbone) (parameters, features, cost, kernel groups, symmetries) | [`BackboneSpec`](backbone::BackboneSpec): variant, `build`, `kind`, `Display` |
-//! | a merge method | `src/merge_method/<name>.rs`: a spec and [`MergeTensors`](merge_method::MergeTensors) | [`MergeMethodSpec`](merge_method::MergeMethodSpec): variant and arms; its ranges in `src/experiment/ranges/merge_method.rs`; what it needs beside tensors in `src/stage/merge.rs` |
-//! | a data set | `src/dataset/<name>.rs`: a spec and [`Source`](dataset::Source) | [`DatasetSpec`](dataset::DatasetSpec): variant, `source`, `kind` |
-//! | a phantom family | `src/dataset/phantom/<name>.rs`: `CLASSES` and `draw` | [`Family`](dataset::phantom::Family): variant, `classes`, `draw` |
-//! | a metric | `src/metric/<name>.rs`: `fn(&Predictions) -> Option<f64>` | a line in [`METRICS`](metric::METRICS) |
-//! | a stage | `src/stage/<name>.rs`: a spec and [`Stage`](stage::Stage) | [`StageSpec`](stage::StageSpec): variant, `KINDS`, `stage`, `kind`; `kind_trains` if it takes the keys of `[train]` |
-//! | a command | `src/cli/<name>.rs`: its arguments and `execute` | `Command` in `src/cli/mod.rs` |
+//! | backbone | [`BackboneKind`](backbone::BackboneKind), and [`Backbone`](backbone::Backbone) by its network | [`BackboneSpec`](backbone::BackboneSpec) |
+//! | data set | [`DatasetKind`](dataset::DatasetKind) | [`DatasetSpec`](dataset::DatasetSpec) |
+//! | phantom family | `CLASSES` and `draw` | [`Family`](dataset::phantom::Family) |
+//! | merge method | [`MergeMethod`](merge_method::MergeMethod) | [`MergeMethodSpec`](merge_method::MergeMethodSpec) |
+//! | stage | [`Stage`](stage::Stage) | [`StageSpec`](stage::StageSpec) |
+//! | augmentation | [`Augmentation`](train::augmentation::Augmentation) | [`AugmentationSpec`](train::augmentation::AugmentationSpec) |
+//! | schedule | [`Schedule`](train::schedule::Schedule) | [`ScheduleSpec`](train::ScheduleSpec) |
+//! | loss | [`LossKind`](train::loss::LossKind) | [`LossSpec`](train::LossSpec) |
+//! | optimizer | [`OptimizerKind`](train::optimizer::OptimizerKind) | [`OptimizerSpec`](train::OptimizerSpec) |
+//! | metric | a [`Metric`](metric::Metric) | [`METRICS`](metric::METRICS) |
+//! | page of the guide | a Markdown file in `src/guide/` | [`guide::PAGES`] |
+//! | command | a file in `src/cli/` with its arguments and `execute` | `Command` in `src/cli/mod.rs` |
 //!
-//! Whoever changes the numbers that the same spec and inputs give raises the `revision` of the stage or data
-//! set, so that results of before are not taken for results of now. Ranges of values are checked in
-//! `src/experiment`, names and classes in each stage's [`describe`](stage::Stage::describe).
+//! Whoever changes the numbers that the same spec and inputs give raises the `revision` of the stage or data set, so
+//! that earlier results are not taken for current ones.
+
 pub use {
     backbone, dataset, experiment, figure, identity, kind, merge_files, merge_method, metric, model, nn,
     plan, rng, run, stage, statistics, store, table, train,

@@ -3,11 +3,13 @@
 use candle_core::Device;
 use medmerge::doctor::{Tolerance, examine};
 
+use crate::not_tested::{Need, not_tested};
+
 /// The first GPU, if the program was built for it and there is one.
 fn gpu() -> Option<Device> {
     let found = Device::new_cuda_with_stream(0);
     if let Err(error) = &found {
-        eprintln!("no CUDA device, nothing was tested: {error}");
+        not_tested(Need::Gpu, format!("no CUDA device: {error}"));
     }
     found.ok()
 }

@@ -20,6 +20,7 @@ mod measured;
 mod merge_command;
 mod merge_method;
 mod metric;
+mod not_tested;
 mod ops;
 mod optimizer;
 mod pipeline;

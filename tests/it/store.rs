@@ -21,6 +21,8 @@ use medmerge::store::{EntryHeader, Store, StoreError};
 use medmerge::train::EpochRecord;
 use tempfile::TempDir;
 
+use crate::not_tested::{Need, not_tested};
+
 fn store() -> (TempDir, Store) {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(&folder.path().join("deep/inside")).unwrap();
@@ -354,7 +356,7 @@ fn a_read_only_root_is_an_error_that_says_what_to_do() {
     let folder = tempfile::tempdir().unwrap();
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o555)).unwrap();
     if fs::create_dir(folder.path().join("probe")).is_ok() {
-        eprintln!("skipped: this user may write everywhere");
+        not_tested(Need::Permissions, "this user may write everywhere");
         return;
     }
     let error = Store::open(&folder.path().join("store")).unwrap_err();

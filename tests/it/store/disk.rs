@@ -10,6 +10,7 @@ use predicates::str::contains;
 
 use super::{artifacts, fingerprint, header, put, store};
 use crate::builder::{EXPERIMENT, Workplace};
+use crate::not_tested::{Need, not_tested};
 
 fn lab() -> Workplace {
     Workplace::new(&EXPERIMENT.replace("seed = [0, 1]", "seed = [0]"))
@@ -33,7 +34,7 @@ fn script_with_mounts(lab: &Workplace, text: &str) -> Option<Output> {
     probe.args(&shell[1..]).args(["mount", "-t", "tmpfs", "none"]).arg(lab.path("probe"));
     let probe = probe.output();
     if !probe.is_ok_and(|probe| probe.status.success()) {
-        eprintln!("skipped: this user may not mount a disk of its own");
+        not_tested(Need::Mounts, "this user may not mount a disk");
         return None;
     }
     Some(script(lab, &shell, text))
