@@ -3,7 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | [`learnt`] | the numbers that a stage learnt, by layer in the order of the network |
-//! | [`statistics`] | what the numbers of a layer are like, source by source |
+//! | [`statistics`](mod@statistics) | what the numbers of a layer are like, source by source |
 //! | `tidy` | the CSV: a row a layer and source; a row a number |
 //! | `panel` | which stages stand where, and which are put together |
 //! | `layout`, `draw` | panels as SVG |

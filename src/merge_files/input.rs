@@ -68,7 +68,7 @@ impl Input {
         &self.tensors
     }
 
-    /// What the file says of itself; our own files under [`store::checkpoint::KEY`].
+    /// What the file says of itself; our own files under the key `medmerge`.
     pub fn metadata(&self) -> &HashMap<String, String> {
         &self.metadata
     }

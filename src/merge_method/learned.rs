@@ -96,7 +96,7 @@ pub fn left(groups: &[KernelGroup], wanted: impl Fn(&String) -> bool) -> Vec<Ker
     left.filter(|group| !group.tensors.is_empty()).collect()
 }
 
-/// W[k] = Σ_i w_i[k] · W_i[k] for every tensor of every group, differentiable in the merge weights.
+/// `W[k] = Σ_i w_i[k] · W_i[k]` for every tensor of every group, differentiable in the merge weights.
 /// `weights` maps a group to its `[sources, kernels]` numbers.
 ///
 /// # Errors

@@ -1,12 +1,17 @@
 //! Merge methods: functions over named tensors; they never see an architecture.
 //!
-//! A method is a file with a spec, what the experiment file says, and a [`MergeTensors`], which merges the tensors
-//! of one name at a time: [`merge`] walks through the names, so that no more than one layer is in memory. What a
-//! method must know beside the tensors (learnt numbers, permutations) is measured before, and is part of its
-//! [`MergeTensors`].
+//! A method is a file with a spec, whose keys the experiment file has, and its [`MergeMethod`]. Most are a
+//! [`MergeTensors`], a formula over the tensors of one name: [`merge`](fn@merge) walks through the names, so that only
+//! one layer is in memory. What a method measures before it merges (information, permutations) it measures itself, in
+//! [`MergeMethod::merge`].
 //!
-//! To add one: a file here, a `mod` line, a variant of [`MergeMethodSpec`] and its arms, here and in
-//! [`stage::merge`].
+//! | file | what |
+//! |---|---|
+//! | [`method`] | [`MergeMethod`]: everything about a kind |
+//! | `combination`, `cholesky` | arithmetic that several methods share |
+//! | the others | a method each |
+//!
+//! To add one: a file here with a spec that implements [`MergeMethod`], a `mod` line and a line in [`MergeMethodSpec`].
 
 pub mod average;
 mod cholesky;

@@ -68,7 +68,7 @@ fn follow(tensors: &mut StateDict, observed: BTreeMap<String, BatchStatistics>, 
     Ok(())
 }
 
-/// Move running statistics by [`MOMENTUM`] towards what was observed in a training step.
+/// Move running statistics by 0.1 towards what was observed in a training step.
 ///
 /// # Errors
 /// candle cannot make a tensor.

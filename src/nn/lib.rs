@@ -8,7 +8,7 @@
 //! | [`normalize`] | how input pixels are scaled |
 //! | [`tape`] | values and their gradients |
 //! | [`watch`] | watching what goes into layers |
-//! | [`conv2d`], [`batch_norm`], [`pool`], [`linear`], [`layer_norm`], [`gelu`], [`attention`], [`concat`], [`token`], [`weighted_sum`] | operators on values |
+//! | [`conv2d`], [`batch_norm`], [`pool`], [`linear`], [`layer_norm`], [`gelu`], [`attention`], [`concat`](mod@concat), [`token`], [`weighted_sum`] | operators on values |
 //! | `cpu` | their kernels on slices, for the processor |
 //! | `by_candle` | the same by candle's operators and cuDNN, for GPUs |
 //!

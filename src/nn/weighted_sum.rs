@@ -7,9 +7,9 @@ use super::cpu::lanes::sum;
 use super::cpu::{Real, widest};
 use super::{Value, by_candle, on_cpu, with_real, with_slice};
 
-/// W[k] = Σ_i w[i, k] · S[i, k] for merge weights `w [n, kernels]` and the sources' tensors
+/// `W[k] = Σ_i w[i, k] · S[i, k]` for merge weights `w [n, kernels]` and the sources' tensors
 /// `s [n, kernels, ..]`: `[kernels, ..]`. The gradient flows to `w` alone:
-/// dL/dw[i, k] = ⟨dL/dW[k], S[i, k]⟩.
+/// `dL/dw[i, k] = ⟨dL/dW[k], S[i, k]⟩`.
 ///
 /// # Errors
 /// Shapes that do not fit together.

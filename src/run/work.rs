@@ -30,7 +30,7 @@ pub struct Options {
     pub jobs: Option<usize>,
     /// Whether nothing starts any more after a stage failed.
     pub fail_fast: bool,
-    /// Raised when the person asks to stop; see [`super::interrupt::listen`].
+    /// Raised when the person asks to stop; a signal handler raises it.
     pub interrupt: Arc<AtomicBool>,
 }
 

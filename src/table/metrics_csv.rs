@@ -69,7 +69,7 @@ pub(super) fn compare(a: &str, b: &str) -> Ordering {
 /// The scores of a file, in its order.
 ///
 /// # Errors
-/// If it cannot be read, or is not as [`write`] writes it.
+/// If it cannot be read, or is not as [`write`](fn@write) writes it.
 pub fn read(path: &Path) -> Result<Vec<Score>, TableError> {
     let text = std::fs::read(path).map_err(TableError::io(path))?;
     let mut reader = csv::Reader::from_reader(text.as_slice());
