@@ -13,6 +13,7 @@ use identity::{Field, Fingerprint, Numerics, Role};
 use super::{Plan, PlanError, PlannedStage, Status, stage_fields};
 use experiment::{Experiment, StageInstance};
 use stage::{Description, Input, Known, StageSpec};
+use store::outside::look;
 use store::{Digests, Store, StoreError};
 
 type Graph = DiGraph<PlannedStage, Role>;
@@ -37,23 +38,10 @@ impl Plan {
         store: &Store,
         numerics: &[Numerics],
     ) -> Result<Vec<Self>, PlanError> {
-        let data = data::read(&experiment, &Digests::new(store), data::look).map_err(PlanError::Data)?;
+        let data = data::read(&experiment, &Digests::new(store), look).map_err(PlanError::Data)?;
         data.warnings().into_iter().for_each(|warning| tracing::warn!("{warning}"));
         let plan = |&numerics: &Numerics| assemble(Arc::clone(&experiment), &data, store, numerics, describe);
         numerics.iter().map(plan).collect()
-    }
-
-    /// The same without asking the store what is fresh, for whoever is to make one of its stages.
-    ///
-    /// # Errors
-    /// Those of [`Plan::new`].
-    pub fn unjudged(
-        experiment: Arc<Experiment>,
-        store: &Store,
-        numerics: Numerics,
-    ) -> Result<Self, PlanError> {
-        let data = data::read(&experiment, &Digests::new(store), data::look).map_err(PlanError::Data)?;
-        join(experiment, &data, numerics, describe)
     }
 }
 

@@ -18,7 +18,7 @@ use dataset::phantom::{Family, PhantomSpec};
 use dataset::{DatasetSpec, LabelBudget, SplitName, Summary};
 use experiment::{Coordinates, DatasetInstance, Experiment, Source, StageInstance};
 use nn::Normalize;
-use stage::artifact::StateDict;
+use nn::StateDict;
 use stage::evaluate::EvaluateSpec;
 use stage::finetune::{FinetuneSpec, HeadInit, Trainable};
 use stage::import::{ImportHead, ImportSpec};

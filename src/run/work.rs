@@ -8,8 +8,9 @@ use std::time::SystemTime;
 use petgraph::graph::NodeIndex;
 use rayon::prelude::*;
 
+use super::executor::{Capacity, ExecutorKind, Workers};
 use super::folder::RunFolder;
-use super::local::{LocalExecutor, WorkerDevice, Workers};
+use super::order::Orders;
 use super::queue::{Need, Room};
 use super::scheduler::{Job, Rules, run_jobs};
 use super::speeds::Speeds;
@@ -22,6 +23,8 @@ use store::{Store, StoreError};
 /// How to run.
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// Where stages are made.
+    pub executor: ExecutorKind,
     /// How workers are started.
     pub workers: Workers,
     /// Threads that all stages share which run at once.
@@ -54,14 +57,16 @@ pub fn run(
     let fresh = plan.reached().len() - nodes.len();
     let mut outcome = Outcome { fresh, ..Outcome::default() };
     let timed = estimates.jobs(plan, &needed);
-    let rules = options.rules(&timed);
+    let mut executor = options.executor.build(Orders::new(plan, &nodes), store, &options.workers);
+    let rules = options.rules(executor.capacity(), &timed);
     let jobs = jobs(plan, &nodes, timed, &estimates);
     let speeds = Speeds::new(plan, store, &estimates);
     let mut reporter = Recorded { log: folder.event_log()?, speeds, reporter };
     let experiment = plan.experiment.name.clone();
     reporter.event(&Event::RunStarted { experiment, stages: nodes.len(), fresh });
-    let mut executor = LocalExecutor::new(plan, &nodes, store, &options.workers);
-    let ended = run_jobs(&jobs, &rules, &options.interrupt, &mut executor, &mut reporter, &mut outcome);
+    let ended = run_jobs(&jobs, &rules, &options.interrupt, executor.as_mut(), &mut reporter, &mut outcome);
+    drop(executor);
+    reporter.speeds.write();
     reporter.event(&Event::run_finished(&outcome));
     ended?;
     remember(plan, store)?;
@@ -69,16 +74,13 @@ pub fn run(
 }
 
 impl Options {
-    fn rules(&self, timed: &[makespan::Job]) -> Rules {
-        let devices = &self.workers.devices;
-        let default = || match devices[..] {
-            [WorkerDevice::Cpu] => best_jobs(timed, self.threads),
-            _ => devices.len(),
+    fn rules(&self, capacity: Capacity, timed: &[makespan::Job]) -> Rules {
+        let default = || match capacity.shares_threads {
+            true => best_jobs(timed, self.threads),
+            false => capacity.memory.len(),
         };
-        let room = Room {
-            jobs: self.jobs.unwrap_or_else(default),
-            devices: devices.iter().map(WorkerDevice::free_memory).collect(),
-        };
+        let jobs = self.jobs.unwrap_or_else(default);
+        let room = Room { jobs, devices: capacity.memory };
         Rules { room, threads: self.threads, fail_fast: self.fail_fast }
     }
 }

@@ -140,7 +140,7 @@ fn header(plan: &Plan, stage: &PlannedStage) -> EntryHeader {
     EntryHeader {
         fingerprint: stage.fingerprint.clone(),
         kind: stage.spec.kind().into(),
-        revision: stage.spec.stage().revision(),
+        revision: stage.spec.revision(),
         fields: stage.fields.clone(),
         inputs: inputs
             .map(|(input, node)| (input.role.clone(), plan.graph[*node].fingerprint.clone()))
