@@ -31,7 +31,7 @@ test = 16
 [train]
 epochs = 1
 batch_size = 16
-augment = { horizontal_flip = true, crop_padding = 1 }
+augment = ["horizontal_flip", { crop = { padding = 1 } }]
 
 [stage.source_a.pretrain]
 backbone.resnet18 = { stem = "small", width = 16 }
@@ -47,7 +47,7 @@ seed = 8
 from = "source_a"
 dataset = "xray"
 trainable = "head"
-augment = { horizontal_flip = false, crop_padding = 0 }
+augment = []
 
 [stage.probe_b.finetune]
 from = "source_b"
