@@ -65,7 +65,7 @@ fn finish(workplace: &Workplace) {
 
 fn whole() -> (Vec<(String, Vec<u8>)>, Duration) {
     let workplace = Workplace::new(&experiment());
-    let start = std::time::Instant::now();
+    let start = Instant::now();
     finish(&workplace);
     (made(&workplace), start.elapsed())
 }
