@@ -10,8 +10,8 @@
 //!                                                                               tions
 //! ```
 //!
-//! `plan` summarises data and reads no tensor. `run` starts a process of this program for each stage, a worker, which
-//! plans the same experiment and makes that one stage. A stage gets its inputs loaded and returns one
+//! `plan` summarises data and reads no tensor. `run` writes an order for each stage, which says all that it takes to make
+//! it, and hands it to a worker: a process of this program that makes one stage after the other. A stage gets its inputs loaded and returns one
 //! [`Artifact`](stage::Artifact); it knows no store and no other stage. Only workers write entries of the store,
 //! only `table` and `figure` write results. Errors go up as they are; [`error`] gives each an exit code.
 //!
@@ -77,6 +77,7 @@
 //! | a phantom family | `src/dataset/phantom/<name>.rs`: `CLASSES` and `draw` | [`Family`](dataset::phantom::Family): variant, `classes`, `draw` |
 //! | a metric | `src/metric/<name>.rs`: `fn(&Predictions) -> Option<f64>` | a line in [`METRICS`](metric::METRICS) |
 //! | a stage | `src/stage/<name>.rs`: a spec and [`Stage`](stage::Stage) | [`StageSpec`](stage::StageSpec): variant, `KINDS`, `stage`, `kind`; `kind_trains` if it takes the keys of `[train]` |
+//! | an executor | `src/run/executor/<name>.rs`: a type that implements [`Executor`](run::Executor) | a line in [`ExecutorKind`](run::ExecutorKind) |
 //! | a command | `src/cli/<name>.rs`: its arguments and `execute` | `Command` in `src/cli/mod.rs` |
 //!
 //! Whoever changes the numbers that the same spec and inputs give raises the `revision` of the stage or data

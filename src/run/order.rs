@@ -1,14 +1,11 @@
 //! From a plan to orders.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
-
-use petgraph::graph::NodeIndex;
 
 use super::message::{Order, OrderedDataset, OrderedFile};
 use identity::{Field, Fingerprint, Role};
 use kind::NamedPath;
-use plan::{Plan, PlannedDataset, PlannedStage};
+use plan::{Plan, PlannedDataset, PlannedStage, StageId};
 use stage::{DataInput, Input, StageSpec};
 
 /// Writes the order of each job.
@@ -16,7 +13,7 @@ use stage::{DataInput, Input, StageSpec};
 pub struct Orders<'a> {
     plan: &'a Plan,
     /// The stage of each job.
-    nodes: &'a [NodeIndex],
+    nodes: &'a [StageId],
     /// Ids of the stages of the same work.
     same_work: HashMap<Fingerprint, Vec<String>>,
     /// The job that makes anew what was asked for: stages of the same work do not ask again.
@@ -25,9 +22,9 @@ pub struct Orders<'a> {
 
 impl<'a> Orders<'a> {
     /// Job `j` is the stage `nodes[j]` of the plan.
-    pub fn new(plan: &'a Plan, nodes: &'a [NodeIndex]) -> Self {
+    pub fn new(plan: &'a Plan, nodes: &'a [StageId]) -> Self {
         let mut same_work: HashMap<_, Vec<String>> = HashMap::new();
-        for stage in plan.order.iter().map(|&node| &plan.graph[node]) {
+        for stage in plan.stages() {
             same_work.entry(stage.fingerprint).or_default().push(stage.id.clone());
         }
         Self { plan, nodes, same_work, anew: HashMap::new() }
@@ -59,11 +56,11 @@ impl<'a> Orders<'a> {
     }
 
     fn stage(&self, job: usize) -> &'a PlannedStage {
-        &self.plan.graph[self.nodes[job]]
+        self.plan.stage(self.nodes[job])
     }
 
-    fn input(&self, (input, node): &(Input, NodeIndex)) -> (Role, Fingerprint) {
-        (input.role.clone(), self.plan.graph[*node].fingerprint)
+    fn input(&self, (input, node): &(Input, StageId)) -> (Role, Fingerprint) {
+        (input.role.clone(), self.plan.stage(*node).fingerprint)
     }
 }
 
@@ -98,6 +95,7 @@ fn absolute(mut spec: StageSpec) -> StageSpec {
 }
 
 fn make_absolute(named: NamedPath<'_>) {
-    let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| PathBuf::from(path));
-    *named.path = absolute(named.path);
+    if let Ok(absolute) = std::path::absolute(&*named.path) {
+        *named.path = absolute;
+    }
 }

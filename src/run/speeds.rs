@@ -3,10 +3,8 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use petgraph::graph::NodeIndex;
-
 use super::{Event, Reporter};
-use plan::{Estimates, Plan};
+use plan::{Estimates, Plan, StageId};
 use store::Store;
 use train::Progress;
 
@@ -19,7 +17,7 @@ pub(super) struct Speeds<'a> {
     store: &'a Store,
     estimates: &'a Estimates,
     /// By id.
-    stages: HashMap<&'a str, NodeIndex>,
+    stages: HashMap<&'a str, StageId>,
     running: HashMap<String, Measured>,
     /// (kind, speed) of stages that are not written down yet.
     noted: Vec<(&'static str, f64)>,
@@ -55,7 +53,7 @@ impl Reporter for Speeds<'_> {
 
 impl<'a> Speeds<'a> {
     pub(super) fn new(plan: &'a Plan, store: &'a Store, estimates: &'a Estimates) -> Self {
-        let stages = plan.order.iter().map(|&node| (plan.graph[node].id.as_str(), node)).collect();
+        let stages = plan.stage_ids().map(|node| (plan.stage(node).id.as_str(), node)).collect();
         let (running, noted) = Default::default();
         Self { plan, store, estimates, stages, running, noted, written: Instant::now() }
     }
@@ -63,7 +61,7 @@ impl<'a> Speeds<'a> {
     fn note(&mut self, id: &str, seconds: f64) {
         let node = self.stages.get(id).copied();
         let Some((node, Measured { threads, epochs })) = node.zip(self.running.remove(id)) else { return };
-        let (spec, numerics) = (&self.plan.graph[node].spec, self.plan.numerics);
+        let (spec, numerics) = (&self.plan.stage(node).spec, self.plan.numerics);
         // A training may have gone on where another attempt stopped, or have ended early.
         let share = spec.train().map_or(1.0, |train| epochs as f64 / train.epochs as f64);
         let speed = share * self.estimates.of(node).throughput(seconds, numerics, threads);

@@ -47,12 +47,15 @@ fn measure(stages: usize, binary: &Path) {
     std::fs::write(folder.path().join("experiment.toml"), experiment(stages)).expect("a disk with space");
     let (seconds, head) = run(binary, folder.path());
     let mut overheads = overheads(&folder.path().join("store"));
+    let tenth = overheads.len().div_ceil(10);
+    let [first, last] = [&overheads[..tenth], &overheads[overheads.len() - tenth..]].map(mean);
     overheads.sort_by(f64::total_cmp);
     let at = |share: f64| overheads[((overheads.len() - 1) as f64 * share) as usize] * 1e3;
     let line = json!({
         "stages": stages + 2,
         "seconds": round(seconds),
         "head_cpu_seconds": round(head),
+        "mean_ms_of_first_and_last_tenth": [round(first * 1e3), round(last * 1e3)],
         "stage_ms": { "median": round(at(0.5)), "p95": round(at(0.95)), "max": round(at(1.0)) },
     });
     println!("{line}");
@@ -132,6 +135,10 @@ fn overheads(store: &Path) -> Vec<f64> {
         }
     }
     overheads
+}
+
+fn mean(numbers: &[f64]) -> f64 {
+    numbers.iter().sum::<f64>() / numbers.len() as f64
 }
 
 fn round(number: f64) -> f64 {

@@ -33,3 +33,4 @@ mod statistics;
 mod store;
 mod sweep;
 mod table;
+mod worker;

@@ -68,8 +68,9 @@ fn store(workplace: &Workplace) -> Store {
 fn orders(workplace: &Workplace) -> Vec<Order> {
     let experiment = workplace.load().expect("a right experiment");
     let plan = Plan::new(Arc::new(experiment), &store(workplace), Numerics::Cpu).expect("a plan");
-    let mut orders = Orders::new(&plan, &plan.order);
-    (0..plan.order.len()).map(|job| orders.order(job, 1)).collect()
+    let stages: Vec<_> = plan.stage_ids().collect();
+    let mut orders = Orders::new(&plan, &stages);
+    (0..stages.len()).map(|job| orders.order(job, 1)).collect()
 }
 
 /// [`EXPERIMENT`] without seeds.
