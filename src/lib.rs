@@ -90,6 +90,7 @@
 //! | loss | [`LossKind`](train::loss::LossKind) | [`LossSpec`](train::LossSpec) |
 //! | optimizer | [`OptimizerKind`](train::optimizer::OptimizerKind) | [`OptimizerSpec`](train::OptimizerSpec) |
 //! | metric | a [`Metric`](metric::Metric) | [`METRICS`](metric::METRICS) |
+//! | executor | [`Executor`](run::Executor) | [`ExecutorKind`](run::ExecutorKind) |
 //! | page of the guide | a Markdown file in `src/guide/` | [`guide::PAGES`] |
 //! | command | a file in `src/cli/` with its arguments and `execute` | `Command` in `src/cli/mod.rs` |
 //!

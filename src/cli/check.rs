@@ -30,8 +30,9 @@ impl Check {
         let store = global.open_store()?;
         let plan = |experiment| Ok(Plan::new(Arc::clone(experiment), &store, self.on.numerics())?);
         let mut out = std::io::stdout().lock();
-        for Plan { experiment, order, .. } in every(experiments.iter().map(plan))? {
-            let (path, stages) = (experiment.source.path.display(), order.len());
+        for plan in every(experiments.iter().map(plan))? {
+            let experiment = &plan.experiment;
+            let (path, stages) = (experiment.source.path.display(), plan.stage_ids().len());
             writeln!(
                 out,
                 "{path}: {stages} stages, {} data sets: no mistake found",

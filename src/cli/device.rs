@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::identity::Numerics;
 use crate::identity::Precision;
 use crate::nn::set_precision;
-use crate::run::local::{WorkerDevice, Workers, this_program};
+use crate::run::executor::{WorkerDevice, Workers, this_program};
 
 /// What `--device` says.
 #[derive(Clone, Debug, PartialEq, Eq)]

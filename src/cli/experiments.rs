@@ -114,7 +114,7 @@ fn toml_files(folder: &Path) -> Result<Vec<PathBuf>, Error> {
 pub(super) fn stages_named<'p>(plan: &'p Plan, name: &str) -> Result<Vec<&'p PlannedStage>, Error> {
     let named = plan.called(name);
     if !named.is_empty() {
-        return Ok(named.into_iter().map(|node| &plan.graph[node]).collect());
+        return Ok(named.into_iter().map(|node| plan.stage(node)).collect());
     }
     let path = plan.experiment.source.path.display();
     let nearest = did_you_mean(name, names(plan));
@@ -123,7 +123,7 @@ pub(super) fn stages_named<'p>(plan: &'p Plan, name: &str) -> Result<Vec<&'p Pla
 
 /// Names and ids of all stages.
 pub(super) fn names(plan: &Plan) -> impl Iterator<Item = &str> {
-    plan.graph.node_weights().flat_map(|stage| [stage.name.as_str(), &stage.id])
+    plan.stages().flat_map(|stage| [stage.name.as_str(), &stage.id])
 }
 
 /// The end of a message: the most similar one of what would have been right.

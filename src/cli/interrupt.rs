@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::Error;
 use crate::error::Exit;
+use crate::run::signals::Signals;
 
 /// From now on the first signal raises the returned flag, so that the running stage stops at its next
 /// report; the second ends the program at once. What is in the store is whole in both cases.
@@ -21,4 +22,19 @@ pub(super) fn listen() -> Result<Arc<AtomicBool>, Error> {
     };
     ctrlc::set_handler(handler).map_err(Error::Signal)?;
     Ok(flag)
+}
+
+/// In a worker: from now on a signal ends the process, after what it is making has stopped where it can go on later; the
+/// second one at once.
+///
+/// # Errors
+/// The system refuses a handler.
+pub(super) fn end_with(signals: &Arc<Signals>) -> Result<(), Error> {
+    let signals = Arc::clone(signals);
+    let handler = move || {
+        if signals.terminate() {
+            std::process::exit(Exit::Interrupted as i32);
+        }
+    };
+    ctrlc::set_handler(handler).map_err(Error::Signal)
 }

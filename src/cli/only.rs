@@ -3,11 +3,10 @@
 use std::collections::BTreeSet;
 
 use clap::Args;
-use petgraph::graph::NodeIndex;
 
 use super::Error;
 use super::experiments::{did_you_mean, names};
-use crate::plan::Plan;
+use crate::plan::{Plan, StageId};
 
 /// Which part of an experiment is wanted.
 #[derive(Debug, Default, Args)]
@@ -24,9 +23,9 @@ pub(super) struct Only {
 
 /// What a name means in one experiment.
 enum Part<'p> {
-    Stages(Vec<NodeIndex>),
+    Stages(Vec<StageId>),
     /// A table's or figure's name, and the stages that it shows.
-    Shown(&'p str, Vec<NodeIndex>),
+    Shown(&'p str, Vec<StageId>),
 }
 
 impl Only {
@@ -73,7 +72,7 @@ impl Only {
 }
 
 impl Part<'_> {
-    fn into_stages(self) -> Vec<NodeIndex> {
+    fn into_stages(self) -> Vec<StageId> {
         match self {
             Self::Stages(stages) | Self::Shown(_, stages) => stages,
         }
@@ -104,6 +103,6 @@ fn figure<'p>(plan: &'p Plan, name: &str) -> Option<Part<'p>> {
 }
 
 fn shown<'p>(plan: &Plan, name: &'p str, from: &[String]) -> Part<'p> {
-    let stages = plan.order.iter().copied().filter(|&node| from.contains(&plan.graph[node].name));
+    let stages = plan.stage_ids().filter(|&node| from.contains(&plan.stage(node).name));
     Part::Shown(name, stages.collect())
 }

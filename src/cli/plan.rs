@@ -5,13 +5,12 @@ use std::io::{self, BufWriter, Write};
 use std::num::NonZeroUsize;
 
 use clap::Args;
-use petgraph::graph::NodeIndex;
 
 use super::experiments::OneFile;
 use super::only::Only;
 use super::{Error, Global};
 use crate::plan::makespan::{best_jobs, critical_path, makespan};
-use crate::plan::{self, Estimate, Estimates, PlannedStage, Status};
+use crate::plan::{self, Estimate, Estimates, PlannedStage, StageId, Status};
 use crate::run::reporter::duration;
 
 /// Say what would run, why, how long it would take, and how much memory and disk
@@ -64,14 +63,14 @@ impl Plan {
     /// A line a stage, in the order in which they run, and what they take together.
     fn list(&self, plan: &plan::Plan, estimates: &Estimates, out: &mut impl Write) -> io::Result<()> {
         let needed = plan.needed();
-        let (stages, name) = (plan.order.len(), &plan.experiment.name);
+        let (stages, name) = (plan.stage_ids().len(), &plan.experiment.name);
         writeln!(out, "{name}: {stages} stages, {} to run", needed.len())?;
         let columns = Columns::new(plan, estimates, &needed);
-        for &node in &plan.order {
+        for node in plan.stage_ids() {
             writeln!(
                 out,
                 "{}",
-                columns.line(&plan.graph[node], needed.contains(&node).then(|| estimates.of(node)))
+                columns.line(plan.stage(node), needed.contains(&node).then(|| estimates.of(node)))
             )?;
         }
         let guessed = estimates.guessed(plan, &needed);
@@ -86,7 +85,7 @@ impl Plan {
     }
 
     /// What all stages to run take together.
-    fn total(&self, plan: &plan::Plan, estimates: &Estimates, needed: &BTreeSet<NodeIndex>) -> String {
+    fn total(&self, plan: &plan::Plan, estimates: &Estimates, needed: &BTreeSet<StageId>) -> String {
         let jobs = estimates.jobs(plan, needed);
         let threads = estimates.threads();
         let at_once = self.jobs.map_or_else(|| best_jobs(&jobs, threads), NonZeroUsize::get);
@@ -107,8 +106,8 @@ struct Columns {
 }
 
 impl Columns {
-    fn new(plan: &plan::Plan, estimates: &Estimates, needed: &BTreeSet<NodeIndex>) -> Self {
-        let id = plan.graph.node_weights().map(|stage| stage.id.chars().count()).max().unwrap_or_default();
+    fn new(plan: &plan::Plan, estimates: &Estimates, needed: &BTreeSet<StageId>) -> Self {
+        let id = plan.stages().map(|stage| stage.id.chars().count()).max().unwrap_or_default();
         let mut widths = [0; 3];
         for cells in needed.iter().map(|&node| cells(estimates.of(node))) {
             widths.iter_mut().zip(&cells).for_each(|(width, cell)| *width = cell.len().max(*width));

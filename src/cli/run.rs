@@ -15,7 +15,7 @@ use super::{Error, Exit, Global};
 use crate::experiment::Experiment;
 use crate::plan::Plan;
 use crate::run::reporter::{Bars, Json, Plain};
-use crate::run::{Options, Outcome, Reporter, run, set_aside_damaged};
+use crate::run::{ExecutorKind, Options, Outcome, Reporter, run, set_aside_damaged};
 use crate::store::Store;
 
 /// Make everything that an experiment needs and that the store lacks; write its tables and figures
@@ -33,7 +33,7 @@ Examples:
   medmerge run experiments/main.toml --set 'sweep.seed=[0]' --set train.epochs=1 \\
       --set experiment.name=trial                      a quick trial, with results of its own
 
-Each stage is made by a process of its own. A stage that fails loses what depends on it; the rest goes
+Stages are made by processes of their own, workers. A stage that fails loses what depends on it; the rest goes
 on. After Ctrl-C or a crash, run the same command again: stages that finished are kept, and a training
 goes on where it stopped, with the same result. `medmerge status` says from another terminal how far a
 run is.
@@ -54,6 +54,9 @@ pub(super) struct Run {
     jobs: Option<NonZeroUsize>,
     #[command(flatten)]
     on: OnDevice,
+    /// Where stages are made
+    #[arg(long, value_enum, default_value_t = ExecutorKind::default(), value_name = "EXECUTOR")]
+    executor: ExecutorKind,
     /// How progress is shown on stderr
     #[arg(long, value_enum, default_value_t = LogFormat::Auto, value_name = "FORMAT")]
     log_format: LogFormat,
@@ -100,6 +103,7 @@ impl Run {
 
     fn options(&self) -> Result<Options, Error> {
         Ok(Options {
+            executor: self.executor,
             workers: self.on.workers()?,
             threads: rayon::current_num_threads(),
             jobs: self.jobs.map(NonZeroUsize::get),

@@ -1,22 +1,19 @@
-//! `medmerge worker`: what `medmerge run` starts for each stage.
+//! `medmerge worker`: what `medmerge run` starts to make stages.
 
-use std::io::{BufRead, Read, stdin};
+use std::io::{BufReader, stdin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 
 use clap::Args;
 
 use super::device::OnDevice;
-use super::{Error, Exit, Global, log};
-use crate::cli::interrupt;
-use crate::experiment::Experiment;
-use crate::plan::Plan;
-use crate::run::message::{Ending, Message, Order};
-use crate::run::worker::Worker as Work;
+use super::{Error, Exit, Global, interrupt, log};
+use crate::run::message::{Ending, Order};
+use crate::run::serve::{receive, serve};
+use crate::run::signals::Signals;
+use crate::run::worker::{Tell, Worker as Work};
 use crate::store::Store;
 
-/// Make one stage, as the order on stdin says; for `medmerge run`, which starts it
+/// Make stages, as the orders on stdin say; for `medmerge run`, which starts it
 #[derive(Debug, Args)]
 pub(super) struct Worker {
     #[command(flatten)]
@@ -25,46 +22,45 @@ pub(super) struct Worker {
 
 impl Worker {
     pub(super) fn execute(&self, global: &Global) -> Result<Exit, Error> {
-        let mut line = String::new();
-        stdin().lock().read_line(&mut line)?;
-        let order: Order = serde_json::from_str(&line).map_err(|error| {
+        let signals = Arc::new(Signals::default());
+        interrupt::end_with(&signals)?;
+        let orders = receive(BufReader::new(stdin()), &signals);
+        let tell = |message| {
+            // A run that is gone finds what was made in the store.
+            if log::tell(&message).is_err() {
+                signals.stop();
+            }
+        };
+        let mut work = None;
+        let make = |order: &Order| self.make(&mut work, order, global, &signals, &tell);
+        serve(&orders, &signals, &tell, make).map_err(|error| {
             Error::Usage(format!(
                 "failed to read an order from stdin: {error}; `medmerge run` starts workers"
             ))
         })?;
-        let interrupt = interrupt::listen()?;
-        stop_with_stdin(&interrupt);
-        let ending =
-            self.work(order, global, &interrupt).unwrap_or_else(|error| Ending::Stopped(error.to_string()));
-        // A run that is gone finds the entry in the store.
-        let _ = log::tell(&Message::Ended(ending));
         Ok(Exit::Done)
     }
 
-    fn work(&self, order: Order, global: &Global, interrupt: &AtomicBool) -> Result<Ending, Error> {
-        let store = Store::existing(&global.store)?;
-        let device = self.on.open()?;
-        let Order { source, stage, fingerprint, anew } = order;
-        let experiment = Arc::new(Experiment::parse(source)?);
-        let plan = Plan::unjudged(experiment, &store, self.on.numerics())?;
-        let planned = plan.graph.node_weights().find(|planned| planned.id == stage);
-        let Some(stage) = planned.filter(|planned| planned.fingerprint == fingerprint) else {
-            return Ok(Ending::Failed("its data or files changed while the run went on; run again".into()));
-        };
-        let tell = |message| {
-            if log::tell(&message).is_err() {
-                interrupt.store(true, Ordering::Relaxed);
+    /// The device is opened for the first order, whose run hears if it cannot be.
+    fn make<'a>(
+        &self,
+        work: &mut Option<Work<'a>>,
+        order: &Order,
+        global: &Global,
+        signals: &'a Signals,
+        tell: &'a Tell<'a>,
+    ) -> Ending {
+        if work.is_none() {
+            match self.work(global, signals, tell) {
+                Ok(ready) => *work = Some(ready),
+                Err(error) => return Ending::Stopped(error.to_string()),
             }
-        };
-        Ok(Work { plan: &plan, stage, anew, store: &store, device, interrupt, tell: &tell }.work())
+        }
+        work.as_mut().expect("it is ready").make(order)
     }
-}
 
-/// Raises the flag when stdin ends: the run asks to stop, or is gone.
-fn stop_with_stdin(interrupt: &Arc<AtomicBool>) {
-    let raised = Arc::clone(interrupt);
-    thread::spawn(move || {
-        let _ = stdin().lock().read_to_end(&mut Vec::new());
-        raised.store(true, Ordering::Relaxed);
-    });
+    fn work<'a>(&self, global: &Global, signals: &'a Signals, tell: &'a Tell<'a>) -> Result<Work<'a>, Error> {
+        let store = Store::existing(&global.store)?;
+        Ok(Work::new(store, self.on.open()?, self.on.numerics(), signals, tell))
+    }
 }

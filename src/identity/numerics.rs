@@ -1,5 +1,10 @@
 //! Device class and number type: what the same operations may round differently on.
 
+use std::borrow::Cow;
+
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 /// The number type of products on a GPU. Weights, sums and everything else stay f32.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u8)]
@@ -35,5 +40,34 @@ impl Numerics {
             Self::Cuda(Precision::Tf32) => "cuda-tf32",
             Self::Cuda(Precision::Bf16) => "cuda-bf16",
         }
+    }
+}
+
+/// As [`Numerics::as_str`].
+impl Serialize for Numerics {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for Numerics {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Cow::<'de, str>::deserialize(deserializer)?;
+        let found = Self::ALL.into_iter().find(|numerics| numerics.as_str() == text);
+        found.ok_or_else(|| D::Error::custom(format!("unknown numerics {text:?}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numerics_are_read_as_they_are_written() {
+        for numerics in Numerics::ALL {
+            let json = serde_json::to_string(&numerics).unwrap();
+            assert_eq!(serde_json::from_str::<Numerics>(&json).unwrap(), numerics);
+        }
+        assert!(serde_json::from_str::<Numerics>("\"tpu-f32\"").is_err());
     }
 }

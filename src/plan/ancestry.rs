@@ -34,7 +34,7 @@ mod tests {
     #[test]
     fn an_ancestry_leads_to_the_sources_and_can_be_verified() {
         let plan = Lab::new().plan();
-        let of = |id: &str| plan.graph.node_weights().find(|stage| stage.id == id).unwrap();
+        let of = |id: &str| plan.graph.stages().find(|stage| stage.id == id).unwrap();
         let ancestry = plan.ancestry(of("tuned"));
         let kind =
             |fields: &Vec<Field>| fields.iter().find(|field| field.path == "kind").unwrap().value.clone();

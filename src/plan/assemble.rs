@@ -2,20 +2,19 @@
 
 use std::sync::Arc;
 
-use petgraph::graph::{DiGraph, NodeIndex};
+use super::graph::{Graph, StageId};
 use rayon::prelude::*;
 
 use super::check::{self, Describe};
 use super::data::{self, Data};
 use super::freshness::judge;
-use identity::{Field, Fingerprint, Numerics, Role};
+use identity::{Field, Fingerprint, Numerics};
 
 use super::{Plan, PlanError, PlannedStage, Status, stage_fields};
 use experiment::{Experiment, StageInstance};
 use stage::{Description, Input, Known, StageSpec};
+use store::outside::look;
 use store::{Digests, Store, StoreError};
-
-type Graph = DiGraph<PlannedStage, Role>;
 
 impl Plan {
     /// Reads data set summaries (in parallel), describes every stage, fingerprints, asks the store what
@@ -37,23 +36,10 @@ impl Plan {
         store: &Store,
         numerics: &[Numerics],
     ) -> Result<Vec<Self>, PlanError> {
-        let data = data::read(&experiment, &Digests::new(store), data::look).map_err(PlanError::Data)?;
+        let data = data::read(&experiment, &Digests::new(store), look).map_err(PlanError::Data)?;
         data.warnings().into_iter().for_each(|warning| tracing::warn!("{warning}"));
         let plan = |&numerics: &Numerics| assemble(Arc::clone(&experiment), &data, store, numerics, describe);
         numerics.iter().map(plan).collect()
-    }
-
-    /// The same without asking the store what is fresh, for whoever is to make one of its stages.
-    ///
-    /// # Errors
-    /// Those of [`Plan::new`].
-    pub fn unjudged(
-        experiment: Arc<Experiment>,
-        store: &Store,
-        numerics: Numerics,
-    ) -> Result<Self, PlanError> {
-        let data = data::read(&experiment, &Digests::new(store), data::look).map_err(PlanError::Data)?;
-        join(experiment, &data, numerics, describe)
     }
 }
 
@@ -87,11 +73,11 @@ fn join(
     }
     let identities = identify(&experiment, data, numerics);
     let descriptions = check::describe(&experiment, data, &identities, describe)?;
-    let mut graph = Graph::new();
+    let mut graph = Graph::default();
     for ((instance, identity), description) in experiment.stages.iter().zip(identities).zip(descriptions) {
-        insert(&mut graph, planned(instance, identity, description, data));
+        graph.insert(planned(instance, identity, description, data));
     }
-    let order = graph.node_indices().collect();
+    let order = graph.ids().collect();
     Ok(Plan { experiment, graph, order, numerics, only: None })
 }
 
@@ -146,8 +132,8 @@ fn planned(
     data: &Data,
 ) -> PlannedStage {
     let stage = &instance.spec;
-    let inputs: Vec<(Input, NodeIndex)> =
-        stage.inputs().into_iter().zip(instance.inputs.iter().map(|&index| NodeIndex::new(index))).collect();
+    let inputs: Vec<(Input, StageId)> =
+        stage.inputs().into_iter().zip(instance.inputs.iter().map(|&index| StageId::new(index))).collect();
     let datasets: Vec<_> = instance.datasets.iter().map(|index| Arc::clone(&data.datasets[index])).collect();
     let datasets: Vec<_> = stage.datasets().into_iter().zip(datasets).collect();
     PlannedStage {
@@ -161,13 +147,5 @@ fn planned(
         datasets,
         description,
         status: Status::Fresh,
-    }
-}
-
-fn insert(graph: &mut Graph, stage: PlannedStage) {
-    let edges: Vec<_> = stage.inputs.iter().map(|(input, node)| (*node, input.role.clone())).collect();
-    let user = graph.add_node(stage);
-    for (input, role) in edges {
-        graph.add_edge(input, user, role);
     }
 }

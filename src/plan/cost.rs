@@ -5,10 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use petgraph::graph::{DiGraph, NodeIndex};
-
+use super::graph::{Graph, StageId};
 use super::makespan::{Job, speed_up};
-use identity::{Fingerprint, Numerics, Role};
+use identity::{Fingerprint, Numerics};
 
 use super::{Plan, PlannedStage};
 use nn::cost::sum;
@@ -60,7 +59,7 @@ impl Plan {
     /// What each stage would cost if it were made on so many threads, at the speeds that the store measured.
     pub fn estimates(&self, store: &Store, threads: usize) -> Estimates {
         let threads = threads_that_count(self.numerics, threads);
-        let kinds: BTreeSet<_> = self.graph.node_weights().map(|stage| stage.spec.kind()).collect();
+        let kinds: BTreeSet<_> = self.graph.stages().map(|stage| stage.spec.kind()).collect();
         let measured = kinds.into_iter().map(|kind| (kind, store.throughput(self.numerics, kind)));
         let measured: BTreeMap<_, _> = measured.collect();
         let mut networks = Networks::default();
@@ -69,23 +68,23 @@ impl Plan {
             estimate(stage, &self.graph, throughput * speed_up(threads), &mut networks)
         };
         let guessed = measured.iter().filter(|(_, speed)| speed.is_none()).map(|(kind, _)| *kind).collect();
-        Estimates { of_stages: self.graph.node_weights().map(of).collect(), guessed, threads }
+        Estimates { of_stages: self.graph.stages().map(of).collect(), guessed, threads }
     }
 }
 
 impl Estimates {
     /// Of a stage.
-    pub fn of(&self, node: NodeIndex) -> &Estimate {
+    pub fn of(&self, node: StageId) -> &Estimate {
         &self.of_stages[node.index()]
     }
 
     /// The stages of a plan that are to be made as jobs, in the order of the plan. A stage of the same work as an
     /// earlier one waits for it, and then takes no time.
-    pub fn jobs(&self, plan: &Plan, needed: &BTreeSet<NodeIndex>) -> Vec<Job> {
+    pub fn jobs(&self, plan: &Plan, needed: &BTreeSet<StageId>) -> Vec<Job> {
         let mut positions = HashMap::new();
         let mut first: HashMap<&Fingerprint, usize> = HashMap::new();
         let nodes = plan.order.iter().copied().filter(|node| needed.contains(node));
-        let job = |(position, node): (usize, NodeIndex)| {
+        let job = |(position, node): (usize, StageId)| {
             positions.insert(node, position);
             let stage = &plan.graph[node];
             let inputs = stage.inputs.iter().filter_map(|(_, input)| positions.get(input).copied());
@@ -98,8 +97,8 @@ impl Estimates {
     }
 
     /// Bytes of the entries of these stages. Stages of the same work have one.
-    pub fn disk_bytes(&self, plan: &Plan, nodes: &BTreeSet<NodeIndex>) -> u64 {
-        let entry = |&node: &NodeIndex| (&plan.graph[node].fingerprint, self.of(node).disk_bytes);
+    pub fn disk_bytes(&self, plan: &Plan, nodes: &BTreeSet<StageId>) -> u64 {
+        let entry = |&node: &StageId| (&plan.graph[node].fingerprint, self.of(node).disk_bytes);
         let entries: BTreeMap<_, _> = nodes.iter().map(entry).collect();
         sum(entries.into_values())
     }
@@ -110,7 +109,7 @@ impl Estimates {
     }
 
     /// Kinds of these stages of the plan whose time is a guess, sorted: none of them was measured.
-    pub fn guessed(&self, plan: &Plan, nodes: &BTreeSet<NodeIndex>) -> Vec<&'static str> {
+    pub fn guessed(&self, plan: &Plan, nodes: &BTreeSet<StageId>) -> Vec<&'static str> {
         let computing = nodes.iter().filter(|node| self.of(**node).operations > 0);
         let kinds: BTreeSet<_> = computing.map(|&node| plan.graph[node].spec.kind()).collect();
         kinds.intersection(&self.guessed).copied().collect()
@@ -118,9 +117,9 @@ impl Estimates {
 }
 
 /// What it takes to make a stage's entry at so many operations a second. Its inputs are in the graph.
-pub fn estimate(
+fn estimate(
     stage: &PlannedStage,
-    graph: &DiGraph<PlannedStage, Role>,
+    graph: &Graph,
     operations_per_second: f64,
     networks: &mut Networks,
 ) -> Estimate {
@@ -134,7 +133,7 @@ pub fn estimate(
     }
 }
 
-fn known<'a>(stage: &'a PlannedStage, graph: &'a DiGraph<PlannedStage, Role>) -> Known<'a> {
+fn known<'a>(stage: &'a PlannedStage, graph: &'a Graph) -> Known<'a> {
     let inputs = stage.inputs.iter().map(|(_, node)| &graph[*node]);
     Known {
         inputs: inputs.clone().map(|input| &input.description).collect(),

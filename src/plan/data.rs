@@ -2,7 +2,6 @@
 //! and not again by a later plan while nobody touches the files.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,9 +9,10 @@ use indexmap::IndexMap;
 use rayon::prelude::*;
 
 use super::{PlannedDataset, dataset_fingerprint};
-use dataset::{DataError, DatasetSpec, Summary};
+use dataset::{DataError, DatasetSpec};
 use experiment::{Experiment, StageInstance};
 use store::Digests;
+use store::outside::Look;
 
 /// What the stages of an experiment read.
 #[derive(Debug, Default)]
@@ -31,15 +31,6 @@ impl Data {
     }
 }
 
-/// Side of the images in pixels, and the summary.
-pub(super) type Look = (usize, Summary);
-
-/// Looks at a data set without decoding images.
-pub(super) fn look(spec: &DatasetSpec) -> Result<Look, DataError> {
-    let summary = spec.summary()?;
-    Ok((spec.size(), summary))
-}
-
 /// Looks at every data set and file that a stage reads, unless what was seen in it is remembered.
 ///
 /// # Errors
@@ -50,19 +41,9 @@ pub(super) fn read(
     look: impl Fn(&DatasetSpec) -> Result<Look, DataError> + Sync,
 ) -> Result<Data, Vec<DataError>> {
     let mut errors = Vec::new();
-    let datasets = datasets(experiment, |spec| look_once(spec, digests, &look), &mut errors);
+    let datasets = datasets(experiment, |spec| digests.look_once(spec, &look), &mut errors);
     let files = files(&experiment.stages, digests, &mut errors);
     if errors.is_empty() { Ok(Data { datasets, files }) } else { Err(errors) }
-}
-
-/// What was seen in a data set depends on its kind, revision, options and files.
-fn look_once(
-    spec: &DatasetSpec,
-    digests: &Digests<'_>,
-    look: impl Fn(&DatasetSpec) -> Result<Look, DataError>,
-) -> Result<Look, DataError> {
-    let what = format!("{} {} {}", spec.kind(), spec.revision(), spec.options());
-    digests.read_once(&what, || spec.files(), || look(spec))
 }
 
 fn datasets(
@@ -105,21 +86,21 @@ fn files(
     let users: BTreeMap<PathBuf, &StageInstance> = files.collect();
     let users: Vec<_> = users.into_iter().collect();
     let once = |path: &PathBuf, user: &StageInstance| {
-        digests.read_once("file", || vec![path.clone()], || digest(path, &user.name))
+        digests.file(path).map_err(|error| unreadable(path, &user.name, &error))
     };
     let digests: Vec<_> = users.par_iter().map(|(path, user)| once(path, user)).collect();
     let digests = users.into_iter().zip(digests).map(|((path, _), digest)| (path, digest));
     digests.filter_map(|(path, digest)| Some((path, keep(digest, errors)?))).collect()
 }
 
-fn digest(path: &Path, user: &str) -> Result<String, DataError> {
-    let mut hasher = blake3::Hasher::new();
-    let read = File::open(path).and_then(|file| hasher.update_reader(file).map(|hasher| hasher.finalize()));
-    read.map(|digest| digest.to_hex().to_string()).map_err(|error| DataError {
+fn unreadable(path: &Path, user: &str, error: &std::io::Error) -> DataError {
+    DataError {
         path: path.to_path_buf(),
         place: None,
-        message: format!("failed to read the file that the stage `{user}` takes: {error}; put it there, or correct its path"),
-    })
+        message: format!(
+            "failed to read the file that the stage `{user}` takes: {error}; put it there, or correct its path"
+        ),
+    }
 }
 
 fn keep<T, E>(result: Result<T, E>, errors: &mut Vec<E>) -> Option<T> {

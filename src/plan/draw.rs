@@ -14,7 +14,7 @@ impl Plan {
         let edge = |(input, role, user): (usize, String, usize)| {
             format!("  s{input} -> s{user} [label=\"{}\"]\n", for_dot(&role))
         };
-        let nodes: String = self.graph.node_weights().enumerate().map(node).collect();
+        let nodes: String = self.graph.stages().enumerate().map(node).collect();
         let edges: String = self.drawn_inputs().map(edge).collect();
         let name = for_dot(&self.experiment.name);
         format!("digraph \"{name}\" {{\n  rankdir=LR\n  node [shape=box]\n{nodes}{edges}}}\n")
@@ -29,14 +29,14 @@ impl Plan {
         let edge = |(input, role, user): (usize, String, usize)| {
             format!("  s{input} -->|\"{}\"| s{user}\n", for_mermaid(&role))
         };
-        let nodes: String = self.graph.node_weights().enumerate().map(node).collect();
+        let nodes: String = self.graph.stages().enumerate().map(node).collect();
         let edges: String = self.drawn_inputs().map(edge).collect();
         format!("flowchart LR\n{nodes}{edges}  classDef stale stroke-dasharray: 4\n")
     }
 
     /// Input, role and user of each edge, by number.
     fn drawn_inputs(&self) -> impl Iterator<Item = (usize, String, usize)> {
-        let stages = self.graph.node_weights().enumerate();
+        let stages = self.graph.stages().enumerate();
         stages.flat_map(|(user, stage)| {
             stage.inputs.iter().map(move |(input, node)| (node.index(), input.title(), user))
         })

@@ -4,8 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::fmt;
 use std::path::PathBuf;
 
-use petgraph::graph::{DiGraph, NodeIndex};
-
+use super::graph::{Graph, StageId};
 use identity::{Field, Role, short};
 
 use super::PlannedStage;
@@ -108,7 +107,7 @@ pub(super) fn is_digest(value: &str) -> bool {
 /// the stages of the experiment were.
 pub(super) fn judge(
     stage: &PlannedStage,
-    graph: &DiGraph<PlannedStage, Role>,
+    graph: &Graph,
     last_made: &ByStage,
     store: &Store,
 ) -> Result<Status, StoreError> {
@@ -129,7 +128,7 @@ pub(super) fn judge(
 }
 
 /// Every field that is not what it was, sorted by path.
-fn changes(old: &[Field], stage: &PlannedStage, graph: &DiGraph<PlannedStage, Role>) -> Vec<Why> {
+fn changes(old: &[Field], stage: &PlannedStage, graph: &Graph) -> Vec<Why> {
     let only_in = |these: &[Field], those: &[Field]| {
         let those: HashSet<&Field> = those.iter().collect();
         let mut values: BTreeMap<String, VecDeque<String>> = BTreeMap::new();
@@ -153,16 +152,10 @@ fn changes(old: &[Field], stage: &PlannedStage, graph: &DiGraph<PlannedStage, Ro
 }
 
 /// One changed field; an input by the stage that it comes from now.
-fn change(
-    path: &str,
-    old: Option<String>,
-    new: Option<String>,
-    stage: &PlannedStage,
-    graph: &DiGraph<PlannedStage, Role>,
-) -> Why {
+fn change(path: &str, old: Option<String>, new: Option<String>, stage: &PlannedStage, graph: &Graph) -> Why {
     let role = path.strip_prefix("input.").map(Role::from);
     let made = new.as_ref().and_then(|digest| digest.parse().ok());
-    let is_from = |(input, node): &&(Input, NodeIndex)| {
+    let is_from = |(input, node): &&(Input, StageId)| {
         role.as_ref() == Some(&input.role) && made == Some(graph[*node].fingerprint)
     };
     match (stage.inputs.iter().find(is_from), new) {
@@ -183,7 +176,7 @@ mod tests {
 
     fn why(lab: &Lab, id: &str) -> Vec<String> {
         let plan = lab.plan();
-        let stage = plan.graph.node_weights().find(|stage| stage.id == id).unwrap();
+        let stage = plan.graph.stages().find(|stage| stage.id == id).unwrap();
         match &stage.status {
             Status::Fresh => vec!["fresh".into()],
             Status::Stale(why) => why.iter().map(ToString::to_string).collect(),

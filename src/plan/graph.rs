@@ -1,6 +1,7 @@
 //! The plan: stages as a graph, in an order to run them.
 
 use std::collections::BTreeSet;
+use std::ops::{Index, IndexMut};
 use std::sync::Arc;
 
 use petgraph::graph::{DiGraph, NodeIndex};
@@ -17,14 +18,70 @@ use stage::{DataInput, Description, Input, KnownDataset, StageSpec};
 pub struct Plan {
     /// What was planned.
     pub experiment: Arc<Experiment>,
-    /// Stages; an edge goes from an input to its user and carries the role.
-    pub graph: DiGraph<PlannedStage, Role>,
+    /// Stages and their inputs.
+    pub(super) graph: Graph,
     /// Inputs before users; in the order of the file among equals.
-    pub order: Vec<NodeIndex>,
+    pub(super) order: Vec<StageId>,
     /// The stages that are wanted; see [`Self::restrict`].
-    pub(super) only: Option<BTreeSet<NodeIndex>>,
+    pub(super) only: Option<BTreeSet<StageId>>,
     /// Where stages would run.
     pub numerics: Numerics,
+}
+
+/// A stage of a plan, by its position there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StageId(NodeIndex);
+
+impl StageId {
+    pub(super) fn new(position: usize) -> Self {
+        Self(NodeIndex::new(position))
+    }
+
+    /// Its position among all stages of the plan.
+    pub fn index(self) -> usize {
+        self.0.index()
+    }
+}
+
+/// Stages; an edge goes from an input to its user and carries the role.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Graph(DiGraph<PlannedStage, Role>);
+
+impl Graph {
+    /// A stage whose inputs were inserted before.
+    pub(super) fn insert(&mut self, stage: PlannedStage) {
+        let edges: Vec<_> = stage.inputs.iter().map(|(input, id)| (*id, input.role.clone())).collect();
+        let user = self.0.add_node(stage);
+        for (StageId(input), role) in edges {
+            self.0.add_edge(input, user, role);
+        }
+    }
+
+    pub(super) fn ids(&self) -> impl Iterator<Item = StageId> + use<> {
+        self.0.node_indices().map(StageId)
+    }
+
+    pub(super) fn stages(&self) -> impl Iterator<Item = &PlannedStage> {
+        self.0.node_weights()
+    }
+
+    pub(super) fn stages_mut(&mut self) -> impl Iterator<Item = &mut PlannedStage> {
+        self.0.node_weights_mut()
+    }
+}
+
+impl Index<StageId> for Graph {
+    type Output = PlannedStage;
+
+    fn index(&self, StageId(node): StageId) -> &PlannedStage {
+        &self.0[node]
+    }
+}
+
+impl IndexMut<StageId> for Graph {
+    fn index_mut(&mut self, StageId(node): StageId) -> &mut PlannedStage {
+        &mut self.0[node]
+    }
 }
 
 /// A stage at one combination of its axes. Stages with one fingerprint are the same work.
@@ -43,7 +100,7 @@ pub struct PlannedStage {
     /// All that its result depends on.
     pub fields: Vec<Field>,
     /// In the order of [`Stage::inputs`](stage::Stage::inputs).
-    pub inputs: Vec<(Input, NodeIndex)>,
+    pub inputs: Vec<(Input, StageId)>,
     /// In the order of [`Stage::datasets`](stage::Stage::datasets).
     pub datasets: Vec<(DataInput, Arc<PlannedDataset>)>,
     /// What it makes.
@@ -99,39 +156,64 @@ impl PlannedDataset {
 }
 
 impl Plan {
+    /// A stage of this plan.
+    pub fn stage(&self, id: StageId) -> &PlannedStage {
+        &self.graph[id]
+    }
+
+    /// Every stage, inputs before users; in the order of the file among equals.
+    pub fn stages(&self) -> impl Iterator<Item = &PlannedStage> {
+        self.order.iter().map(|&id| &self.graph[id])
+    }
+
+    /// The ids of [`Self::stages`], in their order.
+    pub fn stage_ids(&self) -> impl ExactSizeIterator<Item = StageId> + DoubleEndedIterator + '_ {
+        self.order.iter().copied()
+    }
+
+    /// What a stage takes from, in the order of [`Stage::inputs`](stage::Stage::inputs).
+    pub fn inputs(&self, id: StageId) -> impl Iterator<Item = (&Input, StageId)> {
+        self.graph[id].inputs.iter().map(|(input, id)| (input, *id))
+    }
+
+    /// The stages that take from a stage; one that does so twice is there twice.
+    pub fn users(&self, id: StageId) -> impl Iterator<Item = StageId> {
+        self.graph.0.neighbors(id.0).map(StageId)
+    }
+
     /// Stages that the store lacks, inputs before users.
-    pub fn stale(&self) -> impl Iterator<Item = NodeIndex> {
+    pub fn stale(&self) -> impl Iterator<Item = StageId> {
         self.order.iter().copied().filter(|&node| self.graph[node].status.is_stale())
     }
 
     /// From now on only these stages are wanted; the others stay in the plan, and run if these need them.
-    pub fn restrict(&mut self, wanted: BTreeSet<NodeIndex>) {
+    pub fn restrict(&mut self, wanted: BTreeSet<StageId>) {
         self.only = Some(wanted);
     }
 
     /// Whether a stage is wanted for itself: an `evaluate`, what a figure shows, and whatever no stage takes
     /// from, unless the plan was restricted to others.
-    fn wants(&self, node: NodeIndex) -> bool {
+    fn wants(&self, node: StageId) -> bool {
         match &self.only {
             Some(only) => only.contains(&node),
             None => {
-                let has_users = self.graph.neighbors(node).next().is_some();
+                let has_users = self.users(node).next().is_some();
                 !has_users || self.graph[node].description == Description::Scores || self.draws(node)
             }
         }
     }
 
     /// Whether a figure of the experiment shows a stage.
-    pub fn draws(&self, node: NodeIndex) -> bool {
+    pub fn draws(&self, node: StageId) -> bool {
         self.experiment.figures.values().any(|figure| figure.from.contains(&self.graph[node].name))
     }
 
     /// The stages that are wanted and all that these depend on, stale or fresh: every stage, unless the
     /// plan was restricted.
-    pub fn reached(&self) -> BTreeSet<NodeIndex> {
+    pub fn reached(&self) -> BTreeSet<StageId> {
         let mut reached = BTreeSet::new();
         for &node in self.order.iter().rev() {
-            if self.wants(node) || self.graph.neighbors(node).any(|user| reached.contains(&user)) {
+            if self.wants(node) || self.users(node).any(|user| reached.contains(&user)) {
                 reached.insert(node);
             }
         }
@@ -141,12 +223,12 @@ impl Plan {
     /// The stale stages that must run: those that are wanted for themselves or were asked for, and those
     /// that a stage which must run takes from. Left out is a stale stage whose users are all fresh, and one
     /// that is not [reached](Self::reached).
-    pub fn needed(&self) -> BTreeSet<NodeIndex> {
+    pub fn needed(&self) -> BTreeSet<StageId> {
         let reached = self.reached();
         let mut needed = BTreeSet::new();
         for &node in self.order.iter().rev().filter(|node| reached.contains(node)) {
             let status = &self.graph[node].status;
-            let is_used = || self.graph.neighbors(node).any(|user| needed.contains(&user));
+            let is_used = || self.users(node).any(|user| needed.contains(&user));
             if status.is_stale() && (self.wants(node) || status.is_asked() || is_used()) {
                 needed.insert(node);
             }
@@ -155,14 +237,14 @@ impl Plan {
     }
 
     /// The stages that a name or an id means, in the order of the plan; see [`PlannedStage::is_called`].
-    pub fn called(&self, name_or_id: &str) -> Vec<NodeIndex> {
+    pub fn called(&self, name_or_id: &str) -> Vec<StageId> {
         self.order.iter().copied().filter(|&node| self.graph[node].is_called(name_or_id)).collect()
     }
 
     /// Marks the stages that a name or an id means as asked for, so that they are made anew.
     pub fn ask(&mut self, name_or_id: &str) {
         let asked = |stage: &&mut PlannedStage| stage.is_called(name_or_id);
-        for stage in self.graph.node_weights_mut().filter(asked) {
+        for stage in self.graph.stages_mut().filter(asked) {
             match &mut stage.status {
                 Status::Fresh => stage.status = Status::Stale(vec![Why::Asked]),
                 Status::Stale(why) if !why.contains(&Why::Asked) => why.push(Why::Asked),
@@ -186,7 +268,7 @@ mod tests {
         let plan = Lab::new().plan();
         let ids: Vec<_> = plan.order.iter().map(|&node| plan.graph[node].id.as_str()).collect();
         assert_eq!(ids, ["source", "tuned", "scores"]);
-        let edges = plan.graph.raw_edges().iter();
+        let edges = plan.graph.0.raw_edges().iter();
         let edges: Vec<_> = edges
             .map(|edge| (edge.source().index(), edge.weight.to_string(), edge.target().index()))
             .collect();

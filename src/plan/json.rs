@@ -21,11 +21,11 @@ impl Plan {
     /// What `plan --json` prints.
     pub fn to_json(&self, estimates: &Estimates) -> Value {
         let needed = self.needed();
-        let stage = |&node| self.stage(&self.graph[node], needed.contains(&node), estimates.of(node));
+        let stage = |&node| self.stage_json(&self.graph[node], needed.contains(&node), estimates.of(node));
         json!({ "stages": self.order.iter().map(stage).collect::<Vec<_>>() })
     }
 
-    fn stage(&self, stage: &PlannedStage, run: bool, estimate: &Estimate) -> Value {
+    fn stage_json(&self, stage: &PlannedStage, run: bool, estimate: &Estimate) -> Value {
         let why: Vec<_> = match &stage.status {
             Status::Fresh => Vec::new(),
             Status::Stale(why) => why.iter().map(reason).collect(),

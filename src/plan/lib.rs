@@ -35,4 +35,4 @@ pub use cost::{Estimate, Estimates};
 pub use error::PlanError;
 pub use fingerprint::{dataset_fields, dataset_fingerprint, stage_fields};
 pub use freshness::{Status, Why};
-pub use graph::{Plan, PlannedDataset, PlannedStage};
+pub use graph::{Plan, PlannedDataset, PlannedStage, StageId};

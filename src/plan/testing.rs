@@ -49,7 +49,7 @@ impl Lab {
     /// Puts something into the store for each of these stages.
     pub(super) fn make(&self, ids: &[&str]) {
         let plan = self.plan();
-        let made = plan.graph.node_weights().filter(|stage| ids.contains(&stage.id.as_str()));
+        let made = plan.graph.stages().filter(|stage| ids.contains(&stage.id.as_str()));
         let made: Vec<_> = made.map(|stage| (stage.id.clone(), self.put(stage))).collect();
         self.store.remember(&plan.experiment.name, &made).unwrap();
     }

@@ -76,7 +76,7 @@ pub enum CollectError {
 /// # Errors
 /// An entry of the store is damaged.
 pub fn collect(plan: &Plan, store: &Store) -> Result<Collected, CollectError> {
-    let stages = plan.order.iter().map(|&node| &plan.graph[node]);
+    let stages = plan.stages();
     let evaluations: Vec<_> = stages.filter_map(|stage| Some((stage, evaluate_spec(stage)?))).collect();
     let scored: Vec<_> = evaluations
         .into_par_iter()
@@ -136,7 +136,7 @@ fn keeps_predictions(experiment: &Experiment, stage: &str) -> bool {
 
 /// Label and fingerprint of every model and then of every ensemble, in the order of the file.
 fn rows<'a>(plan: &Plan, stage: &'a PlannedStage, spec: &'a EvaluateSpec) -> Vec<(&'a str, Fingerprint)> {
-    let inputs = stage.inputs.iter().map(|(input, node)| (&input.role, plan.graph[*node].fingerprint));
+    let inputs = stage.inputs.iter().map(|(input, node)| (&input.role, plan.stage(*node).fingerprint));
     let models = spec.models.keys().zip(inputs.clone().map(|(_, fingerprint)| fingerprint));
     let ensembles = ensemble::among(inputs);
     let ensembles = spec.ensembles.keys().zip(ensembles.into_iter().map(|ensemble| ensemble.fingerprint));

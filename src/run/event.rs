@@ -119,6 +119,18 @@ impl Event {
         }
     }
 
+    /// The stage that it is of, if that says no more.
+    pub fn end_of(&self) -> Option<&str> {
+        match self {
+            Self::StageFinished { stage, .. }
+            | Self::StageFound { stage }
+            | Self::StageFailed { stage, .. }
+            | Self::StageRetried { stage, .. }
+            | Self::StageStopped { stage } => Some(stage),
+            _ => None,
+        }
+    }
+
     /// The stage that it is of, if it is soon replaced by another one of its kind: a position within an epoch, a
     /// count.
     pub fn momentary_of(&self) -> Option<&str> {

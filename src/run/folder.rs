@@ -99,6 +99,7 @@ pub(super) struct Line<E> {
 impl Reporter for EventLog {
     fn event(&mut self, event: &Event) {
         let too_soon = event.momentary_of().is_some_and(|stage| !self.throttles.ready(stage));
+        self.throttles.forget(event);
         let Some(file) = self.file.as_mut().filter(|_| !too_soon) else { return };
         let at = (self.start.elapsed().as_secs_f64() * 1e3).round() / 1e3;
         let line = serde_json::to_string(&Line { at, event }).expect("events have string keys only");

@@ -2,12 +2,11 @@
 
 use std::collections::HashSet;
 
-use petgraph::graph::NodeIndex;
 use rayon::prelude::*;
 
 use super::collect::CollectError;
 use figure::{Learnt, learnt};
-use plan::Plan;
+use plan::{Plan, StageId};
 use stage::{Artifact, Description};
 use store::Store;
 
@@ -26,22 +25,22 @@ pub struct CollectedWeights {
 /// An entry of the store is damaged.
 pub fn collect_weights(plan: &Plan, store: &Store) -> Result<CollectedWeights, CollectError> {
     let shown: HashSet<&String> = plan.experiment.figures.values().flat_map(|figure| &figure.from).collect();
-    let nodes = plan.order.iter().copied().filter(|&node| shown.contains(&plan.graph[node].name));
-    let nodes: Vec<NodeIndex> = nodes.collect();
+    let nodes = plan.stage_ids().filter(|&node| shown.contains(&plan.stage(node).name));
+    let nodes: Vec<StageId> = nodes.collect();
     let found = nodes.par_iter().map(|&node| Ok((node, learnt_by(plan, store, node)?)));
     let mut collected = CollectedWeights::default();
     for (node, learnt) in found.collect::<Result<Vec<_>, CollectError>>()? {
         match learnt {
             Some(learnt) => collected.learnt.push(learnt),
-            None => collected.missing.push(plan.graph[node].id.clone()),
+            None => collected.missing.push(plan.stage(node).id.clone()),
         }
     }
     Ok(collected)
 }
 
 /// `None` if the store lacks the entry.
-fn learnt_by(plan: &Plan, store: &Store, node: NodeIndex) -> Result<Option<Learnt>, CollectError> {
-    let stage = &plan.graph[node];
+fn learnt_by(plan: &Plan, store: &Store, node: StageId) -> Result<Option<Learnt>, CollectError> {
+    let stage = plan.stage(node);
     if store.manifest(&stage.fingerprint)?.is_none() {
         return Ok(None);
     }

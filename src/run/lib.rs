@@ -4,9 +4,12 @@
 //! |---|---|
 //! | [`queue`] | which job may start next, where, beside how many; pure |
 //! | [`scheduler`] | the loop: starts jobs, hears what they say, tells reporters |
-//! | [`local`] | an executor: a process of this program a stage |
+//! | [`executor`] | where jobs are done: workers on this machine |
+//! | [`order`] | from a plan to orders, each complete in itself |
 //! | [`message`] | what a run and its workers say to each other |
-//! | [`worker`] | in a worker: makes one stage's entry |
+//! | [`serve`] | in a worker: one order after the other |
+//! | [`worker`] | in a worker: makes an order's entry |
+//! | [`signals`] | in a worker: what asks it to stop |
 //! | [`machine`] | threads and memory of this machine |
 //! | [`event`] | everything that happens in a run |
 //! | [`reporter`] | who draws or writes events |
@@ -20,14 +23,17 @@
 pub mod collect;
 mod error;
 pub mod event;
+pub mod executor;
 pub mod folder;
 pub mod learnt;
-pub mod local;
 pub mod machine;
 pub mod message;
+pub mod order;
 pub mod queue;
 pub mod reporter;
 pub mod scheduler;
+pub mod serve;
+pub mod signals;
 mod speeds;
 pub mod status;
 mod utc;
@@ -36,6 +42,7 @@ pub mod worker;
 
 pub use error::RunError;
 pub use event::Event;
+pub use executor::{Executor, ExecutorKind};
 pub use reporter::Reporter;
 pub use scheduler::Outcome;
 pub use utc::utc;

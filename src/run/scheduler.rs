@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::message::{Ending, Message};
 use super::queue::{Need, Queue, Room, Skipped, Start};
-use super::{Event, Reporter, RunError};
+use super::{Event, Executor, Reporter, RunError};
 
 /// Time between two looks at whether the person asked to stop.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -32,22 +32,6 @@ pub struct Rules {
     pub threads: usize,
     /// Whether nothing starts any more after a stage failed.
     pub fail_fast: bool,
-}
-
-/// Where and how jobs are done.
-pub trait Executor {
-    /// Starts a job on a device, with so many threads.
-    ///
-    /// # Errors
-    /// No job can be started.
-    fn start(&mut self, job: usize, device: usize, threads: usize) -> Result<(), RunError>;
-
-    /// The next thing that a started job says, if one speaks in time. The last message of each is
-    /// [`Message::Ended`], even if it crashes.
-    fn hear(&mut self, patience: Duration) -> Option<(usize, Message)>;
-
-    /// Asks all jobs to stop.
-    fn stop(&mut self);
 }
 
 /// How a run ended. Stages are named by their ids.
@@ -155,6 +139,10 @@ impl Scheduler<'_> {
         }
     }
 
+    fn stops(&self) -> bool {
+        self.stopped.is_some() || self.interrupt.load(Ordering::Relaxed)
+    }
+
     fn stop(&mut self, why: Stop) {
         if self.stopped.is_none() {
             self.outcome.interrupted = matches!(why, Stop::Interrupted);
@@ -182,6 +170,7 @@ impl Scheduler<'_> {
     fn hear(&mut self, job: usize, message: Message) {
         let stage = self.jobs[job].id.clone();
         match message {
+            Message::Begun => {}
             Message::Waiting => self.emit(Event::StageWaiting { stage }),
             Message::Progress(progress) => self.emit(Event::StageProgress { stage, progress }),
             Message::Said(message) => self.emit(Event::StageSaid { stage, message }),
@@ -206,7 +195,11 @@ impl Scheduler<'_> {
                 self.emit(Event::StageRetried { stage, message });
             }
             Ending::Failed(message) | Ending::OutOfMemory(message) => self.fail(job, stage, message),
-            Ending::Interrupted => {
+            // The run was asked to stop, too: that concerns all.
+            Ending::Terminated if !self.stops() => {
+                self.fail(job, stage, "was stopped by SIGTERM; run again to go on".into());
+            }
+            Ending::Interrupted | Ending::Terminated => {
                 self.emit(Event::StageStopped { stage });
                 self.queue.stop(job);
                 self.stop(Stop::Interrupted);

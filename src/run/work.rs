@@ -5,23 +5,25 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::SystemTime;
 
-use petgraph::graph::NodeIndex;
 use rayon::prelude::*;
 
+use super::executor::{Capacity, ExecutorKind, Workers};
 use super::folder::RunFolder;
-use super::local::{LocalExecutor, WorkerDevice, Workers};
+use super::order::Orders;
 use super::queue::{Need, Room};
 use super::scheduler::{Job, Rules, run_jobs};
 use super::speeds::Speeds;
 use super::{Event, Outcome, Reporter, RunError};
 use plan::makespan::{self, best_jobs, ways};
-use plan::{Estimates, Plan};
+use plan::{Estimates, Plan, StageId};
 use stage::Description;
 use store::{Store, StoreError};
 
 /// How to run.
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// Where stages are made.
+    pub executor: ExecutorKind,
     /// How workers are started.
     pub workers: Workers,
     /// Threads that all stages share which run at once.
@@ -50,18 +52,20 @@ pub fn run(
     let folder = RunFolder::create(store.root(), &plan.experiment.name, SystemTime::now())?;
     folder.write_plan(&plan.to_json(&estimates))?;
     let _at_work = store.lock_run(&folder.name())?;
-    let nodes: Vec<_> = plan.order.iter().copied().filter(|node| needed.contains(node)).collect();
+    let nodes: Vec<_> = plan.stage_ids().filter(|node| needed.contains(node)).collect();
     let fresh = plan.reached().len() - nodes.len();
     let mut outcome = Outcome { fresh, ..Outcome::default() };
     let timed = estimates.jobs(plan, &needed);
-    let rules = options.rules(&timed);
+    let mut executor = options.executor.build(Orders::new(plan, &nodes), store, &options.workers);
+    let rules = options.rules(executor.capacity(), &timed);
     let jobs = jobs(plan, &nodes, timed, &estimates);
     let speeds = Speeds::new(plan, store, &estimates);
     let mut reporter = Recorded { log: folder.event_log()?, speeds, reporter };
     let experiment = plan.experiment.name.clone();
     reporter.event(&Event::RunStarted { experiment, stages: nodes.len(), fresh });
-    let mut executor = LocalExecutor::new(plan, &nodes, store, &options.workers);
-    let ended = run_jobs(&jobs, &rules, &options.interrupt, &mut executor, &mut reporter, &mut outcome);
+    let ended = run_jobs(&jobs, &rules, &options.interrupt, executor.as_mut(), &mut reporter, &mut outcome);
+    drop(executor);
+    reporter.speeds.write();
     reporter.event(&Event::run_finished(&outcome));
     ended?;
     remember(plan, store)?;
@@ -69,16 +73,13 @@ pub fn run(
 }
 
 impl Options {
-    fn rules(&self, timed: &[makespan::Job]) -> Rules {
-        let devices = &self.workers.devices;
-        let default = || match devices[..] {
-            [WorkerDevice::Cpu] => best_jobs(timed, self.threads),
-            _ => devices.len(),
+    fn rules(&self, capacity: Capacity, timed: &[makespan::Job]) -> Rules {
+        let default = || match capacity.shares_threads {
+            true => best_jobs(timed, self.threads),
+            false => capacity.memory.len(),
         };
-        let room = Room {
-            jobs: self.jobs.unwrap_or_else(default),
-            devices: devices.iter().map(WorkerDevice::free_memory).collect(),
-        };
+        let jobs = self.jobs.unwrap_or_else(default);
+        let room = Room { jobs, devices: capacity.memory };
         Rules { room, threads: self.threads, fail_fast: self.fail_fast }
     }
 }
@@ -107,10 +108,10 @@ fn check_space(store: &Store, needed: u64) -> Result<(), RunError> {
 }
 
 /// A job a stage. A stage of the same work as an earlier one waits for it, and then finds its entry.
-fn jobs(plan: &Plan, nodes: &[NodeIndex], timed: Vec<makespan::Job>, estimates: &Estimates) -> Vec<Job> {
+fn jobs(plan: &Plan, nodes: &[StageId], timed: Vec<makespan::Job>, estimates: &Estimates) -> Vec<Job> {
     let ways = ways(&timed);
-    let job = |((&node, timed), way): ((&NodeIndex, makespan::Job), f64)| {
-        let stage = &plan.graph[node];
+    let job = |((&node, timed), way): ((&StageId, makespan::Job), f64)| {
+        let stage = plan.stage(node);
         let memory = estimates.of(node).memory_bytes;
         // Milliseconds; a time beyond measure is the most.
         let need = Need { inputs: timed.inputs, urgency: (way * 1e3) as u64, memory };
@@ -122,9 +123,9 @@ fn jobs(plan: &Plan, nodes: &[NodeIndex], timed: Vec<makespan::Job>, estimates: 
 /// Notes what there is now of each stage, so that a later plan can say what changed.
 fn remember(plan: &Plan, store: &Store) -> Result<(), RunError> {
     let mut made = Vec::new();
-    for stage in plan.order.iter().map(|&node| &plan.graph[node]) {
+    for stage in plan.stages() {
         if !stage.status.is_stale() || store.manifest(&stage.fingerprint)?.is_some() {
-            made.push((stage.id.clone(), stage.fingerprint.clone()));
+            made.push((stage.id.clone(), stage.fingerprint));
         }
     }
     Ok(store.remember(&plan.experiment.name, &made)?)
@@ -138,12 +139,12 @@ fn remember(plan: &Plan, store: &Store) -> Result<(), RunError> {
 /// The store cannot be read.
 pub fn set_aside_damaged(plan: &Plan, store: &Store) -> Result<usize, RunError> {
     let needed = plan.needed();
-    let inputs = needed.iter().flat_map(|&node| plan.graph[node].inputs.iter().map(|(_, input)| *input));
-    let shows = |node: NodeIndex| plan.graph[node].description == Description::Scores || plan.draws(node);
-    let shown = plan.order.iter().copied().filter(|&node| shows(node));
-    let used: BTreeSet<_> = inputs.chain(shown).filter(|&node| !plan.graph[node].status.is_stale()).collect();
+    let inputs = needed.iter().flat_map(|&node| plan.stage(node).inputs.iter().map(|(_, input)| *input));
+    let shows = |node: StageId| plan.stage(node).description == Description::Scores || plan.draws(node);
+    let shown = plan.stage_ids().filter(|&node| shows(node));
+    let used: BTreeSet<_> = inputs.chain(shown).filter(|&node| !plan.stage(node).status.is_stale()).collect();
     let used: Vec<_> = used.into_iter().collect();
-    let damaged = |&node: &NodeIndex| match store.get(&plan.graph[node].fingerprint) {
+    let damaged = |&node: &StageId| match store.get(&plan.stage(node).fingerprint) {
         Ok(_) => Ok(0),
         Err(StoreError::Damaged { .. } | StoreError::Missing { .. }) => Ok(1),
         Err(error) => Err(error.into()),

@@ -1,23 +1,29 @@
-//! A worker's work: makes one stage's entry in the store.
+//! A worker's work: makes one stage's entry in the store after the other, as orders say.
+
+mod datasets;
+mod own_log;
 
 use std::any::Any;
 use std::collections::HashMap;
+use std::fs::File;
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use candle_core::Device;
-use identity::Fingerprint;
-use petgraph::graph::NodeIndex;
+use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 
-use super::message::{Ending, Message};
+use super::message::{Ending, Message, Order, OrderedDataset, OrderedFile};
 use super::reporter::{Throttle, epoch_line};
+use super::signals::Signals;
 use dataset::{DataError, Dataset};
-use plan::{Plan, PlannedDataset, PlannedStage};
+use datasets::Datasets;
+use identity::{Field, Fingerprint, Numerics};
+use own_log::OwnLog;
 use stage::{Artifact, Context, StageError};
-use store::{EntryHeader, Lock, Partial, Store, StoreError};
+use store::outside::look;
+use store::{Digests, EntryHeader, Lock, Partial, Store, StoreError};
 use train::{Interrupted, Progress};
 
 /// Time between two looks at a lock that another run holds.
@@ -29,22 +35,20 @@ const STEP_INTERVAL: Duration = Duration::from_millis(100);
 /// Where a worker's messages go.
 pub type Tell<'a> = dyn Fn(Message) + Sync + 'a;
 
-/// What a worker works with.
+/// Makes stages, and keeps between them what it would otherwise prepare anew: device, threads, data sets.
 pub struct Worker<'a> {
-    /// The plan that holds the stage.
-    pub plan: &'a Plan,
-    /// The stage to make.
-    pub stage: &'a PlannedStage,
-    /// Whether to make it even if the store has it.
-    pub anew: bool,
-    /// Where its inputs are, and where its entry goes.
-    pub store: &'a Store,
+    /// Where inputs are, and where entries go.
+    store: Store,
     /// Where tensors live.
-    pub device: Device,
+    device: Device,
+    /// What the device rounds like.
+    numerics: Numerics,
     /// Raised when it is to stop.
-    pub interrupt: &'a AtomicBool,
+    signals: &'a Signals,
     /// Hears how far it is.
-    pub tell: &'a Tell<'a>,
+    tell: &'a Tell<'a>,
+    datasets: Datasets,
+    pool: Option<Arc<ThreadPool>>,
 }
 
 /// Why there is no entry.
@@ -55,6 +59,12 @@ enum Failure {
     Panic(String),
     /// The store failed.
     Store(StoreError),
+    /// What it reads is not what it was when the order was written.
+    Changed,
+    /// It is not what this worker can make.
+    Wrong(String),
+    /// There are no threads to compute with.
+    Threads(ThreadPoolBuildError),
     /// It was asked to stop.
     Interrupted,
 }
@@ -87,29 +97,81 @@ impl From<Failure> for Ending {
                 Self::Failed(error.to_string())
             }
             Failure::Store(error) => Self::Stopped(error.to_string()),
+            Failure::Changed => {
+                Self::Failed("its data or files changed while the run went on; run again".into())
+            }
+            Failure::Wrong(message) => Self::Failed(message),
+            Failure::Threads(error) => Self::Stopped(format!("failed to start threads: {error}")),
             Failure::Interrupted => Self::Interrupted,
         }
     }
 }
 
-impl Worker<'_> {
-    /// Makes the stage's entry, unless it is there.
-    pub fn work(&self) -> Ending {
-        self.make().unwrap_or_else(Ending::from)
+impl<'a> Worker<'a> {
+    /// A worker on this device, which rounds as `numerics` says.
+    pub fn new(
+        store: Store,
+        device: Device,
+        numerics: Numerics,
+        signals: &'a Signals,
+        tell: &'a Tell<'a>,
+    ) -> Self {
+        let datasets = Datasets::default();
+        Self { store, device, numerics, signals, tell, datasets, pool: None }
     }
 
-    fn make(&self) -> Result<Ending, Failure> {
+    /// Makes a stage's entry, unless it is there.
+    pub fn make(&mut self, order: &Order) -> Ending {
+        let ending = self.in_pool(order).unwrap_or_else(Ending::from);
+        match ending {
+            Ending::Interrupted if self.signals.is_terminated() => Ending::Terminated,
+            other => other,
+        }
+    }
+
+    /// In the threads that the order allows: in them all along, so that each of the many short parallel loops of a step
+    /// starts without a handover.
+    fn in_pool(&mut self, order: &Order) -> Result<Ending, Failure> {
+        let pool = self.pool(order.threads).map_err(Failure::Threads)?;
+        pool.install(|| Making { worker: self, order }.make())
+    }
+
+    /// The last one, if it has so many threads.
+    fn pool(&mut self, threads: usize) -> Result<Arc<ThreadPool>, ThreadPoolBuildError> {
+        if let Some(pool) = self.pool.as_ref().filter(|pool| pool.current_num_threads() == threads) {
+            return Ok(Arc::clone(pool));
+        }
+        let pool = Arc::new(ThreadPoolBuilder::new().num_threads(threads.max(1)).build()?);
+        self.pool = Some(Arc::clone(&pool));
+        Ok(pool)
+    }
+}
+
+/// A worker that makes a stage.
+struct Making<'a, 'w> {
+    worker: &'a mut Worker<'w>,
+    order: &'a Order,
+}
+
+impl Making<'_, '_> {
+    fn make(&mut self) -> Result<Ending, Failure> {
+        let Self { worker, order } = self;
+        let fingerprint = &order.fingerprint;
+        check(order, worker.numerics)?;
+        let store = worker.store.clone();
         let _lock = self.lock()?;
-        let partial = self.store.partial(&self.stage.fingerprint)?;
-        if !self.anew && self.store.manifest(&self.stage.fingerprint)?.is_some() {
+        let partial = store.partial(fingerprint)?;
+        if !self.order.anew && store.manifest(fingerprint)?.is_some() {
             partial.remove();
             return Ok(Ending::Found);
         }
+        let log = partial.open_log()?;
+        let _logging = OwnLog::redirect_to(&log);
         let (started, start) = (SystemTime::now(), Instant::now());
-        let artifact = self.artifact(&partial)?;
+        let artifact = self.artifact(&partial, log)?;
         let seconds = start.elapsed().as_secs_f64();
-        if self.anew {
-            self.store.remove(&self.stage.fingerprint)?;
+        if self.order.anew {
+            store.remove(fingerprint)?;
         }
         self.keep(&artifact, &partial, &self.header(started, seconds))?;
         partial.remove();
@@ -118,7 +180,7 @@ impl Worker<'_> {
 
     /// Where there is no room beside the training's state, its result goes before it.
     fn keep(&self, artifact: &Artifact, partial: &Partial, header: &EntryHeader) -> Result<(), StoreError> {
-        let put = || self.store.put(header.clone(), artifact, &partial.log()).map(drop);
+        let put = || self.worker.store.put(header.clone(), artifact, &partial.log()).map(drop);
         match put() {
             Err(StoreError::Full { .. }) => {
                 partial.forget_state();
@@ -132,22 +194,23 @@ impl Worker<'_> {
     fn lock(&self) -> Result<Lock, Failure> {
         let mut told = false;
         loop {
-            if let Some(lock) = self.store.try_lock(&self.stage.fingerprint)? {
+            if let Some(lock) = self.worker.store.try_lock(&self.order.fingerprint)? {
                 return Ok(lock);
             }
-            if self.interrupt.load(Ordering::Relaxed) {
+            if self.worker.signals.is_stopped() {
                 return Err(Failure::Interrupted);
             }
             if !std::mem::replace(&mut told, true) {
-                (self.tell)(Message::Waiting);
+                (self.worker.tell)(Message::Waiting);
             }
             std::thread::sleep(LOCK_INTERVAL);
         }
     }
 
     /// Lets the stage do its work.
-    fn artifact(&self, partial: &Partial) -> Result<Artifact, Failure> {
-        let log = Mutex::new(partial.open_log()?);
+    fn artifact(&mut self, partial: &Partial, log: File) -> Result<Artifact, Failure> {
+        let (tell, signals) = (self.worker.tell, self.worker.signals);
+        let log = Mutex::new(log);
         let throttle = Mutex::new(Throttle::new(STEP_INTERVAL));
         let report = |progress: Progress| -> Result<(), Interrupted> {
             if let Progress::Epoch(record) = &progress {
@@ -155,36 +218,36 @@ impl Worker<'_> {
                 let _ = writeln!(held(&log), "{}", epoch_line(record));
             }
             if matches!(progress, Progress::Epoch(_)) || held(&throttle).ready() {
-                (self.tell)(Message::Progress(progress));
+                tell(Message::Progress(progress));
             }
-            if self.interrupt.load(Ordering::Relaxed) { Err(Interrupted) } else { Ok(()) }
+            if signals.is_stopped() { Err(Interrupted) } else { Ok(()) }
         };
+        let order = self.order;
+        order.files.iter().try_for_each(|file| self.check_file(file))?;
         let (inputs, input_fingerprints) = self.inputs()?;
-        let dataset_fingerprints = self.stage.datasets.iter().map(|(_, d)| d.fingerprint).collect();
         let context = Context {
             inputs,
-            datasets: self.datasets()?,
-            dataset_fingerprints,
+            datasets: order.datasets.iter().map(|it| self.dataset(it)).collect::<Result<_, _>>()?,
+            dataset_fingerprints: order.datasets.iter().map(|dataset| dataset.fingerprint).collect(),
             input_fingerprints,
-            device: self.device.clone(),
+            device: self.worker.device.clone(),
             report: &report,
             resume: partial,
         };
-        // Inside the pool, so that each of the many short parallel loops of a step starts without a handover.
-        caught(|| rayon::scope(|_| self.stage.spec.run(&context)))
+        caught(|| order.spec.run(&context))
     }
 
     /// What other stages made, each read once, and their fingerprints.
     fn inputs(&self) -> Result<(Vec<Arc<Artifact>>, Vec<Fingerprint>), Failure> {
+        let Worker { store, device, .. } = &*self.worker;
         let mut known = HashMap::new();
         let (mut inputs, mut fingerprints) = (Vec::new(), Vec::new());
-        for &(_, node) in &self.stage.inputs {
-            let fingerprint = &self.plan.graph[node].fingerprint;
+        for (_, fingerprint) in &self.order.inputs {
             if !known.contains_key(fingerprint) {
-                let artifact = self.store.get(fingerprint)?;
-                let artifact = match self.device.is_cpu() {
+                let artifact = store.get(fingerprint)?;
+                let artifact = match device.is_cpu() {
                     true => artifact,
-                    false => artifact.on(&self.device).map_err(StageError::from)?,
+                    false => artifact.on(device).map_err(StageError::from)?,
                 };
                 known.insert(fingerprint, Arc::new(artifact));
             }
@@ -194,49 +257,72 @@ impl Worker<'_> {
         Ok((inputs, fingerprints))
     }
 
-    /// The stage's data sets, each loaded once.
-    fn datasets(&self) -> Result<Vec<Arc<Dataset>>, Failure> {
-        let mut known: HashMap<Fingerprint, Arc<Dataset>> = HashMap::new();
-        let mut datasets = Vec::new();
-        for (_, dataset) in &self.stage.datasets {
-            let loaded = match known.get(&dataset.fingerprint) {
-                Some(loaded) => Arc::clone(loaded),
-                None => Arc::new(self.load(dataset).map_err(StageError::from)?),
-            };
-            known.insert(dataset.fingerprint, Arc::clone(&loaded));
-            datasets.push(loaded);
+    /// A data set whose content is what the order says.
+    fn dataset(&mut self, ordered: &OrderedDataset) -> Result<Arc<Dataset>, Failure> {
+        self.check_dataset(ordered)?;
+        if let Some(loaded) = self.worker.datasets.get(&ordered.fingerprint) {
+            return Ok(loaded);
         }
-        Ok(datasets)
+        let dataset = Arc::new(load(ordered, &self.worker.store).map_err(StageError::from)?);
+        self.worker.datasets.keep(ordered.fingerprint, &dataset);
+        Ok(dataset)
     }
 
-    fn load(&self, dataset: &PlannedDataset) -> Result<Dataset, DataError> {
-        let source = &dataset.spec;
-        let whole = source.load(Some(&self.store.data_cache(&dataset.summary.digest, source.size())))?;
-        Ok(dataset.labels.dataset(whole))
+    /// Files that nobody touched since the plan was made are not read again.
+    fn check_dataset(&self, ordered: &OrderedDataset) -> Result<(), Failure> {
+        let (_, summary) =
+            Digests::new(&self.worker.store).look_once(&ordered.spec, look).map_err(StageError::from)?;
+        if summary.digest == ordered.digest { Ok(()) } else { Err(Failure::Changed) }
+    }
+
+    fn check_file(&self, OrderedFile { path, digest }: &OrderedFile) -> Result<(), Failure> {
+        match Digests::new(&self.worker.store).file(path) {
+            Ok(found) if found == *digest => Ok(()),
+            _ => Err(Failure::Changed),
+        }
     }
 
     fn header(&self, started: SystemTime, seconds: f64) -> EntryHeader {
-        let Self { plan, stage, .. } = self;
-        let same_work = plan.order.iter().map(|&node| &plan.graph[node]);
-        let same_work = same_work.filter(|other| other.fingerprint == stage.fingerprint);
-        let input = |(input, node): &(stage::Input, NodeIndex)| {
-            (input.role.clone(), plan.graph[*node].fingerprint.clone())
-        };
+        let order = self.order;
+        let datasets = order.datasets.iter();
         EntryHeader {
-            fingerprint: stage.fingerprint.clone(),
-            kind: stage.spec.kind().to_owned(),
-            revision: stage.spec.revision(),
-            fields: stage.fields.clone(),
-            inputs: stage.inputs.iter().map(input).collect(),
-            datasets: stage.datasets.iter().map(|(i, d)| (i.role.clone(), d.fingerprint.clone())).collect(),
-            dataset_names: stage.datasets.iter().map(|(_, d)| d.name.clone()).collect(),
-            ancestry: plan.ancestry(stage),
-            stage_ids: same_work.map(|other| other.id.clone()).collect(),
-            description: stage.description.clone(),
+            fingerprint: order.fingerprint,
+            kind: order.spec.kind().to_owned(),
+            revision: order.spec.revision(),
+            fields: order.fields.clone(),
+            inputs: order.inputs.clone(),
+            datasets: datasets.clone().map(|dataset| (dataset.role.clone(), dataset.fingerprint)).collect(),
+            dataset_names: datasets.map(|dataset| dataset.name.clone()).collect(),
+            ancestry: order.ancestry.clone(),
+            stage_ids: order.stages.clone(),
+            description: order.description.clone(),
             started,
             seconds,
         }
     }
+}
+
+/// Whether an order is in itself right, and one that this program can carry out on this device.
+fn check(order: &Order, numerics: Numerics) -> Result<(), Failure> {
+    if order.numerics != numerics {
+        let (wanted, given) = (order.numerics.as_str(), numerics.as_str());
+        return Err(Failure::Wrong(format!(
+            "it is to be made with {wanted}, and its worker computes with {given}"
+        )));
+    }
+    let revision = Field::new("revision", order.spec.revision().to_string());
+    if Fingerprint::of(&order.fields) != order.fingerprint || !order.fields.contains(&revision) {
+        let message =
+            "its order does not fit its fingerprint; run and worker must be the same version of medmerge";
+        return Err(Failure::Wrong(message.into()));
+    }
+    Ok(())
+}
+
+fn load(ordered: &OrderedDataset, store: &Store) -> Result<Dataset, DataError> {
+    let source = &ordered.spec;
+    let whole = source.load(Some(&store.data_cache(&ordered.digest, source.size())))?;
+    Ok(ordered.labels.dataset(whole))
 }
 
 fn held<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

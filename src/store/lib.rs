@@ -25,6 +25,7 @@
 //! | `last_made` | what a stage was when it was last made |
 //! | `throughput` | how fast stages computed |
 //! | `digests` | files outside the store, read once |
+//! | [`outside`] | data sets and files outside the store, looked at once |
 //! | [`lock`] | advisory locks |
 //! | [`gc`] | what nobody needs any more, and its removal |
 //! | [`archive`] | entries as one file, to move them between machines |
@@ -45,6 +46,7 @@ mod last_made;
 pub mod lineage;
 pub mod lock;
 pub mod manifest;
+pub mod outside;
 pub mod partial;
 mod predictions;
 pub mod provenance;

@@ -35,17 +35,28 @@ impl Store {
         kind: &str,
         operations_per_second: f64,
     ) -> Result<(), StoreError> {
-        if !is_speed(operations_per_second) {
+        self.note_throughputs(numerics, &[(kind, operations_per_second)])
+    }
+
+    /// The same with several measurements of (kind, speed), one after the other.
+    ///
+    /// # Errors
+    /// A file that cannot be written.
+    pub fn note_throughputs(&self, numerics: Numerics, speeds: &[(&str, f64)]) -> Result<(), StoreError> {
+        let mut speeds = speeds.iter().filter(|(_, speed)| is_speed(*speed)).peekable();
+        if speeds.peek().is_none() {
             return Ok(());
         }
         let _writing = Lock::wait(&self.lock_file("throughput"))?;
         let mut throughputs = self.throughputs();
         let of_numerics = throughputs.entry(numerics.as_str().to_owned()).or_default();
-        let mean = of_numerics.entry(kind.to_owned()).or_insert(operations_per_second);
-        if !is_speed(*mean) {
-            *mean = operations_per_second;
+        for &(kind, speed) in speeds {
+            let mean = of_numerics.entry(kind.to_owned()).or_insert(speed);
+            if !is_speed(*mean) {
+                *mean = speed;
+            }
+            *mean += LATEST * (speed - *mean);
         }
-        *mean += LATEST * (operations_per_second - *mean);
         let json = serde_json::to_vec_pretty(&throughputs).expect("a map of numbers is JSON");
         self.replace(&self.throughput_file(), &json)
     }
@@ -99,6 +110,16 @@ mod tests {
                 store.note_throughput(Numerics::Cpu, KIND, 200.0).unwrap();
             }
             assert!(store.throughput(Numerics::Cpu, KIND).is_some_and(|speed| (speed - 200.0).abs() < 1e-3));
+        });
+    }
+
+    #[test]
+    fn several_measurements_are_taken_in_one_after_the_other() {
+        with_store(|store| {
+            let speeds = [(KIND, 100.0), ("merge", f64::NAN), (KIND, 200.0)];
+            store.note_throughputs(Numerics::Cpu, &speeds).unwrap();
+            assert_eq!(store.throughput(Numerics::Cpu, KIND), Some(130.0));
+            assert_eq!(store.throughput(Numerics::Cpu, "merge"), None);
         });
     }
 

@@ -126,8 +126,9 @@ fn measure(name: &str, text: &str, binary: &Path) {
 
 /// Puts something into the store for every stage.
 fn make_up(plan: &Plan, store: &Store) {
-    let made = plan.order.par_iter().map(|&node| {
-        let stage = &plan.graph[node];
+    let ids: Vec<_> = plan.stage_ids().collect();
+    let made = ids.par_iter().map(|&node| {
+        let stage = plan.stage(node);
         store.put(header(plan, stage), &artifact(plan, stage), "made up\n").expect("a disk with space");
         (stage.id.clone(), stage.fingerprint.clone())
     });
@@ -143,7 +144,7 @@ fn header(plan: &Plan, stage: &PlannedStage) -> EntryHeader {
         revision: stage.spec.revision(),
         fields: stage.fields.clone(),
         inputs: inputs
-            .map(|(input, node)| (input.role.clone(), plan.graph[*node].fingerprint.clone()))
+            .map(|(input, node)| (input.role.clone(), plan.stage(*node).fingerprint.clone()))
             .collect(),
         datasets: datasets
             .map(|(input, dataset)| (input.role.clone(), dataset.fingerprint.clone()))
@@ -166,7 +167,7 @@ fn artifact(plan: &Plan, stage: &PlannedStage) -> Artifact {
         }),
         Description::MergeWeights { .. } => unreachable!("no chain learns merge weights"),
         Description::Scores => {
-            let models = stage.inputs.iter().map(|(_, node)| plan.graph[*node].fingerprint);
+            let models = stage.inputs.iter().map(|(_, node)| plan.stage(*node).fingerprint);
             Artifact::Evaluation(Evaluation {
                 predictions: models.map(|model| guess(model, stage)).collect(),
             })

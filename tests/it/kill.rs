@@ -4,7 +4,7 @@
 
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use predicates::str::contains;
 use rand::{Rng, SeedableRng};
@@ -65,7 +65,7 @@ fn finish(workplace: &Workplace) {
 
 fn whole() -> (Vec<(String, Vec<u8>)>, Duration) {
     let workplace = Workplace::new(&experiment());
-    let start = std::time::Instant::now();
+    let start = Instant::now();
     finish(&workplace);
     (made(&workplace), start.elapsed())
 }
@@ -179,6 +179,42 @@ fn a_worker_that_is_killed_alone_loses_its_stage_and_what_depends_on_it_until_th
     assert!(stderr.contains(&last), "{stderr}");
     finish(&workplace);
     assert_same(&made(&workplace), &whole);
+}
+
+/// Waits until a stage has written so much of its log that it is in the middle of its work.
+fn wait_for_an_epoch(workplace: &Workplace) {
+    let deadline = Instant::now() + Duration::from_secs(120);
+    let has_epoch = || {
+        let partials = std::fs::read_dir(workplace.path(".medmerge/partial")).into_iter().flatten();
+        let mut logs =
+            partials.filter_map(|partial| std::fs::read_to_string(partial.ok()?.path().join("log.txt")).ok());
+        logs.any(|log| log.contains("epoch 1"))
+    };
+    while !has_epoch() {
+        assert!(Instant::now() < deadline, "no stage began");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_worker_that_gets_sigterm_loses_its_stage_alone() {
+    let workplace = Workplace::new(EXPERIMENT);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_medmerge"));
+    // Without end, so that the signal comes in its middle.
+    let endless = ["--set", "stage.source_a.epochs=1000000", "--only", "source_a", "--only", "probe_b"];
+    let command = command.args(["run", "experiment.toml", "--jobs", "1"]).args(endless);
+    let command = command.current_dir(workplace.path("")).env_remove("MEDMERGE_STORE");
+    let run = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("a run");
+    wait_for_an_epoch(&workplace);
+    let workers = children(run.id());
+    assert_eq!(workers.len(), 1);
+    signal("-TERM", &workers[0].to_string());
+    let output = run.wait_with_output().expect("a run");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("failed: source_a: was stopped by SIGTERM"), "{stderr}");
+    assert!(stderr.contains("executed 3, fresh 0, failed 1, skipped 0 in "), "{stderr}");
 }
 
 #[test]

@@ -35,3 +35,4 @@ mod statistics;
 mod store;
 mod sweep;
 mod table;
+mod worker;

@@ -65,7 +65,7 @@ impl Export {
         let plan = |experiment| Ok(Plan::new(Arc::clone(experiment), store, self.on.numerics())?);
         let mut made = Vec::new();
         for plan in every(experiments.iter().map(plan))? {
-            let stages = plan.graph.node_weights();
+            let stages = plan.stages();
             let (fresh, missing): (Vec<_>, Vec<_>) = stages.partition(|stage| stage.status == Status::Fresh);
             made.extend(fresh.into_iter().map(|stage| stage.fingerprint.clone()));
             if !missing.is_empty() {

@@ -58,7 +58,7 @@ impl Gc {
 
 /// What these plans make and read.
 fn keep(plans: &[Plan], store: &Store) -> Keep {
-    let stages = || plans.iter().flat_map(|plan| plan.graph.node_weights());
+    let stages = || plans.iter().flat_map(|plan| plan.stages());
     let datasets = stages().flat_map(|stage| &stage.datasets);
     Keep {
         entries: stages().map(|stage| stage.fingerprint.clone()).collect(),

@@ -28,6 +28,7 @@ impl<W: Write + Send> Reporter for Json<W> {
         if event.momentary_of().is_some_and(|stage| !self.throttles.ready(stage)) {
             return;
         }
+        self.throttles.forget(event);
         let line = serde_json::to_string(event).expect("events have string keys only");
         let _ = writeln!(self.out, "{line}");
     }

@@ -65,6 +65,13 @@ impl Throttles {
         Self { interval, stages: HashMap::new() }
     }
 
+    /// A stage that says no more needs none.
+    pub(super) fn forget(&mut self, event: &Event) {
+        if let Some(stage) = event.end_of() {
+            self.stages.remove(stage);
+        }
+    }
+
     /// Whether it is time again for a stage; the first time comes one interval after the first question.
     pub(super) fn ready(&mut self, stage: &str) -> bool {
         match self.stages.get_mut(stage) {

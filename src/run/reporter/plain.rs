@@ -34,6 +34,7 @@ impl<W: Write + Send> Reporter for Plain<W> {
             }
             _ => None,
         };
+        self.throttles.forget(event);
         let lines = line.into_iter().chain(self.lines.of(event));
         for line in lines {
             let _ = writeln!(self.out, "{line}");
@@ -60,6 +61,14 @@ struct Running {
 impl Lines {
     /// The line of an event; `None` for progress, which is remembered.
     pub(super) fn of(&mut self, event: &Event) -> Option<String> {
+        let text = self.text(event);
+        if let Some(stage) = event.end_of() {
+            self.stages.remove(stage);
+        }
+        text
+    }
+
+    fn text(&mut self, event: &Event) -> Option<String> {
         Some(match event {
             Event::RunStarted { experiment, stages, fresh } => {
                 format!("{experiment}: {stages} to run, {fresh} fresh")

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use super::super::executor::Capacity;
 use super::*;
 use train::Progress;
 
@@ -21,6 +22,10 @@ struct Fake {
 struct FakeExecutor<'a>(&'a mut Fake, &'a AtomicBool);
 
 impl Executor for FakeExecutor<'_> {
+    fn capacity(&self) -> Capacity {
+        Capacity { memory: vec![u64::MAX], shares_threads: true }
+    }
+
     fn start(&mut self, job: usize, device: usize, threads: usize) -> Result<(), RunError> {
         let Self(fake, _) = self;
         fake.started.push((job, device, threads));
@@ -37,7 +42,9 @@ impl Executor for FakeExecutor<'_> {
         let is_report = matches!(message, Message::Progress(_));
         interrupt.fetch_or(is_report && fake.interrupts == Some(job), Ordering::Relaxed);
         match message {
-            Message::Ended(_) if fake.asked_to_stop => Some((job, Message::Ended(Ending::Interrupted))),
+            Message::Ended(ending) if fake.asked_to_stop && ending != Ending::Terminated => {
+                Some((job, Message::Ended(Ending::Interrupted)))
+            }
             message => Some((job, message)),
         }
     }
@@ -150,6 +157,25 @@ fn out_of_memory_beside_another_stage_is_tried_again_and_alone_it_is_a_failure()
     let (_, outcome, names) = run(&mut fake, &rules(2, false));
     assert_eq!(outcome.failed, [("c".into(), "no memory".into())]);
     assert_eq!(names.0["skipped"], ["e for c"]);
+}
+
+#[test]
+fn a_worker_that_gets_a_signal_loses_its_stage_alone() {
+    let mut fake = Fake { ends: ending(0, &[Ending::Terminated]), ..Fake::default() };
+    let (ended, outcome, names) = run(&mut fake, &rules(2, false));
+    assert!(ended.is_ok() && !outcome.interrupted && !fake.asked_to_stop);
+    assert_eq!(names.0["failed"], ["a: was stopped by SIGTERM; run again to go on"]);
+    assert_eq!(names.0["skipped"], ["b for a", "d for a"]);
+    assert_eq!(outcome.executed, 2);
+}
+
+#[test]
+fn a_signal_to_worker_and_run_stops_the_run() {
+    let ends = ending(1, &[Ending::Terminated]);
+    let mut fake = Fake { ends, interrupts: Some(1), ..Fake::default() };
+    let (ended, outcome, names) = run(&mut fake, &rules(1, false));
+    assert!(ended.is_ok() && outcome.interrupted && outcome.failed.is_empty());
+    assert_eq!(names.0["stopped"], ["b"]);
 }
 
 #[test]
