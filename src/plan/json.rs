@@ -97,7 +97,7 @@ mod tests {
         };
         tuned.train.clip_norm = Some(1.5);
         let plan = lab.plan();
-        let fingerprint = |plan: &Plan, i: usize| plan.graph[plan.order[i]].fingerprint.clone();
+        let fingerprint = |plan: &Plan, i: usize| plan.graph[plan.order[i]].fingerprint;
         assert_eq!(json(&lab, &made)["stages"][1]["status"], "fresh");
         assert_eq!(
             json(&lab, &plan),

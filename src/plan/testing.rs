@@ -64,7 +64,7 @@ impl Lab {
             _ => Artifact::Evaluation(Evaluation::default()),
         };
         let header = EntryHeader {
-            fingerprint: stage.fingerprint.clone(),
+            fingerprint: stage.fingerprint,
             kind: stage.spec.kind().into(),
             revision: 1,
             fields: stage.fields.clone(),
@@ -78,7 +78,7 @@ impl Lab {
             seconds: 0.0,
         };
         self.store.put(header, &artifact, "").unwrap();
-        stage.fingerprint.clone()
+        stage.fingerprint
     }
 }
 

@@ -128,7 +128,7 @@ impl Store {
             let files = entry::verified(folder, &manifest)?;
             Ok(Some((manifest, files)))
         };
-        let missing = || StoreError::Missing { fingerprint: fingerprint.clone(), root: self.root.clone() };
+        let missing = || StoreError::Missing { fingerprint: *fingerprint, root: self.root.clone() };
         let (manifest, files) = self.usable(fingerprint, read)?.ok_or_else(missing)?;
         let content = |problem| StoreError::content("read", &self.entry(fingerprint), problem);
         artifact_files::decode(&manifest.header, &files).map_err(content)
@@ -141,7 +141,7 @@ impl Store {
     /// An artifact that cannot be written as files; a full disk, no right to write, a failing disk. The
     /// store is then as it was.
     pub fn put(&self, header: EntryHeader, artifact: &Artifact, log: &str) -> Result<Manifest, StoreError> {
-        let fingerprint = header.fingerprint.clone();
+        let fingerprint = header.fingerprint;
         if let Some(present) = self.manifest(&fingerprint)? {
             return Ok(present);
         }
@@ -271,7 +271,7 @@ impl Store {
             return StoreError::io("set aside the damaged entry", &folder, source);
         }
         tracing::warn!(entry = fingerprint.short(), problem, aside = %aside.display(), "set aside a damaged entry");
-        StoreError::Damaged { fingerprint: fingerprint.clone(), problem, aside }
+        StoreError::Damaged { fingerprint: *fingerprint, problem, aside }
     }
 
     fn asides(&self, name: &str) -> impl Iterator<Item = PathBuf> + use<> {

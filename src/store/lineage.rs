@@ -69,7 +69,7 @@ impl Lineage {
     /// # Errors
     /// The store cannot be read.
     pub fn of_entry(store: &Store, root: &Fingerprint) -> Result<Self, StoreError> {
-        let mut lineage = Self { root: root.clone(), known: IndexMap::new() };
+        let mut lineage = Self { root: *root, known: IndexMap::new() };
         lineage.ask(store)?;
         Ok(lineage)
     }
@@ -79,7 +79,7 @@ impl Lineage {
     /// # Errors
     /// The store cannot be read.
     pub fn of_checkpoint(provenance: &Provenance, store: Option<&Store>) -> Result<Self, StoreError> {
-        let mut lineage = Self { root: provenance.fingerprint.clone(), known: IndexMap::new() };
+        let mut lineage = Self { root: provenance.fingerprint, known: IndexMap::new() };
         lineage.learn(provenance);
         store.map_or(Ok(()), |store| lineage.ask(store))?;
         Ok(lineage)
@@ -88,9 +88,9 @@ impl Lineage {
     /// Looks up the root, and whatever it leads to.
     fn ask(&mut self, store: &Store) -> Result<(), StoreError> {
         let mut seen = std::collections::HashSet::new();
-        let mut waiting = vec![self.root.clone()];
+        let mut waiting = vec![self.root];
         while let Some(fingerprint) = waiting.pop() {
-            if !seen.insert(fingerprint.clone()) {
+            if !seen.insert(fingerprint) {
                 continue;
             }
             if let Some(manifest) = store.manifest(&fingerprint)? {
@@ -108,7 +108,7 @@ impl Lineage {
     fn read(&mut self, manifest: &Manifest) {
         let header = &manifest.header;
         let origin = Origin { fields: header.fields.clone(), names: header.stage_ids.clone() };
-        self.known.insert(header.fingerprint.clone(), origin);
+        self.known.insert(header.fingerprint, origin);
         for ((_, dataset), name) in header.datasets.iter().zip(&header.dataset_names) {
             let origin = self.known.entry(*dataset).or_default();
             if !origin.names.contains(name) {
@@ -120,7 +120,7 @@ impl Lineage {
     /// Takes over what a checkpoint says of what is not known yet.
     fn learn(&mut self, provenance: &Provenance) {
         for (fingerprint, fields) in &provenance.ancestry {
-            let origin = self.known.entry(fingerprint.clone()).or_default();
+            let origin = self.known.entry(*fingerprint).or_default();
             if origin.fields.is_empty() {
                 origin.fields.clone_from(fields);
             }
@@ -129,7 +129,7 @@ impl Lineage {
         let kind = field("kind".to_owned(), &provenance.kind);
         let inputs =
             provenance.inputs.iter().map(|(role, input)| field(format!("input.{role}"), &input.to_string()));
-        let origin = self.known.entry(provenance.fingerprint.clone()).or_default();
+        let origin = self.known.entry(provenance.fingerprint).or_default();
         if origin.fields.is_empty() {
             origin.fields = std::iter::once(kind).chain(inputs).collect();
         }

@@ -34,7 +34,7 @@ impl Provenance {
         Self {
             version: VERSION.to_string(),
             kind: header.kind.clone(),
-            fingerprint: header.fingerprint.clone(),
+            fingerprint: header.fingerprint,
             info: info.clone(),
             inputs: header.inputs.clone(),
             ancestry: header.ancestry.clone(),

@@ -130,7 +130,7 @@ fn make_up(plan: &Plan, store: &Store) {
     let made = ids.par_iter().map(|&node| {
         let stage = plan.stage(node);
         store.put(header(plan, stage), &artifact(plan, stage), "made up\n").expect("a disk with space");
-        (stage.id.clone(), stage.fingerprint.clone())
+        (stage.id.clone(), stage.fingerprint)
     });
     store.remember(&plan.experiment.name, &made.collect::<Vec<_>>()).expect("a disk with space");
 }
@@ -139,16 +139,12 @@ fn header(plan: &Plan, stage: &PlannedStage) -> EntryHeader {
     let inputs = stage.inputs.iter();
     let datasets = stage.datasets.iter();
     EntryHeader {
-        fingerprint: stage.fingerprint.clone(),
+        fingerprint: stage.fingerprint,
         kind: stage.spec.kind().into(),
         revision: stage.spec.revision(),
         fields: stage.fields.clone(),
-        inputs: inputs
-            .map(|(input, node)| (input.role.clone(), plan.stage(*node).fingerprint.clone()))
-            .collect(),
-        datasets: datasets
-            .map(|(input, dataset)| (input.role.clone(), dataset.fingerprint.clone()))
-            .collect(),
+        inputs: inputs.map(|(input, node)| (input.role.clone(), plan.stage(*node).fingerprint)).collect(),
+        datasets: datasets.map(|(input, dataset)| (input.role.clone(), dataset.fingerprint)).collect(),
         dataset_names: Vec::new(),
         ancestry: plan.ancestry(stage),
         stage_ids: vec![stage.id.clone()],

@@ -356,7 +356,7 @@ fn fingerprints(text: String, threads: usize) -> BTreeSet<Fingerprint> {
     let store = Store::open(folder.path()).unwrap();
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
     let plan = pool.install(|| Plan::new(Arc::new(experiment), &store, Numerics::Cpu)).unwrap();
-    plan.stages().map(|stage| stage.fingerprint.clone()).collect()
+    plan.stages().map(|stage| stage.fingerprint).collect()
 }
 
 const SOURCES: &str = "'a', 'b', 'c'";

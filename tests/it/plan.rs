@@ -220,7 +220,7 @@ fn a_label_budget_is_in_the_fingerprint_unless_it_is_the_whole_data_set() {
         dataset_fingerprint(&golden_dataset(), LabelBudget { label_fraction, label_seed }, &summary())
     };
     let whole = dataset_fingerprint(&golden_dataset(), LabelBudget::default(), &summary());
-    assert_eq!((of(1.0, 0), of(1.0, 3)), (whole.clone(), whole.clone()));
+    assert_eq!((of(1.0, 0), of(1.0, 3)), (whole, whole));
     let budgets = [whole, of(0.5, 0), of(0.5, 1), of(0.25, 0)];
     assert_eq!(budgets.iter().collect::<std::collections::BTreeSet<_>>().len(), budgets.len());
     assert_eq!(of(0.5, 0).short(), "67c19713b58a");

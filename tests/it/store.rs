@@ -74,7 +74,7 @@ fn artifacts() -> [(Fingerprint, Artifact); 3] {
 
 fn header(fingerprint: &Fingerprint) -> EntryHeader {
     EntryHeader {
-        fingerprint: fingerprint.clone(),
+        fingerprint: *fingerprint,
         kind: "finetune".into(),
         revision: 1,
         fields: vec![Field { path: "train.epochs".into(), value: "3".into() }],

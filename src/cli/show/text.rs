@@ -91,9 +91,9 @@ impl Tree<'_> {
         let mut text = String::new();
         let mut told = HashSet::new();
         let lead = (String::new(), String::new());
-        let mut waiting = vec![Branch { role: None, fingerprint: self.lineage.root.clone(), lead }];
+        let mut waiting = vec![Branch { role: None, fingerprint: self.lineage.root, lead }];
         while let Some(branch) = waiting.pop() {
-            let again = !told.insert(branch.fingerprint.clone());
+            let again = !told.insert(branch.fingerprint);
             line(&mut text, format_args!("{}{}", branch.lead.0, self.headline(&branch, again)));
             let origin = self.lineage.known.get(&branch.fingerprint).filter(|_| !again);
             let Some(origin) = origin else { continue };

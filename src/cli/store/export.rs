@@ -67,7 +67,7 @@ impl Export {
         for plan in every(experiments.iter().map(plan))? {
             let stages = plan.stages();
             let (fresh, missing): (Vec<_>, Vec<_>) = stages.partition(|stage| stage.status == Status::Fresh);
-            made.extend(fresh.into_iter().map(|stage| stage.fingerprint.clone()));
+            made.extend(fresh.into_iter().map(|stage| stage.fingerprint));
             if !missing.is_empty() {
                 let missing: Vec<_> = missing.into_iter().map(|stage| stage.id.as_str()).collect();
                 let (name, missing) = (&plan.experiment.name, missing.join(", "));

@@ -61,7 +61,7 @@ fn keep(plans: &[Plan], store: &Store) -> Keep {
     let stages = || plans.iter().flat_map(|plan| plan.stages());
     let datasets = stages().flat_map(|stage| &stage.datasets);
     Keep {
-        entries: stages().map(|stage| stage.fingerprint.clone()).collect(),
+        entries: stages().map(|stage| stage.fingerprint).collect(),
         images: datasets.map(|(_, data)| store.data_cache(&data.summary.digest, data.size)).collect(),
     }
 }

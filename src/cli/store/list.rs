@@ -14,7 +14,7 @@ pub(super) fn list(store: &Store, as_json: bool) -> Result<(), Error> {
     for fingerprint in store.fingerprints()? {
         manifests.extend(store.manifest(&fingerprint)?);
     }
-    manifests.sort_by_key(|manifest| (manifest.header.started, manifest.header.fingerprint.clone()));
+    manifests.sort_by_key(|manifest| (manifest.header.started, manifest.header.fingerprint));
     let mut out = std::io::stdout().lock();
     if as_json {
         let entries: Vec<_> = manifests.iter().map(to_json).collect();

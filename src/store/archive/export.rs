@@ -46,8 +46,7 @@ impl Store {
             files.insert(MANIFEST.into(), entry::map_file(&path).map_err(|error| unreadable(&path, error))?);
             Ok(Some(files))
         };
-        let missing =
-            || StoreError::Missing { fingerprint: fingerprint.clone(), root: self.root().to_path_buf() };
+        let missing = || StoreError::Missing { fingerprint: *fingerprint, root: self.root().to_path_buf() };
         self.usable(fingerprint, read)?.ok_or_else(missing)
     }
 }

@@ -117,7 +117,7 @@ impl Augment {
                 AugmentationSpec::HorizontalFlip(_) if !horizontal => horizontal = true,
                 AugmentationSpec::VerticalFlip(_) if !vertical => vertical = true,
                 AugmentationSpec::Crop(crop) if padding == 0 && !horizontal && !vertical => {
-                    padding = crop.padding
+                    padding = crop.padding;
                 }
                 _ => return None,
             }

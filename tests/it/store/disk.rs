@@ -153,7 +153,7 @@ fn a_store_that_goes_while_it_is_in_use_is_told_and_not_made_again() {
     put(&store, &entry, &artifact);
     let lock = store.lock(&fingerprint("02")).unwrap();
     fs::remove_dir_all(store.root()).unwrap();
-    let notes = [("source".to_string(), entry.clone())];
+    let notes = [("source".to_string(), entry)];
     let archive = folder.path().join("all.zip");
     let said = [
         store.manifest(&entry).err(),
@@ -168,7 +168,7 @@ fn a_store_that_goes_while_it_is_in_use_is_told_and_not_made_again() {
         store.leftovers(&Keep::default()).err(),
         store.verify_images().err(),
         store.available_bytes().err(),
-        store.export(&BTreeSet::from([entry.clone()]), &archive).err(),
+        store.export(&BTreeSet::from([entry]), &archive).err(),
     ];
     for (call, said) in said.into_iter().enumerate() {
         let said = said.unwrap_or_else(|| panic!("call {call} went well"));
