@@ -76,7 +76,8 @@ impl<'a> LocalExecutor<'a> {
     /// A new worker's number.
     fn hire(&mut self, slot: usize, job: usize) -> Result<usize, RunError> {
         let number = self.started;
-        let process = Process::start(self.command(slot), number, slot, self.sender.clone());
+        let (command, folder) = (self.command(slot), self.store.root());
+        let process = Process::start(command, folder, number, slot, self.sender.clone());
         let failed = |source| RunError::Start { stage: self.orders.id(job).to_owned(), source };
         self.processes.insert(number, process.map_err(failed)?);
         self.started += 1;
@@ -165,8 +166,7 @@ impl<'a> LocalExecutor<'a> {
     /// Lets go of workers that had nothing to do for a while.
     fn let_idle_go(&mut self) {
         self.leaving.retain(|listener| !listener.is_finished());
-        while let Some(&(number, since)) = self.idle.first().filter(|(_, since)| since.elapsed() > IDLE) {
-            tracing::debug!(number, ?since, "let an idle worker go");
+        while let Some(&(number, _)) = self.idle.first().filter(|(_, since)| since.elapsed() > IDLE) {
             self.idle.remove(0);
             self.let_go(number);
         }

@@ -55,15 +55,16 @@ pub(super) struct Death {
 }
 
 impl Process {
-    /// Starts a worker, and hears it.
+    /// Starts a worker, and hears it. Its stderr goes to a file in `folder`, without a name: it goes when nobody has it
+    /// open.
     pub(super) fn start(
         mut command: Command,
+        folder: &Path,
         number: usize,
         slot: usize,
         sender: Sender<Heard>,
     ) -> io::Result<Self> {
-        // Without a name: it goes when nobody has it open.
-        let stderr = tempfile::tempfile()?;
+        let stderr = tempfile::tempfile_in(folder)?;
         let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(stderr.try_clone()?);
         let mut child = command.spawn()?;
         let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
@@ -212,7 +213,7 @@ mod tests {
         let script = r#"read -r line; echo "$line" >&2; echo '"begun"'; echo 'no message'; exit 3"#;
         command.args(["-c", script]);
         let (sender, receiver) = std::sync::mpsc::channel();
-        let mut process = Process::start(command, 7, 0, sender).unwrap();
+        let mut process = Process::start(command, &std::env::temp_dir(), 7, 0, sender).unwrap();
         process.ask("do it\n");
         let (7, Word::Said(Message::Begun)) = receiver.recv().unwrap() else { panic!("a message") };
         let (7, Word::Died(death)) = receiver.recv().unwrap() else { panic!("an end") };
