@@ -101,7 +101,7 @@ impl Merge {
         match (spec.common_start(), &self.base) {
             (Some(_), None) => Err(Error::Usage(format!(
                 "`{name}` works on the differences of each source from the common start that all were trained from; \
-                 for models of different initialisations they mean nothing. Give that start with --base FILE, or \
+                 for models of different initializations they mean nothing. Give that start with --base FILE, or \
                  merge by `average`"
             ))),
             (None, Some(_)) => Err(Error::Usage(format!("`{name}` needs no common start; leave out --base"))),
