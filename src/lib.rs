@@ -10,7 +10,7 @@
 //!                                                                               tions
 //! ```
 //!
-//! `plan` summarises data and reads no tensor. `run` starts a process of this program for each stage, a worker, which
+//! `plan` summarizes data and reads no tensor. `run` starts a process of this program for each stage, a worker, which
 //! plans the same experiment and makes that one stage. A stage gets its inputs loaded and returns one
 //! [`Artifact`](stage::Artifact); it knows no store and no other stage. Only workers write entries of the store,
 //! only `table` and `figure` write results. Errors go up as they are; [`error`] gives each an exit code.
@@ -22,7 +22,7 @@
 //! | [`plan`] | specs to a graph: [fingerprints](plan::fingerprint), fresh or stale and why, checks before anything runs, [costs](plan::cost) |
 //! | [`run`] | the queue of stages, workers, events and reporters, scores collected from predictions |
 //! | [`stage`] | import, pretrain, finetune, learn_merge_weights, merge, evaluate |
-//! | [`train`] | the loop and how it goes on after a stop, losses, optimisers, schedules, augmentation |
+//! | [`train`] | the loop and how it goes on after a stop, losses, optimizers, schedules, augmentation |
 //! | [`nn`] | layers and operators with right and fast gradients, initial values |
 //! | [`backbone`] | ResNet, DenseNet, ViT and DeiT with torchvision's / timm's parameter names |
 //! | [`merge_method`] | functions over named tensors: average, soups, task vectors, Git Re-Basin, Fisher, RegMean, learned, … |
@@ -32,7 +32,7 @@
 //! | [`statistics`] | bootstrap intervals, paired tests, corrections, ranks |
 //! | [`store`] | entries on disk: put, get, verify, clean, move; checkpoints with provenance |
 //! | [`table`] | scores to `metrics.csv`, pivots to CSV, Markdown, LaTeX and the terminal; intervals and comparisons |
-//! | [`figure`] | learnt merge weights, layer by layer, to CSV and SVG |
+//! | [`figure`] | learned merge weights, layer by layer, to CSV and SVG |
 //! | [`rng`] | the only source of randomness |
 //! | [`doctor`] | whether a device computes as it should |
 //! | [`error`] | exit codes |

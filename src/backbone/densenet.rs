@@ -253,7 +253,7 @@ impl Features {
         Ok(())
     }
 
-    fn normalised(&self, net: &Net<'_>, norm: &BatchNorm2d) -> Result<Value> {
+    fn normalized(&self, net: &Net<'_>, norm: &BatchNorm2d) -> Result<Value> {
         match &self.moments {
             Some(moments) => norm.train(net, &self.x, moments, Then::Relu),
             None => norm.forward(net, &self.x, Then::Relu),
@@ -297,7 +297,7 @@ impl DenseLayer {
     }
 
     fn forward(&self, net: &Net<'_>, features: &Features) -> Result<Value> {
-        let x = self.conv1.forward(net, &features.normalised(net, &self.norm1)?)?;
+        let x = self.conv1.forward(net, &features.normalized(net, &self.norm1)?)?;
         self.conv2.forward(net, &self.norm2.forward(net, &x, Then::Relu)?)
     }
 }
@@ -323,7 +323,7 @@ impl Transition {
 
     /// The mean and a 1x1 convolution may change places: taking the mean first convolves a quarter of the pixels.
     fn forward(&self, net: &Net<'_>, features: &Features) -> Result<Value> {
-        let x = mean_pool2d(&features.normalised(net, &self.norm)?, 2)?;
+        let x = mean_pool2d(&features.normalized(net, &self.norm)?, 2)?;
         self.conv.forward(net, &x)
     }
 }

@@ -41,8 +41,8 @@ pub struct Place {
 /// What a tensor is in a symmetry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// Learnt: it tells how alike two units are.
-    Learnt,
+    /// Learned: it tells how alike two units are.
+    Learned,
     /// A running statistic: it moves along.
     Statistic,
     /// The classifier, which a network may lack.
@@ -69,13 +69,13 @@ impl Units {
 
     /// Also where they are made: the first dimension of these parameters, of a layer or a norm, from the index `start`.
     pub fn made_by(mut self, parameters: &[Parameter], start: usize) -> Self {
-        self.add(parameters, 0, start, Role::Learnt);
+        self.add(parameters, 0, start, Role::Learned);
         self
     }
 
     /// Also where they are read: the second dimension of a layer's weight, from the index `start`.
     pub fn read_by(mut self, parameters: &[Parameter], start: usize) -> Self {
-        self.add(parameters, 1, start, Role::Learnt);
+        self.add(parameters, 1, start, Role::Learned);
         self
     }
 
@@ -85,9 +85,9 @@ impl Units {
         self
     }
 
-    /// Also the last dimension of tokens `[1, tokens, channels]` that are learnt as such.
+    /// Also the last dimension of tokens `[1, tokens, channels]` that are learned as such.
     pub fn in_tokens(mut self, parameters: &[Parameter]) -> Self {
-        self.add(parameters, 2, 0, Role::Learnt);
+        self.add(parameters, 2, 0, Role::Learned);
         self
     }
 

@@ -103,7 +103,7 @@ impl Vit {
         }
     }
 
-    /// Every layer that has kernels. The tokens that are learnt as such are kernels, too: one for the class, one for
+    /// Every layer that has kernels. The tokens that are learned as such are kernels, too: one for the class, one for
     /// all positions.
     fn layers(&self) -> Vec<Vec<Parameter>> {
         let token = |name: &str, tokens: usize, std: f32| {
@@ -199,7 +199,7 @@ impl Backbone for Vit {
     }
 }
 
-/// Attention and a network of two layers, each normalised first and added to what it got.
+/// Attention and a network of two layers, each normalized first and added to what it got.
 struct Block {
     heads: usize,
     norm1: LayerNorm,

@@ -65,7 +65,7 @@ pub(super) fn check_labels(
     for (split, labels) in SplitName::ALL.iter().zip(labels) {
         if let Some(index) = labels.iter().position(|&label| label as usize >= classes.len()) {
             let message = format!(
-                "label {} is out of range: {} classes are labelled 0 to {}; add the missing names to `classes`",
+                "label {} is out of range: {} classes are labeled 0 to {}; add the missing names to `classes`",
                 labels[index],
                 classes.len(),
                 classes.len() - 1

@@ -9,7 +9,7 @@
 //! | 48..80 | blake3 of everything that follows |
 //!
 //! It is written beside, flushed and renamed, so it is there whole or not at all. Who writes it holds a lock
-//! on it, so that nobody takes it for a left-over. A file that was cut or damaged afterwards, or that another
+//! on it, so that nobody takes it for a left-over. A file that was cut or damaged afterward, or that another
 //! revision made, is not used but made again.
 
 use std::fs::File;
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn images_are_drawn_once_and_read_afterwards() {
+    fn images_are_drawn_once_and_read_afterward() {
         let folder = tempfile::tempdir().unwrap();
         let (first, drawn) = load(&folder.path().join("new"), LAYOUT);
         assert_eq!((first[0].len(), first[1].len(), drawn), (36, 0, 4));

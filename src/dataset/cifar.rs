@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn labels_and_colours_stay_with_their_images() {
+    fn labels_and_colors_stay_with_their_images() {
         let (_folder, spec) = folder();
         let data = spec.load(None).unwrap();
         assert_eq!((data.train.len(), data.val.len(), data.test.len()), (45_000, 5_000, 10_000));

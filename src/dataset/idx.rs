@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn every_grey_level_survives_and_validation_is_cut_from_training() {
+    fn every_gray_level_survives_and_validation_is_cut_from_training() {
         let (_folder, spec) = folder();
         let data = spec.load(None).unwrap();
         assert_eq!((data.size, data.train.len(), data.val.len(), data.test.len()), (16, 8, 2, 2));

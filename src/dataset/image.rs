@@ -8,7 +8,7 @@ use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
 
 /// Decodes a JPEG or PNG file, told apart by its content, and resizes it to `size` x `size`.
 ///
-/// `out` receives `[size, size, 3]` bytes. Alpha is dropped, grey is repeated, 16 bits become 8; an
+/// `out` receives `[size, size, 3]` bytes. Alpha is dropped, gray is repeated, 16 bits become 8; an
 /// orientation in the metadata is not applied.
 ///
 /// # Errors
@@ -38,9 +38,9 @@ pub(super) fn resize(rgb: &[u8], width: usize, height: usize, size: usize, out: 
     Resizer::new().resize_typed(&source, &mut target, &options).expect("both are 8-bit RGB");
 }
 
-/// Writes grey `[pixels]` as RGB `[pixels, 3]`.
-pub(super) fn repeat_grey(grey: &[u8], rgb: &mut [u8]) {
-    for (&level, pixel) in grey.iter().zip(rgb.chunks_exact_mut(3)) {
+/// Writes gray `[pixels]` as RGB `[pixels, 3]`.
+pub(super) fn repeat_gray(gray: &[u8], rgb: &mut [u8]) {
+    for (&level, pixel) in gray.iter().zip(rgb.chunks_exact_mut(3)) {
         pixel.fill(level);
     }
 }
@@ -99,9 +99,9 @@ mod tests {
     }
 
     #[test]
-    fn grey_with_alpha_and_sixteen_bits_become_rgb() {
+    fn gray_with_alpha_and_sixteen_bits_become_rgb() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("grey.png");
+        let path = folder.path().join("gray.png");
         let mut out = [0; 3];
         image::ImageBuffer::from_pixel(1, 1, image::LumaA([9u8, 0])).save(&path).unwrap();
         decode(&path, 1, &mut out).unwrap();

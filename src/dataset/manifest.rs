@@ -201,12 +201,12 @@ mod tests {
 
     use super::*;
 
-    /// A folder of images of one colour each: PNG `a`, `c`, `e`, JPEG `b`, `d`; red is 10, 20, …
+    /// A folder of images of one color each: PNG `a`, `c`, `e`, JPEG `b`, `d`; red is 10, 20, …
     fn images() -> TempDir {
         let folder = tempfile::tempdir().unwrap();
         for (index, name) in ["a.png", "b.jpg", "c.png", "d.jpg", "e.png"].iter().enumerate() {
-            let colour = Rgb([10 * (index as u8 + 1), 100, 200]);
-            RgbImage::from_pixel(12, 9, colour).save(folder.path().join(name)).unwrap();
+            let color = Rgb([10 * (index as u8 + 1), 100, 200]);
+            RgbImage::from_pixel(12, 9, color).save(folder.path().join(name)).unwrap();
         }
         folder
     }

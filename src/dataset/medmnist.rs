@@ -1,4 +1,4 @@
-//! A MedMNIST `.npz` file (deflated or stored, grey or RGB).
+//! A MedMNIST `.npz` file (deflated or stored, gray or RGB).
 //!
 //! Arrays `train_images`, `val_images`, `test_images`: uint8, `[n, height, width]` or
 //! `[n, height, width, 3]`; `train_labels`, …: uint8 or int64, `[n, 1]` or `[n]`.
@@ -217,7 +217,7 @@ impl MedmnistSpec {
                 image::resize(stored, shape.width, shape.height, size, out);
             } else {
                 let mut rgb = vec![0; bytes * 3];
-                image::repeat_grey(stored, &mut rgb);
+                image::repeat_gray(stored, &mut rgb);
                 image::resize(&rgb, shape.width, shape.height, size, out);
             }
             Ok(())
@@ -243,8 +243,8 @@ mod tests {
 
     type Arrays = Vec<(&'static str, Vec<u8>)>;
 
-    /// Two, one and one grey images of 4 x 4 pixels; labels 0 2 / 1 / 0.
-    fn grey() -> Arrays {
+    /// Two, one and one gray images of 4 x 4 pixels; labels 0 2 / 1 / 0.
+    fn gray() -> Arrays {
         let pixels: Vec<u8> = (0..32).collect();
         vec![
             ("train_images", npy("|u1", &[2, 4, 4], &pixels)),
@@ -258,7 +258,7 @@ mod tests {
 
     fn with(name: &'static str, array: Vec<u8>) -> Arrays {
         let replace = |(key, old)| if key == name { (key, array.clone()) } else { (key, old) };
-        grey().into_iter().map(replace).collect()
+        gray().into_iter().map(replace).collect()
     }
 
     fn spec(compression: CompressionMethod, arrays: &Arrays) -> (TempDir, MedmnistSpec) {
@@ -276,8 +276,8 @@ mod tests {
     }
 
     #[test]
-    fn grey_images_become_rgb_and_classes_span_all_splits() {
-        let (_folder, spec) = spec(Deflated, &grey());
+    fn gray_images_become_rgb_and_classes_span_all_splits() {
+        let (_folder, spec) = spec(Deflated, &gray());
         let data = spec.load(None).unwrap();
         assert_eq!((data.size, spec.size()), (4, 4));
         assert_eq!(data.classes, ["0", "1", "2"]);
@@ -290,8 +290,8 @@ mod tests {
 
     #[test]
     fn the_digest_follows_the_content_and_not_its_storage() {
-        let (_a, deflated) = spec(Deflated, &grey());
-        let (_b, stored) = spec(Stored, &grey());
+        let (_a, deflated) = spec(Deflated, &gray());
+        let (_b, stored) = spec(Stored, &gray());
         let (_c, signed) = spec(Stored, &with("val_labels", npy("<i8", &[1], &1i64.to_le_bytes())));
         let (_d, other) = spec(Stored, &with("val_labels", npy("|u1", &[1, 1], &[2])));
         let (_e, pixel) = spec(Stored, &with("val_images", npy("|u1", &[1, 4, 4], &[9; 16])));
@@ -327,7 +327,7 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_named_by_array() {
-        assert!(error(&grey()[1..].to_vec()).contains("train_images: the array is missing"));
+        assert!(error(&gray()[1..].to_vec()).contains("train_images: the array is missing"));
         let several = with("val_labels", npy("|u1", &[1, 14], &[0; 14]));
         assert!(error(&several).contains("val_labels: 14 labels an image: multi-label"));
         assert!(error(&with("val_labels", npy("|u1", &[2, 1], &[0; 2]))).contains("2 labels for 1 images"));
@@ -343,7 +343,7 @@ mod tests {
 
     #[test]
     fn labels_must_fit_the_given_classes() {
-        let (_folder, mut spec) = spec(Deflated, &grey());
+        let (_folder, mut spec) = spec(Deflated, &gray());
         spec.classes = Some(vec!["a".into(), "b".into()]);
         assert!(spec.summary().unwrap_err().to_string().contains("train_labels[1]: label 2 is out of range"));
         spec.classes = Some(["a", "b", "c", "d"].map(String::from).into());
@@ -352,7 +352,7 @@ mod tests {
 
     #[test]
     fn a_truncated_file_is_an_error_with_advice() {
-        let (_folder, spec) = spec(Deflated, &grey());
+        let (_folder, spec) = spec(Deflated, &gray());
         let whole = std::fs::read(&spec.path).unwrap();
         std::fs::write(&spec.path, &whole[..whole.len() / 2]).unwrap();
         assert!(spec.load(None).unwrap_err().to_string().contains("fetch it again"));

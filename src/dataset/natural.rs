@@ -39,7 +39,7 @@ pub(super) struct Folder<'a> {
 pub(super) struct Planes {
     /// `[n, channels, height, width]`
     pub(super) bytes: Vec<u8>,
-    /// 1 (grey) or 3 (RGB).
+    /// 1 (gray) or 3 (RGB).
     pub(super) channels: usize,
     /// Rows of an image.
     pub(super) height: usize,
@@ -122,7 +122,7 @@ impl Planes {
         let planes = &self.bytes[index * self.channels * area..(index + 1) * self.channels * area];
         let mut rgb = vec![0; area * 3];
         match self.channels {
-            1 => image::repeat_grey(planes, &mut rgb),
+            1 => image::repeat_gray(planes, &mut rgb),
             _ => {
                 for (position, pixel) in rgb.chunks_exact_mut(3).enumerate() {
                     pixel.copy_from_slice(&[0, 1, 2].map(|channel| planes[channel * area + position]));

@@ -1,4 +1,4 @@
-//! Batch normalisation (Ioffe and Szegedy 2015, arXiv 1502.03167), with an optional residual addition and
+//! Batch normalization (Ioffe and Szegedy 2015, arXiv 1502.03167), with an optional residual addition and
 //! relu in the same operator.
 
 use candle_core::{D, DType, Device, Result, Tensor, bail};
@@ -19,7 +19,7 @@ pub struct BatchStatistics {
     pub variance: Tensor,
 }
 
-/// What follows the normalisation.
+/// What follows the normalization.
 #[derive(Clone, Copy)]
 pub enum Then<'a> {
     /// Nothing.
@@ -107,7 +107,7 @@ impl Moments {
     }
 }
 
-/// Normalise `x [.., c]` by its own `moments`, scale by `weight [c]`, shift by `bias [c]`, and go on with `then`.
+/// Normalize `x [.., c]` by its own `moments`, scale by `weight [c]`, shift by `bias [c]`, and go on with `then`.
 /// The gradient flows through the moments, too.
 ///
 /// # Errors
@@ -125,7 +125,7 @@ pub fn batch_norm_train(
     }
 }
 
-/// Normalise `x [.., c]` by given statistics `[c]`, scale, shift, and go on with `then`.
+/// Normalize `x [.., c]` by given statistics `[c]`, scale, shift, and go on with `then`.
 ///
 /// # Errors
 /// Shapes that do not fit together.

@@ -33,16 +33,16 @@ pub enum Init {
         /// Inputs of an output.
         fan_in: usize,
     },
-    /// A learnt tensor that starts at one value.
+    /// A learned tensor that starts at one value.
     Constant(f32),
-    /// A statistic, not learnt, that starts at one value.
+    /// A statistic, not learned, that starts at one value.
     Buffer(f32),
-    /// A count of batches (i64), not learnt.
+    /// A count of batches (i64), not learned.
     Counter,
 }
 
 impl Parameter {
-    /// Whether it is learnt.
+    /// Whether it is learned.
     pub fn is_trainable(&self) -> bool {
         !matches!(self.init, Init::Buffer(_) | Init::Counter)
     }

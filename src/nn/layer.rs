@@ -70,7 +70,7 @@ impl Conv2d {
     }
 }
 
-/// Batch normalisation over the last dimension.
+/// Batch normalization over the last dimension.
 #[derive(Clone, Debug)]
 pub struct BatchNorm2d {
     name: String,
@@ -100,7 +100,7 @@ impl BatchNorm2d {
         Cost::kept(&[self.channels, side, side])
     }
 
-    /// Normalise, then go on with `then`; in training the batch's statistics are observed by `net`.
+    /// Normalize, then go on with `then`; in training the batch's statistics are observed by `net`.
     ///
     /// # Errors
     /// A missing tensor or shapes that do not fit.
@@ -131,7 +131,7 @@ impl BatchNorm2d {
     }
 }
 
-/// Layer normalisation over the last dimension.
+/// Layer normalization over the last dimension.
 #[derive(Clone, Debug)]
 pub struct LayerNorm {
     name: String,
@@ -159,7 +159,7 @@ impl LayerNorm {
         Cost::kept(&[rows, self.channels])
     }
 
-    /// Normalise each row of `[.., channels]`.
+    /// Normalize each row of `[.., channels]`.
     ///
     /// # Errors
     /// A missing tensor or shapes that do not fit.

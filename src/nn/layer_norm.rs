@@ -1,11 +1,11 @@
-//! Layer normalisation (Ba et al. 2016, arXiv 1607.06450) with gradients.
+//! Layer normalization (Ba et al. 2016, arXiv 1607.06450) with gradients.
 
 use candle_core::{Result, bail};
 
 use super::cpu::layer_norm as kernel;
 use super::{Value, by_candle, on_cpu, with_real, with_slice};
 
-/// Normalise each row of `x [.., c]` by its own mean and variance, scale by `weight [c]`, shift by `bias [c]`.
+/// Normalize each row of `x [.., c]` by its own mean and variance, scale by `weight [c]`, shift by `bias [c]`.
 ///
 /// # Errors
 /// Shapes that do not fit together.

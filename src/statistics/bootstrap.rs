@@ -44,7 +44,7 @@ pub fn percentile_interval(values: &[f64], confidence: f64) -> Option<Interval> 
     Some(Interval { low: quantile(&sorted, tail)?, high: quantile(&sorted, 1.0 - tail)? })
 }
 
-/// The quantile of sorted values, linear between neighbours: numpy's default, type 7 of Hyndman and Fan (1996).
+/// The quantile of sorted values, linear between neighbors: numpy's default, type 7 of Hyndman and Fan (1996).
 fn quantile(sorted: &[f64], share: f64) -> Option<f64> {
     let at = share * sorted.len().checked_sub(1)? as f64;
     let below = sorted[at.floor() as usize];
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn quantiles_lie_between_neighbours() {
+    fn quantiles_lie_between_neighbors() {
         let values: Vec<f64> = (0..=40).rev().map(f64::from).collect();
         let interval = percentile_interval(&values, 0.9).unwrap();
         assert!((interval.low - 2.0).abs() < 1e-12 && (interval.high - 38.0).abs() < 1e-12, "{interval:?}");

@@ -21,7 +21,7 @@ const RECORDED: [&str; 3] = ["macro_f1", "accuracy", "log_loss"];
 
 /// Something that learns: the loop knows variables and logits, nothing else.
 pub trait Learner {
-    /// What the optimiser changes, by name.
+    /// What the optimizer changes, by name.
     fn variables(&self) -> Vec<(String, Var)>;
 
     /// Logits `[n, classes]` of training images, and the way back.
@@ -153,7 +153,7 @@ impl<'a> Training<'a> {
         Ok(self.ongoing.loss / self.ongoing.images as f64)
     }
 
-    /// One step of the optimiser; the mean loss of the batch.
+    /// One step of the optimizer; the mean loss of the batch.
     fn step(
         &mut self,
         loss: &dyn Loss,

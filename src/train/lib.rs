@@ -1,4 +1,4 @@
-//! Training: the loop, losses, optimisers, schedules and augmentation.
+//! Training: the loop, losses, optimizers, schedules and augmentation.
 //!
 //! | file | what |
 //! |---|---|
@@ -41,13 +41,13 @@ pub use schedule::ScheduleSpec;
 pub struct TrainSpec {
     /// Passes over the training images.
     pub epochs: usize,
-    /// Images in an optimiser step. A last batch of a single image is left out.
+    /// Images in an optimizer step. A last batch of a single image is left out.
     pub batch_size: usize,
     /// Update rule; `adamw` unless named.
     pub optimizer: OptimizerSpec,
     /// Learning rate over the epochs; `cosine` unless named.
     pub schedule: ScheduleSpec,
-    /// What is minimised; `cross_entropy` unless named.
+    /// What is minimized; `cross_entropy` unless named.
     pub loss: LossSpec,
     /// Random transforms of the training images, applied in this order; none unless listed.
     pub augment: Augment,

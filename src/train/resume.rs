@@ -46,7 +46,7 @@ pub struct TrainState {
     pub position: Position,
     /// What the learner changes.
     pub learner: StateDict,
-    /// What the optimiser remembers.
+    /// What the optimizer remembers.
     pub optimizer: StateDict,
     /// The learner's state in its best epoch, if there was one.
     pub best: Option<StateDict>,

@@ -4,19 +4,19 @@ use super::dice::Dice;
 use super::shape::{Point, Shape};
 
 /// Red, green and blue from 0 to 1.
-pub(super) type Colour = [f32; 3];
+pub(super) type Color = [f32; 3];
 
 /// A square picture in floating point.
 pub(super) struct Canvas {
     side: usize,
-    pixels: Vec<Colour>,
+    pixels: Vec<Color>,
 }
 
 /// How a shape is laid onto what is there.
 #[derive(Clone, Copy)]
 pub(super) struct Ink {
-    /// The colour.
-    pub(super) colour: Colour,
+    /// The color.
+    pub(super) color: Color,
     /// From 0, nothing, to 1, hides what is below.
     pub(super) opacity: f32,
     /// Width over which the edge fades; at least a pixel.
@@ -37,15 +37,15 @@ pub(super) struct Camera {
 
 impl Ink {
     /// The three together.
-    pub(super) fn soft(colour: Colour, opacity: f32, edge: f32) -> Self {
-        Self { colour, opacity, edge }
+    pub(super) fn soft(color: Color, opacity: f32, edge: f32) -> Self {
+        Self { color, opacity, edge }
     }
 }
 
 impl Canvas {
-    /// A picture of one colour.
-    pub(super) fn new(side: usize, colour: Colour) -> Self {
-        Self { side, pixels: vec![colour; side * side] }
+    /// A picture of one color.
+    pub(super) fn new(side: usize, color: Color) -> Self {
+        Self { side, pixels: vec![color; side * side] }
     }
 
     /// Lays a shape onto the picture.
@@ -71,18 +71,18 @@ impl Canvas {
                 if coverage > 0.0 {
                     let opacity = (coverage * ink.opacity * share(point)).clamp(0.0, 1.0);
                     let under = &mut self.pixels[row * self.side + column];
-                    *under = mix(*under, ink.colour, opacity);
+                    *under = mix(*under, ink.color, opacity);
                 }
             }
         }
     }
 
     /// Changes every pixel by its place.
-    pub(super) fn shade(&mut self, change: impl Fn(Point, Colour) -> Colour) {
+    pub(super) fn shade(&mut self, change: impl Fn(Point, Color) -> Color) {
         let pixel = 1.0 / self.side as f32;
         for (row, pixels) in self.pixels.chunks_exact_mut(self.side).enumerate() {
-            for (column, colour) in pixels.iter_mut().enumerate() {
-                *colour = change([(column as f32 + 0.5) * pixel, (row as f32 + 0.5) * pixel], *colour);
+            for (column, color) in pixels.iter_mut().enumerate() {
+                *color = change([(column as f32 + 0.5) * pixel, (row as f32 + 0.5) * pixel], *color);
             }
         }
     }
@@ -92,9 +92,9 @@ impl Canvas {
         let [slope_x, slope_y] = dice.direction().map(|x| x * dice.uniform(0.0, camera.light));
         let gain = dice.near([1.0; 3], camera.tint);
         let contrast = dice.uniform(1.0 - camera.tint, 1.0 + camera.tint);
-        self.shade(|[x, y], colour| {
+        self.shade(|[x, y], color| {
             let light = 1.0 + slope_x * (x - 0.5) + slope_y * (y - 0.5);
-            [0, 1, 2].map(|channel| (0.5 + contrast * (colour[channel] - 0.5)) * light * gain[channel])
+            [0, 1, 2].map(|channel| (0.5 + contrast * (color[channel] - 0.5)) * light * gain[channel])
         });
         self.blur(dice.uniform(0.0, camera.blur));
         self.grain(camera.grain * dice.uniform(0.3, 1.0), dice);
@@ -130,23 +130,23 @@ impl Canvas {
             for position in 0..self.side {
                 let mut sum = [0.0; 3];
                 for (offset, weight) in (-reach..=reach).zip(kernel) {
-                    let neighbour = line[(position as isize + offset).clamp(0, last) as usize];
-                    (0..3).for_each(|channel| sum[channel] += weight * neighbour[channel]);
+                    let neighbor = line[(position as isize + offset).clamp(0, last) as usize];
+                    (0..3).for_each(|channel| sum[channel] += weight * neighbor[channel]);
                 }
                 self.pixels[start + position * stride] = sum;
             }
         }
     }
 
-    /// Adds noise with a triangular distribution to every pixel: most of it grey, some of it coloured.
+    /// Adds noise with a triangular distribution to every pixel: most of it gray, some of it colored.
     fn grain(&mut self, amount: f32, dice: &mut Dice) {
         let scale = amount / 255.0;
         for pixel in &mut self.pixels {
             let bytes = dice.bytes().map(f32::from);
-            let grey = bytes[6] + bytes[7] - 255.0;
+            let gray = bytes[6] + bytes[7] - 255.0;
             for channel in 0..3 {
-                let colour = bytes[channel] - bytes[channel + 3];
-                pixel[channel] += scale * (grey + 0.5 * colour);
+                let color = bytes[channel] - bytes[channel + 3];
+                pixel[channel] += scale * (gray + 0.5 * color);
             }
         }
     }
@@ -161,8 +161,8 @@ impl Canvas {
     }
 }
 
-/// `share` of the second colour, the rest of the first.
-pub(super) fn mix(first: Colour, second: Colour, share: f32) -> Colour {
+/// `share` of the second color, the rest of the first.
+pub(super) fn mix(first: Color, second: Color, share: f32) -> Color {
     [0, 1, 2].map(|channel| first[channel] + share * (second[channel] - first[channel]))
 }
 
@@ -208,7 +208,7 @@ mod tests {
     #[test]
     fn the_area_of_a_disc_is_that_of_a_circle() {
         let mut canvas = Canvas::new(28, [0.0; 3]);
-        canvas.fill(&Disc { centre: [0.43, 0.51], radius: 0.3 }, Ink::soft([1.0; 3], 1.0, 0.0));
+        canvas.fill(&Disc { center: [0.43, 0.51], radius: 0.3 }, Ink::soft([1.0; 3], 1.0, 0.0));
         let area = std::f32::consts::PI * (0.3f32 * 28.0).powi(2);
         assert!((sum(&canvas) / area - 1.0).abs() < 0.01, "{} {area}", sum(&canvas));
     }
@@ -216,9 +216,9 @@ mod tests {
     #[test]
     fn shapes_beyond_the_picture_are_cut() {
         let mut canvas = Canvas::new(8, [0.0; 3]);
-        canvas.fill(&Disc { centre: [-1.0, 3.0], radius: 0.3 }, Ink::soft([1.0; 3], 1.0, 0.0));
+        canvas.fill(&Disc { center: [-1.0, 3.0], radius: 0.3 }, Ink::soft([1.0; 3], 1.0, 0.0));
         assert_eq!(sum(&canvas), 0.0);
-        canvas.fill(&Disc { centre: [0.5, 0.5], radius: 3.0 }, Ink::soft([1.0; 3], 1.0, 0.0));
+        canvas.fill(&Disc { center: [0.5, 0.5], radius: 3.0 }, Ink::soft([1.0; 3], 1.0, 0.0));
         assert_eq!(sum(&canvas), 64.0);
     }
 
@@ -228,9 +228,9 @@ mod tests {
         canvas.pixels[14 * 28 + 14] = [1.0; 3];
         canvas.blur(0.05);
         assert!((sum(&canvas) - 1.0).abs() < 1e-4);
-        let [centre, right, below] =
+        let [center, right, below] =
             [14 * 28 + 14, 14 * 28 + 15, 15 * 28 + 14].map(|at| canvas.pixels[at][0]);
-        assert!(centre > right && (right - below).abs() < 1e-6 && right > 0.02);
+        assert!(center > right && (right - below).abs() < 1e-6 && right > 0.02);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
-use super::canvas::Colour;
+use super::canvas::Color;
 use super::shape::Point;
 
 /// The random numbers of one image.
@@ -46,15 +46,15 @@ impl Dice {
     }
 
     /// A point evenly from the disc of this radius.
-    pub(super) fn point(&mut self, centre: Point, radius: f32) -> Point {
+    pub(super) fn point(&mut self, center: Point, radius: f32) -> Point {
         let ([x, y], distance) = (self.direction(), radius * self.uniform(0.0, 1.0).sqrt());
-        [centre[0] + distance * x, centre[1] + distance * y]
+        [center[0] + distance * x, center[1] + distance * y]
     }
 
-    /// A colour near another: brighter or darker, and of a slightly different hue.
-    pub(super) fn near(&mut self, colour: Colour, reach: f32) -> Colour {
+    /// A color near another: brighter or darker, and of a slightly different hue.
+    pub(super) fn near(&mut self, color: Color, reach: f32) -> Color {
         let light = self.within(reach);
-        colour.map(|level| level + light + self.within(reach * 0.6))
+        color.map(|level| level + light + self.within(reach * 0.6))
     }
 
     /// Eight bytes.

@@ -3,7 +3,7 @@
 //! No patient, no camera and no statistics of either stands behind them, and no score on them says anything
 //! about real images. What makes them useful: they need no download, classes differ in *structure* (how many
 //! lobes, how regular a border, which lesions) while hue, light, position, size, blur and noise are
-//! nuisances, and the families share edges, blobs, strokes and textures, so that what is learnt on one helps
+//! nuisances, and the families share edges, blobs, strokes and textures, so that what is learned on one helps
 //! on another.
 //!
 //! How hard they are, as macro F1 on 600 test images of a ResNet-18 of width 16 at 28 px (20 epochs on 200

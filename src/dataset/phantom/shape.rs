@@ -2,7 +2,7 @@
 
 use super::dice::Dice;
 
-/// A place in the unit square; y grows downwards.
+/// A place in the unit square; y grows downward.
 pub(super) type Point = [f32; 2];
 
 /// Harmonics of a blob's outline, from the second: the first would only move it.
@@ -20,7 +20,7 @@ pub(super) trait Shape {
 /// A disc.
 #[derive(Clone, Copy)]
 pub(super) struct Disc {
-    pub(super) centre: Point,
+    pub(super) center: Point,
     pub(super) radius: f32,
 }
 
@@ -35,7 +35,7 @@ pub(super) struct Stroke {
 /// An ellipse whose outline waves: radius `1 + Σ_k a_k cos kθ + b_k sin kθ` times that of the ellipse.
 #[derive(Clone, Copy)]
 pub(super) struct Blob {
-    pub(super) centre: Point,
+    pub(super) center: Point,
     /// Half axes, along `axis` and across.
     pub(super) radii: [f32; 2],
     /// Direction of the first half axis, of length 1.
@@ -59,7 +59,7 @@ pub(super) struct Outline<A>(pub(super) A, pub(super) f32);
 impl Blob {
     /// A blob at a random angle. `elongation` is the ratio of its half axes; `wave` how far the outline
     /// departs from the ellipse, as a share of the radius.
-    pub(super) fn new(centre: Point, radius: f32, elongation: f32, wave: f32, dice: &mut Dice) -> Self {
+    pub(super) fn new(center: Point, radius: f32, elongation: f32, wave: f32, dice: &mut Dice) -> Self {
         let stretch = elongation.sqrt();
         let harmonic = |k: usize, dice: &mut Dice| {
             let [x, y] = dice.direction();
@@ -68,7 +68,7 @@ impl Blob {
         };
         let axis = dice.direction();
         let wave = std::array::from_fn(|k| harmonic(k, dice));
-        Self { centre, radii: [radius * stretch, radius / stretch], axis, wave }
+        Self { center, radii: [radius * stretch, radius / stretch], axis, wave }
     }
 
     /// The same blob, upright.
@@ -79,11 +79,11 @@ impl Blob {
 
 impl Shape for Disc {
     fn distance(&self, point: Point) -> f32 {
-        length(minus(point, self.centre)) - self.radius
+        length(minus(point, self.center)) - self.radius
     }
 
     fn bounds(&self) -> [Point; 2] {
-        around(self.centre, self.radius)
+        around(self.center, self.radius)
     }
 }
 
@@ -103,7 +103,7 @@ impl Shape for Stroke {
 
 impl Shape for Blob {
     fn distance(&self, point: Point) -> f32 {
-        let offset = minus(point, self.centre);
+        let offset = minus(point, self.center);
         let [along, across] = [dot(offset, self.axis), self.axis[0] * offset[1] - self.axis[1] * offset[0]];
         let scaled = [along / self.radii[0], across / self.radii[1]];
         let radius = length(scaled);
@@ -119,7 +119,7 @@ impl Shape for Blob {
 
     fn bounds(&self) -> [Point; 2] {
         let reach: f32 = self.wave.iter().map(|&harmonic| length(harmonic)).sum();
-        around(self.centre, self.radii[0].max(self.radii[1]) * (1.0 + reach))
+        around(self.center, self.radii[0].max(self.radii[1]) * (1.0 + reach))
     }
 }
 
@@ -169,8 +169,8 @@ pub(super) fn turn([x, y]: Point, angle: f32) -> Point {
     [x * cos - y * sin, x * sin + y * cos]
 }
 
-fn around(centre: Point, reach: f32) -> [Point; 2] {
-    [centre.map(|x| x - reach), centre.map(|x| x + reach)]
+fn around(center: Point, reach: f32) -> [Point; 2] {
+    [center.map(|x| x - reach), center.map(|x| x + reach)]
 }
 
 fn minus(a: Point, b: Point) -> Point {
@@ -191,8 +191,8 @@ mod tests {
     use rng::{Purpose, rng};
 
     #[test]
-    fn distances_are_negative_inside_and_grow_outwards() {
-        let disc = Disc { centre: [0.5, 0.5], radius: 0.2 };
+    fn distances_are_negative_inside_and_grow_outward() {
+        let disc = Disc { center: [0.5, 0.5], radius: 0.2 };
         assert!(
             (disc.distance([0.5, 0.5]) + 0.2).abs() < 1e-6 && (disc.distance([0.5, 0.9]) - 0.2).abs() < 1e-6
         );

@@ -1,4 +1,4 @@
-//! Batch normalisation with gradients.
+//! Batch normalization with gradients.
 
 use candle_core::{Result, Tensor};
 
@@ -19,7 +19,7 @@ pub(crate) struct Statistics {
     pub(crate) own: bool,
 }
 
-/// Normalise, scale, shift; then add the residual if there is one, and apply relu if asked.
+/// Normalize, scale, shift; then add the residual if there is one, and apply relu if asked.
 pub(crate) fn batch_norm(
     x: &Value,
     statistics: Statistics,
@@ -61,13 +61,13 @@ pub(crate) fn batch_norm(
 fn gradients(x: &Tensor, g: &Tensor, scale: &Tensor, statistics: &Statistics) -> Result<[Tensor; 3]> {
     let (x_rows, g_rows) = (rows(x)?, rows(g)?);
     let Statistics { mean, inverse_std, own } = statistics;
-    let normalised = x_rows.broadcast_sub(mean)?.broadcast_mul(inverse_std)?;
+    let normalized = x_rows.broadcast_sub(mean)?.broadcast_mul(inverse_std)?;
     let gbias = g_rows.sum(0)?;
-    let gweight = (&g_rows * &normalised)?.sum(0)?;
+    let gweight = (&g_rows * &normalized)?.sum(0)?;
     let mut g = g_rows;
     if *own {
         let m = x_rows.dim(0)? as f64;
-        g = g.broadcast_sub(&(&gbias / m)?)?.sub(&normalised.broadcast_mul(&(&gweight / m)?)?)?;
+        g = g.broadcast_sub(&(&gbias / m)?)?.sub(&normalized.broadcast_mul(&(&gweight / m)?)?)?;
     }
     Ok([g.broadcast_mul(scale)?.reshape(x.shape())?, gweight, gbias])
 }

@@ -8,9 +8,9 @@ use crate::Value;
 /// See [`layer_norm`](crate::layer_norm::layer_norm).
 pub(crate) fn layer_norm(x: &Value, weight: &Value, bias: &Value, eps: f64) -> Result<Value> {
     Value::composed(&[x, weight, bias], |t| {
-        let centred = t[0].broadcast_sub(&t[0].mean_keepdim(D::Minus1)?)?;
-        let std = (centred.sqr()?.mean_keepdim(D::Minus1)? + eps)?.sqrt()?;
-        centred.broadcast_div(&std)?.broadcast_mul(&t[1])?.broadcast_add(&t[2])
+        let centered = t[0].broadcast_sub(&t[0].mean_keepdim(D::Minus1)?)?;
+        let std = (centered.sqr()?.mean_keepdim(D::Minus1)? + eps)?.sqrt()?;
+        centered.broadcast_div(&std)?.broadcast_mul(&t[1])?.broadcast_add(&t[2])
     })
 }
 

@@ -1,4 +1,4 @@
-//! Batch normalisation over the rows of a `[rows, channels]` matrix, with an optional residual addition
+//! Batch normalization over the rows of a `[rows, channels]` matrix, with an optional residual addition
 //! and relu in the same pass.
 
 use rayon::prelude::*;

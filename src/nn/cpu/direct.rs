@@ -71,7 +71,7 @@ impl ConvShape {
     }
 
     /// Where the taps of one kernel row stand in the input row `iy` (none: padding) and the output column `ox`:
-    /// pieces (first tap, taps, first number of the input, if there is one) of neighbouring numbers. Taps that
+    /// pieces (first tap, taps, first number of the input, if there is one) of neighboring numbers. Taps that
     /// are not apart, of all channels, are one piece.
     fn pieces(&self, iy: Option<usize>, ox: usize) -> impl Iterator<Item = (usize, usize, Option<usize>)> {
         let joined = self.dilation == 1 && self.groups == 1;

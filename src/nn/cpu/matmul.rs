@@ -43,7 +43,7 @@ impl<'a, T> Matrix<'a, T> {
     }
 }
 
-/// A right matrix `[k, n]` in panels of [`PANEL`] columns: the numbers of inner term i in panel p are neighbours
+/// A right matrix `[k, n]` in panels of [`PANEL`] columns: the numbers of inner term i in panel p are neighbors
 /// and start at `p * panel + i * term`.
 #[derive(Clone, Copy)]
 pub(crate) struct Panels<'a, T> {

@@ -1,7 +1,7 @@
 //! Kernels on plain slices of f32, and of f64 to hold them against, for the processor.
 //!
-//! Activations lie as `[n, h, w, c]` (channels last): a pixel's channels are neighbours, so every inner
-//! loop runs over channels and vectorises. Work is cut into pieces by the *shape* alone and partial sums
+//! Activations lie as `[n, h, w, c]` (channels last): a pixel's channels are neighbors, so every inner
+//! loop runs over channels and vectorizes. Work is cut into pieces by the *shape* alone and partial sums
 //! are added in a fixed order, so results do not depend on the number of threads.
 
 pub(crate) mod attention;

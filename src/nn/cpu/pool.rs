@@ -140,7 +140,7 @@ fn hand_back<T: Real, const N: usize>(
     }
 }
 
-/// A NaN alone differs from itself; in this form the comparison vectorises.
+/// A NaN alone differs from itself; in this form the comparison vectorizes.
 #[inline(always)]
 #[expect(clippy::eq_op, reason = "the comparison with itself is meant")]
 fn is_nan<T: Real>(x: T) -> bool {

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 
 use super::in_place::{self, CHUNK};
 
-/// Sums that run side by side, so that the loop vectorises; a constant, so that the order of
+/// Sums that run side by side, so that the loop vectorizes; a constant, so that the order of
 /// additions, and with it the result, is the same on every machine.
 const LANES: usize = 16;
 

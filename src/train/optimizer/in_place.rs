@@ -55,7 +55,7 @@ impl<F: FnOnce(&mut [f32], &[f32])> InplaceOp2 for OnceBy<F> {
 fn numbers_mut<'a>(storage: &'a mut CpuStorage, layout: &Layout) -> Result<&'a mut [f32]> {
     match (storage, layout.contiguous_offsets()) {
         (CpuStorage::F32(numbers), Some((start, end))) => Ok(&mut numbers[start..end]),
-        _ => bail!("an optimiser's tensor is not contiguous f32"),
+        _ => bail!("an optimizer's tensor is not contiguous f32"),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Optimisers, with PyTorch's update rules and readable state.
+//! Optimizers, with PyTorch's update rules and readable state.
 //!
 //! | file | what |
 //! |---|---|
@@ -91,7 +91,7 @@ pub struct Step {
     pub grad_scale: f64,
 }
 
-/// Why an optimiser could not step, or take up its state.
+/// Why an optimizer could not step, or take up its state.
 #[derive(Debug, thiserror::Error)]
 pub enum OptimizerError {
     /// The loss does not reach a parameter.
@@ -101,7 +101,7 @@ pub enum OptimizerError {
     )]
     MissingGradient(String),
     /// A saved state of other parameters or of another rule.
-    #[error("the saved state does not fit the optimiser: {0}; start the stage anew")]
+    #[error("the saved state does not fit the optimizer: {0}; start the stage anew")]
     State(String),
     /// An operation on tensors failed.
     #[error("a tensor operation failed: {0}")]
@@ -109,7 +109,7 @@ pub enum OptimizerError {
 }
 
 impl Optimizer {
-    /// An optimiser of these parameters, with moments of 0.
+    /// An optimizer of these parameters, with moments of 0.
     ///
     /// # Errors
     /// When there is no memory for the moments.

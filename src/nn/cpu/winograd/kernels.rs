@@ -51,7 +51,7 @@ impl WithSimd for KernelBlock<'_> {
     }
 }
 
-/// Gᵀ s G of the sums of [`PANEL`] output channels, as `[PANEL, ci, 3, 3]`. `sums` holds `PANEL` neighbours for
+/// Gᵀ s G of the sums of [`PANEL`] output channels, as `[PANEL, ci, 3, 3]`. `sums` holds `PANEL` neighbors for
 /// each position and input channel, with these strides.
 pub(super) fn gather_kernel_gradients(sums: &[f32], ci: usize, strides: (usize, usize), out: &mut [f32]) {
     Arch::new().dispatch(KernelGradientBlock { sums, ci, strides, out });

@@ -78,7 +78,7 @@ impl WithSimd for InputRow<'_> {
     }
 }
 
-/// Write Aᵀ m A of each tile of the tile rows to their output slices. `m` holds [`PANEL`] neighbouring channels
+/// Write Aᵀ m A of each tile of the tile rows to their output slices. `m` holds [`PANEL`] neighboring channels
 /// for each position, panel of channels and tile, with these strides.
 pub(super) fn transform_outputs(
     m: &[f32],
