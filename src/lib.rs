@@ -22,7 +22,7 @@
 //! | [`plan`] | specs to a graph: [fingerprints](plan::fingerprint), fresh or stale and why, checks before anything runs, [costs](plan::cost) |
 //! | [`run`] | the queue of stages, workers, events and reporters, scores collected from predictions |
 //! | [`stage`] | import, pretrain, finetune, learn_merge_weights, merge, evaluate |
-//! | [`train`] | the loop and how it goes on after a stop, losses, optimizers, schedules, augmentation |
+//! | [`train`] | the training loop and how it resumes, losses, optimizers, schedules, augmentation |
 //! | [`nn`] | layers and operators with right and fast gradients, initial values |
 //! | [`backbone`] | ResNet, DenseNet, ViT and DeiT with torchvision's / timm's parameter names |
 //! | [`merge_method`] | functions over named tensors: average, soups, task vectors, Git Re-Basin, Fisher, RegMean, learned, … |

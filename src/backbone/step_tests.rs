@@ -1,4 +1,4 @@
-//! Whole training steps with the operators for GPUs equal those with the processor's kernels.
+//! Whole training steps give the same results with the GPU operators and with the CPU kernels.
 
 use candle_core::{DType, Device, Result, Tensor};
 use nn::init::initial_values;

@@ -12,14 +12,14 @@ pub(crate) fn moments(x: &Tensor) -> Result<(Tensor, Tensor)> {
     Ok((mean, variance))
 }
 
-/// Statistics, and whether they are the images' own, so that the gradient flows through them.
+/// Statistics, and whether they are those of the batch, so that the gradient flows through them.
 pub(crate) struct Statistics {
     pub(crate) mean: Tensor,
     pub(crate) inverse_std: Tensor,
     pub(crate) own: bool,
 }
 
-/// Normalize, scale, shift; then add the residual if there is one, and apply relu if asked.
+/// Normalizes, scales and shifts; then adds the residual, if any, and applies ReLU if asked.
 pub(crate) fn batch_norm(
     x: &Value,
     statistics: Statistics,
@@ -36,7 +36,7 @@ pub(crate) fn batch_norm(
         y = (y + residual.tensor())?;
     }
     if relu {
-        // candle's relu takes a NaN for 0 on some devices, which would hide that training diverged.
+        // candle's relu maps NaN to 0 on some devices, which would hide divergence.
         y = y.lt(0f64)?.where_cond(&y.zeros_like()?, &y)?;
     }
     let mut tracked = vec![x, weight, bias];
@@ -56,8 +56,8 @@ pub(crate) fn batch_norm(
     }))
 }
 
-/// With x̂ = (x − mean) / std over m values: gx = scale · (g − Σg / m − x̂ · Σ(g x̂) / m). With given statistics the two
-/// sums do not flow back.
+/// With x̂ = (x − mean) / std over m values: gx = scale · (g − Σg / m − x̂ · Σ(g x̂) / m). With given statistics the
+/// two sums are dropped.
 fn gradients(x: &Tensor, g: &Tensor, scale: &Tensor, statistics: &Statistics) -> Result<[Tensor; 3]> {
     let (x_rows, g_rows) = (rows(x)?, rows(g)?);
     let Statistics { mean, inverse_std, own } = statistics;

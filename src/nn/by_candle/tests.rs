@@ -1,4 +1,4 @@
-//! The operators here equal the processor's kernels, one by one, with their gradients.
+//! The operators here agree with the CPU kernels, one by one, including gradients.
 
 use candle_core::{Device, Result, Tensor};
 
@@ -9,7 +9,7 @@ use crate::testing::{assert_close, by_candle, numbers};
 use crate::weighted_sum::weighted_sum;
 use crate::{Tape, Value};
 
-/// Result and gradients of an operator are the same both ways.
+/// Checks that output and gradients of an operator agree.
 fn same(what: &str, inputs: &[Tensor], operator: impl Fn(&[Value]) -> Result<Value>) -> Result<()> {
     let run = || -> Result<Vec<Tensor>> {
         let tape = Tape::default();
@@ -42,9 +42,9 @@ fn convolutions_are_the_same_on_every_border() -> Result<()> {
 }
 
 #[test]
-fn max_pools_are_the_same_with_equal_values_too() -> Result<()> {
+fn max_pools_are_the_same_with_ties() -> Result<()> {
     for (kernel, stride, padding, side) in [(3, 2, 1, 9), (3, 2, 1, 8), (2, 2, 0, 7), (3, 1, 1, 5)] {
-        // Rounded, so that windows hold equal values.
+        // Rounded, so that windows contain equal values.
         let x = numbers(3, &[2, side, side, 5]).round()?;
         same("max pool", &[x], |v| max_pool2d(&v[0], kernel, stride, padding))?;
     }
@@ -52,7 +52,7 @@ fn max_pools_are_the_same_with_equal_values_too() -> Result<()> {
 }
 
 #[test]
-fn what_is_not_a_number_stays_so() -> Result<()> {
+fn nan_is_propagated() -> Result<()> {
     let x = Tensor::new(&[1.0, f64::NAN, -2.0, 0.5], &Device::Cpu)?.reshape((1, 2, 2, 1))?;
     let run = || -> Result<[Tensor; 2]> {
         let value = |numbers: f64| Tensor::new(&[numbers], &Device::Cpu).map(Value::constant);

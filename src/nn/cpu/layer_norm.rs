@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use super::lanes::sum;
 use super::{Real, widest, written_by_pieces};
 
-/// Rows that a task handles.
+/// Rows per task.
 const ROWS: usize = 64;
 
 /// y = (x − mean) / √(variance + eps) · weight + bias, with each row's own mean and variance.
