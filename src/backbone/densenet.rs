@@ -84,7 +84,7 @@ impl Densenet {
         Self { growth: spec.growth, conv, norm, blocks, last_norm, feature_size: channels }
     }
 
-    /// Every layer with kernels: a convolution together with the norm that follows it alone; or a norm over the
+    /// Every layer with kernels: a convolution with the norm that follows only it, or a norm over the
     /// channels of several layers.
     fn layers(&self) -> Vec<Vec<Parameter>> {
         let mut layers = vec![[self.conv.parameters(), self.norm.parameters()].concat()];
@@ -145,7 +145,8 @@ impl Backbone for Densenet {
     /// its layers: a segment of the input of every later layer of the block.
     fn symmetries(&self) -> Vec<Symmetry> {
         let mut symmetries = Vec::new();
-        let mut segments = vec![Units::outputs_of(&[self.conv.parameters(), self.norm.parameters()].concat())];
+        let mut segments =
+            vec![Units::outputs_of(&[self.conv.parameters(), self.norm.parameters()].concat())];
         for block in &self.blocks {
             for layer in &block.layers {
                 let [norm, bottleneck, added] = layer.layers();

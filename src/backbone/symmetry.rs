@@ -57,7 +57,7 @@ impl From<Units> for Symmetry {
 }
 
 impl Units {
-    /// The outputs of a layer, including its bias and the norm that follows it alone.
+    /// The outputs of a layer, including its bias and the norm that follows only this layer.
     pub fn outputs_of(parameters: &[Parameter]) -> Self {
         Self::new(parameters[0].shape[0]).made_by(parameters, 0)
     }

@@ -158,7 +158,11 @@ impl Backbone for Vit {
         let tokens = side.saturating_mul(side).saturating_add(1);
         let (last, blocks) = self.blocks.split_last().expect("a transformer has blocks");
         let blocks: Cost = blocks.iter().map(|block| block.cost(tokens, tokens)).sum();
-        patches + Cost::elementwise(&[tokens, self.channels]) + blocks + last.cost(tokens, 1) + self.norm.cost(1)
+        patches
+            + Cost::elementwise(&[tokens, self.channels])
+            + blocks
+            + last.cost(tokens, 1)
+            + self.norm.cost(1)
     }
 
     fn feature_size(&self) -> usize {
@@ -185,7 +189,8 @@ impl Backbone for Vit {
     fn symmetries(&self) -> Vec<Symmetry> {
         let layers = self.layers();
         let (tokens, rest) = layers.split_at(2);
-        let mut stream = Units::outputs_of(&rest[0]).in_tokens(&tokens.concat()).made_by(&self.norm.parameters(), 0);
+        let mut stream =
+            Units::outputs_of(&rest[0]).in_tokens(&tokens.concat()).made_by(&self.norm.parameters(), 0);
         let mut symmetries = Vec::new();
         for block in &self.blocks {
             let [norm1, qkv, projection, norm2, fc1, fc2] = block.layers();
@@ -253,7 +258,8 @@ impl Block {
     fn cost(&self, tokens: usize, kept: usize) -> Cost {
         let channels = self.heads * HEAD;
         let attended = self.norm1.cost(tokens) + self.qkv.cost(tokens) + attention_cost(tokens, channels);
-        let inner = self.fc1.cost(kept) + Cost::elementwise(&[kept, EXPANSION * channels]) + self.fc2.cost(kept);
+        let inner =
+            self.fc1.cost(kept) + Cost::elementwise(&[kept, EXPANSION * channels]) + self.fc2.cost(kept);
         attended + self.projection.cost(kept) + self.norm2.cost(kept) + inner
     }
 

@@ -63,7 +63,9 @@ impl Moments {
             MeanVariance::Device { mean, variance }
         } else {
             let x = x.contiguous()?;
-            MeanVariance::Host(with_real!(x.dtype(), T => with_slice(&x, |x: &[T]| kernel::moments(x, channels))?))
+            MeanVariance::Host(
+                with_real!(x.dtype(), T => with_slice(&x, |x: &[T]| kernel::moments(x, channels))?),
+            )
         };
         Ok(Self { values, count, dtype: x.dtype() })
     }
@@ -120,7 +122,9 @@ pub fn batch_norm_train(
     then: Then<'_>,
 ) -> Result<Value> {
     match &moments.values {
-        MeanVariance::Host(moments) => BatchNorm::new(moments.clone(), true, then).apply(x, weight, bias, then),
+        MeanVariance::Host(moments) => {
+            BatchNorm::new(moments.clone(), true, then).apply(x, weight, bias, then)
+        }
         MeanVariance::Device { mean, variance } => on_device(x, (mean, variance), true, weight, bias, then),
     }
 }

@@ -139,7 +139,11 @@ impl Value {
     pub fn backward(&self, gradient: Tensor) -> Result<Gradients> {
         let Some(node) = &self.node else { return Ok(Gradients(Vec::new())) };
         if gradient.shape() != self.tensor.shape() {
-            bail!("a gradient of shape {:?} for a value of shape {:?}", gradient.shape(), self.tensor.shape());
+            bail!(
+                "a gradient of shape {:?} for a value of shape {:?}",
+                gradient.shape(),
+                self.tensor.shape()
+            );
         }
         let mut entries = node.tape.0.take();
         if entries.is_empty() {

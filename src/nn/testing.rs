@@ -18,7 +18,7 @@ pub fn by_candle<R>(f: impl FnOnce() -> R) -> R {
 }
 
 /// A random f64 tensor, with elements of both signs.
-pub fn numbers(seed: u64, shape: &[usize]) -> Tensor {
+pub fn random_tensor(seed: u64, shape: &[usize]) -> Tensor {
     let value = |i: usize| (i as f64 * 0.7 + seed as f64 * 3.1).sin() * 1.5;
     let values: Vec<f64> = (0..shape.iter().product()).map(value).collect();
     Tensor::from_vec(values, shape, &Device::Cpu).unwrap()

@@ -35,7 +35,7 @@ pub use optimizer::{Optimizer, OptimizerError, OptimizerSpec};
 pub use progress::{EpochRecord, Interrupted, Progress, TrainError};
 pub use schedule::ScheduleSpec;
 
-/// Hyperparameters of training: the keys of `[train]`, each of which a training stage may override.
+/// Hyperparameters of training: the keys of `[train]`, any of which a training stage may override.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct TrainSpec {

@@ -1,4 +1,4 @@
-//! A small anti-aliased canvas, and what every camera does to a picture.
+//! A small anti-aliased canvas, and the effects of a camera.
 
 use super::dice::Dice;
 use super::shape::{Point, Shape};
@@ -6,54 +6,54 @@ use super::shape::{Point, Shape};
 /// Red, green and blue from 0 to 1.
 pub(super) type Color = [f32; 3];
 
-/// A square picture in floating point.
+/// A square floating-point image.
 pub(super) struct Canvas {
     side: usize,
     pixels: Vec<Color>,
 }
 
-/// How a shape is laid onto what is there.
+/// How a shape is painted.
 #[derive(Clone, Copy)]
 pub(super) struct Ink {
     /// The color.
     pub(super) color: Color,
-    /// From 0, nothing, to 1, hides what is below.
+    /// From 0 (transparent) to 1 (opaque).
     pub(super) opacity: f32,
-    /// Width over which the edge fades; at least a pixel.
+    /// Width of the soft edge; at least a pixel.
     pub(super) edge: f32,
 }
 
-/// What differs from camera to camera, and must not tell a class.
+/// Camera effects, which must not depend on the class.
 pub(super) struct Camera {
-    /// Unevenness of the light.
+    /// Strength of uneven lighting.
     pub(super) light: f32,
-    /// Difference of brightness and of hue between pictures.
+    /// Variation of brightness and hue between images.
     pub(super) tint: f32,
-    /// Greatest blur, as a share of the side.
+    /// Maximum blur, as a fraction of the side.
     pub(super) blur: f32,
-    /// Noise of a pixel.
+    /// Noise per pixel.
     pub(super) grain: f32,
 }
 
 impl Ink {
-    /// The three together.
+    /// A brush with color, opacity and edge.
     pub(super) fn soft(color: Color, opacity: f32, edge: f32) -> Self {
         Self { color, opacity, edge }
     }
 }
 
 impl Canvas {
-    /// A picture of one color.
+    /// A uniformly colored image.
     pub(super) fn new(side: usize, color: Color) -> Self {
         Self { side, pixels: vec![color; side * side] }
     }
 
-    /// Lays a shape onto the picture.
+    /// Paints a shape.
     pub(super) fn fill(&mut self, shape: &impl Shape, ink: Ink) {
         self.fill_by(shape, ink, |_| 1.0);
     }
 
-    /// Lays a shape whose opacity changes from place to place.
+    /// Paints a shape with spatially varying opacity.
     pub(super) fn fill_by(&mut self, shape: &impl Shape, ink: Ink, share: impl Fn(Point) -> f32) {
         let pixel = 1.0 / self.side as f32;
         let edge = ink.edge.max(pixel);
@@ -77,7 +77,7 @@ impl Canvas {
         }
     }
 
-    /// Changes every pixel by its place.
+    /// Changes every pixel as a function of its position.
     pub(super) fn shade(&mut self, change: impl Fn(Point, Color) -> Color) {
         let pixel = 1.0 / self.side as f32;
         for (row, pixels) in self.pixels.chunks_exact_mut(self.side).enumerate() {
@@ -87,7 +87,7 @@ impl Canvas {
         }
     }
 
-    /// Adds uneven light, another hue, blur and noise.
+    /// Adds uneven lighting, a hue shift, blur and noise.
     pub(super) fn photograph(mut self, camera: &Camera, dice: &mut Dice) -> Self {
         let [slope_x, slope_y] = dice.direction().map(|x| x * dice.uniform(0.0, camera.light));
         let gain = dice.near([1.0; 3], camera.tint);
@@ -101,7 +101,7 @@ impl Canvas {
         self
     }
 
-    /// Smooths by a Gaussian whose standard deviation is this share of the side.
+    /// Gaussian blur; the standard deviation is a fraction of the side.
     fn blur(&mut self, deviation: f32) {
         let deviation = deviation * self.side as f32;
         if deviation < 0.25 {
@@ -117,7 +117,7 @@ impl Canvas {
         }
     }
 
-    /// Convolves along rows (`stride` 1) or columns (`stride` is the side); the border is repeated.
+    /// Convolves along rows (`stride` 1) or columns (`stride` is the side); the border is replicated.
     fn convolve(&mut self, kernel: &[f32], stride: usize) {
         let across = if stride == 1 { self.side } else { 1 };
         let last = self.side as isize - 1;
@@ -138,7 +138,7 @@ impl Canvas {
         }
     }
 
-    /// Adds noise with a triangular distribution to every pixel: most of it gray, some of it colored.
+    /// Adds triangularly distributed noise to every pixel: mostly gray, partly colored.
     fn grain(&mut self, amount: f32, dice: &mut Dice) {
         let scale = amount / 255.0;
         for pixel in &mut self.pixels {
@@ -161,24 +161,24 @@ impl Canvas {
     }
 }
 
-/// `share` of the second color, the rest of the first.
+/// Blends two colors: `share` of the second, the rest of the first.
 pub(super) fn mix(first: Color, second: Color, share: f32) -> Color {
     [0, 1, 2].map(|channel| first[channel] + share * (second[channel] - first[channel]))
 }
 
-/// Smooth random hills and valleys from -1 to 1.
+/// Smooth random noise from -1 to 1.
 pub(super) struct Texture {
     cells: usize,
     heights: Vec<f32>,
 }
 
 impl Texture {
-    /// A texture of `cells` x `cells` hills in the unit square.
+    /// A texture with a grid of `cells` x `cells` in the unit square.
     pub(super) fn new(cells: usize, dice: &mut Dice) -> Self {
         Self { cells, heights: (0..(cells + 1) * (cells + 1)).map(|_| dice.within(1.0)).collect() }
     }
 
-    /// Height at a point; outside the square, that of the nearest edge.
+    /// Value at a point; outside the square, that of the nearest edge.
     pub(super) fn at(&self, point: Point) -> f32 {
         let [x, y] = point.map(|x| x.clamp(0.0, 0.9999) * self.cells as f32);
         let (column, row) = (x as usize, y as usize);
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn shapes_beyond_the_picture_are_cut() {
+    fn shapes_beyond_the_image_are_clipped() {
         let mut canvas = Canvas::new(8, [0.0; 3]);
         canvas.fill(&Disc { center: [-1.0, 3.0], radius: 0.3 }, Ink::soft([1.0; 3], 1.0, 0.0));
         assert_eq!(sum(&canvas), 0.0);
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn blur_keeps_the_light_and_spreads_it() {
+    fn blur_preserves_total_intensity_and_spreads_it() {
         let mut canvas = Canvas::new(28, [0.0; 3]);
         canvas.pixels[14 * 28 + 14] = [1.0; 3];
         canvas.blur(0.05);

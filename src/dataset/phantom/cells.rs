@@ -1,5 +1,5 @@
-//! Stained white blood cells among red ones. The nucleus and the granules tell the type; size, place and
-//! stain do not.
+//! Stained white blood cells among red ones. Nucleus and granules determine the type; size, position and stain are
+//! independent of it.
 
 use super::canvas::{Camera, Canvas, Color, Ink, Texture};
 use super::dice::Dice;
@@ -42,13 +42,12 @@ pub(super) fn draw(class: usize, side: usize, dice: &mut Dice) -> Canvas {
     canvas.photograph(&CAMERA, dice)
 }
 
-/// A red cell, paler in its middle.
+/// A red cell, paler in the middle.
 fn red_cell(canvas: &mut Canvas, dice: &mut Dice) {
     let center = [dice.uniform(-0.05, 1.05), dice.uniform(-0.05, 1.05)];
     let radius = dice.uniform(0.09, 0.15);
     let color = dice.near([0.82, 0.6, 0.6], 0.06);
-    canvas
-        .fill(&Blob::new(center, radius, dice.uniform(1.0, 1.3), 0.06, dice), Ink::soft(color, 0.85, 0.02));
+    canvas.fill(&Blob::new(center, radius, dice.uniform(1.0, 1.3), 0.06, dice), Ink::soft(color, 0.85, 0.02));
     let pale = color.map(|level| level + 0.12);
     canvas.fill(&Disc { center, radius: radius * 0.45 }, Ink::soft(pale, 0.7, 0.06));
 }
@@ -59,7 +58,7 @@ impl Cell {
         canvas.fill(&body, Ink::soft(self.cytoplasm, 0.9, 0.02));
     }
 
-    /// Coarse in eosinophils; the others have a few fine ones, or vacuoles, that tell nothing.
+    /// Coarse granules in eosinophils; the others have a few fine granules, or vacuoles, independent of the type.
     fn granules(&self, class: usize, canvas: &mut Canvas, dice: &mut Dice) {
         let color = dice.near([0.78, 0.42, 0.5], 0.12);
         let (count, size) = match class {
@@ -98,7 +97,7 @@ impl Cell {
         Blob::new(center, radius, dice.uniform(1.0, 1.3), 0.09, dice)
     }
 
-    /// Lobes on a bent chain, joined by bridges.
+    /// Lobes along a curved chain, joined by bridges.
     fn lobes(&self, count: usize, canvas: &mut Canvas, ink: Ink, dice: &mut Dice) {
         let spread = self.radius * dice.uniform(0.42, 0.55);
         let size = self.radius * if count == 2 { dice.uniform(0.32, 0.44) } else { dice.uniform(0.22, 0.32) };

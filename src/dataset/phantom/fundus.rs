@@ -1,15 +1,15 @@
-//! The back of an eye. Kind and number of lesions tell five grades, after those of diabetic retinopathy.
+//! The back of an eye. Kind and number of lesions determine five grades, modeled on diabetic retinopathy.
 
 use super::canvas::{Camera, Canvas, Color, Ink, Texture};
 use super::dice::Dice;
 use super::shape::{Blob, Disc, Point, Stroke, step, turn};
 
-/// Grades, the mildest first.
+/// Grades, mildest first.
 pub(super) const CLASSES: [&str; 5] = ["none", "mild", "moderate", "severe", "proliferative"];
 
 const CAMERA: Camera = Camera { light: 0.35, tint: 0.08, blur: 0.015, grain: 0.04 };
 
-/// An eye whose lesions are to be drawn.
+/// An eye without lesions.
 struct Eye {
     center: Point,
     radius: f32,
@@ -17,7 +17,7 @@ struct Eye {
     blood: Color,
 }
 
-/// How many lesions of each kind a grade has: least and most.
+/// Minimum and maximum number of lesions of each kind in a grade.
 struct Lesions {
     aneurysms: (usize, usize),
     exudates: (usize, usize),
@@ -59,7 +59,7 @@ impl Eye {
         });
     }
 
-    /// The optic disc, and the dark macula on the other side.
+    /// The optic disc, and the dark macula on the opposite side.
     fn landmarks(&self, nasal: f32, canvas: &mut Canvas, dice: &mut Dice) {
         let size = dice.uniform(0.055, 0.08);
         let bright = dice.near([0.93, 0.76, 0.5], 0.05);
@@ -72,7 +72,7 @@ impl Eye {
         canvas.fill(&Disc { center: macula, radius: dice.uniform(0.05, 0.09) }, dark);
     }
 
-    /// Four arcades, up and down, to both sides, each with branches.
+    /// Four arcades, upper and lower on both sides, each with branches.
     fn vessels(&self, canvas: &mut Canvas, dice: &mut Dice) {
         for (sideways, vertical) in [(1.0, 1.0), (1.0, -1.0), (-1.0, 1.0), (-1.0, -1.0)] {
             let direction = turn([0.0, vertical], dice.within(0.5) - 0.4 * sideways * vertical);
@@ -110,7 +110,7 @@ impl Eye {
         }
     }
 
-    /// Dust and reflections: they tell nothing.
+    /// Dust and reflections, independent of the grade.
     fn artifacts(&self, canvas: &mut Canvas, dice: &mut Dice) {
         for _ in 0..dice.count(0, 3) {
             let reflection =
@@ -142,7 +142,7 @@ impl Eye {
         }
     }
 
-    /// A few bright grains beside each other.
+    /// A few bright adjacent grains.
     fn exudate(&self, canvas: &mut Canvas, dice: &mut Dice) {
         let (center, color) = (self.place(dice), dice.near([0.93, 0.85, 0.5], 0.05));
         for _ in 0..dice.count(2, 5) {
@@ -151,7 +151,7 @@ impl Eye {
         }
     }
 
-    /// Fine new vessels that wind about a point.
+    /// Fine new vessels that wind around a point.
     fn tangle(&self, canvas: &mut Canvas, dice: &mut Dice) {
         let center = self.place(dice);
         let (mut at, mut direction) = (center, dice.direction());
@@ -163,7 +163,7 @@ impl Eye {
         }
     }
 
-    /// Somewhere on the retina, not on the optic disc.
+    /// A random point on the retina, off the optic disc.
     fn place(&self, dice: &mut Dice) -> Point {
         loop {
             let [x, y] = dice.point(self.center, self.radius * 0.85);

@@ -1,5 +1,5 @@
-//! Skin lesions through a dermatoscope. Symmetry, border and inner structure tell the type; colors come
-//! from one palette for all.
+//! Skin lesions under a dermatoscope. Symmetry, border and inner structure determine the type; all types share one
+//! color palette.
 
 use super::canvas::{Camera, Canvas, Color, Ink, Texture, mix};
 use super::dice::Dice;
@@ -15,7 +15,7 @@ const NAEVUS: usize = 3;
 
 const CAMERA: Camera = Camera { light: 0.35, tint: 0.08, blur: 0.02, grain: 0.05 };
 
-/// Where a lesion is and what it is made of.
+/// Position, size and colors of a lesion.
 struct Lesion {
     center: Point,
     radius: f32,
@@ -65,12 +65,12 @@ impl Lesion {
         Blob::new(self.center, self.radius, dice.uniform(1.0, 1.45), wave, dice)
     }
 
-    /// A border that any of the types may have: so its sharpness tells nothing.
+    /// Sharpness of the border, independent of the type.
     fn edge(dice: &mut Dice) -> f32 {
         dice.uniform(0.01, 0.08)
     }
 
-    /// Round and even, a little darker toward the middle.
+    /// Round and uniform, a little darker toward the middle.
     fn naevus(&self, canvas: &mut Canvas, dice: &mut Dice) {
         let outline = self.outline(0.1, dice);
         canvas.fill(&outline, Ink::soft(self.color, 0.85, Self::edge(dice)));
@@ -79,7 +79,7 @@ impl Lesion {
         canvas.fill(&middle, Ink::soft(dark, dice.uniform(0.0, 0.6), 0.12));
     }
 
-    /// A border that wanders, and patches of other colors to one side.
+    /// An irregular border, and patches of other colors on one side.
     fn melanoma(&self, canvas: &mut Canvas, dice: &mut Dice) {
         let outline = self.outline(dice.uniform(0.22, 0.42), dice);
         canvas.fill(&outline, Ink::soft(self.color, 0.85, Self::edge(dice)));
@@ -109,7 +109,7 @@ impl Lesion {
         }
     }
 
-    /// A raised rim about a paler middle, crossed by fine vessels.
+    /// A raised rim around a paler middle, crossed by fine vessels.
     fn basal_cell(&self, canvas: &mut Canvas, dice: &mut Dice) {
         let outline = self.outline(dice.uniform(0.08, 0.2), dice);
         let pale = mix(self.color, self.skin, dice.uniform(0.3, 0.6));
@@ -123,7 +123,7 @@ impl Lesion {
         }
     }
 
-    /// Round chambers close to each other.
+    /// Round chambers close together.
     fn vascular(&self, canvas: &mut Canvas, dice: &mut Dice) {
         let halo = mix(self.color, self.skin, 0.55);
         canvas.fill(&self.outline(0.12, dice), Ink::soft(halo, 0.7, Self::edge(dice)));

@@ -1,19 +1,19 @@
-//! Shapes by their signed distance: negative inside, zero on the edge, in the unit of the square.
+//! Shapes as signed distance functions: negative inside, zero on the edge, in units of the square's side.
 
 use super::dice::Dice;
 
-/// A place in the unit square; y grows downward.
+/// A point in the unit square; y points down.
 pub(super) type Point = [f32; 2];
 
-/// Harmonics of a blob's outline, from the second: the first would only move it.
+/// Number of harmonics of a blob's outline, from the second; the first would only translate it.
 const HARMONICS: usize = 4;
 
-/// Something that can be filled.
+/// A shape that can be filled.
 pub(super) trait Shape {
-    /// Distance to the edge, negative inside.
+    /// Signed distance to the edge, negative inside.
     fn distance(&self, point: Point) -> f32;
 
-    /// Corners of a box around it: least and greatest coordinates.
+    /// Corners of the bounding box: minimum and maximum coordinates.
     fn bounds(&self) -> [Point; 2];
 }
 
@@ -24,7 +24,7 @@ pub(super) struct Disc {
     pub(super) radius: f32,
 }
 
-/// A segment with round ends.
+/// A line segment with round ends.
 #[derive(Clone, Copy)]
 pub(super) struct Stroke {
     pub(super) from: Point,
@@ -32,33 +32,33 @@ pub(super) struct Stroke {
     pub(super) radius: f32,
 }
 
-/// An ellipse whose outline waves: radius `1 + Σ_k a_k cos kθ + b_k sin kθ` times that of the ellipse.
+/// An ellipse with a wavy outline: its radius is multiplied by `1 + Σ_k a_k cos kθ + b_k sin kθ`.
 #[derive(Clone, Copy)]
 pub(super) struct Blob {
     pub(super) center: Point,
-    /// Half axes, along `axis` and across.
+    /// Semi-axes, along `axis` and perpendicular to it.
     pub(super) radii: [f32; 2],
-    /// Direction of the first half axis, of length 1.
+    /// Unit vector along the first semi-axis.
     pub(super) axis: Point,
     /// `a_k` and `b_k` for k = 2, 3, …
     wave: [[f32; 2]; HARMONICS],
 }
 
-/// What is in the first and in the second shape.
+/// Intersection of two shapes.
 #[derive(Clone, Copy)]
 pub(super) struct Both<A, B>(pub(super) A, pub(super) B);
 
-/// What is in the first shape and not in the second.
+/// Difference of two shapes.
 #[derive(Clone, Copy)]
 pub(super) struct Without<A, B>(pub(super) A, pub(super) B);
 
-/// A line of this half width along the edge of a shape.
+/// A line along the edge of a shape, with the given half width.
 #[derive(Clone, Copy)]
 pub(super) struct Outline<A>(pub(super) A, pub(super) f32);
 
 impl Blob {
-    /// A blob at a random angle. `elongation` is the ratio of its half axes; `wave` how far the outline
-    /// departs from the ellipse, as a share of the radius.
+    /// A blob at a random angle. `elongation` is the ratio of its semi-axes; `wave` is the deviation of the outline
+    /// from the ellipse, as a fraction of the radius.
     pub(super) fn new(center: Point, radius: f32, elongation: f32, wave: f32, dice: &mut Dice) -> Self {
         let stretch = elongation.sqrt();
         let harmonic = |k: usize, dice: &mut Dice| {
@@ -71,7 +71,7 @@ impl Blob {
         Self { center, radii: [radius * stretch, radius / stretch], axis, wave }
     }
 
-    /// The same blob, upright.
+    /// The same blob with its axis upright.
     pub(super) fn upright(self) -> Self {
         Self { axis: [0.0, 1.0], ..self }
     }
@@ -163,7 +163,7 @@ pub(super) fn step(from: Point, direction: Point, distance: f32) -> Point {
     [from[0] + distance * direction[0], from[1] + distance * direction[1]]
 }
 
-/// The direction turned by a small angle, in radians.
+/// The direction rotated by a small angle, in radians.
 pub(super) fn turn([x, y]: Point, angle: f32) -> Point {
     let (sin, cos) = angle.sin_cos();
     [x * cos - y * sin, x * sin + y * cos]

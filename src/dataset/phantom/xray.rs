@@ -1,4 +1,4 @@
-//! Chest X-rays. Nothing, patches in a lung, or a veil that fills a lung from below tell the class.
+//! Chest X-rays. The classes: no finding, patches in a lung, or fluid that fills a lung from below.
 
 use super::canvas::{Camera, Canvas, Color, Ink, Texture};
 use super::dice::Dice;
@@ -10,7 +10,7 @@ pub(super) const CLASSES: [&str; 3] = ["effusion", "normal", "pneumonia"];
 const EFFUSION: usize = 0;
 const NORMAL: usize = 1;
 
-/// Films are gray: light and hue change alike in all channels.
+/// Films are gray: lighting and hue change all channels alike.
 const CAMERA: Camera = Camera { light: 0.4, tint: 0.0, blur: 0.025, grain: 0.06 };
 
 /// The fluid in a lung: everything below a level that rises toward the wall.
@@ -68,7 +68,7 @@ fn heart(center: Point, scale: f32, tissue: Color, canvas: &mut Canvas, dice: &m
     canvas.fill(&muscle, Ink::soft(tissue.map(|level| level + 0.08), 0.9, 0.04));
 }
 
-/// Soft tissue over both lungs, vessels and a wire: they tell nothing.
+/// Soft tissue over both lungs, vessels and a wire, independent of the class.
 fn distractors(lungs: &[Blob; 2], canvas: &mut Canvas, dice: &mut Dice) {
     let (low, strength) = (dice.uniform(0.1, 0.25), dice.uniform(0.0, 0.35));
     for lung in lungs {
@@ -86,7 +86,7 @@ fn distractors(lungs: &[Blob; 2], canvas: &mut Canvas, dice: &mut Dice) {
     }
 }
 
-/// Bright bows across both lungs.
+/// Bright arcs across both lungs.
 fn ribs(center: Point, lungs: &[Blob; 2], canvas: &mut Canvas, dice: &mut Dice) {
     let (number, phase) = (dice.uniform(5.0, 8.0), dice.uniform(0.0, 1.0));
     let (bow, strength) = (dice.uniform(0.6, 1.6), dice.uniform(0.1, 0.3));
@@ -99,7 +99,7 @@ fn ribs(center: Point, lungs: &[Blob; 2], canvas: &mut Canvas, dice: &mut Dice) 
     }
 }
 
-/// Patches with ragged edges, close to each other, anywhere in one lung.
+/// Adjacent patches with ragged edges, anywhere in one lung.
 fn pneumonia(lung: &Blob, veil: Color, canvas: &mut Canvas, dice: &mut Dice) {
     let center = [lung.center[0] + dice.within(0.06), lung.center[1] + dice.within(0.2)];
     let (ragged, strength) = (Texture::new(10, dice), dice.uniform(0.4, 0.7));

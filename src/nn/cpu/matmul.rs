@@ -83,7 +83,11 @@ impl<'a, T: Real> Panels<'a, T> {
 
     /// A matrix as panels: in place if that is as fast, otherwise copied into `room`. Rows far apart would each touch a
     /// page of memory and compete for the same cache lines.
-    pub(crate) fn from_matrix(matrix: Matrix<'a, T>, (k, n): (usize, usize), room: &'a mut Scratch<T>) -> Self {
+    pub(crate) fn from_matrix(
+        matrix: Matrix<'a, T>,
+        (k, n): (usize, usize),
+        room: &'a mut Scratch<T>,
+    ) -> Self {
         if matrix.column == 1 && matrix.row <= NEAR && n.is_multiple_of(PANEL) {
             return Self::new(matrix.data, (k, n), PANEL, matrix.row);
         }

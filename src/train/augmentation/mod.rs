@@ -45,8 +45,8 @@ pub trait Augmentation: Kind {
     }
 
     /// Offset, in 32-bit words, of its random numbers in the first stream of an image, for kinds that share that
-    /// stream.
-    /// Every other kind has its own stream, so adding a transform does not change the random numbers of the others.
+    /// stream. Every other kind has its own stream, so adding a transform does not change the random numbers of the
+    /// others.
     fn first_word(&self) -> Option<u128> {
         None
     }
