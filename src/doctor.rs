@@ -18,7 +18,7 @@ use crate::train::{Loss, LossSpec};
 /// Classes of the made-up task.
 const CLASSES: usize = 7;
 
-/// One network, its optimiser, and one batch of random images, to step with again and again.
+/// One network, its optimizer, and one batch of random images, to step with again and again.
 pub struct Workload {
     backbone: Box<dyn Backbone>,
     tensors: StateDict,

@@ -19,14 +19,15 @@ use nn::layer::{BatchNorm2d, Conv2d, Linear};
 use nn::pool::{global_mean_pool, max_pool2d, max_pool2d_cost, mean_pool2d};
 use nn::{Mode, Net, Value};
 
-/// The bottleneck of a layer has so many times the channels that the layer adds.
+/// Output channels of a layer's bottleneck, per channel that the layer adds.
 const BOTTLENECK: usize = 4;
 
 /// DenseNet-121 (Huang et al. 2017, arXiv 1608.06993), with torchvision's names.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct DensenetSpec {
-    /// Channels that each layer adds; 32 in the paper. The first convolution makes twice as many.
+    /// Growth rate: number of channels that each layer adds; 32 in the paper. The first convolution makes twice as
+    /// many.
     pub growth: usize,
 }
 
@@ -67,7 +68,7 @@ pub struct Densenet {
 }
 
 impl Densenet {
-    /// A network with so many layers in each of its four blocks.
+    /// A network with the given number of layers in each of its four blocks.
     pub fn new(spec: &DensenetSpec, depths: [usize; 4]) -> Self {
         let mut channels = 2 * spec.growth;
         let options = ConvOptions { stride: 2, padding: 3, ..ConvOptions::default() };
@@ -83,8 +84,8 @@ impl Densenet {
         Self { growth: spec.growth, conv, norm, blocks, last_norm, feature_size: channels }
     }
 
-    /// Every layer that has kernels: convolutions with the norm that follows one alone, and norms over the
-    /// channels of many layers.
+    /// Every layer with kernels: a convolution with the norm that follows only it, or a norm over the
+    /// channels of several layers.
     fn layers(&self) -> Vec<Vec<Parameter>> {
         let mut layers = vec![[self.conv.parameters(), self.norm.parameters()].concat()];
         layers.extend(self.blocks.iter().flat_map(DenseBlock::layers));
@@ -115,14 +116,14 @@ impl Backbone for Densenet {
             let (of_block, smaller) = block.cost(side);
             (cost, side) = (cost + of_block, smaller);
         }
-        cost + self.last_norm.cost(side) + Cost::kept(&[self.feature_size])
+        cost + self.last_norm.cost(side) + Cost::elementwise(&[self.feature_size])
     }
 
     fn feature_size(&self) -> usize {
         self.feature_size
     }
 
-    /// Smaller ones are used up before the last transition.
+    /// Smaller images would have no pixels left at the last transition.
     fn image_sizes(&self) -> RangeInclusive<usize> {
         29..=usize::MAX
     }
@@ -137,25 +138,26 @@ impl Backbone for Densenet {
     }
 
     fn kernel_groups(&self) -> Vec<KernelGroup> {
-        self.layers().iter().map(|parameters| KernelGroup::of(parameters)).collect()
+        self.layers().iter().map(|parameters| KernelGroup::from_parameters(parameters)).collect()
     }
 
-    /// The channels between the two convolutions of a layer, and those that a block gets and each of its layers adds:
-    /// a segment of all that is read later in the block.
+    /// The channels between the two convolutions of a layer, and the channels that enter a block or are added by one of
+    /// its layers: a segment of the input of every later layer of the block.
     fn symmetries(&self) -> Vec<Symmetry> {
         let mut symmetries = Vec::new();
-        let mut segments = vec![Units::of(&[self.conv.parameters(), self.norm.parameters()].concat())];
+        let mut segments =
+            vec![Units::outputs_of(&[self.conv.parameters(), self.norm.parameters()].concat())];
         for block in &self.blocks {
             for layer in &block.layers {
                 let [norm, bottleneck, added] = layer.layers();
                 segments = read(segments, &norm, &layer.conv1.parameters(), Units::read_by);
-                symmetries.push(Units::of(&bottleneck).read_by(&added, 0).into());
-                segments.push(Units::of(&added));
+                symmetries.push(Units::outputs_of(&bottleneck).read_by(&added, 0).into());
+                segments.push(Units::outputs_of(&added));
             }
             if let Some(Transition { norm, conv }) = &block.transition {
                 segments = read(segments, &norm.parameters(), &conv.parameters(), Units::read_by);
                 symmetries.extend(segments.into_iter().map(Symmetry::from));
-                segments = vec![Units::of(&conv.parameters())];
+                segments = vec![Units::outputs_of(&conv.parameters())];
             }
         }
         let head = self.head(1).parameters();
@@ -165,7 +167,7 @@ impl Backbone for Densenet {
     }
 }
 
-/// Segments of the channels that a norm, then a layer, sees side by side.
+/// Registers a norm and the layer that reads it as readers of the concatenated segments.
 fn read(
     segments: Vec<Units>,
     norm: &[Parameter],
@@ -173,15 +175,15 @@ fn read(
     by: fn(Units, &[Parameter], usize) -> Units,
 ) -> Vec<Units> {
     let mut next = 0;
-    let at_its_place = |units: Units| {
+    let register = |units: Units| {
         let start = next;
         next += units.size;
         by(units.made_by(norm, start), layer, start)
     };
-    segments.into_iter().map(at_its_place).collect()
+    segments.into_iter().map(register).collect()
 }
 
-/// Layers that each see all channels before them, and a transition to half of the channels and of the side.
+/// Layers that each see all preceding channels, and a transition that halves channels and side.
 struct DenseBlock {
     layers: Vec<DenseLayer>,
     transition: Option<Transition>,
@@ -210,7 +212,7 @@ impl DenseBlock {
         layers
     }
 
-    /// Of an image of a side, and the side of its result.
+    /// Cost for an image with this side, and the side of the result.
     fn cost(&self, side: usize) -> (Cost, usize) {
         let layers = self.layers.iter().map(|layer| layer.cost(side)).sum();
         match &self.transition {
@@ -232,8 +234,8 @@ impl DenseBlock {
     }
 }
 
-/// The channels that a block has so far. In training their moments are kept, so that each layer reads those of the
-/// new channels alone.
+/// The channels of a block so far. In training their moments are kept, so that only the moments of new channels are
+/// computed.
 struct Features {
     x: Value,
     moments: Option<Moments>,
@@ -241,7 +243,7 @@ struct Features {
 
 impl Features {
     fn new(net: &Net<'_>, x: Value) -> Result<Self> {
-        let moments = (net.mode() == Mode::Train).then(|| Moments::of(&x)).transpose()?;
+        let moments = (net.mode() == Mode::Train).then(|| Moments::compute(&x)).transpose()?;
         Ok(Self { x, moments })
     }
 
@@ -249,11 +251,11 @@ impl Features {
         let new = Self::new(net, new)?;
         self.x = concat_channels(&self.x, &new.x)?;
         self.moments =
-            self.moments.take().zip(new.moments).map(|(moments, new)| moments.beside(new)).transpose()?;
+            self.moments.take().zip(new.moments).map(|(moments, new)| moments.concat(new)).transpose()?;
         Ok(())
     }
 
-    fn normalised(&self, net: &Net<'_>, norm: &BatchNorm2d) -> Result<Value> {
+    fn normalized(&self, net: &Net<'_>, norm: &BatchNorm2d) -> Result<Value> {
         match &self.moments {
             Some(moments) => norm.train(net, &self.x, moments, Then::Relu),
             None => norm.forward(net, &self.x, Then::Relu),
@@ -263,7 +265,7 @@ impl Features {
 
 /// Norm, 1x1 convolution, norm, 3x3 convolution.
 struct DenseLayer {
-    /// Channels that the block has after it.
+    /// Number of channels of the block after this layer.
     outputs: usize,
     norm1: BatchNorm2d,
     conv1: Conv2d,
@@ -289,20 +291,20 @@ impl DenseLayer {
         [self.norm1.parameters(), bottleneck, self.conv2.parameters()]
     }
 
-    /// Of an image of a side; the new channels beside the old ones are a result, too.
+    /// Cost for an image with this side; the concatenation with the new channels is a result, too.
     fn cost(&self, side: usize) -> Cost {
         let convolutions = self.conv1.cost(side).0 + self.conv2.cost(side).0;
-        let beside = Cost::kept(&[self.outputs, side, side]);
+        let beside = Cost::elementwise(&[self.outputs, side, side]);
         convolutions + self.norm1.cost(side) + self.norm2.cost(side) + beside
     }
 
     fn forward(&self, net: &Net<'_>, features: &Features) -> Result<Value> {
-        let x = self.conv1.forward(net, &features.normalised(net, &self.norm1)?)?;
+        let x = self.conv1.forward(net, &features.normalized(net, &self.norm1)?)?;
         self.conv2.forward(net, &self.norm2.forward(net, &x, Then::Relu)?)
     }
 }
 
-/// Norm, 1x1 convolution, mean of 2x2 pixels.
+/// Norm, 1x1 convolution, 2x2 mean pool.
 struct Transition {
     norm: BatchNorm2d,
     conv: Conv2d,
@@ -316,14 +318,14 @@ impl Transition {
         }
     }
 
-    /// Of an image of a side. The mean costs no more than is counted as the norm's.
+    /// Cost for an image with this side. The mean pool costs no more than is counted for the norm.
     fn cost(&self, side: usize) -> Cost {
         self.norm.cost(side) + self.conv.cost(side / 2).0
     }
 
-    /// The mean and a 1x1 convolution may change places: taking the mean first convolves a quarter of the pixels.
+    /// Mean pool and 1x1 convolution commute: pooling first leaves a quarter of the pixels to convolve.
     fn forward(&self, net: &Net<'_>, features: &Features) -> Result<Value> {
-        let x = mean_pool2d(&features.normalised(net, &self.norm)?, 2)?;
+        let x = mean_pool2d(&features.normalized(net, &self.norm)?, 2)?;
         self.conv.forward(net, &x)
     }
 }

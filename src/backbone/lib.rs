@@ -1,8 +1,8 @@
-//! Backbones: networks with torchvision's / timm's parameter names.
+//! Backbones: networks with the parameter names of torchvision or timm.
 //!
-//! A backbone is a description: it declares its parameters and computes logits from *any* tensors of
-//! those names, so one definition serves training, merged kernels and evaluation. To add one: a file
-//! here with a spec that implements [`BackboneKind`], a `mod` line and a line in [`BackboneSpec`].
+//! A backbone is a description: it declares its parameters and computes logits from *any* tensors with those names, so
+//! one definition serves training, merged kernels and evaluation. To add one: a file here with a spec that implements
+//! [`BackboneKind`], a `mod` line and a line in [`BackboneSpec`].
 
 pub mod densenet;
 pub mod resnet;
@@ -21,7 +21,7 @@ use nn::layer::Linear;
 use nn::{Net, Value};
 
 kinds! {
-    /// A network's architecture. The kind is the key.
+    /// The network architecture. The kind is the key.
     #[derive(Eq, Hash)]
     pub enum BackboneSpec: BackboneKind {
         /// ResNet-18 (He et al. 2016, arXiv 1512.03385), with torchvision's names.
@@ -46,58 +46,58 @@ kinds! {
     }
 }
 
-/// What every kind of backbone declares; [`Display`](std::fmt::Display) writes its options in one line.
+/// What every kind of backbone declares; [`Display`](std::fmt::Display) writes its options on one line.
 pub trait BackboneKind: Kind + std::fmt::Display {
-    /// The network of a kind; kinds that share a spec differ by `kind` alone.
+    /// Builds the network; kinds that share a spec differ only by `kind`.
     fn network(&self, kind: &str) -> Box<dyn Backbone>;
 }
 
 impl BackboneSpec {
-    /// The network that it describes.
+    /// Builds the network.
     pub fn build(&self) -> Box<dyn Backbone> {
         self.network(self.kind())
     }
 }
 
 impl std::fmt::Display for BackboneSpec {
-    /// The kind with its options, in one line.
+    /// The kind and its options, on one line.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} ({})", self.kind(), &**self)
     }
 }
 
-/// What every backbone can do.
+/// A network without its classifier.
 pub trait Backbone: Send + Sync {
-    /// Every tensor of its state_dict but the head's.
+    /// Every tensor of the state dict except those of the head.
     fn parameters(&self) -> Vec<Parameter>;
 
     /// Images `[n, h, w, 3]` to features `[n, feature_size]`.
     ///
     /// # Errors
-    /// A missing tensor, or images that it cannot take.
+    /// A tensor is missing, or the images have an unsupported shape.
     fn features(&self, net: &Net<'_>, x: &Value) -> Result<Value>;
 
-    /// What one image of a side in pixels costs on its way to its features, as this program computes them.
+    /// Cost of computing the features of one image, given its side in pixels, as implemented here.
     fn cost(&self, image_size: usize) -> Cost;
 
-    /// Numbers in a feature vector.
+    /// Length of the feature vector.
     fn feature_size(&self) -> usize;
 
-    /// Sides of the images that it takes, in pixels.
+    /// Supported image sides, in pixels.
     fn image_sizes(&self) -> RangeInclusive<usize> {
         1..=usize::MAX
     }
 
-    /// Name of the classifier, a linear layer: `fc`, `classifier`, `head`.
+    /// Name of the classifier, a linear layer: `fc`, `classifier` or `head`.
     fn head_name(&self) -> &'static str;
 
-    /// What shares merge weights.
+    /// The groups of tensors that share merge weights.
     fn kernel_groups(&self) -> Vec<KernelGroup>;
 
-    /// Which units may change places without changing what the network computes.
+    /// The permutation symmetries: which units may be permuted without changing the function.
     fn symmetries(&self) -> Vec<Symmetry>;
 
-    /// The classifier for a number of classes.
+    /// The classifier for `classes` classes.
     fn head(&self, classes: usize) -> Linear {
         Linear::new(self.head_name(), self.feature_size(), classes)
     }
@@ -105,12 +105,12 @@ pub trait Backbone: Send + Sync {
     /// Images `[n, h, w, 3]` to logits `[n, classes]`.
     ///
     /// # Errors
-    /// A missing tensor, or images that it cannot take.
+    /// A tensor is missing, or the images have an unsupported shape.
     fn logits(&self, net: &Net<'_>, x: &Value, classes: usize) -> Result<Value> {
         self.head(classes).forward(net, &self.features(net, x)?)
     }
 
-    /// Every tensor of the state_dict of a network with so many classes; without head if `None`.
+    /// Every tensor of the state dict for `classes` classes; without head if `None`.
     fn all_parameters(&self, classes: Option<usize>) -> Vec<Parameter> {
         let mut parameters = self.parameters();
         parameters.extend(classes.map(|classes| self.head(classes).parameters()).unwrap_or_default());
@@ -118,12 +118,12 @@ pub trait Backbone: Send + Sync {
     }
 }
 
-/// Tensors whose first dimension runs over the same kernels, so that they share merge weights: a kernel is
-/// one output channel of a convolution, with its bias and the affine part of the norm that follows, or one output
-/// row of a linear layer with its bias. A norm that follows no layer alone has a kernel for each channel.
+/// Tensors whose first dimension runs over the same kernels and which therefore share merge weights. A kernel is an
+/// output channel of a convolution, with its bias and the affine parameters of the norm that follows, or an output row
+/// of a linear layer with its bias. A norm that does not follow a single layer has one kernel per channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KernelGroup {
-    /// Name of the layer that holds the kernels.
+    /// Name of the layer with the kernels.
     pub layer: String,
     /// Number of kernels.
     pub kernels: usize,
@@ -132,8 +132,8 @@ pub struct KernelGroup {
 }
 
 impl KernelGroup {
-    /// Of the parameters of a layer and of the norm that follows; the first holds the kernels.
-    pub fn of(parameters: &[Parameter]) -> Self {
+    /// The group of a layer and of the norm that follows; the first parameter holds the kernels.
+    pub fn from_parameters(parameters: &[Parameter]) -> Self {
         let first = &parameters[0];
         let layer = first.name.strip_suffix(".weight").unwrap_or(&first.name);
         let trainable = parameters.iter().filter(|parameter| parameter.is_trainable());
@@ -158,7 +158,7 @@ mod tests {
         toml::from_str(text).unwrap()
     }
 
-    /// 10⁹ multiply-adds of an image of 224 pixels with a head for ImageNet's 1000 classes.
+    /// 10⁹ multiply-adds for an image of 224 pixels with a head for ImageNet's 1000 classes.
     fn giga_multiply_adds(kind: &str) -> f64 {
         let backbone = spec(&format!("{kind} = {{}}")).build();
         (backbone.cost(224) + backbone.head(1000).cost(1)).multiply_adds as f64 / 1e9
@@ -168,7 +168,7 @@ mod tests {
         assert!((counted / published - 1.0).abs() < 0.02, "{kind}: {counted}, published {published}");
     }
 
-    /// torchvision's `GIGA_FLOPS` of each model's weights.
+    /// torchvision's `GIGA_FLOPS` of the weights of each model.
     #[test]
     fn residual_networks_cost_what_is_published() {
         let published = [("resnet18", 1.814), ("resnet34", 3.664), ("resnet50", 4.089), ("resnet101", 7.801)];
@@ -177,7 +177,8 @@ mod tests {
         }
     }
 
-    /// torchvision's number, less three quarters of each transition's convolution: it is computed after the mean.
+    /// torchvision's value, minus three quarters of each transition's convolution, which is computed after the mean
+    /// pool.
     #[test]
     fn a_dense_network_costs_what_is_published_less_what_is_saved() {
         let saved = [(56.0, 256.0), (28.0, 512.0), (14.0, 1024.0)]
@@ -186,8 +187,8 @@ mod tests {
         assert_near("densenet121", giga_multiply_adds("densenet121"), 2.834 - saved);
     }
 
-    /// DeiT's table 5 (arXiv 2012.12877) and timm's benchmark, less the last block's layers behind attention of all
-    /// tokens but the class token.
+    /// Table 5 of DeiT (arXiv 2012.12877) and timm's benchmark, minus the layers after attention in the last block, for
+    /// all tokens but the class token.
     #[test]
     fn transformers_cost_what_is_published_less_what_is_saved() {
         let published = [("deit_small", 384.0, 4.6), ("vit_small", 384.0, 4.6), ("vit_base", 768.0, 17.6)];
@@ -198,10 +199,10 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_counted_layer_by_layer() {
+    fn costs_are_counted_layer_by_layer() {
         let cost = spec("resnet18 = { stem = 'small', width = 1 }").build().cost(2);
-        // Sides 2, 2, 1, 1, 1 of the first layer and the four stages, of 1, 1, 2, 4 and 8 channels. A convolution and
-        // its norm have a result each; there are 1, 4, 5, 5 and 5 pairs, and the features.
+        // Sides 2, 2, 1, 1, 1 of the first layer and the four stages, with 1, 1, 2, 4 and 8 channels. A convolution and
+        // its norm have one result each; there are 1, 4, 5, 5 and 5 pairs, and the features.
         assert_eq!(cost.activations, 2 * (4 + 4 * 4 + 5 * 2 + 5 * 4 + 5 * 8) + 8);
         assert_eq!(cost.largest, 8);
     }

@@ -20,9 +20,9 @@ use nn::{Net, Value};
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ResnetSpec {
-    /// The first layers.
+    /// First layers of the network.
     pub stem: Stem,
-    /// Channels of the first block; 64 in the paper.
+    /// Number of channels of the first block; 64 in the paper.
     pub width: usize,
 }
 
@@ -67,10 +67,10 @@ impl std::fmt::Display for ResnetSpec {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Stem {
-    /// 7x7 stride 2, then 3x3 max-pool stride 2: for images of 64 pixels and more.
+    /// 7x7 convolution of stride 2, then 3x3 max pool of stride 2: for images of 64 pixels or more.
     #[default]
     Standard,
-    /// 3x3 stride 1 and no pool, as for CIFAR: for small images.
+    /// 3x3 convolution of stride 1 without pool, as for CIFAR: for small images.
     Small,
 }
 
@@ -83,18 +83,18 @@ pub struct Resnet {
     feature_size: usize,
 }
 
-/// What a ResNet's blocks are made of.
+/// The kind of residual block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Block {
     /// Two 3x3 convolutions.
     Basic,
-    /// A 1x1 convolution to a quarter of the channels, a 3x3 one (which holds the stride, as torchvision has
-    /// it), and a 1x1 one back.
+    /// A 1x1 convolution to a quarter of the channels, a 3x3 convolution (with the stride, as in torchvision), and a
+    /// 1x1 convolution back.
     Bottleneck,
 }
 
 impl Resnet {
-    /// A network with so many blocks in each of its four stages.
+    /// A network with the given number of blocks in each of its four stages.
     pub fn new(spec: &ResnetSpec, block: Block, depths: [usize; 4]) -> Self {
         let (kernel, stride) = match spec.stem {
             Stem::Standard => (7, 2),
@@ -147,7 +147,7 @@ impl Backbone for Resnet {
             let (of_block, smaller) = block.cost(side);
             (cost, side) = (cost + of_block, smaller);
         }
-        cost + Cost::kept(&[self.feature_size])
+        cost + Cost::elementwise(&[self.feature_size])
     }
 
     fn feature_size(&self) -> usize {
@@ -159,11 +159,11 @@ impl Backbone for Resnet {
     }
 
     fn kernel_groups(&self) -> Vec<KernelGroup> {
-        self.layers().map(|layer| KernelGroup::of(&layer.parameters())).collect()
+        self.layers().map(|layer| KernelGroup::from_parameters(&layer.parameters())).collect()
     }
 
     /// The channels between two layers of a block, and those of the residual stream: all blocks up to the next
-    /// resized shortcut add to the same channels.
+    /// downsampling shortcut add to the same channels.
     fn symmetries(&self) -> Vec<Symmetry> {
         let mut symmetries = Vec::new();
         let mut stream = self.first.units();
@@ -183,7 +183,7 @@ impl Backbone for Resnet {
 }
 
 impl Block {
-    /// Channels that a block of `width` makes.
+    /// Number of output channels of a block of `width`.
     fn outputs(self, width: usize) -> usize {
         match self {
             Self::Basic => width,
@@ -191,7 +191,7 @@ impl Block {
         }
     }
 
-    /// Kernel side, output channels and stride of each layer of the branch.
+    /// Kernel side, output channels and stride of each layer of the residual branch.
     fn branch(self, width: usize, stride: usize) -> Vec<(usize, usize, usize)> {
         match self {
             Self::Basic => vec![(3, width, stride), (3, width, 1)],
@@ -200,7 +200,7 @@ impl Block {
     }
 }
 
-/// Convolutions and a shortcut around them.
+/// A residual block: a branch of convolutions and a shortcut.
 struct Residual {
     branch: Vec<ConvNorm>,
     downsample: Option<ConvNorm>,
@@ -222,7 +222,7 @@ impl Residual {
         Self { branch, downsample }
     }
 
-    /// Of an image of a side, and the side of its result.
+    /// Cost for an image with this side, and the side of the result.
     fn cost(&self, side: usize) -> (Cost, usize) {
         let shortcut = self.downsample.iter().map(|downsample| downsample.cost(side).0).sum();
         self.branch.iter().fold((shortcut, side), |(cost, side), layer| {
@@ -269,12 +269,12 @@ impl ConvNorm {
         parameters
     }
 
-    /// The channels that it makes.
+    /// Its output channels.
     fn units(&self) -> Units {
-        Units::of(&self.parameters())
+        Units::outputs_of(&self.parameters())
     }
 
-    /// Of an image of a side, and the side of its result.
+    /// Cost for an image with this side, and the side of the result.
     fn cost(&self, side: usize) -> (Cost, usize) {
         let (cost, side) = self.conv.cost(side);
         (cost + self.norm.cost(side), side)

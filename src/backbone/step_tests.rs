@@ -1,8 +1,8 @@
-//! Whole training steps with the operators for GPUs equal those with the processor's kernels.
+//! Whole training steps give the same results with the GPU operators and with the CPU kernels.
 
 use candle_core::{DType, Device, Result, Tensor};
 use nn::init::initial_values;
-use nn::testing::{assert_close, by_candle, numbers};
+use nn::testing::{assert_close, by_candle, random_tensor};
 use nn::{Mode, Net, StateDict, Value, gradients, leaves};
 
 use crate::BackboneSpec;
@@ -21,7 +21,7 @@ fn step(spec: &BackboneSpec, tensors: &StateDict, x: &Tensor, mode: Mode) -> Res
     let leaves = leaves(tensors, &names);
     let net = Net::with_values(tensors, leaves.clone(), mode);
     let logits = backbone.logits(&net, &Value::constant(x.clone()), CLASSES)?;
-    let mut all = gradients(&logits, numbers(6, logits.dims()), &leaves)?;
+    let mut all = gradients(&logits, random_tensor(6, logits.dims()), &leaves)?;
     assert_eq!(all.len(), names.len(), "every parameter has a gradient");
     all.insert("logits".into(), logits.tensor().clone());
     for (layer, statistics) in net.into_observed() {
@@ -48,7 +48,7 @@ fn whole_training_steps_are_the_same() -> Result<()> {
         };
         let tensors =
             tensors.iter().map(|(name, t)| Ok((name.clone(), widen(t)?))).collect::<Result<StateDict>>()?;
-        let x = numbers(7, &[3, size, size, 3]);
+        let x = random_tensor(7, &[3, size, size, 3]);
         for mode in [Mode::Train, Mode::Eval] {
             let expected = step(&spec, &tensors, &x, mode)?;
             let actual = by_candle(|| step(&spec, &tensors, &x, mode))?;

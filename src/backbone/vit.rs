@@ -1,5 +1,5 @@
-//! Vision transformer (Dosovitskiy et al. 2021, arXiv 2010.11929) and DeiT (Touvron et al. 2021, arXiv 2012.12877),
-//! which is the same network otherwise trained, with timm's names.
+//! Vision transformer (Dosovitskiy et al. 2021, arXiv 2010.11929) and DeiT (Touvron et al. 2021, arXiv 2012.12877), the
+//! same network with another training recipe; with timm's names.
 
 use std::ops::RangeInclusive;
 
@@ -21,22 +21,22 @@ use nn::token::first_token;
 use nn::{Net, Value};
 
 const BLOCKS: usize = 12;
-/// Channels of a head.
+/// Number of channels per head.
 const HEAD: usize = 64;
-/// The inner layer of a block has so many times its channels.
+/// Hidden size of a block's MLP, as a multiple of its channels.
 const EXPANSION: usize = 4;
-/// Added to the variance by layer norm; timm's value.
+/// ε of layer norm: added to the variance; timm's value.
 const EPS: f64 = 1e-6;
-/// How linear layers start: timm's `trunc_normal_` cuts at ±2, 100 standard deviations away.
+/// Initialization of linear layers: timm's `trunc_normal_` truncates at ±2, 100 standard deviations away.
 const LINEAR: (Init, Init) = (Init::Normal(0.02), Init::Constant(0.0));
 
 /// A vision transformer, with timm's names.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct VitSpec {
-    /// Side of the images in pixels; a multiple of `patch_size`.
+    /// Side of the images in pixels; must be a multiple of `patch_size`.
     pub image_size: usize,
-    /// Side of the patches that become tokens.
+    /// Side of the patches in pixels; each patch becomes a token.
     pub patch_size: usize,
 }
 
@@ -86,7 +86,7 @@ pub struct Vit {
 }
 
 impl Vit {
-    /// A network of twelve blocks with so many channels, a head for each 64.
+    /// A network of 12 blocks with `channels` channels and one head per 64 channels.
     pub fn new(spec: &VitSpec, channels: usize) -> Self {
         let side = spec.patch_size;
         let init = Init::Uniform { fan_in: 3 * side * side };
@@ -103,8 +103,8 @@ impl Vit {
         }
     }
 
-    /// Every layer that has kernels. The tokens that are learnt as such are kernels, too: one for the class, one for
-    /// all positions.
+    /// Every layer with kernels. The learned tokens are kernels, too: one for the class token, one for all position
+    /// embeddings.
     fn layers(&self) -> Vec<Vec<Parameter>> {
         let token = |name: &str, tokens: usize, std: f32| {
             vec![Parameter {
@@ -141,7 +141,7 @@ impl Backbone for Vit {
         self.layers().concat()
     }
 
-    /// The last block is computed for the class token alone, but for its keys and values.
+    /// The last block is computed for the class token only, except for its keys and values.
     fn features(&self, net: &Net<'_>, x: &Value) -> Result<Value> {
         let mut x = self.tokens(net, x)?;
         let (last, blocks) = self.blocks.split_last().expect("a transformer has blocks");
@@ -158,7 +158,11 @@ impl Backbone for Vit {
         let tokens = side.saturating_mul(side).saturating_add(1);
         let (last, blocks) = self.blocks.split_last().expect("a transformer has blocks");
         let blocks: Cost = blocks.iter().map(|block| block.cost(tokens, tokens)).sum();
-        patches + Cost::kept(&[tokens, self.channels]) + blocks + last.cost(tokens, 1) + self.norm.cost(1)
+        patches
+            + Cost::elementwise(&[tokens, self.channels])
+            + blocks
+            + last.cost(tokens, 1)
+            + self.norm.cost(1)
     }
 
     fn feature_size(&self) -> usize {
@@ -178,14 +182,15 @@ impl Backbone for Vit {
     }
 
     fn kernel_groups(&self) -> Vec<KernelGroup> {
-        self.layers().iter().map(|parameters| KernelGroup::of(parameters)).collect()
+        self.layers().iter().map(|parameters| KernelGroup::from_parameters(parameters)).collect()
     }
 
-    /// The channels of tokens, which all blocks add to, and what the blocks have for themselves.
+    /// The residual stream of the tokens, and the symmetries within each block.
     fn symmetries(&self) -> Vec<Symmetry> {
         let layers = self.layers();
         let (tokens, rest) = layers.split_at(2);
-        let mut stream = Units::of(&rest[0]).in_tokens(&tokens.concat()).made_by(&self.norm.parameters(), 0);
+        let mut stream =
+            Units::outputs_of(&rest[0]).in_tokens(&tokens.concat()).made_by(&self.norm.parameters(), 0);
         let mut symmetries = Vec::new();
         for block in &self.blocks {
             let [norm1, qkv, projection, norm2, fc1, fc2] = block.layers();
@@ -199,7 +204,7 @@ impl Backbone for Vit {
     }
 }
 
-/// Attention and a network of two layers, each normalised first and added to what it got.
+/// A pre-norm transformer block: attention and a two-layer MLP, each with a residual connection.
 struct Block {
     heads: usize,
     norm1: LayerNorm,
@@ -238,31 +243,32 @@ impl Block {
         ]
     }
 
-    /// Its heads: of each, the channels of queries and keys, whose products are summed, and those of values. And the
-    /// units of its inner layer.
+    /// Its heads, each with two sets: the channels of queries and keys, and the channels of values. And the hidden
+    /// units of its MLP.
     fn symmetries(&self) -> [Symmetry; 2] {
         let channels = self.heads * HEAD;
         let [_, qkv, projection, _, fc1, fc2] = self.layers();
         let queries_and_keys = Units::new(HEAD).made_by(&qkv, 0).made_by(&qkv, channels);
         let values = Units::new(HEAD).made_by(&qkv, 2 * channels).read_by(&projection, 0);
         let heads = Symmetry { groups: self.heads, sets: vec![queries_and_keys, values] };
-        [heads, Units::of(&fc1).read_by(&fc2, 0).into()]
+        [heads, Units::outputs_of(&fc1).read_by(&fc2, 0).into()]
     }
 
-    /// Of tokens, of which the first `kept` go on once they have gathered from all.
+    /// Cost for `tokens` tokens, of which the first `kept` continue after attention.
     fn cost(&self, tokens: usize, kept: usize) -> Cost {
         let channels = self.heads * HEAD;
         let attended = self.norm1.cost(tokens) + self.qkv.cost(tokens) + attention_cost(tokens, channels);
-        let inner = self.fc1.cost(kept) + Cost::kept(&[kept, EXPANSION * channels]) + self.fc2.cost(kept);
+        let inner =
+            self.fc1.cost(kept) + Cost::elementwise(&[kept, EXPANSION * channels]) + self.fc2.cost(kept);
         attended + self.projection.cost(kept) + self.norm2.cost(kept) + inner
     }
 
-    /// What each token of `x [n, tokens, channels]` gathers from all.
+    /// Attention output for each token of `x [n, tokens, channels]`.
     fn attend(&self, net: &Net<'_>, x: &Value) -> Result<Value> {
         attention(&self.qkv.forward(net, &self.norm1.forward(net, x)?)?, self.heads)
     }
 
-    /// The block's result for tokens and what they gathered.
+    /// Output of the block, given tokens and their attention output.
     fn forward(&self, net: &Net<'_>, x: &Value, attended: &Value) -> Result<Value> {
         let x = self.projection.forward_added(net, attended, Some(x))?;
         let inner = gelu(&self.fc1.forward(net, &self.norm2.forward(net, &x)?)?)?;

@@ -1,13 +1,13 @@
-//! From labels, names and pixels to a [`Dataset`] and its [`Summary`]: the checks that all kinds share.
+//! Builds a [`Dataset`] and its [`Summary`] from labels, names and pixels; checks that all kinds share.
 
 use std::path::Path;
 
 use super::{DataError, Dataset, Pixels, Split, SplitName, Summary};
 
-/// One value a split, in the order of [`SplitName::ALL`].
+/// One value per split, in the order of [`SplitName::ALL`].
 pub(super) type PerSplit<T> = [T; 3];
 
-/// The largest side that images are resized to, in pixels.
+/// Largest supported image side, in pixels.
 const LARGEST_SIZE: usize = 4096;
 
 impl Summary {
@@ -23,7 +23,7 @@ impl Summary {
 }
 
 impl Dataset {
-    /// Joins what was read. Labels were checked by [`check_labels`] when they were read.
+    /// Combines the parts of a data set. Labels must have passed [`check_labels`].
     pub(super) fn new(
         classes: Vec<String>,
         size: usize,
@@ -32,8 +32,8 @@ impl Dataset {
         pixels: PerSplit<Pixels>,
     ) -> Self {
         let mut splits = labels.into_iter().zip(names).zip(pixels).map(|((labels, names), pixels)| {
-            assert_eq!(labels.len(), names.len(), "one name an image");
-            assert_eq!(labels.len() * size * size * 3, pixels.len(), "one RGB image a label");
+            assert_eq!(labels.len(), names.len(), "one name per image");
+            assert_eq!(labels.len() * size * size * 3, pixels.len(), "one RGB image per label");
             Split { pixels, labels, names }
         });
         let mut next = || splits.next().expect("three splits");
@@ -41,22 +41,22 @@ impl Dataset {
     }
 }
 
-/// `<split>/<position>` for each of the images.
+/// Names images `<split>/<position>`.
 pub(super) fn numbered_names(counts: PerSplit<usize>) -> PerSplit<Vec<String>> {
     SplitName::ALL
         .map(|split| (0..counts[split as usize]).map(|i| format!("{}/{i}", split.as_str())).collect())
 }
 
-/// `0`, `1`, … up to the largest label of all splits.
+/// Names classes `0`, `1`, … up to the largest label of all splits.
 pub(super) fn numbered_classes(labels: &[Vec<u32>]) -> Vec<String> {
     let count = labels.iter().flatten().max().map_or(0, |&largest| largest + 1);
     (0..count).map(|class| class.to_string()).collect()
 }
 
-/// Every label must name a class.
+/// Checks that every label is a class index.
 ///
 /// # Errors
-/// The first label that does not, as `<split>_labels[<index>]`.
+/// The first label out of range, as `<split>_labels[<index>]`.
 pub(super) fn check_labels(
     path: &Path,
     classes: &[String],
@@ -65,7 +65,7 @@ pub(super) fn check_labels(
     for (split, labels) in SplitName::ALL.iter().zip(labels) {
         if let Some(index) = labels.iter().position(|&label| label as usize >= classes.len()) {
             let message = format!(
-                "label {} is out of range: {} classes are labelled 0 to {}; add the missing names to `classes`",
+                "label {} is out of range: {} classes are labeled 0 to {}; add the missing names to `classes`",
                 labels[index],
                 classes.len(),
                 classes.len() - 1
@@ -76,34 +76,37 @@ pub(super) fn check_labels(
     Ok(())
 }
 
-/// Class names must be there, differ, and not be empty.
+/// Checks that class names exist, differ, and are not empty.
 ///
 /// # Errors
-/// The first name that breaks a rule.
+/// The first name that violates a rule.
 pub(super) fn check_classes(path: &Path, classes: &[String]) -> Result<(), DataError> {
     if classes.is_empty() {
-        return Err(DataError::new(path, "`classes` is empty; name every class, or leave `classes` out"));
+        return Err(DataError::new(path, "`classes` is empty; name every class, or omit `classes`"));
     }
     for (index, name) in classes.iter().enumerate() {
         if name.trim().is_empty() {
             return Err(DataError::new(path, format!("name {index} of `classes` is empty")));
         }
         if classes[..index].contains(name) {
-            return Err(DataError::new(path, format!("`classes` names '{name}' twice")));
+            return Err(DataError::new(path, format!("duplicate name '{name}' in `classes`")));
         }
     }
     Ok(())
 }
 
-/// The side asked for must be possible.
+/// Checks that the image side is supported.
 ///
 /// # Errors
-/// A side of zero or beyond 4096 pixels.
+/// A side of 0 or above 4096 pixels.
 pub(super) fn check_size(path: &Path, size: usize) -> Result<(), DataError> {
     if (1..=LARGEST_SIZE).contains(&size) {
         return Ok(());
     }
-    Err(DataError::new(path, format!("`size` is {size}; it is a side in pixels, from 1 to {LARGEST_SIZE}")))
+    Err(DataError::new(
+        path,
+        format!("`size` is {size}, but the side in pixels must be from 1 to {LARGEST_SIZE}"),
+    ))
 }
 
 #[cfg(test)]
@@ -115,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_label_without_a_class_is_named_by_array_and_index() {
+    fn a_label_out_of_range_is_reported_by_array_and_index() {
         let labels = [vec![0, 1], vec![0], vec![1, 0, 2]];
         let error = check_labels(Path::new("set.npz"), &strings(&["a", "b"]), &labels).unwrap_err();
         assert_eq!(error.place.as_deref(), Some("test_labels[2]"));
@@ -133,7 +136,7 @@ mod tests {
     fn class_names_must_differ_and_sizes_be_possible() {
         let path = Path::new("set");
         let message = |names: &[&str]| check_classes(path, &strings(names)).unwrap_err().to_string();
-        assert!(message(&["a", "b", "a"]).contains("'a' twice"));
+        assert!(message(&["a", "b", "a"]).contains("duplicate name 'a'"));
         assert!(message(&["a", " "]).contains("name 1"));
         assert!(message(&[]).contains("`classes` is empty"));
         assert!(

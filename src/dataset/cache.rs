@@ -1,16 +1,16 @@
-//! Decoded pixels of all three splits, made in parallel and kept between runs.
+//! Decoded pixels of all three splits, computed in parallel and cached between runs.
 //!
-//! The file `pixels` of a cache folder is a header of 80 bytes and then the images of train, val and test:
+//! The file `pixels` of a cache folder is a header of 80 bytes followed by the images of train, val and test:
 //!
 //! | bytes | what |
 //! |---|---|
 //! | 0..8 | `mmpixels` |
-//! | 8..48 | revision of the kind of data set, side in pixels, images of train, val and test; u64, little endian |
+//! | 8..48 | revision of the kind of data set, side in pixels, number of images of train, val and test; u64, little endian |
 //! | 48..80 | blake3 of everything that follows |
 //!
-//! It is written beside, flushed and renamed, so it is there whole or not at all. Who writes it holds a lock
-//! on it, so that nobody takes it for a left-over. A file that was cut or damaged afterwards, or that another
-//! revision made, is not used but made again.
+//! It is written to a temporary file, flushed and renamed, so it is complete or absent. The writer holds a lock on it,
+//! so that garbage collection does not remove it. A file that was truncated or damaged, or written by another revision,
+//! is recreated.
 
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
@@ -28,17 +28,17 @@ const MAGIC: &[u8; 8] = b"mmpixels";
 const LAYOUT_BYTES: usize = 48;
 const HEADER_BYTES: usize = LAYOUT_BYTES + blake3::OUT_LEN;
 
-/// Images that are decoded before they are written: bounds the memory of a large data set.
+/// Number of images decoded before they are written: limits memory for large data sets.
 const BLOCK: usize = 1024;
 
-/// What the cached pixels must be, beside the content that names the folder.
+/// What the cached pixels must match, besides the content digest that names the folder.
 #[derive(Clone, Copy)]
 pub(super) struct Layout {
     /// [`super::Source::revision`].
     pub(super) revision: u32,
     /// Side in pixels.
     pub(super) size: usize,
-    /// Images of each split.
+    /// Number of images of each split.
     pub(super) counts: PerSplit<usize>,
 }
 
@@ -66,7 +66,7 @@ impl Layout {
 /// Writes image `index` of a split into the `[size, size, 3]` bytes.
 pub(super) type DrawImage<'a> = dyn Fn(usize, &mut [u8]) -> Result<(), DataError> + Sync + 'a;
 
-/// Where images go: [`Sink::draw`] is called once a split, in order.
+/// Destination of images: [`Sink::draw`] is called once per split, in order.
 pub(super) struct Sink {
     layout: Layout,
     drawn: Vec<Pixels>,
@@ -78,9 +78,9 @@ struct CacheFile {
     hasher: blake3::Hasher,
 }
 
-/// The pixels of a data set: from `cache` if it holds them, else by calling `draw`, which draws each split.
+/// The pixels of a data set: from `cache` if present there, otherwise from `draw`, which draws each split.
 ///
-/// A cache that cannot be written costs a warning: the pixels are then kept in memory only.
+/// If the cache cannot be written, a warning is logged and the pixels are only kept in memory.
 ///
 /// # Errors
 /// Those of `draw`.
@@ -121,18 +121,18 @@ fn write(
     let published = file.publish(folder, sink.layout);
     let _locked = published.map_err(|error| DataError::io(folder, "write decoded images", &error))?;
     open(folder, sink.layout).ok_or_else(|| {
-        DataError::new(folder, "the decoded images changed while they were written; is the disk sound?")
+        DataError::new(folder, "the decoded images changed while they were written; check the disk")
     })
 }
 
-/// The pixels of a whole, undamaged cache file of this layout.
+/// The pixels of a complete, undamaged cache file with this layout.
 fn open(folder: &Path, layout: Layout) -> Option<PerSplit<Pixels>> {
     let path = folder.join("pixels");
     let file = File::open(&path).ok()?;
     // SAFETY: the file is never written in place; it is only ever replaced by renaming another over it.
     let map = unsafe { Mmap::map(&file) }.ok()?;
     if !is_whole(&map, layout) {
-        tracing::warn!("{} is damaged or out of date; it is made again", path.display());
+        tracing::warn!("{} is damaged or out of date; recreating it", path.display());
         return None;
     }
     let map = Arc::new(map);
@@ -151,7 +151,7 @@ fn has_its_digest(bytes: &[u8]) -> bool {
     bytes[LAYOUT_BYTES..HEADER_BYTES] == *blake3::hash(&bytes[HEADER_BYTES..]).as_bytes()
 }
 
-/// Whether a file of decoded images is what was written, whatever its layout and revision.
+/// Whether a file of decoded images matches its digest, regardless of layout and revision.
 pub fn is_intact(path: &Path) -> io::Result<bool> {
     // SAFETY: as in `open`.
     let bytes = unsafe { Mmap::map(&File::open(path)?) }?;
@@ -162,7 +162,7 @@ pub fn is_intact(path: &Path) -> io::Result<bool> {
         && has_its_digest(&bytes))
 }
 
-/// Length of all images, as the header says it.
+/// Total length of the images in bytes, according to the header.
 fn bytes_told(header: &[u8]) -> Option<u64> {
     let fields = header[MAGIC.len()..LAYOUT_BYTES].as_chunks::<8>().0;
     let [_revision, size, train, val, test] = *fields else { return None };
@@ -175,7 +175,7 @@ fn create(folder: &Path, layout: Layout) -> io::Result<CacheFile> {
     std::fs::create_dir_all(folder)?;
     let mut file = NamedTempFile::new_in(folder)?;
     file.as_file().lock()?;
-    // It may have been taken for a left-over before.
+    // It may have been removed by garbage collection before it was locked.
     file.path().metadata()?;
     file.write_all(&layout.to_bytes())?;
     file.write_all(&[0; blake3::OUT_LEN])?;
@@ -188,7 +188,7 @@ impl CacheFile {
         self.file.write_all(bytes)
     }
 
-    /// Gives it its name. It stays locked as long as what is returned is kept.
+    /// Renames the file into place. It stays locked until the returned file is dropped.
     fn publish(mut self, folder: &Path, layout: Layout) -> io::Result<File> {
         self.file.seek(SeekFrom::Start(layout.to_bytes().len() as u64))?;
         self.file.write_all(self.hasher.finalize().as_bytes())?;
@@ -203,7 +203,7 @@ impl Sink {
     /// Draws the `count` images of the next split, in parallel.
     ///
     /// # Errors
-    /// That of the first image, in order, that could not be drawn; a full disk.
+    /// The first image, in order, that cannot be drawn; a full disk.
     pub(super) fn draw(&mut self, count: usize, image: &DrawImage) -> Result<(), DataError> {
         let bytes = self.layout.image_bytes();
         let Some(file) = &mut self.file else {
@@ -237,7 +237,7 @@ mod tests {
 
     const LAYOUT: Layout = Layout { revision: 1, size: 2, counts: [3, 0, 1] };
 
-    /// Draws images whose bytes all equal their index, and counts the images drawn.
+    /// Draws images with all bytes equal to their index, and counts the images drawn.
     fn draw(drawn: &AtomicUsize) -> impl Fn(&mut Sink) -> Result<(), DataError> {
         |sink| {
             for count in LAYOUT.counts {
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn images_are_drawn_once_and_read_afterwards() {
+    fn images_are_drawn_once_and_then_read() {
         let folder = tempfile::tempdir().unwrap();
         let (first, drawn) = load(&folder.path().join("new"), LAYOUT);
         assert_eq!((first[0].len(), first[1].len(), drawn), (36, 0, 4));
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_or_outdated_cache_is_made_again() {
+    fn a_damaged_or_outdated_cache_is_recreated() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("pixels");
         let (first, _) = load(folder.path(), LAYOUT);
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn damage_is_told_without_the_layout() {
+    fn damage_is_detected_without_the_layout() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("pixels");
         load(folder.path(), LAYOUT);
@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_cannot_be_written_is_done_without() {
+    fn a_folder_that_cannot_be_written_is_not_an_error() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("a file");
         std::fs::write(&file, "").unwrap();

@@ -1,7 +1,7 @@
 //! A folder of CIFAR-10's binary batches, read by candle-datasets.
 //!
-//! DatasetKind: <https://www.cs.toronto.edu/~kriz/cifar.html>, "binary version": records of a label and the red,
-//! green and blue planes of 32 x 32 pixels, 10,000 to a file.
+//! Format: <https://www.cs.toronto.edu/~kriz/cifar.html>, "binary version": records of a label and the red, green and
+//! blue planes of 32 x 32 pixels, 10,000 records per file.
 
 use std::path::{Path, PathBuf};
 
@@ -29,16 +29,16 @@ const SIDE: usize = 32;
 const RECORD_BYTES: usize = 1 + 3 * SIDE * SIDE;
 const RECORDS: usize = 10_000;
 
-/// A folder of natural images for pretraining.
+/// A folder of CIFAR-10's binary batches: natural images for pretraining.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CifarSpec {
-    /// The folder; relative to the experiment file.
+    /// Path of the folder, relative to the experiment file.
     pub path: PathBuf,
-    /// Side of the images in pixels; the files' own, 32, if absent.
+    /// Side of the images in pixels, to which they are resized; the original 32 if absent.
     #[serde(default)]
     pub size: Option<usize>,
-    /// Share of the training images that is set aside for validation.
+    /// Fraction of the training images that is set aside for validation, from 0 to below 1.
     #[serde(default = "tenth")]
     pub val_fraction: f64,
 }
@@ -83,7 +83,7 @@ impl DatasetKind for CifarSpec {
 }
 
 impl CifarSpec {
-    /// The folder, its files of the right length.
+    /// The folder, with the lengths of its files checked.
     fn folder(&self) -> Result<Folder<'_>, DataError> {
         check_feature(&self.path)?;
         let files = self.files();
@@ -120,7 +120,7 @@ fn read_labels(path: &Path) -> Result<Vec<u32>, DataError> {
     })?;
     if bytes.len() != RECORDS * RECORD_BYTES {
         let message = format!(
-            "{} bytes, not the {} of 10,000 CIFAR-10 images: the file is truncated or another; fetch it again",
+            "{} bytes, not the {} of 10,000 CIFAR-10 images: the file is truncated or of another kind; download it again",
             bytes.len(),
             RECORDS * RECORD_BYTES
         );
@@ -135,7 +135,7 @@ mod tests {
 
     use super::*;
 
-    /// Full-sized files: record `i` of file `f` has label `(f + i) % 10`, red `f`, green 100, blue `i % 256`.
+    /// Full-size files: record `i` of file `f` has label `(f + i) % 10`, red `f`, green 100, blue `i % 256`.
     fn folder() -> (TempDir, CifarSpec) {
         let folder = tempfile::tempdir().unwrap();
         for (number, file) in FILES.iter().enumerate() {
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn labels_and_colours_stay_with_their_images() {
+    fn labels_and_colors_stay_with_their_images() {
         let (_folder, spec) = folder();
         let data = spec.load(None).unwrap();
         assert_eq!((data.train.len(), data.val.len(), data.test.len()), (45_000, 5_000, 10_000));

@@ -1,6 +1,6 @@
-//! A folder in the MNIST family's IDX format, read by candle-datasets.
+//! A folder in the IDX format of the MNIST family, read by candle-datasets.
 //!
-//! DatasetKind: <http://yann.lecun.com/exdb/mnist/>, also Fashion-MNIST, KMNIST and others of that form.
+//! Format: <http://yann.lecun.com/exdb/mnist/>, also used by Fashion-MNIST, KMNIST and others.
 
 use std::fs::File;
 use std::io::Read;
@@ -18,20 +18,20 @@ use super::{DataError, Dataset, DatasetKind, Summary};
 const IMAGES: [&str; 2] = ["train-images-idx3-ubyte", "t10k-images-idx3-ubyte"];
 const LABELS: [&str; 2] = ["train-labels-idx1-ubyte", "t10k-labels-idx1-ubyte"];
 
-/// First four bytes of a file of images and of a file of labels.
+/// Magic numbers: the first four bytes of a file of images and of a file of labels.
 const IMAGES_MAGIC: u32 = 2051;
 const LABELS_MAGIC: u32 = 2049;
 
-/// A folder of natural images for pretraining.
+/// A folder of IDX files, as of MNIST: images for pretraining.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct IdxSpec {
-    /// The folder; relative to the experiment file.
+    /// Path of the folder, relative to the experiment file.
     pub path: PathBuf,
-    /// Side of the images in pixels; the files' own if absent.
+    /// Side of the images in pixels, to which they are resized; the original side if absent.
     #[serde(default)]
     pub size: Option<usize>,
-    /// Share of the training images that is set aside for validation.
+    /// Fraction of the training images that is set aside for validation, from 0 to below 1.
     #[serde(default = "tenth")]
     pub val_fraction: f64,
 }
@@ -76,7 +76,7 @@ impl DatasetKind for IdxSpec {
 }
 
 impl IdxSpec {
-    /// The folder, its files checked against their headers.
+    /// The folder, with its files checked against their headers.
     fn folder(&self) -> Result<Folder<'_>, DataError> {
         check_feature(&self.path)?;
         self.extents()?;
@@ -91,7 +91,7 @@ impl IdxSpec {
         })
     }
 
-    /// Height and width of the images, which must be those of both files, and square if no size is given.
+    /// Height and width of the images, which must agree between both files, and be square if `size` is absent.
     fn extents(&self) -> Result<[usize; 2], DataError> {
         let [train, test] = IMAGES.map(|file| read_header::<3>(&self.path.join(file), IMAGES_MAGIC));
         let ([_, height, width], [_, test_height, test_width]) = (train?, test?);
@@ -139,21 +139,18 @@ impl IdxSpec {
     }
 }
 
-/// The extents of an IDX file of bytes, whose length must be what they tell.
+/// Dimensions of an IDX file of bytes; the length of the file must match.
 fn read_header<const N: usize>(path: &Path, magic: u32) -> Result<[usize; N], DataError> {
     let open = |error: &std::io::Error| {
         let name = path.file_name().unwrap_or_default().display().to_string();
-        DataError::new(
-            path,
-            format!("failed to open: {error}; unpack {name}.gz with gunzip if that is there"),
-        )
+        DataError::new(path, format!("failed to open: {error}; if {name}.gz exists, unpack it with gunzip"))
     };
     let mut file = File::open(path).map_err(|error| open(&error))?;
     let length = file.metadata().map_err(|error| open(&error))?.len();
     let mut word = || {
         let mut bytes = [0; 4];
         file.read_exact(&mut bytes)
-            .map_err(|_| DataError::new(path, "the header is cut; fetch the file again"))?;
+            .map_err(|_| DataError::new(path, "the header is truncated; download the file again"))?;
         Ok(u32::from_be_bytes(bytes))
     };
     let found = word()?;
@@ -172,7 +169,7 @@ fn read_header<const N: usize>(path: &Path, magic: u32) -> Result<[usize; N], Da
         true => Ok(extents),
         false => {
             let message = format!(
-                "{length} bytes do not hold {extents:?}: the file is truncated or damaged; fetch it again"
+                "{length} bytes do not match dimensions {extents:?}: the file is truncated or damaged; download it again"
             );
             Err(DataError::new(path, message))
         }
@@ -191,7 +188,7 @@ mod tests {
         std::fs::write(path, [&header, data].concat()).unwrap();
     }
 
-    /// Ten training images of 16 x 16 pixels, of which the first holds every level, and two test images.
+    /// Ten training images of 16 x 16 pixels, the first with every gray level, and two test images.
     fn folder() -> (TempDir, IdxSpec) {
         let folder = tempfile::tempdir().unwrap();
         let path = |file: &str| folder.path().join(file);
@@ -205,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn every_grey_level_survives_and_validation_is_cut_from_training() {
+    fn gray_levels_are_preserved_and_validation_is_split_from_training() {
         let (_folder, spec) = folder();
         let data = spec.load(None).unwrap();
         assert_eq!((data.size, data.train.len(), data.val.len(), data.test.len()), (16, 8, 2, 2));

@@ -6,13 +6,13 @@ use fast_image_resize::images::{TypedImage, TypedImageRef};
 use fast_image_resize::pixels::U8x3;
 use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
 
-/// Decodes a JPEG or PNG file, told apart by its content, and resizes it to `size` x `size`.
+/// Decodes a JPEG or PNG file, recognized by its content, and resizes it to `size` x `size`.
 ///
-/// `out` receives `[size, size, 3]` bytes. Alpha is dropped, grey is repeated, 16 bits become 8; an
-/// orientation in the metadata is not applied.
+/// `out` receives `[size, size, 3]` bytes. Alpha is dropped, gray is replicated, 16 bits are reduced to 8; the
+/// orientation in the metadata is ignored.
 ///
 /// # Errors
-/// A sentence: the file cannot be read, or is neither JPEG nor PNG, or is damaged.
+/// A message: the file cannot be read, is neither JPEG nor PNG, or is damaged.
 pub(super) fn decode(path: &Path, size: usize, out: &mut [u8]) -> Result<(), String> {
     let bytes = std::fs::read(path).map_err(|error| format!("failed to read {}: {error}", path.display()))?;
     let image = image::load_from_memory(&bytes)
@@ -22,14 +22,14 @@ pub(super) fn decode(path: &Path, size: usize, out: &mut [u8]) -> Result<(), Str
     Ok(())
 }
 
-/// Resizes RGB `[height, width, 3]` to `[size, size, 3]` with the triangle filter, widened when shrinking:
-/// what Pillow calls `resize((size, size), BILINEAR)`. The aspect ratio is not kept.
+/// Resizes RGB `[height, width, 3]` to `[size, size, 3]` with the triangle filter, antialiased when shrinking: Pillow's
+/// `resize((size, size), BILINEAR)`. The aspect ratio is not preserved.
 pub(super) fn resize(rgb: &[u8], width: usize, height: usize, size: usize, out: &mut [u8]) {
     if (width, height) == (size, size) {
         out.copy_from_slice(rgb);
         return;
     }
-    // Typed images: the resizer of other pixel types is not compiled.
+    // Typed images, so that the resizer for other pixel types is not compiled.
     let source = TypedImageRef::<U8x3>::from_buffer(width as u32, height as u32, rgb);
     let source = source.expect("width * height * 3 bytes");
     let target = TypedImage::<U8x3>::from_buffer(size as u32, size as u32, out);
@@ -38,9 +38,9 @@ pub(super) fn resize(rgb: &[u8], width: usize, height: usize, size: usize, out: 
     Resizer::new().resize_typed(&source, &mut target, &options).expect("both are 8-bit RGB");
 }
 
-/// Writes grey `[pixels]` as RGB `[pixels, 3]`.
-pub(super) fn repeat_grey(grey: &[u8], rgb: &mut [u8]) {
-    for (&level, pixel) in grey.iter().zip(rgb.chunks_exact_mut(3)) {
+/// Writes gray `[pixels]` as RGB `[pixels, 3]`.
+pub(super) fn repeat_gray(gray: &[u8], rgb: &mut [u8]) {
+    for (&level, pixel) in gray.iter().zip(rgb.chunks_exact_mut(3)) {
         pixel.fill(level);
     }
 }
@@ -49,7 +49,7 @@ pub(super) fn repeat_grey(grey: &[u8], rgb: &mut [u8]) {
 mod tests {
     use super::*;
 
-    /// 40 x 30 pixels: a disc on a slope, of other levels in each channel.
+    /// 40 x 30 pixels: a disc on a gradient, with different levels per channel.
     fn picture() -> Vec<u8> {
         let level = |x: i32, y: i32, c: i32| match (x - 15).pow(2) + (y - 12).pow(2) < 90 {
             true => 250 - 60 * c,
@@ -59,7 +59,7 @@ mod tests {
         pixels.flat_map(|(x, y)| [0, 1, 2].map(|c| level(x, y, c) as u8)).collect()
     }
 
-    /// What Pillow makes of the same picture:
+    /// Pillow's result for the same image:
     ///
     /// ```python
     /// y, x, c = np.mgrid[0:30, 0:40, 0:3]
@@ -99,9 +99,9 @@ mod tests {
     }
 
     #[test]
-    fn grey_with_alpha_and_sixteen_bits_become_rgb() {
+    fn gray_with_alpha_and_sixteen_bits_become_rgb() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("grey.png");
+        let path = folder.path().join("gray.png");
         let mut out = [0; 3];
         image::ImageBuffer::from_pixel(1, 1, image::LumaA([9u8, 0])).save(&path).unwrap();
         decode(&path, 1, &mut out).unwrap();
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_image_is_an_error() {
+    fn a_truncated_image_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("cut.png");
         image::RgbImage::from_fn(40, 40, |x, y| image::Rgb([x as u8, y as u8, 7])).save(&path).unwrap();

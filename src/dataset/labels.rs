@@ -1,8 +1,8 @@
-//! Label budgets: a data set as if the labels of only some of its training images had been paid for.
+//! Label budgets: training as if only a fraction of the training images had been labeled.
 //!
-//! Of each class the same share of the training images is kept, so the budget is stratified. In which order a class's
-//! images come is drawn once for each seed, and a budget keeps the first of them: what 5 % keep is part of what 10 %
-//! keep. Validation and test images stay whole.
+//! The same fraction of the training images of each class is kept, so the budget is stratified. The images of a class
+//! are shuffled once per seed, and a budget keeps the first of them, so the images of a 5 % budget are a subset of
+//! those of a 10 % budget. Validation and test images are not affected.
 
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
@@ -10,13 +10,13 @@ use serde::{Deserialize, Serialize};
 use super::{Dataset, Pixels, Split, SplitName, Summary};
 use rng::{Purpose, rng};
 
-/// Keys that a data set of any kind has beside its own.
+/// Keys shared by all kinds of data sets.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LabelBudget {
-    /// Share of each class's training images that are kept, above 0 and up to 1.
+    /// Fraction of each class's training images that is kept, above 0 and up to 1.
     pub label_fraction: f64,
-    /// Another seed keeps other images.
+    /// Seed of the choice of images to keep.
     pub label_seed: u64,
 }
 
@@ -35,24 +35,24 @@ impl kind::Kind for LabelBudget {
 }
 
 impl LabelBudget {
-    /// Whether every image is kept, whatever the seed.
+    /// Whether all images are kept, for any seed.
     pub fn is_whole(&self) -> bool {
         self.label_fraction >= 1.0
     }
 
-    /// How many of so many images of a class are kept: the nearest whole number (a half is rounded up), and at least
+    /// Number of images kept of a class with `images` images: rounded to the nearest integer (half up), and at least
     /// one.
     pub fn kept(&self, images: usize) -> usize {
         ((self.label_fraction * images as f64).round() as usize).max(1).min(images)
     }
 
-    /// What can be said of what is kept of a data set.
+    /// Summary of the images that are kept.
     pub fn summary(&self, mut whole: Summary) -> Summary {
         whole.counts[SplitName::Train as usize].iter_mut().for_each(|count| *count = self.kept(*count));
         whole
     }
 
-    /// What is kept of a data set, in the order that it has there.
+    /// The images that are kept, in their original order.
     pub fn dataset(&self, whole: Dataset) -> Dataset {
         if self.is_whole() {
             return whole;
@@ -62,7 +62,7 @@ impl LabelBudget {
         Dataset { train, ..whole }
     }
 
-    /// The positions that are kept of images with these labels, in their order.
+    /// Positions of the images that are kept, given their labels, in their original order.
     fn positions(&self, labels: &[u32], classes: usize) -> Vec<usize> {
         let mut of_class = vec![Vec::new(); classes];
         labels.iter().enumerate().for_each(|(position, &label)| of_class[label as usize].push(position));
@@ -76,7 +76,7 @@ impl LabelBudget {
     }
 }
 
-/// The images at some positions of a split.
+/// The images at the given positions of a split.
 fn part(split: &Split, positions: &[usize], image_bytes: usize) -> Split {
     let images: Vec<&[u8]> =
         positions.iter().map(|position| &split.pixels[position * image_bytes..][..image_bytes]).collect();
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn the_summary_tells_what_is_kept() {
+    fn the_summary_describes_what_is_kept() {
         let spec = PhantomSpec { family: Family::Xray, size: 8, train: 40, val: 9, test: 7, seed: 1 };
         let whole = spec.summary().unwrap();
         for fraction in [0.01, 0.25, 0.5, 1.0] {
@@ -157,7 +157,7 @@ mod tests {
         assert_ne!(halved(even), halved(odd));
     }
 
-    /// Golden numbers: results of a store hang on which images are kept.
+    /// Golden values: stored results depend on which images are kept.
     #[test]
     fn the_same_seed_keeps_the_same_images_on_every_machine() {
         let labels: Vec<u32> = (0..24).map(|i| i % 3).collect();
@@ -180,7 +180,7 @@ mod tests {
         }
 
         #[test]
-        fn a_smaller_budget_is_part_of_a_larger_one(
+        fn a_smaller_budget_is_a_subset_of_a_larger_one(
             labels in prop::collection::vec(0..4_u32, 1..120), a in 0.001..=1.0_f64, b in 0.001..=1.0_f64, seed: u64,
         ) {
             let [small, large] = [a.min(b), a.max(b)].map(|f| budget(f, seed).positions(&labels, 4));
@@ -188,7 +188,7 @@ mod tests {
             prop_assert_eq!(budget(1.0, seed).positions(&labels, 4).len(), labels.len());
         }
 
-        /// Which of a class's images are kept depends on that class alone.
+        /// The choice of images in a class depends on that class alone.
         #[test]
         fn other_classes_change_nothing(labels in prop::collection::vec(0..4_u32, 1..120), seed: u64) {
             let merged: Vec<u32> = labels.iter().map(|&label| if label == 0 { 0 } else { 1 }).collect();

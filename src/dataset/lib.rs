@@ -1,10 +1,10 @@
-//! Data sets: what a `[dataset.<name>.<kind>]` section describes and how its images are read.
+//! Data sets: the section `[dataset.<name>.<kind>]`, and how images are read.
 //!
 //! To add one: a file here with a spec that implements [`DatasetKind`], a `mod` line and a line in [`DatasetSpec`].
 //!
-//! A kind reads labels and names, hands a function that makes one image to `cache`, which calls it in
-//! parallel and keeps the pixels, and joins the three in `assemble`. `image` decodes and resizes. [`labels`] then
-//! leaves out what a data set's label budget does not pay for, whatever the kind.
+//! A kind reads labels and names, passes a function that decodes one image to `cache`, which calls it in parallel and
+//! caches the pixels, and combines the three in `assemble`. `image` decodes and resizes. [`labels`] then drops training
+//! images outside the label budget, for every kind.
 
 mod assemble;
 mod cache;
@@ -30,7 +30,7 @@ pub use error::DataError;
 pub use labels::LabelBudget;
 
 kinds! {
-    /// A data set's section in the experiment file. The kind is the key.
+    /// The section of a data set in the experiment file. The kind is the key.
     pub enum DatasetSpec: DatasetKind {
         Phantom(phantom::PhantomSpec),
         Medmnist(medmnist::MedmnistSpec),
@@ -40,52 +40,53 @@ kinds! {
     }
 }
 
-/// What every kind of data set can do.
+/// What every kind of data set implements.
 ///
-/// Options that change the pixels or labels enter the fingerprint; paths are left out: the content of the files
-/// enters, by the digest of [`DatasetKind::summary`].
+/// Options that change pixels or labels enter the fingerprint. Paths do not: the content of the files enters through
+/// the digest in [`DatasetKind::summary`].
 pub trait DatasetKind: Kind {
-    /// Raise when the same files and options give other pixels, labels or splits.
+    /// Revision of the implementation; increase it when the same files and options give different pixels, labels or
+    /// splits.
     fn revision(&self) -> u32;
 
-    /// Side of the square images in pixels, after resizing; 0 if it is the file's own and the file cannot be
-    /// read, which [`DatasetKind::summary`] then explains.
+    /// Side of the square images in pixels, after resizing; 0 if it is the original side and the file cannot be read,
+    /// in which case [`DatasetKind::summary`] returns the error.
     fn size(&self) -> usize;
 
-    /// The files it is made of, for messages and freshness; empty for procedural images.
+    /// The files of the data set, for messages and freshness; empty for procedural images.
     fn files(&self) -> Vec<PathBuf>;
 
-    /// Classes, counts and the content's digest, without decoding images.
+    /// Classes, counts and content digest, without decoding images.
     ///
     /// # Errors
-    /// A missing or malformed file; the message names file and row.
+    /// A file is missing or malformed; the message names file and row.
     fn summary(&self) -> Result<Summary, DataError>;
 
-    /// Every image of every split, decoded and resized.
+    /// All images of all splits, decoded and resized.
     ///
-    /// `cache` is a folder private to this content and size in which decoded images may be kept between
-    /// runs and memory-mapped (`None`: keep nothing).
+    /// `cache` is a folder, private to this content and size, for decoded images that are kept between runs and
+    /// memory-mapped (`None`: no caching).
     ///
     /// # Errors
-    /// A missing, truncated or malformed file, an image that is none, a label out of range.
+    /// A file is missing, truncated or malformed, an image cannot be decoded, or a label is out of range.
     fn load(&self, cache: Option<&Path>) -> Result<Dataset, DataError>;
 }
 
-/// What can be said of a data set without decoding an image.
+/// Description of a data set, available without decoding images.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Summary {
-    /// Class names; a label is an index into them.
+    /// Class names, indexed by label.
     pub classes: Vec<String>,
-    /// Images of each class, per split: `counts[split][class]`, in the order of [`SplitName::ALL`].
+    /// Number of images of each class, per split: `counts[split][class]`, in the order of [`SplitName::ALL`].
     pub counts: [Vec<usize>; 3],
-    /// blake3 of the content in hexadecimal: pixels as stored, labels, splits; no paths, no times.
+    /// blake3 of the content in hexadecimal: stored pixels, labels and splits; not paths or times.
     pub digest: String,
-    /// What is doubtful about it, though it can be used; sentences for a person.
+    /// Warnings about a questionable but usable data set, as sentences.
     #[serde(default)]
     pub warnings: Vec<String>,
 }
 
-/// A part of a data set.
+/// A split of a data set.
 #[derive(
     Clone,
     Copy,
@@ -102,20 +103,20 @@ pub struct Summary {
 )]
 #[serde(rename_all = "snake_case")]
 pub enum SplitName {
-    /// Images to learn from.
+    /// Training images.
     Train,
-    /// Images to choose by: the best epoch, a hyper-parameter.
+    /// Validation images, for choosing the best epoch or a hyperparameter.
     Val,
-    /// Images to report on.
+    /// Test images, for reported scores.
     #[default]
     Test,
 }
 
 impl SplitName {
-    /// In the order in which they are stored.
+    /// All splits, in the order in which they are stored.
     pub const ALL: [Self; 3] = [Self::Train, Self::Val, Self::Test];
 
-    /// As it is written in files: `train`, `val`, `test`.
+    /// Name in files: `train`, `val`, `test`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Train => "train",
@@ -128,15 +129,15 @@ impl SplitName {
 /// A data set in memory.
 #[derive(Clone, Debug)]
 pub struct Dataset {
-    /// Class names; a label is an index into them.
+    /// Class names, indexed by label.
     pub classes: Vec<String>,
     /// Side of the square images in pixels.
     pub size: usize,
-    /// Images to learn from.
+    /// Training images.
     pub train: Split,
-    /// Images to choose by.
+    /// Validation images.
     pub val: Split,
-    /// Images to report on.
+    /// Test images, for reported scores.
     pub test: Split,
 }
 
@@ -154,11 +155,11 @@ impl Dataset {
 /// The images of one split.
 #[derive(Clone, Debug)]
 pub struct Split {
-    /// RGB, u8, `[n, size, size, 3]` row after row.
+    /// RGB, u8, `[n, size, size, 3]`, row-major.
     pub pixels: Pixels,
-    /// One label an image, each below the number of classes.
+    /// Label of each image, below the number of classes.
     pub labels: Vec<u32>,
-    /// One name an image: a path inside the data set, or `<split>/<position>`.
+    /// Name of each image: a path inside the data set, or `<split>/<position>`.
     pub names: Vec<String>,
 }
 
@@ -168,13 +169,13 @@ impl Split {
         self.labels.len()
     }
 
-    /// Whether there is no image.
+    /// Whether the split has no images.
     pub fn is_empty(&self) -> bool {
         self.labels.is_empty()
     }
 }
 
-/// Decoded pixels: owned, or a part of a memory-mapped file; cheap to clone.
+/// Decoded pixels: owned, or part of a memory-mapped file; cheap to clone.
 #[derive(Clone, Debug)]
 pub enum Pixels {
     /// Owned bytes.

@@ -1,7 +1,7 @@
-//! A folder of JPEG and PNG images and a CSV `image,label,split[,group]`.
+//! A folder of JPEG and PNG images with a CSV `image,label,split[,group]`.
 //!
-//! Other columns are ignored. Images of one group (a patient, a lesion) must be in one split. Within a
-//! split images are in the order of their paths, whatever the order of the rows.
+//! Other columns are ignored. All images of a group (a patient, a lesion) must be in the same split. Within a split,
+//! images are sorted by path, independent of the order of the rows.
 
 mod rows;
 
@@ -18,26 +18,27 @@ use super::assemble::{PerSplit, check_classes, check_size};
 use super::cache::{self, Layout};
 use super::{DataError, Dataset, DatasetKind, SplitName, Summary, image};
 
-/// Missing images that are named one by one.
+/// Maximum number of missing images listed in a message.
 const NAMED_AT_MOST: usize = 3;
 
-/// A folder and its CSV.
+/// A folder of images with a CSV of labels and splits.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ManifestSpec {
-    /// The CSV; relative to the experiment file.
+    /// Path of the CSV, relative to the experiment file.
     pub path: PathBuf,
-    /// The folder that the image paths start from; the CSV's own if absent.
+    /// Folder that the image paths are relative to; the folder of the CSV if absent.
     #[serde(default)]
     pub images: Option<PathBuf>,
-    /// Side of the images in pixels.
+    /// Side of the images in pixels, to which they are resized.
     pub size: usize,
-    /// Class names in the order of the logits; if absent the CSV's labels, sorted, as numbers if all are.
+    /// Class names in the order of the logits; if absent, the labels in the CSV, sorted, numerically if all are
+    /// numbers.
     #[serde(default)]
     pub classes: Option<Vec<String>>,
 }
 
-/// The rows of a CSV, sorted by image, with the classes that their labels name.
+/// The rows of a CSV, sorted by image, and the class names.
 struct Contents {
     classes: Vec<String>,
     rows: Vec<Row>,
@@ -70,7 +71,7 @@ impl DatasetKind for ManifestSpec {
         self.size
     }
 
-    /// The CSV and the images that it names; the CSV alone if it cannot be read.
+    /// The CSV and its images; only the CSV if it cannot be read.
     fn files(&self) -> Vec<PathBuf> {
         let rows = read_rows(&self.path).unwrap_or_default();
         let images = rows.iter().map(|row| self.image_path(row));
@@ -138,7 +139,7 @@ impl ManifestSpec {
             more => format!(" and {more} more"),
         };
         let message = format!(
-            "no such image: {}{more}; `images` names the folder that paths start from",
+            "no such image: {}{more}; `images` is the folder that paths are relative to",
             named.join(", ")
         );
         Err(DataError::at(&self.path, first.place(), message))
@@ -166,7 +167,7 @@ impl ManifestSpec {
     }
 }
 
-/// The labels that occur, sorted; `2` before `10` if all are numbers.
+/// The labels that occur, sorted; numerically (`2` before `10`) if all are numbers.
 fn classes_of(rows: &[Row]) -> Vec<String> {
     let mut classes: Vec<_> = rows.iter().map(|row| row.label.clone()).collect();
     classes.sort_unstable();
@@ -177,7 +178,7 @@ fn classes_of(rows: &[Row]) -> Vec<String> {
     classes
 }
 
-/// A warning of byte-identical images in different splits.
+/// A warning about byte-identical images in different splits.
 fn twins(path: &Path, rows: &[Row], hashes: &[blake3::Hash]) -> Option<String> {
     let mut by_hash: Vec<_> = hashes.iter().map(blake3::Hash::as_bytes).zip(rows).collect();
     by_hash.sort_by_key(|&(hash, row)| (hash, row.split));
@@ -186,7 +187,7 @@ fn twins(path: &Path, rows: &[Row], hashes: &[blake3::Hash]) -> Option<String> {
     let Some([(_, a), (_, b)]) = leaks.first() else { return None };
     let name = |row: &Row| format!("{} ({}, {})", row.image, row.place(), row.split.as_str());
     Some(format!(
-        "{}: {} pairs of identical images stand in two splits, so scores may be too good; the first: {} and {}",
+        "{}: {} pairs of identical images are in different splits, so scores may be too good; the first: {} and {}",
         path.display(),
         leaks.len(),
         name(a),
@@ -201,12 +202,12 @@ mod tests {
 
     use super::*;
 
-    /// A folder of images of one colour each: PNG `a`, `c`, `e`, JPEG `b`, `d`; red is 10, 20, …
+    /// A folder of single-color images: PNG `a`, `c`, `e`, JPEG `b`, `d`; red is 10, 20, …
     fn images() -> TempDir {
         let folder = tempfile::tempdir().unwrap();
         for (index, name) in ["a.png", "b.jpg", "c.png", "d.jpg", "e.png"].iter().enumerate() {
-            let colour = Rgb([10 * (index as u8 + 1), 100, 200]);
-            RgbImage::from_pixel(12, 9, colour).save(folder.path().join(name)).unwrap();
+            let color = Rgb([10 * (index as u8 + 1), 100, 200]);
+            RgbImage::from_pixel(12, 9, color).save(folder.path().join(name)).unwrap();
         }
         folder
     }
@@ -259,12 +260,12 @@ mod tests {
     }
 
     #[test]
-    fn images_that_stand_in_two_splits_are_doubtful() {
+    fn identical_images_in_two_splits_give_a_warning() {
         let folder = images();
         assert_eq!(spec(&folder, CSV).summary().unwrap().warnings, [""; 0]);
         std::fs::copy(folder.path().join("c.png"), folder.path().join("e.png")).unwrap();
         let [warning] = &spec(&folder, CSV).summary().unwrap().warnings[..] else { panic!("one warning") };
-        let pair = "1 pairs of identical images stand in two splits, so scores may be too good; the first: \
+        let pair = "1 pairs of identical images are in different splits, so scores may be too good; the first: \
                     c.png (row 2, train) and e.png (row 6, test)";
         assert!(warning.ends_with(pair), "{warning}");
     }
@@ -293,7 +294,7 @@ mod tests {
             "{group}"
         );
         let repeated = error("image,label,split\na.png,x,train\na.png,y,train\n");
-        assert!(repeated.contains("row 3: image 'a.png' stands in row 2 already"), "{repeated}");
+        assert!(repeated.contains("row 3: image 'a.png' is a duplicate of row 2"), "{repeated}");
     }
 
     #[test]
@@ -341,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn the_content_tells_the_format_and_text_is_no_image() {
+    fn the_content_determines_the_format_and_text_is_not_an_image() {
         let folder = images();
         std::fs::rename(folder.path().join("a.png"), folder.path().join("png.jpg")).unwrap();
         std::fs::write(folder.path().join("text.jpg"), "not an image").unwrap();

@@ -1,4 +1,4 @@
-//! A MedMNIST `.npz` file (deflated or stored, grey or RGB).
+//! A MedMNIST `.npz` file (deflated or stored, gray or RGB).
 //!
 //! Arrays `train_images`, `val_images`, `test_images`: uint8, `[n, height, width]` or
 //! `[n, height, width, 3]`; `train_labels`, …: uint8 or int64, `[n, 1]` or `[n]`.
@@ -19,9 +19,9 @@ use super::{DataError, Dataset, DatasetKind, SplitName, Summary, image};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MedmnistSpec {
-    /// The `.npz` file; relative to the experiment file.
+    /// Path of the `.npz` file, relative to the experiment file.
     pub path: PathBuf,
-    /// Side of the images in pixels; the file's own if absent.
+    /// Side of the images in pixels, to which they are resized; the original side if absent.
     #[serde(default)]
     pub size: Option<usize>,
     /// Class names in the order of the labels; `0`, `1`, … if absent.
@@ -29,14 +29,14 @@ pub struct MedmnistSpec {
     pub classes: Option<Vec<String>>,
 }
 
-/// All that is read before the pixels.
+/// Everything that is read before the pixels.
 struct Contents {
     classes: Vec<String>,
     labels: PerSplit<Vec<u32>>,
     shapes: PerSplit<Shape>,
 }
 
-/// Extents of an image array.
+/// Dimensions of an image array.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Shape {
     count: usize,
@@ -111,7 +111,7 @@ impl DatasetKind for MedmnistSpec {
 }
 
 impl MedmnistSpec {
-    /// Labels and shapes, checked against each other and against the options.
+    /// Labels and shapes, checked for consistency and against the options.
     fn contents(&self, npz: &mut Npz) -> Result<Contents, DataError> {
         let mut labels = PerSplit::default();
         let mut shapes = Vec::new();
@@ -137,7 +137,7 @@ impl MedmnistSpec {
             }
         }
         match labels.iter().all(Vec::is_empty) {
-            true => Err(DataError::new(&self.path, "it holds no images")),
+            true => Err(DataError::new(&self.path, "the file has no images")),
             false => Ok(()),
         }
     }
@@ -151,7 +151,9 @@ impl MedmnistSpec {
             true => check_size(&self.path, shapes[0].width),
             false => Err(DataError::new(
                 &self.path,
-                format!("images are not all square and of one size (height, width: {sides:?}); set `size`"),
+                format!(
+                    "images are not all square and of the same size (height, width: {sides:?}); set `size`"
+                ),
             )),
         }
     }
@@ -178,7 +180,7 @@ impl MedmnistSpec {
             &[_] | &[_, 1] => {}
             &[_, columns] if columns > 1 => {
                 let message = format!(
-                    "{columns} labels an image: multi-label sets are not supported, only one class an image"
+                    "{columns} labels per image: multi-label data sets are not supported, only one class per image"
                 );
                 return Err(DataError::at(&self.path, array, message));
             }
@@ -201,7 +203,7 @@ impl MedmnistSpec {
         let checked = labels.enumerate().map(|(index, label)| match u16::try_from(label) {
             Ok(label) => Ok(u32::from(label)),
             Err(_) => {
-                let message = format!("label {label} is no class; labels count from 0");
+                let message = format!("label {label} is not a class; labels start from 0");
                 Err(DataError::at(&self.path, format!("{array}[{index}]"), message))
             }
         });
@@ -217,7 +219,7 @@ impl MedmnistSpec {
                 image::resize(stored, shape.width, shape.height, size, out);
             } else {
                 let mut rgb = vec![0; bytes * 3];
-                image::repeat_grey(stored, &mut rgb);
+                image::repeat_gray(stored, &mut rgb);
                 image::resize(&rgb, shape.width, shape.height, size, out);
             }
             Ok(())
@@ -243,8 +245,8 @@ mod tests {
 
     type Arrays = Vec<(&'static str, Vec<u8>)>;
 
-    /// Two, one and one grey images of 4 x 4 pixels; labels 0 2 / 1 / 0.
-    fn grey() -> Arrays {
+    /// Two, one and one gray images of 4 x 4 pixels; labels 0 2 / 1 / 0.
+    fn gray() -> Arrays {
         let pixels: Vec<u8> = (0..32).collect();
         vec![
             ("train_images", npy("|u1", &[2, 4, 4], &pixels)),
@@ -258,7 +260,7 @@ mod tests {
 
     fn with(name: &'static str, array: Vec<u8>) -> Arrays {
         let replace = |(key, old)| if key == name { (key, array.clone()) } else { (key, old) };
-        grey().into_iter().map(replace).collect()
+        gray().into_iter().map(replace).collect()
     }
 
     fn spec(compression: CompressionMethod, arrays: &Arrays) -> (TempDir, MedmnistSpec) {
@@ -276,8 +278,8 @@ mod tests {
     }
 
     #[test]
-    fn grey_images_become_rgb_and_classes_span_all_splits() {
-        let (_folder, spec) = spec(Deflated, &grey());
+    fn gray_images_become_rgb_and_classes_span_all_splits() {
+        let (_folder, spec) = spec(Deflated, &gray());
         let data = spec.load(None).unwrap();
         assert_eq!((data.size, spec.size()), (4, 4));
         assert_eq!(data.classes, ["0", "1", "2"]);
@@ -289,9 +291,9 @@ mod tests {
     }
 
     #[test]
-    fn the_digest_follows_the_content_and_not_its_storage() {
-        let (_a, deflated) = spec(Deflated, &grey());
-        let (_b, stored) = spec(Stored, &grey());
+    fn the_digest_depends_on_the_content_and_not_on_its_storage() {
+        let (_a, deflated) = spec(Deflated, &gray());
+        let (_b, stored) = spec(Stored, &gray());
         let (_c, signed) = spec(Stored, &with("val_labels", npy("<i8", &[1], &1i64.to_le_bytes())));
         let (_d, other) = spec(Stored, &with("val_labels", npy("|u1", &[1, 1], &[2])));
         let (_e, pixel) = spec(Stored, &with("val_images", npy("|u1", &[1, 4, 4], &[9; 16])));
@@ -326,10 +328,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named_by_array() {
-        assert!(error(&grey()[1..].to_vec()).contains("train_images: the array is missing"));
+    fn errors_name_the_array() {
+        assert!(error(&gray()[1..].to_vec()).contains("train_images: the array is missing"));
         let several = with("val_labels", npy("|u1", &[1, 14], &[0; 14]));
-        assert!(error(&several).contains("val_labels: 14 labels an image: multi-label"));
+        assert!(error(&several).contains("val_labels: 14 labels per image: multi-label"));
         assert!(error(&with("val_labels", npy("|u1", &[2, 1], &[0; 2]))).contains("2 labels for 1 images"));
         assert!(
             error(&with("val_labels", npy("<f4", &[1, 1], &[0; 4])))
@@ -343,7 +345,7 @@ mod tests {
 
     #[test]
     fn labels_must_fit_the_given_classes() {
-        let (_folder, mut spec) = spec(Deflated, &grey());
+        let (_folder, mut spec) = spec(Deflated, &gray());
         spec.classes = Some(vec!["a".into(), "b".into()]);
         assert!(spec.summary().unwrap_err().to_string().contains("train_labels[1]: label 2 is out of range"));
         spec.classes = Some(["a", "b", "c", "d"].map(String::from).into());
@@ -352,10 +354,10 @@ mod tests {
 
     #[test]
     fn a_truncated_file_is_an_error_with_advice() {
-        let (_folder, spec) = spec(Deflated, &grey());
+        let (_folder, spec) = spec(Deflated, &gray());
         let whole = std::fs::read(&spec.path).unwrap();
         std::fs::write(&spec.path, &whole[..whole.len() / 2]).unwrap();
-        assert!(spec.load(None).unwrap_err().to_string().contains("fetch it again"));
+        assert!(spec.load(None).unwrap_err().to_string().contains("download it again"));
         assert_eq!(spec.size(), 0);
     }
 }

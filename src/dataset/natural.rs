@@ -1,5 +1,5 @@
-//! What folders of natural images have in common: training and test images, read by candle-datasets, of
-//! which a seeded part of the training images is set aside for validation.
+//! What folders of natural images have in common: training and test images, read by candle-datasets. A seeded part of
+//! the training images is set aside for validation.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -11,18 +11,18 @@ use super::cache::{self, Layout};
 use super::{DataError, Dataset, Summary, image};
 use rng::{Purpose, rng};
 
-/// The two parts that such folders come in.
+/// The two parts of such folders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Part {
     Train,
     Test,
 }
 
-/// A checked folder, its pixels not read.
+/// A validated folder, without pixels.
 pub(super) struct Folder<'a> {
     /// The folder.
     pub(super) path: &'a Path,
-    /// The kind, for the digest.
+    /// The kind, which enters the digest.
     pub(super) kind: &'static str,
     /// Its files, in a fixed order.
     pub(super) files: Vec<PathBuf>,
@@ -30,25 +30,25 @@ pub(super) struct Folder<'a> {
     pub(super) classes: Vec<String>,
     /// Labels of the training and of the test images.
     pub(super) labels: [Vec<u32>; 2],
-    /// Share of the training images for validation.
+    /// Fraction of the training images for validation.
     pub(super) val_fraction: f64,
 }
 
-/// Images as they are stored.
+/// Images as stored.
 #[derive(Debug)]
 pub(super) struct Planes {
     /// `[n, channels, height, width]`
     pub(super) bytes: Vec<u8>,
-    /// 1 (grey) or 3 (RGB).
+    /// 1 (gray) or 3 (RGB).
     pub(super) channels: usize,
-    /// Rows of an image.
+    /// Height of the images.
     pub(super) height: usize,
-    /// Columns of an image.
+    /// Width of the images.
     pub(super) width: usize,
 }
 
 impl Folder<'_> {
-    /// Counts, and a digest of the files and of the share that is set aside.
+    /// Counts, and a digest of the files and of the validation fraction.
     pub(super) fn summary(&self) -> Result<Summary, DataError> {
         let labels = self.labels_by_split()?;
         let mut hasher = blake3::Hasher::new();
@@ -63,7 +63,7 @@ impl Folder<'_> {
         Ok(Summary::new(self.classes.clone(), &labels, hasher.finalize()))
     }
 
-    /// Every image, as RGB of `size` x `size` pixels. `read` gives the training and the test images.
+    /// All images, as RGB of `size` x `size` pixels. `read` returns the training and the test images.
     pub(super) fn load(
         &self,
         cache: Option<&Path>,
@@ -96,7 +96,7 @@ impl Folder<'_> {
         Ok(labels)
     }
 
-    /// Part and index of each split's images. The choice for validation depends on nothing but the counts.
+    /// Part and index of each split's images. The validation images depend only on the counts.
     fn sources(&self) -> Result<PerSplit<Vec<(Part, usize)>>, DataError> {
         if !(0.0..1.0).contains(&self.val_fraction) {
             let message =
@@ -122,7 +122,7 @@ impl Planes {
         let planes = &self.bytes[index * self.channels * area..(index + 1) * self.channels * area];
         let mut rgb = vec![0; area * 3];
         match self.channels {
-            1 => image::repeat_grey(planes, &mut rgb),
+            1 => image::repeat_gray(planes, &mut rgb),
             _ => {
                 for (position, pixel) in rgb.chunks_exact_mut(3).enumerate() {
                     pixel.copy_from_slice(&[0, 1, 2].map(|channel| planes[channel * area + position]));
@@ -133,7 +133,7 @@ impl Planes {
     }
 }
 
-/// Reads a folder with one of candle-datasets' `load_dir`, whose pixels are f32 from 0 to 1, back into bytes.
+/// Reads a folder with a `load_dir` function of candle-datasets, which returns f32 from 0 to 1, and converts to bytes.
 #[cfg(feature = "natural-images")]
 pub(super) fn read(
     path: &Path,
@@ -153,10 +153,10 @@ pub(super) fn read(
     })
 }
 
-/// Whether this program can read such folders.
+/// Checks that the program can read such folders.
 ///
 /// # Errors
-/// It was built without the feature that does.
+/// The program was built without the required feature.
 pub(super) fn check_feature(path: &Path) -> Result<(), DataError> {
     match cfg!(feature = "natural-images") {
         true => Ok(()),
@@ -164,14 +164,14 @@ pub(super) fn check_feature(path: &Path) -> Result<(), DataError> {
     }
 }
 
-/// Says how to build the program so that it can read such folders.
+/// Error that says how to enable the feature.
 pub(super) fn without_feature(path: &Path) -> DataError {
     let message = "this program was built without the feature `natural-images`, which reads such folders; \
                    build it with `cargo build --release --features natural-images`";
     DataError::new(path, message)
 }
 
-/// The share that is set aside unless told otherwise.
+/// Default validation fraction.
 pub(super) fn tenth() -> f64 {
     0.1
 }
@@ -200,14 +200,14 @@ mod tests {
     }
 
     #[test]
-    fn a_share_of_one_or_more_is_refused() {
+    fn a_fraction_of_one_or_more_is_rejected() {
         for fraction in [1.0, -0.1, f64::NAN] {
             assert!(folder(10, fraction).summary().unwrap_err().to_string().contains("val_fraction"));
         }
     }
 
     #[test]
-    fn the_share_is_part_of_the_digest() {
+    fn the_fraction_is_part_of_the_digest() {
         let digest = |fraction| folder(100, fraction).summary().unwrap().digest;
         assert_eq!(digest(0.1), digest(0.1));
         assert_ne!(digest(0.1), digest(0.2));

@@ -9,7 +9,7 @@ use zip::result::ZipError;
 
 use super::DataError;
 
-/// NumPy writes headers of about 120 bytes; a longer one than this is damage.
+/// Maximum length of a header; NumPy writes about 120 bytes, so a longer one indicates damage.
 const LONGEST_HEADER: usize = 1 << 16;
 
 /// An open `.npz` file.
@@ -18,16 +18,16 @@ pub(super) struct Npz {
     zip: ZipArchive<BufReader<File>>,
 }
 
-/// What a `.npy` member says of its array.
+/// Type and shape of a `.npy` array.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Header {
     /// Type of the elements.
     pub(super) dtype: Dtype,
-    /// Extents, the slowest first.
+    /// Dimensions, slowest first.
     pub(super) shape: Vec<usize>,
 }
 
-/// Element types that images and labels come in.
+/// Supported element types.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Dtype {
     /// `|u1`
@@ -40,23 +40,24 @@ impl Npz {
     /// Opens the zip and reads its directory.
     ///
     /// # Errors
-    /// A missing file, or one that is no zip or was cut.
+    /// The file is missing, truncated or not a zip.
     pub(super) fn open(path: &Path) -> Result<Self, DataError> {
         let file = File::open(path).map_err(|error| DataError::io(path, "open", &error))?;
         let zip = ZipArchive::new(BufReader::new(file)).map_err(|error| damaged(path, None, &error))?;
         Ok(Self { path: path.into(), zip })
     }
 
-    /// Type and shape of an array, without reading it.
+    /// Type and shape of an array, without reading its elements.
     pub(super) fn header(&mut self, array: &str) -> Result<Header, DataError> {
         self.member(array, |_, header, _| Ok(header))
     }
 
-    /// The elements of an array as they are stored, little endian.
+    /// The stored elements of an array, little endian.
     pub(super) fn read(&mut self, array: &str) -> Result<(Header, Vec<u8>), DataError> {
         self.member(array, |member, header, bytes| {
             let mut data = Vec::new();
-            data.try_reserve_exact(bytes).map_err(|_| format!("its {bytes} bytes do not fit into memory"))?;
+            data.try_reserve_exact(bytes)
+                .map_err(|_| format!("its {bytes} bytes exceed the available memory"))?;
             member.read_to_end(&mut data).map_err(|error| damage(&error))?;
             match data.len() == bytes {
                 true => Ok((header, data)),
@@ -65,14 +66,14 @@ impl Npz {
         })
     }
 
-    /// Passes the elements of an array to a hasher without keeping them.
+    /// Hashes the elements of an array without keeping them.
     pub(super) fn hash(&mut self, array: &str, hasher: &mut blake3::Hasher) -> Result<(), DataError> {
         self.member(array, |member, _, _| {
             hasher.update_reader(member).map(|_| ()).map_err(|error| damage(&error))
         })
     }
 
-    /// Reads the header of a member and hands on what follows, with the number of bytes that the header tells.
+    /// Reads the header of a member and passes on the rest, with the number of bytes according to the header.
     fn member<T>(
         &mut self,
         array: &str,
@@ -80,7 +81,7 @@ impl Npz {
     ) -> Result<T, DataError> {
         let at = |message: String| DataError::at(&self.path, array, message);
         let Some(index) = self.zip.index_for_name(&format!("{array}.npy")) else {
-            return Err(at(format!("the array is missing; the file holds {}", arrays(&self.zip))));
+            return Err(at(format!("the array is missing; the file has {}", arrays(&self.zip))));
         };
         let mut member =
             self.zip.by_index(index).map_err(|error| damaged(&self.path, Some(array), &error))?;
@@ -90,7 +91,10 @@ impl Npz {
             .bytes()
             .filter(|&bytes| size.checked_sub(header_bytes as u64) == Some(bytes as u64))
             .ok_or_else(|| {
-                at(format!("its shape {:?} does not fit its {size} bytes; the file is damaged", header.shape))
+                at(format!(
+                    "its shape {:?} does not match its {size} bytes; the file is damaged",
+                    header.shape
+                ))
             })?;
         then(&mut member, header, expected).map_err(at)
     }
@@ -104,12 +108,12 @@ fn arrays(zip: &ZipArchive<BufReader<File>>) -> String {
 }
 
 fn damage(error: &dyn std::fmt::Display) -> String {
-    format!("failed to read the array, the file is damaged or truncated ({error}); fetch it again")
+    format!("failed to read the array, the file is damaged or truncated ({error}); download it again")
 }
 
 fn damaged(path: &Path, array: Option<&str>, error: &ZipError) -> DataError {
     let message =
-        format!("failed to read it as .npz, the file is damaged or truncated ({error}); fetch it again");
+        format!("failed to read it as .npz, the file is damaged or truncated ({error}); download it again");
     DataError { path: path.into(), place: array.map(Into::into), message }
 }
 
@@ -123,7 +127,7 @@ impl Header {
     }
 }
 
-/// Reads magic, version and dictionary of a `.npy` file, and tells how many bytes they take.
+/// Reads magic, version and dictionary of a `.npy` file; also returns their length in bytes.
 ///
 /// Source: NumPy's `numpy.lib.format`, versions 1.0 and 2.0.
 fn read_header(reader: &mut impl Read) -> Result<(Header, usize), String> {
@@ -134,12 +138,12 @@ fn read_header(reader: &mut impl Read) -> Result<(Header, usize), String> {
     };
     let start = take(8)?;
     if !start.starts_with(b"\x93NUMPY") {
-        return Err("it is not a .npy array".into());
+        return Err("it is not an .npy array".into());
     }
     let (length_bytes, length) = match start[6] {
         1 => (2, take(2)?.iter().rev().fold(0, |length, &byte| length << 8 | usize::from(byte))),
         2 => (4, take(4)?.iter().rev().fold(0, |length, &byte| length << 8 | usize::from(byte))),
-        version => return Err(format!("its .npy version is {version}; versions 1 and 2 can be read")),
+        version => return Err(format!("its .npy version is {version}; versions 1 and 2 are supported")),
     };
     if length > LONGEST_HEADER {
         return Err(format!("its header has {length} bytes; the file is damaged"));
@@ -149,13 +153,13 @@ fn read_header(reader: &mut impl Read) -> Result<(Header, usize), String> {
     Ok((parse_header(text)?, 8 + length_bytes + length))
 }
 
-/// Reads `{'descr': '|u1', 'fortran_order': False, 'shape': (1080, 28, 28), }`.
+/// Parses `{'descr': '|u1', 'fortran_order': False, 'shape': (1080, 28, 28), }`.
 fn parse_header(text: &str) -> Result<Header, String> {
     let value = |key: &str| {
         let (_, rest) = text.split_once(&format!("'{key}':"))?;
         Some(rest.trim_start())
     };
-    let malformed = || format!("its header cannot be understood: {}", text.trim());
+    let malformed = || format!("failed to parse its header: {}", text.trim());
     let descr = value("descr").and_then(|rest| rest.strip_prefix('\'')?.split('\'').next());
     let dtype = match descr {
         Some("|u1") => Dtype::U8,
@@ -173,7 +177,7 @@ fn parse_header(text: &str) -> Result<Header, String> {
     Ok(Header { dtype, shape })
 }
 
-/// Writes `.npy` and `.npz` files for the tests of everything that reads them.
+/// Writes `.npy` and `.npz` files for tests.
 #[cfg(test)]
 pub(super) mod write {
     use std::io::Write;
@@ -216,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_of_both_types_are_understood_and_others_are_refused() {
+    fn headers_of_both_types_are_parsed_and_others_are_rejected() {
         assert_eq!(
             header("|u1", "False", "(3, 28, 28)"),
             Ok(Header { dtype: Dtype::U8, shape: vec![3, 28, 28] })
@@ -224,12 +228,12 @@ mod tests {
         assert_eq!(header("<i8", "False", "(3,)"), Ok(Header { dtype: Dtype::I64, shape: vec![3] }));
         assert!(header("<f4", "False", "(3,)").unwrap_err().contains("'<f4'"));
         assert!(header("|u1", "True", "(3, 2)").unwrap_err().contains("Fortran"));
-        assert!(header("|u1", "False", "(3, x)").unwrap_err().contains("cannot be understood"));
+        assert!(header("|u1", "False", "(3, x)").unwrap_err().contains("failed to parse"));
         assert!(parse_header("{}").is_err());
     }
 
     #[test]
-    fn version_two_has_a_longer_length_and_version_three_is_refused() {
+    fn version_two_has_a_longer_length_and_version_three_is_rejected() {
         let one = write::npy("|u1", &[2], &[7, 8]);
         let mut two = one.clone();
         two[6] = 2;
@@ -238,7 +242,7 @@ mod tests {
         assert_eq!((header.shape, bytes), (vec![2], two.len() - 2));
         two[6] = 3;
         assert!(read_header(&mut &two[..]).unwrap_err().contains("version is 3"));
-        assert!(read_header(&mut &b"not an array"[..]).unwrap_err().contains("not a .npy"));
+        assert!(read_header(&mut &b"not an array"[..]).unwrap_err().contains("not an .npy"));
         assert!(read_header(&mut &one[..20]).unwrap_err().contains("truncated"));
     }
 
@@ -255,16 +259,16 @@ mod tests {
             let mut hasher = blake3::Hasher::new();
             npz.hash("x", &mut hasher).unwrap();
             assert_eq!(hasher.finalize(), blake3::hash(&data));
-            assert!(npz.header("y").unwrap_err().to_string().contains("the file holds x"));
+            assert!(npz.header("y").unwrap_err().to_string().contains("the file has x"));
         }
     }
 
     #[test]
-    fn cut_files_and_lying_headers_are_errors() {
+    fn truncated_files_and_inconsistent_headers_are_errors() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.npz");
         write::npz(&path, Stored, &[("x", write::npy("|u1", &[1 << 40, 1 << 40], &[1, 2]))]);
-        assert!(Npz::open(&path).unwrap().header("x").unwrap_err().to_string().contains("does not fit"));
+        assert!(Npz::open(&path).unwrap().header("x").unwrap_err().to_string().contains("does not match"));
         write::npz(&path, Deflated, &[("x", write::npy("|u1", &[2], &[1, 2]))]);
         let whole = std::fs::read(&path).unwrap();
         for length in 0..whole.len() {

@@ -34,7 +34,7 @@ pub(super) struct Decoded<'i, T> {
 pub(super) fn shape_of<T: JsonSchema + 'static>() -> &'static Shape {
     static SHAPES: LazyLock<Mutex<HashMap<TypeId, &'static Shape>>> = LazyLock::new(Mutex::default);
     let mut shapes = SHAPES.lock().unwrap_or_else(PoisonError::into_inner);
-    shapes.entry(TypeId::of::<T>()).or_insert_with(|| Box::leak(Box::new(Shape::of::<T>())))
+    shapes.entry(TypeId::of::<T>()).or_insert_with(|| Box::leak(Box::new(Shape::for_type::<T>())))
 }
 
 /// Decode a section and report everything that is wrong with it.

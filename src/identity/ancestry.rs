@@ -1,9 +1,9 @@
-//! Where a result comes from, down to its sources.
+//! The provenance of a result, down to its sources.
 
 use indexmap::IndexMap;
 
 use crate::{Field, Fingerprint};
 
-/// The fields of a result, its data sets and everything that it was made from, by fingerprint. A fingerprint is the
-/// hash of its fields, so an ancestry can be verified: [`Fingerprint::of`].
+/// The fields of a result, of its data sets and of all its ancestors, by fingerprint. A fingerprint is the hash of its
+/// fields, so an ancestry can be verified with [`Fingerprint::of`].
 pub type Ancestry = IndexMap<Fingerprint, Vec<Field>>;

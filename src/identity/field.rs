@@ -1,4 +1,4 @@
-//! Fields: the (path, value) pairs that a fingerprint is the hash of.
+//! Fields: the (path, value) pairs that are hashed into a fingerprint.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -8,7 +8,7 @@ use serde_json::Value;
 pub struct Field {
     /// `train.optimizer.adamw.lr`, `input.from`, `dataset.dataset`, …
     pub path: String,
-    /// Canonical JSON of an option; the bare digest or word of anything else.
+    /// Canonical JSON for an option; the bare digest or word for anything else.
     pub value: String,
 }
 
@@ -18,7 +18,8 @@ impl Field {
         Self { path: path.into(), value: value.into() }
     }
 
-    /// The fields of options: an object becomes paths; every other value, a list too, is one field.
+    /// The fields of a set of options. Objects are flattened into paths; any other value, including a list, is one
+    /// field.
     pub fn of_options(options: Value) -> Vec<Self> {
         let mut fields = Vec::new();
         flatten("", options, &mut fields);
@@ -41,7 +42,7 @@ fn flatten(path: &str, value: Value, fields: &mut Vec<Field>) {
     }
 }
 
-/// A key that could be taken for a path is quoted, as in TOML.
+/// Appends a key to a path. A key that could be mistaken for a path is quoted, as in TOML.
 fn join(path: &str, key: &str) -> String {
     let bare = !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
     let key = if bare { key.to_string() } else { Value::from(key).to_string() };

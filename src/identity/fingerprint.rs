@@ -1,4 +1,4 @@
-//! The name of a result: a hash of all that it depends on.
+//! The name of a result: a hash of everything it depends on.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,17 +8,17 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::Field;
 
-/// Identifies what a stage makes, or a data set. Written as 64 lower-case hexadecimal digits.
+/// Identifier of a stage's result or of a data set. Written as 64 lowercase hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Fingerprint([u8; 32]);
 
-/// A text that is not 64 lower-case hexadecimal digits.
+/// A string that is not 64 lowercase hexadecimal digits.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not a fingerprint, which has 64 lower-case hexadecimal digits")]
+#[error("{0:?} is not a fingerprint (64 lowercase hexadecimal digits)")]
 pub struct NotAFingerprint(String);
 
 impl Fingerprint {
-    /// blake3 over length-prefixed fields: path and value in turn.
+    /// blake3 over length-prefixed fields: alternating path and value.
     pub fn of(fields: &[Field]) -> Self {
         Self::of_parts(fields.iter().flat_map(|field| [field.path.as_str(), &field.value]))
     }
@@ -33,7 +33,7 @@ impl Fingerprint {
         Self(*hasher.finalize().as_bytes())
     }
 
-    /// The first 12 digits, for people and file names.
+    /// The first 12 digits, for display and file names.
     pub fn short(&self) -> String {
         short(&self.to_string()).to_owned()
     }
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn other_texts_are_refused() {
+    fn other_strings_are_rejected() {
         let upper = "AB".repeat(32);
         for text in ["", "../precious", "ä", &"g".repeat(64), &"a".repeat(63), &upper] {
             assert!(text.parse::<Fingerprint>().is_err(), "{text}");

@@ -1,13 +1,13 @@
-//! What identifies a result: the vocabulary that plans and stores share.
+//! What identifies a result: the vocabulary shared by plans and stores.
 //!
 //! | file | what |
 //! |---|---|
-//! | [`fingerprint`] | [`Fingerprint`]: 32 bytes that name what a stage makes |
+//! | [`fingerprint`] | [`Fingerprint`]: 32 bytes that identify the result of a stage |
 //! | [`field`] | [`Field`]: one thing that a fingerprint depends on |
 //! | [`options`] | [`Identity`]: which keys of a spec enter the fingerprint |
 //! | [`role`] | [`Role`]: what a stage uses an input for |
-//! | [`ancestry`] | [`Ancestry`]: the fields of a result and of all that it was made from |
-//! | [`numerics`] | [`Numerics`]: the device class and number type that operations round on |
+//! | [`ancestry`] | [`Ancestry`]: the fields of a result and of all its ancestors |
+//! | [`numerics`] | [`Numerics`]: the device class and precision, which affect rounding |
 
 pub mod ancestry;
 pub mod field;

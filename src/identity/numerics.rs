@@ -1,4 +1,4 @@
-//! Device class and number type: what the same operations may round differently on.
+//! Device class and precision, which determine how operations round.
 
 use std::borrow::Cow;
 
@@ -12,23 +12,23 @@ pub enum Precision {
     /// f32 throughout.
     #[default]
     F32,
-    /// Factors of all matrix products and convolutions rounded to 10 fraction bits, by tensor cores.
+    /// TF32: operands of all matrix products and convolutions are rounded to 10 fraction bits, for tensor cores.
     Tf32,
-    /// Factors and results of convolutions and linear layers rounded to bf16 (7 fraction bits); attention stays f32.
+    /// Operands and results of convolutions and linear layers are bf16 (7 fraction bits); attention stays f32.
     Bf16,
 }
 
-/// What the same operations may round differently on.
+/// Device class and precision: the same operations may round differently from one to the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Numerics {
     /// Any CPU, f32.
     Cpu,
-    /// Any CUDA device, products of this precision.
+    /// Any CUDA device, with products in this precision.
     Cuda(Precision),
 }
 
 impl Numerics {
-    /// All of them.
+    /// Every combination of device class and precision.
     pub const ALL: [Self; 4] =
         [Self::Cpu, Self::Cuda(Precision::F32), Self::Cuda(Precision::Tf32), Self::Cuda(Precision::Bf16)];
 

@@ -3,9 +3,9 @@
 use serde::Serialize;
 use serde_json::Value;
 
-/// A spec as JSON; what implements [`Serialize`] has it.
+/// A spec as JSON. Implemented for every [`Serialize`] type.
 pub trait Spec {
-    /// Every key, defaults filled in. Reading it back gives the same spec.
+    /// Every key, with defaults filled in; deserializing it gives the same spec.
     fn to_json(&self) -> Value;
 }
 
@@ -15,21 +15,21 @@ impl<T: Serialize> Spec for T {
     }
 }
 
-/// What of a spec enters the fingerprint of what it describes: every key but those that it names.
+/// Which keys of a spec enter the fingerprint: all except those in [`left_out`](Self::left_out).
 pub trait Identity: Spec {
-    /// Keys that do not change the result, or that enter in another way: names of stages and data sets (what they
-    /// refer to enters by its own fingerprint) and paths (the content of the files enters).
+    /// Keys that do not change the result or that enter another way: names of stages and data sets (their fingerprints
+    /// enter instead) and paths (the content of the files enters instead).
     fn left_out(&self) -> &'static [&'static str] {
         &[]
     }
 
-    /// The options that decide the result. A spec that holds another one asks it for its options in turn.
+    /// The options that determine the result. A spec that contains another spec includes the options of the inner one.
     fn options(&self) -> Value {
         without(self.to_json(), self.left_out())
     }
 }
 
-/// An object with another value under a key that it has.
+/// Replaces the value of an existing key of an object.
 pub fn replaced(mut options: Value, key: &str, value: Value) -> Value {
     if let Some(old) = options.get_mut(key) {
         *old = value;
@@ -37,7 +37,7 @@ pub fn replaced(mut options: Value, key: &str, value: Value) -> Value {
     options
 }
 
-/// An object without some of its keys.
+/// Removes keys from an object.
 pub fn without(mut options: Value, keys: &[&str]) -> Value {
     if let Value::Object(object) = &mut options {
         object.retain(|key, _| !keys.contains(&key.as_str()));

@@ -5,32 +5,32 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// What a stage uses an input or a data set for. Enters the fingerprint in its text form, so that swapping two sources
-/// gives another result.
+/// What a stage uses an input or a data set for. The text form enters the fingerprint, so swapping two sources gives a
+/// different result.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Role {
-    /// `from`: the model that training starts from.
+    /// `from`: the initial model of training.
     From,
     /// `source.<i>`: a model to merge, by its position.
     Source(usize),
-    /// `anchor`: the model that learning merge weights starts from.
+    /// `anchor`: the model from which learning of merge weights starts.
     Anchor,
     /// `weights`: learned merge weights.
     Weights,
-    /// `base`: the common start of all sources.
+    /// `base`: the common initialization of all sources.
     Base,
-    /// `model`: a model to evaluate; their order does not matter.
+    /// `model`: a model to evaluate; the order of models does not matter.
     Model,
-    /// `ensemble.<i>.<averaged>`: a member of the ensemble at a position.
+    /// `ensemble.<i>.<averaged>`: a member of ensemble `i`.
     Member {
         /// Position of the ensemble among those of its stage.
         ensemble: usize,
         /// What the ensemble averages.
         averaged: Averaged,
     },
-    /// `dataset`: the data set that a stage reads.
+    /// `dataset`: the data set of the stage.
     Dataset,
-    /// Any other word: the role of a kind that none of the above fits.
+    /// Any other word: a role of one kind that none of the above fits.
     Named(String),
 }
 
@@ -51,7 +51,7 @@ pub enum Role {
 )]
 #[serde(rename_all = "snake_case")]
 pub enum Averaged {
-    /// Class probabilities, as deep ensembles do (Lakshminarayanan et al. 2017, arXiv 1612.01474, section 2.4).
+    /// Class probabilities, as in deep ensembles (Lakshminarayanan et al. 2017, arXiv 1612.01474, section 2.4).
     #[default]
     Probabilities,
     /// Logits; the probabilities are the softmax of their mean.
@@ -110,7 +110,7 @@ fn numbered(text: &str) -> Option<Role> {
     Some(Role::Member { ensemble: canonical(position)?, averaged: Averaged::from_word(averaged)? })
 }
 
-/// A position as it is written, without a sign or leading zeros, so that a role has one text form.
+/// Parses a position without sign or leading zeros, so that a role has a single text form.
 fn canonical(text: &str) -> Option<usize> {
     usize::from_str(text).ok().filter(|position| position.to_string() == text)
 }
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn sources_are_in_the_order_of_their_numbers() {
+    fn sources_are_ordered_by_position() {
         assert!(Role::Source(9) < Role::Source(10));
     }
 }

@@ -1,13 +1,13 @@
-//! What every kind of backbone, data set, merge method, stage, augmentation, schedule, loss and optimizer has in common.
+//! What all kinds of backbone, data set, merge method, stage, augmentation, schedule, loss and optimizer share.
 //!
-//! An extension point is an enum whose variants are its kinds, listed by [`kinds!`], and a trait that each kind's spec
-//! implements: everything about a kind stands in its own file. The trait extends [`Kind`].
+//! An extension point is an enum with one variant per kind, declared by [`kinds!`], and a trait implemented by each
+//! kind's spec, so that everything about a kind is in its own file. The trait extends [`Kind`].
 //!
 //! | file | what |
 //! |---|---|
-//! | [`problems`] | values that are out of range, each with the path of its key |
-//! | [`paths`] | files and folders that a spec names |
-//! | [`schema`] | the JSON Schema of a type, as checks and editors read it |
+//! | [`problems`] | invalid values, each with the path of its key |
+//! | [`paths`] | the files and folders named by a spec |
+//! | [`schema`] | the JSON Schema of a type, as used by checks and editors |
 //! | [`suggest`] | "did you mean" |
 
 pub mod paths;
@@ -25,28 +25,28 @@ pub mod reexport {
     pub use {schemars, serde, serde_json, strum};
 }
 
-/// What every kind declares beside its work. Its keys are its fields, their help the fields' doc comments.
+/// What every kind declares. Its keys are the fields of the struct; their help texts are the fields' doc comments.
 pub trait Kind: Identity {
-    /// Reports values that are wrong whatever the other values are.
+    /// Reports values that are invalid on their own.
     fn validate(&self, problems: &mut Problems) {
         let _ = problems;
     }
 
-    /// Reports values that do not go together. Called only if each value is right.
+    /// Reports combinations of values that are invalid. Called only if each value is valid on its own.
     fn validate_together(&self, problems: &mut Problems) {
         let _ = problems;
     }
 
-    /// The files and folders that it names.
+    /// The files and folders named by the spec.
     fn paths(&mut self) -> Vec<NamedPath<'_>> {
         Vec::new()
     }
 }
 
-/// Declares an extension point: an enum with a variant for each kind, one line a kind.
+/// Declares an extension point: an enum with one variant per kind, one line each.
 ///
-/// A kind's name in experiment files is its variant's in snake case. The enum dereferences to the trait that all kinds
-/// implement, and is written as serde's externally tagged enums are: `name = { keys }`.
+/// The name of a kind in experiment files is its variant in snake case. The enum dereferences to the trait that all
+/// kinds implement. It is serialized as an externally tagged enum: `name = { keys }`.
 #[macro_export]
 macro_rules! kinds {
     (
@@ -75,15 +75,15 @@ macro_rules! kinds {
         }
 
         impl $Kinds {
-            /// The names of all kinds, as experiment files have them.
+            /// The names of all kinds, as written in experiment files.
             pub const KINDS: &'static [&'static str] = <Self as $crate::reexport::strum::VariantNames>::VARIANTS;
 
-            /// The kind's name, as experiment files have it.
+            /// The name of the kind, as written in experiment files.
             pub fn kind(&self) -> &'static str {
                 self.into()
             }
 
-            /// The options that enter the fingerprint, under the kind's name.
+            /// The options that enter the fingerprint, tagged with the name of the kind.
             pub fn tagged_options(&self) -> $crate::reexport::serde_json::Value {
                 $crate::reexport::serde_json::json!({ self.kind(): self.options() })
             }

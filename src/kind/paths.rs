@@ -1,19 +1,19 @@
-//! Files and folders that a spec names.
+//! Files and folders named by a spec.
 
 use std::path::PathBuf;
 
 /// A path in a spec.
 #[derive(Debug)]
 pub struct NamedPath<'s> {
-    /// The key that it stands under.
+    /// The key that holds the path.
     pub key: &'static str,
-    /// The path: relative to the experiment file until it is located.
+    /// The path, relative to the experiment file until it is resolved.
     pub path: &'s mut PathBuf,
-    /// What must be there.
+    /// What the path must point to.
     pub kind: PathKind,
 }
 
-/// What a path must lead to.
+/// What a path must point to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PathKind {
     /// A file.
@@ -23,12 +23,12 @@ pub enum PathKind {
 }
 
 impl<'s> NamedPath<'s> {
-    /// A file under a key.
+    /// A path to a file.
     pub fn file(key: &'static str, path: &'s mut PathBuf) -> Self {
         Self { key, path, kind: PathKind::File }
     }
 
-    /// A folder under a key.
+    /// A path to a folder.
     pub fn folder(key: &'static str, path: &'s mut PathBuf) -> Self {
         Self { key, path, kind: PathKind::Folder }
     }

@@ -1,20 +1,20 @@
-//! Values that have the right type and make no sense.
+//! Values of the right type that are invalid.
 
 use std::collections::HashSet;
 use std::fmt::Display;
 
-/// A value that makes no sense.
+/// An invalid value.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// Where it stands in its section: `train.optimizer.adamw.lr`.
+    /// Path of its key within the section: `train.optimizer.adamw.lr`.
     pub path: String,
     /// What is wrong.
     pub message: String,
-    /// What to do.
+    /// How to fix it.
     pub help: Option<String>,
 }
 
-/// Problems, and the part of the section that is being validated.
+/// The problems found so far, and the path of the section being validated.
 #[derive(Debug, Default)]
 pub struct Problems {
     prefix: String,
@@ -22,23 +22,23 @@ pub struct Problems {
 }
 
 impl Problems {
-    /// What was found.
+    /// The problems found.
     pub fn into_list(self) -> Vec<Problem> {
         self.list
     }
 
-    /// Whether nothing was found.
+    /// Whether no problems were found.
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
 
-    /// Adds a problem of the value under `key`.
+    /// Adds a problem with the value of `key`.
     pub fn add(&mut self, key: &str, message: impl Into<String>, help: Option<String>) {
         let path = format!("{}{key}", self.prefix);
         self.list.push(Problem { path, message: message.into(), help });
     }
 
-    /// Validates what lies under `key`.
+    /// Validates the section under `key`.
     pub fn under(&mut self, key: &str, validate: impl FnOnce(&mut Self)) {
         let outer = self.prefix.len();
         self.prefix.push_str(key);
@@ -47,7 +47,7 @@ impl Problems {
         self.prefix.truncate(outer);
     }
 
-    /// The value under `key` must be as described unless it is `right`.
+    /// Reports that the value of `key` must be `must`, unless `right`.
     pub fn check(&mut self, key: &str, value: impl Display, right: bool, must: &str) {
         if !right {
             let named = |step: &&str| step.parse::<usize>().is_err();
@@ -56,47 +56,47 @@ impl Problems {
         }
     }
 
-    /// 1 to `most`.
+    /// Requires 1 to `most`.
     pub fn up_to(&mut self, key: &str, value: usize, most: usize) {
         self.check(key, value, (1..=most).contains(&value), &format!("1 to {most}"));
     }
 
-    /// `least` or more.
+    /// Requires `least` or more.
     pub fn at_least(&mut self, key: &str, value: usize, least: usize) {
         self.check(key, value, value >= least, &format!("{least} or more"));
     }
 
-    /// Finite and above 0.
+    /// Requires a finite number above 0.
     pub fn positive(&mut self, key: &str, value: f64) {
         self.check(key, value, value > 0.0 && value.is_finite(), "a finite number above 0");
     }
 
-    /// Finite and 0 or above.
+    /// Requires a finite non-negative number.
     pub fn not_negative(&mut self, key: &str, value: f64) {
-        self.check(key, value, value >= 0.0 && value.is_finite(), "a finite number from 0");
+        self.check(key, value, value >= 0.0 && value.is_finite(), "a finite non-negative number");
     }
 
-    /// In `0..=1`.
+    /// Requires a number in [0, 1].
     pub fn fraction(&mut self, key: &str, value: f64) {
         self.check(key, value, (0.0..=1.0).contains(&value), "from 0 to 1");
     }
 
-    /// In `0..1`, 1 excluded.
+    /// Requires a number in [0, 1).
     pub fn fraction_below_1(&mut self, key: &str, value: f64) {
-        self.check(key, value, (0.0..1.0).contains(&value), "from 0 to below 1");
+        self.check(key, value, (0.0..1.0).contains(&value), "at least 0 and below 1");
     }
 
-    /// In `0..=1`, 0 excluded.
+    /// Requires a number in (0, 1].
     pub fn fraction_above_0(&mut self, key: &str, value: f64) {
         self.check(key, value, value > 0.0 && value <= 1.0, "above 0 and up to 1");
     }
 
-    /// Between 0 and 1, both excluded.
+    /// Requires a number in (0, 1).
     pub fn inner_fraction(&mut self, key: &str, value: f64) {
         self.check(key, value, value > 0.0 && value < 1.0, "between 0 and 1");
     }
 
-    /// No name twice under `key`; `what` is what they name.
+    /// Reports duplicate names in the list under `key`; `what` says what they name.
     pub fn no_duplicates(&mut self, key: &str, what: &str, names: &[String]) {
         let mut before = HashSet::new();
         for (i, name) in names.iter().enumerate().filter(|(_, name)| !before.insert(*name)) {

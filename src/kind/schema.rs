@@ -1,10 +1,10 @@
-//! The JSON Schema of a type, and the same as checks read it: [`Shape`].
+//! The JSON Schema of a type, and its simplified form for checks: [`Shape`].
 
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value};
 
-/// The JSON Schema (draft 2020-12) of a type, with its parts in place instead of references.
+/// The JSON Schema (draft 2020-12) of a type, with references inlined.
 pub fn schema_of<T: JsonSchema>() -> Value {
     let settings = SchemaSettings::draft2020_12().with(|settings| {
         settings.inline_subschemas = true;
@@ -17,60 +17,60 @@ pub fn schema_of<T: JsonSchema>() -> Value {
     schema
 }
 
-/// What a value must look like.
+/// The structure of a value.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Shape {
     /// Anything.
     Any,
     /// `true` or `false`.
     Boolean,
-    /// A whole number, 0 or more.
+    /// A non-negative integer.
     Integer,
     /// Any number.
     Number,
     /// A string.
     String,
-    /// One of these words, or one of these keys with what belongs to it.
+    /// One of several words, or one of several keys with its value.
     Choice(Choice),
-    /// Elements of one shape; so many, if that is fixed.
+    /// A list of elements of one shape, possibly of fixed length.
     Array {
-        /// Of each element.
+        /// Shape of each element.
         item: Box<Shape>,
-        /// Number of elements.
+        /// Number of elements, if fixed.
         len: Option<usize>,
     },
-    /// Keys that the person chooses, with values of one shape.
+    /// A table with user-defined keys; all values have this shape.
     Map(Box<Shape>),
-    /// Known keys.
+    /// A table with known keys.
     Table(TableShape),
 }
 
 /// One of several alternatives.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Choice {
-    /// Alternatives that are a word.
+    /// Alternatives written as a word.
     pub words: Vec<String>,
-    /// Alternatives that are a key: `{ key = … }`.
+    /// Alternatives written as a table with one key: `{ key = … }`.
     pub keys: Vec<(String, Shape)>,
-    /// Whether these are kinds, which may be written as a word if all of their keys have defaults.
+    /// Whether these are kinds. A kind may be written as a word if all of its keys have defaults.
     pub is_kinds: bool,
 }
 
 /// A table with known keys.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TableShape {
-    /// In the order of declaration.
+    /// Keys in the order of declaration.
     pub keys: Vec<Key>,
-    /// Words that stand for a whole table, which is written out as TOML.
+    /// Words that stand for a whole table, with that table as TOML.
     pub presets: Vec<(String, &'static str)>,
 }
 
 /// A key of a table.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Key {
-    /// As it is written.
+    /// Name in experiment files.
     pub name: String,
-    /// Of its value.
+    /// Shape of its value.
     pub shape: Shape,
     /// Whether it has no default.
     pub required: bool,
@@ -82,14 +82,14 @@ impl TableShape {
         self.keys.iter().map(|key| key.name.as_str()).collect()
     }
 
-    /// The key of a name.
+    /// Finds a key by name.
     pub fn key(&self, name: &str) -> Option<&Key> {
         self.keys.iter().find(|key| key.name == name)
     }
 }
 
 impl Choice {
-    /// Every alternative by its name.
+    /// Names of all alternatives.
     pub fn names(&self) -> Vec<&str> {
         let keys = self.keys.iter().map(|(name, _)| name.as_str());
         self.words.iter().map(String::as_str).chain(keys).collect()
@@ -97,12 +97,12 @@ impl Choice {
 }
 
 impl Shape {
-    /// Of a type.
-    pub fn of<T: JsonSchema>() -> Self {
+    /// Shape of the values of a type.
+    pub fn for_type<T: JsonSchema>() -> Self {
         Self::read(&schema_of::<T>())
     }
 
-    /// The table that it is, if it is one.
+    /// The table, if the shape is one.
     pub fn as_table(&self) -> Option<&TableShape> {
         match self {
             Self::Table(table) => Some(table),
@@ -110,7 +110,7 @@ impl Shape {
         }
     }
 
-    /// The alternatives that it has, if it has some.
+    /// The alternatives, if the shape is a choice.
     pub fn as_choice(&self) -> Option<&Choice> {
         match self {
             Self::Choice(choice) => Some(choice),
@@ -118,12 +118,12 @@ impl Shape {
         }
     }
 
-    /// Whether these are kinds of something.
+    /// Whether the shape is a choice between kinds.
     pub fn is_kinds(&self) -> bool {
         self.as_choice().is_some_and(|choice| choice.is_kinds)
     }
 
-    /// From a JSON Schema that [`schema_of`] made.
+    /// Converts a JSON Schema produced by [`schema_of`].
     pub fn read(schema: &Value) -> Self {
         let Some(object) = schema.as_object() else { return Self::Any };
         if let Some(alternatives) = alternatives(object) {
@@ -162,7 +162,7 @@ fn alternatives(object: &Map<String, Value>) -> Option<&Vec<Value>> {
     ["oneOf", "anyOf"].iter().find_map(|key| object.get(*key)?.as_array())
 }
 
-/// The type, but for `null`: TOML has none, and leaves the key out.
+/// The type other than `null`. TOML has no null; the key is omitted instead.
 fn type_of(object: &Map<String, Value>) -> Option<&str> {
     match object.get("type")? {
         Value::Array(types) => types.iter().filter_map(Value::as_str).find(|kind| *kind != "null"),
@@ -199,12 +199,12 @@ fn table(object: &Map<String, Value>) -> TableShape {
     let presets = object.get("x-presets").and_then(Value::as_object).into_iter().flatten();
     TableShape {
         keys: keys.map(key).collect(),
-        // A shape is read once a type and kept.
+        // Leaking is bounded: the shape of a type is computed once and kept.
         presets: presets.map(|(word, value)| (word.clone(), &*inline_toml(value).leak())).collect(),
     }
 }
 
-/// A value as inline TOML, which differs from JSON in its tables alone.
+/// A value as inline TOML, which differs from JSON only in tables.
 fn inline_toml(value: &Value) -> String {
     let list = |items: Vec<String>| items.join(", ");
     match value {
@@ -245,7 +245,7 @@ mod tests {
 
     #[test]
     fn a_schema_becomes_a_shape() {
-        let shape = Shape::of::<Options>();
+        let shape = Shape::for_type::<Options>();
         let table = shape.as_table().unwrap();
         assert_eq!(table.names(), ["times", "rates", "word"]);
         assert!(table.keys.iter().all(|key| !key.required));

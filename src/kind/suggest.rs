@@ -1,12 +1,12 @@
-//! "Did you mean": the nearest of the words that would have been right.
+//! "Did you mean": the candidate closest to a misspelled word.
 
-/// Words at least so alike (Jaro-Winkler, 0 to 1) are taken for a slip of the pen.
+/// Minimum Jaro-Winkler similarity (0 to 1) for a word to count as a typo of another.
 const ALIKE: f64 = 0.8;
 
-/// More words than this are not listed.
+/// Longer lists of candidates are not printed.
 const MOST_LISTED: usize = 24;
 
-/// The candidate that is most like `word`, if one is alike enough; the first of several.
+/// The candidate most similar to `word`, if similar enough; the first one in case of a tie.
 pub fn nearest<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a str> {
     let word = plain(word);
     let mut best = None;
@@ -19,12 +19,12 @@ pub fn nearest<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a str> {
     best.map(|(candidate, _)| candidate)
 }
 
-/// A line of help: the nearest candidate, or all of them.
+/// A help message: the closest candidate, or all of them.
 pub fn help(word: &str, candidates: &[&str]) -> Option<String> {
     match (nearest(word, candidates), candidates) {
         (Some(nearest), _) => Some(format!("did you mean `{nearest}`?")),
         (None, []) => None,
-        (None, [only]) => Some(format!("`{only}` is the only one there is")),
+        (None, [only]) => Some(format!("the only valid value is `{only}`")),
         (None, several) if several.len() <= MOST_LISTED => Some(format!("expected one of {}", list(several))),
         (None, _) => None,
     }
@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_slip_is_mended() {
+    fn a_typo_is_corrected() {
         let keys = ["epochs", "batch_size", "optimizer", "select", "seed"];
         for (word, meant) in [("epoch", "epochs"), ("Batch-Size", "batch_size"), ("optimiser", "optimizer")] {
             assert_eq!(nearest(word, &keys), Some(meant));
@@ -54,9 +54,9 @@ mod tests {
     }
 
     #[test]
-    fn without_a_near_word_all_are_listed() {
+    fn without_a_similar_word_all_are_listed() {
         assert_eq!(help("x", &["all", "head"]).unwrap(), "expected one of `all`, `head`");
-        assert_eq!(help("x", &["all"]).unwrap(), "`all` is the only one there is");
+        assert_eq!(help("x", &["all"]).unwrap(), "the only valid value is `all`");
         assert_eq!(help("heads", &["all", "head"]).unwrap(), "did you mean `head`?");
         assert_eq!(help("x", &[]), None);
     }

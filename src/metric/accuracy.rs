@@ -1,11 +1,11 @@
-//! Accuracy, and its mean over the classes.
+//! Accuracy and balanced accuracy.
 
 use super::{Metric, Predictions, mean, ratio};
 
 /// `accuracy`.
 pub(super) const ACCURACY: Metric = Metric {
     name: "accuracy",
-    summary: "Fraction of images that are classified correctly.",
+    summary: "Fraction of images classified correctly.",
     higher_is_better: true,
     compute: accuracy,
 };
@@ -13,18 +13,18 @@ pub(super) const ACCURACY: Metric = Metric {
 /// `balanced_accuracy`.
 pub(super) const BALANCED_ACCURACY: Metric = Metric {
     name: "balanced_accuracy",
-    summary: "Mean recall of the classes that have images.",
+    summary: "Mean recall over the classes that have images.",
     higher_is_better: true,
     compute: balanced_accuracy,
 };
 
-/// The share of images predicted right.
+/// Fraction of images classified correctly.
 fn accuracy(predictions: &Predictions) -> Option<f64> {
     let confusion = predictions.confusion();
     Some(ratio(confusion.correct(), confusion.total()))
 }
 
-/// Mean recall of the classes that the labels hold.
+/// Mean recall over the classes that occur in the labels.
 fn balanced_accuracy(predictions: &Predictions) -> Option<f64> {
     let confusion = predictions.confusion();
     let present = (0..confusion.classes()).filter(|&class| confusion.support(class) > 0);

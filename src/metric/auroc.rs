@@ -6,18 +6,18 @@ use super::{Metric, Predictions};
 /// `auroc`.
 pub(super) const AUROC: Metric = Metric {
     name: "auroc",
-    summary: "Area under the ROC curve: of class 1 of two, else the mean of one class against the rest.",
+    summary: "Area under the ROC curve: of class 1 if there are two classes, otherwise the one-vs-rest mean.",
     higher_is_better: true,
     compute: auroc,
 };
 
-/// Of class 1 with two classes, else the mean of one class against the rest.
+/// AUROC of class 1 if there are two classes, otherwise the one-vs-rest mean.
 fn auroc(predictions: &Predictions) -> Option<f64> {
     one_vs_rest(predictions, area)
 }
 
-/// The chance that an image of the class outranks one of the others, a tie counting half
-/// (Mann and Whitney 1947). `None` without both.
+/// Probability that an image of the class ranks above an image of another class, with ties counting one half
+/// (Mann and Whitney 1947). `None` unless both occur.
 pub(super) fn area(ranking: &Ranking) -> Option<f64> {
     let (positives, negatives) = (ranking.positives(), ranking.negatives());
     let mut below = negatives;
@@ -34,20 +34,20 @@ pub(super) fn area(ranking: &Ranking) -> Option<f64> {
 mod tests {
     use super::*;
 
-    fn of(images: &[(f64, bool)]) -> Option<f64> {
+    fn area_of(images: &[(f64, bool)]) -> Option<f64> {
         area(&Ranking::new(images.iter().copied()))
     }
 
     #[test]
     fn ties_count_half() {
-        assert_eq!(of(&[(0.1, false), (0.4, false), (0.35, true), (0.8, true)]), Some(0.75));
-        assert_eq!(of(&[(0.5, false), (0.5, true)]), Some(0.5));
-        assert_eq!(of(&[(0.9, true), (0.5, true), (0.5, false), (0.1, false)]), Some(0.875));
+        assert_eq!(area_of(&[(0.1, false), (0.4, false), (0.35, true), (0.8, true)]), Some(0.75));
+        assert_eq!(area_of(&[(0.5, false), (0.5, true)]), Some(0.5));
+        assert_eq!(area_of(&[(0.9, true), (0.5, true), (0.5, false), (0.1, false)]), Some(0.875));
     }
 
     #[test]
-    fn it_is_not_defined_without_both_classes() {
-        assert_eq!(of(&[(0.1, true), (0.4, true)]), None);
-        assert_eq!(of(&[(0.1, false)]), None);
+    fn it_is_undefined_without_both_classes() {
+        assert_eq!(area_of(&[(0.1, true), (0.4, true)]), None);
+        assert_eq!(area_of(&[(0.1, false)]), None);
     }
 }

@@ -6,17 +6,17 @@ use super::{Metric, Predictions};
 /// `average_precision`.
 pub(super) const AVERAGE_PRECISION: Metric = Metric {
     name: "average_precision",
-    summary: "Area under the precision-recall steps: of class 1 of two, else the mean of one class against the rest.",
+    summary: "Area under the precision-recall steps: of class 1 if there are two classes, otherwise the one-vs-rest mean.",
     higher_is_better: true,
     compute: average_precision,
 };
 
-/// Of class 1 with two classes, else the mean of one class against the rest.
+/// Average precision of class 1 if there are two classes, otherwise the one-vs-rest mean.
 fn average_precision(predictions: &Predictions) -> Option<f64> {
     one_vs_rest(predictions, area)
 }
 
-/// Σ (R_k − R_{k−1}) P_k over the distinct scores from the best down. `None` without an image of the class.
+/// Σ (R_k − R_{k−1}) P_k over the distinct scores in descending order. `None` if no image is of the class.
 pub(super) fn area(ranking: &Ranking) -> Option<f64> {
     let positives = ranking.positives();
     let (mut hits, mut taken, mut area) = (0, 0, 0.0);

@@ -1,4 +1,4 @@
-//! Calibration: whether a confidence of 80 % is right in 80 % of the images.
+//! Calibration: whether predictions with confidence 80 % are right 80 % of the time.
 
 use super::{Metric, Predictions};
 
@@ -12,15 +12,15 @@ pub(super) const ECE_15: Metric = Metric {
 
 const BINS: usize = 15;
 
-/// What fell into one bin of confidence.
+/// Sums over the images in one confidence bin.
 #[derive(Clone, Copy, Default)]
 struct Bin {
     correct: usize,
     confidence: f64,
 }
 
-/// Expected calibration error with 15 bins of equal width (Guo et al. 2017, equation 3): the mean over
-/// images of |accuracy − mean confidence| of the image's bin. Bins are open below and closed above.
+/// Expected calibration error with 15 bins of equal width (Guo et al. 2017, equation 3): the mean over images of
+/// |accuracy − mean confidence| of the image's bin. Bins are (low, high].
 fn ece_15(predictions: &Predictions) -> Option<f64> {
     let mut bins = [Bin::default(); BINS];
     for image in predictions.images() {
@@ -33,9 +33,9 @@ fn ece_15(predictions: &Predictions) -> Option<f64> {
     Some(gaps / predictions.total() as f64)
 }
 
-/// The bin whose upper edge is the first not below the confidence.
+/// Index of the first bin whose upper edge is at least the confidence.
 fn bin_of(confidence: f64) -> usize {
-    // Edges as numpy's linspace(0, 1, 16) rounds them.
+    // Edges rounded as by numpy's linspace(0, 1, 16).
     let width = 1.0 / BINS as f64;
     (1..BINS).take_while(|&edge| confidence > edge as f64 * width).count()
 }

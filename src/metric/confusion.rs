@@ -1,19 +1,19 @@
-//! Counts of labels against predicted classes.
+//! Confusion matrices.
 
-/// A confusion matrix: how many images of class `label` were predicted as class `predicted`.
+/// A confusion matrix: number of images by label and predicted class.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Confusion {
     classes: usize,
-    /// `[label, predicted]`, row by row.
+    /// `[label, predicted]`, row-major.
     counts: Vec<usize>,
-    /// Images of each class.
+    /// Number of images of each class.
     support: Vec<usize>,
-    /// Images predicted as each class.
+    /// Number of images predicted as each class.
     predicted: Vec<usize>,
 }
 
 impl Confusion {
-    /// Counts images: their label, the class predicted, and how often they count.
+    /// Counts images, given as (label, predicted class, multiplicity).
     pub(super) fn new(classes: usize, images: impl Iterator<Item = (usize, usize, usize)>) -> Self {
         let mut counts = vec![0; classes * classes];
         for (label, predicted, count) in images {
@@ -34,42 +34,42 @@ impl Confusion {
         self.classes
     }
 
-    /// Images of class `label` that were predicted as class `predicted`.
+    /// Number of images of class `label` predicted as class `predicted`.
     pub fn count(&self, label: usize, predicted: usize) -> usize {
         self.counts[label * self.classes + predicted]
     }
 
-    /// Images of the class that were predicted right.
+    /// Number of images of the class predicted correctly.
     pub fn hits(&self, class: usize) -> usize {
         self.count(class, class)
     }
 
-    /// Images of the class.
+    /// Number of images of the class.
     pub fn support(&self, class: usize) -> usize {
         self.support[class]
     }
 
-    /// Images predicted as the class.
+    /// Number of images predicted as the class.
     pub fn predicted(&self, class: usize) -> usize {
         self.predicted[class]
     }
 
-    /// Images in all.
+    /// Total number of images.
     pub fn total(&self) -> usize {
         self.support.iter().sum()
     }
 
-    /// Images that were predicted right.
+    /// Number of images predicted correctly.
     pub fn correct(&self) -> usize {
         (0..self.classes).map(|class| self.hits(class)).sum()
     }
 
-    /// Whether every class has an image.
+    /// Whether every class has at least one image.
     pub fn every_class_is_present(&self) -> bool {
         self.support.iter().all(|&images| images > 0)
     }
 
-    /// One row of counts for each label.
+    /// The counts, one row per label.
     pub fn rows(&self) -> impl Iterator<Item = &[usize]> {
         self.counts.chunks_exact(self.classes)
     }

@@ -1,21 +1,21 @@
-//! What can be wrong with predictions.
+//! Errors in predictions.
 
-/// Predictions that cannot be scored. Images and classes count from 0.
+/// Predictions that cannot be scored. Images and classes are numbered from 0.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum MetricError {
     /// Nothing to score.
     #[error("there is nothing to score: no images, or images without classes")]
     Nothing,
-    /// Labels and probabilities are not of the same images.
-    #[error("there are {labels} labels but {rows} rows of probabilities; give one of each an image")]
+    /// The numbers of labels and of rows of probabilities differ.
+    #[error("there are {labels} labels but {rows} rows of probabilities; give one of each per image")]
     Lengths {
         /// Number of labels.
         labels: usize,
         /// Number of rows.
         rows: usize,
     },
-    /// A row has not one number a class.
-    #[error("image {image} has {found} values where {classes} classes need one each")]
+    /// A row does not have one probability per class.
+    #[error("image {image} has {found} probabilities for {classes} classes")]
     RowLength {
         /// Position of the image.
         image: usize,
@@ -24,7 +24,7 @@ pub enum MetricError {
         /// Number of classes.
         classes: usize,
     },
-    /// A label is not a class.
+    /// A label is out of range.
     #[error("image {image} has label {label}, but the classes are 0 to {}", classes - 1)]
     Label {
         /// Position of the image.
@@ -47,9 +47,9 @@ pub enum MetricError {
         /// NaN or an infinity.
         value: f64,
     },
-    /// A number outside 0..=1.
+    /// A probability outside [0, 1].
     #[error(
-        "image {image} has {value} as its probability of class {class}, which is not within 0 and 1; \
+        "image {image} has {value} as its probability of class {class}, which is not between 0 and 1; \
          give probabilities, not logits"
     )]
     OutOfRange {
@@ -57,10 +57,10 @@ pub enum MetricError {
         image: usize,
         /// The class.
         class: usize,
-        /// The number.
+        /// The value.
         value: f64,
     },
-    /// A row that is not a distribution.
+    /// A row that does not sum to 1.
     #[error("the probabilities of image {image} sum to {sum}, not to 1; give the softmax of the logits")]
     Sum {
         /// Position of the image.

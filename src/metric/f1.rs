@@ -5,7 +5,7 @@ use super::{Metric, Predictions, mean, ratio};
 /// `macro_f1`.
 pub(super) const MACRO_F1: Metric = Metric {
     name: "macro_f1",
-    summary: "Mean F1 of all classes, absent ones too.",
+    summary: "Mean F1 over all classes, including absent ones.",
     higher_is_better: true,
     compute: macro_f1,
 };
@@ -13,7 +13,7 @@ pub(super) const MACRO_F1: Metric = Metric {
 /// `weighted_f1`.
 pub(super) const WEIGHTED_F1: Metric = Metric {
     name: "weighted_f1",
-    summary: "Mean F1 of the classes, weighted by their images.",
+    summary: "Mean F1 over the classes, weighted by their number of images.",
     higher_is_better: true,
     compute: weighted_f1,
 };
@@ -21,7 +21,7 @@ pub(super) const WEIGHTED_F1: Metric = Metric {
 /// `micro_f1`.
 pub(super) const MICRO_F1: Metric = Metric {
     name: "micro_f1",
-    summary: "F1 of all classes' counts together: accuracy, for one class an image.",
+    summary: "F1 of the counts summed over all classes; equals accuracy if each image has one class.",
     higher_is_better: true,
     compute: micro_f1,
 };
@@ -38,12 +38,12 @@ pub fn per_class_f1(predictions: &Predictions) -> Vec<f64> {
     (0..confusion.classes()).map(of_class).collect()
 }
 
-/// Mean F1 of all classes, absent ones too.
+/// Mean F1 over all classes, including absent ones.
 fn macro_f1(predictions: &Predictions) -> Option<f64> {
     mean(per_class_f1(predictions))
 }
 
-/// Mean F1 of the classes, weighted by their images.
+/// Mean F1 over the classes, weighted by their number of images.
 fn weighted_f1(predictions: &Predictions) -> Option<f64> {
     let confusion = predictions.confusion();
     let per_class = per_class_f1(predictions).into_iter().enumerate();
@@ -51,7 +51,7 @@ fn weighted_f1(predictions: &Predictions) -> Option<f64> {
     Some(weighted / confusion.total() as f64)
 }
 
-/// F1 of all classes' counts together, which for images of one class each is accuracy.
+/// F1 of the counts summed over all classes; equals accuracy if each image has one class.
 fn micro_f1(predictions: &Predictions) -> Option<f64> {
     let confusion = predictions.confusion();
     Some(f1(confusion.correct(), confusion.total(), confusion.total()))

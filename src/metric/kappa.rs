@@ -1,4 +1,4 @@
-//! Cohen's kappa: agreement beyond that of chance (Cohen 1960, 1968).
+//! Cohen's kappa: agreement beyond chance (Cohen 1960, 1968).
 
 use super::{Metric, Predictions};
 
@@ -13,22 +13,22 @@ pub(super) const COHEN_KAPPA: Metric = Metric {
 /// `quadratic_kappa`.
 pub(super) const QUADRATIC_KAPPA: Metric = Metric {
     name: "quadratic_kappa",
-    summary: "The same for grades: a disagreement counts by the square of its distance.",
+    summary: "Cohen's kappa for grades: a disagreement is weighted by its squared distance.",
     higher_is_better: true,
     compute: quadratic_kappa,
 };
 
-/// All disagreements count the same.
+/// Unweighted kappa.
 fn cohen_kappa(predictions: &Predictions) -> Option<f64> {
     kappa(predictions, |distance| f64::from(u8::from(distance > 0)))
 }
 
-/// A disagreement counts as the square of the distance between the classes, which are grades.
+/// Kappa for grades: a disagreement is weighted by the squared distance between the classes.
 fn quadratic_kappa(predictions: &Predictions) -> Option<f64> {
     kappa(predictions, |distance| (distance as f64).powi(2))
 }
 
-/// 1 − observed / expected disagreement; `None` if none can be expected (all in one class).
+/// 1 − observed / expected disagreement; `None` if the expected disagreement is 0 (all images in one class).
 fn kappa(predictions: &Predictions, weight: fn(usize) -> f64) -> Option<f64> {
     let confusion = predictions.confusion();
     let (mut observed, mut expected) = (0.0, 0.0);

@@ -1,17 +1,17 @@
-//! Metrics: how good predicted probabilities are, held to scikit-learn's definitions.
+//! Metrics of predicted probabilities, following scikit-learn's definitions.
 //!
 //! | file | what |
 //! |---|---|
-//! | [`predictions`] | labels and probabilities, checked once; what several metrics share, computed once; resamples |
+//! | [`predictions`] | labels and probabilities, validated once; quantities shared by several metrics; resamples |
 //! | [`confusion`] | counts of (label, predicted class) |
-//! | [`ranking`] | images in the order of a score, for threshold-free metrics |
-//! | `accuracy`, `f1`, `precision_recall`, `kappa`, `mcc` | read the confusion matrix |
-//! | `auroc`, `average_precision` | read the rankings |
-//! | `log_loss`, `calibration` | read the probabilities |
-//! | [`multi_label`] | images with any number of labels at once |
+//! | [`ranking`] | images ordered by a score, for threshold-free metrics |
+//! | `accuracy`, `f1`, `precision_recall`, `kappa`, `mcc` | metrics of the confusion matrix |
+//! | `auroc`, `average_precision` | metrics of the rankings |
+//! | `log_loss`, `calibration` | metrics of the probabilities |
+//! | [`multi_label`] | images with any number of labels each |
 //!
 //! To add one: a [`Metric`] with its function `fn(&Predictions) -> Option<f64>` in a file here, a `mod` line and a line
-//! in [`METRICS`]. An image counts as often as [`predictions::Image::count`] says.
+//! in [`METRICS`]. Each image is weighted by [`predictions::Image::count`].
 
 mod accuracy;
 mod auroc;
@@ -38,9 +38,9 @@ pub use predictions::Predictions;
 /// A score of predictions for images of one class each.
 #[derive(Clone, Copy, Debug)]
 pub struct Metric {
-    /// As it is written in experiment files and result tables.
+    /// Name in experiment files and result tables.
     pub name: &'static str,
-    /// What it measures, in a sentence.
+    /// What it measures, in one sentence.
     pub summary: &'static str,
     /// Whether a larger value is better.
     pub higher_is_better: bool,
@@ -77,18 +77,18 @@ pub const NAMES: &[&str] = &{
 };
 
 impl Metric {
-    /// The score; `None` where it is not defined (AUROC with a class absent from the labels).
-    pub fn of(&self, predictions: &Predictions) -> Option<f64> {
+    /// The score; `None` if undefined (AUROC if a class is absent from the labels).
+    pub fn score(&self, predictions: &Predictions) -> Option<f64> {
         (self.compute)(predictions)
     }
 }
 
-/// The metric of that name.
+/// Finds a metric by name.
 pub fn by_name(name: &str) -> Option<&'static Metric> {
     METRICS.iter().find(|metric| metric.name == name)
 }
 
-/// Every metric of predictions: `labels` one an image, `probabilities` a row of `classes` an image.
+/// Computes every metric: `labels` has one label per image, `probabilities` one row of `classes` per image.
 ///
 /// # Errors
 /// If the lengths differ, a label is not below `classes`, or a row is not a distribution (NaN, logits).
@@ -100,17 +100,17 @@ pub fn score_all(
     Ok(scores(&Predictions::new(labels, probabilities, classes)?))
 }
 
-/// Every metric of predictions, in the order of [`METRICS`].
+/// Computes every metric, in the order of [`METRICS`].
 pub fn scores(predictions: &Predictions) -> IndexMap<&'static str, Option<f64>> {
-    METRICS.iter().map(|metric| (metric.name, metric.of(predictions))).collect()
+    METRICS.iter().map(|metric| (metric.name, metric.score(predictions))).collect()
 }
 
-/// `part / whole`, and 0 where there is no whole: scikit-learn's `zero_division=0`.
+/// `part / whole`, or 0 if `whole` is 0: scikit-learn's `zero_division=0`.
 fn ratio(part: usize, whole: usize) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
 }
 
-/// Mean of the values; `None` if there are none.
+/// Mean of the values; `None` if there are no values.
 fn mean(values: impl IntoIterator<Item = f64>) -> Option<f64> {
     let (sum, count) = values.into_iter().fold((0.0, 0), |(sum, count), value| (sum + value, count + 1));
     (count > 0).then(|| sum / f64::from(count))
@@ -121,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_metric_is_found_by_its_name_and_no_name_is_given_twice() {
+    fn every_metric_is_found_by_its_name_and_names_are_unique() {
         for (metric, name) in METRICS.iter().zip(NAMES) {
             assert_eq!(metric.name, *name);
             assert_eq!(by_name(name).map(|found| found.name), Some(*name));

@@ -10,7 +10,7 @@ pub(super) const LOG_LOSS: Metric = Metric {
     compute: log_loss,
 };
 
-/// In nats. Probabilities are kept 2⁻⁵² away from 0 and 1, so a certain error costs 36, not infinity.
+/// In nats. Probabilities are clipped to [2⁻⁵², 1 − 2⁻⁵²], so a certain error costs 36 rather than infinity.
 fn log_loss(predictions: &Predictions) -> Option<f64> {
     let of_label = |p: f64| -p.clamp(f64::EPSILON, 1.0 - f64::EPSILON).ln();
     let losses =

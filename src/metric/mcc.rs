@@ -1,4 +1,4 @@
-//! Matthews correlation coefficient for several classes (Gorodkin 2004).
+//! Multiclass Matthews correlation coefficient (Gorodkin 2004).
 
 use super::{Metric, Predictions};
 
@@ -10,7 +10,7 @@ pub(super) const MCC: Metric = Metric {
     compute: mcc,
 };
 
-/// Correlation of labels and predictions; 0 where either is of one class only.
+/// Correlation of labels and predictions; 0 if either has a single class.
 fn mcc(predictions: &Predictions) -> Option<f64> {
     let confusion = predictions.confusion();
     let total = confusion.total() as f64;

@@ -1,4 +1,4 @@
-//! Metrics for images with any number of labels at once: one independent yes or no a class.
+//! Metrics for images with any number of labels each: one independent binary decision per class.
 
 use indexmap::IndexMap;
 
@@ -7,19 +7,19 @@ use super::predictions::checked_probabilities;
 use super::ranking::{Ranking, macro_mean};
 use super::{MetricError, auroc, average_precision, mean, ratio};
 
-/// A class is predicted from this probability on.
+/// A class is predicted if its probability is at least this.
 const THRESHOLD: f64 = 0.5;
 
-/// Checked predictions for `n` images.
+/// Validated predictions for `n` images.
 struct Predictions {
     classes: usize,
-    /// `[n, classes]`, row by row.
+    /// `[n, classes]`, row-major.
     labels: Vec<bool>,
-    /// `[n, classes]`, row by row.
+    /// `[n, classes]`, row-major.
     probabilities: Vec<f64>,
 }
 
-/// Counts of one class, or of several together.
+/// Counts of one class, or summed over classes.
 #[derive(Clone, Copy, Default)]
 struct Counts {
     hits: usize,
@@ -27,11 +27,11 @@ struct Counts {
     support: usize,
 }
 
-/// Every metric of predictions: `labels` and `probabilities` a row of one value a class for each image.
-/// AUROC and average precision are `None` if a class has no image, AUROC also if it has all.
+/// Computes every metric: `labels` and `probabilities` have one row per image, with one value per class. AUROC and
+/// average precision are `None` if a class has no image; AUROC also if a class has every image.
 ///
 /// # Errors
-/// If the shapes differ or a number is not a probability (NaN, logits).
+/// If the shapes differ or a value is not a probability (NaN, logits).
 pub fn score_all<P: Copy + Into<f64>>(
     labels: &[Vec<bool>],
     probabilities: &[Vec<P>],
@@ -82,7 +82,7 @@ impl Predictions {
         self.of_class(class).fold(Counts::default(), count)
     }
 
-    /// The share of images with every class right.
+    /// Fraction of images with every class predicted correctly.
     fn subset_accuracy(&self) -> f64 {
         let rows = self.labels.chunks(self.classes).zip(self.probabilities.chunks(self.classes));
         let right = |(labels, row): &(&[bool], &[f64])| {
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn shapes_and_numbers_are_checked() {
+    fn shapes_and_probabilities_are_checked() {
         let labels = [vec![true, false]];
         let error = |rows: &[Vec<f32>]| score_all(&labels, rows).unwrap_err().to_string();
         assert!(error(&[vec![0.5, f32::NAN]]).contains("NaN"));

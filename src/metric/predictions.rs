@@ -1,49 +1,49 @@
-//! Labels and probabilities of a set of images, and what several metrics read off them.
+//! Labels and probabilities of a set of images, and the quantities that several metrics derive from them.
 
 use std::sync::{Arc, OnceLock};
 
 use super::ranking::{Order, Ranking};
 use super::{Confusion, MetricError};
 
-/// Rounding that a row's sum may show: softmax in f32 or half precision.
+/// Tolerance for the sum of a row, for a softmax in f32 or half precision.
 const SUM_SLACK: f64 = 1e-2;
 
-/// Checked predictions for `n` images of one class each.
+/// Validated predictions for `n` images with one class each.
 #[derive(Debug)]
 pub struct Predictions {
     images: Arc<Images>,
-    /// How often each image counts; `None`: once.
+    /// Multiplicity of each image; `None` if all are 1.
     counts: Option<Arc<[u32]>>,
     confusion: OnceLock<Confusion>,
     rankings: OnceLock<Vec<Ranking>>,
 }
 
-/// What does not depend on how often an image counts.
+/// The part that does not depend on multiplicities.
 #[derive(Debug)]
 struct Images {
     classes: usize,
     labels: Vec<usize>,
     predicted: Vec<usize>,
-    /// `[n, classes]`, row by row.
+    /// `[n, classes]`, row-major.
     probabilities: Vec<f64>,
     orders: OnceLock<Vec<Order>>,
 }
 
-/// One of the images.
+/// One image.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Image<'a> {
     /// Its class.
     pub label: usize,
-    /// The most probable class; the first of equals.
+    /// The most probable class; the first one in case of a tie.
     pub predicted: usize,
-    /// One a class.
+    /// Probability of each class.
     pub probabilities: &'a [f64],
-    /// How often it counts.
+    /// Multiplicity.
     pub count: usize,
 }
 
 impl Predictions {
-    /// `labels` one an image, `rows` the probabilities of an image's `classes`.
+    /// Validates predictions: `labels` has one label per image, `rows` the `classes` probabilities of each image.
     ///
     /// # Errors
     /// If the lengths differ, a label is not below `classes`, or a row is not a distribution.
@@ -56,18 +56,17 @@ impl Predictions {
         let probabilities = checked_rows(rows, classes)?;
         let predicted = probabilities.chunks_exact(classes).map(argmax).collect();
         let orders = OnceLock::new();
-        Ok(Self::of(Arc::new(Images { classes, labels, predicted, probabilities, orders }), None))
+        Ok(Self::from_images(Arc::new(Images { classes, labels, predicted, probabilities, orders }), None))
     }
 
-    fn of(images: Arc<Images>, counts: Option<Arc<[u32]>>) -> Self {
+    fn from_images(images: Arc<Images>, counts: Option<Arc<[u32]>>) -> Self {
         Self { images, counts, confusion: OnceLock::new(), rankings: OnceLock::new() }
     }
 
-    /// The same predictions with each image counting as often as `counts` says, as if it stood there so often:
-    /// a bootstrap resample. One count an image, in their order, not all of them 0.
+    /// A bootstrap resample: the same predictions with image `i` counted `counts[i]` times. Not all counts may be 0.
     pub fn resampled(&self, counts: Arc<[u32]>) -> Self {
-        assert_eq!(counts.len(), self.images.labels.len(), "one count an image");
-        Self::of(self.images.clone(), Some(counts))
+        assert_eq!(counts.len(), self.images.labels.len(), "one count per image");
+        Self::from_images(self.images.clone(), Some(counts))
     }
 
     /// Number of classes.
@@ -75,7 +74,7 @@ impl Predictions {
         self.images.classes
     }
 
-    /// Number of images, as often as each counts.
+    /// Number of images, counted with multiplicity.
     pub fn total(&self) -> usize {
         match &self.counts {
             None => self.images.labels.len(),
@@ -83,7 +82,7 @@ impl Predictions {
         }
     }
 
-    /// Every image, also one that counts 0 times.
+    /// All images, including those with multiplicity 0.
     pub fn images(&self) -> impl Iterator<Item = Image<'_>> {
         let Images { classes, labels, predicted, probabilities, .. } = &*self.images;
         let rows = probabilities.chunks_exact(*classes);
@@ -99,7 +98,7 @@ impl Predictions {
         self.counts.as_ref().map_or(1, |counts| counts[image] as usize)
     }
 
-    /// Counts of (label, predicted class).
+    /// The confusion matrix.
     pub fn confusion(&self) -> &Confusion {
         let Images { classes, labels, predicted, .. } = &*self.images;
         let pairs = labels.iter().zip(predicted);
@@ -112,7 +111,7 @@ impl Predictions {
         })
     }
 
-    /// For each class, the images in the order of its probability: that class against the rest.
+    /// For each class, the images ranked by its probability: that class against the rest.
     pub fn rankings(&self) -> &[Ranking] {
         let labels = &self.images.labels;
         let of_class = |(class, order): (usize, &Order)| {
@@ -123,7 +122,7 @@ impl Predictions {
 }
 
 impl Images {
-    /// The images by falling probability of each class.
+    /// For each class, the images by descending probability.
     fn orders(&self) -> &[Order] {
         let probability = |class| self.probabilities.iter().skip(class).step_by(self.classes).copied();
         let order = |class| Order::new(&probability(class).collect::<Vec<f64>>());
@@ -156,7 +155,7 @@ fn checked_rows<P: Copy + Into<f64>>(rows: &[Vec<P>], classes: usize) -> Result<
     Ok(flat)
 }
 
-/// The rows one after the other; every row of length `classes`, every number within 0 and 1.
+/// Concatenates the rows; every row must have length `classes` and every value lie in [0, 1].
 pub(super) fn checked_probabilities<P: Copy + Into<f64>>(
     rows: &[Vec<P>],
     classes: usize,
@@ -183,7 +182,7 @@ fn checked(image: usize, class: usize, value: f64) -> Result<f64, MetricError> {
     Ok(value)
 }
 
-/// Position of the largest value; the first of equals, as numpy's.
+/// Position of the largest value; the first one in case of a tie, like numpy.
 fn argmax(row: &[f64]) -> usize {
     (1..row.len()).fold(0, |best, class| if row[class] > row[best] { class } else { best })
 }
@@ -220,7 +219,7 @@ mod tests {
     fn shapes_and_labels_are_checked() {
         assert!(error(&[], &[], 2).contains("no images"));
         assert!(error(&[0], &[], 2).contains("1 labels but 0 rows"));
-        assert!(error(&[0], &[vec![1.0]], 2).contains("image 0 has 1 values where 2 classes"));
+        assert!(error(&[0], &[vec![1.0]], 2).contains("image 0 has 1 probabilities for 2 classes"));
         assert!(error(&[2], &[vec![1.0, 0.0]], 2).contains("label 2, but the classes are 0 to 1"));
         assert!(error(&[0], &[vec![]], 0).contains("without classes"));
     }

@@ -1,4 +1,4 @@
-//! Images in the order of a score, one class against the rest.
+//! Images ordered by a score, one class against the rest.
 
 use super::Predictions;
 
@@ -8,25 +8,25 @@ pub struct Ranking {
     ties: Vec<Tie>,
 }
 
-/// Images of one score.
+/// Images with equal score.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tie {
-    /// Those of the class.
+    /// Number of images of the class.
     pub positives: usize,
-    /// The others.
+    /// Number of other images.
     pub negatives: usize,
 }
 
-/// Positions of images by falling score: what rankings of all resamples of them share.
+/// Positions of images by descending score; shared by the rankings of all resamples.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Order {
     images: Vec<usize>,
-    /// Where in `images` each group of equal score ends.
+    /// End of each group of equal score in `images`.
     ends: Vec<usize>,
 }
 
 impl Order {
-    /// One score an image. O(n log n).
+    /// Sorts images by score. O(n log n).
     pub(super) fn new(scores: &[f64]) -> Self {
         let mut images: Vec<usize> = (0..scores.len()).collect();
         images.sort_unstable_by(|&a, &b| scores[b].total_cmp(&scores[a]));
@@ -37,7 +37,7 @@ impl Order {
         Self { ends: ends.collect(), images }
     }
 
-    /// Whether an image is of the class, and how often it counts. O(n).
+    /// The ranking, given whether each image is of the class and its multiplicity. O(n).
     pub(super) fn ranking(
         &self,
         of_class: impl Fn(usize) -> bool,
@@ -61,7 +61,7 @@ impl Order {
 }
 
 impl Ranking {
-    /// From pairs (score, whether the image is of the class). O(n log n).
+    /// Ranks pairs (score, whether the image is of the class). O(n log n).
     pub fn new(images: impl Iterator<Item = (f64, bool)>) -> Self {
         let (scores, positive): (Vec<f64>, Vec<bool>) = images.unzip();
         Order::new(&scores).ranking(|image| positive[image], |_| 1)
@@ -72,18 +72,18 @@ impl Ranking {
         &self.ties
     }
 
-    /// Images of the class.
+    /// Number of images of the class.
     pub fn positives(&self) -> usize {
         self.ties.iter().map(|tie| tie.positives).sum()
     }
 
-    /// Images of other classes.
+    /// Number of images of other classes.
     pub fn negatives(&self) -> usize {
         self.ties.iter().map(|tie| tie.negatives).sum()
     }
 }
 
-/// A score of each class against the rest: with two classes that of class 1, with more their mean.
+/// One-vs-rest score: of class 1 if there are two classes, otherwise the mean over classes.
 /// `None` if a class is absent from the labels.
 pub(super) fn one_vs_rest(predictions: &Predictions, score: fn(&Ranking) -> Option<f64>) -> Option<f64> {
     if !predictions.confusion().every_class_is_present() {
@@ -95,7 +95,7 @@ pub(super) fn one_vs_rest(predictions: &Predictions, score: fn(&Ranking) -> Opti
     }
 }
 
-/// Mean of the classes' scores; `None` if one is not defined.
+/// Mean of a score over classes; `None` if any is undefined.
 pub(super) fn macro_mean(rankings: &[Ranking], score: fn(&Ranking) -> Option<f64>) -> Option<f64> {
     super::mean(rankings.iter().map(score).collect::<Option<Vec<f64>>>()?)
 }

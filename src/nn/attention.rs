@@ -6,15 +6,15 @@ use super::cost::Cost;
 use super::cpu::attention::{self as kernel, AttentionShape};
 use super::{Value, by_candle, on_cpu, with_real, with_slice};
 
-/// softmax(q kᵀ / √d) v of every head. `qkv [n, tokens, 3 · channels]` holds queries, keys and values one after
-/// another, each with its heads one after another, as timm lays them out: `[n, tokens, channels]`.
+/// softmax(q kᵀ / √d) v of every head. `qkv [n, tokens, 3 · channels]` is the concatenation of queries, keys and
+/// values, each the concatenation of the heads, as in timm. Returns `[n, tokens, channels]`.
 ///
 /// # Errors
-/// Channels that cannot be shared out among the heads.
+/// The channels are not divisible among the heads.
 pub fn attention(qkv: &Value, heads: usize) -> Result<Value> {
     let (n, tokens, width) = qkv.tensor().dims3()?;
     if heads == 0 || tokens == 0 || !width.is_multiple_of(3 * heads) {
-        bail!("queries, keys and values {:?} cannot be shared out among {heads} heads", qkv.dims());
+        bail!("queries, keys and values {:?} cannot be divided among {heads} heads", qkv.dims());
     }
     if by_candle::serves(qkv.tensor()) {
         return by_candle::composed::attention(qkv, heads);
@@ -33,8 +33,8 @@ pub fn attention(qkv: &Value, heads: usize) -> Result<Value> {
     }))
 }
 
-/// What [`attention`] costs for so many tokens of `channels` numbers: the products of queries with keys, and of those with
-/// values.
+/// Cost of [`attention`] for `tokens` tokens of `channels` channels: the products of queries with keys, and of
+/// attention weights with values.
 pub fn attention_cost(tokens: usize, channels: usize) -> Cost {
-    Cost::of(&[tokens, channels], &[2, tokens])
+    Cost::from_products(&[tokens, channels], &[2, tokens])
 }

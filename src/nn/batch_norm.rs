@@ -1,5 +1,5 @@
-//! Batch normalisation (Ioffe and Szegedy 2015, arXiv 1502.03167), with an optional residual addition and
-//! relu in the same operator.
+//! Batch normalization (Ioffe and Szegedy 2015, arXiv 1502.03167), with an optional residual addition and ReLU in the
+//! same operator.
 
 use candle_core::{D, DType, Device, Result, Tensor, bail};
 
@@ -7,98 +7,100 @@ use super::cpu::Real;
 use super::cpu::batch_norm as kernel;
 use super::{Value, by_candle, on_cpu, with_real, with_slice};
 
-/// Added to the variance; PyTorch's default.
+/// ε, added to the variance; PyTorch's default.
 const EPS: f64 = 1e-5;
 
-/// A batch's mean and variance of each channel, `[c]`.
+/// Batch mean and variance of each channel, `[c]`.
 #[derive(Clone, Debug)]
 pub struct BatchStatistics {
     /// Mean.
     pub mean: Tensor,
-    /// Unbiased variance, the one that running statistics follow.
+    /// Unbiased variance, used for the running statistics.
     pub variance: Tensor,
 }
 
-/// What follows the normalisation.
+/// The operation fused after the normalization.
 #[derive(Clone, Copy)]
 pub enum Then<'a> {
     /// Nothing.
     Nothing,
-    /// Relu.
+    /// ReLU.
     Relu,
-    /// Add this, then relu.
+    /// Add this residual, then ReLU.
     AddRelu(&'a Value),
 }
 
-/// Mean and variance of each channel of a batch. Channels whose moments are known need not be read again.
+/// Mean and variance of each channel of a batch. They can be kept, so that a channel is read only once.
 #[derive(Clone, Debug)]
 pub struct Moments {
-    numbers: Numbers,
-    /// Values of a channel.
+    values: MeanVariance,
+    /// Number of elements per channel.
     count: usize,
     dtype: DType,
 }
 
-/// Mean and biased variance, where they are needed next.
+/// Mean and biased variance, on the host or on the device.
 #[derive(Clone, Debug)]
-enum Numbers {
+enum MeanVariance {
     Host(kernel::Moments),
     Device { mean: Tensor, variance: Tensor },
 }
 
 impl Moments {
-    /// Of `x [.., c]`.
+    /// Computes the moments of `x [.., c]`.
     ///
     /// # Errors
-    /// A single value per channel, whose variance is undefined.
-    pub fn of(x: &Value) -> Result<Self> {
+    /// Only one value per channel, so that the variance is undefined.
+    pub fn compute(x: &Value) -> Result<Self> {
         let x = x.tensor();
         let channels = x.dim(D::Minus1)?;
         let count = x.elem_count() / channels.max(1);
         if count < 2 {
             bail!("batch norm in training needs more than one value per channel, got {:?}", x.shape());
         }
-        let numbers = if by_candle::serves(x) {
+        let values = if by_candle::serves(x) {
             let (mean, variance) = by_candle::batch_norm::moments(x)?;
-            Numbers::Device { mean, variance }
+            MeanVariance::Device { mean, variance }
         } else {
             let x = x.contiguous()?;
-            Numbers::Host(with_real!(x.dtype(), T => with_slice(&x, |x: &[T]| kernel::moments(x, channels))?))
+            MeanVariance::Host(
+                with_real!(x.dtype(), T => with_slice(&x, |x: &[T]| kernel::moments(x, channels))?),
+            )
         };
-        Ok(Self { numbers, count, dtype: x.dtype() })
+        Ok(Self { values, count, dtype: x.dtype() })
     }
 
-    /// Those of the same pixels with more channels beside.
+    /// Appends the moments of further channels of the same pixels.
     ///
     /// # Errors
     /// The two are on different devices.
-    pub fn beside(self, more: Self) -> Result<Self> {
-        let numbers = match (self.numbers, more.numbers) {
-            (Numbers::Host(mut all), Numbers::Host(more)) => {
+    pub fn concat(self, more: Self) -> Result<Self> {
+        let values = match (self.values, more.values) {
+            (MeanVariance::Host(mut all), MeanVariance::Host(more)) => {
                 all.mean.extend(more.mean);
                 all.variance.extend(more.variance);
-                Numbers::Host(all)
+                MeanVariance::Host(all)
             }
-            (Numbers::Device { mean, variance }, Numbers::Device { mean: m, variance: v }) => {
-                Numbers::Device {
+            (MeanVariance::Device { mean, variance }, MeanVariance::Device { mean: m, variance: v }) => {
+                MeanVariance::Device {
                     mean: Tensor::cat(&[mean, m], 0)?,
                     variance: Tensor::cat(&[variance, v], 0)?,
                 }
             }
             _ => bail!("moments on different devices"),
         };
-        Ok(Self { numbers, ..self })
+        Ok(Self { values, ..self })
     }
 
-    /// What running statistics follow.
+    /// The batch statistics, for updating running statistics.
     ///
     /// # Errors
     /// candle cannot make a tensor.
     pub fn statistics(&self) -> Result<BatchStatistics> {
-        let (mean, variance) = match &self.numbers {
-            Numbers::Device { mean, variance } => (mean.clone(), variance.clone()),
-            Numbers::Host(kernel::Moments { mean, variance }) => {
-                let tensor = |numbers: &[f64]| Tensor::new(numbers, &Device::Cpu)?.to_dtype(self.dtype);
+        let (mean, variance) = match &self.values {
+            MeanVariance::Device { mean, variance } => (mean.clone(), variance.clone()),
+            MeanVariance::Host(kernel::Moments { mean, variance }) => {
+                let tensor = |values: &[f64]| Tensor::new(values, &Device::Cpu)?.to_dtype(self.dtype);
                 (tensor(mean)?, tensor(variance)?)
             }
         };
@@ -107,11 +109,11 @@ impl Moments {
     }
 }
 
-/// Normalise `x [.., c]` by its own `moments`, scale by `weight [c]`, shift by `bias [c]`, and go on with `then`.
-/// The gradient flows through the moments, too.
+/// Normalizes `x [.., c]` by its own `moments`, scales by `weight [c]`, shifts by `bias [c]`, and applies `then`. The
+/// gradient flows through the moments, too.
 ///
 /// # Errors
-/// Shapes that do not fit together.
+/// The shapes do not match.
 pub fn batch_norm_train(
     x: &Value,
     moments: &Moments,
@@ -119,16 +121,18 @@ pub fn batch_norm_train(
     bias: &Value,
     then: Then<'_>,
 ) -> Result<Value> {
-    match &moments.numbers {
-        Numbers::Host(moments) => BatchNorm::new(moments.clone(), true, then).apply(x, weight, bias, then),
-        Numbers::Device { mean, variance } => on_device(x, (mean, variance), true, weight, bias, then),
+    match &moments.values {
+        MeanVariance::Host(moments) => {
+            BatchNorm::new(moments.clone(), true, then).apply(x, weight, bias, then)
+        }
+        MeanVariance::Device { mean, variance } => on_device(x, (mean, variance), true, weight, bias, then),
     }
 }
 
-/// Normalise `x [.., c]` by given statistics `[c]`, scale, shift, and go on with `then`.
+/// Normalizes `x [.., c]` by given statistics `[c]`, scales, shifts, and applies `then`.
 ///
 /// # Errors
-/// Shapes that do not fit together.
+/// The shapes do not match.
 pub fn batch_norm_eval(
     x: &Value,
     weight: &Value,
@@ -159,20 +163,20 @@ fn on_device(
     by_candle::batch_norm::batch_norm(x, statistics, weight, bias, residual, relu)
 }
 
-/// A tensor's numbers.
-fn numbers<T: Real>(tensor: &Tensor) -> Result<Vec<T>> {
+/// The elements of a tensor.
+fn elements<T: Real>(tensor: &Tensor) -> Result<Vec<T>> {
     with_slice(&tensor.contiguous()?, <[T]>::to_vec)
 }
 
-/// f64 numbers in the type that a kernel computes with.
-fn narrow<T: Real>(numbers: impl IntoIterator<Item = f64>) -> Vec<T> {
-    numbers.into_iter().map(T::from_f64).collect()
+/// Converts f64 values to the type that a kernel computes with.
+fn narrow<T: Real>(values: impl IntoIterator<Item = f64>) -> Vec<T> {
+    values.into_iter().map(T::from_f64).collect()
 }
 
 struct BatchNorm {
     moments: kernel::Moments,
     inverse_std: Vec<f64>,
-    /// Whether the moments are the images' own, so that the gradient flows through them.
+    /// Whether the moments are those of the batch, so that the gradient flows through them.
     own: bool,
     relu: bool,
 }
@@ -188,7 +192,7 @@ impl BatchNorm {
         let channels = [self.inverse_std.len()];
         let fits = residual.is_none_or(|residual| residual.dims() == x.dims());
         if [weight.dims(), bias.dims()] != [channels; 2] || x.dims().last() != channels.last() || !fits {
-            bail!("batch norm of {channels:?} channels does not fit images {:?}, or its residual", x.dims());
+            bail!("batch norm of {channels:?} channels does not match images {:?} or the residual", x.dims());
         }
         let (input, scale) = (x.tensor().contiguous()?, weight.tensor().contiguous()?);
         let y = with_real!(input.dtype(), T => {
@@ -213,13 +217,13 @@ impl BatchNorm {
         residual: Option<&Tensor>,
     ) -> Result<Tensor> {
         let channels = self.inverse_std.len();
-        let (weight, bias) = (numbers::<T>(weight)?, numbers::<T>(bias)?);
+        let (weight, bias) = (elements::<T>(weight)?, elements::<T>(bias)?);
         let scale = |c: usize| weight[c].to_f64() * self.inverse_std[c];
         let shift = |c: usize| bias[c].to_f64() - scale(c) * self.moments.mean[c];
         let scales: Vec<T> = narrow((0..channels).map(scale));
         let shifts: Vec<T> = narrow((0..channels).map(shift));
         let of = |residual: Option<&[T]>| {
-            with_slice(x, |numbers| kernel::apply(numbers, &scales, &shifts, residual, self.relu))
+            with_slice(x, |x| kernel::apply(x, &scales, &shifts, residual, self.relu))
         };
         let y = match residual {
             Some(residual) => with_slice(&residual.contiguous()?, |residual| of(Some(residual)))?,
@@ -228,8 +232,7 @@ impl BatchNorm {
         on_cpu(y?, x.dims())
     }
 
-    /// Gradients of images, weight and bias, and of the residual if `of_residual`. `y` is the result if a relu
-    /// follows.
+    /// Gradients of images, weight and bias, and of the residual if `of_residual`. `y` is the output if a ReLU follows.
     fn backward<T: Real>(
         &self,
         x: &Tensor,
@@ -240,11 +243,11 @@ impl BatchNorm {
     ) -> Result<Vec<Option<Tensor>>> {
         let mut g = gy.contiguous()?;
         if of_residual && let Some(y) = y.take() {
-            // The residual's gradient is what passed the relu: written down once, used by all.
+            // The gradient behind the ReLU is the residual's gradient: computed once, used by all.
             let passed = with_slice(&y, |y| with_slice(&g, |g| kernel::relu_gradient::<T>(y, g)))??;
             g = on_cpu(passed, g.dims())?;
         }
-        let weight = numbers::<T>(weight)?;
+        let weight = elements::<T>(weight)?;
         let of = |y: Option<&[T]>| {
             with_slice(&g, |g| with_slice(x, |x| self.gradients(kernel::Gradient { g, y }, x, &weight)))
         };
@@ -265,8 +268,8 @@ impl BatchNorm {
         Ok(gradients)
     }
 
-    /// With x̂ = (x − mean) / std over m values: gx = weight / std · (g − Σg / m − x̂ · Σ(g x̂) / m), written
-    /// as a · g + b · x + c. With given statistics the two sums do not flow back.
+    /// With x̂ = (x − mean) / std over m values: gx = weight / std · (g − Σg / m − x̂ · Σ(g x̂) / m), written as
+    /// a · g + b · x + c. With given statistics the two sums are dropped.
     fn gradients<T: Real>(
         &self,
         gradient: kernel::Gradient<'_, T>,

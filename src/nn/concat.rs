@@ -1,18 +1,18 @@
-//! Channels of two images side by side, with gradients.
+//! Concatenation along channels, with gradients.
 
 use candle_core::{Result, Tensor, bail};
 
 use super::cpu::concat as kernel;
 use super::{Value, by_candle, on_cpu, with_real, with_slice};
 
-/// `[.., a]` and `[.., b]` as `[.., a + b]`.
+/// Concatenates `[.., a]` and `[.., b]` to `[.., a + b]`.
 ///
 /// # Errors
-/// Other dimensions differ.
+/// Any other dimension differs.
 pub fn concat_channels(left: &Value, right: &Value) -> Result<Value> {
     let (a, b, rows) = match (left.dims().split_last(), right.dims().split_last()) {
         (Some((&a, rows)), Some((&b, same))) if rows == same && a > 0 && b > 0 => (a, b, rows),
-        _ => bail!("{:?} and {:?} cannot stand side by side", left.dims(), right.dims()),
+        _ => bail!("{:?} and {:?} cannot be concatenated along channels", left.dims(), right.dims()),
     };
     if by_candle::serves(left.tensor()) {
         return by_candle::composed::concat_channels(left, right);

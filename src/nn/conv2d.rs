@@ -5,16 +5,16 @@ use candle_core::{DType, Result, Tensor, bail};
 use super::cpu::{ConvShape, Real, direct, linear, winograd};
 use super::{Value, by_candle, on_cpu, with_real, with_slice};
 
-/// How kernels move over an image.
+/// Stride, padding, dilation and groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConvOptions {
-    /// Pixels from one position to the next.
+    /// Pixels between output positions.
     pub stride: usize,
-    /// Zeros around the image.
+    /// Zeros on each side of the image.
     pub padding: usize,
-    /// Pixels from one tap to the next.
+    /// Pixels between kernel taps.
     pub dilation: usize,
-    /// Groups of channels that do not see each other.
+    /// Number of channel groups, convolved independently.
     pub groups: usize,
 }
 
@@ -25,7 +25,7 @@ impl Default for ConvOptions {
 }
 
 impl ConvOptions {
-    /// Side of the result for square images and kernels of these sides; 0 for images that are too small.
+    /// Output side for square images and kernels; 0 if the image is too small.
     pub fn result_side(&self, side: usize, kernel: usize) -> usize {
         let padded = side.saturating_add(self.padding.saturating_mul(2));
         let reach = kernel.saturating_sub(1).saturating_mul(self.dilation).saturating_add(1);
@@ -33,11 +33,11 @@ impl ConvOptions {
     }
 }
 
-/// `[n, oh, ow, co]` of images `x [n, h, w, ci]` and kernels `weight [co, ci / groups, kh, kw]`. Only the gradients
-/// that are needed are computed: none for images, none for frozen kernels.
+/// Convolves images `x [n, h, w, ci]` with kernels `weight [co, ci / groups, kh, kw]` to `[n, oh, ow, co]`. Only needed
+/// gradients are computed: none for the input images, none for frozen kernels.
 ///
 /// # Errors
-/// Shapes that do not fit together, or an image smaller than a kernel.
+/// The shapes do not match, or an image is smaller than a kernel.
 pub fn conv2d(x: &Value, weight: &Value, options: ConvOptions) -> Result<Value> {
     let shape = shape(x.tensor(), weight.tensor(), options)?;
     if by_candle::serves(x.tensor()) {
@@ -46,7 +46,7 @@ pub fn conv2d(x: &Value, weight: &Value, options: ConvOptions) -> Result<Value> 
     let (input, kernels) = (x.tensor().contiguous()?, weight.tensor().contiguous()?);
     let y = forward(&input, &kernels, &shape)?;
     let (of_input, of_kernels) = (x.is_tracked(), weight.is_tracked());
-    // Each gradient needs the other operand alone.
+    // Each gradient needs only the other operand.
     let input = of_kernels.then_some(input);
     let kernels = of_input.then_some(kernels);
     Ok(Value::result(y, &[x, weight], move |gy| {
@@ -63,7 +63,7 @@ fn shape(x: &Tensor, weight: &Tensor, options: ConvOptions) -> Result<ConvShape>
     let ConvOptions { stride, padding, dilation, groups } = options;
     let (images, kernels) = (x.shape(), weight.shape());
     if stride == 0 || dilation == 0 || groups == 0 || ci != ci_group * groups || co % groups != 0 {
-        bail!("kernels {kernels:?} do not fit images {images:?} in {groups} groups");
+        bail!("kernels {kernels:?} do not match images {images:?} with {groups} groups");
     }
     if h + 2 * padding < dilation * (kh - 1) + 1 || w + 2 * padding < dilation * (kw - 1) + 1 {
         bail!("images {images:?} with padding {padding} are smaller than kernels {kernels:?}");
@@ -71,18 +71,18 @@ fn shape(x: &Tensor, weight: &Tensor, options: ConvOptions) -> Result<ConvShape>
     Ok(ConvShape { n, h, w, ci, co, kh, kw, stride, padding, dilation, groups })
 }
 
-/// How a convolution is computed.
+/// Algorithm of a convolution.
 enum Algorithm {
-    /// 3x3 kernels in f32 by fewer products.
+    /// For 3x3 kernels in f32; fewer multiplications.
     Winograd,
-    /// 1x1 kernels: a linear map of each pixel.
+    /// For 1x1 kernels: a linear map of each pixel.
     Pointwise,
-    /// Products over gathered patches.
+    /// Matrix products over gathered patches.
     Direct,
 }
 
 impl Algorithm {
-    fn of(dtype: DType, shape: &ConvShape) -> Self {
+    fn select(dtype: DType, shape: &ConvShape) -> Self {
         match shape {
             _ if dtype == DType::F32 && winograd::serves(shape) => Self::Winograd,
             ConvShape { kh: 1, kw: 1, stride: 1, padding: 0, groups: 1, .. } => Self::Pointwise,
@@ -93,7 +93,7 @@ impl Algorithm {
 
 fn forward(x: &Tensor, weight: &Tensor, shape: &ConvShape) -> Result<Tensor> {
     let size = [shape.n, shape.oh(), shape.ow(), shape.co];
-    match Algorithm::of(x.dtype(), shape) {
+    match Algorithm::select(x.dtype(), shape) {
         Algorithm::Winograd => of_two(x, weight, &size, |x, w| winograd::forward(x, w, shape)),
         Algorithm::Pointwise => {
             with_real!(x.dtype(), T => of_two(x, weight, &size, |x, w| linear::product::<T>(x, w, shape.ci)))
@@ -106,7 +106,7 @@ fn forward(x: &Tensor, weight: &Tensor, shape: &ConvShape) -> Result<Tensor> {
 
 fn input_gradient(gy: &Tensor, weight: &Tensor, shape: &ConvShape) -> Result<Tensor> {
     let size = [shape.n, shape.h, shape.w, shape.ci];
-    match Algorithm::of(gy.dtype(), shape) {
+    match Algorithm::select(gy.dtype(), shape) {
         Algorithm::Winograd => of_two(gy, weight, &size, |gy, w| winograd::input_gradient(gy, w, shape)),
         Algorithm::Pointwise => with_real!(gy.dtype(), T => {
             of_two(gy, weight, &size, |gy, w| linear::input_gradient::<T>(gy, w, shape.ci))
@@ -119,7 +119,7 @@ fn input_gradient(gy: &Tensor, weight: &Tensor, shape: &ConvShape) -> Result<Ten
 
 fn weight_gradient(x: &Tensor, gy: &Tensor, shape: &ConvShape) -> Result<Tensor> {
     let size = [shape.co, shape.ci_group(), shape.kh, shape.kw];
-    match Algorithm::of(gy.dtype(), shape) {
+    match Algorithm::select(gy.dtype(), shape) {
         Algorithm::Winograd => of_two(x, gy, &size, |x, gy| winograd::weight_gradient(x, gy, shape)),
         Algorithm::Pointwise => with_real!(gy.dtype(), T => {
             of_two(x, gy, &size, |x, gy| linear::weight_gradient::<T>(x, gy, (shape.ci, shape.co)))
@@ -130,7 +130,7 @@ fn weight_gradient(x: &Tensor, gy: &Tensor, shape: &ConvShape) -> Result<Tensor>
     }
 }
 
-/// A tensor of this size from the numbers of two.
+/// Applies a kernel to the elements of two tensors; the result has shape `size`.
 fn of_two<T: Real>(
     a: &Tensor,
     b: &Tensor,

@@ -1,38 +1,38 @@
-//! What a network costs, counted from its layers.
+//! Cost of a network, counted layer by layer.
 
 use std::iter::Sum;
 use std::ops::Add;
 
-/// What one image costs in a forward pass. Counts stop at the largest number.
+/// Cost of a forward pass for one image. Counts saturate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cost {
-    /// Products that are added up, half of the floating-point operations; those of a convolution's definition, though
-    /// Winograd's algorithm does with fewer.
+    /// Number of multiply-adds, half the number of floating-point operations. Convolutions are counted by definition,
+    /// though Winograd's algorithm needs fewer.
     pub multiply_adds: u64,
-    /// Numbers kept for the way back: the results of all layers.
+    /// Number of activations kept for the backward pass: the outputs of all layers.
     pub activations: u64,
-    /// Numbers of the largest result: a pass without a way back holds a few of these at once.
+    /// Number of elements of the largest activation; inference holds a few of this size at once.
     pub largest: u64,
 }
 
 impl Cost {
-    /// Of a layer with a result of this shape, each number of which adds up `products` (their factors) of two numbers.
-    pub fn of(result: &[usize], products: &[usize]) -> Self {
-        let numbers = product(result.iter().map(|&length| length as u64));
+    /// Cost of a layer with this output shape; each element is a sum of ∏ `products` products.
+    pub fn from_products(result: &[usize], products: &[usize]) -> Self {
+        let elements = product(result.iter().map(|&length| length as u64));
         let products = product(products.iter().map(|&factor| factor as u64));
-        Self { multiply_adds: numbers.saturating_mul(products), activations: numbers, largest: numbers }
+        Self { multiply_adds: elements.saturating_mul(products), activations: elements, largest: elements }
     }
 
-    /// Of a layer that multiplies little: a norm, a pool, an activation function.
-    pub fn kept(result: &[usize]) -> Self {
-        Self::of(result, &[0])
+    /// Cost of a layer with few multiplications: a norm, a pool, an activation function.
+    pub fn elementwise(result: &[usize]) -> Self {
+        Self::from_products(result, &[0])
     }
 }
 
 impl Add for Cost {
     type Output = Self;
 
-    /// Of one after the other.
+    /// Cost of two layers in sequence.
     fn add(self, other: Self) -> Self {
         Self {
             multiply_adds: self.multiply_adds.saturating_add(other.multiply_adds),
@@ -48,12 +48,12 @@ impl Sum for Cost {
     }
 }
 
-/// The product of counts, or the largest number.
+/// Saturating product of counts.
 pub fn product(factors: impl IntoIterator<Item = u64>) -> u64 {
     factors.into_iter().fold(1, u64::saturating_mul)
 }
 
-/// The sum of counts, or the largest number.
+/// Saturating sum of counts.
 pub fn sum(terms: impl IntoIterator<Item = u64>) -> u64 {
     terms.into_iter().fold(0, u64::saturating_add)
 }
@@ -63,15 +63,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_cannot_be_counted_stops_at_the_largest_number() {
-        assert_eq!(Cost::of(&[usize::MAX, 2], &[3]).multiply_adds, u64::MAX);
+    fn counts_saturate() {
+        assert_eq!(Cost::from_products(&[usize::MAX, 2], &[3]).multiply_adds, u64::MAX);
         assert_eq!(sum([u64::MAX, 1]), u64::MAX);
-        assert_eq!(product([u64::MAX, 2, 0]), 0, "nothing, however large the rest");
+        assert_eq!(product([u64::MAX, 2, 0]), 0, "a zero factor wins over saturation");
     }
 
     #[test]
-    fn of_two_layers_the_larger_result_counts_for_what_is_held_at_once() {
-        let both = Cost::of(&[2, 3], &[4]) + Cost::kept(&[5]);
+    fn the_largest_activation_of_two_layers_is_their_maximum() {
+        let both = Cost::from_products(&[2, 3], &[4]) + Cost::elementwise(&[5]);
         assert_eq!(both, Cost { multiply_adds: 24, activations: 11, largest: 6 });
     }
 }

@@ -5,7 +5,7 @@ use candle_core::Result;
 use super::cpu::gelu as kernel;
 use super::{Value, by_candle, on_cpu, with_real, with_slice};
 
-/// x · Φ(x), with Φ the normal distribution function.
+/// x · Φ(x), with Φ the standard normal CDF.
 ///
 /// # Errors
 /// candle cannot make the tensor.

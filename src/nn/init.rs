@@ -1,4 +1,4 @@
-//! Initial values of parameters, from seeds.
+//! Initialization of parameters, from seeds.
 
 use candle_core::{Device, Result, Tensor};
 use rand::Rng;
@@ -8,51 +8,51 @@ use super::StateDict;
 use super::cost::product;
 use rng::{Purpose, name_index, rng};
 
-/// A tensor that a layer needs.
+/// A tensor of a layer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Parameter {
-    /// Its name in the state_dict.
+    /// Name in the state dict.
     pub name: String,
-    /// Its shape.
+    /// Shape.
     pub shape: Vec<usize>,
-    /// How it starts.
+    /// Initialization.
     pub init: Init,
 }
 
-/// How a tensor starts.
+/// Initialization of a tensor.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Init {
-    /// Normal with variance 2 / fan_out (He et al. 2015, arXiv 1502.01852), as torchvision's ResNet.
+    /// Normal with variance 2 / fan_out (He et al. 2015, arXiv 1502.01852), as in torchvision's ResNet.
     KaimingNormalOut,
-    /// Normal with variance 2 / fan_in, as torchvision's DenseNet.
+    /// Normal with variance 2 / fan_in, as in torchvision's DenseNet.
     KaimingNormalIn,
-    /// Normal with this standard deviation, as timm's ViT.
+    /// Normal with this standard deviation, as in timm's ViT.
     Normal(f32),
-    /// Uniform within ±1 / √fan_in, PyTorch's default of linear layers and convolutions.
+    /// Uniform in ±1 / √fan_in, PyTorch's default for linear layers and convolutions.
     Uniform {
-        /// Inputs of an output.
+        /// Number of inputs of each output.
         fan_in: usize,
     },
-    /// A learnt tensor that starts at one value.
+    /// A learned parameter with a constant initial value.
     Constant(f32),
-    /// A statistic, not learnt, that starts at one value.
+    /// A statistic, not learned, with a constant initial value.
     Buffer(f32),
-    /// A count of batches (i64), not learnt.
+    /// A count of batches (i64), not learned.
     Counter,
 }
 
 impl Parameter {
-    /// Whether it is learnt.
+    /// Whether the tensor is learned.
     pub fn is_trainable(&self) -> bool {
         !matches!(self.init, Init::Buffer(_) | Init::Counter)
     }
 
-    /// How many numbers it holds.
-    pub fn numbers(&self) -> u64 {
+    /// Number of elements.
+    pub fn elements(&self) -> u64 {
         product(self.shape.iter().map(|&length| length as u64))
     }
 
-    /// Its initial values for a seed: a function of seed and name alone.
+    /// Initial values for a seed: a function of seed and name alone.
     ///
     /// # Errors
     /// candle cannot make the tensor.
@@ -84,7 +84,7 @@ fn normal(len: usize, std: f32, rng: &mut impl Rng) -> Vec<f32> {
     (0..len).map(|_| std * Distribution::<f32>::sample(&StandardNormal, rng)).collect()
 }
 
-/// Initial values of many tensors.
+/// Initial values of several tensors.
 ///
 /// # Errors
 /// candle cannot make a tensor.

@@ -1,4 +1,4 @@
-//! Layers as descriptions: a name, a shape, and what they compute from a network's tensors.
+//! Layers as descriptions: a name, a shape, and the computation on a network's tensors.
 
 use candle_core::Result;
 
@@ -21,40 +21,40 @@ pub struct Conv2d {
 }
 
 impl Conv2d {
-    /// `co` square kernels of side `kernel` over `ci` channels, without bias.
+    /// A convolution with `co` square kernels of side `kernel` over `ci` channels, without bias.
     pub fn new(name: impl Into<String>, ci: usize, co: usize, kernel: usize, options: ConvOptions) -> Self {
         let shape = [co, ci / options.groups, kernel, kernel];
         Self { name: name.into(), shape, options, init: Init::KaimingNormalOut, bias: None }
     }
 
-    /// The same with kernels that start another way.
+    /// Sets the initialization of the kernels.
     pub fn with_init(self, init: Init) -> Self {
         Self { init, ..self }
     }
 
-    /// The same with a bias.
+    /// Adds a bias with this initialization.
     pub fn with_bias(self, init: Init) -> Self {
         Self { bias: Some(init), ..self }
     }
 
-    /// Its tensors.
+    /// The tensors of the layer.
     pub fn parameters(&self) -> Vec<Parameter> {
         let mut parameters = vec![parameter(&self.name, "weight", &self.shape, self.init)];
         parameters.extend(self.bias.map(|init| parameter(&self.name, "bias", &self.shape[..1], init)));
         parameters
     }
 
-    /// What an image of a side costs, and the side of its result.
+    /// Cost for an image with this side, and the side of the output.
     pub fn cost(&self, side: usize) -> (Cost, usize) {
         let [co, ci, kh, kw] = self.shape;
         let side = self.options.result_side(side, kh);
-        (Cost::of(&[co, side, side], &[ci, kh, kw]), side)
+        (Cost::from_products(&[co, side, side], &[ci, kh, kw]), side)
     }
 
     /// `[n, h, w, ci]` to `[n, oh, ow, co]`.
     ///
     /// # Errors
-    /// A missing tensor or shapes that do not fit.
+    /// A tensor is missing, or the shapes do not match.
     pub fn forward(&self, net: &Net<'_>, x: &Value) -> Result<Value> {
         let [_, _, kh, kw] = self.shape;
         net.enters(
@@ -70,7 +70,7 @@ impl Conv2d {
     }
 }
 
-/// Batch normalisation over the last dimension.
+/// Batch normalization over the last dimension.
 #[derive(Clone, Debug)]
 pub struct BatchNorm2d {
     name: String,
@@ -78,12 +78,12 @@ pub struct BatchNorm2d {
 }
 
 impl BatchNorm2d {
-    /// Of `channels` channels.
+    /// A batch norm of `channels` channels.
     pub fn new(name: impl Into<String>, channels: usize) -> Self {
         Self { name: name.into(), channels }
     }
 
-    /// Its tensors, statistics included.
+    /// The tensors of the layer, including running statistics.
     pub fn parameters(&self) -> Vec<Parameter> {
         let channels = [self.channels];
         vec![
@@ -95,18 +95,18 @@ impl BatchNorm2d {
         ]
     }
 
-    /// What an image of a side costs.
+    /// Cost for an image with this side.
     pub fn cost(&self, side: usize) -> Cost {
-        Cost::kept(&[self.channels, side, side])
+        Cost::elementwise(&[self.channels, side, side])
     }
 
-    /// Normalise, then go on with `then`; in training the batch's statistics are observed by `net`.
+    /// Normalizes, then applies `then`; in training the batch statistics are recorded in `net`.
     ///
     /// # Errors
-    /// A missing tensor or shapes that do not fit.
+    /// A tensor is missing, or the shapes do not match.
     pub fn forward(&self, net: &Net<'_>, x: &Value, then: Then<'_>) -> Result<Value> {
         match net.mode() {
-            Mode::Train => self.train(net, x, &Moments::of(x)?, then),
+            Mode::Train => self.train(net, x, &Moments::compute(x)?, then),
             Mode::Eval => {
                 let running = |what: &str| net.tensor(&format!("{}.{what}", self.name));
                 let running = (running("running_mean")?, running("running_var")?);
@@ -115,10 +115,10 @@ impl BatchNorm2d {
         }
     }
 
-    /// [`BatchNorm2d::forward`] in training, of images whose moments are known.
+    /// [`BatchNorm2d::forward`] in training, with precomputed moments of the images.
     ///
     /// # Errors
-    /// A missing tensor or shapes that do not fit.
+    /// A tensor is missing, or the shapes do not match.
     pub fn train(&self, net: &Net<'_>, x: &Value, moments: &Moments, then: Then<'_>) -> Result<Value> {
         let (weight, bias) = (self.value(net, "weight")?, self.value(net, "bias")?);
         let y = batch_norm_train(x, moments, &weight, &bias, then)?;
@@ -131,7 +131,7 @@ impl BatchNorm2d {
     }
 }
 
-/// Layer normalisation over the last dimension.
+/// Layer normalization over the last dimension.
 #[derive(Clone, Debug)]
 pub struct LayerNorm {
     name: String,
@@ -140,12 +140,12 @@ pub struct LayerNorm {
 }
 
 impl LayerNorm {
-    /// Of `channels` channels; `eps` is added to the variance.
+    /// A layer norm of `channels` channels; `eps` is added to the variance.
     pub fn new(name: impl Into<String>, channels: usize, eps: f64) -> Self {
         Self { name: name.into(), channels, eps }
     }
 
-    /// Its tensors.
+    /// The tensors of the layer.
     pub fn parameters(&self) -> Vec<Parameter> {
         let channels = [self.channels];
         vec![
@@ -154,15 +154,15 @@ impl LayerNorm {
         ]
     }
 
-    /// What so many rows cost.
+    /// Cost for `rows` rows.
     pub fn cost(&self, rows: usize) -> Cost {
-        Cost::kept(&[rows, self.channels])
+        Cost::elementwise(&[rows, self.channels])
     }
 
-    /// Normalise each row of `[.., channels]`.
+    /// Normalizes each row of `[.., channels]`.
     ///
     /// # Errors
-    /// A missing tensor or shapes that do not fit.
+    /// A tensor is missing, or the shapes do not match.
     pub fn forward(&self, net: &Net<'_>, x: &Value) -> Result<Value> {
         let value = |what| net.value(&format!("{}.{what}", self.name));
         layer_norm(x, &value("weight")?, &value("bias")?, self.eps)
@@ -179,18 +179,18 @@ pub struct Linear {
 }
 
 impl Linear {
-    /// From `inputs` to `outputs` numbers.
+    /// A linear layer from `inputs` to `outputs` features.
     pub fn new(name: impl Into<String>, inputs: usize, outputs: usize) -> Self {
         let init = Init::Uniform { fan_in: inputs };
         Self { name: name.into(), inputs, outputs, init: (init, init) }
     }
 
-    /// The same with a weight and a bias that start another way.
+    /// Sets the initialization of weight and bias.
     pub fn with_init(self, weight: Init, bias: Init) -> Self {
         Self { init: (weight, bias), ..self }
     }
 
-    /// Its tensors.
+    /// The tensors of the layer.
     pub fn parameters(&self) -> Vec<Parameter> {
         vec![
             parameter(&self.name, "weight", &[self.outputs, self.inputs], self.init.0),
@@ -198,23 +198,23 @@ impl Linear {
         ]
     }
 
-    /// What so many rows cost.
+    /// Cost for `rows` rows.
     pub fn cost(&self, rows: usize) -> Cost {
-        Cost::of(&[rows, self.outputs], &[self.inputs])
+        Cost::from_products(&[rows, self.outputs], &[self.inputs])
     }
 
     /// `[.., inputs]` to `[.., outputs]`.
     ///
     /// # Errors
-    /// A missing tensor or shapes that do not fit.
+    /// A tensor is missing, or the shapes do not match.
     pub fn forward(&self, net: &Net<'_>, x: &Value) -> Result<Value> {
         self.forward_added(net, x, None)
     }
 
-    /// The same, added to a residual `[.., outputs]` if there is one.
+    /// The same, plus a residual `[.., outputs]` if given.
     ///
     /// # Errors
-    /// A missing tensor or shapes that do not fit.
+    /// A tensor is missing, or the shapes do not match.
     pub fn forward_added(&self, net: &Net<'_>, x: &Value, residual: Option<&Value>) -> Result<Value> {
         net.enters(&self.name, LayerInput::Rows(x.tensor()))?;
         let value = |what| net.value(&format!("{}.{what}", self.name));

@@ -1,17 +1,17 @@
-//! Layer normalisation (Ba et al. 2016, arXiv 1607.06450) with gradients.
+//! Layer normalization (Ba et al. 2016, arXiv 1607.06450) with gradients.
 
 use candle_core::{Result, bail};
 
 use super::cpu::layer_norm as kernel;
 use super::{Value, by_candle, on_cpu, with_real, with_slice};
 
-/// Normalise each row of `x [.., c]` by its own mean and variance, scale by `weight [c]`, shift by `bias [c]`.
+/// Normalizes each row of `x [.., c]` by its mean and variance, scales by `weight [c]` and shifts by `bias [c]`.
 ///
 /// # Errors
-/// Shapes that do not fit together.
+/// The shapes do not match.
 pub fn layer_norm(x: &Value, weight: &Value, bias: &Value, eps: f64) -> Result<Value> {
     if weight.dims() != bias.dims() || x.dims().last() != weight.dims().last() {
-        bail!("layer norm of {:?} and bias {:?} does not fit {:?}", weight.dims(), bias.dims(), x.dims());
+        bail!("layer norm weight {:?} and bias {:?} do not match {:?}", weight.dims(), bias.dims(), x.dims());
     }
     if by_candle::serves(x.tensor()) {
         return by_candle::composed::layer_norm(x, weight, bias, eps);

@@ -1,11 +1,11 @@
-//! Layers with right and fast gradients, and the tensors that a network computes with.
+//! Layers with correct and fast gradients, and the tensors that a network computes with.
 //!
 //! | file | what |
 //! |---|---|
-//! | [`layer`] | layers as descriptions: a name, a shape, what they compute from a [`Net`]'s tensors |
-//! | [`init`] | initial values from seeds |
-//! | [`cost`] | what one image costs: multiply-adds, numbers kept |
-//! | [`normalize`] | how input pixels are scaled |
+//! | [`layer`] | layers as descriptions: a name, a shape, the computation on a [`Net`]'s tensors |
+//! | [`init`] | initialization from seeds |
+//! | [`cost`] | cost per image: multiply-adds, activations |
+//! | [`normalize`] | normalization of input pixels |
 //! | [`tape`] | values and their gradients |
 //! | [`watch`] | watching what goes into layers |
 //! | [`conv2d`], [`batch_norm`], [`pool`], [`linear`], [`layer_norm`], [`gelu`], [`attention`], [`concat`](mod@concat), [`token`], [`weighted_sum`] | operators on values |
@@ -48,26 +48,26 @@ pub use normalize::Normalize;
 pub use tape::{Tape, Value};
 pub use watch::{LayerInput, Watch};
 
-/// Keep candle from starting threads of its own for element-wise operations: they wait by spinning, and so take the
-/// cores from the threads that compute.
+/// Keeps candle from starting its own threads for element-wise operations: they spin while waiting, which takes cores
+/// from the threads that compute.
 ///
 /// # Safety
-/// The process has one thread yet, so that none reads the environment meanwhile.
+/// The process must still be single-threaded, so that no other thread reads the environment.
 pub unsafe fn set_up_process() {
     const THREADS: &str = "CANDLE_NUM_THREADS";
     if std::env::var_os(THREADS).is_none() {
-        // SAFETY: the caller says that no other thread reads the environment.
+        // SAFETY: the caller promises that no other thread reads the environment.
         unsafe { std::env::set_var(THREADS, "1") };
     }
 }
 
-/// Tensors by name, in the order of their names.
+/// Tensors by name, sorted by name.
 pub type StateDict = BTreeMap<String, Tensor>;
 
 /// Which statistics batch norm uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// The batch's own; they are observed, so that running statistics can follow.
+    /// The batch statistics; they are recorded, for updating the running statistics.
     Train,
     /// The running statistics.
     Eval,
@@ -76,8 +76,8 @@ pub enum Mode {
 /// Values by name.
 pub type Values = BTreeMap<String, Value>;
 
-/// What a network computes with: any tensors of the right names. Parameters may be leaves, merged
-/// kernels or plain tensors; a network never owns them.
+/// The tensors that a network computes with: any tensors with the right names. Parameters may be leaves, merged kernels
+/// or plain tensors; a network never owns them.
 pub struct Net<'a> {
     tensors: &'a StateDict,
     values: Values,
@@ -87,40 +87,40 @@ pub struct Net<'a> {
     at_outputs: Option<AtOutput<'a>>,
 }
 
-/// Sees what a convolution or linear layer of a name made, `[.., channels]`, before a residual is added, and says with
-/// what the network goes on.
+/// Receives the name and the output `[.., channels]` of a convolution or linear layer, before a residual is added, and
+/// returns its replacement.
 pub type AtOutput<'a> = &'a dyn Fn(&str, Value) -> Result<Value>;
 
 impl<'a> Net<'a> {
-    /// A network's tensors in a mode, without gradients.
+    /// The tensors of a network, without gradients.
     pub fn new(tensors: &'a StateDict, mode: Mode) -> Self {
         Self::with_values(tensors, Values::new(), mode)
     }
 
-    /// The same with some of its tensors replaced by values, whose gradients can be had.
+    /// The same with some tensors replaced by values, which may be tracked for gradients.
     pub fn with_values(tensors: &'a StateDict, values: Values, mode: Mode) -> Self {
         Self { tensors, values, mode, observed: RefCell::default(), watch: None, at_outputs: None }
     }
 
-    /// The same with somebody who is told what goes into each layer that has kernels.
+    /// The same with a callback that receives the input of each layer with kernels.
     pub fn watched(self, watch: &'a Watch<'a>) -> Self {
         Self { watch: Some(watch), ..self }
     }
 
-    /// The same with a function that sees the output of every convolution and linear layer.
+    /// The same with a function that receives the output of each convolution and linear layer and may replace it.
     pub fn at_outputs(self, see: AtOutput<'a>) -> Self {
         Self { at_outputs: Some(see), ..self }
     }
 
-    /// Tells what goes into a layer.
+    /// Passes the input of a layer to the watch.
     fn enters(&self, layer: &str, input: LayerInput<'_>) -> Result<()> {
         self.watch.map_or(Ok(()), |watch| watch(layer, input))
     }
 
-    /// The tensor of a name.
+    /// Finds a tensor by name.
     ///
     /// # Errors
-    /// There is none.
+    /// There is no such tensor.
     pub fn tensor(&self, name: &str) -> Result<&Tensor> {
         match self.values.get(name).map(Value::tensor).or_else(|| self.tensors.get(name)) {
             Some(tensor) => Ok(tensor),
@@ -128,10 +128,10 @@ impl<'a> Net<'a> {
         }
     }
 
-    /// The tensor of a name to compute with.
+    /// Finds a tensor by name, as a value to compute with.
     ///
     /// # Errors
-    /// There is none.
+    /// There is no such tensor.
     pub fn value(&self, name: &str) -> Result<Value> {
         match self.values.get(name) {
             Some(value) => Ok(value.clone()),
@@ -144,7 +144,7 @@ impl<'a> Net<'a> {
         self.mode
     }
 
-    /// What the network goes on with where a layer made `y`.
+    /// The output of a layer, or its replacement.
     fn output(&self, layer: &str, y: Value) -> Result<Value> {
         match self.at_outputs {
             Some(see) => see(layer, y),
@@ -156,20 +156,20 @@ impl<'a> Net<'a> {
         self.observed.borrow_mut().insert(layer.to_string(), statistics);
     }
 
-    /// The batch statistics of every batch norm that was passed in [`Mode::Train`], by layer name.
+    /// The batch statistics of each batch norm evaluated in [`Mode::Train`], by layer name.
     pub fn into_observed(self) -> BTreeMap<String, BatchStatistics> {
         self.observed.into_inner()
     }
 }
 
-/// Tensors of a state_dict as the leaves of a new tape.
+/// Tensors of a state dict as leaves of a new tape.
 pub fn leaves<'a>(tensors: &StateDict, names: impl IntoIterator<Item = &'a String>) -> Values {
     let tape = Tape::default();
     let named = names.into_iter().filter_map(|name| Some((name.clone(), tensors.get(name)?.detach())));
     named.map(|(name, tensor)| (name, tape.leaf(tensor))).collect()
 }
 
-/// The gradient of each leaf that a result depends on, by name, given that of the result.
+/// The gradient of each leaf that a result depends on, by name, given the gradient of the result.
 ///
 /// # Errors
 /// An operator failed.
@@ -179,22 +179,22 @@ pub fn gradients(result: &Value, gradient: Tensor, leaves: &Values) -> Result<St
     Ok(leaves.iter().filter_map(of).collect())
 }
 
-/// Run `f` on the numbers of a contiguous tensor on the processor.
+/// Runs `f` on the elements of a contiguous tensor on CPU.
 fn with_slice<T: Real, R>(tensor: &Tensor, f: impl FnOnce(&[T]) -> R) -> Result<R> {
     let (storage, layout) = tensor.storage_and_layout();
-    let candle_core::Storage::Cpu(storage) = &*storage else { bail!("expected a tensor on the processor") };
+    let candle_core::Storage::Cpu(storage) = &*storage else { bail!("expected a tensor on the CPU") };
     match layout.contiguous_offsets() {
         Some((start, end)) => Ok(f(&storage.as_slice::<T>()?[start..end])),
         None => bail!("an operator needs a contiguous tensor"),
     }
 }
 
-/// Numbers as a tensor on the processor.
-fn on_cpu<T: Real>(numbers: Vec<T>, shape: &[usize]) -> Result<Tensor> {
-    Tensor::from_vec(numbers, shape, &Device::Cpu)
+/// Elements as a tensor on CPU.
+fn on_cpu<T: Real>(elements: Vec<T>, shape: &[usize]) -> Result<Tensor> {
+    Tensor::from_vec(elements, shape, &Device::Cpu)
 }
 
-/// Evaluate an expression with `T` the type of numbers of a dtype.
+/// Evaluates an expression with `T` the Rust type of a dtype.
 macro_rules! with_real {
     ($dtype:expr, $T:ident => $body:expr) => {
         match $dtype {
@@ -206,7 +206,7 @@ macro_rules! with_real {
                 type $T = f64;
                 $body
             }
-            other => candle_core::bail!("this operator computes with f32 and f64, got {other:?}"),
+            other => candle_core::bail!("this operator supports f32 and f64, got {other:?}"),
         }
     };
 }

@@ -5,19 +5,19 @@ use candle_core::{D, Result, Tensor, bail};
 use super::cpu::linear as kernel;
 use super::{Value, by_candle, on_cpu, with_real, with_slice};
 
-/// `x [.., in] · weightᵀ + bias` of `weight [out, in]` and `bias [out]`, plus a `residual [.., out]` if there is one:
-/// `[.., out]`.
+/// `x [.., in] · weightᵀ + bias` with `weight [out, in]` and `bias [out]`, plus a `residual [.., out]` if given.
+/// Returns `[.., out]`.
 ///
 /// # Errors
-/// Shapes that do not fit together.
+/// The shapes do not match.
 pub fn linear(x: &Value, weight: &Value, bias: &Value, residual: Option<&Value>) -> Result<Value> {
     let (outputs, inputs) = weight.tensor().dims2()?;
-    let Some((&last, rows)) = x.dims().split_last() else { bail!("a linear layer needs rows, got a number") };
+    let Some((&last, rows)) = x.dims().split_last() else { bail!("a linear layer needs rows, got a scalar") };
     let size = [rows, &[outputs]].concat();
     let fits = residual.is_none_or(|residual| residual.dims() == size);
     if last != inputs || bias.dims() != [outputs] || !fits {
         let (weight, x) = (weight.dims(), x.dims());
-        bail!("a linear layer of {weight:?} does not fit {x:?}, its bias or its residual");
+        bail!("a linear layer with weight {weight:?} does not match {x:?}, its bias or its residual");
     }
     if by_candle::serves(x.tensor()) {
         return by_candle::linear::linear(x, weight, bias, residual, &size);
@@ -81,11 +81,11 @@ fn forward(
 /// `x [.., c] + bias [c]`.
 ///
 /// # Errors
-/// Shapes that do not fit together.
+/// The shapes do not match.
 pub fn add_bias(x: &Value, bias: &Value) -> Result<Value> {
     let channels = bias.tensor().elem_count();
     if x.tensor().dim(D::Minus1)? != channels {
-        bail!("a bias of {:?} does not fit {:?}", bias.dims(), x.dims());
+        bail!("a bias of {:?} does not match {:?}", bias.dims(), x.dims());
     }
     if by_candle::serves(x.tensor()) {
         return by_candle::composed::add_bias(x, bias);

@@ -7,16 +7,15 @@ use super::cost::Cost;
 use super::cpu::pool as kernel;
 use super::{Value, by_candle, on_cpu, with_real, with_slice};
 
-/// The largest value of each window of `x [n, h, w, c]`. Of equal values the first gets the gradient, as
-/// in PyTorch.
+/// Maximum of each window of `x [n, h, w, c]`. The first of equal values gets the gradient, as in PyTorch.
 ///
 /// # Errors
-/// A padding over half of the kernel, or an image smaller than the kernel.
+/// The padding exceeds half the kernel, or an image is smaller than the kernel.
 pub fn max_pool2d(x: &Value, kernel: usize, stride: usize, padding: usize) -> Result<Value> {
     let (n, h, w, c) = x.tensor().dims4()?;
     if stride == 0 || 2 * padding > kernel || h.min(w) + 2 * padding < kernel {
         let x = x.dims();
-        bail!("a {kernel}x{kernel} pool of stride {stride}, padding {padding} does not fit images {x:?}");
+        bail!("a {kernel}x{kernel} pool of stride {stride}, padding {padding} does not match images {x:?}");
     }
     let shape = kernel::PoolShape { n, h, w, c, kernel, stride, padding };
     if by_candle::serves(x.tensor()) {
@@ -38,7 +37,7 @@ pub fn max_pool2d(x: &Value, kernel: usize, stride: usize, padding: usize) -> Re
     }))
 }
 
-/// What [`max_pool2d`] costs for an image of so many channels and side, and the side of its result.
+/// Cost of [`max_pool2d`] for an image with `channels` channels and this side, and the side of the output.
 pub fn max_pool2d_cost(
     (channels, side): (usize, usize),
     kernel: usize,
@@ -46,13 +45,13 @@ pub fn max_pool2d_cost(
     padding: usize,
 ) -> (Cost, usize) {
     let side = ConvOptions { stride, padding, ..ConvOptions::default() }.result_side(side, kernel);
-    (Cost::kept(&[channels, side, side]), side)
+    (Cost::elementwise(&[channels, side, side]), side)
 }
 
-/// The mean over the pixels of `x [n, h, w, c]`: `[n, c]`.
+/// Mean over the pixels of `x [n, h, w, c]`: `[n, c]`.
 ///
 /// # Errors
-/// Another number of dimensions.
+/// The number of dimensions is not 4.
 pub fn global_mean_pool(x: &Value) -> Result<Value> {
     let (n, h, w, c) = x.tensor().dims4()?;
     if by_candle::serves(x.tensor()) {
@@ -70,11 +69,11 @@ pub fn global_mean_pool(x: &Value) -> Result<Value> {
     }))
 }
 
-/// The mean of each `side`x`side` window of `x [n, h, w, c]`, windows beside each other, as PyTorch's `avg_pool2d`
-/// with that stride: `[n, h / side, w / side, c]`.
+/// Mean of each non-overlapping `side`x`side` window of `x [n, h, w, c]`, like PyTorch's `avg_pool2d`:
+/// `[n, h / side, w / side, c]`.
 ///
 /// # Errors
-/// An image smaller than a window.
+/// An image is smaller than a window.
 pub fn mean_pool2d(x: &Value, side: usize) -> Result<Value> {
     let (n, h, w, c) = x.tensor().dims4()?;
     if side == 0 || h.min(w) < side {

@@ -1,8 +1,8 @@
-//! Gradients: a tape of the operators that a network passed through.
+//! Reverse-mode differentiation: a tape of the operators of a forward pass.
 //!
-//! candle's own autograd makes zeros for the gradient of every tensor, adds to them, and keeps every activation to
-//! the end. Here the first gradient of a tensor is taken as it is, later ones are added in place, and what an operator
-//! kept for its gradient is freed as soon as that is known. Nothing is kept for what needs no gradient.
+//! candle's own autograd allocates zeros for the gradient of every tensor, adds to them, and keeps every activation
+//! until the end. Here the first gradient of a tensor is moved, later ones are added in place, and what an operator
+//! kept for its gradient is freed as soon as that is computed. Nothing is kept for values that need no gradient.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -11,39 +11,39 @@ use candle_core::{CpuStorage, InplaceOp2, Layout, Result, Tensor, Var, bail};
 
 use super::cpu::add_in_place;
 
-/// A tensor on its way through a network. If a gradient is wanted of it, a tape knows how it was made.
+/// A tensor in a forward pass. If its gradient is needed, a tape records how it was computed.
 #[derive(Clone)]
 pub struct Value {
     tensor: Tensor,
     node: Option<Node>,
 }
 
-/// A place on a tape.
+/// A position on a tape.
 #[derive(Clone)]
 struct Node {
     tape: Tape,
     index: usize,
 }
 
-/// The operators of one forward pass, in their order.
+/// The operators of one forward pass, in order.
 #[derive(Clone, Default)]
 pub struct Tape(Rc<RefCell<Vec<Entry>>>);
 
 struct Entry {
     inputs: Vec<Option<usize>>,
-    /// None for a leaf.
+    /// `None` for a leaf.
     backward: Option<Backward>,
 }
 
-/// From the gradient of an operator's result to those of its inputs, in order; None where none is wanted. It may reuse
-/// the gradient that it gets; what it gives, nothing else holds.
+/// Maps the gradient of an operator's output to those of its inputs, in order; `None` where not needed. It may reuse
+/// the memory of its argument; nothing else may hold the tensors that it returns.
 type Backward = Box<dyn FnOnce(Tensor) -> Result<Vec<Option<Tensor>>>>;
 
 /// The gradients of a tape's leaves.
 pub struct Gradients(Vec<Option<Tensor>>);
 
 impl Tape {
-    /// A tensor whose gradient is wanted.
+    /// A tensor with gradient.
     pub fn leaf(&self, tensor: Tensor) -> Value {
         self.push(tensor, Entry { inputs: Vec::new(), backward: None })
     }
@@ -56,13 +56,13 @@ impl Tape {
 }
 
 impl Value {
-    /// A tensor whose gradient is not wanted.
+    /// A tensor without gradient.
     pub fn constant(tensor: Tensor) -> Self {
         Self { tensor, node: None }
     }
 
-    /// What an operator made of its inputs, and its gradient. If no gradient is wanted of any input, `backward` is
-    /// dropped with all that it holds.
+    /// The output of an operator, and its backward pass. If no input needs a gradient, `backward` is dropped with all
+    /// that it holds.
     pub fn result(
         tensor: Tensor,
         inputs: &[&Value],
@@ -81,7 +81,7 @@ impl Value {
         node.tape.push(tensor, entry)
     }
 
-    /// What operators of candle make of the inputs; the gradient is candle's.
+    /// The output of candle operators; candle computes the gradient.
     ///
     /// # Errors
     /// `operators` failed.
@@ -106,44 +106,48 @@ impl Value {
         }))
     }
 
-    /// The numbers.
+    /// The underlying tensor.
     pub fn tensor(&self) -> &Tensor {
         &self.tensor
     }
 
-    /// The length of each dimension.
+    /// Length of each dimension.
     pub fn dims(&self) -> &[usize] {
         self.tensor.dims()
     }
 
-    /// Whether a gradient is wanted.
+    /// Whether a gradient is needed.
     pub fn is_tracked(&self) -> bool {
         self.node.is_some()
     }
 
-    /// The same numbers in another shape.
+    /// The same elements in another shape.
     ///
     /// # Errors
-    /// Another number of elements.
+    /// The number of elements differs.
     pub fn reshape(&self, shape: &[usize]) -> Result<Self> {
         let before = self.tensor.shape().clone();
         let back = move |gy: Tensor| Ok(vec![Some(gy.reshape(before)?)]);
         Ok(Self::result(self.tensor.reshape(shape)?, &[self], back))
     }
 
-    /// The gradients of all leaves that this value depends on, given its own, whose numbers nothing else needs: they
-    /// may be changed in place. The tape is used up.
+    /// Backward pass: the gradients of all leaves that this value depends on, given its own gradient, which may be
+    /// modified in place and must not be used elsewhere. The tape is consumed.
     ///
     /// # Errors
-    /// The gradient has another shape, the tape was used up before, or an operator failed.
+    /// The gradient has another shape, the tape was already consumed, or an operator failed.
     pub fn backward(&self, gradient: Tensor) -> Result<Gradients> {
         let Some(node) = &self.node else { return Ok(Gradients(Vec::new())) };
         if gradient.shape() != self.tensor.shape() {
-            bail!("a gradient {:?} of a value {:?}", gradient.shape(), self.tensor.shape());
+            bail!(
+                "a gradient of shape {:?} for a value of shape {:?}",
+                gradient.shape(),
+                self.tensor.shape()
+            );
         }
         let mut entries = node.tape.0.take();
         if entries.is_empty() {
-            bail!("the gradients of this tape were taken before");
+            bail!("the gradients of this tape were already taken");
         }
         let mut gradients: Vec<Option<Tensor>> = entries.iter().map(|_| None).collect();
         gradients[node.index] = Some(gradient);
@@ -161,7 +165,7 @@ impl Value {
 }
 
 impl Gradients {
-    /// The gradient of a leaf; None if the value did not depend on it.
+    /// The gradient of a leaf; `None` if the value does not depend on it.
     pub fn take(&mut self, leaf: &Value) -> Option<Tensor> {
         self.0.get_mut(leaf.node.as_ref()?.index)?.take()
     }
@@ -232,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_kept_where_no_gradient_is_wanted() {
+    fn nothing_is_kept_where_no_gradient_is_needed() {
         let x = Value::constant(numbers(&[2.0]));
         let kept = Rc::new(());
         let held = kept.clone();

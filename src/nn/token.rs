@@ -8,7 +8,7 @@ use super::{Value, by_candle, on_cpu, with_real, with_slice};
 /// The first token of each sequence of `x [n, tokens, channels]`: `[n, channels]`.
 ///
 /// # Errors
-/// Another number of dimensions.
+/// The number of dimensions is not 3.
 pub fn first_token(x: &Value) -> Result<Value> {
     let (n, tokens, channels) = x.tensor().dims3()?;
     if by_candle::serves(x.tensor()) {

@@ -1,4 +1,4 @@
-//! Watching what goes into the layers of a network.
+//! Observing the inputs of a network's layers.
 
 use candle_core::{Result, Tensor, bail};
 
@@ -6,34 +6,34 @@ use super::conv2d::ConvOptions;
 use super::cpu::linear;
 use super::{by_candle, on_cpu, with_real, with_slice};
 
-/// Numbers of a piece's patches: 64 MiB in f32.
+/// Elements of the patches handled at a time: 64 MiB in f32.
 const PIECE: usize = 1 << 24;
 
-/// Is told what goes into each layer that has kernels, by the layer's name.
+/// Callback for the name and the input of each layer with kernels.
 pub type Watch<'a> = dyn Fn(&str, LayerInput<'_>) -> Result<()> + 'a;
 
-/// What goes into a layer that has kernels.
+/// The input of a layer with kernels.
 #[derive(Clone, Copy)]
 pub enum LayerInput<'a> {
-    /// Into a linear layer: `[.., in]`.
+    /// Input of a linear layer: `[.., in]`.
     Rows(&'a Tensor),
-    /// Into a convolution.
+    /// Input of a convolution.
     Images {
         /// `[n, h, w, ci]`
         x: &'a Tensor,
-        /// Height and width of its kernels.
+        /// Height and width of the kernels.
         kernel: [usize; 2],
-        /// How the kernels move.
+        /// Stride, padding, dilation and groups.
         options: ConvOptions,
     },
 }
 
 impl LayerInput<'_> {
-    /// Xᵀ·X of the rows that the layer multiplies its kernels with, `[in, in]`: of a convolution a row is the patch
-    /// under the kernel at one position, `[kh, kw, ci]`.
+    /// Gram matrix Xᵀ·X of the rows that are multiplied with the kernels, `[in, in]`. For a convolution, a row is the
+    /// patch under the kernel at one position, `[kh, kw, ci]`.
     ///
     /// # Errors
-    /// The convolution has groups, which have no such matrix in common; or a tensor operation failed.
+    /// The convolution has several groups, which have no common Gram matrix; or a tensor operation failed.
     pub fn gram(&self) -> Result<Tensor> {
         let (x, kernel, options) = match *self {
             Self::Rows(x) => return gram(&x.flatten_to(x.rank().saturating_sub(2))?),
@@ -44,8 +44,8 @@ impl LayerInput<'_> {
         };
         let (n, h, w, ci) = x.dims4()?;
         let [oh, ow] = [(h, kernel[0]), (w, kernel[1])].map(|(side, taps)| options.result_side(side, taps));
-        let numbers = (oh * ow * kernel[0] * kernel[1] * ci).max(1);
-        let images = (PIECE / numbers).max(1);
+        let patch_elements = (oh * ow * kernel[0] * kernel[1] * ci).max(1);
+        let images = (PIECE / patch_elements).max(1);
         let mut sum: Option<Tensor> = None;
         for first in (0..n).step_by(images) {
             let piece = x.narrow(0, first, images.min(n - first))?;
@@ -55,12 +55,12 @@ impl LayerInput<'_> {
                 None => gram,
             });
         }
-        let Some(sum) = sum else { bail!("no image went into a layer") };
+        let Some(sum) = sum else { bail!("a layer received no images") };
         Ok(sum)
     }
 }
 
-/// The patches of images `[n, h, w, ci]` under a kernel at each of its positions, `[n · oh · ow, kh · kw · ci]`.
+/// Patches of images `[n, h, w, ci]` under a kernel at each position, `[n · oh · ow, kh · kw · ci]`.
 fn patches(x: &Tensor, [kh, kw]: [usize; 2], options: ConvOptions, [oh, ow]: [usize; 2]) -> Result<Tensor> {
     let (n, _, _, ci) = x.dims4()?;
     let padding = options.padding;
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn groups_are_refused() {
+    fn groups_are_rejected() {
         let x = numbers(&[1, 3, 3, 4], 0.0);
         let options = ConvOptions { groups: 2, ..ConvOptions::default() };
         let refused = LayerInput::Images { x: &x, kernel: [1, 1], options }.gram().unwrap_err();
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn each_layer_tells_what_it_gets_by_its_name() {
+    fn each_layer_reports_its_input_by_name() {
         let (conv, fc) = (Conv2d::new("conv", 2, 1, 3, ConvOptions::default()), Linear::new("fc", 4, 1));
         let tensors: StateDict = [conv.parameters(), fc.parameters()]
             .concat()

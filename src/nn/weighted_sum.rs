@@ -1,4 +1,4 @@
-//! Kernels as weighted sums of several sources' kernels.
+//! Kernels as weighted sums of the kernels of several sources.
 
 use candle_core::{Result, Tensor, bail};
 use rayon::prelude::*;
@@ -12,11 +12,11 @@ use super::{Value, by_candle, on_cpu, with_real, with_slice};
 /// `dL/dw[i, k] = ⟨dL/dW[k], S[i, k]⟩`.
 ///
 /// # Errors
-/// Shapes that do not fit together.
+/// The shapes do not match.
 pub fn weighted_sum(w: &Value, s: &Tensor) -> Result<Value> {
     let (n, kernels) = w.tensor().dims2()?;
     if s.rank() < 2 || s.dims()[..2] != [n, kernels] {
-        bail!("merge weights {:?} do not fit sources {:?}", w.dims(), s.shape());
+        bail!("merge weights {:?} do not match sources {:?}", w.dims(), s.shape());
     }
     if by_candle::serves(s) {
         return by_candle::composed::weighted_sum(w, s);

@@ -1,13 +1,13 @@
 //! The only source of randomness.
 //!
-//! Every random number is a pure function of *what it is for*: a seed, a [`Purpose`], an epoch and an
-//! index. Nothing carries a generator from one step to the next, so a run that was interrupted goes on
-//! with exactly the numbers it would have drawn, and the number of threads cannot change them.
+//! Every random number is a pure function of *what it is for*: a seed, a [`Purpose`], an epoch and an index. No
+//! generator is carried from one step to the next, so an interrupted run resumes with exactly the numbers it would
+//! have drawn, and the number of threads has no effect.
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 
-/// What random numbers are drawn for. Two purposes never share a stream.
+/// What a random number is used for. No two purposes share a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Purpose {
@@ -19,23 +19,24 @@ pub enum Purpose {
     Augment = 2,
     /// A procedural image; `index` is its position in the split, `epoch` the split.
     Phantom = 3,
-    /// The choice of a subset of a split.
+    /// Which images of a split form a subset.
     Subset = 4,
-    /// The order of the images that batch-norm statistics are re-estimated on.
+    /// The order of the images used to re-estimate batch norm statistics.
     Reestimate = 5,
-    /// Which numbers of a task vector a merge drops; `index` is a hash of the tensor's name, `epoch` the source.
+    /// Which elements of a task vector a merge drops; `index` is a hash of the tensor's name, `epoch` the source.
     Drop = 7,
-    /// A resample of images or seeds; `epoch` is its number, `index` says of which.
+    /// A bootstrap resample of images or seeds; `epoch` is the number of the resample, `index` identifies what is
+    /// resampled.
     Bootstrap = 6,
-    /// The order in which the images of a class are kept in a label budget; `index` is the class.
+    /// The order in which a label budget keeps the images of a class; `index` is the class.
     LabelBudget = 8,
-    /// The images that a merge method measures on.
+    /// The images on which a merge method takes measurements.
     Measure = 9,
-    /// The order in which symmetries are looked at to align networks; `epoch` is the round.
+    /// The order in which weight matching visits the symmetries; `epoch` is the iteration.
     Rebasin = 10,
 }
 
-/// A generator for one draw: the same arguments give the same numbers on every machine.
+/// Generator for one draw; the same arguments give the same numbers on every machine.
 pub fn rng(seed: u64, purpose: Purpose, epoch: u64, index: u64) -> ChaCha8Rng {
     let mut key = [0u8; 32];
     key[..8].copy_from_slice(&seed.to_le_bytes());
@@ -45,7 +46,7 @@ pub fn rng(seed: u64, purpose: Purpose, epoch: u64, index: u64) -> ChaCha8Rng {
     ChaCha8Rng::from_seed(key)
 }
 
-/// An index for things that have a name instead of a position.
+/// Index for something identified by a name rather than a position.
 pub fn name_index(name: &str) -> u64 {
     let hash = blake3::hash(name.as_bytes());
     let mut first = [0u8; 8];

@@ -168,7 +168,7 @@ fn observe(
     layer: &str,
     y: Value,
 ) -> Result<Value> {
-    let batch = Moments::of(&y)?.statistics()?;
+    let batch = Moments::compute(&y)?.statistics()?;
     let sum = match sums.remove(layer) {
         None => (batch.mean.clone(), batch.variance.clone()),
         Some((mean, variance)) => ((mean + &batch.mean)?, (variance + &batch.variance)?),

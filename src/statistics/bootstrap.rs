@@ -1,30 +1,30 @@
-//! The bootstrap: what might have come out with other images and seeds, judged by drawing with replacement from
-//! those at hand (Efron and Tibshirani 1993).
+//! The bootstrap: variability across images and seeds, estimated by resampling with replacement (Efron and Tibshirani
+//! 1993).
 
 use rand::Rng;
 
 use super::Interval;
 use rng::{Purpose, rng};
 
-/// Differences nearer to 0 than this are rounding.
+/// Differences closer to 0 than this are rounding errors.
 const ROUNDING: f64 = 1e-12;
 
-/// Positions of `n` things drawn with replacement from `n`: those of one resample. A function of its arguments
-/// alone, so that whatever shares `what` is drawn together and differences are paired.
+/// Positions of one resample: `n` draws with replacement from `0..n`. A function of its arguments alone, so that
+/// everything with the same `what` is resampled together and differences are paired.
 pub fn draw(n: usize, resample: usize, what: u64) -> Vec<usize> {
     let mut random = rng(0, Purpose::Bootstrap, resample as u64, what);
     (0..n).map(|_| random.random_range(0..n as u64) as usize).collect()
 }
 
-/// How often each of `n` positions was drawn.
+/// Number of times each of `n` positions was drawn.
 pub fn counts(n: usize, drawn: &[usize]) -> Vec<u32> {
     let mut counts = vec![0; n];
     drawn.iter().for_each(|&position| counts[position] += 1);
     counts
 }
 
-/// The mean in each resample over what was drawn there: `values` holds, for each thing that can be drawn, its
-/// value in every resample; `draws` what was drawn in each. NaN is left out; NaN where nothing else was drawn.
+/// Mean of each resample: `values[i][r]` is the value of item `i` in resample `r`, `draws[r]` the items drawn in it.
+/// NaN values are skipped; the mean is NaN if nothing else was drawn.
 pub fn means<V: AsRef<[f64]>>(values: &[V], draws: &[Vec<usize>]) -> Vec<f64> {
     let mean = |(resample, drawn): (usize, &Vec<usize>)| {
         let drawn = drawn.iter().map(|&thing| values[thing].as_ref()[resample]);
@@ -35,8 +35,8 @@ pub fn means<V: AsRef<[f64]>>(values: &[V], draws: &[Vec<usize>]) -> Vec<f64> {
     draws.iter().enumerate().map(mean).collect()
 }
 
-/// The part of the values between the quantiles (1 − confidence) / 2 from below and from above. NaN, where a
-/// score is not defined in a resample, is left out; `None` if nothing is left.
+/// Percentile interval: from the (1 − confidence) / 2 quantile to the (1 + confidence) / 2 quantile. NaN (a score that
+/// is undefined in a resample) is skipped; `None` if nothing is left.
 pub fn percentile_interval(values: &[f64], confidence: f64) -> Option<Interval> {
     let mut sorted: Vec<f64> = values.iter().copied().filter(|value| !value.is_nan()).collect();
     sorted.sort_by(f64::total_cmp);
@@ -44,16 +44,15 @@ pub fn percentile_interval(values: &[f64], confidence: f64) -> Option<Interval> 
     Some(Interval { low: quantile(&sorted, tail)?, high: quantile(&sorted, 1.0 - tail)? })
 }
 
-/// The quantile of sorted values, linear between neighbours: numpy's default, type 7 of Hyndman and Fan (1996).
+/// Quantile of sorted values, with linear interpolation: numpy's default, type 7 of Hyndman and Fan (1996).
 fn quantile(sorted: &[f64], share: f64) -> Option<f64> {
     let at = share * sorted.len().checked_sub(1)? as f64;
     let below = sorted[at.floor() as usize];
     Some(below + (sorted[at.ceil() as usize] - below) * at.fract())
 }
 
-/// Two-sided p value of a difference that the resamples say varies so: twice the share of them on the side of 0
-/// on which fewer are, 0 itself being on both, with one more resample counted there so that no p is 0 (Davison
-/// and Hinkley 1997, section 4.2). NaN is left out; `None` if nothing is left.
+/// Two-sided p value of a difference from its resamples: 2 · (min(#{d ≤ 0}, #{d ≥ 0}) + 1) / (n + 1), at most 1; the
+/// added 1 keeps p above 0 (Davison and Hinkley 1997, section 4.2). NaN is skipped; `None` if nothing is left.
 pub fn two_sided_p(differences: &[f64]) -> Option<f64> {
     let defined = || differences.iter().filter(|difference| !difference.is_nan());
     let below = defined().filter(|&&difference| difference <= ROUNDING).count();
@@ -62,7 +61,7 @@ pub fn two_sided_p(differences: &[f64]) -> Option<f64> {
     (all > 0).then(|| (2.0 * (below.min(above) + 1) as f64 / (all + 1) as f64).min(1.0))
 }
 
-/// The smallest p that so many resamples can give.
+/// The smallest p attainable with this number of resamples.
 pub fn smallest_p(resamples: usize) -> f64 {
     (2.0 / (resamples + 1) as f64).min(1.0)
 }
@@ -73,7 +72,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn what_shares_a_name_is_drawn_together() {
+    fn items_with_the_same_name_are_drawn_together() {
         assert_eq!(draw(50, 3, 7), draw(50, 3, 7));
         assert_ne!(draw(50, 3, 7), draw(50, 4, 7));
         assert_ne!(draw(50, 3, 7), draw(50, 3, 8));
@@ -81,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn quantiles_lie_between_neighbours() {
+    fn quantiles_lie_between_neighbors() {
         let values: Vec<f64> = (0..=40).rev().map(f64::from).collect();
         let interval = percentile_interval(&values, 0.9).unwrap();
         assert!((interval.low - 2.0).abs() < 1e-12 && (interval.high - 38.0).abs() < 1e-12, "{interval:?}");
@@ -92,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn a_difference_on_one_side_of_0_has_the_smallest_p_and_none_has_1() {
+    fn a_difference_of_one_sign_has_the_smallest_p_and_no_difference_has_1() {
         assert_eq!(two_sided_p(&[0.1; 99]), Some(0.02));
         assert_eq!(two_sided_p(&[-0.1; 99]), Some(smallest_p(99)));
         assert_eq!(two_sided_p(&[0.0; 99]), Some(1.0));
@@ -100,7 +99,7 @@ mod tests {
         assert_eq!(two_sided_p(&[f64::NAN]), None);
     }
 
-    /// The mean of 64 normal values varies by 1/8 around the true one: 95 % intervals hold it as often.
+    /// The mean of 64 normal values has standard deviation 1/8: 95 % intervals contain the true mean 95 % of the time.
     #[test]
     fn intervals_of_a_mean_cover_as_often_as_they_say() {
         use rand_distr::{Distribution, StandardNormal};

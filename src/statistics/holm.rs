@@ -1,8 +1,7 @@
 //! Holm's correction for several comparisons (Holm 1979).
 
-/// Each p adjusted so that, over all of them, a true hypothesis is rejected with probability at most alpha by
-/// "adjusted p < alpha": the k-th smallest of m times m − k + 1, but no smaller than the one before, and at
-/// most 1.
+/// Adjusted p values: rejecting where "adjusted p < alpha" keeps the family-wise error rate at most alpha. The k-th
+/// smallest of m p values is multiplied by m − k + 1, then made no smaller than the previous one and at most 1.
 pub fn adjusted(p: &[f64]) -> Vec<f64> {
     let mut order: Vec<usize> = (0..p.len()).collect();
     order.sort_by(|&a, &b| p[a].total_cmp(&p[b]));

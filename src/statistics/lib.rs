@@ -1,15 +1,15 @@
-//! How sure a score, or a difference of two, is: resamples, intervals, paired tests.
+//! Uncertainty of scores and of their differences: resamples, intervals, paired tests.
 //!
 //! | file | what |
 //! |---|---|
-//! | [`bootstrap`] | draws with replacement, percentile intervals, two-sided p values |
+//! | [`bootstrap`] | resamples, percentile intervals, two-sided p values |
 //! | [`paired_t`] | the t test of paired differences |
 //! | [`wilcoxon`] | the signed-rank test |
-//! | [`holm`] | correction for several comparisons |
-//! | [`ranks`] | ranks in which ties share their mean |
+//! | [`holm`] | correction for multiple comparisons |
+//! | [`ranks`] | ranks, with ties sharing their mean |
 //! | `student` | Student's t distribution |
 //!
-//! Held to SciPy and numpy by `tests/it/statistics.rs`.
+//! Tested against SciPy and numpy in `tests/it/statistics.rs`.
 
 pub mod bootstrap;
 pub mod holm;
@@ -18,11 +18,11 @@ pub mod ranks;
 mod student;
 pub mod wilcoxon;
 
-/// From `low` to `high`, both within.
+/// A closed interval.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Interval {
-    /// Its lower end.
+    /// Lower end.
     pub low: f64,
-    /// Its upper end.
+    /// Upper end.
     pub high: f64,
 }

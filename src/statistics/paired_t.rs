@@ -1,22 +1,22 @@
-//! The t test of paired differences (Student 1908).
+//! The paired t test (Student 1908).
 
 use super::{Interval, student};
 
-/// A spread so much smaller than the differences is rounding.
+/// A standard error smaller than this fraction of the differences is rounding.
 const ROUNDING: f64 = 1e-10;
 
-/// What differences say of the mean of all that there could be.
+/// Statistics of the mean of paired differences.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PairedT {
     mean: f64,
     /// Standard error of the mean.
     error: f64,
-    /// Degrees of freedom: one fewer than differences.
+    /// Degrees of freedom: the number of differences minus 1.
     freedom: f64,
 }
 
 impl PairedT {
-    /// `None` for fewer than two differences, and for equal ones that are not 0: no spread, so no test.
+    /// `None` for fewer than two differences, and for equal nonzero differences: without variance there is no test.
     pub fn new(differences: &[f64]) -> Option<Self> {
         let n = differences.len() as f64;
         let freedom = n - 1.0;
@@ -28,17 +28,17 @@ impl PairedT {
         (differences.len() > 1 && can_be_judged).then(|| Self { mean, error: spread / n.sqrt(), freedom })
     }
 
-    /// The mean in standard errors.
+    /// The t statistic: mean / standard error.
     pub fn t(&self) -> f64 {
         if self.mean == 0.0 { 0.0 } else { self.mean / self.error }
     }
 
-    /// How probable a mean at least so far from 0 is if that of all is 0.
+    /// Two-sided p value: probability of a mean at least this far from 0 if the true mean is 0.
     pub fn p(&self) -> f64 {
         student::two_sided(self.t(), self.freedom)
     }
 
-    /// Holds the mean of all with this confidence.
+    /// Confidence interval of the true mean.
     pub fn interval(&self, confidence: f64) -> Interval {
         let half = student::two_sided_quantile(1.0 - confidence, self.freedom) * self.error;
         Interval { low: self.mean - half, high: self.mean + half }

@@ -1,9 +1,9 @@
-//! Ranks in which ties share their mean.
+//! Ranks, with ties sharing their mean.
 
-/// Values that differ by less than this share of them are equal but for rounding.
+/// Values whose relative difference is below this are equal up to rounding.
 const ROUNDING: f64 = 1e-10;
 
-/// The rank of each value from the smallest, 1, to the largest; equal ones share the mean of theirs.
+/// Rank of each value, starting from 1 for the smallest; ties share their mean rank.
 pub fn mean_ranks(values: &[f64]) -> Vec<f64> {
     let mut ranks = vec![0.0; values.len()];
     let mut before = 0;
@@ -15,7 +15,7 @@ pub fn mean_ranks(values: &[f64]) -> Vec<f64> {
     ranks
 }
 
-/// Positions of the values from the smallest to the largest, equal ones together.
+/// Positions of the values in ascending order, grouped by ties.
 pub(super) fn ties(values: &[f64]) -> Vec<Vec<usize>> {
     let mut order: Vec<usize> = (0..values.len()).collect();
     order.sort_by(|&a, &b| values[a].total_cmp(&values[b]));

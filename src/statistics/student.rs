@@ -1,6 +1,6 @@
 //! Student's t distribution.
 
-/// P(|T| ≥ t) with so many degrees of freedom: I_x(ν/2, 1/2) at x = ν / (ν + t²) (DLMF 8.17, Abramowitz and
+/// P(|T| ≥ t) with ν = `freedom` degrees of freedom: I_x(ν/2, 1/2) at x = ν / (ν + t²) (DLMF 8.17, Abramowitz and
 /// Stegun 26.5.27).
 pub(super) fn two_sided(t: f64, freedom: f64) -> f64 {
     let square = t * t;
@@ -10,13 +10,13 @@ pub(super) fn two_sided(t: f64, freedom: f64) -> f64 {
     incomplete_beta(freedom / (freedom + square), square / (freedom + square), freedom / 2.0, 0.5)
 }
 
-/// The t that |T| exceeds with this probability.
+/// The t with P(|T| ≥ t) = `probability`.
 pub(super) fn two_sided_quantile(probability: f64, freedom: f64) -> f64 {
     let (mut low, mut high) = (0.0, 1.0);
     while two_sided(high, freedom) > probability && high < 1e150 {
         (low, high) = (high, 2.0 * high);
     }
-    // each step halves the bracket, whose ends are a factor of 2 apart
+    // each step halves the bracket, whose upper end is twice the lower end
     for _ in 0..60 {
         let middle = 0.5 * (low + high);
         if two_sided(middle, freedom) > probability { low = middle } else { high = middle }
@@ -24,7 +24,7 @@ pub(super) fn two_sided_quantile(probability: f64, freedom: f64) -> f64 {
     0.5 * (low + high)
 }
 
-/// The regularised incomplete beta function I_x(a, b); `rest` is 1 − x, to all its digits.
+/// The regularized incomplete beta function I_x(a, b); `rest` is 1 − x to full precision.
 fn incomplete_beta(x: f64, rest: f64, a: f64, b: f64) -> f64 {
     if x <= 0.0 || rest <= 0.0 {
         return if x <= 0.0 { 0.0 } else { 1.0 };
@@ -36,7 +36,7 @@ fn incomplete_beta(x: f64, rest: f64, a: f64, b: f64) -> f64 {
     (a * x.ln() + b * rest.ln() - ln_beta).exp() / (a * continued_fraction(x, a, b))
 }
 
-/// 1 + d_1 / (1 + d_2 / (1 + …)) of DLMF 8.17.22, from the front (Lentz 1976). Converges fast for
+/// 1 + d_1 / (1 + d_2 / (1 + …)) of DLMF 8.17.22, evaluated front to back (Lentz 1976). Converges fast for
 /// x ≤ (a + 1) / (a + b + 2).
 fn continued_fraction(x: f64, a: f64, b: f64) -> f64 {
     let coefficient = |j: u32| {

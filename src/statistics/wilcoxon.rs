@@ -1,34 +1,34 @@
-//! The signed-rank test of paired differences (Wilcoxon 1945). Differences of 0 are left out, as he did.
+//! The signed-rank test of paired differences (Wilcoxon 1945). As in the original, zero differences are dropped.
 
 use super::ranks::ties;
 
-/// Up to so many differences that are not 0, every way to give them signs is counted.
+/// Largest number of nonzero differences for which the exact distribution is computed.
 const MOST_COUNTED: usize = 50;
 
-/// Two-sided p value: exact for up to 50 differences that are not 0, ties among them too, and by the normal
-/// distribution for more. 1 if all are 0.
+/// Two-sided p value: exact for up to 50 nonzero differences, with or without ties; normal approximation for more.
+/// 1 if all differences are 0.
 pub fn p(differences: &[f64]) -> f64 {
     let signed = SignedRanks::new(differences);
     if signed.ranks.len() <= MOST_COUNTED { signed.exact() } else { signed.approximate() }
 }
 
-/// [`p`] by the normal distribution, whatever the number of differences: with a correction for ties, without
-/// one for continuity.
+/// [`p`] by the normal approximation, for any number of differences; with a correction for ties, without a continuity
+/// correction.
 pub fn approximate_p(differences: &[f64]) -> f64 {
     SignedRanks::new(differences).approximate()
 }
 
-/// The smallest p that so many pairs can give: all differences have one sign.
+/// The smallest p attainable with this number of pairs: all differences have the same sign.
 pub fn smallest_p(pairs: usize) -> f64 {
     0.5_f64.powi(pairs.saturating_sub(1).try_into().unwrap_or(i32::MAX))
 }
 
-/// Ranks of the sizes of the differences, twice over: the mean rank of a tie is then a whole number.
+/// Ranks of |difference|, doubled so that the mean rank of a tie is an integer.
 struct SignedRanks {
     ranks: Vec<usize>,
     /// Sum of the ranks of positive differences.
     positive: usize,
-    /// Sizes of the ties.
+    /// Size of each tie.
     ties: Vec<usize>,
 }
 
@@ -47,10 +47,10 @@ impl SignedRanks {
         signed
     }
 
-    /// The share of all ways to give signs that are at least as extreme.
+    /// Fraction of sign assignments that are at least as extreme.
     fn exact(&self) -> f64 {
         let total: usize = self.ranks.iter().sum();
-        // how many subsets of the ranks have each sum: at most 2^50, which f64 holds exactly
+        // number of subsets of the ranks with each sum: at most 2^50, which f64 represents exactly
         let mut ways = vec![0.0; total + 1];
         ways[0] = 1.0;
         for &rank in &self.ranks {
@@ -94,7 +94,7 @@ mod tests {
         assert_eq!((p(&[0.0; 4]), p(&[]), approximate_p(&[0.0; 4])), (1.0, 1.0, 1.0));
     }
 
-    /// All 2^n signs, one by one.
+    /// Enumerates all 2^n sign assignments.
     fn counted_one_by_one(differences: &[f64]) -> f64 {
         let sizes: Vec<f64> = differences.iter().map(|d| d.abs()).filter(|&d| d != 0.0).collect();
         let ranks = super::super::ranks::mean_ranks(&sizes);

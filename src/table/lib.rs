@@ -164,7 +164,7 @@ mod example {
         };
         let rows: Vec<Vec<f32>> = (0..).zip(&labels).map(row).collect();
         let predictions = Predictions::new(&labels, &rows, 3).unwrap();
-        let value = metric::by_name("macro_f1").unwrap().of(&predictions);
+        let value = metric::by_name("macro_f1").unwrap().score(&predictions);
         let predicted = Some(Arc::new(Predicted::new(&names, &labels, predictions)));
         Score { predicted, ..score(model, target, &seed.to_string(), value) }
     }

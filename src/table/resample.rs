@@ -86,7 +86,7 @@ fn scores<'a>((images, n): Images, wanted: &Wanted<'a>, resamples: usize) -> Vec
         let counts: Arc<[u32]> = bootstrap::counts(n, &bootstrap::draw(n, resample, images)).into();
         let of_predictions = |(predicted, metrics): &&(&Predicted, Vec<&Metric>)| {
             let resampled = predicted.predictions.resampled(counts.clone());
-            metrics.iter().map(|metric| metric.of(&resampled).unwrap_or(f64::NAN)).collect::<Vec<f64>>()
+            metrics.iter().map(|metric| metric.score(&resampled).unwrap_or(f64::NAN)).collect::<Vec<f64>>()
         };
         wanted.iter().flat_map(of_predictions).collect::<Vec<f64>>()
     };

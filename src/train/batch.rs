@@ -1,4 +1,4 @@
-//! Batches: which images come when, and their pixels as tensors.
+//! Batches: the order of images, and their pixels as tensors.
 
 use candle_core::{Device, Result, Tensor};
 use rand::seq::SliceRandom;
@@ -10,34 +10,35 @@ use dataset::Split;
 use nn::Normalize;
 use rng::{Purpose, rng};
 
-/// The positions `0..n` in an epoch's order, in batches. A last batch of a single image is left out, since
-/// batch norm cannot train on it.
+/// The positions `0..n` in shuffled order for an epoch, in batches. A last batch of one image is dropped, since batch
+/// norm cannot train on it.
 pub fn shuffled(n: usize, batch_size: usize, seed: u64, purpose: Purpose, epoch: usize) -> Vec<Vec<usize>> {
     let mut order: Vec<usize> = (0..n).collect();
     order.shuffle(&mut rng(seed, purpose, epoch as u64, 0));
     order.chunks(batch_size).filter(|batch| batch.len() > 1).map(<[usize]>::to_vec).collect()
 }
 
-/// A random variant of each image: of one stage's seed, in one epoch.
+/// Random variants of images: for one seed and one epoch.
 #[derive(Clone, Copy)]
 pub struct Variant<'a> {
-    /// What may change.
+    /// The transforms.
     pub augment: &'a Augment,
     /// The stage's seed.
     pub seed: u64,
-    /// From 0.
+    /// Epoch, from 0.
     pub epoch: usize,
 }
 
 impl Variant<'_> {
-    /// How the image at a position is changed.
+    /// Draws the changes of the image at a position.
     pub fn changes(&self, position: usize) -> Changes {
         self.augment.draw(self.seed, self.epoch, position)
     }
 }
 
-/// The images at `positions` of a split as a tensor `[n, size, size, 3]`, scaled by `normalize`; the
-/// pixels themselves, or a random `variant` of them.
+/// The images at `positions` of a split as a tensor `[n, size, size, 3]`, scaled by `normalize`; unaugmented, or a
+/// random
+/// `variant` of each.
 ///
 /// # Errors
 /// candle cannot make the tensor.
@@ -66,7 +67,7 @@ pub fn images(
     Tensor::from_vec(pixels, (positions.len(), size, size, 3), device)
 }
 
-/// The labels at `positions` of a split, u32 `[n]`.
+/// Labels at `positions` of a split, u32 `[n]`.
 ///
 /// # Errors
 /// candle cannot make the tensor.
@@ -80,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_image_comes_once_an_epoch_and_the_order_changes() {
+    fn every_image_occurs_once_per_epoch_and_the_order_changes() {
         let flat = |epoch| shuffled(10, 4, 7, Purpose::Shuffle, epoch).concat();
         let mut first = flat(0);
         assert_ne!(first, flat(1));
@@ -90,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn a_last_batch_of_one_image_is_left_out() {
+    fn a_last_batch_of_one_image_is_dropped() {
         let batches = shuffled(9, 4, 0, Purpose::Shuffle, 0);
         assert_eq!(batches.iter().map(Vec::len).collect::<Vec<_>>(), [4, 4]);
     }

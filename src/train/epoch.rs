@@ -1,4 +1,4 @@
-//! The training loop: epochs of steps, a validation score after each, the best epoch kept.
+//! The training loop: epochs of optimizer steps, a validation score after each epoch, the best epoch kept.
 
 use std::time::Instant;
 
@@ -13,25 +13,25 @@ use metric::{Predictions, by_name};
 use nn::{StateDict, Value, Values, gradients};
 use rng::Purpose;
 
-/// Images in a batch without gradients.
+/// Batch size for inference.
 pub const EVAL_BATCH: usize = 128;
 
-/// Scores that every validated epoch records, beside the one that selects.
+/// Scores recorded after every validation, in addition to the one that selects the epoch.
 const RECORDED: [&str; 3] = ["macro_f1", "accuracy", "log_loss"];
 
-/// Something that learns: the loop knows variables and logits, nothing else.
+/// A learner: all that the loop sees is variables and logits.
 pub trait Learner {
-    /// What the optimiser changes, by name.
+    /// The variables to optimize, by name.
     fn variables(&self) -> Vec<(String, Var)>;
 
-    /// Logits `[n, classes]` of training images, and the way back.
+    /// Logits `[n, classes]` of training images, with the tape of the backward pass.
     ///
     /// # Errors
     /// A tensor operation failed.
     fn train_logits(&mut self, epoch: usize, positions: &[usize]) -> candle_core::Result<Forward>;
 
-    /// Called after each step with its learning rate, for what becomes of the variables beside their
-    /// gradients (a decay, a constraint).
+    /// Called after each step with its learning rate, for changes to the variables beyond the gradient step (a decay, a
+    /// constraint).
     ///
     /// # Errors
     /// A tensor operation failed.
@@ -45,46 +45,46 @@ pub trait Learner {
     /// A tensor operation failed.
     fn val_logits(&mut self, positions: &[usize]) -> candle_core::Result<Tensor>;
 
-    /// A copy of everything that training changes.
+    /// A copy of all state that training changes.
     ///
     /// # Errors
     /// A tensor operation failed.
     fn state(&self) -> candle_core::Result<StateDict>;
 
-    /// Go back to a copy.
+    /// Restores a copy.
     ///
     /// # Errors
     /// A tensor operation failed.
     fn restore(&mut self, state: &StateDict) -> candle_core::Result<()>;
 }
 
-/// Logits, and the leaves of their tape that are the variables.
+/// Logits, and the leaves of their tape that correspond to variables.
 pub struct Forward {
     /// `[n, classes]`.
     pub logits: Value,
-    /// By the variables' names.
+    /// Leaves by name of the variable.
     pub leaves: Values,
 }
 
-/// What a learner learns and how the world hears of it.
+/// A training task and its environment.
 pub struct Task<'a> {
     /// Training and validation images.
     pub dataset: &'a Dataset,
-    /// How to train.
+    /// Hyperparameters.
     pub spec: &'a TrainSpec,
-    /// Where tensors live.
+    /// Device of the tensors.
     pub device: &'a Device,
-    /// Hears of progress.
+    /// Receives progress reports.
     pub report: &'a (dyn Fn(Progress) -> Result<(), Interrupted> + Sync),
-    /// Keeps the training's state.
+    /// Saves and loads the training state.
     pub resume: &'a dyn Resume,
 }
 
-/// Train, and leave the learner in its best epoch. Returns a record an epoch. Goes on where an earlier
-/// attempt at the same training stopped, with the same result as if it never had.
+/// Trains, and leaves the learner in the state of its best epoch. Returns one record per epoch. Resumes an interrupted
+/// training of the same task, with the same result as without interruption.
 ///
 /// # Errors
-/// The loss is not finite, a selecting score is undefined, or the person asked to stop.
+/// The loss is not finite, the selecting score is undefined, or the user asked to stop.
 pub fn fit(learner: &mut dyn Learner, task: &Task<'_>) -> Result<Vec<EpochRecord>, TrainError> {
     let spec = task.spec;
     let loss =
@@ -101,13 +101,13 @@ pub fn fit(learner: &mut dyn Learner, task: &Task<'_>) -> Result<Vec<EpochRecord
     Ok(history)
 }
 
-/// A training under way.
+/// A training in progress.
 struct Training<'a> {
     learner: &'a mut dyn Learner,
     task: &'a Task<'a>,
     optimizer: Optimizer,
     best: Best<'a>,
-    /// Epochs that are over.
+    /// Completed epochs.
     history: Vec<EpochRecord>,
     ongoing: Ongoing,
     saver: Saver<'a>,
@@ -125,7 +125,7 @@ impl<'a> Training<'a> {
         done >= self.task.spec.epochs || (done > 0 && self.best.patience_is_over(done - 1))
     }
 
-    /// One pass over the training images; the mean loss of an image.
+    /// One pass over the training images; returns the mean loss per image.
     fn epoch(&mut self, loss: &dyn Loss) -> Result<f64, TrainError> {
         let (spec, split, epoch) = (self.task.spec, &self.task.dataset.train, self.history.len());
         let factor = spec.schedule.factor(epoch, spec.epochs);
@@ -153,7 +153,7 @@ impl<'a> Training<'a> {
         Ok(self.ongoing.loss / self.ongoing.images as f64)
     }
 
-    /// One step of the optimiser; the mean loss of the batch.
+    /// One optimizer step; returns the mean loss of the batch.
     fn step(
         &mut self,
         loss: &dyn Loss,
@@ -184,7 +184,7 @@ impl<'a> Training<'a> {
         self.save_if_due(false)
     }
 
-    /// Tells how far the training is. Whoever asks it to stop loses nothing.
+    /// Reports progress. If asked to stop, saves the state first.
     fn report(&mut self, progress: Progress) -> Result<(), TrainError> {
         if let Err(interrupted) = (self.task.report)(progress) {
             self.save()?;
@@ -210,25 +210,25 @@ impl<'a> Training<'a> {
         Ok(())
     }
 
-    /// Takes up what an earlier attempt saved.
+    /// Restores the state saved by an earlier attempt.
     fn resume(&mut self) -> Result<(), TrainError> {
         let Some(saved) = self.task.resume.load() else { return Ok(()) };
-        let TrainState { position, learner, optimizer, best } = saved.on(self.task.device)?;
+        let TrainState { position, learner, optimizer, best } = saved.to_device(self.task.device)?;
         self.learner.restore(&learner)?;
         self.optimizer.load_state(&optimizer)?;
         let Position { history, epoch, best_score, progress } = position;
         self.best.kept = best_score.zip(best);
         self.best.progress = progress;
         (self.history, self.ongoing) = (history, epoch);
-        tracing::info!("goes on after {} epochs and {} images", self.history.len(), self.ongoing.images);
+        tracing::info!("resuming after {} epochs and {} images", self.history.len(), self.ongoing.images);
         Ok(())
     }
 }
 
-/// No batch can be made of a split.
+/// Error for a split too small for a batch.
 pub fn too_few(split: &Split) -> TrainError {
     TrainError::Failed(format!(
-        "the training split has {} image(s), and a batch needs two; give the data set more",
+        "the training split has {} image(s), but a batch needs two; add images to the data set",
         split.len()
     ))
 }
@@ -241,28 +241,28 @@ fn diverged(loss: f64, epoch: usize, images: usize, spec: &TrainSpec) -> TrainEr
     ))
 }
 
-/// Validation scores by name; none if no epoch is selected.
+/// Validation scores by name; empty if no epoch is selected.
 fn validate(learner: &mut dyn Learner, task: &Task<'_>) -> Result<IndexMap<String, f64>, TrainError> {
     let Some(select) = task.spec.select.metric() else { return Ok(IndexMap::new()) };
     let split = &task.dataset.val;
     let rows = probabilities(split.len(), |positions| learner.val_logits(positions))?;
     let predictions = Predictions::new(&split.labels, &rows, task.dataset.classes.len())
         .map_err(|error| TrainError::Failed(format!("failed to score the validation images: {error}")))?;
-    let Some(selecting) = select.of(&predictions) else {
+    let Some(selecting) = select.score(&predictions) else {
         return Err(TrainError::Failed(format!(
-            "{} of the validation images is undefined, since a class has none: select the best epoch by another \
+            "{} is undefined on the validation images, since a class has none: select the best epoch by another \
              metric (`select`)",
             select.name
         )));
     };
     let recorded =
-        RECORDED.iter().filter_map(|name| Some((name.to_string(), by_name(name)?.of(&predictions)?)));
+        RECORDED.iter().filter_map(|name| Some((name.to_string(), by_name(name)?.score(&predictions)?)));
     let mut scores: IndexMap<String, f64> = recorded.collect();
     scores.insert(select.name.to_string(), selecting);
     Ok(scores)
 }
 
-/// Class probabilities of images `0..n`, batch by batch.
+/// Class probabilities of images `0..n`, in batches.
 ///
 /// # Errors
 /// A tensor operation failed.
@@ -275,7 +275,7 @@ pub fn probabilities(
     Ok(batches.collect::<candle_core::Result<Vec<_>>>()?.concat())
 }
 
-/// Class probabilities of images from the logits of each batch of them.
+/// Class probabilities from the logits of each batch.
 ///
 /// # Errors
 /// A tensor operation failed.
@@ -284,7 +284,7 @@ pub fn softmax_rows(batches: &[Tensor]) -> candle_core::Result<Vec<Vec<f32>>> {
     Ok(rows.collect::<candle_core::Result<Vec<_>>>()?.concat())
 }
 
-/// Images of each class.
+/// Number of images of each class.
 pub fn class_counts(split: &Split, classes: usize) -> Vec<usize> {
     let mut counts = vec![0; classes];
     split.labels.iter().for_each(|&label| counts[label as usize] += 1);
@@ -294,9 +294,9 @@ pub fn class_counts(split: &Split, classes: usize) -> Vec<usize> {
 /// The best epoch so far.
 struct Best<'a> {
     spec: &'a TrainSpec,
-    /// Its epoch, score and state.
+    /// Its score and state.
     kept: Option<(f64, StateDict)>,
-    /// The last epoch that beat the one before it by more than `min_delta`, and its score.
+    /// The last epoch that improved on the previous such epoch by more than `min_delta`, and its score.
     progress: Option<(usize, f64)>,
 }
 
@@ -305,7 +305,7 @@ impl<'a> Best<'a> {
         Self { spec, kept: None, progress: None }
     }
 
-    /// Take an epoch's scores; whether it is the best so far.
+    /// Records the scores of an epoch; returns whether it is the best so far.
     fn offer(
         &mut self,
         epoch: usize,

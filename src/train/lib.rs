@@ -1,14 +1,14 @@
-//! Training: the loop, losses, optimisers, schedules and augmentation.
+//! Training: the loop, losses, optimizers, schedules and augmentation.
 //!
 //! | file | what |
 //! |---|---|
-//! | [`epoch`] | the loop, which reads like the paper; best epoch, early stopping |
-//! | [`resume`] | a training's state, to go on where it stopped |
+//! | [`epoch`] | the training loop; best epoch, early stopping |
+//! | [`resume`] | saving and restoring the state of a training |
 //! | [`loss`] | cross entropy, binary cross entropy |
-//! | [`optimizer`] | SGD, Adam, AdamW with readable state; gradient clipping |
+//! | [`optimizer`] | SGD, Adam, AdamW with serializable state; gradient clipping |
 //! | [`schedule`] | learning rate per epoch |
-//! | [`progress`] | what a training tells while it goes on |
-//! | [`batch`] | which images come when, and their pixels as tensors |
+//! | [`progress`] | progress reports |
+//! | [`batch`] | the order of images, and their pixels as tensors |
 //! | [`augmentation`] | random transforms of u8 images |
 
 pub mod augmentation;
@@ -35,31 +35,31 @@ pub use optimizer::{Optimizer, OptimizerError, OptimizerSpec};
 pub use progress::{EpochRecord, Interrupted, Progress, TrainError};
 pub use schedule::ScheduleSpec;
 
-/// How a stage trains: the keys of `[train]`, which every training stage may override one by one.
+/// Hyperparameters of training: the keys of `[train]`, any of which a training stage may override.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct TrainSpec {
-    /// Passes over the training images.
+    /// Number of passes over the training images.
     pub epochs: usize,
-    /// Images in an optimiser step. A last batch of a single image is left out.
+    /// Number of images per optimizer step. A last batch of a single image is dropped.
     pub batch_size: usize,
-    /// Update rule; `adamw` unless named.
+    /// Optimizer; default `adamw`.
     pub optimizer: OptimizerSpec,
-    /// Learning rate over the epochs; `cosine` unless named.
+    /// Learning rate schedule; default `cosine`.
     pub schedule: ScheduleSpec,
-    /// What is minimised; `cross_entropy` unless named.
+    /// Training loss; default `cross_entropy`.
     pub loss: LossSpec,
-    /// Random transforms of the training images, applied in this order; none unless listed.
+    /// Random transforms of the training images, applied in this order; default none.
     pub augment: Augment,
-    /// Gradients are scaled down to this L2 norm over all parameters; unlimited if absent.
+    /// Maximum L2 norm of the gradient over all parameters, above which it is scaled down; unlimited if absent.
     pub clip_norm: Option<f64>,
-    /// The validation score by which the best epoch is kept; `none` keeps the last.
+    /// Validation score that selects the best epoch; `none` keeps the last epoch.
     pub select: Select,
-    /// Stop after so many epochs without a better validation score; never if absent.
+    /// Number of epochs without a better validation score after which training stops; unlimited if absent.
     pub patience: Option<usize>,
-    /// By how much a score must beat the best so far to count as better for `patience`.
+    /// Minimum improvement of the validation score that counts as better for `patience`.
     pub min_delta: f64,
-    /// Everything random in the stage follows from it.
+    /// Seed of all randomness in the stage.
     pub seed: u64,
 }
 
@@ -116,7 +116,7 @@ impl Kind for TrainSpec {
     }
 }
 
-/// The validation score that picks the epoch to keep.
+/// The validation score that selects the epoch to keep.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Select {
@@ -136,7 +136,7 @@ pub enum Select {
 }
 
 impl Select {
-    /// The metric that it names; `None` for no validation.
+    /// The metric; `None` for no validation.
     pub fn metric(self) -> Option<&'static Metric> {
         by_name(match self {
             Self::MacroF1 => "macro_f1",
@@ -154,7 +154,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_selection_but_none_is_a_metric_of_the_name_it_is_written_with() {
+    fn every_selection_but_none_is_the_metric_of_that_name() {
         for select in
             [Select::MacroF1, Select::Accuracy, Select::BalancedAccuracy, Select::Auroc, Select::LogLoss]
         {

@@ -1,36 +1,36 @@
-//! What a training tells while it goes on, and why it may end early.
+//! Progress reports of a training, and why it may end early.
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
-/// How far a stage is.
+/// Progress of a stage.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "progress")]
 pub enum Progress {
     /// Within an epoch.
     Step {
-        /// From 0.
+        /// Epoch, from 0.
         epoch: usize,
-        /// Planned epochs.
+        /// Number of planned epochs.
         epochs: usize,
-        /// Images seen in this epoch.
+        /// Number of images seen in this epoch.
         images: usize,
-        /// Images in an epoch.
+        /// Number of images per epoch.
         of: usize,
         /// Mean loss of the epoch so far.
         loss: f64,
-        /// Training throughput so far.
+        /// Training throughput so far, in images per second.
         images_per_second: f64,
     },
-    /// An epoch is over.
+    /// An epoch is complete.
     Epoch(EpochRecord),
-    /// Anything else that takes a while: done, total, of what.
+    /// Progress of anything else: units done, out of a total.
     Count {
-        /// Units done.
+        /// Number of units done.
         done: usize,
-        /// Units in all.
+        /// Total number of units.
         of: usize,
-        /// Name of a unit, in the plural.
+        /// Name of the units, plural.
         what: String,
     },
 }
@@ -38,11 +38,11 @@ pub enum Progress {
 /// One row of `history.csv`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct EpochRecord {
-    /// From 0.
+    /// Epoch, from 0.
     pub epoch: usize,
-    /// Learning rate of the epoch.
+    /// Learning rate in the epoch.
     pub lr: f64,
-    /// Mean training loss over the images.
+    /// Mean training loss per image.
     pub train_loss: f64,
     /// Validation scores by name; empty without validation.
     pub val: IndexMap<String, f64>,
@@ -50,24 +50,24 @@ pub struct EpochRecord {
     pub best: bool,
 }
 
-/// The person asked to stop.
+/// The user asked to stop.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("interrupted")]
 pub struct Interrupted;
 
-/// Why a training did not finish.
+/// Why training did not finish.
 #[derive(Debug, thiserror::Error)]
 pub enum TrainError {
-    /// A sentence for a person: what, where and what to do.
+    /// A message for the user: what failed, where, and what to do.
     #[error("{0}")]
     Failed(String),
-    /// An operation on tensors failed.
+    /// A tensor operation failed.
     #[error("a tensor operation failed: {0}")]
     Tensor(#[from] candle_core::Error),
-    /// An optimizer could not step, or take up its state.
+    /// An optimizer could not step or restore its state.
     #[error(transparent)]
     Optimizer(#[from] crate::OptimizerError),
-    /// The person asked to stop.
+    /// The user asked to stop.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
 }

@@ -1,7 +1,8 @@
-//! Going on where a training stopped, bit by bit.
+//! Resuming an interrupted training bit for bit.
 //!
-//! Everything random in a training is a function of its seed, the epoch and an image's position, so what is
-//! kept is what steps change: tensors, moments, the best epoch so far, and the position.
+//! All randomness is a function of the seed, the epoch and an image's position, so the saved state is what steps
+//! change:
+//! tensors, moments, the best epoch so far, and the position in the training.
 
 use std::time::{Duration, Instant};
 
@@ -11,23 +12,23 @@ use serde::{Deserialize, Serialize};
 use crate::EpochRecord;
 use nn::StateDict;
 
-/// Saving may cost a twentieth of the time.
+/// Saving may take at most 1/20 of the time.
 const TIME_TO_COST: u32 = 20;
 
-/// Least time between two states that are saved within an epoch.
+/// Minimum time between two saves within an epoch.
 const WITHIN_EPOCH: Duration = Duration::from_secs(60);
 
-/// Where a training keeps its state while it goes on.
+/// Storage of the training state.
 pub trait Resume: Sync {
-    /// What was kept last, tensors on the CPU; `None` if there is nothing of use.
+    /// The last saved state, tensors on CPU; `None` if there is none that can be used.
     fn load(&self) -> Option<TrainState>;
 
-    /// Keeps a state instead of the one before. That it cannot be kept is no reason to stop training: who
-    /// implements this tells it.
+    /// Saves a state, replacing the previous one. A failure must not stop the training: implementations report it
+    /// themselves.
     fn save(&self, state: &TrainState);
 }
 
-/// Keeps nothing.
+/// Never saves.
 #[derive(Clone, Copy, Debug)]
 pub struct Forgetful;
 
@@ -39,49 +40,49 @@ impl Resume for Forgetful {
     fn save(&self, _: &TrainState) {}
 }
 
-/// All that the rest of a training depends on.
+/// Everything that the rest of a training depends on.
 #[derive(Clone, Debug)]
 pub struct TrainState {
-    /// Where it stands.
+    /// Position in the training.
     pub position: Position,
-    /// What the learner changes.
+    /// State of the learner.
     pub learner: StateDict,
-    /// What the optimiser remembers.
+    /// State of the optimizer.
     pub optimizer: StateDict,
-    /// The learner's state in its best epoch, if there was one.
+    /// State of the learner in its best epoch, if any.
     pub best: Option<StateDict>,
 }
 
-/// Where a training stands.
+/// Position in a training.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Position {
-    /// Epochs that are over.
+    /// Completed epochs.
     pub history: Vec<EpochRecord>,
-    /// The epoch that is under way.
+    /// The current epoch.
     pub epoch: Ongoing,
-    /// The best epoch's score, higher is better.
+    /// Score of the best epoch; higher is better.
     pub best_score: Option<f64>,
-    /// The last epoch that counts for `patience`, and its score.
+    /// The last epoch that counts as progress for `patience`, and its score.
     pub progress: Option<(usize, f64)>,
 }
 
-/// An epoch that is not over.
+/// An epoch in progress.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Ongoing {
-    /// Batches done.
+    /// Number of batches done.
     pub batches: usize,
-    /// Images in them.
+    /// Number of images in them.
     pub images: usize,
-    /// Sum of the images' losses.
+    /// Sum of the losses of these images.
     pub loss: f64,
 }
 
 impl TrainState {
-    /// The same with its tensors on a device.
+    /// Moves the tensors to a device.
     ///
     /// # Errors
-    /// The device has no memory.
-    pub fn on(self, device: &Device) -> candle_core::Result<Self> {
+    /// The device is out of memory.
+    pub fn to_device(self, device: &Device) -> candle_core::Result<Self> {
         let on = |tensors: StateDict| -> candle_core::Result<StateDict> {
             tensors.into_iter().map(|(name, tensor)| Ok((name, tensor.to_device(device)?))).collect()
         };
@@ -91,7 +92,7 @@ impl TrainState {
     }
 }
 
-/// Saves after every epoch and every minute, unless that would cost too much: then a little later.
+/// Saves after every epoch and, within an epoch, every minute; less often if saving takes too long.
 pub(super) struct Saver<'a> {
     resume: &'a dyn Resume,
     last: Instant,

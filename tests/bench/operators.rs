@@ -70,7 +70,7 @@ fn norm(side: usize, channels: usize) -> Result<()> {
     let x = numbers(&[BATCH, side, side, channels])?;
     let (weight, bias) = (numbers(&[channels])?, numbers(&[channels])?);
     let (forward, gradient) =
-        both(&x, |x| batch_norm_train(x, &Moments::of(x)?, &weight, &bias, Then::Relu))?;
+        both(&x, |x| batch_norm_train(x, &Moments::compute(x)?, &weight, &bias, Then::Relu))?;
     println!(
         "batch norm with relu, {side} px, {channels}: forward {forward:.2} ms, gradient {gradient:.2} ms"
     );

@@ -72,7 +72,7 @@ fn blood_cells_have_their_counts() {
 }
 
 #[test]
-fn brain_tumours_have_their_counts() {
+fn brain_tumors_have_their_counts() {
     let Some(spec) = manifest("brain_tumor_mri") else { return };
     check(&spec, [&[53; 4], &[7; 4], &[20; 4]]);
 }

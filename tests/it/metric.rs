@@ -46,7 +46,7 @@ fn every_multi_class_score_equals_scikit_learns() {
         let mut compared = vec!["num_classes", "y_true", "prob", "per_class_f1", "confusion"];
         for name in NAMES {
             let expected: Option<f64> = from(case.get(name).unwrap_or_else(|| panic!("no {name}")));
-            assert_close(by_name(name).unwrap().of(&predictions), expected, &format!("case {i}, {name}"));
+            assert_close(by_name(name).unwrap().score(&predictions), expected, &format!("case {i}, {name}"));
             compared.push(name);
         }
         let per_class: Vec<f64> = from(&case["per_class_f1"]);

@@ -96,7 +96,7 @@ fn max_pools_agree_with_pytorch_forward_and_backward() -> Result<()> {
 fn batch_norms_agree_with_pytorch_in_both_modes() -> Result<()> {
     for (i, case) in cases(&tensors("ops.safetensors"), "batchnorm").iter().enumerate() {
         let inputs = [channels_last(&case["x"]), case["weight"].clone(), case["bias"].clone()];
-        let moments = Moments::of(&Value::constant(inputs[0].clone()))?;
+        let moments = Moments::compute(&Value::constant(inputs[0].clone()))?;
         let operator = |v: &[Value]| batch_norm_train(&v[0], &moments, &v[1], &v[2], Then::Nothing);
         let (y, gradients) = both_ways(&inputs, |_| channels_last(&case["gy"]), operator)?;
         assert_close(&format!("batchnorm{i} y"), &channels_first(&y), &case["y"], 1e-4);
@@ -127,7 +127,7 @@ fn relu_and_residual_inside_batch_norm_equal_separate_operators() -> Result<()> 
         let run = |fused: bool| {
             let operator = |v: &[Value]| {
                 let norm = |then: Then<'_>| match training {
-                    true => batch_norm_train(&v[0], &Moments::of(&v[0])?, &v[1], &v[2], then),
+                    true => batch_norm_train(&v[0], &Moments::compute(&v[0])?, &v[1], &v[2], then),
                     false => batch_norm_eval(&v[0], &v[1], &v[2], running, then),
                 };
                 match fused {

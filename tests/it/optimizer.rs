@@ -1,4 +1,4 @@
-//! Optimisers and schedules against PyTorch's: tests/reference/optimizers.json.
+//! Optimizers and schedules against PyTorch's: tests/reference/optimizers.json.
 
 use std::collections::BTreeMap;
 
@@ -266,5 +266,5 @@ fn gradients_are_clipped_to_the_norm_before_the_step() {
     let mut optimizer = Optimizer::new(&spec, params.clone()).unwrap();
     let loss = (w.sqr().unwrap().sum_all().unwrap() * 0.5).unwrap();
     optimizer.step(&gradients(&loss, &params), 0.5, Some(1.0)).unwrap();
-    assert_close(&numbers(&w), &[2.7, 3.6], "half of a unit step towards 0");
+    assert_close(&numbers(&w), &[2.7, 3.6], "half of a unit step toward 0");
 }

@@ -88,7 +88,7 @@ fn means(case: &Value, model: &Value, metric: &str) -> Vec<f64> {
     let of_seed = |rows: Vec<Vec<f64>>| -> Vec<f64> {
         let predictions = Predictions::new(&labels, &rows, 3).unwrap();
         let metric = by_name(metric).unwrap();
-        let score = |drawn| metric.of(&predictions.resampled(counts(drawn))).unwrap_or(f64::NAN);
+        let score = |drawn| metric.score(&predictions.resampled(counts(drawn))).unwrap_or(f64::NAN);
         image_draws.iter().map(score).collect()
     };
     let seeds: Vec<Vec<f64>> = from::<Vec<Vec<Vec<f64>>>>(model).into_iter().map(of_seed).collect();

@@ -356,7 +356,7 @@ fn what_is_wrong_with_intervals_and_comparisons_is_shown_where_it_stands() {
     22 │ interval = "percentile"
        │            ^^^^^^^^^^^^
        │
-       = help: `bootstrap` is the only one there is
+       = help: the only valid value is `bootstrap`
 
     error: `confidence` must be between 0 and 1, not 1
        ┌─ tiny.toml:23:14

@@ -1,4 +1,4 @@
-//! The rows of a manifest's CSV, and the rules that they obey.
+//! The rows of a manifest's CSV, and the rules for them.
 
 use std::collections::HashMap;
 use std::path::{Component, Path, PathBuf};
@@ -7,23 +7,23 @@ use csv::StringRecord;
 
 use super::super::{DataError, SplitName};
 
-/// An image of the set.
+/// An image of the data set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Row {
-    /// Line of the file on which it starts; the header is line 1.
+    /// Line of the file where the row starts; the header is line 1.
     pub(super) number: u64,
-    /// Path as in the CSV.
+    /// Path, as in the CSV.
     pub(super) image: String,
-    /// Class as in the CSV.
+    /// Class, as in the CSV.
     pub(super) label: String,
-    /// Part of the data set.
+    /// Split of the image.
     pub(super) split: SplitName,
-    /// What must not be torn apart: a patient, a lesion.
+    /// What must stay in one split: a patient, a lesion.
     group: Option<String>,
 }
 
 impl Row {
-    /// The row as messages name it.
+    /// The row, as named in messages.
     pub(super) fn place(&self) -> String {
         format!("row {}", self.number)
     }
@@ -32,8 +32,8 @@ impl Row {
 /// Reads the rows and sorts them by image.
 ///
 /// # Errors
-/// A file that cannot be read or is empty; a missing column; an empty field; an unknown split; an image in
-/// two rows; a group in two splits. Messages name the row.
+/// The file cannot be read or is empty, a column is missing, a field is empty, a split is unknown, an image occurs in
+/// two rows, or a group occurs in two splits. The message names the row.
 pub(super) fn read_rows(path: &Path) -> Result<Vec<Row>, DataError> {
     let mut reader = csv::Reader::from_path(path).map_err(|error| csv_error(path, &error))?;
     let header = reader.headers().map_err(|error| csv_error(path, &error))?;
@@ -46,7 +46,7 @@ pub(super) fn read_rows(path: &Path) -> Result<Vec<Row>, DataError> {
         rows.push(row.map_err(|message| DataError::at(path, format!("row {number}"), message))?);
     }
     if rows.is_empty() {
-        return Err(DataError::new(path, "the CSV has no rows; it needs one an image: image,label,split"));
+        return Err(DataError::new(path, "the CSV has no rows; it needs one per image: image,label,split"));
     }
     check_unique(path, &rows)?;
     check_groups(path, &rows)?;
@@ -62,7 +62,7 @@ fn csv_error(path: &Path, error: &csv::Error) -> DataError {
     }
 }
 
-/// Where the columns are.
+/// Positions of the columns.
 struct Columns {
     image: usize,
     label: usize,
@@ -114,12 +114,12 @@ fn parse_split(text: &str) -> Result<SplitName, String> {
 fn check_unique(path: &Path, rows: &[Row]) -> Result<(), DataError> {
     let mut seen: HashMap<PathBuf, &Row> = HashMap::with_capacity(rows.len());
     for row in rows {
-        // `./a.png` and `a.png` are one image
+        // `./a.png` and `a.png` are the same image
         let parts = Path::new(&row.image).components().filter(|part| *part != Component::CurDir);
         let Some(first) = seen.insert(parts.collect(), row) else { continue };
         let message = match first.split == row.split {
             true => {
-                format!("image '{}' stands in row {} already; name each image once", row.image, first.number)
+                format!("image '{}' is a duplicate of row {}; list each image once", row.image, first.number)
             }
             false => format!(
                 "image '{}' is in two splits: {} here and {} in row {}; scores would be too good",

@@ -1,59 +1,59 @@
-//! A small anti-aliased canvas, and what every camera does to a picture.
+//! A small anti-aliased canvas, and the effects of a camera.
 
 use super::dice::Dice;
 use super::shape::{Point, Shape};
 
 /// Red, green and blue from 0 to 1.
-pub(super) type Colour = [f32; 3];
+pub(super) type Color = [f32; 3];
 
-/// A square picture in floating point.
+/// A square floating-point image.
 pub(super) struct Canvas {
     side: usize,
-    pixels: Vec<Colour>,
+    pixels: Vec<Color>,
 }
 
-/// How a shape is laid onto what is there.
+/// How a shape is painted.
 #[derive(Clone, Copy)]
 pub(super) struct Ink {
-    /// The colour.
-    pub(super) colour: Colour,
-    /// From 0, nothing, to 1, hides what is below.
+    /// The color.
+    pub(super) color: Color,
+    /// From 0 (transparent) to 1 (opaque).
     pub(super) opacity: f32,
-    /// Width over which the edge fades; at least a pixel.
+    /// Width of the soft edge; at least a pixel.
     pub(super) edge: f32,
 }
 
-/// What differs from camera to camera, and must not tell a class.
+/// Camera effects, which must not depend on the class.
 pub(super) struct Camera {
-    /// Unevenness of the light.
+    /// Strength of uneven lighting.
     pub(super) light: f32,
-    /// Difference of brightness and of hue between pictures.
+    /// Variation of brightness and hue between images.
     pub(super) tint: f32,
-    /// Greatest blur, as a share of the side.
+    /// Maximum blur, as a fraction of the side.
     pub(super) blur: f32,
-    /// Noise of a pixel.
+    /// Noise per pixel.
     pub(super) grain: f32,
 }
 
 impl Ink {
-    /// The three together.
-    pub(super) fn soft(colour: Colour, opacity: f32, edge: f32) -> Self {
-        Self { colour, opacity, edge }
+    /// A brush with color, opacity and edge.
+    pub(super) fn soft(color: Color, opacity: f32, edge: f32) -> Self {
+        Self { color, opacity, edge }
     }
 }
 
 impl Canvas {
-    /// A picture of one colour.
-    pub(super) fn new(side: usize, colour: Colour) -> Self {
-        Self { side, pixels: vec![colour; side * side] }
+    /// A uniformly colored image.
+    pub(super) fn new(side: usize, color: Color) -> Self {
+        Self { side, pixels: vec![color; side * side] }
     }
 
-    /// Lays a shape onto the picture.
+    /// Paints a shape.
     pub(super) fn fill(&mut self, shape: &impl Shape, ink: Ink) {
         self.fill_by(shape, ink, |_| 1.0);
     }
 
-    /// Lays a shape whose opacity changes from place to place.
+    /// Paints a shape with spatially varying opacity.
     pub(super) fn fill_by(&mut self, shape: &impl Shape, ink: Ink, share: impl Fn(Point) -> f32) {
         let pixel = 1.0 / self.side as f32;
         let edge = ink.edge.max(pixel);
@@ -71,37 +71,37 @@ impl Canvas {
                 if coverage > 0.0 {
                     let opacity = (coverage * ink.opacity * share(point)).clamp(0.0, 1.0);
                     let under = &mut self.pixels[row * self.side + column];
-                    *under = mix(*under, ink.colour, opacity);
+                    *under = mix(*under, ink.color, opacity);
                 }
             }
         }
     }
 
-    /// Changes every pixel by its place.
-    pub(super) fn shade(&mut self, change: impl Fn(Point, Colour) -> Colour) {
+    /// Changes every pixel as a function of its position.
+    pub(super) fn shade(&mut self, change: impl Fn(Point, Color) -> Color) {
         let pixel = 1.0 / self.side as f32;
         for (row, pixels) in self.pixels.chunks_exact_mut(self.side).enumerate() {
-            for (column, colour) in pixels.iter_mut().enumerate() {
-                *colour = change([(column as f32 + 0.5) * pixel, (row as f32 + 0.5) * pixel], *colour);
+            for (column, color) in pixels.iter_mut().enumerate() {
+                *color = change([(column as f32 + 0.5) * pixel, (row as f32 + 0.5) * pixel], *color);
             }
         }
     }
 
-    /// Adds uneven light, another hue, blur and noise.
+    /// Adds uneven lighting, a hue shift, blur and noise.
     pub(super) fn photograph(mut self, camera: &Camera, dice: &mut Dice) -> Self {
         let [slope_x, slope_y] = dice.direction().map(|x| x * dice.uniform(0.0, camera.light));
         let gain = dice.near([1.0; 3], camera.tint);
         let contrast = dice.uniform(1.0 - camera.tint, 1.0 + camera.tint);
-        self.shade(|[x, y], colour| {
+        self.shade(|[x, y], color| {
             let light = 1.0 + slope_x * (x - 0.5) + slope_y * (y - 0.5);
-            [0, 1, 2].map(|channel| (0.5 + contrast * (colour[channel] - 0.5)) * light * gain[channel])
+            [0, 1, 2].map(|channel| (0.5 + contrast * (color[channel] - 0.5)) * light * gain[channel])
         });
         self.blur(dice.uniform(0.0, camera.blur));
         self.grain(camera.grain * dice.uniform(0.3, 1.0), dice);
         self
     }
 
-    /// Smooths by a Gaussian whose standard deviation is this share of the side.
+    /// Gaussian blur; the standard deviation is a fraction of the side.
     fn blur(&mut self, deviation: f32) {
         let deviation = deviation * self.side as f32;
         if deviation < 0.25 {
@@ -117,7 +117,7 @@ impl Canvas {
         }
     }
 
-    /// Convolves along rows (`stride` 1) or columns (`stride` is the side); the border is repeated.
+    /// Convolves along rows (`stride` 1) or columns (`stride` is the side); the border is replicated.
     fn convolve(&mut self, kernel: &[f32], stride: usize) {
         let across = if stride == 1 { self.side } else { 1 };
         let last = self.side as isize - 1;
@@ -130,23 +130,23 @@ impl Canvas {
             for position in 0..self.side {
                 let mut sum = [0.0; 3];
                 for (offset, weight) in (-reach..=reach).zip(kernel) {
-                    let neighbour = line[(position as isize + offset).clamp(0, last) as usize];
-                    (0..3).for_each(|channel| sum[channel] += weight * neighbour[channel]);
+                    let neighbor = line[(position as isize + offset).clamp(0, last) as usize];
+                    (0..3).for_each(|channel| sum[channel] += weight * neighbor[channel]);
                 }
                 self.pixels[start + position * stride] = sum;
             }
         }
     }
 
-    /// Adds noise with a triangular distribution to every pixel: most of it grey, some of it coloured.
+    /// Adds triangularly distributed noise to every pixel: mostly gray, partly colored.
     fn grain(&mut self, amount: f32, dice: &mut Dice) {
         let scale = amount / 255.0;
         for pixel in &mut self.pixels {
             let bytes = dice.bytes().map(f32::from);
-            let grey = bytes[6] + bytes[7] - 255.0;
+            let gray = bytes[6] + bytes[7] - 255.0;
             for channel in 0..3 {
-                let colour = bytes[channel] - bytes[channel + 3];
-                pixel[channel] += scale * (grey + 0.5 * colour);
+                let color = bytes[channel] - bytes[channel + 3];
+                pixel[channel] += scale * (gray + 0.5 * color);
             }
         }
     }
@@ -161,24 +161,24 @@ impl Canvas {
     }
 }
 
-/// `share` of the second colour, the rest of the first.
-pub(super) fn mix(first: Colour, second: Colour, share: f32) -> Colour {
+/// Blends two colors: `share` of the second, the rest of the first.
+pub(super) fn mix(first: Color, second: Color, share: f32) -> Color {
     [0, 1, 2].map(|channel| first[channel] + share * (second[channel] - first[channel]))
 }
 
-/// Smooth random hills and valleys from -1 to 1.
+/// Smooth random noise from -1 to 1.
 pub(super) struct Texture {
     cells: usize,
     heights: Vec<f32>,
 }
 
 impl Texture {
-    /// A texture of `cells` x `cells` hills in the unit square.
+    /// A texture with a grid of `cells` x `cells` in the unit square.
     pub(super) fn new(cells: usize, dice: &mut Dice) -> Self {
         Self { cells, heights: (0..(cells + 1) * (cells + 1)).map(|_| dice.within(1.0)).collect() }
     }
 
-    /// Height at a point; outside the square, that of the nearest edge.
+    /// Value at a point; outside the square, that of the nearest edge.
     pub(super) fn at(&self, point: Point) -> f32 {
         let [x, y] = point.map(|x| x.clamp(0.0, 0.9999) * self.cells as f32);
         let (column, row) = (x as usize, y as usize);
@@ -208,29 +208,29 @@ mod tests {
     #[test]
     fn the_area_of_a_disc_is_that_of_a_circle() {
         let mut canvas = Canvas::new(28, [0.0; 3]);
-        canvas.fill(&Disc { centre: [0.43, 0.51], radius: 0.3 }, Ink::soft([1.0; 3], 1.0, 0.0));
+        canvas.fill(&Disc { center: [0.43, 0.51], radius: 0.3 }, Ink::soft([1.0; 3], 1.0, 0.0));
         let area = std::f32::consts::PI * (0.3f32 * 28.0).powi(2);
         assert!((sum(&canvas) / area - 1.0).abs() < 0.01, "{} {area}", sum(&canvas));
     }
 
     #[test]
-    fn shapes_beyond_the_picture_are_cut() {
+    fn shapes_beyond_the_image_are_clipped() {
         let mut canvas = Canvas::new(8, [0.0; 3]);
-        canvas.fill(&Disc { centre: [-1.0, 3.0], radius: 0.3 }, Ink::soft([1.0; 3], 1.0, 0.0));
+        canvas.fill(&Disc { center: [-1.0, 3.0], radius: 0.3 }, Ink::soft([1.0; 3], 1.0, 0.0));
         assert_eq!(sum(&canvas), 0.0);
-        canvas.fill(&Disc { centre: [0.5, 0.5], radius: 3.0 }, Ink::soft([1.0; 3], 1.0, 0.0));
+        canvas.fill(&Disc { center: [0.5, 0.5], radius: 3.0 }, Ink::soft([1.0; 3], 1.0, 0.0));
         assert_eq!(sum(&canvas), 64.0);
     }
 
     #[test]
-    fn blur_keeps_the_light_and_spreads_it() {
+    fn blur_preserves_total_intensity_and_spreads_it() {
         let mut canvas = Canvas::new(28, [0.0; 3]);
         canvas.pixels[14 * 28 + 14] = [1.0; 3];
         canvas.blur(0.05);
         assert!((sum(&canvas) - 1.0).abs() < 1e-4);
-        let [centre, right, below] =
+        let [center, right, below] =
             [14 * 28 + 14, 14 * 28 + 15, 15 * 28 + 14].map(|at| canvas.pixels[at][0]);
-        assert!(centre > right && (right - below).abs() < 1e-6 && right > 0.02);
+        assert!(center > right && (right - below).abs() < 1e-6 && right > 0.02);
     }
 
     #[test]

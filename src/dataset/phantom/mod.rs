@@ -1,13 +1,12 @@
-//! Procedural images that imitate modalities. Synthetic: for trying the software, not for science.
+//! Procedural images that imitate medical imaging modalities. Synthetic: for trying the software, not for science.
 //!
-//! No patient, no camera and no statistics of either stands behind them, and no score on them says anything
-//! about real images. What makes them useful: they need no download, classes differ in *structure* (how many
-//! lobes, how regular a border, which lesions) while hue, light, position, size, blur and noise are
-//! nuisances, and the families share edges, blobs, strokes and textures, so that what is learnt on one helps
-//! on another.
+//! They are not derived from patients, cameras or their statistics, and scores on them say nothing about real images.
+//! They need no download. Classes differ in *structure* (number of lobes, regularity of a border, kind of lesions),
+//! while hue, lighting, position, size, blur and noise are nuisances. The families share edges, blobs, strokes and
+//! textures, so that pretraining on one helps on another.
 //!
-//! How hard they are, as macro F1 on 600 test images of a ResNet-18 of width 16 at 28 px (20 epochs on 200
-//! images, mean of two seeds; 8 epochs on 2,000, one seed):
+//! Difficulty, as macro F1 on 600 test images of a ResNet-18 of width 16 at 28 px (20 epochs on 200 images, mean of two
+//! seeds; 8 epochs on 2,000 images, one seed):
 //!
 //! | family | 200 images | 200, pretrained on 1,500 of another family | 2,000 images |
 //! |---|---|---|---|
@@ -43,43 +42,43 @@ use super::cache::{self, Layout};
 use super::{DataError, Dataset, DatasetKind, SplitName, Summary};
 use rng::{Purpose, rng};
 
-/// Sides that can be drawn, in pixels: below, nothing can be told apart.
+/// Supported sides in pixels; smaller images would show nothing.
 const SIZES: std::ops::RangeInclusive<usize> = 8..=1024;
 
-/// A family of procedural images and how many of them.
+/// Procedural images of one family.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PhantomSpec {
-    /// What the images imitate.
+    /// Modality that the images imitate.
     pub family: Family,
-    /// Side of the images in pixels, 8 to 1024; 28 if absent.
+    /// Side of the images in pixels, from 8 to 1024.
     #[serde(default = "default_size")]
     pub size: usize,
-    /// Training images; 200 if absent.
+    /// Number of training images.
     #[serde(default = "default_count")]
     pub train: usize,
-    /// Validation images; 200 if absent.
+    /// Number of validation images.
     #[serde(default = "default_count")]
     pub val: usize,
-    /// Test images; 200 if absent.
+    /// Number of test images.
     #[serde(default = "default_count")]
     pub test: usize,
-    /// Other seeds give other images of the same family.
+    /// Seed of the images and labels.
     #[serde(default)]
     pub seed: u64,
 }
 
-/// What phantom images imitate.
+/// Modality that phantom images imitate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Family {
-    /// Stained white blood cells under a microscope: lobes of the nucleus and granules tell the four types.
+    /// Stained white blood cells under a microscope; lobes of the nucleus and granules determine four types.
     Cells,
-    /// The back of an eye: number and kind of lesions tell five grades.
+    /// The back of an eye; number and kind of lesions determine five grades.
     Fundus,
-    /// Skin lesions: symmetry, border and inner structure tell five types.
+    /// Skin lesions; symmetry, border and inner structure determine five types.
     Lesions,
-    /// Chest X-rays: where and how the lungs are veiled tells three classes.
+    /// Chest X-rays; extent and shape of the opacities in the lungs determine three classes.
     Xray,
 }
 
@@ -147,7 +146,7 @@ impl DatasetKind for PhantomSpec {
         Ok(Summary::new(self.classes(), &self.labels(), hasher.finalize()))
     }
 
-    /// Draws the images; that is as fast as reading them, so nothing is cached.
+    /// Draws the images. Drawing is as fast as reading, so nothing is cached.
     fn load(&self, _cache: Option<&Path>) -> Result<Dataset, DataError> {
         self.check()?;
         let (labels, counts) = (self.labels(), self.counts());
@@ -183,8 +182,8 @@ impl PhantomSpec {
         [self.train, self.val, self.test]
     }
 
-    /// Labels, drawn apart from the pixels. The first images of a split show every class once, in random
-    /// order; the rest are drawn evenly.
+    /// Labels, drawn independently of the pixels. The first images of a split show every class once, in random order;
+    /// the rest are uniform.
     fn labels(&self) -> PerSplit<Vec<u32>> {
         let classes = self.family.classes().len() as u32;
         SplitName::ALL.map(|split| {
@@ -203,7 +202,7 @@ impl PhantomSpec {
         self.family.draw(class, self.size, &mut dice).write_rgb(out);
     }
 
-    /// The three splits of each family, counted through, so that no two share random numbers.
+    /// Index of a split among the splits of all families, so that no two share random numbers.
     fn stream(&self, split: SplitName) -> u64 {
         self.family as u64 * 3 + split as u64
     }
@@ -220,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn every_class_is_in_every_split_that_has_room() {
+    fn every_class_is_in_every_split_that_is_large_enough() {
         for family in FAMILIES {
             let summary = spec(family).summary().unwrap();
             assert!(summary.counts[..2].iter().flatten().all(|&count| count > 0), "{family:?}");
@@ -276,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn a_size_that_shows_nothing_is_refused() {
+    fn a_size_that_shows_nothing_is_rejected() {
         let error = PhantomSpec { size: 4, ..spec(Family::Xray) }.load(None).unwrap_err();
         assert_eq!(error.to_string(), "phantom: `size` is 4; it must be from 8 to 1024 pixels");
     }

@@ -1,30 +1,30 @@
-//! Shapes by their signed distance: negative inside, zero on the edge, in the unit of the square.
+//! Shapes as signed distance functions: negative inside, zero on the edge, in units of the square's side.
 
 use super::dice::Dice;
 
-/// A place in the unit square; y grows downwards.
+/// A point in the unit square; y points down.
 pub(super) type Point = [f32; 2];
 
-/// Harmonics of a blob's outline, from the second: the first would only move it.
+/// Number of harmonics of a blob's outline, from the second; the first would only translate it.
 const HARMONICS: usize = 4;
 
-/// Something that can be filled.
+/// A shape that can be filled.
 pub(super) trait Shape {
-    /// Distance to the edge, negative inside.
+    /// Signed distance to the edge, negative inside.
     fn distance(&self, point: Point) -> f32;
 
-    /// Corners of a box around it: least and greatest coordinates.
+    /// Corners of the bounding box: minimum and maximum coordinates.
     fn bounds(&self) -> [Point; 2];
 }
 
 /// A disc.
 #[derive(Clone, Copy)]
 pub(super) struct Disc {
-    pub(super) centre: Point,
+    pub(super) center: Point,
     pub(super) radius: f32,
 }
 
-/// A segment with round ends.
+/// A line segment with round ends.
 #[derive(Clone, Copy)]
 pub(super) struct Stroke {
     pub(super) from: Point,
@@ -32,34 +32,34 @@ pub(super) struct Stroke {
     pub(super) radius: f32,
 }
 
-/// An ellipse whose outline waves: radius `1 + Σ_k a_k cos kθ + b_k sin kθ` times that of the ellipse.
+/// An ellipse with a wavy outline: its radius is multiplied by `1 + Σ_k a_k cos kθ + b_k sin kθ`.
 #[derive(Clone, Copy)]
 pub(super) struct Blob {
-    pub(super) centre: Point,
-    /// Half axes, along `axis` and across.
+    pub(super) center: Point,
+    /// Semi-axes, along `axis` and perpendicular to it.
     pub(super) radii: [f32; 2],
-    /// Direction of the first half axis, of length 1.
+    /// Unit vector along the first semi-axis.
     pub(super) axis: Point,
     /// `a_k` and `b_k` for k = 2, 3, …
     wave: [[f32; 2]; HARMONICS],
 }
 
-/// What is in the first and in the second shape.
+/// Intersection of two shapes.
 #[derive(Clone, Copy)]
 pub(super) struct Both<A, B>(pub(super) A, pub(super) B);
 
-/// What is in the first shape and not in the second.
+/// Difference of two shapes.
 #[derive(Clone, Copy)]
 pub(super) struct Without<A, B>(pub(super) A, pub(super) B);
 
-/// A line of this half width along the edge of a shape.
+/// A line along the edge of a shape, with the given half width.
 #[derive(Clone, Copy)]
 pub(super) struct Outline<A>(pub(super) A, pub(super) f32);
 
 impl Blob {
-    /// A blob at a random angle. `elongation` is the ratio of its half axes; `wave` how far the outline
-    /// departs from the ellipse, as a share of the radius.
-    pub(super) fn new(centre: Point, radius: f32, elongation: f32, wave: f32, dice: &mut Dice) -> Self {
+    /// A blob at a random angle. `elongation` is the ratio of its semi-axes; `wave` is the deviation of the outline
+    /// from the ellipse, as a fraction of the radius.
+    pub(super) fn new(center: Point, radius: f32, elongation: f32, wave: f32, dice: &mut Dice) -> Self {
         let stretch = elongation.sqrt();
         let harmonic = |k: usize, dice: &mut Dice| {
             let [x, y] = dice.direction();
@@ -68,10 +68,10 @@ impl Blob {
         };
         let axis = dice.direction();
         let wave = std::array::from_fn(|k| harmonic(k, dice));
-        Self { centre, radii: [radius * stretch, radius / stretch], axis, wave }
+        Self { center, radii: [radius * stretch, radius / stretch], axis, wave }
     }
 
-    /// The same blob, upright.
+    /// The same blob with its axis upright.
     pub(super) fn upright(self) -> Self {
         Self { axis: [0.0, 1.0], ..self }
     }
@@ -79,11 +79,11 @@ impl Blob {
 
 impl Shape for Disc {
     fn distance(&self, point: Point) -> f32 {
-        length(minus(point, self.centre)) - self.radius
+        length(minus(point, self.center)) - self.radius
     }
 
     fn bounds(&self) -> [Point; 2] {
-        around(self.centre, self.radius)
+        around(self.center, self.radius)
     }
 }
 
@@ -103,7 +103,7 @@ impl Shape for Stroke {
 
 impl Shape for Blob {
     fn distance(&self, point: Point) -> f32 {
-        let offset = minus(point, self.centre);
+        let offset = minus(point, self.center);
         let [along, across] = [dot(offset, self.axis), self.axis[0] * offset[1] - self.axis[1] * offset[0]];
         let scaled = [along / self.radii[0], across / self.radii[1]];
         let radius = length(scaled);
@@ -119,7 +119,7 @@ impl Shape for Blob {
 
     fn bounds(&self) -> [Point; 2] {
         let reach: f32 = self.wave.iter().map(|&harmonic| length(harmonic)).sum();
-        around(self.centre, self.radii[0].max(self.radii[1]) * (1.0 + reach))
+        around(self.center, self.radii[0].max(self.radii[1]) * (1.0 + reach))
     }
 }
 
@@ -163,14 +163,14 @@ pub(super) fn step(from: Point, direction: Point, distance: f32) -> Point {
     [from[0] + distance * direction[0], from[1] + distance * direction[1]]
 }
 
-/// The direction turned by a small angle, in radians.
+/// The direction rotated by a small angle, in radians.
 pub(super) fn turn([x, y]: Point, angle: f32) -> Point {
     let (sin, cos) = angle.sin_cos();
     [x * cos - y * sin, x * sin + y * cos]
 }
 
-fn around(centre: Point, reach: f32) -> [Point; 2] {
-    [centre.map(|x| x - reach), centre.map(|x| x + reach)]
+fn around(center: Point, reach: f32) -> [Point; 2] {
+    [center.map(|x| x - reach), center.map(|x| x + reach)]
 }
 
 fn minus(a: Point, b: Point) -> Point {
@@ -191,8 +191,8 @@ mod tests {
     use rng::{Purpose, rng};
 
     #[test]
-    fn distances_are_negative_inside_and_grow_outwards() {
-        let disc = Disc { centre: [0.5, 0.5], radius: 0.2 };
+    fn distances_are_negative_inside_and_grow_outward() {
+        let disc = Disc { center: [0.5, 0.5], radius: 0.2 };
         assert!(
             (disc.distance([0.5, 0.5]) + 0.2).abs() < 1e-6 && (disc.distance([0.5, 0.9]) - 0.2).abs() < 1e-6
         );

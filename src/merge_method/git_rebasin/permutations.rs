@@ -60,7 +60,7 @@ mod tests {
 
     #[test]
     fn orders_follow_one_another_each_at_its_place() {
-        let place = |start| Place { tensor: "a".into(), axis: 1, start, role: Role::Learnt };
+        let place = |start| Place { tensor: "a".into(), axis: 1, start, role: Role::Learned };
         let mut permutations = Permutations::default();
         let applied = |permutations: &Permutations, name: &str| {
             let tensor = Tensor::new(&[[0u32, 1, 2, 3, 4, 5]], &Device::Cpu).unwrap();

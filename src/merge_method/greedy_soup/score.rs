@@ -43,7 +43,7 @@ fn score(metric: &Metric, soup: &Checkpoint, context: &Context<'_>) -> Result<f6
     let rows = softmax_rows(&batch_logits(soup, &dataset.val, dataset.size, &context.device)?)?;
     let predictions = Predictions::new(&dataset.val.labels, &rows, dataset.classes.len())
         .map_err(|error| failed(error.to_string()))?;
-    metric.of(&predictions).ok_or_else(|| {
+    metric.score(&predictions).ok_or_else(|| {
         let problem =
             "of the validation images is undefined, since a class has none; choose another `metric`";
         failed(format!("{} {problem}", metric.name))

@@ -1,4 +1,4 @@
-//! Batch normalisation with gradients.
+//! Batch normalization with gradients.
 
 use candle_core::{Result, Tensor};
 
@@ -12,14 +12,14 @@ pub(crate) fn moments(x: &Tensor) -> Result<(Tensor, Tensor)> {
     Ok((mean, variance))
 }
 
-/// Statistics, and whether they are the images' own, so that the gradient flows through them.
+/// Statistics, and whether they are those of the batch, so that the gradient flows through them.
 pub(crate) struct Statistics {
     pub(crate) mean: Tensor,
     pub(crate) inverse_std: Tensor,
     pub(crate) own: bool,
 }
 
-/// Normalise, scale, shift; then add the residual if there is one, and apply relu if asked.
+/// Normalizes, scales and shifts; then adds the residual, if any, and applies ReLU if asked.
 pub(crate) fn batch_norm(
     x: &Value,
     statistics: Statistics,
@@ -36,7 +36,7 @@ pub(crate) fn batch_norm(
         y = (y + residual.tensor())?;
     }
     if relu {
-        // candle's relu takes a NaN for 0 on some devices, which would hide that training diverged.
+        // candle's relu maps NaN to 0 on some devices, which would hide divergence.
         y = y.lt(0f64)?.where_cond(&y.zeros_like()?, &y)?;
     }
     let mut tracked = vec![x, weight, bias];
@@ -56,18 +56,18 @@ pub(crate) fn batch_norm(
     }))
 }
 
-/// With x̂ = (x − mean) / std over m values: gx = scale · (g − Σg / m − x̂ · Σ(g x̂) / m). With given statistics the two
-/// sums do not flow back.
+/// With x̂ = (x − mean) / std over m values: gx = scale · (g − Σg / m − x̂ · Σ(g x̂) / m). With given statistics the
+/// two sums are dropped.
 fn gradients(x: &Tensor, g: &Tensor, scale: &Tensor, statistics: &Statistics) -> Result<[Tensor; 3]> {
     let (x_rows, g_rows) = (rows(x)?, rows(g)?);
     let Statistics { mean, inverse_std, own } = statistics;
-    let normalised = x_rows.broadcast_sub(mean)?.broadcast_mul(inverse_std)?;
+    let normalized = x_rows.broadcast_sub(mean)?.broadcast_mul(inverse_std)?;
     let gbias = g_rows.sum(0)?;
-    let gweight = (&g_rows * &normalised)?.sum(0)?;
+    let gweight = (&g_rows * &normalized)?.sum(0)?;
     let mut g = g_rows;
     if *own {
         let m = x_rows.dim(0)? as f64;
-        g = g.broadcast_sub(&(&gbias / m)?)?.sub(&normalised.broadcast_mul(&(&gweight / m)?)?)?;
+        g = g.broadcast_sub(&(&gbias / m)?)?.sub(&normalized.broadcast_mul(&(&gweight / m)?)?)?;
     }
     Ok([g.broadcast_mul(scale)?.reshape(x.shape())?, gweight, gbias])
 }

@@ -1,5 +1,5 @@
-//! Operators made of candle's, whose gradients candle knows rightly. Its own layer norm, softmax over the last
-//! dimension and gelu are not among them.
+//! Operators composed of candle's, restricted to those with correct gradients in candle. Its layer norm, softmax over
+//! the last dimension and GELU are not among them.
 
 use candle_core::{D, Result, Tensor};
 
@@ -8,9 +8,9 @@ use crate::Value;
 /// See [`layer_norm`](crate::layer_norm::layer_norm).
 pub(crate) fn layer_norm(x: &Value, weight: &Value, bias: &Value, eps: f64) -> Result<Value> {
     Value::composed(&[x, weight, bias], |t| {
-        let centred = t[0].broadcast_sub(&t[0].mean_keepdim(D::Minus1)?)?;
-        let std = (centred.sqr()?.mean_keepdim(D::Minus1)? + eps)?.sqrt()?;
-        centred.broadcast_div(&std)?.broadcast_mul(&t[1])?.broadcast_add(&t[2])
+        let centered = t[0].broadcast_sub(&t[0].mean_keepdim(D::Minus1)?)?;
+        let std = (centered.sqr()?.mean_keepdim(D::Minus1)? + eps)?.sqrt()?;
+        centered.broadcast_div(&std)?.broadcast_mul(&t[1])?.broadcast_add(&t[2])
     })
 }
 
@@ -22,7 +22,7 @@ pub(crate) fn gelu(x: &Value) -> Result<Value> {
     })
 }
 
-/// See [`attention`](crate::attention::attention); the shapes were checked.
+/// See [`attention`](crate::attention::attention); the shapes are already checked.
 pub(crate) fn attention(qkv: &Value, heads: usize) -> Result<Value> {
     let (n, tokens, width) = qkv.tensor().dims3()?;
     let (channels, head) = (width / 3, width / 3 / heads);
@@ -57,7 +57,7 @@ pub(crate) fn global_mean_pool(x: &Value) -> Result<Value> {
     Value::composed(&[x], |t| t[0].reshape((n, h * w, c))?.mean(1))
 }
 
-/// See [`mean_pool2d`](crate::pool::mean_pool2d); the shapes were checked.
+/// See [`mean_pool2d`](crate::pool::mean_pool2d); the shapes are already checked.
 pub(crate) fn mean_pool2d(x: &Value, side: usize) -> Result<Value> {
     let (n, h, w, c) = x.tensor().dims4()?;
     let (oh, ow) = (h / side, w / side);
@@ -72,7 +72,7 @@ pub(crate) fn mean_pool2d(x: &Value, side: usize) -> Result<Value> {
     })
 }
 
-/// See [`weighted_sum`](crate::weighted_sum::weighted_sum); the shapes were checked.
+/// See [`weighted_sum`](crate::weighted_sum::weighted_sum); the shapes are already checked.
 pub(crate) fn weighted_sum(w: &Value, s: &Tensor) -> Result<Value> {
     let (n, kernels) = w.tensor().dims2()?;
     let flat = s.reshape((n, kernels, ()))?;

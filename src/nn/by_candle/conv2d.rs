@@ -1,5 +1,5 @@
-//! Convolution: cuDNN's if the feature is there, else one product over gathered patches. candle's own gradient of a
-//! convolution fails for some odd sides, and its kernels for it are slow.
+//! Convolution: by cuDNN if the feature is enabled, otherwise as one product over gathered patches. candle's gradient
+//! of a convolution fails for some odd sides, and its kernels for it are slow.
 
 use candle_core::{Result, Tensor};
 
@@ -7,7 +7,7 @@ use super::precision::in_precision;
 use crate::Value;
 use crate::cpu::ConvShape;
 
-/// See [`conv2d`](crate::conv2d::conv2d); the shapes were checked.
+/// See [`conv2d`](crate::conv2d::conv2d); the shapes are already checked.
 pub(crate) fn conv2d(x: &Value, weight: &Value, shape: &ConvShape) -> Result<Value> {
     #[cfg(feature = "cudnn")]
     if x.tensor().device().is_cuda() {

@@ -1,7 +1,7 @@
-//! cuDNN's convolution and its two gradients, with algorithms that give the same bits every time.
+//! cuDNN's convolution and its two gradients, with deterministic algorithms.
 //!
-//! Images are brought from `[n, h, w, c]` to `[n, c, h, w]` and back around each call: in that layout every algorithm
-//! serves every shape in f32.
+//! Images are converted from `[n, h, w, c]` to `[n, c, h, w]` and back around each call: in that layout every algorithm
+//! supports every shape in f32.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -31,11 +31,11 @@ use crate::Value;
 use crate::cpu::ConvShape;
 
 thread_local! {
-    /// A handle for each device of this thread; handles may not pass between threads.
+    /// One handle per device of this thread; handles must not be shared between threads.
     static HANDLES: RefCell<HashMap<String, Arc<Cudnn>>> = RefCell::default();
 }
 
-/// See [`conv2d`](crate::conv2d::conv2d); the shapes were checked.
+/// See [`conv2d`](crate::conv2d::conv2d); the shapes are already checked.
 pub(super) fn conv2d(x: &Value, weight: &Value, shape: &ConvShape) -> Result<Value> {
     let shape = *shape;
     let input = x.tensor().permute((0, 3, 1, 2))?.contiguous()?;
@@ -57,14 +57,14 @@ fn apply(pass: Pass, a: &Tensor, b: &Tensor, shape: ConvShape) -> Result<Tensor>
     in_precision(a, b, |a, b| a.apply_op2_no_bwd(b, &Convolution { pass, shape }))
 }
 
-/// What is computed, of which two tensors.
+/// What is computed, from two tensors.
 #[derive(Clone, Copy)]
 enum Pass {
-    /// The result, of images and kernels.
+    /// The output, from images and kernels.
     Forward,
-    /// Gradient of the images, of the result's gradient and kernels.
+    /// Gradient of the images, from the output gradient and the kernels.
     Images,
-    /// Gradient of the kernels, of images and the result's gradient.
+    /// Gradient of the kernels, from the images and the output gradient.
     Kernels,
 }
 
@@ -79,7 +79,7 @@ impl CustomOp2 for Convolution {
     }
 
     fn cpu_fwd(&self, _: &CpuStorage, _: &Layout, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
-        bail!("cuDNN computes on GPUs alone")
+        bail!("cuDNN runs only on GPUs")
     }
 
     fn cuda_fwd(
@@ -93,13 +93,13 @@ impl CustomOp2 for Convolution {
         let storage = match dtype {
             DType::F32 => self.compute::<f32, f32>(view(a, al)?, view(b, bl)?, &device)?,
             DType::BF16 => self.compute::<bf16, f32>(view(a, al)?, view(b, bl)?, &device)?,
-            other => bail!("cuDNN convolutions here compute with f32 and bf16, got {other:?}"),
+            other => bail!("cuDNN convolutions support f32 and bf16 here, got {other:?}"),
         };
         Ok((storage, Shape::from(self.result())))
     }
 }
 
-/// The numbers of a contiguous argument.
+/// View of a contiguous argument.
 fn view<'a, T: CudaDType>(storage: &'a CudaStorage, layout: &Layout) -> Result<CudaView<'a, T>> {
     match layout.contiguous_offsets() {
         Some((start, end)) => Ok(storage.as_cuda_slice::<T>()?.slice(start..end)),
@@ -108,7 +108,7 @@ fn view<'a, T: CudaDType>(storage: &'a CudaStorage, layout: &Layout) -> Result<C
 }
 
 impl Convolution {
-    /// Dimensions of what is computed.
+    /// Dimensions of the output.
     fn result(&self) -> Vec<usize> {
         let dims = match self.pass {
             Pass::Forward => output(&self.shape),
@@ -118,7 +118,7 @@ impl Convolution {
         dims.map(|dim| dim as usize).to_vec()
     }
 
-    /// Compute with numbers `T`, sums in `C`.
+    /// Computes with elements `T` and accumulation in `C`.
     fn compute<T, C>(
         &self,
         a: CudaView<'_, T>,
@@ -154,7 +154,7 @@ fn output(shape: &ConvShape) -> [i32; 4] {
     [shape.n, shape.co, shape.oh(), shape.ow()].map(|dim| dim as i32)
 }
 
-/// What cuDNN is told of a convolution.
+/// cuDNN's descriptors of a convolution.
 struct Descriptors<T, C> {
     conv: ConvDescriptor<C>,
     x: TensorDescriptor<T>,
@@ -193,12 +193,12 @@ where
         let operation = ConvForward { conv: &self.conv, x: &self.x, w: &self.w, y: &self.y };
         let algorithm = cudnnConvolutionFwdAlgo_t::CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM;
         let mut room = workspace(operation.get_workspace_size(algorithm), on)?;
-        // SAFETY: the descriptors say the sizes and the layout of these slices.
+        // SAFETY: the descriptors give the sizes and the layout of these slices.
         unsafe { operation.launch(algorithm, Some(&mut room), (T::one(), T::zero()), x, w, y) }
             .map_err(failed)
     }
 
-    /// Gradient of the images. The algorithm adds up in a fixed order; number 0 would not.
+    /// Gradient of the images. The algorithm accumulates in a fixed order, unlike algorithm 0.
     fn images(
         &self,
         gy: &CudaView<'_, T>,
@@ -209,12 +209,12 @@ where
         let operation = ConvBackwardData { conv: &self.conv, dx: &self.x, w: &self.w, dy: &self.y };
         let algorithm = cudnnConvolutionBwdDataAlgo_t::CUDNN_CONVOLUTION_BWD_DATA_ALGO_1;
         let mut room = workspace(operation.get_workspace_size(algorithm), on)?;
-        // SAFETY: the descriptors say the sizes and the layout of these slices.
+        // SAFETY: the descriptors give the sizes and the layout of these slices.
         unsafe { operation.launch(algorithm, Some(&mut room), (T::one(), T::zero()), gx, w, gy) }
             .map_err(failed)
     }
 
-    /// Gradient of the kernels. The algorithm adds up in a fixed order; numbers 0 and 3 would not.
+    /// Gradient of the kernels. The algorithm accumulates in a fixed order, unlike algorithms 0 and 3.
     fn kernels(
         &self,
         x: &CudaView<'_, T>,
@@ -225,18 +225,18 @@ where
         let operation = ConvBackwardFilter { conv: &self.conv, x: &self.x, dw: &self.w, dy: &self.y };
         let algorithm = cudnnConvolutionBwdFilterAlgo_t::CUDNN_CONVOLUTION_BWD_FILTER_ALGO_1;
         let mut room = workspace(operation.get_workspace_size(algorithm), on)?;
-        // SAFETY: the descriptors say the sizes and the layout of these slices.
+        // SAFETY: the descriptors give the sizes and the layout of these slices.
         unsafe { operation.launch(algorithm, Some(&mut room), (T::one(), T::zero()), x, gw, gy) }
             .map_err(failed)
     }
 }
 
-/// Room of so many bytes; CUDA gives none of 0.
+/// A workspace of the given size in bytes; at least 1, since CUDA does not allocate 0 bytes.
 fn workspace(bytes: std::result::Result<usize, CudnnError>, device: &CudaDevice) -> Result<CudaSlice<u8>> {
     device.alloc_zeros::<u8>(bytes.map_err(failed)?.max(1))
 }
 
-/// cuDNN takes TF32 for f32 by itself unless it is told not to.
+/// Math type for the current precision; cuDNN's default silently uses TF32 for f32.
 fn math_type() -> cudnnMathType_t {
     match precision() {
         Precision::F32 => cudnnMathType_t::CUDNN_FMA_MATH,

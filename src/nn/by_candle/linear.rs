@@ -5,7 +5,7 @@ use candle_core::{Result, Tensor};
 use super::precision::in_precision;
 use crate::Value;
 
-/// See [`linear`](crate::linear::linear); the shapes were checked.
+/// See [`linear`](crate::linear::linear); the shapes are already checked.
 pub(crate) fn linear(
     x: &Value,
     weight: &Value,

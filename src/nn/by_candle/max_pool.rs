@@ -1,11 +1,11 @@
-//! Max pool with its gradient: of equal values in a window the first gets it, as on the processor.
+//! Max pool with its gradient, which goes to the first of equal values in a window, as on CPU.
 
 use candle_core::{Device, Result, Tensor};
 
 use crate::Value;
 use crate::cpu::pool::PoolShape;
 
-/// See [`max_pool2d`](crate::pool::max_pool2d); the shapes were checked.
+/// See [`max_pool2d`](crate::pool::max_pool2d); the shapes are already checked.
 pub(crate) fn max_pool2d(x: &Value, shape: &PoolShape) -> Result<Value> {
     let PoolShape { n, h, w, c, .. } = *shape;
     let taps = taps(shape, x.tensor().device())?;
@@ -13,7 +13,7 @@ pub(crate) fn max_pool2d(x: &Value, shape: &PoolShape) -> Result<Value> {
     let at = move |pixels: &Tensor, tap: &Tensor| pixels.index_select(tap, 1);
     let mut largest = at(&pixels, &taps[0])?;
     for tap in &taps[1..] {
-        // A NaN is larger than every number.
+        // NaN counts as larger than any number.
         let here = at(&pixels, tap)?;
         let larger = (here.gt(&largest)? + here.ne(&here)?)?;
         largest = larger.where_cond(&here, &largest)?;
@@ -32,8 +32,8 @@ pub(crate) fn max_pool2d(x: &Value, shape: &PoolShape) -> Result<Value> {
     }))
 }
 
-/// For each place in a window the pixels that stand there, one a window. What lies outside of the image is moved to the
-/// nearest pixel of the window that lies within, which changes no maximum; that pixel comes in its own turn or before.
+/// For each tap of the window, the index of the pixel under it in each window. A tap outside the image is moved to the
+/// nearest pixel of the window inside it, which changes no maximum; that pixel occurs in its own turn or before.
 fn taps(shape: &PoolShape, device: &Device) -> Result<Vec<Tensor>> {
     let inside =
         |o: usize, k: usize, side: usize| (o * shape.stride + k).saturating_sub(shape.padding).min(side - 1);

@@ -1,11 +1,11 @@
-//! The operators of the folder above by candle's own, for devices other than the processor: nothing leaves the
-//! device. They run on the processor, too, where tests hold them against the kernels of `cpu`.
+//! The operators of the parent module, made of candle's, for devices other than the CPU: no data leaves the device.
+//! They run on CPU, too, where tests compare them with the kernels of `cpu`.
 //!
 //! | file | what |
 //! |---|---|
-//! | `conv2d` | convolution, through cuDNN if the feature is there |
-//! | `batch_norm`, `max_pool`, `linear` | written out with their gradients |
-//! | `composed` | the rest, whose gradients are candle's |
+//! | `conv2d` | convolution, by cuDNN if the feature is enabled |
+//! | `batch_norm`, `max_pool`, `linear` | operators with hand-written gradients |
+//! | `composed` | the rest, with candle's gradients |
 //! | `cudnn` | cuDNN's three convolutions |
 
 pub(super) mod batch_norm;
@@ -23,7 +23,7 @@ use candle_core::Tensor;
 
 pub use precision::set_precision;
 
-/// Whether the operators here compute with a tensor.
+/// Whether a tensor is handled by these operators.
 pub(super) fn serves(x: &Tensor) -> bool {
     #[cfg(any(test, feature = "testing"))]
     if crate::testing::is_forced() {

@@ -1,4 +1,4 @@
-//! How exact products are on a GPU.
+//! Precision of products on a GPU.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -7,7 +7,7 @@ use identity::Precision;
 
 static PRECISION: AtomicU8 = AtomicU8::new(Precision::F32 as u8);
 
-/// Set the precision of the process, before anything is computed.
+/// Sets the precision of the process; call it before any computation.
 pub fn set_precision(precision: Precision) {
     PRECISION.store(precision as u8, Ordering::Relaxed);
     #[cfg(feature = "cuda")]
@@ -23,7 +23,7 @@ pub(super) fn precision() -> Precision {
     }
 }
 
-/// `product` of two tensors in the process's precision, as f32 again.
+/// Computes `product` of two tensors in the precision of the process; the result is f32.
 pub(super) fn in_precision(
     a: &Tensor,
     b: &Tensor,

@@ -1,11 +1,11 @@
-//! Batch normalisation over the rows of a `[rows, channels]` matrix, with an optional residual addition
-//! and relu in the same pass.
+//! Batch normalization over the rows of a `[rows, channels]` matrix, with an optional residual addition and ReLU in the
+//! same pass.
 
 use rayon::prelude::*;
 
 use super::{Real, widest, written_by_pieces};
 
-/// Numbers that a task handles: a quarter of a mebibyte.
+/// Elements per task: a quarter of a mebibyte.
 const PIECE: usize = 1 << 16;
 
 /// Mean and biased variance of each channel.
@@ -19,8 +19,8 @@ fn piece_len(channels: usize) -> usize {
     (PIECE / channels).max(1) * channels
 }
 
-/// Mean and variance of each channel of `x`, by two passes over each cached piece, pieces combined in
-/// order by Chan's formula in f64.
+/// Mean and variance of each channel of `x`: two passes over each cached piece, with pieces combined in order by Chan's
+/// formula in f64.
 pub(crate) fn moments<T: Real>(x: &[T], channels: usize) -> Moments {
     let pieces: Vec<(usize, Vec<T>, Vec<T>)> =
         x.par_chunks(piece_len(channels)).map(|piece| piece_moments(piece, channels)).collect();
@@ -41,7 +41,7 @@ pub(crate) fn moments<T: Real>(x: &[T], channels: usize) -> Moments {
     Moments { mean, variance }
 }
 
-/// Rows, mean and sum of squared deviations of one piece.
+/// Number of rows, mean and sum of squared deviations of one piece.
 fn piece_moments<T: Real>(piece: &[T], channels: usize) -> (usize, Vec<T>, Vec<T>) {
     let rows = piece.len() / channels;
     let mut mean = vec![T::zero(); channels];
@@ -50,7 +50,7 @@ fn piece_moments<T: Real>(piece: &[T], channels: usize) -> (usize, Vec<T>, Vec<T
     (rows, mean, squares)
 }
 
-/// The mean of the rows, then the sum of their squared deviations.
+/// Adds the mean of the rows, then the sum of their squared deviations.
 #[inline(always)]
 fn add_moments<T: Real>((piece, mean, squares): (&[T], &mut [T], &mut [T])) {
     let channels = mean.len();
@@ -66,7 +66,7 @@ fn add_moments<T: Real>((piece, mean, squares): (&[T], &mut [T], &mut [T])) {
     }
 }
 
-/// y = x · scale + shift (+ residual), then relu if asked.
+/// y = x · scale + shift (+ residual), then ReLU if asked.
 pub(crate) fn apply<T: Real>(
     x: &[T],
     scale: &[T],
@@ -109,19 +109,19 @@ fn piece_apply<T: Real>((x, (scale, shift), residual, floor, y): Apply<'_, T>) {
     }
 }
 
-/// The larger of the two; a NaN stays a NaN, so that a diverged loss is seen.
+/// The larger of the two; NaN is propagated, so that a diverged loss is noticed.
 #[inline(always)]
 fn above<T: Real>(value: T, floor: T) -> T {
     if value < floor { floor } else { value }
 }
 
-/// The gradient that passes a relu whose output is `y`: zero where `y` is zero, as PyTorch has it.
+/// The gradient behind a ReLU with output `y`: 0 where `y` is 0, as in PyTorch.
 pub(crate) fn relu_gradient<T: Real>(y: &[T], gy: &[T]) -> Vec<T> {
     let fill = |i: usize, g: &mut [T]| {
         let range = i * PIECE..i * PIECE + g.len();
         widest(piece_relu_gradient, (&y[range.clone()], &gy[range], g));
     };
-    // SAFETY: every number of the result is written.
+    // SAFETY: every element of the result is written.
     unsafe { written_by_pieces(gy.len(), PIECE, fill) }
 }
 
@@ -132,7 +132,7 @@ fn piece_relu_gradient<T: Real>((y, gy, g): (&[T], &[T], &mut [T])) {
     }
 }
 
-/// A gradient that passes a relu with output `y` on its way, if there is one.
+/// A gradient, and the output `y` of the ReLU that it passes, if any.
 #[derive(Clone, Copy)]
 pub(crate) struct Gradient<'a, T> {
     pub(crate) g: &'a [T],
@@ -140,7 +140,7 @@ pub(crate) struct Gradient<'a, T> {
 }
 
 impl<'a, T> Gradient<'a, T> {
-    /// Its part at `start..start + len`; without a relu, `y` is `g` and is not looked at.
+    /// The part at `start..start + len`; without a ReLU, `y` is `g` and is unused.
     fn piece(&self, start: usize, len: usize) -> (&'a [T], &'a [T]) {
         let g = &self.g[start..start + len];
         (g, self.y.map_or(g, |y| &y[start..start + len]))
@@ -152,8 +152,8 @@ fn passed<T: Real, const RELU: bool>(g: T, y: T) -> T {
     if RELU && y <= T::zero() { T::zero() } else { g }
 }
 
-/// Σ g and Σ g · (x − mean) · inverse_std of each channel, in f64 over pieces in order: the gradients of
-/// the shift and the scale.
+/// Σ g and Σ g · (x − mean) · inverse_std of each channel, in f64 over pieces in order: the gradients of shift and
+/// scale.
 pub(crate) fn sums<T: Real>(
     gradient: Gradient<'_, T>,
     x: &[T],
@@ -202,14 +202,14 @@ fn add_sums<T: Real, const RELU: bool>(((g, y), x, mean, shift, scale): Sums<'_,
     }
 }
 
-/// Factors of one channel each: a · g + b · x + c.
+/// Per-channel coefficients of a · g + b · x + c.
 pub(crate) struct Combination<T> {
     pub(crate) a: Vec<T>,
     pub(crate) b: Vec<T>,
     pub(crate) c: Vec<T>,
 }
 
-/// a · g + b · x + c.
+/// Computes a · g + b · x + c.
 pub(crate) fn combine<T: Real>(gradient: Gradient<'_, T>, x: &[T], factors: &Combination<T>) -> Vec<T> {
     let len = piece_len(factors.a.len());
     let fill = |i: usize, out: &mut [T]| {

@@ -1,11 +1,11 @@
-//! Rows side by side.
+//! Concatenation of rows.
 
 use super::{Real, by_pieces, written_by_pieces};
 
-/// Rows that a task handles.
+/// Rows per task.
 const ROWS: usize = 256;
 
-/// `[rows, a]` and `[rows, b]` as `[rows, a + b]`.
+/// Concatenates `[rows, a]` and `[rows, b]` to `[rows, a + b]`.
 pub(crate) fn forward<T: Real>(left: &[T], right: &[T], (a, b): (usize, usize)) -> Vec<T> {
     let width = a + b;
     let fill = |i: usize, y: &mut [T]| {
@@ -31,7 +31,7 @@ pub(crate) fn columns<T: Real>(x: &[T], width: usize, start: usize, columns: usi
     unsafe { written_by_pieces(x.len() / width * columns, ROWS * columns, fill) }
 }
 
-/// `[rows, columns]` as the first columns of `[rows, width]`, zeros beside: the adjoint of [`columns`] from 0.
+/// `[rows, columns]` as the first columns of `[rows, width]`, zeros elsewhere: the adjoint of [`columns`] from 0.
 pub(crate) fn first_columns<T: Real>(x: &[T], columns: usize, width: usize) -> Vec<T> {
     by_pieces(x.len() / columns * width, ROWS * width, |i, y| {
         let rows = x[i * ROWS * columns..].chunks_exact(columns);

@@ -1,9 +1,8 @@
-//! Convolution as matrix products on gathered patches (im2col), for every kernel, stride, dilation and
-//! number of groups.
+//! Convolution as matrix products on gathered patches (im2col), for any kernel, stride, dilation and number of groups.
 //!
-//! A *line* is one output row of one image: `ow` pixels. A task handles a few lines, with a patch matrix
-//! that fits the processor's second-level cache. A 1x1 convolution of stride 1 is a linear map of each pixel and is
-//! computed as one, without patches.
+//! A *line* is one output row of one image: `ow` pixels. A task handles a few lines, with a patch matrix that fits the
+//! second-level cache. A 1x1 convolution of stride 1 is a linear map of each pixel and is computed as one, without
+//! patches.
 
 use rayon::prelude::*;
 
@@ -11,10 +10,10 @@ use super::matmul::{Matrix, PANEL, Panels, pack_panel};
 use super::scratch::Scratch;
 use super::{ConvShape, Real, by_pieces, sum_in_order, written_by_pieces};
 
-/// Numbers in a task's patch matrix: half a mebibyte.
+/// Elements of a task's patch matrix: half a mebibyte.
 const PATCH_BUDGET: usize = 1 << 17;
 
-/// Kernels `[co, ci / groups, kh, kw]` as `[co, kh, kw, ci / groups]`, the order of a patch.
+/// Reorders kernels `[co, ci / groups, kh, kw]` to `[co, kh, kw, ci / groups]`, the order of a patch.
 fn kernels_in_patch_order<T: Real>(weight: &[T], shape: &ConvShape) -> Vec<T> {
     let (channels, area) = (shape.ci_group(), shape.kh * shape.kw);
     let mut ordered = vec![T::zero(); weight.len()];
@@ -64,15 +63,15 @@ impl ConvShape {
         (PATCH_BUDGET / line).clamp(1, 1024 / self.ow().min(1024))
     }
 
-    /// Input row or column of an output position and a tap, unless it falls into the padding.
+    /// Input row or column of an output position and a tap; `None` in the padding.
     fn source(&self, position: usize, tap: usize, side: usize) -> Option<usize> {
         let padded = position * self.stride + tap * self.dilation;
         padded.checked_sub(self.padding).filter(|&i| i < side)
     }
 
-    /// Where the taps of one kernel row stand in the input row `iy` (none: padding) and the output column `ox`:
-    /// pieces (first tap, taps, first number of the input, if there is one) of neighbouring numbers. Taps that
-    /// are not apart, of all channels, are one piece.
+    /// The taps of one kernel row in input row `iy` (`None`: padding) at output column `ox`, as contiguous pieces
+    /// (first tap, number of taps, offset of the first input element, `None` in the padding). Adjacent taps, with all
+    /// channels, form one piece.
     fn pieces(&self, iy: Option<usize>, ox: usize) -> impl Iterator<Item = (usize, usize, Option<usize>)> {
         let joined = self.dilation == 1 && self.groups == 1;
         let mut tap = 0;
@@ -90,7 +89,7 @@ impl ConvShape {
     }
 }
 
-/// Gather the patches of `lines` (counted over all images) for `group` into `patches`.
+/// Gathers the patches of `lines` (counted over all images) for `group` into `patches`.
 fn gather<T: Real>(
     x: &[T],
     shape: &ConvShape,
@@ -120,7 +119,7 @@ fn gather<T: Real>(
     }
 }
 
-/// Add patches of `lines` (counted over the images of `x`) back to where [`gather`] took them from.
+/// Adds patches of `lines` (counted over the images of `x`) back to where [`gather`] took them from.
 fn scatter_add<T: Real>(
     patches: &[T],
     shape: &ConvShape,
@@ -164,12 +163,12 @@ pub(crate) fn forward<T: Real>(x: &[T], weight: &[T], shape: &ConvShape) -> Vec<
             T::multiply(rows, &mut y[group * shape.co_group()..], co, patches, kernels, false);
         }
     };
-    // SAFETY: the products of all groups write every number of the result.
+    // SAFETY: the products of all groups write every element of the result.
     unsafe { written_by_pieces(shape.n * oh * ow * co, lines * ow * co, fill) }
 }
 
-/// Gradient with respect to `x`, given that of `y`. A task handles as many whole images as its patches have room for,
-/// or one image in several turns.
+/// Gradient with respect to `x`, given that of `y`. A task handles as many whole images as fit the patch budget, or one
+/// image in several rounds.
 pub(crate) fn input_gradient<T: Real>(gy: &[T], weight: &[T], shape: &ConvShape) -> Vec<T> {
     let (oh, ow, co, patch) = (shape.oh(), shape.ow(), shape.co, shape.kernel_len());
     let group_len = Panels::<T>::len(patch, shape.co_group());
@@ -193,8 +192,8 @@ pub(crate) fn input_gradient<T: Real>(gy: &[T], weight: &[T], shape: &ConvShape)
     })
 }
 
-/// Gradient with respect to `weight`, given that of `y`. The images are cut into a number of parts that
-/// depends on the shape alone; the parts' sums are added in order.
+/// Gradient with respect to `weight`, given that of `y`. The images are divided into parts that depend on the shape
+/// alone; the partial sums are added in order.
 pub(crate) fn weight_gradient<T: Real>(x: &[T], gy: &[T], shape: &ConvShape) -> Vec<T> {
     let (oh, co, patch) = (shape.oh(), shape.co, shape.kernel_len());
     let parts = if co * patch > 1 << 18 { 4 } else { 16 };

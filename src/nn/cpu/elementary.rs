@@ -1,14 +1,13 @@
 //! exp and erf in a form that compilers turn into vector instructions.
 
-/// e to the power of x, to 2 units in the last place (the polynomial of Moshier's Cephes, `expf`). Below -87
-/// it stays at e⁻⁸⁷, above 88 at e⁸⁸.
+/// e^x to within 2 ulp (the polynomial of Moshier's Cephes, `expf`). Clamped to e⁻⁸⁷ below -87 and to e⁸⁸ above 88.
 #[inline(always)]
 pub(crate) fn exp(x: f32) -> f32 {
     const LN_2_HIGH: f32 = 0.693_359_4;
     const LN_2_LOW: f32 = -2.121_944_4e-4;
     /// Added to a number below 2²², it leaves the nearest integer in the low bits.
     const ROUND: f32 = 12_582_912.0;
-    // A comparison and not `clamp`, so that a NaN stays one.
+    // A comparison rather than `clamp`, so that NaN is propagated.
     let x = if x < -87.0 { -87.0 } else { x };
     let x = if x > 88.0 { 88.0 } else { x };
     let shifted = x * std::f32::consts::LOG2_E + ROUND;
@@ -22,7 +21,7 @@ pub(crate) fn exp(x: f32) -> f32 {
     (p * r * r + r + 1.0) * power_of_two
 }
 
-/// The error function to 4e-7: a rational function of x² whose coefficients are those of Eigen and XLA.
+/// The error function to within 4e-7: a rational function of x² with the coefficients of Eigen and XLA.
 #[inline(always)]
 pub(crate) fn erf(x: f32) -> f32 {
     let x = if x < -4.0 { -4.0 } else { x };

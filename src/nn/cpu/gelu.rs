@@ -2,23 +2,23 @@
 
 use super::{Real, widest, written_by_pieces};
 
-/// Numbers that a task handles.
+/// Elements per task.
 const PIECE: usize = 1 << 14;
 
-/// x · Φ(x), with Φ the normal distribution function.
+/// x · Φ(x), with Φ the standard normal CDF.
 pub(crate) fn forward<T: Real>(x: &[T]) -> Vec<T> {
     let fill = |i: usize, y: &mut [T]| widest(piece_forward, (&x[i * PIECE..][..y.len()], y));
-    // SAFETY: every number is written.
+    // SAFETY: every element is written.
     unsafe { written_by_pieces(x.len(), PIECE, fill) }
 }
 
-/// Gradient of [`forward`]: gy · (Φ(x) + x · φ(x)), with φ the normal density.
+/// Gradient of [`forward`]: gy · (Φ(x) + x · φ(x)), with φ the standard normal density.
 pub(crate) fn gradient<T: Real>(x: &[T], gy: &[T]) -> Vec<T> {
     let fill = |i: usize, gx: &mut [T]| {
         let range = i * PIECE..i * PIECE + gx.len();
         widest(piece_gradient, (&x[range.clone()], &gy[range], gx));
     };
-    // SAFETY: every number is written.
+    // SAFETY: every element is written.
     unsafe { written_by_pieces(x.len(), PIECE, fill) }
 }
 

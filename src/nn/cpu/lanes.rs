@@ -1,11 +1,11 @@
-//! Reductions of rows by as many partial results as the widest vector has lanes, combined in a fixed order.
+//! Reductions of rows, with one partial result per lane of the widest vector, combined in a fixed order.
 
 use super::Real;
 
-/// Lanes of the widest vector.
+/// Number of lanes of the widest vector.
 pub(crate) const LANES: usize = 16;
 
-/// The sum of `f` over the pairs of two rows of one length.
+/// Sum of `f` over the pairs of two rows of equal length.
 #[inline(always)]
 pub(crate) fn sum<T: Real>(a: &[T], b: &[T], f: impl Fn(T, T) -> T) -> T {
     let mut lanes = [T::zero(); LANES];
@@ -22,15 +22,15 @@ pub(crate) fn sum<T: Real>(a: &[T], b: &[T], f: impl Fn(T, T) -> T) -> T {
     combine(lanes, |a, b| a + b)
 }
 
-/// The largest number of a row; of no numbers, negative infinity.
+/// Maximum of a row; negative infinity if empty.
 #[inline(always)]
 pub(crate) fn largest<T: Real>(row: &[T]) -> T {
     let mut lanes = [T::from_f64(f64::NEG_INFINITY); LANES];
     let larger = |a: T, b: T| if b > a { b } else { a };
     let (many, rest) = row.as_chunks::<LANES>();
-    for numbers in many {
+    for chunk in many {
         for i in 0..LANES {
-            lanes[i] = larger(lanes[i], numbers[i]);
+            lanes[i] = larger(lanes[i], chunk[i]);
         }
     }
     for (i, number) in rest.iter().enumerate() {

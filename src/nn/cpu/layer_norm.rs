@@ -1,11 +1,11 @@
-//! Layer normalisation of the rows of a `[rows, channels]` matrix.
+//! Layer normalization of the rows of a `[rows, channels]` matrix.
 
 use rayon::prelude::*;
 
 use super::lanes::sum;
 use super::{Real, widest, written_by_pieces};
 
-/// Rows that a task handles.
+/// Rows per task.
 const ROWS: usize = 64;
 
 /// y = (x − mean) / √(variance + eps) · weight + bias, with each row's own mean and variance.
@@ -28,7 +28,7 @@ fn piece_forward<T: Real>((x, weight, bias, eps, y): (&[T], &[T], &[T], f64, &mu
     }
 }
 
-/// Gradients with respect to `x`, `weight` and `bias`. With x̂ the normalised row and g = gy · weight:
+/// Gradients with respect to `x`, `weight` and `bias`. With x̂ the normalized row and g = gy · weight:
 /// gx = (g − mean(g) − x̂ · mean(g x̂)) / std.
 pub(crate) fn gradients<T: Real>(x: &[T], weight: &[T], gy: &[T], eps: f64) -> (Vec<T>, Vec<T>, Vec<T>) {
     let (channels, piece) = (weight.len(), ROWS * weight.len());
@@ -59,8 +59,8 @@ fn piece_gradients<T: Real>((x, weight, gy, eps, gx, sums): Piece<'_, T>) {
     for ((x, gy), gx) in rows.zip(gx.chunks_exact_mut(channels)) {
         let (mean, inverse_std) = statistics(x, eps);
         for i in 0..channels {
-            let normalised = (x[i] - mean) * inverse_std;
-            gweight[i] += gy[i] * normalised;
+            let normalized = (x[i] - mean) * inverse_std;
+            gweight[i] += gy[i] * normalized;
             gbias[i] += gy[i];
             gx[i] = gy[i] * weight[i];
         }

@@ -7,11 +7,11 @@ use super::matmul::{Matrix, PANEL, Panels, pack_panel};
 use super::scratch::Scratch;
 use super::{Real, widest, written_by_pieces};
 
-/// Rows that a task handles.
+/// Rows per task.
 const ROWS: usize = 96;
-/// Most rows of the weight gradient that a task handles.
+/// Maximum rows of the weight gradient per task.
 const OUTPUTS: usize = 48;
-/// Tasks of a weight gradient, at least, if it has the rows.
+/// Minimum number of tasks of a weight gradient, if it has enough rows.
 const TASKS: usize = 8;
 
 /// `x [rows, in] · weight [out, in]ᵀ`.
@@ -23,11 +23,11 @@ pub(crate) fn product<T: Real>(x: &[T], weight: &[T], inputs: usize) -> Vec<T> {
         let x = Matrix::rows(&x[i * ROWS * inputs..], inputs);
         T::multiply(y.len() / outputs, y, outputs, x, panels, false);
     };
-    // SAFETY: the product is written whole.
+    // SAFETY: the product is written completely.
     unsafe { written_by_pieces(rows(x, inputs) * outputs, ROWS * outputs, fill) }
 }
 
-/// `x [rows, in] · weight [out, in]ᵀ + bias [out]`, plus a residual `[rows, out]` if there is one.
+/// `x [rows, in] · weight [out, in]ᵀ + bias [out]`, plus a residual `[rows, out]` if given.
 pub(crate) fn forward<T: Real>(x: &[T], weight: &[T], bias: &[T], residual: Option<&[T]>) -> Vec<T> {
     let outputs = bias.len();
     let inputs = weight.len().checked_div(outputs).unwrap_or(0);
@@ -44,7 +44,7 @@ pub(crate) fn forward<T: Real>(x: &[T], weight: &[T], bias: &[T], residual: Opti
     unsafe { written_by_pieces(rows(x, inputs) * outputs, ROWS * outputs, fill) }
 }
 
-/// Rows of a bias, added to a residual if there is one.
+/// Fills rows with a bias, plus a residual if given.
 #[inline(always)]
 fn bias_rows<T: Real>((bias, residual, y): (&[T], Option<&[T]>, &mut [T])) {
     let rows = y.chunks_exact_mut(bias.len());
@@ -58,7 +58,7 @@ fn bias_rows<T: Real>((bias, residual, y): (&[T], Option<&[T]>, &mut [T])) {
     }
 }
 
-/// Gradient with respect to `x`, given that of the result: `gy [rows, out] · weight [out, in]`.
+/// Gradient with respect to `x`, given that of the output: `gy [rows, out] · weight [out, in]`.
 pub(crate) fn input_gradient<T: Real>(gy: &[T], weight: &[T], inputs: usize) -> Vec<T> {
     let outputs = weight.len() / inputs;
     let mut room = Scratch::new(0);
@@ -67,7 +67,7 @@ pub(crate) fn input_gradient<T: Real>(gy: &[T], weight: &[T], inputs: usize) -> 
         let gy = Matrix::rows(&gy[i * ROWS * outputs..], outputs);
         T::multiply(gx.len() / inputs, gx, inputs, gy, panels, false);
     };
-    // SAFETY: the product is written whole.
+    // SAFETY: the product is written completely.
     unsafe { written_by_pieces(rows(gy, outputs) * inputs, ROWS * inputs, fill) }
 }
 
@@ -81,7 +81,7 @@ pub(crate) fn weight_gradient<T: Real>(x: &[T], gy: &[T], (inputs, outputs): (us
         let gy = Matrix::rows(&gy[(i * block).min(gy.len())..], outputs).transposed();
         T::multiply(gw.len() / inputs, gw, inputs, gy, panels, false);
     };
-    // SAFETY: the product is written whole.
+    // SAFETY: the product is written completely.
     unsafe { written_by_pieces(outputs * inputs, block * inputs, fill) }
 }
 
@@ -90,7 +90,7 @@ pub(crate) fn add_bias<T: Real>(x: &[T], bias: &[T]) -> Vec<T> {
     apply(x, &vec![T::from_f64(1.0); bias.len()], bias, None, false)
 }
 
-/// Gradient with respect to `bias`: the sums of the columns.
+/// Gradient with respect to `bias`: the column sums.
 pub(crate) fn bias_gradient<T: Real>(gy: &[T], outputs: usize) -> Vec<T> {
     let (zeros, ones) = (vec![T::zero(); outputs], vec![T::from_f64(1.0); outputs]);
     let (sums, _) = sums(Gradient { g: gy, y: None }, gy, &zeros, &ones);
@@ -101,7 +101,7 @@ fn rows<T>(x: &[T], columns: usize) -> usize {
     x.len().checked_div(columns).unwrap_or(0)
 }
 
-/// The panels of a right matrix `[k, n]`, packed on all threads.
+/// Packs the panels of a right matrix `[k, n]` on all threads.
 fn pack<'a, T: Real>(
     matrix: Matrix<'_, T>,
     (k, n): (usize, usize),

@@ -1,24 +1,24 @@
 //! Matrix products for the shapes of convolutions and linear layers, on one thread.
 //!
-//! Most products here have 16 to 512 columns and as many inner terms, where a general library spends as
-//! long on copying operands into its own order as on multiplying. Here the left matrix is read where it
-//! lies. The right one lies in [`Panels`], which a caller makes once and uses for many left matrices; a block
-//! of a few rows times a panel's width stays in registers. The same shape gives the same bits.
+//! Most products here have 16 to 512 columns and as many inner terms; a general library would spend as much time
+//! copying operands into its own layout as multiplying. Here the left matrix is read in place. The right matrix is
+//! stored as [`Panels`], which a caller makes once and uses for many left matrices; a block of a few rows times the
+//! width of a panel stays in registers. The same shape gives the same bits.
 
 use pulp::{Simd, WithSimd};
 
 use super::Real;
 use super::scratch::Scratch;
 
-/// Columns of a panel: the widest vector.
+/// Columns of a panel: the lanes of the widest vector.
 pub(crate) const PANEL: usize = 16;
-/// Inner terms that are multiplied before the next columns: their part of the panels stays in the cache.
+/// Inner terms per block of columns: their part of the panels stays in the cache.
 const DEPTH: usize = 512;
 
-/// Numbers between the starts of rows that are near.
+/// Maximum row stride, in elements, at which rows count as near.
 const NEAR: usize = 256;
 
-/// A matrix inside a slice: element (i, j) stands at `i * row + j * column`.
+/// A matrix inside a slice: element (i, j) is at `i * row + j * column`.
 #[derive(Clone, Copy)]
 pub(crate) struct Matrix<'a, T> {
     data: &'a [T],
@@ -37,14 +37,14 @@ impl<'a, T> Matrix<'a, T> {
         Self { data: self.data, row: self.column, column: self.row }
     }
 
-    /// Whether `rows` rows of `columns` numbers lie within the data.
+    /// Whether `rows` rows of `columns` elements lie within the data.
     fn holds(&self, rows: usize, columns: usize) -> bool {
         rows == 0 || columns == 0 || (rows - 1) * self.row + (columns - 1) * self.column < self.data.len()
     }
 }
 
-/// A right matrix `[k, n]` in panels of [`PANEL`] columns: the numbers of inner term i in panel p are neighbours
-/// and start at `p * panel + i * term`.
+/// A right matrix `[k, n]` in panels of [`PANEL`] columns: the elements of inner term i in panel p are contiguous and
+/// start at `p * panel + i * term`.
 #[derive(Clone, Copy)]
 pub(crate) struct Panels<'a, T> {
     data: &'a [T],
@@ -55,12 +55,12 @@ pub(crate) struct Panels<'a, T> {
 }
 
 impl<'a, T: Real> Panels<'a, T> {
-    /// Numbers in the panels that [`pack`](Self::pack) makes of a matrix `[k, n]`.
+    /// Number of elements in the panels that [`pack`](Self::pack) makes of a matrix `[k, n]`.
     pub(crate) fn len(n: usize, k: usize) -> usize {
         n.next_multiple_of(PANEL) * k
     }
 
-    /// Panels that lie in `data`.
+    /// Panels stored in `data`.
     pub(crate) fn new(data: &'a [T], (k, n): (usize, usize), panel: usize, term: usize) -> Self {
         let panels = n.div_ceil(PANEL);
         let end = if panels == 0 || k == 0 { 0 } else { (panels - 1) * panel + (k - 1) * term + PANEL };
@@ -73,7 +73,7 @@ impl<'a, T: Real> Panels<'a, T> {
         Self::new(data, (k, n), k * PANEL, PANEL)
     }
 
-    /// Copy a matrix into panels that are kept in `room`; the last is filled up with zeros.
+    /// Copies a matrix into panels stored in `room`; the last panel is padded with zeros.
     pub(crate) fn pack(matrix: Matrix<'_, T>, (k, n): (usize, usize), room: &'a mut [T]) -> Self {
         for (p, panel) in room[..Self::len(n, k)].chunks_exact_mut((k * PANEL).max(1)).enumerate() {
             pack_panel(matrix, p * PANEL, n, panel);
@@ -81,9 +81,13 @@ impl<'a, T: Real> Panels<'a, T> {
         Self::packed(room, (k, n))
     }
 
-    /// A matrix as panels: where it lies if that is as good, else copied into `room`. Rows far apart would each take
-    /// a page of memory, and compete for the same lines of the cache.
-    pub(crate) fn of(matrix: Matrix<'a, T>, (k, n): (usize, usize), room: &'a mut Scratch<T>) -> Self {
+    /// A matrix as panels: in place if that is as fast, otherwise copied into `room`. Rows far apart would each touch a
+    /// page of memory and compete for the same cache lines.
+    pub(crate) fn from_matrix(
+        matrix: Matrix<'a, T>,
+        (k, n): (usize, usize),
+        room: &'a mut Scratch<T>,
+    ) -> Self {
         if matrix.column == 1 && matrix.row <= NEAR && n.is_multiple_of(PANEL) {
             return Self::new(matrix.data, (k, n), PANEL, matrix.row);
         }
@@ -92,7 +96,7 @@ impl<'a, T: Real> Panels<'a, T> {
     }
 }
 
-/// Copy the columns from `first` of a matrix with `n` columns into a panel `[k, PANEL]`.
+/// Copies the columns from `first` of a matrix with `n` columns into a panel `[k, PANEL]`.
 pub(crate) fn pack_panel<T: Real>(matrix: Matrix<'_, T>, first: usize, n: usize, panel: &mut [T]) {
     let filled = PANEL.min(n - first);
     for (i, line) in panel.chunks_exact_mut(PANEL).enumerate() {
@@ -128,7 +132,7 @@ pub(crate) fn multiply(
     pulp::Arch::new().dispatch(Product { m, dst, stride, lhs, rhs, accumulate });
 }
 
-/// The same by the definition, for every type of numbers.
+/// The same by definition, for every element type.
 pub(crate) fn plain<T: Real>(
     m: usize,
     dst: &mut [T],
@@ -153,7 +157,7 @@ pub(crate) fn plain<T: Real>(
     }
 }
 
-/// What [`multiply`] was asked for; `lhs` holds `[m, k]`.
+/// The arguments of [`multiply`]; `lhs` holds `[m, k]`.
 struct Product<'a> {
     m: usize,
     dst: &'a mut [f32],
@@ -163,7 +167,7 @@ struct Product<'a> {
     accumulate: bool,
 }
 
-/// No closures hold vector operations here: one that is not inlined would lose the wide instructions.
+/// Closures must not contain vector operations: one that is not inlined would lose the wide instructions.
 impl WithSimd for Product<'_> {
     type Output = ();
 
@@ -174,7 +178,7 @@ impl WithSimd for Product<'_> {
         for depth in (0..k).step_by(DEPTH) {
             let mut panel = 0;
             while panel < panels {
-                // A block's sums take at most 24 of 32 registers, or 12 of 16.
+                // The sums of a block take at most 24 of 32 registers, or 12 of 16.
                 panel += match (S::F32_LANES, panels - panel) {
                     (16, 4..) => self.rows::<S, 6, 4>(simd, depth, panel),
                     (16, 3) => self.rows::<S, 8, 3>(simd, depth, panel),
@@ -190,8 +194,8 @@ impl WithSimd for Product<'_> {
 }
 
 impl Product<'_> {
-    /// All rows of the product with inner terms from `depth` and `V` vectors of columns from panel `panel`, by
-    /// blocks of `R` rows. Returns the number of panels.
+    /// All rows of the product, for inner terms from `depth` and `V` vectors of columns from panel `panel`, in blocks
+    /// of `R` rows. Returns the number of panels.
     #[inline(always)]
     fn rows<S: Simd, const R: usize, const V: usize>(
         &mut self,
@@ -223,9 +227,9 @@ impl Product<'_> {
         let (lhs, rhs) = (self.lhs, self.rhs);
         let terms = DEPTH.min(rhs.k - depth);
         let mut sums = [[simd.splat_f32s(0.0); V]; R];
-        // SAFETY: `row + R <= m` and `depth + terms <= k`, and `lhs` holds `[m, k]`: every number read on the
-        // left lies in its data. `rhs` holds `k` terms of the panels that `V` vectors cover: every vector read
-        // on the right lies in its data, and f32 vectors are read without alignment.
+        // SAFETY: `row + R <= m` and `depth + terms <= k`, and `lhs` holds `[m, k]`: every element read on the left
+        // lies in its data. `rhs` holds `k` terms of the panels that `V` vectors cover: every vector read on the right
+        // lies in its data, and f32 vectors are read without alignment.
         unsafe {
             let left = lhs.data.as_ptr().add(row * lhs.row + depth * lhs.column);
             let right = rhs.data.as_ptr().add(panel * rhs.panel + depth * rhs.term);
@@ -233,8 +237,8 @@ impl Product<'_> {
                 let mut vectors = [simd.splat_f32s(0.0); V];
                 for (v, vector) in vectors.iter_mut().enumerate() {
                     let (panel, lane) = (v * S::F32_LANES / PANEL, v * S::F32_LANES % PANEL);
-                    let numbers = right.add(panel * rhs.panel + term * rhs.term + lane);
-                    *vector = numbers.cast::<S::f32s>().read_unaligned();
+                    let start = right.add(panel * rhs.panel + term * rhs.term + lane);
+                    *vector = start.cast::<S::f32s>().read_unaligned();
                 }
                 for (r, sums) in sums.iter_mut().enumerate() {
                     let factor = simd.splat_f32s(*left.add(r * lhs.row + term * lhs.column));
@@ -250,7 +254,7 @@ impl Product<'_> {
         R
     }
 
-    /// Put the sums of one row from `column` into `dst`.
+    /// Writes the sums of one row from `column` to `dst`.
     #[inline(always)]
     fn write<S: Simd, const V: usize>(
         &mut self,
@@ -281,7 +285,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_equals_the_definition_for_every_remainder_and_layout() {
+    fn it_agrees_with_the_definition_for_every_remainder_and_layout() {
         for (m, n, k) in
             [(1, 1, 1), (8, 32, 5), (13, 33, 7), (6, 70, 3), (3, 131, 64), (9, 32, 0), (7, 50, 1100)]
         {

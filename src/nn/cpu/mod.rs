@@ -1,8 +1,8 @@
-//! Kernels on plain slices of f32, and of f64 to hold them against, for the processor.
+//! CPU kernels on plain slices of f32, and of f64 for reference.
 //!
-//! Activations lie as `[n, h, w, c]` (channels last): a pixel's channels are neighbours, so every inner
-//! loop runs over channels and vectorises. Work is cut into pieces by the *shape* alone and partial sums
-//! are added in a fixed order, so results do not depend on the number of threads.
+//! Activations are `[n, h, w, c]` (channels last): the channels of a pixel are contiguous, so every inner loop runs
+//! over channels and vectorizes. Work is divided by the *shape* alone and partial sums are added in a fixed order, so
+//! results do not depend on the number of threads.
 
 pub(crate) mod attention;
 pub(crate) mod batch_norm;
@@ -23,8 +23,8 @@ use std::mem::MaybeUninit;
 use self::matmul::{Matrix, Panels};
 use self::scratch::Scratch;
 
-/// `kernel(args)` compiled for the widest vectors that this processor has. The kernel is a function that is always
-/// inlined: the body of a closure might be compiled apart, without the wide instructions.
+/// Calls `kernel(args)`, compiled for the widest vectors of this CPU. The kernel must be a function that is always
+/// inlined: the body of a closure might be compiled separately, without the wide instructions.
 #[inline(always)]
 pub(crate) fn widest<A, R>(kernel: impl FnOnce(A) -> R, args: A) -> R {
     struct Call<K, A>(K, A);
@@ -39,7 +39,7 @@ pub(crate) fn widest<A, R>(kernel: impl FnOnce(A) -> R, args: A) -> R {
     pulp::Arch::new().dispatch(Call(kernel, args))
 }
 
-/// A type of numbers that kernels compute with: f32, and f64 to hold results against exact ones.
+/// Element type of kernels: f32, and f64 as the reference.
 pub(crate) trait Real: candle_core::WithDType + bytemuck::Pod {
     /// `dst = lhs · rhs`, or `dst += lhs · rhs` if `accumulate`, for `lhs [m, k]` and `rhs [k, n]`; `dst` is
     /// `[m, n]` with rows `stride` apart.
@@ -52,13 +52,13 @@ pub(crate) trait Real: candle_core::WithDType + bytemuck::Pod {
         accumulate: bool,
     );
 
-    /// e to the power of it.
+    /// e^x.
     fn exp(self) -> Self;
 
     /// The error function.
     fn erf(self) -> Self;
 
-    /// The product for a right matrix that is used once. `size` is (m, n, k).
+    /// The product for a right matrix used only once. `size` is (m, n, k).
     fn matmul(
         (m, n, k): (usize, usize, usize),
         dst: &mut [Self],
@@ -68,7 +68,7 @@ pub(crate) trait Real: candle_core::WithDType + bytemuck::Pod {
         accumulate: bool,
     ) {
         let mut room = Scratch::new(0);
-        Self::multiply(m, dst, stride, lhs, Panels::of(rhs, (k, n), &mut room), accumulate);
+        Self::multiply(m, dst, stride, lhs, Panels::from_matrix(rhs, (k, n), &mut room), accumulate);
     }
 }
 
@@ -116,19 +116,19 @@ impl Real for f64 {
     }
 }
 
-/// `len` numbers, made by pieces of `piece` on all threads: `fill` gets a piece's index and its numbers, zeros
-/// at first. A piece that fits the cache costs no extra pass over memory, where zeroing the whole would.
+/// Makes `len` elements in pieces of `piece` elements on all threads: `fill` gets the index of a piece and its
+/// elements, initially zero. Zeroing a piece in the cache saves a pass over memory.
 pub(crate) fn by_pieces<T: Real>(len: usize, piece: usize, fill: impl Fn(usize, &mut [T]) + Sync) -> Vec<T> {
-    // SAFETY: every piece is written whole before `fill` sees it.
+    // SAFETY: every piece is written completely before `fill` sees it.
     unsafe {
-        written_by_pieces(len, piece, |i, numbers| {
-            numbers.fill(T::zero());
-            fill(i, numbers);
+        written_by_pieces(len, piece, |i, elements| {
+            elements.fill(T::zero());
+            fill(i, elements);
         })
     }
 }
 
-/// The same for a `fill` that writes every number of its piece and reads none before: they are not zeroed.
+/// The same for a `fill` that writes every element of its piece and reads none before: they are not zeroed.
 ///
 /// # Safety
 /// `fill` does so.
@@ -138,22 +138,22 @@ pub(crate) unsafe fn written_by_pieces<T: Real>(
     fill: impl Fn(usize, &mut [T]) + Sync,
 ) -> Vec<T> {
     use rayon::prelude::*;
-    let mut numbers = Vec::with_capacity(len);
-    let room: &mut [MaybeUninit<T>] = &mut numbers.spare_capacity_mut()[..len];
-    // SAFETY: the caller promises that nothing is read before it is written.
+    let mut elements = Vec::with_capacity(len);
+    let room: &mut [MaybeUninit<T>] = &mut elements.spare_capacity_mut()[..len];
+    // SAFETY: the caller promises that no element is read before it is written.
     let write = |(i, piece): (usize, &mut [MaybeUninit<T>])| fill(i, unsafe { to_be_written(piece) });
     room.par_chunks_mut(piece.max(1)).enumerate().for_each(write);
-    // SAFETY: every piece was written, and the pieces cover `len` numbers.
-    unsafe { numbers.set_len(len) };
-    numbers
+    // SAFETY: every piece was written, and the pieces cover `len` elements.
+    unsafe { elements.set_len(len) };
+    elements
 }
 
-/// Room as numbers that are not there yet.
+/// Casts uninitialized memory to elements.
 ///
 /// # Safety
-/// None is read before it was written.
+/// No element is read before it is written.
 pub(crate) unsafe fn to_be_written<T: Real>(room: &mut [MaybeUninit<T>]) -> &mut [T] {
-    // SAFETY: the same memory, whose numbers the caller promises to write first.
+    // SAFETY: the same memory; the caller promises to write elements before reading them.
     unsafe { &mut *(std::ptr::from_mut(room) as *mut [T]) }
 }
 
@@ -171,7 +171,7 @@ fn add_piece<T: Real>((sum, more): (&mut [T], &[T])) {
     sum.iter_mut().zip(more).for_each(|(sum, x)| *sum += *x);
 }
 
-/// Add `parts` element by element, in their order, into the first.
+/// Adds `parts` element by element, in order, into the first.
 pub(crate) fn sum_in_order<T: Real>(mut parts: Vec<Vec<T>>) -> Vec<T> {
     use rayon::prelude::*;
     const PIECE: usize = 1 << 14;
@@ -189,7 +189,7 @@ pub(crate) fn sum_in_order<T: Real>(mut parts: Vec<Vec<T>>) -> Vec<T> {
 /// The shape of a two-dimensional convolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ConvShape {
-    /// Images.
+    /// Number of images.
     pub(crate) n: usize,
     /// Input height, width and channels.
     pub(crate) h: usize,
@@ -227,7 +227,7 @@ impl ConvShape {
         self.co / self.groups
     }
 
-    /// Numbers in a kernel.
+    /// Number of elements of a kernel.
     pub(crate) fn kernel_len(&self) -> usize {
         self.ci_group() * self.kh * self.kw
     }

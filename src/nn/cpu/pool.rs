@@ -30,7 +30,7 @@ impl PoolShape {
         (self.w + 2 * self.padding - self.kernel) / self.stride + 1
     }
 
-    /// Inputs of `side` under the output position `o`.
+    /// Input positions, of `side` many, under output position `o`.
     fn window(&self, o: usize, side: usize) -> Range<usize> {
         let start = o * self.stride;
         let end = (start + self.kernel).min(side + self.padding);
@@ -38,7 +38,7 @@ impl PoolShape {
     }
 }
 
-/// The largest number of each window. A NaN is larger than every number.
+/// Maximum of each window. NaN counts as larger than any number.
 pub(crate) fn max_forward<T: Real>(x: &[T], shape: &PoolShape) -> Vec<T> {
     let (image, out) = (shape.h * shape.w * shape.c, shape.oh() * shape.ow() * shape.c);
     let fill = |n: usize, y: &mut [T]| widest(image_max, (&x[n * image..][..image], y, shape));
@@ -46,7 +46,7 @@ pub(crate) fn max_forward<T: Real>(x: &[T], shape: &PoolShape) -> Vec<T> {
     unsafe { written_by_pieces(shape.n * out, out, fill) }
 }
 
-/// Gradient of [`max_forward`], given its result `y`: each number goes to the first pixel that holds the largest.
+/// Gradient of [`max_forward`], given its output `y`: each element goes to the first pixel that holds the maximum.
 pub(crate) fn max_backward<T: Real>(x: &[T], y: &[T], gy: &[T], shape: &PoolShape) -> Vec<T> {
     let (image, out) = (shape.h * shape.w * shape.c, shape.oh() * shape.ow() * shape.c);
     by_pieces(shape.n * image, image, |n, gx| {
@@ -102,7 +102,7 @@ impl Window {
     }
 }
 
-/// The largest of the window in `N` channels from `channel`.
+/// Maximum of the window in `N` channels from `channel`.
 #[inline(always)]
 fn largest<T: Real, const N: usize>(x: &[T], channel: usize, window: &Window) -> [T; N] {
     let mut largest = [T::from_f64(f64::NEG_INFINITY); N];
@@ -117,7 +117,7 @@ fn largest<T: Real, const N: usize>(x: &[T], channel: usize, window: &Window) ->
     largest
 }
 
-/// Add the gradient of `N` channels to the first pixels of the window that equal `y`.
+/// Adds the gradient of `N` channels to the first pixels of the window that equal `y`.
 #[inline(always)]
 fn hand_back<T: Real, const N: usize>(
     x: &[T],
@@ -140,14 +140,14 @@ fn hand_back<T: Real, const N: usize>(
     }
 }
 
-/// A NaN alone differs from itself; in this form the comparison vectorises.
+/// Only NaN differs from itself; in this form the comparison vectorizes.
 #[inline(always)]
 #[expect(clippy::eq_op, reason = "the comparison with itself is meant")]
 fn is_nan<T: Real>(x: T) -> bool {
     x != x
 }
 
-/// The mean over the pixels of each image: `[n, pixels, c]` to `[n, c]`.
+/// Mean over the pixels of each image: `[n, pixels, c]` to `[n, c]`.
 pub(crate) fn mean_forward<T: Real>(x: &[T], n: usize, pixels: usize, c: usize) -> Vec<T> {
     let mut y = vec![T::zero(); n * c];
     y.par_chunks_mut(c).zip(x.par_chunks(pixels * c)).for_each(|(y, x)| widest(image_mean, (x, y)));
@@ -175,8 +175,8 @@ pub(crate) fn mean_backward<T: Real>(gy: &[T], n: usize, pixels: usize, c: usize
     unsafe { written_by_pieces(n * pixels * c, pixels * c, fill) }
 }
 
-/// The mean of each `side`x`side` window, windows beside each other: `[n, h, w, c]` to
-/// `[n, h / side, w / side, c]`. Rows and columns that fill no window are left out.
+/// Mean of each non-overlapping `side`x`side` window: `[n, h, w, c]` to `[n, h / side, w / side, c]`. Rows and columns
+/// that do not fill a window are dropped.
 pub(crate) fn window_mean_forward<T: Real>(x: &[T], (h, w, c): (usize, usize, usize), side: usize) -> Vec<T> {
     let (oh, ow) = (h / side, w / side);
     let share = T::from_f64(1.0 / (side * side) as f64);
@@ -190,7 +190,7 @@ pub(crate) fn window_mean_forward<T: Real>(x: &[T], (h, w, c): (usize, usize, us
     })
 }
 
-/// Add `share` of each pixel of a row to its window's sum.
+/// Adds `share` times each pixel of a row to the sum of its window.
 #[inline(always)]
 fn add_windows<T: Real>((x, y, (side, c), share): (&[T], &mut [T], (usize, usize), T)) {
     for (x, y) in x.chunks_exact(side * c).zip(y.chunks_exact_mut(c)) {

@@ -1,4 +1,4 @@
-//! Room for intermediate numbers, kept between operators: asking the system for fresh pages at every step
+//! Buffers for intermediate results, reused between operators: requesting fresh pages from the system at every step
 //! costs as much as a transform.
 
 use std::cell::RefCell;
@@ -8,26 +8,26 @@ use std::ops::{Deref, DerefMut};
 use bytemuck::{Pod, cast_slice, cast_slice_mut};
 
 thread_local! {
-    /// 64 bits wide, so that every type of numbers is aligned.
+    /// Buffers of u64, so that every element type is aligned.
     static KEPT: RefCell<Vec<Vec<u64>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Numbers of any value, to be overwritten before they are read; given back when dropped.
+/// A buffer with arbitrary contents, to be overwritten before it is read; returned for reuse when dropped.
 pub(crate) struct Scratch<T> {
     buffer: Vec<u64>,
     len: usize,
-    numbers: PhantomData<T>,
+    element: PhantomData<T>,
 }
 
 impl<T: Pod> Scratch<T> {
-    /// Room for `len` numbers.
+    /// A buffer of `len` elements.
     pub(crate) fn new(len: usize) -> Self {
         let mut buffer = KEPT.with_borrow_mut(Vec::pop).unwrap_or_default();
         let words = (len * size_of::<T>()).div_ceil(size_of::<u64>());
         if buffer.len() < words {
             buffer.resize(words, 0);
         }
-        Self { buffer, len, numbers: PhantomData }
+        Self { buffer, len, element: PhantomData }
     }
 }
 
@@ -57,12 +57,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn room_that_was_given_back_is_used_again() {
+    fn a_dropped_buffer_is_reused() {
         let first = Scratch::<f32>::new(100);
         let address = first.as_ptr();
         drop(first);
         let again = Scratch::<f32>::new(50);
         assert_eq!((again.as_ptr(), again.len()), (address, 50));
-        assert_ne!(Scratch::<f32>::new(100).as_ptr(), address, "room in use is not given out");
+        assert_ne!(Scratch::<f32>::new(100).as_ptr(), address, "a buffer in use is not handed out");
     }
 }

@@ -125,13 +125,13 @@ fn with_batch_norm_it_is_re_estimation() {
 fn re_estimated_batch_norms_make_the_channels_that_repair_would() {
     use nn::batch_norm::{Then, batch_norm_eval};
     let x = Tensor::rand(-1f32, 3f32, (64, 5), &Device::Cpu).unwrap();
-    let moments = Moments::of(&Value::constant(x.clone())).unwrap().statistics().unwrap();
+    let moments = Moments::compute(&Value::constant(x.clone())).unwrap().statistics().unwrap();
     let [gamma, beta] = [[0.5f32, 1.0, 2.0, -1.0, 0.1], [0.0, 1.0, -1.0, 3.0, 0.5]]
         .map(|numbers| Tensor::new(&numbers, &Device::Cpu).unwrap());
     let [x, weight, bias] = [&x, &gamma, &beta].map(|tensor| Value::constant(tensor.clone()));
     let statistics = (&moments.mean, &moments.variance);
     let y = batch_norm_eval(&x, &weight, &bias, statistics, Then::Nothing).unwrap();
-    let after = Moments::of(&y).unwrap().statistics().unwrap();
+    let after = Moments::compute(&y).unwrap().statistics().unwrap();
     assert!(difference(&after.mean, &beta) < 1e-5);
     assert!(difference(&after.variance.sqrt().unwrap(), &gamma.abs().unwrap()) < 1e-4);
 }

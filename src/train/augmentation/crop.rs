@@ -1,4 +1,4 @@
-//! `crop`: pad with black pixels, then crop to the old size at a random place.
+//! `crop`: pad with black pixels, then crop to the original size at a random position.
 
 use identity::Identity;
 use kind::{Kind, Problems};
@@ -8,11 +8,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{Augmentation, Change, below};
 
-/// Pad with black pixels on each side, then crop to the old size at a random place.
+/// Pads with black pixels on each side, then crops to the original size at a random position.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CropSpec {
-    /// Pixels on each side.
+    /// Padding on each side, in pixels.
     pub padding: usize,
 }
 
@@ -42,7 +42,7 @@ impl Augmentation for CropSpec {
     }
 }
 
-/// Where the crop lies in the padded image.
+/// Offset of the crop in the padded image.
 struct Crop {
     down: usize,
     right: usize,

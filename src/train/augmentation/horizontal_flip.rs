@@ -1,4 +1,4 @@
-//! `horizontal_flip`: mirror left and right, half of the time.
+//! `horizontal_flip`: mirror left and right with probability 1/2.
 
 use identity::Identity;
 use kind::Kind;
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Augmentation, Change, below};
 
-/// Mirror left and right, half of the time.
+/// Mirrors left and right with probability 1/2.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HorizontalFlipSpec {}
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_image_flipped_twice_is_as_before() {
+    fn an_image_flipped_twice_is_unchanged() {
         let image: Vec<u8> = (0..27).collect();
         let (mut once, mut twice) = (vec![0; 27], vec![0; 27]);
         let flip = HorizontalFlip { is_flipped: true };

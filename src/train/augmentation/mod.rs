@@ -1,9 +1,9 @@
-//! Random changes of training images, on u8 pixels before they become tensors: an ordered list of transforms.
+//! Random augmentation of training images, on u8 pixels before they become tensors: an ordered list of transforms.
 //!
 //! | file | what |
 //! |---|---|
-//! | [`horizontal_flip`], [`vertical_flip`] | mirror, half of the time |
-//! | [`crop`] | pad with black, crop to the old size at a random place |
+//! | [`horizontal_flip`], [`vertical_flip`] | mirror with probability 1/2 |
+//! | [`crop`] | pad with black, crop to the original size at a random position |
 //!
 //! To add one: a file here with a spec that implements [`Augmentation`], a `mod` line and a line in
 //! [`AugmentationSpec`].
@@ -36,16 +36,17 @@ kinds! {
 
 /// What every kind of transform declares.
 pub trait Augmentation: Kind {
-    /// A random change of an image. The numbers of `draws` are the kind's own.
+    /// Draws a random change of an image. The stream `draws` belongs to the kind alone.
     fn draw(&self, draws: &mut dyn RngCore) -> Box<dyn Change>;
 
-    /// How many variants of an image it makes, if these are so few that what follows from each is worth keeping.
+    /// Number of variants of an image, if small enough that caching what is computed from each variant pays off.
     fn variants(&self) -> Option<u32> {
         None
     }
 
-    /// Where its numbers begin in the first stream of an image, in 32-bit words, for kinds that share that stream.
-    /// Every other kind has a stream of its own, so that adding a transform leaves the others' numbers as they were.
+    /// Offset, in 32-bit words, of its random numbers in the first stream of an image, for kinds that share that
+    /// stream. Every other kind has its own stream, so adding a transform does not change the random numbers of the
+    /// others.
     fn first_word(&self) -> Option<u128> {
         None
     }
@@ -53,27 +54,27 @@ pub trait Augmentation: Kind {
 
 /// A change of an image.
 pub trait Change: Send + Sync {
-    /// Writes the variant of a square RGB image: `size` rows of `size` pixels of 3 bytes, as is `out`.
+    /// Writes the variant of a square RGB image, `[size, size, 3]`, to `out` of the same shape.
     fn apply(&self, image: &[u8], size: usize, out: &mut [u8]);
 
-    /// Tells the few variants of [`Augmentation::variants`] apart; unused where these are many.
+    /// Identifies the variant if [`Augmentation::variants`] is known; otherwise unused.
     fn key(&self) -> u32 {
         0
     }
 
-    /// Whether the image stays as it is.
+    /// Whether the image is unchanged.
     fn is_identity(&self) -> bool {
         false
     }
 }
 
-/// Transforms of the training images, applied in their order.
+/// Transforms of the training images, applied in order.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Augment(pub Vec<AugmentationSpec>);
 
 impl Augment {
-    /// How the image at a position is changed in an epoch (from 0) of a training with this seed.
+    /// Draws the changes of the image at a position, in an epoch (from 0) of a training with this seed.
     pub fn draw(&self, seed: u64, epoch: usize, position: usize) -> Changes {
         let image = rng(seed, Purpose::Augment, epoch as u64, position as u64);
         let change = |(i, transform): (usize, &AugmentationSpec)| {
@@ -82,7 +83,8 @@ impl Augment {
         Changes(self.0.iter().enumerate().map(change).collect())
     }
 
-    /// The numbers of the transform at position `i`: by its kind, and among several of one kind by their order.
+    /// Random stream of the transform at position `i`: determined by its kind and its rank among transforms of that
+    /// kind.
     fn stream(&self, mut image: ChaCha8Rng, i: usize, transform: &AugmentationSpec) -> ChaCha8Rng {
         let before = self.0[..i].iter().filter(|other| other.kind() == transform.kind()).count() as u64;
         match transform.first_word() {
@@ -95,13 +97,13 @@ impl Augment {
         image
     }
 
-    /// Whether there are so few variants of an image that what follows from each is worth keeping.
+    /// Whether an image has so few variants that caching what is computed from each variant pays off.
     pub fn has_few_variants(&self) -> bool {
         self.0.iter().all(|transform| transform.variants().is_some())
     }
 
-    /// The expected number of different variants of an image in so many epochs, of equally likely ones; `None` if
-    /// there are many, so that nearly every one is new.
+    /// Expected number of distinct variants of an image in `epochs` epochs, n (1 − (1 − 1/n)^epochs) for n equally
+    /// likely ones; `None` if there are so many that nearly every variant is new.
     pub fn distinct_variants(&self, epochs: u64) -> Option<f64> {
         let variants =
             self.0.iter().map(|transform| transform.variants().map(f64::from)).product::<Option<f64>>()?;
@@ -109,7 +111,7 @@ impl Augment {
         Some(variants * (1.0 - missed))
     }
 
-    /// The three switches that stood for a crop followed by flips before there were lists, if that is what this is.
+    /// The three switches of the former format, if they can express this list: a crop followed by flips.
     fn switches(&self) -> Option<Value> {
         let (mut horizontal, mut vertical, mut padding) = (false, false, 0);
         for transform in &self.0 {
@@ -127,7 +129,7 @@ impl Augment {
 }
 
 impl Identity for Augment {
-    /// Lists that the switches of earlier versions could say keep their fingerprint.
+    /// Lists that the former switches could express keep their fingerprint.
     fn options(&self) -> Value {
         let listed = || self.0.iter().map(AugmentationSpec::tagged_options).collect();
         self.switches().unwrap_or_else(listed)
@@ -142,14 +144,14 @@ impl Kind for Augment {
     }
 }
 
-/// A change by each transform of a list.
+/// The changes drawn for one image, one per transform of a list.
 pub struct Changes(Vec<Box<dyn Change>>);
 
 impl Changes {
-    /// The variant of a square RGB image: `size` rows of `size` pixels of 3 bytes. `buffers` hold it, if it is another.
+    /// Applies the changes to a square RGB image, `[size, size, 3]`. `buffers` hold the result unless it is unchanged.
     ///
     /// # Panics
-    /// When `image` is not of that length.
+    /// If `image` does not have that length.
     pub fn apply<'b>(&self, image: &'b [u8], size: usize, buffers: &'b mut [Vec<u8>; 2]) -> &'b [u8] {
         assert_eq!(image.len(), size * size * 3, "not a square RGB image");
         let [current, next] = buffers;
@@ -163,14 +165,14 @@ impl Changes {
         if is_changed { current } else { image }
     }
 
-    /// Tells few variants apart: see [`Augment::has_few_variants`].
+    /// Identifies the variant: see [`Augment::has_few_variants`].
     pub fn key(&self) -> Vec<u32> {
         self.0.iter().map(|change| change.key()).collect()
     }
 }
 
-/// A random number as one below `bound`. Always one draw, unlike rand's ranges, which draw again to remove a bias of
-/// 2⁻⁶⁴ · bound.
+/// Maps a random number to one below `bound`. Always uses one draw, unlike rand's ranges, which reject some draws to
+/// remove a bias of 2⁻⁶⁴ · bound.
 fn below(number: u64, bound: usize) -> usize {
     ((u128::from(number) * bound as u128) >> 64) as usize
 }
@@ -181,7 +183,7 @@ mod tests {
 
     const SIZE: usize = 5;
 
-    /// No two bytes are alike.
+    /// All bytes differ.
     fn image() -> Vec<u8> {
         (1..=(SIZE * SIZE * 3) as u8).collect()
     }
@@ -207,9 +209,9 @@ mod tests {
         assert!((0..20).all(|index| applied(&Augment::default(), index) == image()));
     }
 
-    /// Made by the version that had three switches and one function for all.
+    /// Digests from the version that had three switches and a single function.
     #[test]
-    fn the_variants_are_what_they_were() {
+    fn the_variants_have_not_changed() {
         let digest = |augment: &Augment| {
             let all: Vec<u8> = (0..50).flat_map(|index| applied(augment, index)).collect();
             blake3::hash(&all).to_hex()[..16].to_owned()
@@ -219,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn each_flip_happens_half_of_the_time_and_independently_of_the_other() {
+    fn flips_are_independent_and_have_probability_one_half() {
         let flips = augment(json!([{ "horizontal_flip": {} }, { "vertical_flip": {} }]));
         let image = image();
         let corners = [(0, 0), (0, SIZE - 1), (SIZE - 1, 0), (SIZE - 1, SIZE - 1)];
@@ -245,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn every_crop_is_as_likely() {
+    fn every_crop_is_equally_likely() {
         let mut seen = [0; 5];
         for index in 0..5000 {
             seen[below(rng(1, Purpose::Augment, 0, index).next_u64(), 5)] += 1;
@@ -254,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_transform_draws_the_same_numbers_whatever_stands_beside_it() {
+    fn a_transform_draws_the_same_numbers_independently_of_other_transforms() {
         let flip = augment(json!([{ "vertical_flip": {} }]));
         for index in 0..50 {
             assert_eq!(flip.draw(3, 0, index).key()[0], everything().draw(3, 0, index).key()[2]);
@@ -262,13 +264,13 @@ mod tests {
     }
 
     #[test]
-    fn lists_that_switches_could_say_keep_their_fingerprint() {
+    fn lists_that_switches_could_express_keep_their_fingerprint() {
         let switches = json!({ "horizontal_flip": true, "vertical_flip": true, "crop_padding": 4 });
         assert_eq!(everything().options(), switches);
         let off = json!({ "horizontal_flip": false, "vertical_flip": false, "crop_padding": 0 });
         assert_eq!(Augment::default().options(), off);
         let other = json!([{ "horizontal_flip": {} }, { "crop": { "padding": 4 } }]);
-        assert_eq!(augment(other.clone()).options(), other, "a crop behind a flip");
+        assert_eq!(augment(other.clone()).options(), other, "a crop after a flip");
         let twice = json!([{ "horizontal_flip": {} }, { "horizontal_flip": {} }]);
         assert_eq!(augment(twice.clone()).options(), twice);
     }

@@ -4,12 +4,12 @@ use crate::resume::Forgetful;
 use dataset::Pixels;
 use nn::leaves;
 
-/// A learner whose validation logits follow a script, one entry an epoch: how sure it is of the truth.
+/// A learner whose validation logits follow a script: its confidence in the true class, one entry per epoch.
 struct Scripted {
     weight: Var,
-    sureness: Vec<f32>,
+    confidence: Vec<f32>,
     epoch: usize,
-    /// What each step said was its learning rate.
+    /// The learning rate of each step.
     rates: Vec<f64>,
 }
 
@@ -33,8 +33,8 @@ impl Learner for Scripted {
     }
 
     fn val_logits(&mut self, positions: &[usize]) -> candle_core::Result<Tensor> {
-        let sureness = self.sureness[self.epoch];
-        let row = |&i: &usize| if i % 2 == 0 { vec![sureness, 0.0] } else { vec![0.0, sureness] };
+        let confidence = self.confidence[self.epoch];
+        let row = |&i: &usize| if i % 2 == 0 { vec![confidence, 0.0] } else { vec![0.0, confidence] };
         Tensor::new(positions.iter().map(row).collect::<Vec<_>>(), &Device::Cpu)
     }
 
@@ -56,8 +56,8 @@ fn split(n: usize) -> Split {
     }
 }
 
-/// The epoch that is kept, and the history.
-fn fitted(sureness: &[f32], spec: TrainSpec) -> Result<(usize, Vec<EpochRecord>), TrainError> {
+/// The selected epoch, and the history.
+fn fitted(confidence: &[f32], spec: TrainSpec) -> Result<(usize, Vec<EpochRecord>), TrainError> {
     let dataset = Dataset {
         classes: vec!["a".into(), "b".into()],
         size: 1,
@@ -65,7 +65,7 @@ fn fitted(sureness: &[f32], spec: TrainSpec) -> Result<(usize, Vec<EpochRecord>)
         val: split(4),
         test: split(4),
     };
-    let spec = TrainSpec { epochs: sureness.len(), batch_size: 4, ..spec };
+    let spec = TrainSpec { epochs: confidence.len(), batch_size: 4, ..spec };
     let task = Task {
         dataset: &dataset,
         spec: &spec,
@@ -74,7 +74,7 @@ fn fitted(sureness: &[f32], spec: TrainSpec) -> Result<(usize, Vec<EpochRecord>)
         resume: &Forgetful,
     };
     let weight = Var::zeros((1, 2), candle_core::DType::F32, &Device::Cpu)?;
-    let mut learner = Scripted { weight, sureness: sureness.to_vec(), epoch: 0, rates: Vec::new() };
+    let mut learner = Scripted { weight, confidence: confidence.to_vec(), epoch: 0, rates: Vec::new() };
     let history = fit(&mut learner, &task)?;
     let two_steps_an_epoch: Vec<f64> = history.iter().flat_map(|record| [record.lr; 2]).collect();
     assert_eq!(learner.rates, two_steps_an_epoch);
@@ -105,7 +105,7 @@ fn without_a_selecting_score_the_last_epoch_is_kept() {
 fn patience_counts_epochs_without_progress_of_min_delta() {
     let spec = TrainSpec { patience: Some(2), min_delta: 0.05, ..by_log_loss() };
     let (epoch, history) = fitted(&[0.5, 0.51, 0.52, 3.0, 3.0], spec.clone()).unwrap();
-    assert_eq!((epoch, history.len()), (2, 3), "small steps are kept, but are no progress");
+    assert_eq!((epoch, history.len()), (2, 3), "small improvements are kept, but do not count as progress");
     let (epoch, history) = fitted(&[0.5, 0.51, 1.5, 1.5, 1.5, 9.0], spec).unwrap();
     assert_eq!((epoch, history.len()), (2, 5));
 }
@@ -131,9 +131,9 @@ fn a_single_training_image_is_an_error() {
         resume: &Forgetful,
     };
     let weight = Var::zeros((1, 2), candle_core::DType::F32, &Device::Cpu).unwrap();
-    let mut learner = Scripted { weight, sureness: vec![1.0; 10], epoch: 0, rates: Vec::new() };
+    let mut learner = Scripted { weight, confidence: vec![1.0; 10], epoch: 0, rates: Vec::new() };
     let error = fit(&mut learner, &task).unwrap_err().to_string();
-    assert!(error.contains("has 1 image(s), and a batch needs two"), "{error}");
+    assert!(error.contains("has 1 image(s), but a batch needs two"), "{error}");
 }
 
 #[test]
@@ -172,7 +172,7 @@ fn an_undefined_selecting_score_is_an_error() {
         }
     }
     let weight = Var::zeros((1, 3), candle_core::DType::F32, &Device::Cpu).unwrap();
-    let mut learner = Three(Scripted { weight, sureness: vec![], epoch: 0, rates: Vec::new() });
+    let mut learner = Three(Scripted { weight, confidence: vec![], epoch: 0, rates: Vec::new() });
     let error = fit(&mut learner, &task).unwrap_err().to_string();
-    assert!(error.contains("auroc of the validation images is undefined"), "{error}");
+    assert!(error.contains("auroc is undefined on the validation images"), "{error}");
 }

@@ -1,4 +1,4 @@
-//! `binary_cross_entropy`: a sigmoid for each class, one against the rest.
+//! `binary_cross_entropy`: an independent sigmoid per class, one-vs-rest.
 
 use candle_core::{DType, Device, Result, Tensor};
 use identity::Identity;
@@ -8,11 +8,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{ClassWeights, Loss, LossKind, on_device};
 
-/// A sigmoid for each class, one against the rest.
+/// Binary cross entropy with an independent sigmoid per class, one-vs-rest.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct BinaryCrossEntropySpec {
-    /// `balanced` weighs a class's positives by (negatives / positives).
+    /// Weight of the positives of each class; `balanced` is negatives / positives.
     pub class_weights: ClassWeights,
 }
 
@@ -31,9 +31,9 @@ impl LossKind for BinaryCrossEntropySpec {
 
 /// Binary cross entropy on one-hot targets.
 struct BinaryCrossEntropy {
-    /// The target of each class, `[c, c]`.
+    /// Target of each class, `[c, c]`.
     one_hot: Tensor,
-    /// Weight of each class's positives, `[c]`.
+    /// Weight of the positives of each class, `[c]`.
     pos_weight: Tensor,
 }
 
@@ -43,19 +43,19 @@ impl Loss for BinaryCrossEntropy {
     }
 }
 
-/// The mean over images and classes of the binary cross entropy of sigmoids, as PyTorch's
-/// `binary_cross_entropy_with_logits`: logits and targets (0 to 1) `[n, c]`, `pos_weight` `[c]`.
+/// Mean over images and classes of the binary cross entropy, like PyTorch's `binary_cross_entropy_with_logits`: logits
+/// and targets (0 to 1) `[n, c]`, `pos_weight` `[c]`.
 ///
 /// # Errors
-/// When shapes or devices do not match.
+/// If shapes or devices do not match.
 pub fn binary_cross_entropy(logits: &Tensor, targets: &Tensor, pos_weight: &Tensor) -> Result<Tensor> {
     let negatives = (targets.affine(-1.0, 1.0)? * logits)?;
     let weight = targets.broadcast_mul(&(pos_weight - 1.0)?)?.affine(1.0, 1.0)?;
     (negatives + (weight * softplus(&logits.neg()?)?)?)?.mean_all()
 }
 
-/// log(1 + eˣ) without overflow. The larger exponent is taken out as a constant, so that the gradient
-/// is the sigmoid at every x; through |x| or a ReLU it would be wrong at 0, where new heads start.
+/// log(1 + eˣ) without overflow. The larger exponent is factored out as a constant, so that the gradient is the sigmoid
+/// at every x; with |x| or a ReLU it would be wrong at 0, the initial logit of new heads.
 fn softplus(x: &Tensor) -> Result<Tensor> {
     let largest = x.detach().relu()?;
     let sum = ((x - &largest)?.exp()? + largest.neg()?.exp()?)?;

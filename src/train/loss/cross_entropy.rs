@@ -1,4 +1,4 @@
-//! `cross_entropy`: softmax and negative log likelihood.
+//! `cross_entropy`: softmax and negative log-likelihood.
 
 use candle_core::{DType, Device, Result, Tensor};
 use identity::Identity;
@@ -8,13 +8,13 @@ use serde::{Deserialize, Serialize};
 
 use super::{ClassWeights, Loss, LossKind, on_device};
 
-/// Softmax and negative log likelihood.
+/// Softmax cross entropy.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CrossEntropySpec {
     /// Weight of each class.
     pub class_weights: ClassWeights,
-    /// Fraction of the target spread over all classes, 0 to 1.
+    /// Label smoothing ε, from 0 to 1: fraction of the target spread uniformly over all classes.
     pub label_smoothing: f64,
 }
 
@@ -33,23 +33,23 @@ impl LossKind for CrossEntropySpec {
     }
 }
 
-/// Softmax cross entropy with class weights and label smoothing, as PyTorch's `cross_entropy`.
+/// Softmax cross entropy with class weights and label smoothing, like PyTorch's `cross_entropy`.
 ///
 /// With smoothing ε and class weights w over c classes, an image of class y has the loss
-/// `−Σ_k w_k · ((1 − ε) · [k = y] + ε / c) · log softmax(z)_k`; the mean divides the sum over images by
-/// the sum of their w_y.
+/// `−Σ_k w_k · ((1 − ε) · [k = y] + ε / c) · log softmax(z)_k`. The mean is the sum over images divided by the sum of
+/// their w_y.
 #[derive(Clone, Debug)]
 pub struct CrossEntropy {
-    /// Row y: the factor on each −log softmax of an image of class y.
+    /// Row y: the factor of each −log softmax for an image of class y.
     targets: Tensor,
     class_weights: Tensor,
 }
 
 impl CrossEntropy {
-    /// A cross entropy with these weights, one a class, and a smoothing from 0 to 1.
+    /// A cross entropy with one weight per class and label smoothing from 0 to 1.
     ///
     /// # Errors
-    /// When the device has no memory.
+    /// If the device is out of memory.
     pub fn new(class_weights: &[f64], label_smoothing: f64, device: &Device) -> Result<Self> {
         let classes = class_weights.len();
         let class_weights = on_device(class_weights, device)?;

@@ -12,7 +12,7 @@ pub use binary_cross_entropy::{BinaryCrossEntropySpec, binary_cross_entropy};
 pub use cross_entropy::{CrossEntropy, CrossEntropySpec};
 
 kinds! {
-    /// What is minimized. The kind is the key.
+    /// The training loss. The kind is the key.
     pub enum LossSpec: LossKind {
         CrossEntropy(CrossEntropySpec),
         BinaryCrossEntropy(BinaryCrossEntropySpec),
@@ -27,19 +27,19 @@ impl Default for LossSpec {
 
 /// What every kind of loss declares.
 pub trait LossKind: Kind {
-    /// The loss for training images of these counts, one a class.
+    /// Builds the loss, given the number of training images of each class.
     ///
     /// # Errors
-    /// When the device has no memory.
+    /// If the device is out of memory.
     fn build(&self, train_counts: &[usize], device: &Device) -> Result<Box<dyn Loss>>;
 }
 
-/// A loss for one task, on the device of its logits.
+/// A loss on the device of its logits.
 pub trait Loss: Send + Sync {
-    /// The mean loss of logits `[n, c]` against labels `[n]` (u32): a number, differentiable in the logits.
+    /// Mean loss of logits `[n, c]` for labels `[n]` (u32): a scalar, differentiable in the logits.
     ///
     /// # Errors
-    /// When shapes or devices do not match, or a label is not below c.
+    /// If shapes or devices do not match, or a label is not below c.
     fn forward(&self, logits: &Tensor, labels: &Tensor) -> Result<Tensor>;
 
     /// The mean loss and its gradient with respect to the logits.
@@ -57,11 +57,11 @@ pub trait Loss: Send + Sync {
     }
 }
 
-/// Weight of each class in a loss.
+/// Class weights of a loss.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ClassWeights {
-    /// 1 each.
+    /// Weight 1 for each class.
     #[default]
     None,
     /// n / (classes · count), as scikit-learn's "balanced".
@@ -69,19 +69,19 @@ pub enum ClassWeights {
 }
 
 impl ClassWeights {
-    /// The weight of each class of a softmax.
+    /// Weight of each class in a softmax.
     pub fn of_classes(self, counts: &[usize]) -> Vec<f64> {
         let images = counts.iter().sum::<usize>() as f64;
         self.of_counts(counts, |count| images / (counts.len() as f64 * count))
     }
 
-    /// The weight of each class's positives against its negatives.
+    /// Weight of the positives of each class relative to its negatives.
     pub fn of_positives(self, counts: &[usize]) -> Vec<f64> {
         let images = counts.iter().sum::<usize>() as f64;
         self.of_counts(counts, |count| (images - count) / count)
     }
 
-    /// A class without training images counts as one of a single image.
+    /// A class without training images is treated as having one.
     fn of_counts(self, counts: &[usize], balanced: impl Fn(f64) -> f64) -> Vec<f64> {
         let weight = |&count: &usize| match self {
             Self::None => 1.0,
@@ -102,7 +102,7 @@ mod tests {
     const COUNTS: [usize; 3] = [6, 3, 0];
 
     #[test]
-    fn balanced_weights_are_those_of_scikit_learn() {
+    fn balanced_weights_agree_with_scikit_learn() {
         assert_eq!(ClassWeights::Balanced.of_classes(&COUNTS), [0.5, 1.0, 3.0]);
         assert_eq!(ClassWeights::Balanced.of_positives(&COUNTS), [0.5, 2.0, 8.0]);
         assert_eq!(ClassWeights::None.of_classes(&COUNTS), [1.0; 3]);

@@ -17,17 +17,17 @@ use serde::{Deserialize, Serialize};
 use super::in_place::{self, CHUNK};
 use super::{OptimizerKind, Rule, Step};
 
-/// Adam (Kingma and Ba 2015, arXiv 1412.6980); weight decay as an L2 term.
+/// Adam (Kingma and Ba 2015, arXiv 1412.6980), with weight decay as an L2 term.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AdamSpec {
     /// Learning rate.
     pub lr: f64,
-    /// β₁ and β₂: decay of the two moments.
+    /// β₁ and β₂: decay rates of the first and second moment.
     pub betas: [f64; 2],
-    /// ε, added to the denominator.
+    /// ε, added to the denominator √v̂.
     pub eps: f64,
-    /// λ of the L2 term, which is added to the gradient.
+    /// λ of the L2 term λ · p, added to the gradient.
     pub weight_decay: f64,
 }
 
@@ -55,15 +55,15 @@ impl OptimizerKind for AdamSpec {
     }
 }
 
-/// AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101); decoupled weight decay.
+/// AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101): Adam with decoupled weight decay.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AdamwSpec {
     /// Learning rate.
     pub lr: f64,
-    /// β₁ and β₂: decay of the two moments.
+    /// β₁ and β₂: decay rates of the first and second moment.
     pub betas: [f64; 2],
-    /// ε, added to the denominator.
+    /// ε, added to the denominator √v̂.
     pub eps: f64,
     /// λ of the decoupled weight decay.
     pub weight_decay: f64,
@@ -101,7 +101,7 @@ fn validate(lr: f64, betas: [f64; 2], eps: f64, weight_decay: f64, problems: &mu
     problems.not_negative("weight_decay", weight_decay);
 }
 
-/// Both rules: one of the two decays is 0.
+/// Both rules; at least one of the two decays is 0.
 pub(super) struct Adam {
     lr: f64,
     betas: [f64; 2],
@@ -147,7 +147,7 @@ impl Rule for Adam {
     }
 }
 
-/// The numbers of one step.
+/// The coefficients of one step.
 struct Update {
     grad_scale: f64,
     l2_decay: f64,

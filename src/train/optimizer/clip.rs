@@ -1,15 +1,15 @@
-//! The norm of all gradients, and clipping as PyTorch's `clip_grad_norm_`.
+//! Global gradient norm, and clipping like PyTorch's `clip_grad_norm_`.
 
 use candle_core::{DType, Result, Storage, Tensor};
 use rayon::prelude::*;
 
 use super::in_place::{self, CHUNK};
 
-/// Sums that run side by side, so that the loop vectorises; a constant, so that the order of
-/// additions, and with it the result, is the same on every machine.
+/// Number of partial sums, so that the loop vectorizes; a constant, so that the order of additions, and hence the
+/// result, is the same on every machine.
 const LANES: usize = 16;
 
-/// The L2 norm over all gradients, in f64. Gradients are contiguous.
+/// L2 norm of all gradients together, in f64. Gradients must be contiguous.
 pub(super) fn global_norm(grads: &[Tensor]) -> Result<f64> {
     let (on_cpu, elsewhere): (Vec<_>, Vec<_>) = grads.iter().partition(|grad| in_place::applies_to(grad));
     let mut sum = 0.0;
@@ -22,7 +22,7 @@ pub(super) fn global_norm(grads: &[Tensor]) -> Result<f64> {
     Ok(sum.sqrt())
 }
 
-/// The factor that brings gradients of this norm down to `max_norm`; 1 when they are within it.
+/// The factor that scales gradients of this norm to `max_norm`; 1 if they do not exceed it.
 pub(super) fn scale(norm: f64, max_norm: f64) -> f64 {
     (max_norm / (norm + 1e-6)).min(1.0)
 }
@@ -33,7 +33,7 @@ fn sum_of_squares(grad: &Tensor) -> Result<f64> {
         candle_core::bail!("a gradient is not on the CPU");
     };
     let arch = pulp::Arch::new();
-    let chunks = in_place::numbers(storage, layout)?.par_chunks(CHUNK);
+    let chunks = in_place::elements(storage, layout)?.par_chunks(CHUNK);
     let sums: Vec<f64> = chunks.map(|chunk| arch.dispatch(|| chunk_sum_of_squares(chunk))).collect();
     Ok(sums.iter().sum())
 }
@@ -50,7 +50,7 @@ fn chunk_sum_of_squares(chunk: &[f32]) -> f64 {
     sums.iter().sum::<f64>() + rest.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>()
 }
 
-/// One transfer from the device for all gradients.
+/// A single transfer from the device for all gradients.
 fn sum_of_squares_by_tensors(grads: &[&Tensor]) -> Result<f64> {
     let sum = |grad: &&Tensor| grad.to_dtype(DType::F64)?.sqr()?.sum_all();
     let sums = grads.iter().map(sum).collect::<Result<Vec<_>>>()?;
@@ -63,7 +63,7 @@ mod tests {
     use candle_core::Device;
 
     #[test]
-    fn the_norm_is_that_of_all_gradients_together_in_any_type() {
+    fn the_norm_is_global_in_every_dtype() {
         let long: Vec<f32> = (0..CHUNK + 37).map(|i| (i as f32 * 0.37).sin()).collect();
         let want = long.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>() + 25.0;
         let long = Tensor::new(long, &Device::Cpu).unwrap();

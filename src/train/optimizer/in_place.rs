@@ -1,24 +1,24 @@
-//! Updates of f32 tensors on CPU in place: one pass over memory, on all threads, with the widest
-//! vector instructions of the machine. Each number is computed alone, so threads cannot change it.
+//! In-place updates of f32 tensors on CPU: one pass over memory, on all threads, with the widest vector instructions of
+//! the machine. Each element is computed independently, so the number of threads does not change the result.
 
 use std::cell::Cell;
 
 use candle_core::{CpuStorage, DType, InplaceOp1, InplaceOp2, Layout, Result, Tensor, bail};
 
-/// Numbers that a thread takes at a time: small enough for its cache, large enough to be worth a task.
+/// Elements per task: few enough for the cache of a core, enough to be worth a task.
 pub(super) const CHUNK: usize = 1 << 14;
 
-/// Whether the functions of this file can take the tensor.
+/// Whether the functions of this file support the tensor.
 pub(super) fn applies_to(tensor: &Tensor) -> bool {
     tensor.device().is_cpu() && tensor.dtype() == DType::F32
 }
 
-/// Gives `f` the numbers of a contiguous tensor, to change.
+/// Calls `f` with the elements of a contiguous tensor, to modify them.
 pub(super) fn change(tensor: &Tensor, f: impl FnOnce(&mut [f32]) -> Result<()>) -> Result<()> {
     tensor.inplace_op1(&Once(Cell::new(Some(f))))
 }
 
-/// Gives `f` the numbers of two contiguous tensors, the first to change.
+/// Calls `f` with the elements of two contiguous tensors, to modify those of the first.
 pub(super) fn change_by(tensor: &Tensor, by: &Tensor, f: impl FnOnce(&mut [f32], &[f32])) -> Result<()> {
     tensor.inplace_op2(by, &OnceBy(Cell::new(Some(f))))
 }
@@ -33,11 +33,11 @@ impl<F: FnOnce(&mut [f32]) -> Result<()>> InplaceOp1 for Once<F> {
 
     fn cpu_fwd(&self, storage: &mut CpuStorage, layout: &Layout) -> Result<()> {
         let f = self.0.take().expect("an operation is applied once");
-        f(numbers_mut(storage, layout)?)
+        f(elements_mut(storage, layout)?)
     }
 }
 
-/// As [`Once`], of two tensors.
+/// Like [`Once`], for two tensors.
 struct OnceBy<F>(Cell<Option<F>>);
 
 impl<F: FnOnce(&mut [f32], &[f32])> InplaceOp2 for OnceBy<F> {
@@ -47,20 +47,20 @@ impl<F: FnOnce(&mut [f32], &[f32])> InplaceOp2 for OnceBy<F> {
 
     fn cpu_fwd(&self, s1: &mut CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<()> {
         let f = self.0.take().expect("an operation is applied once");
-        f(numbers_mut(s1, l1)?, numbers(s2, l2)?);
+        f(elements_mut(s1, l1)?, elements(s2, l2)?);
         Ok(())
     }
 }
 
-fn numbers_mut<'a>(storage: &'a mut CpuStorage, layout: &Layout) -> Result<&'a mut [f32]> {
+fn elements_mut<'a>(storage: &'a mut CpuStorage, layout: &Layout) -> Result<&'a mut [f32]> {
     match (storage, layout.contiguous_offsets()) {
         (CpuStorage::F32(numbers), Some((start, end))) => Ok(&mut numbers[start..end]),
-        _ => bail!("an optimiser's tensor is not contiguous f32"),
+        _ => bail!("a tensor of the optimizer is not contiguous f32"),
     }
 }
 
-/// The numbers of a contiguous f32 tensor.
-pub(super) fn numbers<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
+/// The elements of a contiguous f32 tensor.
+pub(super) fn elements<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
     match (storage, layout.contiguous_offsets()) {
         (CpuStorage::F32(numbers), Some((start, end))) => Ok(&numbers[start..end]),
         _ => bail!("a gradient is not contiguous f32"),

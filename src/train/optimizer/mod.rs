@@ -1,10 +1,10 @@
-//! Optimisers, with PyTorch's update rules and readable state.
+//! Optimizers, with PyTorch's update rules and serializable state.
 //!
 //! | file | what |
 //! |---|---|
-//! | [`sgd`], [`adam`] | the kinds: their options, one update of one parameter |
-//! | `clip` | the norm of all gradients, and how far to scale them down |
-//! | `in_place` | threads and vector instructions for f32 on CPU |
+//! | [`sgd`], [`adam`] | the kinds: their options, the update of one parameter |
+//! | `clip` | global gradient norm and clipping |
+//! | `in_place` | multithreaded, vectorized updates for f32 on CPU |
 
 pub mod adam;
 mod clip;
@@ -21,7 +21,7 @@ pub use adam::{AdamSpec, AdamwSpec};
 pub use sgd::SgdSpec;
 
 kinds! {
-    /// The update rule. The kind is the key.
+    /// The optimizer. The kind is the key.
     pub enum OptimizerSpec: OptimizerKind {
         Sgd(SgdSpec),
         Adam(AdamSpec),
@@ -37,14 +37,14 @@ impl Default for OptimizerSpec {
 
 /// What every kind of optimizer declares.
 pub trait OptimizerKind: Kind {
-    /// The learning rate, which schedules scale.
+    /// Base learning rate, which schedules scale.
     fn lr(&self) -> f64;
 
     /// The update rule.
     fn rule(&self) -> Box<dyn Rule>;
 }
 
-/// The name under which the number of steps is saved.
+/// Name of the number of steps in a saved state.
 const STEP: &str = "step";
 
 /// An update rule with its parameters and moments.
@@ -56,16 +56,16 @@ pub struct Optimizer {
     steps: i64,
 }
 
-/// A parameter and what the rule remembers of it, in the order of [`Rule::moments`].
+/// A parameter and its moments, in the order of [`Rule::moments`].
 struct Param {
     name: String,
     var: Var,
     moments: Vec<Tensor>,
 }
 
-/// What a rule does to one parameter.
+/// The update of one parameter.
 pub trait Rule: Send + Sync {
-    /// PyTorch's names of what is remembered; each has the parameter's shape and starts at 0.
+    /// PyTorch's names of the moments; each has the parameter's shape and starts at 0.
     fn moments(&self) -> &'static [&'static str];
 
     /// Updates a parameter and its moments. All tensors are contiguous and of one shape.
@@ -81,9 +81,9 @@ pub trait Rule: Send + Sync {
     ) -> candle_core::Result<()>;
 }
 
-/// What the parameters of one step have in common.
+/// What all parameters share in one step.
 pub struct Step {
-    /// From 1.
+    /// Number of the step, from 1.
     pub number: i64,
     /// Factor on the learning rate.
     pub lr_factor: f64,
@@ -91,34 +91,34 @@ pub struct Step {
     pub grad_scale: f64,
 }
 
-/// Why an optimiser could not step, or take up its state.
+/// Why an optimizer could not step or restore its state.
 #[derive(Debug, thiserror::Error)]
 pub enum OptimizerError {
-    /// The loss does not reach a parameter.
+    /// A parameter has no gradient.
     #[error(
         "tensor `{0}` is to be trained but got no gradient: \
          the loss does not depend on it, or an operation in between has no gradient"
     )]
     MissingGradient(String),
-    /// A saved state of other parameters or of another rule.
-    #[error("the saved state does not fit the optimiser: {0}; start the stage anew")]
+    /// The saved state is of other parameters or of another rule.
+    #[error("the saved state does not match the optimizer: {0}; restart the stage")]
     State(String),
-    /// An operation on tensors failed.
+    /// A tensor operation failed.
     #[error("a tensor operation failed: {0}")]
     Tensor(#[from] candle_core::Error),
 }
 
 impl Optimizer {
-    /// An optimiser of these parameters, with moments of 0.
+    /// An optimizer of these parameters, with moments initialized to 0.
     ///
     /// # Errors
-    /// When there is no memory for the moments.
+    /// If there is not enough memory for the moments.
     ///
     /// # Panics
-    /// When two parameters have one name.
+    /// If two parameters have the same name.
     pub fn new(spec: &OptimizerSpec, mut params: Vec<(String, Var)>) -> Result<Self, OptimizerError> {
         params.sort_by(|(a, _), (b, _)| a.cmp(b));
-        assert!(params.windows(2).all(|pair| pair[0].0 != pair[1].0), "two parameters have one name");
+        assert!(params.windows(2).all(|pair| pair[0].0 != pair[1].0), "two parameters have the same name");
         let rule = spec.rule();
         let with_moments = |(name, var): (String, Var)| {
             let moments = rule.moments().iter().map(|_| var.zeros_like()).collect::<Result<_, _>>()?;
@@ -128,13 +128,13 @@ impl Optimizer {
         Ok(Self { rule, params, steps: 0 })
     }
 
-    /// Moves every parameter against its gradient, by its name in `grads`.
+    /// Updates every parameter with its gradient, given by name in `grads`.
     ///
-    /// The learning rate is the spec's times `lr_factor`. Gradients are scaled down to the norm
-    /// `clip_norm` as by PyTorch's `clip_grad_norm_`; without it no norm is computed.
+    /// The learning rate is the spec's times `lr_factor`. Gradients are clipped to the global norm `clip_norm`, like
+    /// PyTorch's `clip_grad_norm_`; if it is `None`, no norm is computed.
     ///
     /// # Errors
-    /// When a parameter has no gradient; then none is moved.
+    /// If a parameter has no gradient; no parameter is updated then.
     pub fn step(
         &mut self,
         grads: &BTreeMap<String, Tensor>,
@@ -154,11 +154,11 @@ impl Optimizer {
         Ok(())
     }
 
-    /// A copy of all that a later [`load_state`](Self::load_state) needs to go on bit by bit:
-    /// `<parameter>.<moment>` by PyTorch's names of the moments, and the number of steps as `step` (i64).
+    /// A copy of the state from which [`load_state`](Self::load_state) resumes bit for bit: `<parameter>.<moment>` with
+    /// PyTorch's names of the moments, and the number of steps as `step` (i64).
     ///
     /// # Errors
-    /// When there is no memory for the copy.
+    /// If there is not enough memory for the copy.
     pub fn state(&self) -> Result<BTreeMap<String, Tensor>, OptimizerError> {
         let mut state = BTreeMap::from([(STEP.to_string(), Tensor::new(self.steps, &Device::Cpu)?)]);
         for param in &self.params {
@@ -169,10 +169,10 @@ impl Optimizer {
         Ok(state)
     }
 
-    /// Takes up what [`state`](Self::state) gave.
+    /// Restores a state from [`state`](Self::state).
     ///
     /// # Errors
-    /// When a tensor is missing, left over or of another shape or type; then nothing has changed.
+    /// If a tensor is missing, unused or of another shape or dtype; the optimizer is unchanged then.
     pub fn load_state(&mut self, state: &BTreeMap<String, Tensor>) -> Result<(), OptimizerError> {
         let load = |param: &Param| {
             let tensors = param.keys(&*self.rule).map(|key| copy_for(param, state, &key));
@@ -181,19 +181,19 @@ impl Optimizer {
         let moments = self.params.iter().map(load).collect::<Result<Vec<_>, _>>()?;
         let steps = find(state, STEP)?.to_dtype(DType::I64)?.flatten_all()?.to_vec1::<i64>()?;
         let &[steps] = steps.as_slice() else {
-            return Err(OptimizerError::State(format!("`{STEP}` is not a single number")));
+            return Err(OptimizerError::State(format!("`{STEP}` is not a scalar")));
         };
-        self.refuse_left_over(state)?;
+        self.reject_unused(state)?;
         self.steps = steps;
         self.params.iter_mut().zip(moments).for_each(|(param, moments)| param.moments = moments);
         Ok(())
     }
 
-    fn refuse_left_over(&self, state: &BTreeMap<String, Tensor>) -> Result<(), OptimizerError> {
+    fn reject_unused(&self, state: &BTreeMap<String, Tensor>) -> Result<(), OptimizerError> {
         let known: std::collections::BTreeSet<String> =
             self.params.iter().flat_map(|param| param.keys(&*self.rule)).collect();
         match state.keys().find(|key| *key != STEP && !known.contains(*key)) {
-            Some(key) => Err(OptimizerError::State(format!("nothing takes its tensor `{key}`"))),
+            Some(key) => Err(OptimizerError::State(format!("its tensor `{key}` is unused"))),
             None => Ok(()),
         }
     }
@@ -205,14 +205,14 @@ impl Param {
         Ok(grads.get(&self.name).ok_or_else(missing)?.detach().contiguous()?)
     }
 
-    /// The names of its moments in a saved state.
+    /// Names of its moments in a saved state.
     fn keys(&self, rule: &dyn Rule) -> impl Iterator<Item = String> {
         rule.moments().iter().map(|moment| format!("{}.{moment}", self.name))
     }
 }
 
 impl OptimizerSpec {
-    /// Elements that the rule keeps for each element of a parameter.
+    /// Number of moments of the rule: elements kept per element of a parameter.
     pub fn moments(&self) -> usize {
         self.rule().moments().len()
     }
@@ -222,7 +222,7 @@ fn find<'a>(state: &'a BTreeMap<String, Tensor>, key: &str) -> Result<&'a Tensor
     state.get(key).ok_or_else(|| OptimizerError::State(format!("its tensor `{key}` is missing")))
 }
 
-/// A saved moment on the parameter's device, in memory of its own.
+/// A copy of a saved moment on the parameter's device.
 fn copy_for(param: &Param, state: &BTreeMap<String, Tensor>, key: &str) -> Result<Tensor, OptimizerError> {
     let saved = find(state, key)?;
     if saved.shape() != param.var.shape() || saved.dtype() != param.var.dtype() {

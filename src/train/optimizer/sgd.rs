@@ -16,17 +16,17 @@ use serde::{Deserialize, Serialize};
 use super::in_place::{self, CHUNK};
 use super::{OptimizerKind, Rule, Step};
 
-/// Stochastic gradient descent.
+/// Stochastic gradient descent with momentum.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct SgdSpec {
     /// Learning rate.
     pub lr: f64,
-    /// μ: factor of the velocity buffer.
+    /// Momentum μ: factor of the velocity buffer, v ← μ v + g.
     pub momentum: f64,
-    /// λ of the L2 term, which is added to the gradient.
+    /// λ of the L2 term λ · p, added to the gradient.
     pub weight_decay: f64,
-    /// Nesterov's variant; needs a `momentum` above 0.
+    /// Use Nesterov momentum; requires `momentum` above 0.
     pub nesterov: bool,
 }
 
@@ -44,7 +44,7 @@ impl Kind for SgdSpec {
         problems.fraction_below_1("momentum", self.momentum);
         problems.not_negative("weight_decay", self.weight_decay);
         if self.nesterov && self.momentum == 0.0 {
-            problems.add("nesterov", "`nesterov` needs a `momentum` above 0", None);
+            problems.add("nesterov", "`nesterov` requires `momentum` above 0", None);
         }
     }
 }
@@ -97,7 +97,7 @@ impl SgdSpec {
     }
 }
 
-/// The numbers of one step.
+/// The coefficients of one step.
 struct Update {
     lr: f32,
     momentum: f32,

@@ -1,4 +1,4 @@
-//! `constant`: the same learning rate throughout.
+//! `constant`: constant learning rate.
 
 use identity::Identity;
 use kind::Kind;
@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{Schedule, warm_up};
 
-/// The same learning rate throughout.
+/// Constant learning rate after the warm-up.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ConstantSpec {
-    /// Epochs over which the rate rises linearly from a tenth.
+    /// Number of warm-up epochs, over which the learning rate rises linearly from a tenth of `lr` to `lr`.
     pub warmup_epochs: usize,
 }
 

@@ -1,4 +1,4 @@
-//! `cosine`: down a half cosine.
+//! `cosine`: half-cosine decay.
 
 use identity::Identity;
 use kind::{Kind, Problems};
@@ -7,13 +7,13 @@ use serde::{Deserialize, Serialize};
 
 use super::{Schedule, half_cosine, warm_up};
 
-/// Down a half cosine.
+/// Half-cosine decay after the warm-up.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CosineSpec {
-    /// Epochs over which the rate rises linearly from a tenth.
+    /// Number of warm-up epochs, over which the learning rate rises linearly from a tenth of `lr` to `lr`.
     pub warmup_epochs: usize,
-    /// Where it ends, as a fraction of the learning rate.
+    /// Final learning rate, as a fraction of `lr`.
     pub min_factor: f64,
 }
 
@@ -26,7 +26,7 @@ impl Kind for CosineSpec {
 }
 
 impl Schedule for CosineSpec {
-    /// The cosine runs over the epochs after the warm-up.
+    /// The cosine covers the epochs after the warm-up.
     fn factor(&self, epoch: usize, epochs: usize) -> f64 {
         warm_up(self.warmup_epochs, epoch).unwrap_or_else(|| {
             let rest = epochs.saturating_sub(self.warmup_epochs).max(1);

@@ -1,4 +1,4 @@
-//! The learning rate over the epochs, with PyTorch's closed forms.
+//! Learning rate schedules, with PyTorch's closed forms.
 
 pub mod constant;
 pub mod cosine;
@@ -13,7 +13,7 @@ pub use multi_step::MultiStepSpec;
 pub use one_cycle::OneCycleSpec;
 
 kinds! {
-    /// The learning rate over the epochs. The kind is the key.
+    /// The learning rate schedule. The kind is the key.
     pub enum ScheduleSpec: Schedule {
         Constant(ConstantSpec),
         Cosine(CosineSpec),
@@ -30,21 +30,21 @@ impl Default for ScheduleSpec {
 
 /// What every kind of schedule declares.
 pub trait Schedule: Kind {
-    /// The factor on the learning rate in an epoch (from 0) of so many.
+    /// Factor of the base learning rate in epoch `epoch` (from 0) of `epochs`.
     fn factor(&self, epoch: usize, epochs: usize) -> f64;
 
-    /// Epochs of a linear warm-up, which must be fewer than all.
+    /// Number of epochs of linear warm-up; must be below the number of epochs.
     fn warmup_epochs(&self) -> usize {
         0
     }
 }
 
-/// From a tenth up to 1 in equal steps; nothing once the warm-up is over.
+/// Warm-up factor: from 0.1 to 1 in equal steps; `None` after the warm-up.
 pub(super) fn warm_up(warmup_epochs: usize, epoch: usize) -> Option<f64> {
     (epoch < warmup_epochs).then(|| 0.1 + 0.9 * epoch as f64 / warmup_epochs as f64)
 }
 
-/// From `from` to `to` along half a cosine, as `share` goes from 0 to 1.
+/// Interpolates from `from` to `to` along half a cosine, as `share` goes from 0 to 1.
 pub(super) fn half_cosine(from: f64, to: f64, share: f64) -> f64 {
     to + (from - to) * (1.0 + (std::f64::consts::PI * share).cos()) / 2.0
 }
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn one_cycle_is_finite_however_few_the_epochs() {
+    fn one_cycle_is_finite_for_any_number_of_epochs() {
         for rise in [0.0, 0.1, 0.3, 0.5, 1.0] {
             let schedule = OneCycleSpec { rise, ..OneCycleSpec::default() };
             for (epochs, epoch) in (1..12).flat_map(|epochs| (0..epochs).map(move |epoch| (epochs, epoch))) {

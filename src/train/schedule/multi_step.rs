@@ -1,4 +1,4 @@
-//! `multi_step`: a factor at each milestone.
+//! `multi_step`: step decay at milestones.
 
 use identity::Identity;
 use kind::{Kind, Problems};
@@ -7,16 +7,16 @@ use serde::{Deserialize, Serialize};
 
 use super::{Schedule, warm_up};
 
-/// Multiplied by `gamma` at each milestone.
+/// Step decay: the learning rate is multiplied by `gamma` at each milestone.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MultiStepSpec {
-    /// Epochs (from 0) at which the rate falls.
+    /// Epochs (from 0) at which the learning rate decays.
     pub milestones: Vec<usize>,
-    /// Factor at each milestone.
+    /// Decay factor at each milestone.
     #[serde(default = "tenth")]
     pub gamma: f64,
-    /// Epochs over which the rate rises linearly from a tenth.
+    /// Number of warm-up epochs, over which the learning rate rises linearly from a tenth of `lr` to `lr`.
     #[serde(default)]
     pub warmup_epochs: usize,
 }

@@ -1,4 +1,4 @@
-//! `one_cycle`: up, then down to almost nothing.
+//! `one_cycle`: rise, then decay to almost 0.
 
 use identity::Identity;
 use kind::{Kind, Problems};
@@ -7,15 +7,15 @@ use serde::{Deserialize, Serialize};
 
 use super::{Schedule, half_cosine};
 
-/// Up, then down to almost nothing (Smith and Topin 2019, arXiv 1708.07120).
+/// One-cycle schedule: the learning rate rises, then decays to almost 0 (Smith and Topin 2019, arXiv 1708.07120).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct OneCycleSpec {
-    /// Fraction of the epochs in which the rate rises.
+    /// Fraction of the epochs during which the learning rate rises to `lr`.
     pub rise: f64,
-    /// The learning rate divided by this is where it starts.
+    /// Divisor of the initial learning rate, lr / `start_divisor`.
     pub start_divisor: f64,
-    /// The start divided by this is where it ends.
+    /// Divisor of the final learning rate, lr / (`start_divisor` · `end_divisor`).
     pub end_divisor: f64,
 }
 
@@ -36,8 +36,8 @@ impl Kind for OneCycleSpec {
 }
 
 impl Schedule for OneCycleSpec {
-    /// As PyTorch's `OneCycleLR` with a step an epoch. With so few epochs that the rise has none to
-    /// itself, it starts at the top (where PyTorch starts on the way down, or divides by zero).
+    /// Like PyTorch's `OneCycleLR` with one step per epoch. If there are too few epochs for a rise, it starts at the
+    /// maximum (PyTorch starts within the decay, or divides by zero).
     fn factor(&self, epoch: usize, epochs: usize) -> f64 {
         let (epoch, epochs) = (epoch as f64, epochs as f64);
         let start = 1.0 / self.start_divisor;

@@ -118,7 +118,7 @@ fn a_run_notices_a_changed_byte_in_decoded_images_and_decodes_them_again() {
     let undamaged = results(&lab);
     flip(&pixels);
     let run = lab.medmerge(&["run", "experiment.toml", "--rerun", "model"]).assert().code(0);
-    run.stderr(contains("pixels is damaged or out of date; it is made again"));
+    run.stderr(contains("pixels is damaged or out of date; recreating it"));
     assert!(results(&lab) == undamaged);
 }
 

@@ -1,20 +1,20 @@
-//! Kernels, to and from the transformed domain.
+//! Transforms of kernels to and from the Winograd domain.
 
 use pulp::{Arch, Simd, WithSimd};
 
 use super::transform::{KernelAdjoint, KernelTransform, both_sides, load, store};
 use super::{IN, Kernels, PANEL, POSITIONS};
 
-/// G g Gᵀ of the kernels to the `block`-th [`PANEL`] output channels: panels `[36, from, PANEL]`.
+/// G g Gᵀ of the kernels for the `block`-th [`PANEL`] output channels: panels `[36, from, PANEL]`.
 pub(super) fn transform_block(kernels: &Kernels<'_>, block: usize, out: &mut [f32]) {
     let &Kernels { weight, ci, turned, .. } = kernels;
-    // Strides in `weight` from one channel to the next: of those that are taken, and of those that are made.
+    // Strides in `weight` between input channels and between output channels.
     let strides = if turned { (ci * 9, 9) } else { (9, ci * 9) };
     let weight = &weight[block * PANEL * strides.1..];
     Arch::new().dispatch(KernelBlock { weight, strides, turned, out });
 }
 
-/// The kernels of [`PANEL`] values of the second role, as `[36, from, PANEL]`.
+/// The kernels of [`PANEL`] output channels, as `[36, from, PANEL]`.
 struct KernelBlock<'a> {
     weight: &'a [f32],
     strides: (usize, usize),
@@ -51,8 +51,8 @@ impl WithSimd for KernelBlock<'_> {
     }
 }
 
-/// Gᵀ s G of the sums of [`PANEL`] output channels, as `[PANEL, ci, 3, 3]`. `sums` holds `PANEL` neighbours for
-/// each position and input channel, with these strides.
+/// Gᵀ s G of the sums of [`PANEL`] output channels, as `[PANEL, ci, 3, 3]`. `sums` holds `PANEL` contiguous elements
+/// for each position and input channel, with these strides.
 pub(super) fn gather_kernel_gradients(sums: &[f32], ci: usize, strides: (usize, usize), out: &mut [f32]) {
     Arch::new().dispatch(KernelGradientBlock { sums, ci, strides, out });
 }

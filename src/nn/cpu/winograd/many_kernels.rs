@@ -1,4 +1,4 @@
-//! Few tiles with many channels: blocks of output channels, whose kernels stay in the cache.
+//! Few tiles with many channels: blocks of output channels, with their kernels in the cache.
 
 use rayon::prelude::*;
 
@@ -8,15 +8,15 @@ use super::{Image, Kernels, PANEL, POSITIONS, Tiles, tile_row_slices};
 use crate::cpu::matmul::{Matrix, Panels, multiply};
 use crate::cpu::scratch::Scratch;
 
-/// Numbers in the transformed tiles that are handled at a time: they stay in the largest cache.
+/// Elements of the transformed tiles handled at a time: they stay in the last-level cache.
 const BUDGET: usize = 1 << 22;
 
-/// Correlate `x` with kernels, with `padding` zeros around.
+/// Correlates `x` with kernels, padded with `padding` zeros on each side.
 pub(super) fn correlate(x: &[f32], image: Image, kernels: &Kernels<'_>, padding: usize) -> Vec<f32> {
     let (c, to) = (image.c, kernels.to());
     let n = x.len() / image.len();
     let output = image.correlated(padding, to);
-    let tiles = Tiles::of(&output);
+    let tiles = Tiles::covering(&output);
     let rows = n * tiles.rows;
     let batch = (BUDGET / (tiles.columns * POSITIONS * (c + to))).clamp(1, rows);
     let mut d = Scratch::new(batch * tiles.columns * POSITIONS * c);
@@ -51,8 +51,8 @@ pub(super) fn correlate(x: &[f32], image: Image, kernels: &Kernels<'_>, padding:
     y
 }
 
-/// Gradient with respect to `weight`, given that of `y`: each block of kernels has its sums made and brought
-/// back while they are in the cache.
+/// Gradient with respect to `weight`, given that of `y`: the sums of each block of kernels are computed and transformed
+/// back while in the cache.
 pub(super) fn weight_gradient(
     x: &[f32],
     gy: &[f32],
@@ -60,7 +60,7 @@ pub(super) fn weight_gradient(
     padding: usize,
 ) -> Vec<f32> {
     let (ci, co) = (input.c, output.c);
-    let tiles = Tiles::of(&output);
+    let tiles = Tiles::covering(&output);
     let rows = x.len() / input.len() * tiles.rows;
     let t = rows * tiles.columns;
     let mut d = Scratch::new(t * POSITIONS * ci);

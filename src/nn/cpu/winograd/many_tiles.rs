@@ -1,4 +1,4 @@
-//! Many tiles with few channels: batches of tile rows, one matrix product a position.
+//! Many tiles with few channels: batches of tile rows, one matrix product per position.
 
 use rayon::prelude::*;
 
@@ -8,16 +8,16 @@ use super::{BUDGET, Image, Kernels, PANEL, POSITIONS, Tiles, tile_row_slices};
 use crate::cpu::matmul::{Matrix, Panels, multiply};
 use crate::cpu::scratch::Scratch;
 
-/// Numbers in the transformed tiles of one task: they stay in the second-level cache beside the kernels.
+/// Elements of the transformed tiles of one task: they stay in the second-level cache along with the kernels.
 const TASK: usize = 1 << 17;
 
-/// Correlate `x` with kernels, with `padding` zeros around.
+/// Correlates `x` with kernels, padded with `padding` zeros on each side.
 pub(super) fn correlate(x: &[f32], image: Image, kernels: &Kernels<'_>, padding: usize) -> Vec<f32> {
     let (c, to) = (image.c, kernels.to());
     let transformed = transform_kernels(kernels);
     let n = x.len() / image.len();
     let output = image.correlated(padding, to);
-    let tiles = Tiles::of(&output);
+    let tiles = Tiles::covering(&output);
     let rows = (TASK / (tiles.columns * POSITIONS * (c + to))).max(1);
     let len = n * output.len();
     let mut y = Vec::with_capacity(len);
@@ -43,7 +43,7 @@ pub(super) fn correlate(x: &[f32], image: Image, kernels: &Kernels<'_>, padding:
     y
 }
 
-/// All kernels transformed: a block for each [`PANEL`] output channels.
+/// Transforms all kernels: one block per [`PANEL`] output channels.
 fn transform_kernels(kernels: &Kernels<'_>) -> Scratch<f32> {
     let block = POSITIONS * kernels.from() * PANEL;
     let mut transformed = Scratch::new(block * kernels.to() / PANEL);
@@ -59,7 +59,7 @@ pub(super) fn weight_gradient(
     padding: usize,
 ) -> Vec<f32> {
     let (ci, co) = (input.c, output.c);
-    let tiles = Tiles::of(&output);
+    let tiles = Tiles::covering(&output);
     let rows = x.len() / input.len() * tiles.rows;
     let batch = (BUDGET * 2 / (tiles.columns * POSITIONS * (ci + co))).clamp(1, rows);
     let mut d = Scratch::new(batch * tiles.columns * POSITIONS * ci);

@@ -1,5 +1,5 @@
-//! 3x3 convolution of stride 1 by Winograd's minimal filtering F(4x4, 3x3) (Lavin and Gray 2016,
-//! arXiv 1509.09308): a tile of 4x4 outputs costs 36 products per pair of channels instead of 144.
+//! 3x3 convolution of stride 1 by Winograd's minimal filtering F(4x4, 3x3) (Lavin and Gray 2016, arXiv 1509.09308): a
+//! tile of 4x4 outputs takes 36 multiplications per pair of channels instead of 144.
 //!
 //! With input tiles d (6x6), kernels g (3x3) and outputs Y (4x4):
 //!
@@ -7,15 +7,15 @@
 //! Y = Aᵀ [ (G g Gᵀ) ⊙ (Bᵀ d B) ] A
 //! ```
 //!
-//! The product ⊙, summed over input channels, is one matrix product for each of the 36 positions. Both
-//! gradients are the adjoints of the same formula. Tiles lie as `[tile, 36, channel]`; a *tile row* is the
-//! tiles of four output rows of one image.
+//! The product ⊙, summed over input channels, is one matrix product for each of the 36 positions. Both gradients are
+//! the adjoints of the same formula. Tiles are stored as `[tile, 36, channel]`; a *tile row* is the tiles of four
+//! output rows of one image.
 //!
-//! What bounds the speed is where transformed numbers wait for their next use. Large images make many tiles
-//! with few channels: tile rows are handled in batches whose tiles stay in the cache, and the kernels are
-//! transformed once ([`many_tiles`]). Small images make few tiles with many channels: their transformed
-//! kernels would be four times the kernels, so each block of output channels has its kernels transformed and
-//! used while they are in the cache ([`many_kernels`]).
+//! Speed is limited by where transformed data is kept until its next use. Large images have many tiles with few
+//! channels: tile rows are handled in batches that stay in the cache, and the kernels are transformed once
+//! ([`many_tiles`]). Small images have few tiles with many channels: the transformed kernels would be four times as
+//! large as the kernels, so the kernels of each block of output channels are transformed and used while in the cache
+//! ([`many_kernels`]).
 
 mod kernels;
 mod many_kernels;
@@ -32,12 +32,12 @@ const OUT: usize = 4;
 const IN: usize = 6;
 /// Positions in an input tile.
 const POSITIONS: usize = IN * IN;
-/// Numbers in the transformed tiles that are handled at a time: they stay in the cache.
+/// Elements of the transformed tiles handled at a time: they stay in the cache.
 const BUDGET: usize = 1 << 20;
-/// Numbers in transformed kernels that are many.
+/// Number of elements of the transformed kernels from which they count as many.
 const MANY_KERNELS: usize = 1 << 22;
 
-/// Whether this algorithm serves the shape.
+/// Whether this algorithm supports the shape.
 pub(crate) fn serves(shape: &ConvShape) -> bool {
     let kernel = shape.kh == 3 && shape.kw == 3 && shape.stride == 1 && shape.dilation == 1;
     let channels = shape.ci.is_multiple_of(PANEL) && shape.co.is_multiple_of(PANEL) && shape.groups == 1;
@@ -51,14 +51,14 @@ pub(crate) fn forward(x: &[f32], weight: &[f32], shape: &ConvShape) -> Vec<f32> 
     correlate(x, image, &kernels, shape.padding)
 }
 
-/// Gradient with respect to `x`, given that of `y`: a correlation with the kernels turned by 180°.
+/// Gradient with respect to `x`, given that of `y`: a correlation with the kernels rotated by 180°.
 pub(crate) fn input_gradient(gy: &[f32], weight: &[f32], shape: &ConvShape) -> Vec<f32> {
     let kernels = Kernels { weight, ci: shape.ci, co: shape.co, turned: true };
     let image = Image { h: shape.oh(), w: shape.ow(), c: shape.co };
     correlate(gy, image, &kernels, 2 - shape.padding)
 }
 
-/// Correlate `x` with kernels, with `padding` zeros around.
+/// Correlates `x` with kernels, padded with `padding` zeros on each side.
 fn correlate(x: &[f32], image: Image, kernels: &Kernels<'_>, padding: usize) -> Vec<f32> {
     let correlate = if kernels.are_many() { many_kernels::correlate } else { many_tiles::correlate };
     correlate(x, image, kernels, padding)
@@ -73,7 +73,7 @@ pub(crate) fn weight_gradient(x: &[f32], gy: &[f32], shape: &ConvShape) -> Vec<f
     gradient(x, gy, (input, output), shape.padding)
 }
 
-/// Kernels `weight[co, ci, 3, 3]`, or the same turned by 180° with both roles of channels exchanged.
+/// Kernels `weight[co, ci, 3, 3]`, or the same rotated by 180° with input and output channels exchanged.
 struct Kernels<'a> {
     weight: &'a [f32],
     ci: usize,
@@ -82,12 +82,12 @@ struct Kernels<'a> {
 }
 
 impl Kernels<'_> {
-    /// Channels that they take.
+    /// Number of input channels.
     fn from(&self) -> usize {
         if self.turned { self.co } else { self.ci }
     }
 
-    /// Channels that they make.
+    /// Number of output channels.
     fn to(&self) -> usize {
         if self.turned { self.ci } else { self.co }
     }
@@ -105,25 +105,25 @@ struct Image {
 }
 
 impl Image {
-    /// Numbers in it.
+    /// Number of elements.
     fn len(&self) -> usize {
         self.h * self.w * self.c
     }
 
-    /// What a correlation with 3x3 kernels makes of it.
+    /// Output shape of a correlation with 3x3 kernels.
     fn correlated(&self, padding: usize, c: usize) -> Self {
         Self { h: self.h + 2 * padding - 2, w: self.w + 2 * padding - 2, c }
     }
 }
 
-/// How many tiles cover an output image.
+/// Number of tiles that cover an output image, per side.
 struct Tiles {
     rows: usize,
     columns: usize,
 }
 
 impl Tiles {
-    fn of(output: &Image) -> Self {
+    fn covering(output: &Image) -> Self {
         Self { rows: output.h.div_ceil(OUT), columns: output.w.div_ceil(OUT) }
     }
 }

@@ -1,4 +1,4 @@
-//! Tiles of images, to and from the transformed domain.
+//! Transforms of image tiles to and from the Winograd domain.
 
 use std::mem::MaybeUninit;
 
@@ -9,7 +9,7 @@ use super::transform::{InputTransform, OutputAdjoint, OutputTransform, both_side
 use super::{IN, Image, OUT, PANEL, POSITIONS, Tiles};
 use crate::cpu::to_be_written;
 
-/// Fill `d[tile, 36, c]` with Bᵀ d B for `count` tile rows from `first`.
+/// Fills `d[tile, 36, c]` with Bᵀ d B for `count` tile rows from `first`.
 pub(super) fn transform_inputs(
     x: &[f32],
     image: &Image,
@@ -25,7 +25,7 @@ pub(super) fn transform_inputs(
     });
 }
 
-/// Fill `d[tile, 36, c]` with Bᵀ d B for one tile row, counted over all images.
+/// Fills `d[tile, 36, c]` with Bᵀ d B for one tile row, counted over all images.
 pub(super) fn transform_input_row(
     x: &[f32],
     image: &Image,
@@ -78,8 +78,8 @@ impl WithSimd for InputRow<'_> {
     }
 }
 
-/// Write Aᵀ m A of each tile of the tile rows to their output slices. `m` holds [`PANEL`] neighbouring channels
-/// for each position, panel of channels and tile, with these strides.
+/// Writes Aᵀ m A of each tile of the tile rows to their output slices. `m` holds [`PANEL`] contiguous channels for each
+/// position, panel of channels and tile, with these strides.
 pub(super) fn transform_outputs(
     m: &[f32],
     strides: (usize, usize, usize),
@@ -92,7 +92,7 @@ pub(super) fn transform_outputs(
     });
 }
 
-/// The same for the one tile row whose first tile is `first`.
+/// The same for the single tile row whose first tile is `first`.
 pub(super) fn transform_output_row(
     m: &[f32],
     strides: (usize, usize, usize),
@@ -101,7 +101,7 @@ pub(super) fn transform_output_row(
     columns: usize,
     y: &mut [MaybeUninit<f32>],
 ) {
-    // SAFETY: the tiles cover the row, so every number of it is written, and none is read.
+    // SAFETY: the tiles cover the row, so every element is written, and none is read.
     let y = unsafe { to_be_written(y) };
     Arch::new().dispatch(OutputRow { m, strides, output, first, columns, y });
 }
@@ -144,7 +144,7 @@ impl WithSimd for OutputRow<'_> {
     }
 }
 
-/// Fill `e[tile, 36, c]` with A gy Aᵀ for `count` tile rows from `first`.
+/// Fills `e[tile, 36, c]` with A gy Aᵀ for `count` tile rows from `first`.
 pub(super) fn transform_output_gradients(
     gy: &[f32],
     output: &Image,
@@ -161,7 +161,7 @@ pub(super) fn transform_output_gradients(
     });
 }
 
-/// The output gradients' tiles of one tile row.
+/// The output gradient tiles of one tile row.
 struct OutputGradientRow<'a> {
     gy: &'a [f32],
     output: &'a Image,

@@ -5,22 +5,22 @@ use pulp::Simd;
 use super::{IN, OUT};
 
 #[inline(always)]
-pub(super) fn load<S: Simd>(numbers: &[f32], start: usize) -> S::f32s {
-    S::as_simd_f32s(&numbers[start..start + S::F32_LANES]).0[0]
+pub(super) fn load<S: Simd>(elements: &[f32], start: usize) -> S::f32s {
+    S::as_simd_f32s(&elements[start..start + S::F32_LANES]).0[0]
 }
 
 #[inline(always)]
-pub(super) fn store<S: Simd>(numbers: &mut [f32], start: usize, lanes: S::f32s) {
-    S::as_mut_simd_f32s(&mut numbers[start..start + S::F32_LANES]).0[0] = lanes;
+pub(super) fn store<S: Simd>(elements: &mut [f32], start: usize, lanes: S::f32s) {
+    S::as_mut_simd_f32s(&mut elements[start..start + S::F32_LANES]).0[0] = lanes;
 }
 
-/// A one-dimensional transform of `N` vectors to `M`. A trait and not a closure: a closure that is not
-/// inlined would lose the wide instructions.
+/// A one-dimensional transform of `N` vectors to `M`. A trait rather than a closure: a closure that is not inlined
+/// would lose the wide instructions.
 pub(super) trait Transform<const N: usize, const M: usize> {
     fn line<S: Simd>(simd: S, from: [S::f32s; N]) -> [S::f32s; M];
 }
 
-/// Apply a transform to the columns, then to the rows, of an `N`x`N` tile.
+/// Applies a transform to the columns, then to the rows, of an `N`x`N` tile.
 #[inline(always)]
 pub(super) fn both_sides<
     S: Simd,
