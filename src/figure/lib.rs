@@ -1,11 +1,11 @@
-//! Figures of learnt merge weights: where the kernels of a merged model come from, layer by layer.
+//! Figures of learned merge weights: the contribution of each source, layer by layer.
 //!
 //! | file | what |
 //! |---|---|
-//! | [`learnt`] | the numbers that a stage learnt, by layer in the order of the network |
-//! | [`statistics`] | what the numbers of a layer are like, source by source |
-//! | `tidy` | the CSV: a row a layer and source; a row a number |
-//! | `panel` | which stages stand where, and which are put together |
+//! | [`learnt`] | the merge weights that a stage learned, by layer |
+//! | [`statistics`] | statistics of a layer's merge weights, by source |
+//! | `tidy` | CSV files: one row per layer and source; one row per merge weight |
+//! | `panel` | the arrangement of stages in panels |
 //! | `layout`, `draw` | panels as SVG |
 //! | `write` | the files under `results/<experiment>/` |
 
@@ -24,14 +24,14 @@ pub use learnt::{LayerWeights, Learnt};
 pub use statistics::{SourceStatistics, statistics};
 pub use write::write_figure;
 
-/// Numbers for the tests of this folder.
+/// Merge weights for the tests of this crate.
 #[cfg(test)]
 mod example {
     use indexmap::IndexMap;
 
     use super::*;
 
-    /// Two sources with two layers, of three kernels and of one; `shift` is added to every number of the first.
+    /// Two sources with two layers, of three kernels and of one; `shift` is added to all weights of the first source.
     pub(super) fn learnt(target: &str, seed: &str, shift: f32) -> Learnt {
         let layer = |layer: &str, weights: [&[f32]; 2]| LayerWeights {
             layer: layer.into(),

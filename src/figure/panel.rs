@@ -1,40 +1,40 @@
-//! Which stages stand where, and which are put together.
+//! The arrangement of stages in panels.
 
 use indexmap::{IndexMap, IndexSet};
 
 use super::{FigureError, FigureSpec, Learnt, STAGE, SourceStatistics, statistics};
 
-/// Stages that differ in nothing but their value of `over`.
+/// Stages that differ only in their value of `over`.
 #[derive(Debug, PartialEq)]
 pub(super) struct Panel<'a> {
-    /// What it shows.
+    /// Title of the panel.
     pub(super) title: String,
     /// Names of the sources.
     pub(super) sources: &'a [String],
-    /// In the order of the network.
+    /// Layers, in network order.
     pub(super) layers: Vec<PanelLayer<'a>>,
-    /// How many stages were put together.
+    /// Number of pooled stages.
     pub(super) n: usize,
 }
 
-/// A layer, over the kernels of all stages that were put together.
+/// A layer, over the kernels of all pooled stages.
 #[derive(Debug, PartialEq)]
 pub(super) struct PanelLayer<'a> {
     pub(super) name: &'a str,
-    /// One for each source.
+    /// Statistics, one per source.
     pub(super) sources: Vec<SourceStatistics>,
 }
 
-/// Panels row by row; `None` where there is no such stage.
+/// Panels, row by row; `None` where there is no such stage.
 pub(super) type Grid<'a> = Vec<Vec<Option<Panel<'a>>>>;
 
-/// Where a panel stands: values of all that is not put together, beside its column's.
+/// The row of a panel: the values of all fields that are neither pooled nor the column's.
 type Row<'a> = Vec<(&'a str, &'a str)>;
 
-/// The panels of a figure. Rows and columns stand in the order in which the stages first name them.
+/// The panels of a figure. Rows and columns are in the order of their first stage.
 ///
 /// # Errors
-/// Stages that are to be put together have different sources or layers.
+/// Pooled stages have different sources or layers.
 pub(super) fn grid<'a>(
     figure: &str,
     spec: &'a FigureSpec,
@@ -85,7 +85,7 @@ impl<'a> Panel<'a> {
     }
 }
 
-/// What keeps two stages from being put together.
+/// The mismatch that prevents pooling two stages.
 fn difference(a: &Learnt, b: &Learnt) -> Option<&'static str> {
     let layers = |learnt: &'_ Learnt| -> Vec<(String, usize)> {
         let layer =
@@ -99,7 +99,7 @@ fn difference(a: &Learnt, b: &Learnt) -> Option<&'static str> {
     }
 }
 
-/// `[sources][kernels of all stages]`
+/// Pooled weights, `[sources][kernels of all stages]`.
 fn all_kernels(together: &[&Learnt], layer: usize, sources: usize) -> Vec<Vec<f32>> {
     let of_source = |source: usize| {
         let of_stages = together.iter().map(|learnt| learnt.layers[layer].weights[source].as_slice());
@@ -120,7 +120,7 @@ fn place<'a>(spec: &'a FigureSpec, axes: &'a [String], learnt: &'a Learnt) -> (R
     (row, column.and_then(value).unwrap_or(""))
 }
 
-/// `target = fundus`; with the stage's name if there are several, or if nothing else is to be said.
+/// The title `target = fundus`, with the stage's name if there are several stages or it would be empty.
 fn title(spec: &FigureSpec, row: &Row<'_>, column: &str) -> String {
     let of_column = spec.columns.iter().map(|field| (field.as_str(), column));
     let all = row.iter().copied().chain(of_column).filter(|(_, value)| !value.is_empty());
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn seeds_are_put_together_and_targets_stand_side_by_side() {
+    fn seeds_are_pooled_and_targets_are_columns() {
         let all = [("lesions", "0"), ("fundus", "0"), ("lesions", "1"), ("fundus", "1"), ("fundus", "2")]
             .map(|(target, seed)| learnt(target, seed, 0.0));
         assert_eq!(titles(&spec(), &all), [[some("target = lesions", 2), some("target = fundus", 3)]]);
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn several_stages_have_rows_of_their_own_and_gaps_where_there_is_none() {
+    fn each_stage_has_its_own_row_with_gaps_for_missing_panels() {
         let mut all = [learnt("lesions", "0", 0.0), learnt("fundus", "0", 0.0), learnt("fundus", "0", 0.0)];
         all[2].stage = "convex".into();
         let two = FigureSpec { from: vec!["weights".into(), "convex".into()], ..spec() };
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn stages_of_other_sources_or_layers_are_not_put_together() {
+    fn stages_with_other_sources_or_layers_cannot_be_pooled() {
         let mut all = [learnt("fundus", "0", 0.0), learnt("fundus", "1", 0.0)];
         let (axes, spec) = (axes(), spec());
         let error = |all: &[Learnt; 2]| {
@@ -202,6 +202,6 @@ mod tests {
         all[1].layers.pop();
         assert!(error(&all).contains("different layers"), "{}", error(&all));
         all[1].sources[1] = "probe_c".into();
-        insta::assert_snapshot!(error(&all), @"figure `layers`: `weights[seed=0,target=fundus]` and `weights[seed=1,target=fundus]` have different sources, so their weights cannot be put together over `seed`; set `over` to another axis");
+        insta::assert_snapshot!(error(&all), @"figure `layers`: `weights[seed=0,target=fundus]` and `weights[seed=1,target=fundus]` have different sources, so their weights cannot be pooled over `seed`; set `over` to another axis");
     }
 }

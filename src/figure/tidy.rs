@@ -1,9 +1,9 @@
-//! Tidy CSV: a row a layer and source, and a row a number.
+//! Tidy CSV: one row per layer and source, or one row per merge weight.
 
 use super::{Learnt, statistics};
 use table::{csv_text, number_text};
 
-/// `<figure>.csv`: what [`statistics`] says of each layer (from 1 at the images) and source (from 0).
+/// `<figure>.csv`: the [`statistics`] of each layer (numbered from 1 at the images) and source (from 0).
 pub(super) fn layers(axes: &[String], all: &[&Learnt]) -> String {
     let last = ["kernels", "mean", "std", "min", "max", "share", "fraction"];
     let mut records = vec![header(axes, &["layer", "depth", "source", "source_stage"], &last)];
@@ -23,7 +23,7 @@ pub(super) fn layers(axes: &[String], all: &[&Learnt]) -> String {
     csv_text(records)
 }
 
-/// `<figure>.kernels.csv`: every number, of each layer (from 1), kernel and source (from 0).
+/// `<figure>.kernels.csv`: every merge weight, by layer (from 1), kernel and source (from 0).
 pub(super) fn kernels(axes: &[String], all: &[&Learnt]) -> String {
     let mut records =
         vec![header(axes, &["layer", "depth", "kernel", "source", "source_stage"], &["weight"])];
@@ -48,7 +48,7 @@ fn header(axes: &[String], middle: &[&str], last: &[&str]) -> Vec<String> {
     std::iter::once("stage".to_owned()).chain(axes.iter().cloned()).chain(columns).collect()
 }
 
-/// The stage and its axes; empty where it does not depend on one.
+/// The stage and its axes; empty for axes that it does not depend on.
 fn place(axes: &[String], learnt: &Learnt) -> Vec<String> {
     let at = axes.iter().map(|axis| learnt.at.get(axis).cloned().unwrap_or_default());
     std::iter::once(learnt.stage.clone()).chain(at).collect()
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_row_a_layer_and_source_in_the_order_of_the_network() {
+    fn one_row_per_layer_and_source_in_network_order() {
         insta::assert_snapshot!(layers(&axes(), &[&learnt("fundus", "0", 0.0)]), @r"
         stage,seed,target,layer,depth,source,source_stage,kernels,mean,std,min,max,share,fraction
         weights,0,fundus,conv1,1,0,probe_a,3,0.16666666666666666,1.0408329997330665,-1.0,1.0,0.5,0.5833333333333334
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_a_number() {
+    fn one_row_per_merge_weight() {
         let mut one = learnt("fundus", "0", 0.25);
         one.at.shift_remove("target");
         insta::assert_snapshot!(kernels(&axes(), &[&one]), @r"
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn every_column_is_one_that_no_axis_may_have() {
+    fn every_column_is_a_reserved_name() {
         for text in [layers(&[], &[]), kernels(&[], &[])] {
             assert!(text.trim().split(',').all(|column| COLUMNS.contains(&column)), "{text}");
         }
