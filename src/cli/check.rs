@@ -34,7 +34,7 @@ impl Check {
             let (path, stages) = (experiment.source.path.display(), order.len());
             writeln!(
                 out,
-                "{path}: {stages} stages, {} data sets: no mistake found",
+                "{path}: {stages} stages, {} data sets: no errors found",
                 experiment.datasets.len()
             )?;
         }

@@ -44,10 +44,10 @@ pub(super) struct Version<'i, T> {
 }
 
 /// The spec of a data set: the kind's own keys, and those common to all kinds.
-pub(super) type LabelledSpec = (DatasetSpec, LabelBudget);
+pub(super) type LabeledSpec = (DatasetSpec, LabelBudget);
 
 /// A data set's section.
-pub(super) type DatasetDraft<'i> = Draft<'i, LabelledSpec>;
+pub(super) type DatasetDraft<'i> = Draft<'i, LabeledSpec>;
 
 /// `[train]` as written, inherited by the stages.
 #[derive(Debug, Default)]
@@ -208,7 +208,8 @@ fn locate(NamedPath { key, path, kind }: NamedPath<'_>, folder: &Path, problems:
         PathKind::Folder => (path.is_dir(), "folder"),
     };
     if !found {
-        let help = path.is_relative().then(|| "paths are relative to the experiment file's folder".to_owned());
+        let help =
+            path.is_relative().then(|| "paths are relative to the experiment file's folder".to_owned());
         problems.add(key, format!("no such {what}: {}", path.display()), help);
     }
 }

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use super::draft::{DatasetDraft, Draft, LabelledSpec, Version};
+use super::draft::{DatasetDraft, Draft, LabeledSpec, Version};
 use super::sweep::{Axes, Point, Sweep};
 use super::{DatasetInstance, StageInstance};
 use stage::StageSpec;
@@ -15,7 +15,7 @@ type Index = HashMap<(String, Point), usize>;
 
 /// Every data set at every combination of the axes that it uses.
 pub(super) fn datasets(sweep: &Sweep<'_>, drafts: &[DatasetDraft<'_>]) -> Vec<DatasetInstance> {
-    let instance = |draft: &DatasetDraft<'_>, version: &Version<'_, LabelledSpec>| DatasetInstance {
+    let instance = |draft: &DatasetDraft<'_>, version: &Version<'_, LabeledSpec>| DatasetInstance {
         name: draft.name.get_ref().to_string(),
         at: sweep.coordinates(&version.at),
         spec: version.spec.0.clone(),

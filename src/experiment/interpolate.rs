@@ -86,8 +86,7 @@ impl<'i> Scope<'_, 'i> {
             report.add(Diagnostic::at(span.clone(), message).with_help(suggest::help(name, &known)));
         } else if self.data.is_none() {
             let message = "`${data}` has no value: the environment variable MEDMERGE_DATA is not set";
-            let help =
-                "set it to the folder of data sets, as in `MEDMERGE_DATA=/data medmerge …`".to_owned();
+            let help = "set it to the folder of data sets, as in `MEDMERGE_DATA=/data medmerge …`".to_owned();
             report.add(Diagnostic::at(span.clone(), message).with_help(help));
         }
         self.sweep.position(suggest::nearest(name, &self.sweep.names())?)

@@ -131,14 +131,8 @@ impl Checked<'_, '_> {
             self.one_of(&format!("compare.among.{i}"), "row", row, &named, report);
         }
         if compare.to != BEST && !compare.among.is_empty() {
-            let message =
-                format!("`among` lists candidates for the best row, but `to` is `{}`", compare.to);
-            self.add(
-                "compare.among",
-                message,
-                Some("set `to = \"best\"`, or remove `among`".into()),
-                report,
-            );
+            let message = format!("`among` lists candidates for the best row, but `to` is `{}`", compare.to);
+            self.add("compare.among", message, Some("set `to = \"best\"`, or remove `among`".into()), report);
         }
     }
 
@@ -173,7 +167,8 @@ impl Checked<'_, '_> {
         let mut fields = spec.columns.iter().chain([&spec.rows, &spec.over]);
         if spec.metrics.len() > 1 && fields.all(|field| field != "metric") {
             let message = "several metrics would share a cell".to_owned();
-            let help = "add \"metric\" to `columns`, set `rows` to it, or make one table per metric".to_owned();
+            let help =
+                "add \"metric\" to `columns`, set `rows` to it, or make one table per metric".to_owned();
             self.add("metrics", message, Some(help), report);
         }
     }

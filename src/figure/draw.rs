@@ -269,12 +269,12 @@ fn write(page: &Area<'_>, text: &str, at: (f64, f64), font: FontDesc<'_>, side: 
 
 #[cfg(test)]
 mod tests {
-    use super::super::example::{axes, learnt, spec};
+    use super::super::example::{axes, learned, spec};
     use super::super::panel::grid;
-    use super::super::{FigureSpec, Learnt};
+    use super::super::{FigureSpec, LearnedWeights};
     use super::*;
 
-    fn drawn(spec: &FigureSpec, all: &[Learnt]) -> String {
+    fn drawn(spec: &FigureSpec, all: &[LearnedWeights]) -> String {
         let (axes, all) = (axes(), all.iter().collect::<Vec<_>>());
         svg("tiny: layers", &spec.over, &grid("layers", spec, &axes, &all).unwrap())
     }
@@ -286,7 +286,7 @@ mod tests {
 
     #[test]
     fn a_figure_says_what_it_shows() {
-        let svg = drawn(&spec(), &[learnt("fundus & <x>", "0", 0.0), learnt("fundus & <x>", "1", 0.5)]);
+        let svg = drawn(&spec(), &[learned("fundus & <x>", "0", 0.0), learned("fundus & <x>", "1", 0.5)]);
         insta::assert_snapshot!(texts(&svg).join("\n"), @r"
         tiny: layers
         target = fundus &amp; &lt;x&gt; (n = 2 over seed)
@@ -313,7 +313,7 @@ mod tests {
 
     #[test]
     fn equal_weights_give_equal_bytes() {
-        let all = [learnt("fundus", "0", 0.0), learnt("lesions", "0", 0.5)];
+        let all = [learned("fundus", "0", 0.0), learned("lesions", "0", 0.5)];
         let svg = drawn(&spec(), &all);
         assert_eq!(svg, drawn(&spec(), &all));
         let digest = blake3::hash(svg.as_bytes()).to_hex();
@@ -322,7 +322,7 @@ mod tests {
 
     #[test]
     fn weights_that_are_not_finite_leave_a_gap() {
-        let mut broken = learnt("fundus", "0", 0.0);
+        let mut broken = learned("fundus", "0", 0.0);
         broken.layers[0].weights[0][1] = f32::NAN;
         broken.layers[1].weights[1][0] = f32::INFINITY;
         let svg = drawn(&spec(), &[broken]);
@@ -332,7 +332,7 @@ mod tests {
 
     #[test]
     fn weights_that_are_all_the_same_have_a_range() {
-        let mut flat = learnt("fundus", "0", 0.0);
+        let mut flat = learned("fundus", "0", 0.0);
         flat.layers.iter_mut().flat_map(|layer| &mut layer.weights).for_each(|of| of.fill(0.0));
         assert!(drawn(&spec(), &[flat]).contains("merge weight"));
     }

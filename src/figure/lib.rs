@@ -2,7 +2,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | [`learnt`] | the merge weights that a stage learned, by layer |
+//! | [`learned`] | the merge weights that a stage learned, by layer |
 //! | [`statistics`] | statistics of a layer's merge weights, by source |
 //! | `tidy` | CSV files: one row per layer and source; one row per merge weight |
 //! | `panel` | the arrangement of stages in panels |
@@ -12,7 +12,7 @@
 mod draw;
 mod error;
 mod layout;
-pub mod learnt;
+pub mod learned;
 mod panel;
 pub mod statistics;
 mod tidy;
@@ -20,7 +20,9 @@ mod write;
 
 pub use error::FigureError;
 pub use experiment::figure_spec::{COLUMNS, FigureSpec, STAGE};
-pub use learnt::{LayerWeights, Learnt};
+pub use learned::{LayerWeights, LearnedWeights};
+// the former names, which `run` uses
+pub use learned::{self as learnt, LearnedWeights as Learnt};
 pub use statistics::{SourceStatistics, statistics};
 pub use write::write_figure;
 
@@ -32,12 +34,12 @@ mod example {
     use super::*;
 
     /// Two sources with two layers, of three kernels and of one; `shift` is added to all weights of the first source.
-    pub(super) fn learnt(target: &str, seed: &str, shift: f32) -> Learnt {
+    pub(super) fn learned(target: &str, seed: &str, shift: f32) -> LearnedWeights {
         let layer = |layer: &str, weights: [&[f32]; 2]| LayerWeights {
             layer: layer.into(),
             weights: vec![weights[0].iter().map(|w| w + shift).collect(), weights[1].to_vec()],
         };
-        Learnt {
+        LearnedWeights {
             stage: "weights".into(),
             id: format!("weights[seed={seed},target={target}]"),
             at: IndexMap::from([("seed".into(), seed.into()), ("target".into(), target.into())]),

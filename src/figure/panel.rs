@@ -2,7 +2,7 @@
 
 use indexmap::{IndexMap, IndexSet};
 
-use super::{FigureError, FigureSpec, Learnt, STAGE, SourceStatistics, statistics};
+use super::{FigureError, FigureSpec, LearnedWeights, STAGE, SourceStatistics, statistics};
 
 /// Stages that differ only in their value of `over`.
 #[derive(Debug, PartialEq)]
@@ -39,15 +39,15 @@ pub(super) fn grid<'a>(
     figure: &str,
     spec: &'a FigureSpec,
     axes: &'a [String],
-    all: &[&'a Learnt],
+    all: &[&'a LearnedWeights],
 ) -> Result<Grid<'a>, FigureError> {
-    let mut cells: IndexMap<Row<'_>, IndexMap<&str, Vec<&Learnt>>> = IndexMap::new();
-    for &learnt in all {
-        let (row, column) = place(spec, axes, learnt);
-        cells.entry(row).or_default().entry(column).or_default().push(learnt);
+    let mut cells: IndexMap<Row<'_>, IndexMap<&str, Vec<&LearnedWeights>>> = IndexMap::new();
+    for &learned in all {
+        let (row, column) = place(spec, axes, learned);
+        cells.entry(row).or_default().entry(column).or_default().push(learned);
     }
     let columns: IndexSet<&str> = cells.values().flat_map(IndexMap::keys).copied().collect();
-    let row = |(row, of_row): (&Row<'a>, &IndexMap<&'a str, Vec<&'a Learnt>>)| {
+    let row = |(row, of_row): (&Row<'a>, &IndexMap<&'a str, Vec<&'a LearnedWeights>>)| {
         let panel = |&column: &&'a str| {
             let together = of_row.get(column)?;
             Some(Panel::new(figure, spec, title(spec, row, column), together))
@@ -62,7 +62,7 @@ impl<'a> Panel<'a> {
         figure: &str,
         spec: &FigureSpec,
         title: String,
-        together: &[&'a Learnt],
+        together: &[&'a LearnedWeights],
     ) -> Result<Self, FigureError> {
         let first = together[0];
         for other in &together[1..] {
@@ -86,11 +86,11 @@ impl<'a> Panel<'a> {
 }
 
 /// The mismatch that prevents pooling two stages.
-fn difference(a: &Learnt, b: &Learnt) -> Option<&'static str> {
-    let layers = |learnt: &'_ Learnt| -> Vec<(String, usize)> {
+fn difference(a: &LearnedWeights, b: &LearnedWeights) -> Option<&'static str> {
+    let layers = |learned: &'_ LearnedWeights| -> Vec<(String, usize)> {
         let layer =
             |layer: &super::LayerWeights| (layer.layer.clone(), layer.weights.first().map_or(0, Vec::len));
-        learnt.layers.iter().map(layer).collect()
+        learned.layers.iter().map(layer).collect()
     };
     match () {
         () if a.sources != b.sources => Some("sources"),
@@ -100,19 +100,19 @@ fn difference(a: &Learnt, b: &Learnt) -> Option<&'static str> {
 }
 
 /// Pooled weights, `[sources][kernels of all stages]`.
-fn all_kernels(together: &[&Learnt], layer: usize, sources: usize) -> Vec<Vec<f32>> {
+fn all_kernels(together: &[&LearnedWeights], layer: usize, sources: usize) -> Vec<Vec<f32>> {
     let of_source = |source: usize| {
-        let of_stages = together.iter().map(|learnt| learnt.layers[layer].weights[source].as_slice());
+        let of_stages = together.iter().map(|learned| learned.layers[layer].weights[source].as_slice());
         of_stages.collect::<Vec<_>>().concat()
     };
     (0..sources).map(of_source).collect()
 }
 
-fn place<'a>(spec: &'a FigureSpec, axes: &'a [String], learnt: &'a Learnt) -> (Row<'a>, &'a str) {
+fn place<'a>(spec: &'a FigureSpec, axes: &'a [String], learned: &'a LearnedWeights) -> (Row<'a>, &'a str) {
     let fields = std::iter::once(STAGE).chain(axes.iter().map(String::as_str));
     let value = |field: &'a str| match field {
-        STAGE => Some(learnt.stage.as_str()),
-        axis => learnt.at.get(axis).map(String::as_str),
+        STAGE => Some(learned.stage.as_str()),
+        axis => learned.at.get(axis).map(String::as_str),
     };
     let column = spec.columns.as_deref();
     let row = fields.filter(|&field| field != spec.over && Some(field) != column);
@@ -134,10 +134,10 @@ fn title(spec: &FigureSpec, row: &Row<'_>, column: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::example::{axes, learnt, spec};
+    use super::super::example::{axes, learned, spec};
     use super::*;
 
-    fn titles(spec: &FigureSpec, all: &[Learnt]) -> Vec<Vec<Option<(String, usize)>>> {
+    fn titles(spec: &FigureSpec, all: &[LearnedWeights]) -> Vec<Vec<Option<(String, usize)>>> {
         let all: Vec<_> = all.iter().collect();
         let axes = axes();
         let grid = grid("layers", spec, &axes, &all).unwrap();
@@ -152,7 +152,7 @@ mod tests {
     #[test]
     fn seeds_are_pooled_and_targets_are_columns() {
         let all = [("lesions", "0"), ("fundus", "0"), ("lesions", "1"), ("fundus", "1"), ("fundus", "2")]
-            .map(|(target, seed)| learnt(target, seed, 0.0));
+            .map(|(target, seed)| learned(target, seed, 0.0));
         assert_eq!(titles(&spec(), &all), [[some("target = lesions", 2), some("target = fundus", 3)]]);
         let below = FigureSpec { columns: None, ..spec() };
         assert_eq!(titles(&below, &all), [[some("target = lesions", 2)], [some("target = fundus", 3)]]);
@@ -165,7 +165,8 @@ mod tests {
 
     #[test]
     fn each_stage_has_its_own_row_with_gaps_for_missing_panels() {
-        let mut all = [learnt("lesions", "0", 0.0), learnt("fundus", "0", 0.0), learnt("fundus", "0", 0.0)];
+        let mut all =
+            [learned("lesions", "0", 0.0), learned("fundus", "0", 0.0), learned("fundus", "0", 0.0)];
         all[2].stage = "convex".into();
         let two = FigureSpec { from: vec!["weights".into(), "convex".into()], ..spec() };
         assert_eq!(
@@ -175,14 +176,14 @@ mod tests {
                 [None, some("convex, target = fundus", 1)],
             ]
         );
-        let mut alone = learnt("", "0", 0.0);
+        let mut alone = learned("", "0", 0.0);
         alone.at.shift_remove("target");
         assert_eq!(titles(&spec(), &[alone]), [[some("weights", 1)]]);
     }
 
     #[test]
     fn a_panel_is_over_the_kernels_of_all_seeds() {
-        let all = [learnt("fundus", "0", 0.0), learnt("fundus", "1", 1.0)];
+        let all = [learned("fundus", "0", 0.0), learned("fundus", "1", 1.0)];
         let (axes, spec) = (axes(), spec());
         let grid = grid("layers", &spec, &axes, &all.iter().collect::<Vec<_>>()).unwrap();
         let panel = grid[0][0].as_ref().unwrap();
@@ -194,9 +195,9 @@ mod tests {
 
     #[test]
     fn stages_with_other_sources_or_layers_cannot_be_pooled() {
-        let mut all = [learnt("fundus", "0", 0.0), learnt("fundus", "1", 0.0)];
+        let mut all = [learned("fundus", "0", 0.0), learned("fundus", "1", 0.0)];
         let (axes, spec) = (axes(), spec());
-        let error = |all: &[Learnt; 2]| {
+        let error = |all: &[LearnedWeights; 2]| {
             grid("layers", &spec, &axes, &all.iter().collect::<Vec<_>>()).unwrap_err().to_string()
         };
         all[1].layers.pop();

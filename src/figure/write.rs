@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{FigureError, FigureSpec, Learnt, draw, panel, tidy};
+use super::{FigureError, FigureSpec, LearnedWeights, draw, panel, tidy};
 use table::write_file;
 
 /// Write `<dir>/<experiment>/<name>.svg` and `.csv`, and optionally `.kernels.csv`, of the merge weights learned by the
@@ -17,9 +17,10 @@ pub fn write_figure(
     name: &str,
     spec: &FigureSpec,
     axes: &[String],
-    learnt: &[Learnt],
+    learned: &[LearnedWeights],
 ) -> Result<Vec<PathBuf>, FigureError> {
-    let shown: Vec<&Learnt> = learnt.iter().filter(|learnt| spec.from.contains(&learnt.stage)).collect();
+    let shown: Vec<&LearnedWeights> =
+        learned.iter().filter(|learned| spec.from.contains(&learned.stage)).collect();
     if shown.is_empty() {
         return Ok(Vec::new());
     }

@@ -63,7 +63,10 @@ impl Output {
     /// # Errors
     /// The bytes cannot be written, or the header has no such tensor.
     pub fn put(&self, name: &str, bytes: &[u8]) -> Result<(), FileError> {
-        let place = self.places.get(name).ok_or_else(|| io::Error::other(format!("the header has no tensor `{name}`")));
+        let place = self
+            .places
+            .get(name)
+            .ok_or_else(|| io::Error::other(format!("the header has no tensor `{name}`")));
         place
             .and_then(|place| write_at(self.file.as_file(), bytes, *place))
             .map_err(|error| self.unwritable(&error))

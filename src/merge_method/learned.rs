@@ -37,7 +37,10 @@ impl MergeMethod for LearnedSpec {
     fn head(&self, known: &KnownMerge<'_>) -> std::result::Result<Option<Head>, Vec<String>> {
         let n = known.sources.len();
         let Description::MergeWeights { info, sources } = known.known.inputs[n] else {
-            return Err(vec![format!("`weights = \"{}\"` is not a `learn_merge_weights` stage", self.weights)]);
+            return Err(vec![format!(
+                "`weights = \"{}\"` is not a `learn_merge_weights` stage",
+                self.weights
+            )]);
         };
         if *sources != known.known.input_fingerprints[..n] {
             return Err(vec![format!(
@@ -121,16 +124,16 @@ pub fn merged_kernels(
 ///
 /// # Errors
 /// Merge weights are missing for a group, or are for other sources.
-pub fn merge(sources: &[&StateDict], groups: &[KernelGroup], learnt: &StateDict) -> Result<StateDict> {
-    let weights = |group: &KernelGroup| match learnt.get(&weights_name(group)) {
+pub fn merge(sources: &[&StateDict], groups: &[KernelGroup], learned: &StateDict) -> Result<StateDict> {
+    let weights = |group: &KernelGroup| match learned.get(&weights_name(group)) {
         Some(weights) => Ok(Value::constant(weights.clone())),
         None => bail!("no merge weights for layer `{}`", group.layer),
     };
     let mut tensors = sources[0].clone();
-    let groups = &left(groups, |name| !learnt.contains_key(name));
+    let groups = &left(groups, |name| !learned.contains_key(name));
     let merged = merged_kernels(&stacked(sources, groups)?, groups, weights)?;
     tensors.extend(merged.into_iter().map(|(name, value)| (name, value.tensor().clone())));
-    let head = learnt.iter().filter(|(name, _)| !name.ends_with(".merge_weights"));
+    let head = learned.iter().filter(|(name, _)| !name.ends_with(".merge_weights"));
     tensors.extend(head.map(|(name, tensor)| (name.clone(), tensor.clone())));
     Ok(tensors)
 }

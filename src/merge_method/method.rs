@@ -117,7 +117,8 @@ pub trait MergeMethod: Kind {
     /// Measuring or merging failed, or the user interrupted.
     fn merge(&self, merging: &Merging<'_>) -> Result<Merged, StageError> {
         let formula = self.formula(merging.sources.len());
-        let missing = || StageError::Failed("the method has neither a formula nor a `merge` of its own".into());
+        let missing =
+            || StageError::Failed("the method has neither a formula nor a `merge` of its own".into());
         merging.by_formula(&*formula.ok_or_else(missing)?, self.base().is_some())
     }
 }

@@ -16,8 +16,7 @@ use super::average::{Average, AverageSpec};
 const NO_SOUP: &str = "`uniform_soup` averages models that were fine-tuned from a common start on one data set, but \
                        not all of these have a head for the same data set; otherwise use `method = \"average\"`";
 
-/// The mean of models that were fine-tuned from a common start on one data set (model soups, arXiv 2203.05482). It
-/// computes the same as `average`, but the stage rejects models without a head for the same data set.
+/// The mean of models that were fine-tuned from a common start on one data set (model soups, arXiv 2203.05482).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UniformSoupSpec {}

@@ -66,7 +66,7 @@ pub struct Network {
     /// Elements of all tensors, of the trainable ones and of the head's.
     numbers: u64,
     /// Trainable elements.
-    pub learnt: u64,
+    pub learned: u64,
     head_numbers: u64,
     /// Kernels that can have a merge weight.
     kernels: u64,
@@ -78,14 +78,14 @@ impl Network {
         let backbone = spec.build();
         let head = backbone.head(classes);
         let parameters = [backbone.parameters(), head.parameters()].concat();
-        let learnt = parameters.iter().filter(|parameter| parameter.is_trainable());
+        let learned = parameters.iter().filter(|parameter| parameter.is_trainable());
         Self {
             features: backbone.cost(image_size),
             head: head.cost(1),
             image: product([3, image_size as u64, image_size as u64]),
             feature_size: backbone.feature_size() as u64,
             numbers: sum(parameters.iter().map(Parameter::numbers)),
-            learnt: sum(learnt.map(Parameter::numbers)),
+            learned: sum(learned.map(Parameter::numbers)),
             head_numbers: sum(head.parameters().iter().map(Parameter::numbers)),
             kernels: sum(backbone.kernel_groups().iter().map(|group| group.kernels as u64)),
         }
@@ -108,7 +108,7 @@ impl Network {
 
     /// Whether it has running statistics, which are not trainable.
     pub fn has_batch_norm(&self) -> bool {
-        self.numbers > self.learnt
+        self.numbers > self.learned
     }
 
     /// Memory of inference in bytes, on at most `images` images at once.
@@ -160,7 +160,7 @@ impl<'a> TrainingWork<'a> {
     pub fn whole(&self, models: u64) -> Work {
         let network = &self.network;
         let numbers =
-            [product([network.numbers, models]), self.best(network.numbers), self.learning(network.learnt)];
+            [product([network.numbers, models]), self.best(network.numbers), self.learning(network.learned)];
         Work {
             operations: self.operations(),
             memory_bytes: sum([product([F32, sum(numbers)]), self.step(), self.dataset.decoded_bytes()]),
@@ -198,7 +198,7 @@ impl<'a> TrainingWork<'a> {
     pub fn merge_weights(&self, sources: usize) -> Work {
         let (network, sources) = (&self.network, sources as u64);
         let weights = product([sources, network.kernels]);
-        let unmerged = sum([network.numbers - network.learnt, network.head_numbers]);
+        let unmerged = sum([network.numbers - network.learned, network.head_numbers]);
         let models = product([network.numbers, sum([product([2, sources]), 2])]);
         let numbers = [models, self.learning(sum([weights, network.head_numbers]))];
         Work {
@@ -216,8 +216,8 @@ impl<'a> TrainingWork<'a> {
     /// Forward passes: three for each training image, as the backward pass costs two, and one for each validation
     /// image.
     fn passes(&self) -> u64 {
-        let learnt = product([3, self.dataset.images(SplitName::Train)]);
-        product([self.spec.epochs as u64, sum([learnt, self.validation_images()])])
+        let learned = product([3, self.dataset.images(SplitName::Train)]);
+        product([self.spec.epochs as u64, sum([learned, self.validation_images()])])
     }
 
     fn validation_images(&self) -> u64 {
@@ -238,8 +238,8 @@ impl<'a> TrainingWork<'a> {
     }
 
     /// Elements in addition to the trainable ones: a gradient of each, and the optimizer's state.
-    fn learning(&self, learnt: u64) -> u64 {
-        product([learnt, 1 + self.spec.optimizer.moments() as u64])
+    fn learning(&self, learned: u64) -> u64 {
+        product([learned, 1 + self.spec.optimizer.moments() as u64])
     }
 
     /// Peak memory of a step or of validation, in bytes.

@@ -67,13 +67,13 @@ impl Stage for EvaluateSpec {
     }
 
     fn inputs(&self) -> Vec<Input> {
-        let labelled = |(label, stage): (&String, &String)| Input {
+        let labeled = |(label, stage): (&String, &String)| Input {
             role: Role::Model,
             label: Some(label.clone()),
             stage: stage.clone(),
         };
         let members = self.ensembles.values().enumerate().flat_map(|(i, ensemble)| ensemble.inputs(i));
-        self.models.iter().map(labelled).chain(members).collect()
+        self.models.iter().map(labeled).chain(members).collect()
     }
 
     fn datasets(&self) -> Vec<DataInput> {

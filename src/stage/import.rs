@@ -120,7 +120,9 @@ impl ImportSpec {
         let Some(expected) = &self.sha256 else { return Ok(()) };
         let actual: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
         if expected.is_empty() || !actual.starts_with(&expected.to_lowercase()) {
-            return Err(format!("its SHA-256 is {actual}, expected {expected}; the file is damaged or a different one"));
+            return Err(format!(
+                "its SHA-256 is {actual}, expected {expected}; the file is damaged or a different one"
+            ));
         }
         Ok(())
     }

@@ -211,7 +211,7 @@ impl Stage for LearnMergeWeightsSpec {
         let history = fit(&mut learner, &task)?;
         Ok(Artifact::MergeWeights(MergeWeights {
             info: ModelInfo { head: Some(context.head()), ..sources[0].info.clone() },
-            tensors: learner.learnt()?,
+            tensors: learner.learned()?,
             history,
         }))
     }
@@ -245,7 +245,7 @@ impl LearnMergeWeightsSpec {
     }
 
     /// Indices of the sources with learned merge weights.
-    fn learnt_sources(&self) -> Vec<usize> {
+    fn learned_sources(&self) -> Vec<usize> {
         let fixed = self.anchor_index().filter(|_| self.anchor_weight == AnchorWeight::Fixed);
         (0..self.sources.len()).filter(|source| Some(*source) != fixed).collect()
     }

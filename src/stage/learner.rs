@@ -51,11 +51,11 @@ pub(super) fn copied(tensors: &StateDict) -> Result<StateDict> {
 
 /// Set variables, and replace other tensors, from a copy.
 pub(super) fn restore(tensors: &mut StateDict, variables: &[(String, Var)], state: &StateDict) -> Result<()> {
-    let learnt: BTreeSet<&str> = variables.iter().map(|(name, _)| name.as_str()).collect();
+    let learned: BTreeSet<&str> = variables.iter().map(|(name, _)| name.as_str()).collect();
     for (name, var) in variables {
         var.set(&state[name])?;
     }
-    for (name, tensor) in tensors.iter_mut().filter(|(name, _)| !learnt.contains(name.as_str())) {
+    for (name, tensor) in tensors.iter_mut().filter(|(name, _)| !learned.contains(name.as_str())) {
         *tensor = state[name].clone();
     }
     Ok(())

@@ -71,9 +71,7 @@ impl Kind for MergeSpec {
             Some(None) => self.report_missing_base(&path, problems),
             Some(Some(base)) if sources.contains(base) => problems.add(
                 &format!("{path}.base"),
-                format!(
-                    "`base` is `{base}`, which is also a source; its task vector would be 0"
-                ),
+                format!("`base` is `{base}`, which is also a source; its task vector would be 0"),
                 Some("name the model that the sources were trained from".into()),
             ),
             _ => {}

@@ -94,9 +94,9 @@ fn a_frozen_backbone_computes_each_cached_variant_once() {
 
 #[test]
 fn learning_merge_weights_costs_as_much_as_training_and_stores_little() {
-    let learnt = work("learn_merge_weights = { sources = ['a', 'b'], dataset = 'cells' }");
-    assert_eq!(learnt.operations, finetune("train = {}").operations);
-    assert!(learnt.disk_bytes < network().bytes() / 10, "{learnt:?}");
+    let learned = work("learn_merge_weights = { sources = ['a', 'b'], dataset = 'cells' }");
+    assert_eq!(learned.operations, finetune("train = {}").operations);
+    assert!(learned.disk_bytes < network().bytes() / 10, "{learned:?}");
 }
 
 #[test]
@@ -166,8 +166,8 @@ fn memory_counts_the_optimizer_state_and_the_best_epoch() {
     let memory = |options: &str| finetune(options).memory_bytes;
     let [plain, momentum, adam] = ["sgd.momentum = 0.0", "sgd.momentum = 0.9", "adam.lr = 0.001"]
         .map(|optimizer| memory(&format!("train.optimizer.{optimizer}")));
-    let learnt = model::work::F32 * network().learnt;
-    assert_eq!([momentum - plain, adam - plain], [learnt, 2 * learnt]);
+    let learned = model::work::F32 * network().learned;
+    assert_eq!([momentum - plain, adam - plain], [learned, 2 * learned]);
     let unselected = memory("train = { optimizer.sgd.momentum = 0.0, select = 'none' }");
     assert_eq!(plain - unselected, network().bytes(), "the best epoch");
     let [few, half, all, more] =

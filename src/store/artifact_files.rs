@@ -111,6 +111,7 @@ fn whole_names(header: &EntryHeader, pair: &str) -> Result<(Fingerprint, Fingerp
     let input = models.find(|fingerprint| fingerprint.short() == model);
     let mut datasets = header.datasets.iter().map(|(_, fingerprint)| *fingerprint);
     let data = datasets.find(|fingerprint| fingerprint.short() == dataset);
-    let unknown = || ContentError::Malformed(format!("predictions `{pair}` do not belong to an input of the stage"));
+    let unknown =
+        || ContentError::Malformed(format!("predictions `{pair}` do not belong to an input of the stage"));
     input.zip(data).ok_or_else(unknown)
 }

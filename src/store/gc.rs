@@ -254,7 +254,8 @@ fn planned(path: &Path) -> Result<Vec<Fingerprint>, StoreError> {
     let read = fs::read(path).map_err(|error| error.to_string());
     let plan = read.and_then(|json| serde_json::from_slice(&json).map_err(|error| error.to_string()));
     let plan: Value = plan.map_err(|problem| {
-        let problem = format!("{problem}; its run is active: try again later, at the latest when it has ended");
+        let problem =
+            format!("{problem}; its run is active: try again later, at the latest when it has ended");
         StoreError::content("read", path, ContentError::Malformed(problem))
     })?;
     let stages = plan["stages"].as_array().into_iter().flatten();

@@ -136,7 +136,11 @@ impl Resume for Partial {
             return None;
         }
         let state = self.read(&path);
-        state.map_err(|why| tracing::warn!("training starts over, because {} cannot be used: {why}", path.display())).ok()
+        state
+            .map_err(|why| {
+                tracing::warn!("training starts over, because {} cannot be used: {why}", path.display())
+            })
+            .ok()
     }
 
     fn save(&self, state: &TrainState) {

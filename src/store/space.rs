@@ -12,8 +12,7 @@ impl Store {
     pub fn available_bytes(&self) -> Result<Option<u64>, StoreError> {
         self.present()?;
         let disk = rustix::fs::statvfs(&self.root);
-        let disk =
-            disk.map_err(|error| StoreError::io("get the free space of", &self.root, error.into()))?;
+        let disk = disk.map_err(|error| StoreError::io("get the free space of", &self.root, error.into()))?;
         Ok(Some(disk.f_bavail.saturating_mul(disk.f_frsize)))
     }
 

@@ -168,10 +168,7 @@ mod tests {
     fn the_same_score_twice_is_an_error() {
         let scores = [score("a", "t", "0", Some(0.1)), score("a", "t", "0", Some(0.2))];
         let error = error(&spec(), &scores);
-        assert!(
-            error.contains("duplicate scores in row `a`, column `t.macro_f1` for seed = `0`"),
-            "{error}"
-        );
+        assert!(error.contains("duplicate scores in row `a`, column `t.macro_f1` for seed = `0`"), "{error}");
     }
 
     #[test]

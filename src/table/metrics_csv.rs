@@ -92,9 +92,7 @@ fn axes_of(header: &StringRecord) -> Result<Vec<String>, String> {
     let axes = axes.map(|axes| axes.iter().map(ToString::to_string).collect());
     axes.ok_or_else(|| {
         let (before, after) = (BEFORE_AXES.join(","), AFTER_AXES.join(","));
-        format!(
-            "the header is not `{before},<sweep axes>,{after}`; rewrite the file with `medmerge table`"
-        )
+        format!("the header is not `{before},<sweep axes>,{after}`; rewrite the file with `medmerge table`")
     })
 }
 
@@ -128,9 +126,7 @@ fn value_of(text: &str) -> Result<Option<f64>, String> {
     }
     match text.parse::<f64>() {
         Ok(value) if value.is_finite() => Ok(Some(value)),
-        _ => {
-            Err(format!("the value is `{text}`, not a number; leave it empty if the score is undefined"))
-        }
+        _ => Err(format!("the value is `{text}`, not a number; leave it empty if the score is undefined")),
     }
 }
 

@@ -86,7 +86,7 @@ fn what_cannot_be_measured_is_told_before_anything_runs() {
 }
 
 #[test]
-fn a_label_budget_is_learnt_from_and_nothing_else_changes() {
+fn a_label_budget_is_learned_from_and_nothing_else_changes() {
     let text = "[experiment]\nname = 'budget'\n[sweep]\nfraction = [0.1, 0.5, 1]\n\
                 [dataset.cells.phantom]\nfamily = 'cells'\nsize = 12\ntrain = 40\nval = 8\ntest = 10\n\
                 label_fraction = '${fraction}'\n\

@@ -1,4 +1,4 @@
-//! Optimisers and schedules against PyTorch's: tests/reference/optimizers.json.
+//! Optimizers and schedules against PyTorch's: tests/reference/optimizers.json.
 
 use std::collections::BTreeMap;
 

@@ -177,7 +177,7 @@ fn swapped_sources_are_other_work() {
 }
 
 #[test]
-fn numbers_learnt_for_other_sources_are_refused() {
+fn merge_weights_learned_for_other_sources_are_an_error() {
     let merged = r#"[stage.merged.merge]
 sources = ["probe_a", "probe_b"]"#;
     let swapped = merged.replace(r#""probe_a", "probe_b""#, r#""probe_b", "probe_a""#);
@@ -243,7 +243,7 @@ fn png(i: u8, label: &str) -> Vec<u8> {
 }
 
 #[test]
-fn a_folder_of_images_is_learnt() {
+fn a_folder_of_images_is_learned() {
     folder("").medmerge(&["run", "experiment.toml"]).assert().code(0);
 }
 

@@ -137,7 +137,7 @@ fn a_whole_network() {
 }
 
 #[test]
-fn every_optimiser_and_early_stopping() {
+fn every_optimizer_and_early_stopping() {
     let (_, source) = pretrain(1);
     for optimizer in [json!({ "sgd": { "lr": 0.01, "momentum": 0.9 } }), json!({ "adam": { "lr": 0.01 } })] {
         let mut train = train();

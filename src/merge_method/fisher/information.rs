@@ -65,10 +65,10 @@ fn add_image(
 /// √p(y|x) · ∂ log p(y|x) / ∂θ up to its sign, for all trainable tensors, by name.
 fn gradient(model: &Checkpoint, x: &Tensor, class: usize, classes: usize) -> candle_core::Result<StateDict> {
     let backbone = model.info.backbone.build();
-    let learnt =
+    let learned =
         backbone.all_parameters(Some(classes)).into_iter().filter(|parameter| parameter.is_trainable());
-    let learnt: Vec<String> = learnt.map(|parameter| parameter.name).collect();
-    let leaves = leaves(&model.tensors, &learnt);
+    let learned: Vec<String> = learned.map(|parameter| parameter.name).collect();
+    let leaves = leaves(&model.tensors, &learned);
     let net = Net::with_values(&model.tensors, leaves.clone(), Mode::Eval);
     let logits = backbone.logits(&net, &Value::constant(x.clone()), classes)?;
     let mut of_logits = candle_nn::ops::softmax(logits.tensor(), 1)?.to_vec2::<f32>()?;

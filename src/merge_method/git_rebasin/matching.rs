@@ -247,8 +247,8 @@ impl<'a> Matching<'a> {
     fn similarities(&self, set: &Units, groups: usize, counts: impl Fn(&Place) -> bool) -> Result<Vec<f64>> {
         let units = groups * set.size;
         let mut sum = Tensor::zeros((units, units), DType::F64, &Device::Cpu)?;
-        let learnt = set.places.iter().filter(|place| place.role != Role::Statistic);
-        for place in learnt.filter(|place| self.reference.contains_key(&place.tensor) && counts(place)) {
+        let learned = set.places.iter().filter(|place| place.role != Role::Statistic);
+        for place in learned.filter(|place| self.reference.contains_key(&place.tensor) && counts(place)) {
             let [a, b] = [&self.reference, &self.permuted].map(|tensors| rows(tensors, place, units));
             sum = (sum + a?.matmul(&b?.t()?)?)?;
         }

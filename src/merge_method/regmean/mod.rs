@@ -94,7 +94,11 @@ pub fn solved(grams: &[Tensor], weights: &[Tensor], alpha: f64) -> Result<Tensor
         || !grams.iter().all(|gram| fits(gram, [inputs, inputs]))
         || !rows.iter().all(|row| fits(row, [outputs, inputs]))
     {
-        bail!("Gram matrices of shape {:?} do not match weights of shape {:?}", grams[0].dims(), weights[0].dims());
+        bail!(
+            "Gram matrices of shape {:?} do not match weights of shape {:?}",
+            grams[0].dims(),
+            weights[0].dims()
+        );
     }
     let mut sum = vec![0.0; inputs * inputs];
     let mut solution = vec![0.0; outputs * inputs];

@@ -57,7 +57,7 @@ impl<'a> MergeLearner<'a> {
         let mut weights = Self::starting_weights(spec, &groups, task)?;
         let names: Vec<String> = weights.keys().cloned().collect();
         let weight_variables = make_variables(&mut weights, names)?;
-        let column: Vec<f32> = spec.learnt_sources().into_iter().map(|source| spec.start(source)).collect();
+        let column: Vec<f32> = spec.learned_sources().into_iter().map(|source| spec.start(source)).collect();
         let state_dicts: Vec<&StateDict> = sources.iter().map(|source| &source.tensors).collect();
         Ok(Self {
             spec,
@@ -67,7 +67,7 @@ impl<'a> MergeLearner<'a> {
             groups,
             classes,
             weights,
-            start: Tensor::from_vec(column, (spec.learnt_sources().len(), 1), task.device)?,
+            start: Tensor::from_vec(column, (spec.learned_sources().len(), 1), task.device)?,
             rest,
             weight_variables,
             head_variables,
@@ -80,16 +80,16 @@ impl<'a> MergeLearner<'a> {
         groups: &[KernelGroup],
         task: &Task<'_>,
     ) -> candle_core::Result<StateDict> {
-        let learnt = spec.learnt_sources();
+        let learned = spec.learned_sources();
         let mut sizes = BTreeMap::new();
         for group in groups {
             let size = if spec.granularity == Granularity::Kernel { group.kernels } else { 1 };
             sizes.insert(Self::key(spec, group), size);
         }
         let start = |(key, size): (String, usize)| {
-            let rows = learnt.iter().flat_map(|&source| std::iter::repeat_n(spec.start(source), size));
+            let rows = learned.iter().flat_map(|&source| std::iter::repeat_n(spec.start(source), size));
             let values: Vec<f32> = rows.collect();
-            Ok((key, Tensor::from_vec(values, (learnt.len(), size), task.device)?))
+            Ok((key, Tensor::from_vec(values, (learned.len(), size), task.device)?))
         };
         sizes.into_iter().map(start).collect()
     }
@@ -104,14 +104,14 @@ impl<'a> MergeLearner<'a> {
 
     /// A group's merge weights of all sources, `[sources, kernels]`, as a function of `weights`.
     pub(super) fn group_weights(&self, weights: &Values, group: &KernelGroup) -> candle_core::Result<Value> {
-        let learnt = self.spec.learnt_sources();
+        let learned = self.spec.learned_sources();
         let sources = self.spec.sources.len();
-        let row = |numbers: &Tensor, source: usize| match learnt.iter().position(|&i| i == source) {
+        let row = |numbers: &Tensor, source: usize| match learned.iter().position(|&i| i == source) {
             Some(i) => numbers.narrow(0, i, 1),
             None => numbers.narrow(0, 0, 1)?.ones_like(),
         };
         let variable = &weights[&Self::key(self.spec, group)];
-        if learnt.len() == sources && variable.dims()[1] == group.kernels {
+        if learned.len() == sources && variable.dims()[1] == group.kernels {
             return Ok(variable.clone());
         }
         Value::composed(&[variable], |t| {
@@ -135,14 +135,14 @@ impl<'a> MergeLearner<'a> {
     }
 
     /// The stage's result: every group's merge weights, and all tensors that are not merged.
-    pub(super) fn learnt(&self) -> candle_core::Result<StateDict> {
-        let mut learnt = copied(&self.rest)?;
+    pub(super) fn learned(&self) -> candle_core::Result<StateDict> {
+        let mut learned = copied(&self.rest)?;
         let weights = constants(&self.weights);
         for group in &self.groups {
             let numbers = self.group_weights(&weights, group)?;
-            learnt.insert(weights_name(group), numbers.tensor().force_contiguous()?);
+            learned.insert(weights_name(group), numbers.tensor().force_contiguous()?);
         }
-        Ok(learnt)
+        Ok(learned)
     }
 }
 

@@ -161,7 +161,7 @@ fn scatter(learner: &MergeLearner<'_>) {
 /// each layer by Σ_i w_i[k] · (feature map k of source i's kernels).
 fn weighted_feature_maps(
     folded: &StateDict,
-    learnt: &StateDict,
+    learned: &StateDict,
     sources: &[Checkpoint],
     x: &Tensor,
 ) -> Result<Tensor> {
@@ -172,7 +172,7 @@ fn weighted_feature_maps(
                  stride: usize,
                  then: Then<'_>|
      -> Result<Tensor> {
-        let w = &learnt[&format!("{conv}.merge_weights")];
+        let w = &learned[&format!("{conv}.merge_weights")];
         let weighted = |what: &str, i: usize| -> Result<Tensor> {
             sources[i].tensors[&format!("{norm}.{what}")].mul(&w.get(i)?)
         };
@@ -223,16 +223,16 @@ fn the_folded_network_equals_weighted_feature_maps() -> Result<()> {
     for n in [2, 3] {
         let sources: Vec<Checkpoint> = (0..n as u64).map(model).collect();
         let positions: Vec<usize> = (0..12).collect();
-        let (learnt, x) = with_learner(&spec(n, Some(0)), |learner| {
+        let (learned, x) = with_learner(&spec(n, Some(0)), |learner| {
             scatter(learner);
-            (learner.learnt().unwrap(), val_images(learner.task, &learner.normalize, &positions).unwrap())
+            (learner.learned().unwrap(), val_images(learner.task, &learner.normalize, &positions).unwrap())
         });
         let backbone = sources[0].info.backbone.build();
         let state_dicts: Vec<&StateDict> = sources.iter().map(|source| &source.tensors).collect();
-        let folded = learned::merge(&state_dicts, &backbone.kernel_groups(), &learnt)?;
+        let folded = learned::merge(&state_dicts, &backbone.kernel_groups(), &learned)?;
         let net = Net::new(&folded, Mode::Eval);
         let logits = backbone.logits(&net, &Value::constant(x.clone()), CLASSES)?;
-        let expected = weighted_feature_maps(&folded, &learnt, &sources, &x)?;
+        let expected = weighted_feature_maps(&folded, &learned, &sources, &x)?;
         let largest = expected.abs()?.flatten_all()?.max(0)?.to_scalar::<f32>()?;
         let difference = largest_difference(logits.tensor(), &expected);
         assert!(difference <= 1e-4 * largest.max(1.0), "{difference} of {largest}");
@@ -303,12 +303,12 @@ fn norms_can_stay_the_anchors() -> Result<()> {
     for (backbone, size) in [(resnet(), 12), (densenet, 32)] {
         let sources: Vec<Checkpoint> = (0..2).map(|seed| model_of(backbone.clone(), seed)).collect();
         let spec = LearnMergeWeightsSpec { norms: Norms::Anchor, ..spec(2, Some(1)) };
-        let learnt = with_learner_of(&backbone, size, &spec, |learner| {
+        let learned = with_learner_of(&backbone, size, &spec, |learner| {
             scatter(learner);
-            learner.learnt()
+            learner.learned()
         })?;
         let state_dicts: Vec<&StateDict> = sources.iter().map(|source| &source.tensors).collect();
-        let folded = learned::merge(&state_dicts, &backbone.build().kernel_groups(), &learnt)?;
+        let folded = learned::merge(&state_dicts, &backbone.build().kernel_groups(), &learned)?;
         let norms = norms(&backbone.build().parameters());
         assert!(norms.len() > 30 && norms.iter().all(|name| !name.contains("conv")), "{norms:?}");
         for (name, tensor) in folded.iter().filter(|(_, tensor)| tensor.dtype().is_float()) {
@@ -325,7 +325,7 @@ fn a_new_head_takes_the_place_of_the_anchors() {
     let spec = LearnMergeWeightsSpec { head: StartingHead::New, ..spec(2, Some(1)) };
     let anchor = model(1);
     with_learner(&spec, |learner| {
-        let start = learner.learnt().unwrap();
+        let start = learner.learned().unwrap();
         assert!(largest_difference(&start["fc.weight"], &anchor.tensors["fc.weight"]) > 0.0);
         assert_eq!(largest_difference(&start["bn1.running_mean"], &anchor.tensors["bn1.running_mean"]), 0.0);
     });
@@ -336,8 +336,8 @@ fn a_fixed_anchor_is_not_learned() {
     let spec = LearnMergeWeightsSpec { anchor_weight: AnchorWeight::Fixed, ..spec(2, Some(1)) };
     with_learner(&spec, |learner| {
         scatter(learner);
-        let learnt = learner.learnt().unwrap();
-        let numbers = learnt["conv1.merge_weights"].to_vec2::<f32>().unwrap();
+        let learned = learner.learned().unwrap();
+        let numbers = learned["conv1.merge_weights"].to_vec2::<f32>().unwrap();
         assert!(numbers[1].iter().all(|w| *w == 1.0) && numbers[0].iter().all(|w| *w != 0.0));
     });
 }
@@ -354,7 +354,7 @@ fn constraints_hold_after_a_step() {
                 var.set(&Tensor::cat(&[first, rest], 0).unwrap()).unwrap();
             }
             learner.after_step(1e-2).unwrap();
-            learner.learnt().unwrap()["conv1.merge_weights"].t().unwrap().to_vec2::<f32>().unwrap()
+            learner.learned().unwrap()["conv1.merge_weights"].t().unwrap().to_vec2::<f32>().unwrap()
         })
     };
     for column in numbers(Constraint::Box) {
@@ -373,7 +373,7 @@ fn merge_weights_decay_to_their_start() {
         let spec = LearnMergeWeightsSpec { decay_to_start: 5.0, ..spec };
         with_learner(&spec, |learner| {
             let numbers = |learner: &MergeLearner<'_>| {
-                learner.learnt().unwrap()["conv1.merge_weights"].to_vec2::<f32>().unwrap()
+                learner.learned().unwrap()["conv1.merge_weights"].to_vec2::<f32>().unwrap()
             };
             scatter(learner);
             let before = numbers(learner);

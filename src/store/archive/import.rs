@@ -140,8 +140,8 @@ fn contents(archive: &ZipArchive<BufReader<File>>) -> Result<Contents, String> {
     let mut contents = Contents::new();
     for (index, name) in archive.file_names().enumerate() {
         let name = name.map_err(|error| error.to_string())?;
-        let (fingerprint, file) =
-            entry_and_file(&name).ok_or_else(|| format!("`{name}` is not a valid name for a file of an entry"))?;
+        let (fingerprint, file) = entry_and_file(&name)
+            .ok_or_else(|| format!("`{name}` is not a valid name for a file of an entry"))?;
         let files = contents.entry(fingerprint).or_default();
         // Other programs also list the folders.
         if !file.is_empty() {

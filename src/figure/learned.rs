@@ -8,7 +8,7 @@ use stage::MergeWeights;
 
 /// The merge weights learned by one stage, and its place in the experiment.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Learnt {
+pub struct LearnedWeights {
     /// Name of the stage.
     pub stage: String,
     /// Id of the stage, `name[axis=value,…]`, for messages.
@@ -34,9 +34,9 @@ pub struct LayerWeights {
 ///
 /// # Errors
 /// A layer of the backbone has no merge weights, or for a different number of sources than the first layer.
-pub fn layers(learnt: &MergeWeights) -> Result<Vec<LayerWeights>> {
-    let groups = learnt.info.backbone.build().kernel_groups();
-    let layer = |group: &backbone::KernelGroup| match learnt.tensors.get(&weights_name(group)) {
+pub fn layers(learned: &MergeWeights) -> Result<Vec<LayerWeights>> {
+    let groups = learned.info.backbone.build().kernel_groups();
+    let layer = |group: &backbone::KernelGroup| match learned.tensors.get(&weights_name(group)) {
         Some(weights) => Ok(LayerWeights { layer: group.layer.clone(), weights: weights.to_vec2()? }),
         None => bail!("no merge weights for layer `{}`", group.layer),
     };
@@ -60,7 +60,7 @@ mod tests {
     use nn::Normalize;
     use stage::ModelInfo;
 
-    fn learnt() -> MergeWeights {
+    fn learned() -> MergeWeights {
         let backbone = toml::from_str("resnet18 = { stem = \"small\", width = 4 }").unwrap();
         let info = ModelInfo { backbone, normalize: Normalize::default(), head: None };
         let groups = info.backbone.build().kernel_groups();
@@ -71,7 +71,7 @@ mod tests {
 
     #[test]
     fn layers_are_in_network_order() {
-        let layers = layers(&learnt()).unwrap();
+        let layers = layers(&learned()).unwrap();
         let names: Vec<&str> = layers.iter().map(|layer| layer.layer.as_str()).collect();
         assert_eq!(names[..3], ["conv1", "layer1.0.conv1", "layer1.0.conv2"]);
         let places = ["layer2.0.conv2", "layer2.0.downsample.0", "layer2.1.conv1", "layer4.1.conv2"]
@@ -82,12 +82,12 @@ mod tests {
 
     #[test]
     fn missing_merge_weights_and_other_numbers_of_sources_are_errors() {
-        let mut less = learnt();
+        let mut less = learned();
         less.tensors.remove("layer1.0.conv1.merge_weights");
         assert!(
             layers(&less).unwrap_err().to_string().contains("no merge weights for layer `layer1.0.conv1`")
         );
-        let mut three = learnt();
+        let mut three = learned();
         let other = Tensor::ones((3, 4), DType::F32, &Device::Cpu).unwrap();
         three.tensors.insert("layer1.0.conv1.merge_weights".into(), other);
         let error = layers(&three).unwrap_err().to_string();
