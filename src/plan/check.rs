@@ -108,8 +108,7 @@ mod tests {
         let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
         let lacking = |dataset: &str, stage: &str| {
             format!(
-                "lab.toml, data set `{dataset}`: split `val` has no images, but stage `{stage}` needs \
-                 some"
+                "lab.toml, data set `{dataset}`: split `val` has no images, but stage `{stage}` needs some"
             )
         };
         assert_eq!(errors, [lacking("cells", "source"), lacking("fundus", "tuned")]);

@@ -33,7 +33,7 @@ fn how_many(all: usize, problems: &[StoreError]) -> String {
     let (whole, set_aside) = (all - problems.len(), set_aside.count());
     match problems.len() - set_aside {
         0 if set_aside == 0 => "all intact".into(),
-        0 => format!("{whole} whole, {set_aside} set aside"),
-        unreadable => format!("{whole} whole, {set_aside} set aside, {unreadable} that cannot be read"),
+        0 => format!("{whole} intact, {set_aside} set aside"),
+        unreadable => format!("{whole} intact, {set_aside} set aside, {unreadable} unreadable"),
     }
 }
