@@ -1,4 +1,4 @@
-//! Whether a device computes as it should: training steps on it are held against the same steps in f64 on the processor.
+//! Checks a device: training steps on it are compared with the same steps in f64 on the CPU.
 
 use std::time::Instant;
 
@@ -15,7 +15,7 @@ use crate::rng::{Purpose, rng};
 use crate::train::optimizer::{Optimizer, OptimizerSpec};
 use crate::train::{Loss, LossSpec};
 
-/// Classes of the made-up task.
+/// Classes of the synthetic task.
 const CLASSES: usize = 7;
 
 /// One network, its optimizer, and one batch of random images, to step with again and again.
@@ -30,10 +30,10 @@ pub struct Workload {
 }
 
 impl Workload {
-    /// `batch` images of `size` pixels for a network of usual initial values, all from fixed seeds.
+    /// A network with its usual initialization and `batch` images of `size` pixels, all from fixed seeds.
     ///
     /// # Errors
-    /// The device has no memory.
+    /// The device is out of memory.
     pub fn new(
         spec: &BackboneSpec,
         size: usize,
@@ -70,7 +70,7 @@ impl Workload {
         })
     }
 
-    /// Logits in training, and every parameter's gradient.
+    /// Logits in training mode, and the gradient of every parameter.
     ///
     /// # Errors
     /// A tensor operation failed.
@@ -84,17 +84,17 @@ impl Workload {
         Ok((logits.tensor().clone(), gradients))
     }
 
-    /// A whole training step.
+    /// A complete training step.
     ///
     /// # Errors
-    /// A tensor operation failed, or a parameter got no gradient.
+    /// A tensor operation failed, or a parameter has no gradient.
     pub fn train(&mut self) -> Result<()> {
         let (_, gradients) = self.gradients()?;
         let step = self.optimizer.step(&gradients, 1.0, None);
         step.map_err(|error| candle_core::Error::Msg(error.to_string()))
     }
 
-    /// Logits in evaluation.
+    /// Logits in evaluation mode.
     ///
     /// # Errors
     /// A tensor operation failed.
@@ -103,7 +103,7 @@ impl Workload {
         Ok(self.backbone.logits(&net, &self.images, CLASSES)?.tensor().clone())
     }
 
-    /// Median seconds of `steps` calls that follow two.
+    /// Median seconds per call over `steps` calls, after two warm-up calls.
     ///
     /// # Errors
     /// A call failed.
@@ -122,13 +122,13 @@ impl Workload {
     }
 }
 
-/// How far a device may be from exact results.
+/// Largest accepted errors of a device.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Tolerance {
-    /// Largest difference of logits in evaluation over their largest magnitude.
+    /// Largest difference of logits in evaluation mode, relative to the largest magnitude.
     pub logits: f64,
-    /// Norm of the difference of a gradient over its norm. Rounding errors turn single relus on and off, so this is
-    /// wider; a wrong gradient is off by about 1.
+    /// Norm of a gradient's difference, relative to the gradient's norm. Wider than the tolerance of logits, because
+    /// rounding errors switch single ReLUs on and off; a wrong gradient is off by about 1.
     pub gradients: f64,
 }
 
@@ -139,27 +139,27 @@ impl Default for Tolerance {
     }
 }
 
-/// One finding about a device.
+/// The errors of a device on one network.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Finding {
-    /// What was looked at.
+    /// The network and image size.
     pub what: String,
     /// As [`Tolerance::logits`].
     pub logits: f64,
-    /// As [`Tolerance::gradients`], of the worst gradient.
+    /// As [`Tolerance::gradients`], for the worst gradient.
     pub gradients: f64,
-    /// Whether the same step gave the same bits again.
+    /// Whether repeating the step gave identical bits.
     pub repeats: bool,
 }
 
 impl Finding {
-    /// Whether the device did well.
+    /// Whether the device met the tolerance.
     pub fn is_good(&self, tolerance: Tolerance) -> bool {
         self.logits <= tolerance.logits && self.gradients <= tolerance.gradients && self.repeats
     }
 }
 
-/// Networks of every family, small enough for seconds.
+/// Networks of every family, small enough to run in seconds.
 fn examined() -> Vec<(BackboneSpec, usize)> {
     let resnet = |stem, width| ResnetSpec { stem, width };
     vec![
@@ -170,7 +170,7 @@ fn examined() -> Vec<(BackboneSpec, usize)> {
     ]
 }
 
-/// Hold a training step and an evaluation of each network against f64 on the processor.
+/// Compare a training step and an evaluation of each network with f64 on the CPU.
 ///
 /// # Errors
 /// A tensor operation failed.
@@ -193,15 +193,15 @@ pub fn examine(device: &Device) -> Result<Vec<Finding>> {
     examined().into_iter().map(finding).collect()
 }
 
-/// The largest relative difference of any gradient that is not just rounding errors.
+/// The largest relative error of any gradient that is not negligible.
 fn worst_error(gradients: &StateDict, exact: &StateDict) -> Result<f64> {
-    /// Gradients below this share of the largest one are 0 but for rounding: batch norm takes them out.
+    /// Relative to the largest gradient. Smaller ones are zero up to rounding: batch norm cancels them.
     const NEGLIGIBLE: f64 = 1e-4;
     let norms = exact.values().map(|exact| norm(&wide(exact)?)).collect::<Result<Vec<_>>>()?;
     let floor = norms.iter().fold(0.0, |largest: f64, norm| largest.max(*norm)) * NEGLIGIBLE;
     let mut worst = 0.0;
     for ((name, exact), of_exact) in exact.iter().zip(norms) {
-        let Some(actual) = gradients.get(name) else { candle_core::bail!("`{name}` got no gradient") };
+        let Some(actual) = gradients.get(name) else { candle_core::bail!("`{name}` has no gradient") };
         let error = norm(&(wide(actual)? - wide(exact)?)?)? / of_exact.max(floor);
         worst = worse(worst, error);
     }
@@ -217,7 +217,7 @@ fn largest(tensor: &Tensor) -> Result<f64> {
     Ok(tensor.abs()?.flatten_all()?.to_vec1::<f64>()?.into_iter().fold(0.0, worse))
 }
 
-/// The larger of two errors; a NaN is worse than everything.
+/// The larger of two errors; NaN is the worst.
 fn worse(a: f64, b: f64) -> f64 {
     if a.is_nan() || b <= a { a } else { b }
 }

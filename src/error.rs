@@ -1,4 +1,4 @@
-//! How the program ends: exit codes, and the errors that lead to them.
+//! Exit codes, and the errors that lead to them.
 
 use std::path::PathBuf;
 
@@ -12,46 +12,46 @@ use crate::run::collect::CollectError;
 use crate::store::StoreError;
 use crate::table::TableError;
 
-/// Exit codes. Scripts rely on them.
+/// Exit codes, which scripts rely on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
-    /// Everything was done.
+    /// Success.
     Done = 0,
-    /// A stage failed, and what does not depend on it was done; or a device cannot be trusted.
+    /// A stage failed, and everything that does not depend on it finished; or a device did not meet the tolerance.
     StageFailed = 1,
-    /// The command line or an experiment file is wrong; nothing was run.
+    /// The command line or an experiment file is invalid; nothing ran.
     Usage = 2,
     /// Data is missing or malformed.
     Data = 3,
-    /// The store, or the folder for results, cannot be read or written.
+    /// The store or the results folder cannot be read or written.
     Store = 4,
     /// Ctrl-C, SIGTERM or SIGHUP: 128 + SIGINT.
     Interrupted = 130,
 }
 
-/// Why a command did not do what it was asked for.
+/// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The command line is wrong: a sentence that says what to do.
+    /// The command line is invalid; the message says what to do.
     #[error("{0}")]
     Usage(String),
-    /// An experiment file is wrong.
+    /// An experiment file is invalid.
     #[error(transparent)]
     Experiment(#[from] Errors),
-    /// There is no plan.
+    /// The plan could not be made.
     #[error(transparent)]
     Plan(#[from] PlanError),
-    /// A data set is wrong.
+    /// A data set is missing or malformed.
     #[error(transparent)]
     Data(#[from] DataError),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The run could not go on.
+    /// The run stopped.
     #[error(transparent)]
     Run(#[from] RunError),
-    /// There are no scores.
+    /// A table could not be made.
     #[error(transparent)]
     Collect(#[from] CollectError),
     /// The results could not be written.
@@ -71,22 +71,22 @@ pub enum Error {
     /// Checkpoint files could not be merged.
     #[error(transparent)]
     Files(#[from] FileError),
-    /// No handler for Ctrl-C.
-    #[error("failed to install a handler for Ctrl-C: {0}")]
+    /// The Ctrl-C handler could not be installed.
+    #[error("failed to install the Ctrl-C handler: {0}")]
     Signal(#[source] ctrlc::Error),
-    /// A device cannot compute.
+    /// A device cannot be used.
     #[error("{0}")]
     Device(String),
-    /// Nobody takes what is printed.
+    /// Stdout is closed or cannot be written.
     #[error("failed to write to stdout: {0}")]
     Output(#[from] std::io::Error),
-    /// Several of them, at least one.
+    /// Several errors, at least one.
     #[error("{}", .0.iter().map(Self::to_string).collect::<Vec<_>>().join("\n"))]
     Several(Vec<Self>),
 }
 
 impl Error {
-    /// What the program exits with; of several errors, what the first one says.
+    /// The program's exit code; that of the first of several errors.
     pub fn exit(&self) -> Exit {
         match self {
             Self::Usage(_) | Self::Experiment(_) | Self::Plan(PlanError::Experiment(_)) => Exit::Usage,
@@ -99,19 +99,19 @@ impl Error {
             Self::Table(TableError::Io { .. } | TableError::Malformed { .. }) => Exit::Store,
             Self::Figure(FigureError::File(TableError::Io { .. })) => Exit::Store,
             Self::Device(_) => Exit::StageFailed,
-            // What remains is wrong in the experiment's `[table.…]` or `[figure.…]`.
+            // The error is in the experiment's `[table.…]` or `[figure.…]`.
             Self::Table(_) | Self::Figure(_) => Exit::Usage,
-            // `medmerge plan … | head` is no failure.
+            // `medmerge plan … | head` is not a failure.
             Self::Output(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Exit::Done,
             Self::Output(_) => Exit::Store,
             Self::Several(errors) => errors.first().map_or(Exit::Usage, Self::exit),
         }
     }
 
-    /// Nothing, the error, or all of them as one.
+    /// Combine errors: `Ok` for none, the error itself for one, [`Error::Several`] for more.
     ///
     /// # Errors
-    /// If there are errors.
+    /// There is at least one error.
     pub fn all(mut errors: Vec<Self>) -> Result<(), Self> {
         match errors.len() {
             0 => Ok(()),
@@ -126,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn several_errors_are_told_and_the_first_one_decides_the_exit_code() {
+    fn several_errors_are_reported_and_the_first_decides_the_exit_code() {
         let data = DataError { path: "cells.npz".into(), place: None, message: "is missing".into() };
         let errors = vec![Error::from(data), Error::Usage("no such stage".into())];
         let error = Error::all(errors).unwrap_err();
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_goes_away_is_no_failure() {
+    fn a_closed_stdout_is_not_a_failure() {
         let error = Error::Output(std::io::ErrorKind::BrokenPipe.into());
         assert_eq!(error.exit(), Exit::Done);
     }

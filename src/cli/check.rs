@@ -35,7 +35,7 @@ impl Check {
             let (path, stages) = (experiment.source.path.display(), plan.stage_ids().len());
             writeln!(
                 out,
-                "{path}: {stages} stages, {} data sets: no mistake found",
+                "{path}: {stages} stages, {} data sets: no errors found",
                 experiment.datasets.len()
             )?;
         }

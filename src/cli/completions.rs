@@ -12,13 +12,13 @@ use crate::error::Error;
 Example:
   medmerge completions bash > ~/.local/share/bash-completion/completions/medmerge")]
 pub(super) struct Completions {
-    /// Which shell
+    /// Name of the shell
     shell: Shell,
 }
 
 impl Completions {
     pub(super) fn execute(&self) -> Result<(), Error> {
-        // Into memory first: the generator panics on a closed pipe.
+        // To memory first: the generator panics on a closed pipe.
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut Cli::command(), "medmerge", &mut script);
         Ok(std::io::Write::write_all(&mut std::io::stdout(), &script)?)

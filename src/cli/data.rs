@@ -12,7 +12,7 @@ use crate::experiment::{DatasetInstance, Experiment};
 /// Data sets of an experiment
 #[derive(Debug, Subcommand)]
 pub(super) enum Data {
-    /// Classes and number of images of each data set
+    /// Show classes and numbers of images of each data set
     #[command(after_help = "\
 Example:
   medmerge data list experiments/quickstart.toml")]
@@ -37,7 +37,7 @@ impl Data {
     }
 }
 
-/// A heading, then a line a class with its images in each split, then their sums.
+/// A heading, then one line per class with its images in each split, then totals.
 fn describe(dataset: &DatasetInstance, summary: &Summary, out: &mut impl Write) -> std::io::Result<()> {
     let spec = &dataset.spec;
     let (id, kind, size) = (dataset.id(), spec.kind(), spec.size());

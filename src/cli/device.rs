@@ -12,12 +12,12 @@ use crate::identity::Precision;
 use crate::nn::set_precision;
 use crate::run::executor::{WorkerDevice, Workers, this_program};
 
-/// What `--device` says.
+/// The value of `--device`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum DeviceChoice {
-    /// The processor.
+    /// The CPU.
     Cpu,
-    /// The GPUs of these indices, at least one.
+    /// GPUs with these indices, at least one.
     Cuda(Vec<usize>),
 }
 
@@ -33,7 +33,7 @@ impl FromStr for DeviceChoice {
         };
         indices
             .map(Self::Cuda)
-            .ok_or_else(|| "write cpu, cuda, cuda:<index> or cuda:<index>,<index>".to_owned())
+            .ok_or_else(|| "use cpu, cuda, cuda:<index> or cuda:<index>,<index>".to_owned())
     }
 }
 
@@ -47,16 +47,16 @@ impl DeviceChoice {
         }
     }
 
-    /// With one stream for all threads. `Device::new_cuda` gives each thread a stream of its own, and nothing makes one
-    /// wait for what another one computes: a checkpoint that one thread reads would be used by the next before it is
-    /// there.
+    /// Open a GPU with one stream for all threads. With `Device::new_cuda`, each thread has its own stream, and streams
+    /// do not wait for each other: a checkpoint read by one thread could be used by another before its copy has
+    /// finished.
     fn open_gpu(index: usize) -> Result<Device, Error> {
         Device::new_cuda_with_stream(index).map_err(|error| {
-            Error::Usage(format!("failed to open the GPU {index}: {error}; run with --device cpu"))
+            Error::Usage(format!("failed to open GPU {index}: {error}; run with --device cpu"))
         })
     }
 
-    /// Where workers run, one after the other.
+    /// Devices of workers, in turn.
     fn workers(&self) -> Vec<WorkerDevice> {
         match self {
             Self::Cpu => vec![WorkerDevice::Cpu],
@@ -68,31 +68,31 @@ impl DeviceChoice {
     }
 }
 
-/// What a worker calls a GPU that this process, which sees only those of `visible`, calls by its index.
+/// A worker's name for a GPU that this process, which sees only those in `visible`, identifies by index.
 fn gpu_name(index: usize, visible: &str) -> String {
     let named = visible.split(',').map(str::trim).filter(|name| !name.is_empty()).nth(index);
     named.map_or_else(|| index.to_string(), str::to_owned)
 }
 
-/// Where stages run: results from a CPU and from a GPU are different results.
+/// Options for the device: results from a CPU and a GPU are different results.
 #[derive(Clone, Debug, Args)]
 pub(super) struct OnDevice {
-    /// Where stages run: cpu, cuda, cuda:<index>, or several GPUs: cuda:0,1
+    /// Device to run stages on: cpu, cuda, cuda:<index>, or several GPUs: cuda:0,1
     #[arg(long, default_value = "cpu", value_name = "DEVICE")]
     device: DeviceChoice,
-    /// Numbers that are multiplied on a GPU
+    /// Precision of products on a GPU
     #[arg(long, value_enum, default_value_t = PrecisionChoice::F32, value_name = "PRECISION")]
     precision: PrecisionChoice,
 }
 
-/// What `--precision` says.
+/// The value of `--precision`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum PrecisionChoice {
-    /// 23 bits after the point, as on a CPU
+    /// 23-bit mantissa, as on a CPU
     F32,
-    /// Factors of all products of 10 bits, by tensor cores: faster
+    /// 10-bit mantissa for the factors of all products, on tensor cores: faster
     Tf32,
-    /// Factors and results of convolutions and linear layers of 7 bits, by tensor cores: fastest
+    /// 7-bit mantissa for inputs and outputs of convolutions and linear layers, on tensor cores: fastest
     Bf16,
 }
 
@@ -107,7 +107,7 @@ impl PrecisionChoice {
 }
 
 impl OnDevice {
-    /// What fingerprints know of it.
+    /// Numerics as in fingerprints.
     pub(super) fn numerics(&self) -> Numerics {
         match &self.device {
             DeviceChoice::Cpu => Numerics::Cpu,
@@ -115,7 +115,7 @@ impl OnDevice {
         }
     }
 
-    /// How far results of this precision may be from exact ones.
+    /// Tolerance of results at this precision.
     pub(super) fn tolerance(&self) -> Tolerance {
         match self.precision {
             PrecisionChoice::F32 => Tolerance::default(),
@@ -124,27 +124,27 @@ impl OnDevice {
         }
     }
 
-    /// The device, with the process set to the precision.
+    /// Open the device, and set the process to the precision.
     ///
     /// # Errors
-    /// There is no such GPU, the program was built without CUDA, or a CPU is asked for another precision.
+    /// There is no such GPU, the program was built without CUDA, or a precision other than f32 is requested on a CPU.
     pub(super) fn open(&self) -> Result<Device, Error> {
         self.check_precision()?;
         set_precision(self.precision.precision());
         self.device.open()
     }
 
-    /// How workers are started. GPUs are left to them: this process takes none of their memory.
+    /// How to start workers. This process uses no GPU memory, which is left to them.
     ///
     /// # Errors
-    /// As of [`OnDevice::open`], as far as it can be known.
+    /// As for [`OnDevice::open`], as far as can be checked here.
     pub(super) fn workers(&self) -> Result<Workers, Error> {
         self.check_precision()?;
         if !cfg!(feature = "cuda") {
             self.device.open()?;
         }
         let program = this_program()
-            .map_err(|error| Error::Usage(format!("failed to find this program's file: {error}")))?;
+            .map_err(|error| Error::Usage(format!("failed to find the executable: {error}")))?;
         let precision = self.precision.to_possible_value().expect("no precision is hidden");
         let arguments = vec!["--precision".into(), precision.get_name().into()];
         Ok(Workers { program, arguments, devices: self.device.workers() })
@@ -152,9 +152,7 @@ impl OnDevice {
 
     fn check_precision(&self) -> Result<(), Error> {
         if self.device == DeviceChoice::Cpu && self.precision != PrecisionChoice::F32 {
-            return Err(Error::Usage(
-                "a CPU computes with f32; leave out --precision, or run on --device cuda".into(),
-            ));
+            return Err(Error::Usage("a CPU computes in f32; omit --precision, or use --device cuda".into()));
         }
         Ok(())
     }

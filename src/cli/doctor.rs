@@ -12,7 +12,7 @@ use crate::backbone::resnet::{ResnetSpec, Stem};
 use crate::doctor::{Finding, Tolerance, Workload, examine};
 use crate::run::machine;
 
-/// Say whether this machine computes as it should, and how fast
+/// Check whether this machine computes correctly, and how fast
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -34,12 +34,12 @@ impl Doctor {
         writeln!(out, "medmerge {}, built with: {}", env!("CARGO_PKG_VERSION"), features())?;
         writeln!(out, "device: {}", describe(&device))?;
         let tolerance = self.on.tolerance();
-        // Kernels compute in the pool's threads, as in a stage.
+        // In the thread pool, as kernels run in stages.
         let findings = rayon::scope(|_| examine(&device)).map_err(failed)?;
         let Tolerance { logits, gradients } = tolerance;
-        writeln!(out, "off by, relative to exact results (at most {logits:.0e} and {gradients:.0e}):")?;
+        writeln!(out, "relative errors (tolerance {logits:.0e} for logits, {gradients:.0e} for gradients):")?;
         for Finding { what, logits, gradients, repeats } in &findings {
-            let bits = if *repeats { "the same bits again" } else { "OTHER BITS AGAIN" };
+            let bits = if *repeats { "reproducible" } else { "NOT REPRODUCIBLE" };
             writeln!(out, "  {what}: logits {logits:.1e}, gradients {gradients:.1e}, {bits}")?;
         }
         writeln!(out, "throughput: {}", rayon::scope(|_| throughput(&device)).map_err(failed)?)?;
@@ -52,9 +52,9 @@ impl Doctor {
 
 fn verdict(good: bool) -> &'static str {
     if good {
-        "This device can be trusted: it computes training steps as they should be, and the same way every time."
+        "This device can be trusted: its training steps are within tolerance and reproducible."
     } else {
-        "Do NOT trust this device: its training steps differ from what they should be. Run with --device cpu, and \
+        "Do NOT trust this device: its training steps did not meet the tolerance. Run with --device cpu, and \
          report the lines above."
     }
 }
@@ -69,7 +69,7 @@ fn features() -> String {
     if built.is_empty() { "no optional features".into() } else { built.join(", ") }
 }
 
-/// The widest vectors that kernels are compiled for on this processor.
+/// The widest vectors that kernels are compiled for on this CPU.
 fn vectors() -> &'static str {
     #[cfg(target_arch = "x86_64")]
     {
@@ -83,7 +83,7 @@ fn vectors() -> &'static str {
     "128-bit vectors"
 }
 
-/// A training step of ResNet-18 at 28 pixels, batches of 64.
+/// Training steps of ResNet-18 at 28 pixels, in batches of 64.
 fn throughput(device: &Device) -> candle_core::Result<String> {
     const BATCH: usize = 64;
     let spec = BackboneSpec::Resnet18(ResnetSpec { stem: Stem::Small, width: 64 });
@@ -102,7 +102,7 @@ fn describe(device: &Device) -> String {
     #[cfg(feature = "cuda")]
     if let Ok(gpu) = device.as_cuda_device() {
         let name = gpu.cuda_stream().context().name();
-        return name.unwrap_or_else(|error| format!("a GPU that does not tell its name: {error}"));
+        return name.unwrap_or_else(|error| format!("a GPU with an unknown name: {error}"));
     }
     match device {
         Device::Cpu => format!("cpu, {} threads, {}", rayon::current_num_threads(), vectors()),
@@ -110,7 +110,7 @@ fn describe(device: &Device) -> String {
     }
 }
 
-/// What is free, and what there is.
+/// Free and total memory.
 fn memory(device: &Device) -> String {
     const GIB: f64 = (1u64 << 30) as f64;
     #[cfg(feature = "cuda")]

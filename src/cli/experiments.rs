@@ -1,4 +1,4 @@
-//! Experiments and plans that commands are about.
+//! Arguments for experiments and plans, shared by commands.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,22 +12,20 @@ use crate::experiment::{Experiment, Override, Source, share_out};
 use crate::plan::{Plan, PlannedStage};
 use crate::store::Store;
 
-/// What is changed in experiment files before they are checked.
+/// Overrides of keys in experiment files, before they are checked.
 #[derive(Debug, Args)]
 struct Overrides {
-    /// Set a key of the experiment file before anything is checked; may be repeated
+    /// Override a key of the experiment file before it is checked; may be repeated
     ///
-    /// KEY is the dotted path of a key in a section that the file has, as in train.epochs=5,
-    /// stage.final.optimizer.adamw.lr=1e-4, dataset.fundus.train=100 or 'sweep.seed=[0, 1]'; the kind of a
-    /// stage or data set may be left out. VALUE is TOML, and what is no TOML is a string, as in
-    /// stage.final.from=merged.
+    /// KEY is the dotted path of a key in an existing section, as in train.epochs=5,
+    /// stage.final.optimizer.adamw.lr=1e-4, dataset.fundus.train=100 or 'sweep.seed=[0, 1]'; the kind of a stage or
+    /// data set is optional. VALUE is TOML; anything that is not valid TOML is a string, as in stage.final.from=merged.
     ///
-    /// As in the file, [train] holds for the stages that do not say otherwise: train.epochs=1 changes no
-    /// stage that has its own epochs. Of several files each takes what it has the section for: train.epochs=1
-    /// is set in all of them, stage.final.epochs=1 in those with a stage `final`; one of them must have it.
+    /// As in the file, [train] sets defaults: train.epochs=1 does not affect stages with their own epochs. With several
+    /// files, each takes the overrides for its sections: train.epochs=1 applies to all of them, stage.final.epochs=1 to
+    /// those with a stage `final`; at least one must have it.
     ///
-    /// Results go to the folder of the experiment's name. Give a trial a name of its own:
-    /// experiment.name=trial.
+    /// Results are written to the folder with the experiment's name. Give a trial its own name: experiment.name=trial.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     set: Vec<Override>,
 }
@@ -54,7 +52,7 @@ impl OneFile {
 /// Arguments of commands about any number of experiments.
 #[derive(Debug, Args)]
 pub(super) struct Files {
-    /// Experiment files; a folder means every .toml in it
+    /// Experiment files; a folder stands for every .toml file in it
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     #[command(flatten)]
@@ -62,19 +60,19 @@ pub(super) struct Files {
 }
 
 impl Files {
-    /// Every experiment of these files; a folder means each `.toml` in it, by name.
+    /// Load the experiments in these files; a folder stands for every `.toml` file in it, by name.
     ///
     /// # Errors
-    /// What is wrong with each of the files.
+    /// All errors in all files.
     pub(super) fn load(&self) -> Result<Vec<Arc<Experiment>>, Error> {
         load_all(&self.files, &self.overrides.set)
     }
 }
 
-/// Every experiment of these files with these overrides; a folder means each `.toml` in it, by name.
+/// Load the experiments in these files with overrides; a folder stands for every `.toml` file in it, by name.
 ///
 /// # Errors
-/// What is wrong with each of the files.
+/// All errors in all files.
 pub(super) fn load_all(paths: &[PathBuf], overrides: &[Override]) -> Result<Vec<Arc<Experiment>>, Error> {
     let mut files = Vec::new();
     for path in paths {
@@ -101,16 +99,16 @@ fn toml_files(folder: &Path) -> Result<Vec<PathBuf>, Error> {
     files.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
     files.sort();
     if files.is_empty() {
-        let message = "there is no .toml file in this folder; name an experiment file".to_owned();
+        let message = "there is no .toml file in this folder; pass an experiment file".to_owned();
         return Err(Error::Read { path: folder.to_owned(), message });
     }
     Ok(files)
 }
 
-/// The stages that a name or an id means, in the order of the plan.
+/// The stages with a name or an id, in plan order.
 ///
 /// # Errors
-/// There is none; the message suggests one.
+/// There is none; the message suggests a similar name.
 pub(super) fn stages_named<'p>(plan: &'p Plan, name: &str) -> Result<Vec<&'p PlannedStage>, Error> {
     let named = plan.called(name);
     if !named.is_empty() {
@@ -126,7 +124,7 @@ pub(super) fn names(plan: &Plan) -> impl Iterator<Item = &str> {
     plan.stages().flat_map(|stage| [stage.name.as_str(), &stage.id])
 }
 
-/// The end of a message: the most similar one of what would have been right.
+/// The end of a message, which suggests the most similar candidate.
 pub(super) fn did_you_mean<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> String {
     let similarity = |candidate: &&str| (strsim::jaro_winkler(candidate, word) * 1e6) as u64;
     let nearest = candidates.max_by_key(similarity);

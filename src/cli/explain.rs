@@ -8,7 +8,7 @@ use super::experiments::{OneFile, stages_named};
 use super::{Error, Global};
 use crate::plan::{PlannedStage, Status};
 
-/// Say why a stage would run, and everything that its result depends on
+/// Show why a stage would run, and everything that its result depends on
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -17,7 +17,7 @@ Examples:
 pub(super) struct Explain {
     #[command(flatten)]
     of: OneFile,
-    /// Name or id of the stage, or its name at some of its axes
+    /// Name or id of the stage, or its name with some of its axes
     stage: String,
 }
 

@@ -19,7 +19,7 @@ Examples:
 
 On a terminal the page is shown by the program in PAGER, or by less.")]
 pub(super) struct Guide {
-    /// Which page
+    /// Page to show
     #[arg(default_value = "index")]
     topic: String,
 }
@@ -38,7 +38,7 @@ impl Guide {
     }
 }
 
-/// Whether a pager showed the text.
+/// Show the text in a pager; returns whether that worked.
 fn paged(text: &str) -> bool {
     let pager = std::env::var("PAGER").ok().filter(|pager| !pager.trim().is_empty());
     let pager = pager.unwrap_or_else(|| "less -FRX".to_owned());
@@ -46,7 +46,7 @@ fn paged(text: &str) -> bool {
     let Some(program) = words.next() else { return false };
     let Ok(mut child) = Command::new(program).args(words).stdin(Stdio::piped()).spawn() else { return false };
     if let Some(mut stdin) = child.stdin.take() {
-        // A person may leave the pager before it has read everything.
+        // The user may quit the pager before it has read everything.
         let _ = stdin.write_all(text.as_bytes());
     }
     child.wait().is_ok_and(|status| status.success())

@@ -1,4 +1,4 @@
-//! Ctrl-C, SIGTERM and SIGHUP: a flag that running stages look at.
+//! Ctrl-C, SIGTERM and SIGHUP: a flag that running stages check.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,11 +7,11 @@ use super::Error;
 use crate::error::Exit;
 use crate::run::signals::Signals;
 
-/// From now on the first signal raises the returned flag, so that the running stage stops at its next
-/// report; the second ends the program at once. What is in the store is whole in both cases.
+/// Install signal handlers. The first signal sets the returned flag, so that the running stage stops at its next
+/// report; the second ends the program immediately. The store stays intact in both cases.
 ///
 /// # Errors
-/// The system refuses a handler.
+/// The handler cannot be installed.
 pub(super) fn listen() -> Result<Arc<AtomicBool>, Error> {
     let flag = Arc::new(AtomicBool::new(false));
     let raised = Arc::clone(&flag);

@@ -1,4 +1,4 @@
-//! Warnings and log lines: on stderr, beside the bars; a worker's go to its run, too.
+//! Warnings and log lines: on stderr, next to progress bars; a worker also sends them to its run.
 
 use std::io::{self, IsTerminal, Write};
 
@@ -9,7 +9,8 @@ use super::Global;
 use crate::run::message::Message;
 use crate::run::reporter::beside_bars;
 
-/// Starts logging, panics included; a JSON object a line if `json`. `RUST_LOG` goes before `--quiet` and `-v`.
+/// Start logging, including panics; one JSON object per line if `json`. `RUST_LOG` takes precedence over `--quiet` and
+/// `-v`.
 pub(super) fn start(global: &Global, json: bool) {
     let level = match global.verbose {
         0 if global.quiet => LevelFilter::ERROR,
@@ -21,12 +22,12 @@ pub(super) fn start(global: &Global, json: bool) {
     let filter = EnvFilter::builder().with_default_directive(level.into()).from_env_lossy();
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| BesideBars);
     let subscriber = subscriber.with_target(global.verbose > 0).with_ansi(io::stderr().is_terminal());
-    // There can be but one per process; whoever started one before keeps it.
+    // There can be only one subscriber per process; an earlier one is kept.
     let _ = if json { subscriber.json().try_init() } else { subscriber.without_time().try_init() };
     std::panic::set_hook(Box::new(|info| tracing::error!("{info}")));
 }
 
-/// Starts logging in a worker.
+/// Start logging in a worker.
 pub(super) fn start_worker() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,medmerge=info"));
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| ToRun);
@@ -34,10 +35,10 @@ pub(super) fn start_worker() {
     std::panic::set_hook(Box::new(|info| tracing::error!("{info}")));
 }
 
-/// Writes a message to stdout, a line of its own.
+/// Write a message to stdout, on its own line.
 ///
 /// # Errors
-/// Nobody reads it: the run is gone.
+/// Stdout is closed: the run has ended.
 pub(super) fn tell(message: &Message) -> io::Result<()> {
     let mut line = serde_json::to_string(message)?;
     line.push('\n');
@@ -56,13 +57,13 @@ impl Write for BesideBars {
     }
 }
 
-/// Stderr, which is the stage's log, and the run.
+/// A writer to stderr, which is the stage's log, and to the run.
 struct ToRun;
 
 impl Write for ToRun {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         io::stderr().write_all(bytes)?;
-        // A run that is gone is noticed where progress is told.
+        // A run that has ended is noticed when progress is reported.
         let _ = tell(&Message::Said(String::from_utf8_lossy(bytes).trim().to_owned()));
         Ok(bytes.len())
     }

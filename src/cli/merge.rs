@@ -18,13 +18,13 @@ use crate::merge_files::{Agreement, FileError, Input, Inputs, Mismatch, Output};
 use crate::merge_method::{MergeMethodSpec, MergeTensors, NamedTensors};
 use crate::store::checkpoint::KEY;
 
-/// Tensors that a message names.
+/// The maximum number of tensors named in a message.
 const SHOWN: usize = 5;
 
 /// Merge checkpoint files, without an experiment
 ///
-/// Takes safetensors files with f32 tensors of the same names and shapes, whoever wrote them, and writes one. Batch
-/// norm's running statistics are averaged; nothing measures them anew, as an experiment's merge does.
+/// Takes safetensors files from any program, with f32 tensors of the same names and shapes, and writes one. Batch
+/// norm's running statistics are averaged, not re-estimated as by the merge of an experiment.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -39,25 +39,25 @@ Methods: average, uniform_soup, slerp, git_rebasin;
 with --base: wise_ft, task_arithmetic, ties, dare, model_stock.
 PyTorch writes such a file by safetensors.torch.save_file(model.state_dict(), \"a.safetensors\").")]
 pub(super) struct Merge {
-    /// Checkpoints to merge, in their order
+    /// Checkpoints to merge, in order
     #[arg(required = true, value_name = "FILE.safetensors")]
     sources: Vec<PathBuf>,
-    /// How, as behind `method` in an experiment: a word, or TOML with options
+    /// Merge method, as in `method` in an experiment: a word, or TOML with options
     #[arg(long, value_name = "METHOD", default_value = "average")]
     method: String,
     /// The common start that all sources were trained from, for methods that need one
     #[arg(long, value_name = "FILE.safetensors")]
     base: Option<PathBuf>,
-    /// What the models are, for git_rebasin: as behind `backbone` in an experiment [default: what the files say]
+    /// Backbone of the models, for git_rebasin, as in `backbone` in an experiment [default: from the files' metadata]
     #[arg(long, value_name = "BACKBONE")]
     backbone: Option<String>,
-    /// Where to write the merged checkpoint
+    /// Path of the merged checkpoint
     #[arg(long, short, value_name = "FILE.safetensors")]
     out: PathBuf,
-    /// Leave out tensors that some file lacks or has in another shape, such as classifiers of other tasks
+    /// Skip tensors that a file lacks or has in another shape, such as classifiers of other tasks
     #[arg(long)]
     skip_mismatched: bool,
-    /// Replace the file if there is one
+    /// Replace an existing file
     #[arg(long)]
     force: bool,
 }
@@ -67,7 +67,7 @@ impl Merge {
         if self.out.exists() && !self.force {
             let out = self.out.display();
             return Err(Error::Usage(format!(
-                "{out} is there already; choose another --out, or replace it with --force"
+                "{out} already exists; choose another --out, or replace it with --force"
             )));
         }
         let spec = merge_method(&self.method, self.sources.len())?;
@@ -89,7 +89,7 @@ impl Merge {
     }
 
     /// # Errors
-    /// The method cannot do with so many files, or with or without a common start.
+    /// The method does not accept this number of files, or requires or excludes a common start.
     fn check_method(&self, spec: &MergeMethodSpec) -> Result<(), Error> {
         let (name, count) = (spec.kind(), self.sources.len());
         if !spec.takes().contains(&count) {
@@ -104,12 +104,14 @@ impl Merge {
                  for models of different initializations they mean nothing. Give that start with --base FILE, or \
                  merge by `average`"
             ))),
-            (None, Some(_)) => Err(Error::Usage(format!("`{name}` needs no common start; leave out --base"))),
+            (None, Some(_)) => {
+                Err(Error::Usage(format!("`{name}` does not use a common start; remove --base")))
+            }
             _ => Ok(()),
         }
     }
 
-    /// The method, ready for what the files have in common.
+    /// The method, prepared for the common tensors of the files.
     fn method(
         &self,
         spec: &MergeMethodSpec,
@@ -117,7 +119,7 @@ impl Merge {
         common: &[String],
     ) -> Result<Box<dyn MergeTensors>, Error> {
         if !spec.needs_backbone() && self.backbone.is_some() {
-            return Err(Error::Usage(format!("`{}` asks for no --backbone; leave it out", spec.kind())));
+            return Err(Error::Usage(format!("`{}` does not use --backbone; remove it", spec.kind())));
         }
         let backbone = spec.needs_backbone().then(|| self.backbone(inputs)).transpose()?;
         backbone.iter().try_for_each(|backbone| check_backbone(backbone, inputs, common))?;
@@ -128,13 +130,13 @@ impl Merge {
         spec.over_files(&sources, backbone.as_ref()).map_err(failed)
     }
 
-    /// What the models are: as the command line says, or else the files.
+    /// The backbone of the models: from the command line, or else from the files.
     fn backbone(&self, inputs: &Inputs) -> Result<BackboneSpec, Error> {
         const EXAMPLE: &str = "as in --backbone 'resnet18 = { width = 32 }'";
         if let Some(text) = &self.backbone {
             let toml = if text.contains('=') { text.clone() } else { format!("{} = {{}}", text.trim()) };
             let wrong = |error: toml::de::Error| {
-                Error::Usage(format!("--backbone {text}: {}; write it {EXAMPLE}", error.message()))
+                Error::Usage(format!("--backbone {text}: {}; write {EXAMPLE}", error.message()))
             };
             return toml::from_str(&toml).map_err(wrong);
         }
@@ -142,24 +144,24 @@ impl Merge {
         let said = said.and_then(|backbone| serde_json::from_value(backbone).ok());
         said.ok_or_else(|| {
             Error::Usage(format!(
-                "`git_rebasin` must know which channels belong together, and these files do not say what network they \
-                 are of; say it {EXAMPLE}"
+                "`git_rebasin` needs the backbone to match channels, but these files have no metadata of their \
+                 backbone; set it, {EXAMPLE}"
             ))
         })
     }
 
     fn check(&self, common: &[String], mismatches: &[Mismatch]) -> Result<(), Error> {
         let advice = match (common.is_empty(), self.skip_mismatched) {
-            (true, _) => "the files have no tensor in common: merge models of one architecture",
+            (true, _) => "the files have no tensor in common: merge models with the same architecture",
             (false, false) if !mismatches.is_empty() => {
-                "leave them out with --skip-mismatched, if they are classifiers of different tasks; other layers must \
-                 be the same: merge models of one architecture"
+                "skip them with --skip-mismatched if they are classifiers of different tasks; other layers must \
+                 match: merge models with the same architecture"
             }
             _ => return Ok(()),
         };
         let mut text = match mismatches.len() {
-            1 => "one tensor is not the same in all files:\n".to_owned(),
-            many => format!("{many} tensors are not the same in all files:\n"),
+            1 => "one tensor differs between the files:\n".to_owned(),
+            many => format!("{many} tensors differ between the files:\n"),
         };
         for mismatch in mismatches.iter().take(SHOWN) {
             let _ = writeln!(text, "  {mismatch}");
@@ -185,15 +187,15 @@ impl Merge {
 }
 
 /// # Errors
-/// The files hold no tensors of such a network.
+/// The files do not contain the tensors of this backbone.
 fn check_backbone(backbone: &BackboneSpec, inputs: &Inputs, common: &[String]) -> Result<(), Error> {
     for parameter in backbone.build().parameters().iter().filter(|parameter| parameter.is_trainable()) {
         let found = inputs.sources[0].tensors().get(&parameter.name).map(|tensor| &tensor.shape);
         if found != Some(&parameter.shape) || !common.contains(&parameter.name) {
             let found = found.map_or("none".to_owned(), |shape| format!("one of {shape:?}"));
             return Err(Error::Usage(format!(
-                "the files hold no {backbone}: it has a tensor `{}` of {:?}, they have {found}; say what they are \
-                 with --backbone",
+                "the files do not contain a {backbone}: `{}` should have shape {:?}, found {found}; correct \
+                 --backbone",
                 parameter.name, parameter.shape
             )));
         }
@@ -201,7 +203,7 @@ fn check_backbone(backbone: &BackboneSpec, inputs: &Inputs, common: &[String]) -
     Ok(())
 }
 
-/// A file with what all files have in common alone.
+/// A file, restricted to the common tensors.
 struct Common<'a> {
     input: &'a Input,
     names: &'a [String],
@@ -217,8 +219,8 @@ impl NamedTensors for Common<'_> {
     }
 }
 
-/// What the file says of itself: the method with its options, the BLAKE3 digest of each input, and what the sources
-/// say that their model is, if they agree and all of it was merged.
+/// Metadata of the merged file: the method with its options, the BLAKE3 hash of each input, and the sources' model
+/// info, if it is the same in all sources and everything was merged.
 fn provenance(inputs: &Inputs, spec: &MergeMethodSpec, whole: bool) -> Result<String, Error> {
     let roles: Vec<_> = inputs.roles().collect();
     let digests = roles.par_iter().map(|(role, input)| Ok((role, input.digest()?)));
@@ -237,7 +239,7 @@ fn provenance(inputs: &Inputs, spec: &MergeMethodSpec, whole: bool) -> Result<St
     Ok(provenance.to_string())
 }
 
-/// Architecture, normalisation and head, if medmerge wrote the file.
+/// Architecture, normalization and head, if medmerge wrote the file.
 fn info(input: &Input) -> Option<Value> {
     let provenance: Value = serde_json::from_str(input.metadata().get(KEY)?).ok()?;
     provenance.get("info").cloned()

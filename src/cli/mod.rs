@@ -55,19 +55,19 @@ results folder; 130 interrupted.";
 /// Options of every command.
 #[derive(Debug, Args)]
 struct Global {
-    /// Folder for everything that is made
+    /// Folder of the store, for all results of stages
     #[arg(long, global = true, value_name = "DIR", env = "MEDMERGE_STORE", default_value = ".medmerge")]
     store: PathBuf,
-    /// Folder for result tables, one folder per experiment
+    /// Folder for tables and figures, with one folder per experiment
     #[arg(long, global = true, value_name = "DIR", env = "MEDMERGE_RESULTS", default_value = "results")]
     results: PathBuf,
-    /// Threads to compute with; results do not depend on it [default: RAYON_NUM_THREADS, or all cores]
+    /// Number of threads, which does not affect results [default: RAYON_NUM_THREADS, or all cores]
     #[arg(long, global = true, value_name = "N")]
     threads: Option<NonZeroUsize>,
     /// No progress, no warnings
     #[arg(long, short, global = true, conflicts_with = "verbose")]
     quiet: bool,
-    /// More log lines on stderr; twice: even more (RUST_LOG chooses precisely)
+    /// More log lines on stderr; twice: even more (RUST_LOG gives fine control)
     #[arg(long, short, global = true, action = ArgAction::Count)]
     verbose: u8,
 }
@@ -95,7 +95,7 @@ enum Command {
 }
 
 impl Cli {
-    /// Does what the command line says; errors go to stderr.
+    /// Run the command; errors go to stderr.
     pub fn execute(self) -> Exit {
         let Self { command, global } = self;
         match &command {
@@ -115,7 +115,7 @@ impl Cli {
     }
 }
 
-/// Says on stderr what is wrong; in an experiment file, with the text that is wrong.
+/// Print an error to stderr; for experiment files, with the text in question.
 fn tell(error: &Error) {
     match error {
         Error::Several(errors) => errors.iter().for_each(tell),
@@ -159,8 +159,7 @@ impl Global {
         Ok(Store::open(&self.store)?)
     }
 
-    /// The pool that everything computes in: as many threads as asked for, else RAYON_NUM_THREADS, else one a
-    /// core.
+    /// Start the thread pool: with the requested number of threads, or else RAYON_NUM_THREADS, or else one per core.
     fn set_threads(&self) -> Result<(), Error> {
         let threads = self.threads.map_or(0, NonZeroUsize::get);
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);

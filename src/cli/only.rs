@@ -1,4 +1,4 @@
-//! `--only`: a part of an experiment.
+//! `--only`: run part of an experiment.
 
 use std::collections::BTreeSet;
 
@@ -8,20 +8,20 @@ use super::Error;
 use super::experiments::{did_you_mean, names};
 use crate::plan::{Plan, StageId};
 
-/// Which part of an experiment is wanted.
+/// The parts of an experiment to run.
 #[derive(Debug, Default, Args)]
 pub(super) struct Only {
-    /// Run just what this stage, table or figure needs; may be repeated
+    /// Run only what this stage, table or figure needs; may be repeated
     ///
-    /// A stage by its name or id: final, 'final[seed=0]', or 'final[target=fundus]' with every seed. A table
-    /// or figure by its name: what its `from` names; no other one is printed. If both have the name, the
-    /// stage is meant; stage:NAME, table:NAME and figure:NAME tell them apart. Of several files, those that
-    /// have nothing of that name are left alone.
+    /// A stage is given by its name or id: final, 'final[seed=0]', or 'final[target=fundus]' with every seed. A table
+    /// or figure is given by its name, which selects the stages in its `from`; other tables and figures are not
+    /// printed. If a stage has the same name, it takes precedence; stage:NAME, table:NAME and figure:NAME are
+    /// unambiguous. With several files, those without this name are skipped.
     #[arg(long = "only", value_name = "STAGE|TABLE|FIGURE")]
     names: Vec<String>,
 }
 
-/// What a name means in one experiment.
+/// The part that a name refers to in one experiment.
 enum Part<'p> {
     Stages(Vec<StageId>),
     /// A table's or figure's name, and the stages that it shows.
@@ -29,7 +29,7 @@ enum Part<'p> {
 }
 
 impl Only {
-    /// Leaves in the plan's work what is wanted, and what that needs.
+    /// Restrict the plan to the wanted parts and what they need.
     pub(super) fn restrict(&self, plan: &mut Plan) {
         if !self.names.is_empty() {
             let parts = self.names.iter().filter_map(|name| part(plan, name));
@@ -38,12 +38,12 @@ impl Only {
         }
     }
 
-    /// Whether anything of an experiment is wanted.
+    /// Whether any part of an experiment is wanted.
     pub(super) fn concerns(&self, plan: &Plan) -> bool {
         self.names.is_empty() || self.names.iter().any(|name| part(plan, name).is_some())
     }
 
-    /// Whether a table or figure is to be printed: all of them, unless some are wanted.
+    /// Whether to print a table or figure: all of them, unless some are wanted.
     pub(super) fn prints(&self, plan: &Plan, name: &str) -> bool {
         let shown = self.names.iter().filter_map(|name| match part(plan, name)? {
             Part::Shown(name, _) => Some(name),
@@ -54,7 +54,7 @@ impl Only {
     }
 
     /// # Errors
-    /// A name means nothing in any of the plans; the message suggests one.
+    /// A name is unknown in all plans; the message suggests a similar one.
     pub(super) fn check(&self, plans: &[Plan]) -> Result<(), Error> {
         let unknown = |name: &&String| plans.iter().all(|plan| part(plan, name).is_none());
         let Some(name) = self.names.iter().find(unknown) else { return Ok(()) };

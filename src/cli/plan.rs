@@ -13,7 +13,7 @@ use crate::plan::makespan::{best_jobs, critical_path, makespan};
 use crate::plan::{self, Estimate, Estimates, PlannedStage, StageId, Status};
 use crate::run::reporter::duration;
 
-/// Say what would run, why, how long it would take, and how much memory and disk
+/// Show what would run and why, with estimates of time, memory and disk space
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -23,7 +23,7 @@ Examples:
   medmerge plan experiments/quickstart.toml --json | jq '.stages[] | select(.status == \"stale\") | .id'
   medmerge plan experiments/quickstart.toml --dot | dot -Tsvg > quickstart.svg
 
-Times follow from how fast stages of the same kind ran with this store, and get better with each run.")]
+Times are estimated from the speed of earlier stages of the same kind in this store, and improve with each run.")]
 pub(super) struct Plan {
     #[command(flatten)]
     of: OneFile,
@@ -32,13 +32,13 @@ pub(super) struct Plan {
     /// Print JSON
     #[arg(long, group = "form")]
     json: bool,
-    /// Print the stages and their inputs as a graph for Graphviz
+    /// Print the graph of stages for Graphviz
     #[arg(long, group = "form")]
     dot: bool,
-    /// Print the stages and their inputs as a graph for Mermaid, which Markdown viewers draw
+    /// Print the graph of stages for Mermaid, which Markdown viewers render
     #[arg(long, group = "form")]
     mermaid: bool,
-    /// Stages at once to tell the time for [default: as many as are done first]
+    /// Number of parallel stages for the estimated time [default: the fastest]
     #[arg(long, value_name = "N")]
     jobs: Option<NonZeroUsize>,
 }
@@ -60,7 +60,7 @@ impl Plan {
         Ok(out.flush()?)
     }
 
-    /// A line a stage, in the order in which they run, and what they take together.
+    /// One line per stage, in execution order, then totals.
     fn list(&self, plan: &plan::Plan, estimates: &Estimates, out: &mut impl Write) -> io::Result<()> {
         let needed = plan.needed();
         let (stages, name) = (plan.stage_ids().len(), &plan.experiment.name);
@@ -90,7 +90,7 @@ impl Plan {
         let threads = estimates.threads();
         let at_once = self.jobs.map_or_else(|| best_jobs(&jobs, threads), NonZeroUsize::get);
         format!(
-            "in sum {} and {} disk; the longest way {}; with --jobs {at_once} {}",
+            "total {} and {} disk; critical path {}; with --jobs {at_once} {}",
             duration(jobs.iter().map(|job| job.seconds).sum()),
             size(estimates.disk_bytes(plan, needed)),
             duration(critical_path(&jobs)),
@@ -99,7 +99,7 @@ impl Plan {
     }
 }
 
-/// How wide the columns of the list are.
+/// Widths of the columns of the list.
 struct Columns {
     id: usize,
     cells: [usize; 3],
@@ -115,7 +115,7 @@ impl Columns {
         Self { id, cells: widths }
     }
 
-    /// The line of a stage; with an estimate, it runs.
+    /// The line of a stage, which runs if there is an estimate.
     fn line(&self, stage: &PlannedStage, estimate: Option<&Estimate>) -> String {
         let verb = if estimate.is_some() { "run" } else { stage.status.word() };
         let [time, memory, disk] = estimate.map(cells).unwrap_or_default();
@@ -130,7 +130,7 @@ impl Columns {
     }
 }
 
-/// Time, memory and disk.
+/// Time, memory and disk space.
 fn cells(estimate: &Estimate) -> [String; 3] {
     let (memory, disk) = (size(estimate.memory_bytes), size(estimate.disk_bytes));
     [duration(estimate.seconds), format!("{memory} memory"), format!("{disk} disk")]

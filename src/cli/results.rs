@@ -1,4 +1,4 @@
-//! Result tables and figures: collected, written, printed.
+//! Collecting, writing and printing result tables and figures.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -14,13 +14,13 @@ use crate::run::learnt::{CollectedWeights, collect_weights};
 use crate::store::Store;
 use crate::table::{Rendered, write_results};
 
-/// Stages that a warning names one by one.
+/// The maximum number of stages listed in a warning.
 const NAMES_SHOWN: usize = 8;
 
-/// How tables are printed.
+/// The format of printed tables.
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
 pub(super) enum Format {
-    /// Aligned columns, and the files that were written
+    /// Aligned columns, and the paths of written files
     #[default]
     Terminal,
     /// The .md files
@@ -31,9 +31,9 @@ pub(super) enum Format {
     Csv,
 }
 
-/// Writes the results of every `evaluate` stage that the store has, and the figures of merge weights that it has.
-/// Prints the wanted tables on stdout, and where the wanted figures are. Where there is nothing to show, the files
-/// of earlier runs stay.
+/// Write the results of every `evaluate` stage in the store, and the figures of the available merge weights. Print the
+/// wanted tables to stdout, and the paths of the wanted figures. Where there is nothing to show, files of earlier runs
+/// are kept.
 pub(super) fn write_and_print(
     plan: &Plan,
     store: &Store,
@@ -45,13 +45,16 @@ pub(super) fn write_and_print(
     let missing: Vec<&str> = scores.missing.iter().chain(&weights.missing).map(String::as_str).collect();
     if !missing.is_empty() {
         let name = &plan.experiment.name;
-        tracing::warn!("the results of {name} lack what has not been made: {}", listed(&missing));
+        tracing::warn!(
+            "the results of {name} are incomplete; these stages have not finished: {}",
+            listed(&missing)
+        );
     }
     tables(plan, &scores, only, format, global)?;
     figures(plan, &weights, only, format, global)
 }
 
-/// The first names, and how many more there are.
+/// The first names, and the number of further ones.
 fn listed(names: &[&str]) -> String {
     let (shown, more) = names.split_at(names.len().min(NAMES_SHOWN));
     match more.len() {
@@ -81,7 +84,7 @@ fn tables(
     Ok(())
 }
 
-/// Where figures are is said beside tables for people alone.
+/// Paths of figures are printed only with the tables for terminals.
 fn figures(
     plan: &Plan,
     collected: &CollectedWeights,

@@ -7,7 +7,7 @@ use clap::Args;
 use super::Error;
 use crate::experiment::json_schema;
 
-/// Print the JSON Schema of experiment files, by which editors complete and validate
+/// Print the JSON Schema of experiment files, with which editors complete and validate keys
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Example:

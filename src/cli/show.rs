@@ -18,7 +18,7 @@ use crate::stage::Artifact;
 use crate::store::{Lineage, Manifest, Store, checkpoint, provenance};
 use weights::SourceWeights;
 
-/// Say where a checkpoint or an entry of the store comes from, down to its sources
+/// Show the origins of a checkpoint or store entry, down to its sources
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -34,7 +34,7 @@ pub(super) struct Show {
     /// A .safetensors file, or a fingerprint
     #[arg(value_name = "FILE.safetensors|FINGERPRINT")]
     what: PathBuf,
-    /// Tell every option of every stage, and each tensor
+    /// Show every option of every stage, and every tensor
     #[arg(long)]
     all: bool,
     /// Print JSON
@@ -42,24 +42,24 @@ pub(super) struct Show {
     json: bool,
 }
 
-/// All that there is to tell.
+/// Everything that can be shown.
 struct Shown {
-    /// `None` of a file that medmerge did not write.
+    /// `None` for a file that medmerge did not write.
     lineage: Option<Lineage>,
-    /// Of an entry.
+    /// The manifest of an entry.
     manifest: Option<Manifest>,
-    /// What a file says of itself beside its provenance.
+    /// Metadata of a file, except its provenance.
     metadata: BTreeMap<String, String>,
-    /// Name, type and shape of the tensors of a file.
+    /// Name, type and shape of each tensor of a file.
     tensors: Vec<(String, String, Vec<usize>)>,
-    /// Of merge weights.
+    /// Statistics of merge weights.
     weights: Vec<SourceWeights>,
 }
 
 impl Show {
     pub(super) fn execute(&self, global: &Global) -> Result<(), Error> {
         let shown = if self.what.is_file() {
-            // Somebody who was only sent the file has no store.
+            // A user who only received the file has no store.
             of_file(&self.what, Store::existing(&global.store).ok().as_ref())?
         } else {
             let store = global.open_store()?;
@@ -74,9 +74,9 @@ impl Show {
 fn of_file(path: &Path, store: Option<&Store>) -> Result<Shown, Error> {
     let unreadable = |message: String| Error::Read { path: path.to_owned(), message };
     let file = File::open(path).map_err(|error| unreadable(error.to_string()))?;
-    // SAFETY: as everywhere that files are mapped: whoever changes the file meanwhile gets what they ask for.
+    // SAFETY: as for all mapped files: changing the file in the meantime is the user's responsibility.
     let map = unsafe { memmap2::Mmap::map(&file) }.map_err(|error| unreadable(error.to_string()))?;
-    let not_safetensors = |error| unreadable(format!("it is no safetensors file: {error}"));
+    let not_safetensors = |error| unreadable(format!("it is not a safetensors file: {error}"));
     let (_, header) = SafeTensors::read_metadata(&map).map_err(not_safetensors)?;
     let mut metadata: BTreeMap<_, _> = header.metadata().clone().unwrap_or_default().into_iter().collect();
     let mut tensors: Vec<_> = header
@@ -100,7 +100,7 @@ fn of_file(path: &Path, store: Option<&Store>) -> Result<Shown, Error> {
 
 fn of_entry(store: &Store, fingerprint: &Fingerprint) -> Result<Shown, Error> {
     let (short, root) = (fingerprint.short(), store.root().display());
-    let gone = || Error::Usage(format!("the entry {short} of {root} is damaged and was set aside"));
+    let gone = || Error::Usage(format!("entry {short} of {root} is damaged and was set aside"));
     let manifest = store.manifest(fingerprint)?.ok_or_else(gone)?;
     let lineage = Lineage::of_entry(store, fingerprint)?;
     let unreadable = |error: candle_core::Error| Error::Read {
@@ -109,8 +109,8 @@ fn of_entry(store: &Store, fingerprint: &Fingerprint) -> Result<Shown, Error> {
     };
     let weights = match manifest.header.kind == "learn_merge_weights" {
         true => match store.get(fingerprint)? {
-            Artifact::MergeWeights(learnt) => {
-                weights::of(learnt.info, learnt.tensors, &lineage).map_err(unreadable)?
+            Artifact::MergeWeights(learned) => {
+                weights::of(learned.info, learned.tensors, &lineage).map_err(unreadable)?
             }
             _ => Vec::new(),
         },
@@ -120,10 +120,10 @@ fn of_entry(store: &Store, fingerprint: &Fingerprint) -> Result<Shown, Error> {
     Ok(Shown { lineage: Some(lineage), manifest: Some(manifest), metadata, tensors, weights })
 }
 
-/// The one entry whose fingerprint starts so.
+/// The unique entry whose fingerprint starts with `prefix`.
 ///
 /// # Errors
-/// None does, or several do.
+/// There is none, or several.
 pub(super) fn fingerprint(store: &Store, prefix: &str) -> Result<Fingerprint, Error> {
     let mut matching = store.fingerprints()?;
     matching.retain(|fingerprint| fingerprint.to_string().starts_with(prefix));
@@ -131,9 +131,9 @@ pub(super) fn fingerprint(store: &Store, prefix: &str) -> Result<Fingerprint, Er
     match matching.len() {
         1 => Ok(matching.remove(0)),
         0 => Err(Error::Usage(format!(
-            "failed to find {prefix}: there is no such file, and no entry of {root} starts so; \
+            "failed to find {prefix}: there is no such file, and no entry of {root} starts with it; \
              see: medmerge store list"
         ))),
-        many => Err(Error::Usage(format!("{many} entries of {root} start with {prefix}; write more digits"))),
+        many => Err(Error::Usage(format!("{many} entries of {root} start with {prefix}; give more digits"))),
     }
 }

@@ -8,7 +8,7 @@ use super::{Error, Global};
 use crate::run::reporter::{duration, progress_text};
 use crate::run::status::{RunState, RunStatus, runs, status};
 
-/// Say how far the runs of a store are, or how the last one ended
+/// Show the progress of current runs, or the result of the last one
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -16,7 +16,7 @@ Examples:
   medmerge status --all      every run of which there is a record
   medmerge status --json | jq '.[].running'")]
 pub(super) struct Status {
-    /// Every run of which there is a record
+    /// Show every recorded run
     #[arg(long)]
     all: bool,
     /// Print JSON
@@ -44,7 +44,7 @@ impl Status {
     }
 }
 
-/// The runs that go on, else the last one.
+/// Keep the active runs, or else the last one.
 fn leave_the_interesting(statuses: &mut Vec<RunStatus>) {
     if statuses.iter().any(|status| status.state == RunState::Running) {
         statuses.retain(|status| status.state == RunState::Running);
@@ -56,10 +56,10 @@ fn leave_the_interesting(statuses: &mut Vec<RunStatus>) {
 fn tell(status: &RunStatus, out: &mut impl Write) -> std::io::Result<()> {
     let RunStatus { run, state, seconds, stages, done, failed, skipped, running, .. } = status;
     let state = match state {
-        RunState::Running => "goes on",
+        RunState::Running => "running",
         RunState::Finished => "finished",
         RunState::Interrupted => "was interrupted",
-        RunState::Died => "died; to go on, give its command again",
+        RunState::Died => "died; to resume it, repeat its command",
     };
     writeln!(
         out,

@@ -1,8 +1,8 @@
-//! From a section's tree to its spec, with every error and not just the first.
+//! Decoding a section's tree into its spec, reporting every error.
 //!
-//! The tree is held against the [`Shape`] of the spec's type, which is read from the same JSON Schema that editors use.
-//! What does not fit is reported and taken out; a required key that is missing, or was taken out, is stood in for by a
-//! value at [`NOWHERE`], so that what follows can still be checked. serde then decodes what is left.
+//! The tree is checked against the [`Shape`] of the spec's type, which is read from the same JSON Schema that editors
+//! use. Invalid values are reported and removed. A required key that is missing or was removed is replaced by a
+//! placeholder at [`NOWHERE`], so that later passes can still check the rest. serde then decodes the result.
 
 use std::any::TypeId;
 use std::collections::HashMap;
@@ -20,24 +20,24 @@ use super::error::{Diagnostic, NOWHERE, Report};
 use super::shape::{TRAIN, train_keys};
 use super::tree::{self, Key, Table, Value};
 
-/// A section that was decoded.
+/// A decoded section.
 pub(super) struct Decoded<'i, T> {
-    /// `None` if there is too much wrong to say anything more of it.
+    /// `None` if the section has too many errors to decode.
     pub(super) spec: Option<T>,
-    /// What it was decoded from.
+    /// The tree that it was decoded from.
     pub(super) tree: Value<'i>,
-    /// Whether nothing was wrong.
+    /// Whether there were no errors.
     pub(super) clean: bool,
 }
 
-/// The shape of a type. Each is read once.
+/// The shape of a type, cached.
 pub(super) fn shape_of<T: JsonSchema + 'static>() -> &'static Shape {
     static SHAPES: LazyLock<Mutex<HashMap<TypeId, &'static Shape>>> = LazyLock::new(Mutex::default);
     let mut shapes = SHAPES.lock().unwrap_or_else(PoisonError::into_inner);
     shapes.entry(TypeId::of::<T>()).or_insert_with(|| Box::leak(Box::new(Shape::for_type::<T>())))
 }
 
-/// Decode a section and report everything that is wrong with it.
+/// Decode a section and report every error in it.
 pub(super) fn decode<'i, T: DeserializeOwned + JsonSchema + 'static>(
     tree: Value<'i>,
     report: &mut Report,
@@ -45,7 +45,7 @@ pub(super) fn decode<'i, T: DeserializeOwned + JsonSchema + 'static>(
     decode_beside(tree, &[], report)
 }
 
-/// The same where other keys may stand, too, which were taken out before: they are suggested as well.
+/// The same for a section from which other keys were taken before; suggestions include them.
 pub(super) fn decode_beside<'i, T: DeserializeOwned + JsonSchema + 'static>(
     mut tree: Value<'i>,
     other_keys: &[&str],
@@ -57,7 +57,7 @@ pub(super) fn decode_beside<'i, T: DeserializeOwned + JsonSchema + 'static>(
     }
     let mut clean = check.clean;
     let spec = T::deserialize(ValueDeserializer::from(tree.clone()));
-    // What only serde knows, such as the largest integer of a type.
+    // Limits that only serde knows, such as the largest integer of a type.
     let spec = spec.map_err(|error| {
         clean = false;
         let span = error.span().filter(|span| span.start < NOWHERE).unwrap_or_else(|| tree.span());
@@ -68,7 +68,7 @@ pub(super) fn decode_beside<'i, T: DeserializeOwned + JsonSchema + 'static>(
     Decoded { spec: spec.ok(), tree, clean }
 }
 
-/// A check under way.
+/// State of a check.
 struct Check<'a> {
     other_keys: &'a [&'a str],
     report: &'a mut Report,
@@ -77,7 +77,7 @@ struct Check<'a> {
 }
 
 impl Check<'_> {
-    /// Reports what is wrong with a value, and mends it where it can: `false` if it must be taken out.
+    /// Check a value, report errors and remove invalid parts; `false` if the value itself must be removed.
     fn value<'i>(&mut self, value: &mut Value<'i>, shape: &Shape) -> bool {
         match (shape, value.get_ref()) {
             (Shape::Any, _) | (Shape::Boolean, DeValue::Boolean(_)) | (Shape::String, DeValue::String(_)) => {
@@ -110,7 +110,7 @@ impl Check<'_> {
         }
     }
 
-    /// Every element; with one that is wrong the array is, but for its type nothing more is said of it.
+    /// Check every element; one invalid element makes the array invalid. An element of the wrong type is reported once.
     fn items(&mut self, value: &mut Value<'_>, item: &Shape) -> bool {
         let DeValue::Array(items) = value.get_mut() else { return false };
         let mut right = true;
@@ -120,7 +120,7 @@ impl Check<'_> {
         right
     }
 
-    /// Every value under keys that the person chose; wrong ones are taken out.
+    /// Check every value of a table with user-chosen keys; invalid values are removed.
     fn entries(&mut self, value: &mut Value<'_>, shape: &Shape) -> bool {
         let Some(table) = tree::table_mut(value) else { return false };
         let mut wrong = Vec::new();
@@ -133,7 +133,8 @@ impl Check<'_> {
         true
     }
 
-    /// A word or a key with what belongs to it. A kind without required keys may be written as a word.
+    /// Check a choice: a word, or a table with one key and its options. A kind without required keys may be written as
+    /// a word.
     fn choice<'i>(&mut self, value: &mut Value<'i>, choice: &Choice) -> bool {
         let span = value.span();
         match value.get_ref() {
@@ -147,11 +148,11 @@ impl Check<'_> {
                 let (word, names) = (word.to_string(), choice.names());
                 let needs_more = choice.keys.iter().any(|(name, _)| *name == word);
                 let help = match needs_more {
-                    true => Some(format!("write what belongs to it, as in `{{ {word} = … }}`")),
+                    true => Some(format!("add its value, as in `{{ {word} = … }}`")),
                     false => suggest::help(&word, &names),
                 };
                 let message = match needs_more {
-                    true => format!("`{word}` needs more than its name"),
+                    true => format!("`{word}` needs a value"),
                     false => format!("unknown value `{word}`"),
                 };
                 self.wrong(span, message, help)
@@ -161,7 +162,7 @@ impl Check<'_> {
         }
     }
 
-    /// A table with exactly one key of the choice. An unknown key is reported, and the choice is then missing.
+    /// Check a table with exactly one key of the choice. An unknown key is reported, and the choice counts as missing.
     fn keyed(&mut self, value: &mut Value<'_>, choice: &Choice) -> bool {
         let span = value.span();
         let Some(table) = tree::table_mut(value) else { return false };
@@ -173,17 +174,17 @@ impl Check<'_> {
         }
         match table.len() {
             _ if unknown => false,
-            0 => self.wrong(span, "nothing is named here; expected exactly one".to_owned(), None),
+            0 => self.wrong(span, "expected exactly one choice, found none".to_owned(), None),
             1 => {
                 let Some((key, inner)) = table.iter_mut().next() else { return false };
                 let shape = choice.keys.iter().find(|(name, _)| name == key.get_ref().as_ref());
                 shape.is_some_and(|(_, shape)| self.value(inner, shape))
             }
-            _ => self.wrong(span, "more than one is named here; expected exactly one".to_owned(), None),
+            _ => self.wrong(span, "expected exactly one choice, found several".to_owned(), None),
         }
     }
 
-    /// Every known key; what is wrong is taken out, and a required one stood in for.
+    /// Check every known key; invalid values are removed, and required ones replaced by a placeholder.
     fn table(&mut self, value: &mut Value<'_>, shape: &TableShape) -> bool {
         let span = value.span();
         let Some(table) = tree::table_mut(value) else { return false };
@@ -207,7 +208,7 @@ impl Check<'_> {
         true
     }
 
-    /// Takes out keys that are not known. Returns those that were probably meant.
+    /// Remove unknown keys. Returns the known keys they probably stand for.
     fn unknown_keys(&mut self, table: &mut Table<'_>, shape: &TableShape) -> Vec<String> {
         let unknown = |key: &&Key<'_>| shape.key(key.get_ref()).is_none();
         let unknown: Vec<Key<'_>> = table.keys().filter(unknown).cloned().collect();
@@ -222,7 +223,7 @@ impl Check<'_> {
         meant
     }
 
-    /// The keys of a table as a person writes them: those of `[train]` stand in the stage itself.
+    /// The keys of a table as users write them: those of `[train]` are keys of the stage itself.
     fn suggestions<'s>(&self, shape: &'s TableShape) -> Vec<&'s str>
     where
         Self: 's,
@@ -238,7 +239,7 @@ impl Check<'_> {
         self.wrong(value.span(), message, None)
     }
 
-    /// Reports an error, unless one was reported there before; always `false`.
+    /// Report an error, unless one was reported at the same place; always `false`.
     fn wrong(&mut self, span: Span, message: String, help: Option<String>) -> bool {
         self.clean = false;
         if span.start < NOWHERE && !self.report.knows(&span) {
@@ -253,7 +254,7 @@ impl Check<'_> {
     }
 }
 
-/// Some value of a shape.
+/// A placeholder value of a shape.
 fn stand_in<'i>(shape: &Shape, span: &Span) -> DeValue<'i> {
     let place = |value| Spanned::new(span.clone(), value);
     match shape {
@@ -336,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn a_right_section_is_decoded() {
+    fn a_valid_section_is_decoded() {
         let (spec, errors) = decoded::<TrainSpec>("epochs = 3\noptimizer.sgd = { lr = 0.5 }");
         assert_eq!((spec.unwrap().epochs, errors.len()), (3, 0));
     }
@@ -358,13 +359,13 @@ mod tests {
                 "unknown value `cosin`",
                 "expected a non-negative integer, found integer `-1`",
                 "unknown value `best`",
-                "nothing is named here; expected exactly one",
+                "expected exactly one choice, found none",
             ]
         );
     }
 
     #[test]
-    fn a_missing_key_is_stood_in_for() {
+    fn a_missing_key_is_replaced_by_a_placeholder() {
         let (spec, errors) = decoded::<TableSpec>("rows = 3");
         let spec = spec.unwrap();
         assert_eq!((spec.rows.as_str(), spec.from.len(), spec.metrics.len()), ("model", 0, 0));
@@ -375,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn a_misspelt_key_is_not_also_missing() {
+    fn a_misspelled_key_is_not_also_missing() {
         let (spec, errors) = decoded::<StageSpec>("finetune = { form = 'a', dataset = 'b' }");
         assert!(spec.is_some());
         assert_eq!(errors, ["unknown key `form`"]);
@@ -394,7 +395,7 @@ mod tests {
     }
 
     #[test]
-    fn a_section_that_is_no_table_is_given_up() {
+    fn a_section_that_is_not_a_table_is_not_decoded() {
         for text in ["finetune = 3", "finetune = 'x'", "finetune = 1979-05-27"] {
             let (_, errors) = decoded::<StageSpec>(text);
             assert_eq!(errors.len(), 1, "{text}: {errors:?}");

@@ -1,4 +1,4 @@
-//! The file's sections, split by what they describe: names and kinds checked, contents still raw.
+//! The file's sections, split by type: names and kinds are checked, contents are still raw.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -13,11 +13,11 @@ use dataset::DatasetSpec;
 use kind::suggest;
 use stage::StageSpec;
 
-/// The sections that a file may have.
+/// The sections of a file.
 pub(super) const SECTIONS: [&str; 7] =
     ["experiment", "sweep", "dataset", "train", "stage", "table", "figure"];
 
-/// A file, section by section.
+/// A file, split into sections.
 pub(super) struct Document<'i> {
     /// `[experiment] name`.
     pub(super) name: String,
@@ -39,30 +39,31 @@ pub(super) struct Document<'i> {
 
 /// `[stage.<name>.<kind>]` or `[dataset.<name>.<kind>]`.
 pub(super) struct Section<'i> {
-    /// The second part of its header.
+    /// The name, the second part of the header.
     pub(super) name: Key<'i>,
-    /// Its kind and keys; `None` if the kind is wrong.
+    /// Its kind and keys; `None` if the kind is invalid.
     pub(super) content: Option<(Key<'i>, Value<'i>)>,
 }
 
-/// What the experiment is.
+/// Name, description and included parts of the experiment.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Header {
-    /// The folder below the results: letters, digits, - _ and . with / between folders.
+    /// Name of the experiment and of its folder under `results/`: letters, digits, `-`, `_` and `.`, with `/` between
+    /// nested folders.
     #[schemars(with = "String")]
     name: Spanned<String>,
-    /// What the experiment asks, for people.
+    /// Description of the experiment, for readers.
     #[serde(default)]
     description: String,
-    /// Parts that are laid under this file key by key, relative to it.
-    // Read before all else, by `super::include`.
+    /// Paths of parts to include, relative to this file. Keys of this file take precedence over those of the parts.
+    // Read first, by `super::include`.
     #[serde(default, rename = "include")]
     _include: Vec<String>,
 }
 
 impl<'i> Document<'i> {
-    /// Sort the file's sections; whatever is wrong with their names and kinds is reported.
+    /// Split a file into its sections, and report every error in their names and kinds.
     pub(super) fn read(mut root: Table<'i>, report: &mut Report) -> Self {
         for key in root.keys().filter(|key| !SECTIONS.contains(&key.get_ref().as_ref())) {
             let message = format!("unknown section `{}`", key.get_ref());
@@ -85,34 +86,34 @@ impl<'i> Document<'i> {
     }
 }
 
-/// Whether a stage, data set, table, figure or axis may be named so.
+/// Whether this is a valid name of a stage, data set, table, figure or axis.
 pub(super) fn is_name(name: &str) -> bool {
     !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))
 }
 
-/// Whether a folder may be named so, anywhere: one, or folders in each other with a `/` between.
+/// Whether this is a portable folder name, or several nested ones separated by `/`.
 fn is_folder_name(name: &str) -> bool {
     name.split('/').all(|name| is_name(&name.replace('.', "_")) && name.chars().any(|c| c != '.'))
 }
 
 fn header(section: Option<Value<'_>>, report: &mut Report) -> Option<Header> {
     const HELP: &str =
-        "it names the folder under results/: letters, digits, - _ and . with / between folders";
+        "use letters, digits, -, _ and ., with / between nested folders; it is the folder under results/";
     let Some(section) = section else {
         let help = "start the file with `[experiment]` and `name = \"…\"`".to_owned();
-        report.add(Diagnostic::new("the section `[experiment]` is missing").with_help(help));
+        report.add(Diagnostic::new("section `[experiment]` is missing").with_help(help));
         return None;
     };
     let header: Option<Header> = decode(section, report).spec;
     if let Some(Header { name, .. }) = header.as_ref().filter(|header| !is_folder_name(header.name.get_ref()))
     {
-        let message = format!("\"{}\" cannot name an experiment", name.get_ref());
+        let message = format!("\"{}\" is not a valid name of an experiment", name.get_ref());
         report.add(Diagnostic::at(name.span(), message).with_help(HELP.to_owned()));
     }
     header
 }
 
-/// The entries of `[what.…]`, in the order of the file.
+/// The entries of `[what.…]`, in file order.
 fn named<'i>(section: Option<Value<'i>>, what: &str, report: &mut Report) -> Vec<(Key<'i>, Value<'i>)> {
     let Some(section) = section else { return Vec::new() };
     let (span, found) = (section.span(), tree::kind_of(&section));
@@ -123,7 +124,7 @@ fn named<'i>(section: Option<Value<'i>>, what: &str, report: &mut Report) -> Vec
     let mut entries: Vec<_> = table.into_iter().collect();
     entries.sort_by_key(|(name, _)| name.span().start);
     for (name, _) in entries.iter().filter(|(name, _)| !is_name(name.get_ref())) {
-        let message = format!("\"{}\" cannot name a {what}", name.get_ref());
+        let message = format!("\"{}\" is not a valid name of a {what}", name.get_ref());
         report.add(Diagnostic::at(name.span(), message).with_help("use letters, digits, _ and -".to_owned()));
     }
     entries
@@ -141,7 +142,7 @@ fn sections<'i>(
         .collect()
 }
 
-/// The one kind of a section and its keys.
+/// The only kind of a section, and its keys.
 fn content<'i>(
     name: &Key<'i>,
     value: Value<'i>,
@@ -183,8 +184,8 @@ fn content<'i>(
 }
 
 fn second_kind(name: &Key<'_>, kind: &Key<'_>, span: Span, what: &str, report: &mut Report) {
-    let message = format!("{what} `{}` is a `{}` already", name.get_ref(), kind.get_ref());
-    let help = format!("a {what} has exactly one kind; give the other one a name of its own");
+    let message = format!("{what} `{}` already is a `{}`", name.get_ref(), kind.get_ref());
+    let help = format!("a {what} has exactly one kind; give the other one its own name");
     report.add(Diagnostic::at(span, message).with_help(help));
 }
 
@@ -201,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn sections_are_sorted_by_what_they_describe() {
+    fn sections_are_split_by_type() {
         let text =
             "[stage.a.pretrain]\n[dataset.d.phantom]\n[stage.b.merge]\n[experiment]\nname = 'x.1'\n[table.t]";
         let (document, errors) = read(text);
@@ -214,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_names_and_kinds_is_said() {
+    fn errors_in_names_and_kinds_are_reported() {
         let text = "stages = 1\ndataset = 2\n[experiment]\nname = '..'\n[stage.a.finetun]\n[stage.b]\nfrom = 'a'\n\
                     epochs = 3\n[stage.c]\n[stage.'d e'.merge]\n[stage.f.merge]\n[stage.f.evaluate]\n[[stage.g.merge]]";
         assert_eq!(
@@ -222,12 +223,12 @@ mod tests {
             [
                 "unknown section `stages`",
                 "expected sections `[dataset.<name>]`, found an integer",
-                "\"..\" cannot name an experiment",
+                "\"..\" is not a valid name of an experiment",
                 "unknown kind of stage `finetun`",
                 "stage `b` has no kind",
                 "stage `c` has no kind",
-                "\"d e\" cannot name a stage",
-                "stage `f` is a `merge` already",
+                "\"d e\" is not a valid name of a stage",
+                "stage `f` already is a `merge`",
                 "expected a table, found an array",
             ]
         );
@@ -235,7 +236,7 @@ mod tests {
 
     #[test]
     fn an_experiment_needs_a_name() {
-        assert_eq!(read("").1, ["the section `[experiment]` is missing"]);
+        assert_eq!(read("").1, ["section `[experiment]` is missing"]);
         assert_eq!(read("[experiment]").1, ["missing key `name`"]);
         assert!(read("[experiment]\nname = 'small/main'").1.is_empty());
         for name in ["", "/a", "a//b", "a/..", "..", "a b", "ä"] {

@@ -1,5 +1,5 @@
-//! Sections, decoded and checked one by one: each at every combination of the axes that it mentions
-//! itself. What they have to do with each other comes later, in `resolve`.
+//! Sections, decoded and checked one by one, each at every combination of the axes that it uses directly. References
+//! between sections are checked later, in `resolve`.
 
 use std::ops::DerefMut;
 use std::path::Path;
@@ -21,20 +21,20 @@ use dataset::{DatasetSpec, LabelBudget};
 use stage::StageSpec;
 use train::TrainSpec;
 
-/// A section and what it says.
+/// A section with its decoded versions.
 #[derive(Debug)]
 pub(super) struct Draft<'i, T> {
-    /// The second part of its header.
+    /// The name, the second part of the header.
     pub(super) name: Key<'i>,
-    /// The axes that it mentions itself.
+    /// The axes that it uses directly.
     pub(super) axes: Axes,
-    /// One for each combination of these axes; those with too much wrong are left out.
+    /// One version per combination of these axes; versions that cannot be decoded are left out.
     pub(super) versions: Vec<Version<'i, T>>,
-    /// Whether it has a kind, so that it is known what it mentions.
+    /// Whether it has a valid kind, so that its axes are known.
     pub(super) has_kind: bool,
 }
 
-/// What a section says at one combination of its axes.
+/// A section at one combination of its axes.
 #[derive(Debug)]
 pub(super) struct Version<'i, T> {
     pub(super) at: Point,
@@ -43,29 +43,29 @@ pub(super) struct Version<'i, T> {
     pub(super) spec: T,
 }
 
-/// What a data set's section says: the kind's own keys, and those that every kind has.
-pub(super) type LabelledSpec = (DatasetSpec, LabelBudget);
+/// The spec of a data set: the kind's own keys, and those common to all kinds.
+pub(super) type LabeledSpec = (DatasetSpec, LabelBudget);
 
 /// A data set's section.
-pub(super) type DatasetDraft<'i> = Draft<'i, LabelledSpec>;
+pub(super) type DatasetDraft<'i> = Draft<'i, LabeledSpec>;
 
-/// `[train]` as it is written, for the stages to inherit.
+/// `[train]` as written, inherited by the stages.
 #[derive(Debug, Default)]
 pub(super) struct Defaults<'i> {
     table: Option<Table<'i>>,
-    /// The axes that it mentions.
+    /// The axes that it uses.
     pub(super) axes: Axes,
 }
 
-/// Reads sections.
+/// Reader of sections.
 pub(super) struct Reader<'a, 'i> {
     pub(super) scope: Scope<'a, 'i>,
-    /// The experiment file's folder.
+    /// Folder of the experiment file.
     pub(super) folder: &'a Path,
 }
 
 impl<'i> Reader<'_, 'i> {
-    /// `[train]`: what is wrong with it is reported here, once, and not in every stage.
+    /// Read `[train]`. Its errors are reported once here, not again in every stage.
     pub(super) fn train(&self, section: Option<Value<'i>>, report: &mut Report) -> Defaults<'i> {
         let Some(mut section) = section else { return Defaults::default() };
         let found = tree::kind_of(&section);
@@ -89,7 +89,7 @@ impl<'i> Reader<'_, 'i> {
         Defaults { table, axes }
     }
 
-    /// `[dataset.<name>.<kind>]`: the kind's keys, and those of the label budget.
+    /// Read `[dataset.<name>.<kind>]`: the kind's keys and those of the label budget.
     pub(super) fn dataset(&self, section: Section<'i>, report: &mut Report) -> DatasetDraft<'i> {
         self.draft(section.name, section.content, report, |name, kind, mut body, at, report| {
             let labels = budget(&mut body, &name.span(), report);
@@ -99,7 +99,7 @@ impl<'i> Reader<'_, 'i> {
         })
     }
 
-    /// `[stage.<name>.<kind>]`, with `[train]` and the axis `seed` as defaults if it trains.
+    /// Read `[stage.<name>.<kind>]`; a stage that trains inherits from `[train]` and the axis `seed`.
     pub(super) fn stage(
         &self,
         section: Section<'i>,
@@ -122,7 +122,7 @@ impl<'i> Reader<'_, 'i> {
         })
     }
 
-    /// A section at every combination of the axes that it mentions, each read by `version`.
+    /// Read a section by `version` at every combination of the axes that it uses.
     fn draft<T>(
         &self,
         name: Key<'i>,
@@ -155,7 +155,7 @@ impl<'i> Reader<'_, 'i> {
         body
     }
 
-    /// The spec of a kind; `other_keys` are those of the section that were read already.
+    /// The spec of a kind; `other_keys` are keys of the section that were read before.
     fn version<K, T>(
         &self,
         name: &Key<'i>,
@@ -189,7 +189,7 @@ impl<'i> Reader<'_, 'i> {
     }
 }
 
-/// Takes the label budget out of a data set's keys.
+/// Take the label budget out of a data set's keys.
 fn budget(body: &mut Value<'_>, section: &Span, report: &mut Report) -> Option<LabelBudget> {
     let table = tree::table_mut(body).map(shape::take_label_keys).unwrap_or_default();
     let keys = Spanned::new(section.clone(), DeValue::Table(table));
@@ -200,7 +200,7 @@ fn budget(body: &mut Value<'_>, section: &Span, report: &mut Report) -> Option<L
     spec
 }
 
-/// Make a path start from `folder`, and report one that leads nowhere.
+/// Resolve a path relative to `folder`, and report it if it does not exist.
 fn locate(NamedPath { key, path, kind }: NamedPath<'_>, folder: &Path, problems: &mut Problems) {
     *path = folder.join(&*path);
     let (found, what) = match kind {
@@ -208,12 +208,13 @@ fn locate(NamedPath { key, path, kind }: NamedPath<'_>, folder: &Path, problems:
         PathKind::Folder => (path.is_dir(), "folder"),
     };
     if !found {
-        let help = path.is_relative().then(|| "paths start from the experiment file's folder".to_owned());
+        let help =
+            path.is_relative().then(|| "paths are relative to the experiment file's folder".to_owned());
         problems.add(key, format!("no such {what}: {}", path.display()), help);
     }
 }
 
-/// Report problems where their values stand in the tree, or at the section if they are defaults.
+/// Report problems at their values in the tree, or at the section for default values.
 pub(super) fn add(problems: Problems, tree: &Value<'_>, kind: &str, section: &Span, report: &mut Report) {
     for problem in problems.into_list() {
         let path = format!("{kind}.{}", problem.path);
@@ -246,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_train_is_said_once_and_not_in_every_stage() {
+    fn errors_in_train_are_reported_once_and_not_in_every_stage() {
         let (a, b) = (pretrain("a", ""), pretrain("b", "batch_size = 8"));
         let train = "[train]\nepochs = 0\nepoch = 1\nclip_norm = 'x'\nschedule.cosine.warmup_epochs = 3\n";
         assert_eq!(
@@ -278,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn the_axis_seed_reaches_what_trains_without_a_seed_of_its_own() {
+    fn the_axis_seed_applies_to_stages_that_train_without_their_own_seed() {
         let sweep = "[sweep]\nseed = [0, 1]\n";
         let (fixed, swept) = (pretrain("fixed", "seed = 3"), pretrain("swept", ""));
         assert_eq!(ids(&[sweep, &fixed, &swept]), ["fixed", "swept[seed=0]", "swept[seed=1]"]);
@@ -309,12 +310,12 @@ mod tests {
         let budget = |label_fraction| LabelBudget { label_fraction, label_seed: 3 };
         let expected = [("0.05", 0.05), ("0.5", 0.5), ("1", 1.0)];
         assert_eq!(budgets, expected.map(|(text, f)| (format!("d[fraction={text}]"), budget(f))));
-        assert_eq!(experiment.stages.len(), 3, "each learns from a data set of its own");
+        assert_eq!(experiment.stages.len(), 3, "each uses its own data set");
         assert_eq!(parsed(DATA).unwrap().datasets[0].labels, LabelBudget::default());
     }
 
     #[test]
-    fn what_is_wrong_with_a_label_budget_is_said_where_it_stands() {
+    fn errors_in_a_label_budget_are_reported_at_its_keys() {
         let data = |keys: &str| parsed(&format!("{DATA}{keys}\n")).unwrap_err();
         let must = |not: &str| format!("`label_fraction` must be above 0 and up to 1, not {not}");
         assert_eq!(data("label_fraction = 0"), [must("0")]);
@@ -336,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn each_file_of_an_axis_is_looked_for_but_not_without_the_folder_of_the_data() {
+    fn each_file_of_an_axis_must_exist_unless_the_data_folder_is_unknown() {
         let text =
             "experiment.name = 'x'\n[sweep]\nt = ['a', 'b']\n[dataset.d.medmnist]\npath = '${data}/${t}.npz'";
         let errors = |data| {

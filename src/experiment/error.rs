@@ -1,4 +1,4 @@
-//! What is wrong with an experiment file, each thing at its place.
+//! Errors of an experiment file, each with its location.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -11,32 +11,32 @@ use codespan_reporting::term::{Config, Styles, StylesWriter, emit_into_string, e
 
 use super::{Source, Span};
 
-/// The texts that messages show, by their names.
+/// The texts shown by messages, by name.
 type Pages = SimpleFiles<String, String>;
 
-/// One thing that is wrong.
+/// One error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
-    /// The text that is wrong; `None` where the whole file is.
+    /// Location of the error; `None` if it concerns the whole file.
     pub span: Option<Span>,
-    /// What is wrong, in lower case, without a full stop.
+    /// The message, in lower case and without a final period.
     pub message: String,
     /// What to do.
     pub help: Option<String>,
 }
 
 impl Diagnostic {
-    /// Of the whole file.
+    /// An error of the whole file.
     pub fn new(message: impl Into<String>) -> Self {
         Self { span: None, message: message.into(), help: None }
     }
 
-    /// Of the text at `span`.
+    /// An error at `span`.
     pub fn at(span: Span, message: impl Into<String>) -> Self {
         Self { span: Some(span), message: message.into(), help: None }
     }
 
-    /// With a line that says what to do.
+    /// Add a help line.
     #[must_use]
     pub fn with_help(self, help: impl Into<Option<String>>) -> Self {
         Self { help: help.into(), ..self }
@@ -63,20 +63,20 @@ impl From<(Span, String)> for Diagnostic {
     }
 }
 
-/// Everything that is wrong with an experiment file. Exit code 2.
+/// All errors of an experiment file. Exit code 2.
 ///
-/// [`fmt::Display`] shows each with `path:line:column`, the text underlined and what to do.
-/// What stands in an override is shown as it was typed, at `path --set:line:column`.
+/// [`fmt::Display`] shows each error with `path:line:column`, the underlined text and a help line. An override is shown
+/// as typed, at `path --set:line:column`.
 #[derive(Clone, Debug)]
 pub struct Errors {
-    /// The file.
+    /// The source.
     pub source: Arc<Source>,
-    /// In the order of the file, each once.
+    /// The errors in file order, without duplicates.
     pub list: Vec<Diagnostic>,
 }
 
 impl Errors {
-    /// Sorts by place and drops repeats.
+    /// Sort by location and remove duplicates.
     pub fn new(source: Arc<Source>, list: impl IntoIterator<Item: Into<Diagnostic>>) -> Self {
         let mut list: Vec<Diagnostic> = list.into_iter().map(Into::into).collect();
         list.sort_by_key(Diagnostic::place);
@@ -85,7 +85,7 @@ impl Errors {
         Self { source, list }
     }
 
-    /// As [`fmt::Display`], with ANSI colours for a terminal.
+    /// As [`fmt::Display`], with ANSI colors for a terminal.
     pub fn to_ansi(&self) -> String {
         let styles = Styles::default();
         self.render(|pages, shown| {
@@ -123,7 +123,7 @@ impl fmt::Display for Errors {
 
 impl std::error::Error for Errors {}
 
-/// The part of `span` that lies in the text, from and to the start of a character.
+/// The part of `span` that lies in the text, aligned to character boundaries.
 fn within(text: &str, span: &Span) -> Span {
     let boundary =
         |at: usize| (0..=at.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
@@ -131,22 +131,23 @@ fn within(text: &str, span: &Span) -> Span {
     start..boundary(span.end).max(start)
 }
 
-/// The findings of one reading of a file.
+/// Errors collected while reading a file.
 #[derive(Debug, Default)]
 pub(super) struct Report {
     list: Vec<Diagnostic>,
-    /// The place and the message of each.
+    /// Location and message of each error.
     said: HashSet<(Option<Span>, String)>,
-    /// The places of those that an earlier pass found.
+    /// Locations of errors found by earlier passes.
     known: HashSet<Span>,
     settled: usize,
 }
 
-/// Spans from here on belong to no text: values that stand in for missing ones. Nothing is said of them.
+/// Spans from here on lie in no text: they belong to placeholders for missing values, and errors at them are not
+/// reported.
 pub(super) const NOWHERE: usize = usize::MAX / 2;
 
 impl Report {
-    /// Note what is wrong, unless it was said before.
+    /// Add an error, unless it was reported before.
     pub(super) fn add(&mut self, diagnostic: Diagnostic) {
         let nowhere = diagnostic.span.as_ref().is_some_and(|span| span.start >= NOWHERE);
         if !nowhere && self.said.insert((diagnostic.span.clone(), diagnostic.message.clone())) {
@@ -154,30 +155,29 @@ impl Report {
         }
     }
 
-    /// From now on, what was found so far counts as known to [`Report::knows`].
+    /// Make all errors so far known to [`Report::knows`].
     pub(super) fn settle(&mut self) {
         let news = self.list[self.settled..].iter();
         self.known.extend(news.filter_map(|diagnostic| diagnostic.span.clone()));
         self.settled = self.list.len();
     }
 
-    /// Whether an earlier pass found something wrong at this place, so that what follows from it need not
-    /// be said.
+    /// Whether an earlier pass found an error at this location, so that consequential errors need not be reported.
     pub(super) fn knows(&self, span: &Span) -> bool {
         self.known.contains(span)
     }
 
-    /// Whether nothing is wrong.
+    /// Whether there are no errors.
     pub(super) fn is_clean(&self) -> bool {
         self.list.is_empty()
     }
 
-    /// All that was found, one by one.
+    /// All errors, as a list.
     pub(super) fn into_list(self) -> Vec<Diagnostic> {
         self.list
     }
 
-    /// All that was found.
+    /// All errors.
     pub(super) fn into_errors(self, source: Arc<Source>) -> Errors {
         Errors::new(source, self.list)
     }
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn they_stand_in_the_order_of_the_file_each_once() {
+    fn errors_are_in_file_order_without_duplicates() {
         let list = vec![(4..5, "b".to_owned()), (0..1, "a".into()), (4..5, "b".into()), (4..5, "c".into())];
         let messages: Vec<_> = errors("x = 1", list).list.into_iter().map(|found| found.message).collect();
         assert_eq!(messages, ["a", "b", "c"]);
@@ -208,14 +208,14 @@ mod tests {
     }
 
     #[test]
-    fn colour_is_added_for_a_terminal_alone() {
+    fn color_is_added_for_a_terminal_alone() {
         let errors = errors("x = 1", vec![(0..1, "wrong".into())]);
         assert!(errors.to_ansi().contains("\u{1b}["));
         assert!(!errors.to_string().contains('\u{1b}'));
     }
 
     #[test]
-    fn what_an_earlier_pass_found_is_known_and_what_stands_nowhere_is_not_said() {
+    fn errors_of_earlier_passes_are_known_and_placeholders_are_not_reported() {
         let mut report = Report::default();
         report.add(Diagnostic::at(0..1, "wrong"));
         assert!(!report.knows(&(0..1)));

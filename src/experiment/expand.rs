@@ -1,11 +1,11 @@
 //! The sweep: every section at every combination of the axes that it depends on.
 //!
-//! Called only when nothing is wrong: every name is known, no stage is part of a circle, and every version
-//! was decoded, so that each look-up here finds something.
+//! Called only if there are no errors: all names are known, there are no cycles, and every version was decoded, so that
+//! look-ups cannot fail.
 
 use std::collections::HashMap;
 
-use super::draft::{DatasetDraft, Draft, LabelledSpec, Version};
+use super::draft::{DatasetDraft, Draft, LabeledSpec, Version};
 use super::sweep::{Axes, Point, Sweep};
 use super::{DatasetInstance, StageInstance};
 use stage::StageSpec;
@@ -13,9 +13,9 @@ use stage::StageSpec;
 /// Positions of instances by name and coordinates.
 type Index = HashMap<(String, Point), usize>;
 
-/// Every data set at every combination of the axes that it mentions.
+/// Every data set at every combination of the axes that it uses.
 pub(super) fn datasets(sweep: &Sweep<'_>, drafts: &[DatasetDraft<'_>]) -> Vec<DatasetInstance> {
-    let instance = |draft: &DatasetDraft<'_>, version: &Version<'_, LabelledSpec>| DatasetInstance {
+    let instance = |draft: &DatasetDraft<'_>, version: &Version<'_, LabeledSpec>| DatasetInstance {
         name: draft.name.get_ref().to_string(),
         at: sweep.coordinates(&version.at),
         spec: version.spec.0.clone(),
@@ -62,14 +62,14 @@ pub(super) fn stages(
     instances
 }
 
-/// Instances that others refer to.
+/// Instances that stages refer to.
 struct Targets {
     axes: HashMap<String, Axes>,
     index: Index,
 }
 
 impl Targets {
-    /// The instance of a name at the part of the point that concerns it.
+    /// The instance of a name at the relevant part of the point.
     fn at(&self, name: &str, point: &Point) -> usize {
         let at = restricted(point, &self.axes[name]);
         self.index[&(name.to_owned(), at)]

@@ -1,24 +1,24 @@
-//! `[figure.<name>]`.
+//! A figure of learned merge weights, layer by layer: `[figure.<name>]`.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What `columns` may name beside a sweep axis.
+/// The value of `columns` that is not a sweep axis.
 pub const STAGE: &str = "stage";
 
-/// `[figure.<name>]`.
+/// A figure of learned merge weights, layer by layer: `[figure.<name>]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FigureSpec {
-    /// `learn_merge_weights` stages whose numbers it shows.
+    /// `learn_merge_weights` stages whose merge weights are shown.
     pub from: Vec<String>,
-    /// What stands side by side: `stage`, or a sweep axis. Panels of anything else stand one below the other.
+    /// Field whose values are the columns of panels: `stage`, or a sweep axis. All other combinations are rows.
     #[serde(default)]
     pub columns: Option<String>,
-    /// The axis whose values are put together in a panel.
+    /// Sweep axis whose values are pooled in each panel.
     #[serde(default = "seed")]
     pub over: String,
-    /// Whether every number is written, too, to `<figure>.kernels.csv`.
+    /// Whether to also write every merge weight, to `<figure>.kernels.csv`.
     #[serde(default)]
     pub kernels: bool,
 }
@@ -27,7 +27,7 @@ fn seed() -> String {
     "seed".into()
 }
 
-/// Columns of the figure's files, beside which stand the sweep axes.
+/// Columns of the figure's CSV files, in addition to the sweep axes.
 pub const COLUMNS: [&str; 14] = [
     "stage",
     "layer",

@@ -1,4 +1,4 @@
-//! `[figure.<name>]`: decoded, and the names in it checked.
+//! `[figure.<name>]`: decode figures and check the names in them.
 
 use indexmap::IndexMap;
 
@@ -12,7 +12,7 @@ use super::tables::{Checked, kinds};
 use super::tree::{self, Key, Value};
 use stage::StageSpec;
 
-/// Decode every figure and check its names; one that is a table's would be given to two files.
+/// Decode every figure and check its names; a figure must not have the name of a table, because both are file names.
 pub(super) fn read(
     sections: Vec<(Key<'_>, Value<'_>)>,
     stages: &[Draft<'_, StageSpec>],
@@ -45,7 +45,7 @@ fn check(figure: &Checked<'_, '_>, spec: &FigureSpec, sweep: &Sweep<'_>, report:
         figure.stage(&format!("from.{i}"), stage, ("learn_merge_weights", "merge weights"), report);
     }
     if spec.from.is_empty() {
-        figure.add("from", "`from` names nothing to show".to_owned(), None, report);
+        figure.add("from", "`from` is empty".to_owned(), None, report);
     }
     let axes = sweep.names();
     if let Some(columns) = &spec.columns {
@@ -53,33 +53,33 @@ fn check(figure: &Checked<'_, '_>, spec: &FigureSpec, sweep: &Sweep<'_>, report:
         figure.one_of("columns", "field", columns, &fields, report);
         if *columns == spec.over {
             let message = format!("`columns` and `over` both name `{columns}`");
-            let help = "what is put together cannot stand side by side; name another axis in one of them";
+            let help = "an axis cannot be both pooled and shown as columns; use another axis in one of them";
             figure.add("columns", message, Some(help.to_owned()), report);
         }
     }
-    // `over` is `seed` unless named, with or without such an axis
+    // the default of `over` is `seed`, whether or not there is such an axis
     if spec.over != "seed" {
         figure.one_of("over", "axis", &spec.over, &axes, report);
     }
 }
 
-/// Figures lie beside tables and scores.
+/// Figures are in the same folder as tables and scores.
 fn check_file(name: &Key<'_>, tables: &IndexMap<String, TableSpec>, report: &mut Report) {
     let text = name.get_ref().as_ref();
     let what = match text {
-        _ if tables.contains_key(text) => format!("a table has the name `{text}` already"),
-        _ if text.eq_ignore_ascii_case("metrics") => "metrics.csv holds the scores themselves".to_owned(),
+        _ if tables.contains_key(text) => format!("the name `{text}` is already used by a table"),
+        _ if text.eq_ignore_ascii_case("metrics") => "metrics.csv is the file of scores".to_owned(),
         _ => return,
     };
-    let help = "give the figure another name: it names a file in the results".to_owned();
+    let help = "give the figure another name, which is a file name in the results".to_owned();
     report.add(Diagnostic::at(name.span(), what).with_help(help));
 }
 
-/// Axes are columns of the figure's CSV, beside others.
+/// Axes are columns of the figure's CSV files, too.
 fn check_axes(sweep: &Sweep<'_>, report: &mut Report) {
     for axis in sweep.axes().iter().filter(|axis| COLUMNS.contains(&&*axis.name)) {
-        let message = format!("the axis `{}` has the name of a column of a figure's CSV", axis.name);
-        let help = "rename the axis, or leave the figure out".to_owned();
+        let message = format!("axis `{}` has the name of a column in the CSV of figures", axis.name);
+        let help = "rename the axis, or remove the figure".to_owned();
         report.add(Diagnostic::at(axis.span.clone(), message).with_help(help));
     }
 }
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_right_figure_is_read() {
+    fn a_valid_figure_is_read() {
         let figure = "[figure.f]\nfrom = ['w']\ncolumns = 'target'\nkernels = true";
         let text = format!("[sweep]\ntarget = ['fundus', 'xray']\n{STAGES}{figure}");
         let experiment = parsed(&text).unwrap();
@@ -125,11 +125,11 @@ mod tests {
                 "stage `scores` is an `evaluate`, which has no merge weights",
                 "unknown field `targets`",
                 "unknown axis `x`",
-                "`from` names nothing to show",
+                "`from` is empty",
                 "`columns` and `over` both name `target`",
                 "unknown key `rows`",
-                "a table has the name `t` already",
-                "metrics.csv holds the scores themselves",
+                "the name `t` is already used by a table",
+                "metrics.csv is the file of scores",
                 "missing key `from`",
             ]
         );
@@ -142,7 +142,7 @@ mod tests {
         let figure = format!("{figure}[figure.f]\nfrom = ['w']\n");
         assert_eq!(
             errors("depth = [1, 2]", &figure),
-            ["the axis `depth` has the name of a column of a figure's CSV"]
+            ["axis `depth` has the name of a column in the CSV of figures"]
         );
     }
 }

@@ -1,7 +1,7 @@
-//! `[experiment] include`: parts that several experiment files share.
+//! `[experiment] include`: parts shared by several experiment files.
 //!
-//! Each part is read as a file of its own and laid under the file that names it, section by section and key by key, as
-//! `[train]` is laid under a stage: what the file says itself holds. Everything keeps the place where it stands, so that
+//! Each part is read as a separate file and merged under the file that includes it, section by section and key by key,
+//! as `[train]` is merged under a stage: the including file takes precedence. Everything keeps its location, so that
 //! messages point into the part.
 
 use std::path::{Path, PathBuf};
@@ -14,20 +14,19 @@ use super::error::{Diagnostic, Report};
 use super::tree::{self, Table, Value};
 use super::{Source, shape};
 
-/// A file that an experiment file includes.
+/// A file included by an experiment file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Part {
-    /// Where it was read.
+    /// Path of the file.
     pub path: PathBuf,
-    /// What it says.
+    /// Text of the file.
     pub text: String,
 }
 
-/// The parts that a text names, read from where they are, seen from `folder`. What is wrong with the text beside is
-/// found later.
+/// Read the parts that a text includes, relative to `folder`. Other errors in the text are found later.
 ///
 /// # Errors
-/// The place of each name that leads to no file which can be read, and why.
+/// The location of each part that cannot be read, and why.
 pub(super) fn read(text: &str, folder: &Path) -> Result<Vec<Part>, Vec<Diagnostic>> {
     let Ok(root) = DeTable::parse(text) else { return Ok(Vec::new()) };
     let mut wrong = Vec::new();
@@ -41,7 +40,7 @@ pub(super) fn read(text: &str, folder: &Path) -> Result<Vec<Part>, Vec<Diagnosti
             Ok(text) => parts.push(Part { path, text }),
             Err(error) => {
                 let message = format!("failed to read {}: {error}", path.display());
-                let help = "paths start from the experiment file's folder".to_owned();
+                let help = "paths are relative to the experiment file's folder".to_owned();
                 wrong.push(Diagnostic::at(span, message).with_help(help));
             }
         }
@@ -49,7 +48,7 @@ pub(super) fn read(text: &str, folder: &Path) -> Result<Vec<Part>, Vec<Diagnosti
     if wrong.is_empty() { Ok(parts) } else { Err(wrong) }
 }
 
-/// The tree of a file with its parts under it, unless one of them cannot be read as a part.
+/// The tree of a file with its parts merged, unless a part is invalid.
 pub(super) fn root<'i>(source: &'i Source, report: &mut Report) -> Option<Table<'i>> {
     let mut root = tree::parse(&source.text, report);
     for (at, part) in source.parts_at() {
@@ -63,7 +62,7 @@ pub(super) fn root<'i>(source: &'i Source, report: &mut Report) -> Option<Table<
     root
 }
 
-/// The tree of a part that begins at `at`.
+/// The tree of a part whose text starts at offset `at`.
 fn parse<'i>(part: &'i Part, at: usize, report: &mut Report) -> Option<Table<'i>> {
     let mut own = Report::default();
     let parsed = tree::parse(&part.text, &mut own);
@@ -73,11 +72,11 @@ fn parse<'i>(part: &'i Part, at: usize, report: &mut Report) -> Option<Table<'i>
     }
     let mut table = placed(parsed?, at);
     if let Some((key, _)) = table.remove_entry("experiment") {
-        let message = "a part that is included has no section `experiment`";
-        let help = "leave it to the files that include the part; of a whole experiment, include the parts that it \
-                    includes, and copy what else you need";
+        let message = "an included part cannot have a section `experiment`";
+        let help = "move it to the files that include the part; to reuse an experiment, include the parts that it \
+                    includes and copy the rest";
         report.add(Diagnostic::at(key.span(), message).with_help(help.to_owned()));
-        return None; // all that the part's own parts say would be missed, name by name
+        return None; // otherwise every name from the part's own parts would be reported as unknown
     }
     shape::write_out_within(&mut table);
     Some(table)
@@ -110,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_file_says_itself_holds_key_by_key() {
+    fn the_including_file_takes_precedence_key_by_key() {
         let file =
             "[sweep]\nseed = [7]\n[train]\noptimizer.adamw.lr = 0.5\n[dataset.d.phantom]\ntrain = 40\n";
         let experiment = with(file, PART).unwrap();
@@ -137,9 +136,9 @@ mod tests {
     }
 
     #[test]
-    fn a_part_is_there_and_is_no_experiment() {
+    fn a_part_exists_and_is_not_an_experiment() {
         let wrong = with("", &format!("[experiment]\nname = 'y'\n{PART}")).unwrap_err();
-        assert!(wrong.contains("a part that is included has no section `experiment`"), "{wrong}");
+        assert!(wrong.contains("an included part cannot have a section `experiment`"), "{wrong}");
         assert_eq!(wrong.matches("error").count(), 1, "{wrong}");
         let source = Source::read(Path::new("nowhere.toml"));
         assert!(source.is_err());
@@ -149,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn an_override_reaches_what_a_part_says() {
+    fn an_override_applies_to_keys_of_a_part() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("part.toml"), PART).unwrap();
         let file = folder.path().join("a.toml");

@@ -9,19 +9,19 @@ use super::sweep::{Axes, Point, Sweep};
 use super::tree::{self, Value};
 use kind::suggest;
 
-/// The variable that stands for the folder of the data sets.
+/// The variable for the folder of the data sets.
 const DATA: &str = "data";
 
-/// What a `${…}` can refer to.
+/// The variables that `${…}` can refer to.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Scope<'a, 'i> {
     /// The axes.
     pub(super) sweep: &'a Sweep<'i>,
-    /// The value of `${data}`, if it has one.
+    /// The value of `${data}`, if it is set.
     pub(super) data: Option<&'a str>,
 }
 
-/// A part of a string.
+/// A piece of a string.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Piece<'t> {
     Text(&'t str),
@@ -56,13 +56,13 @@ fn pieces(text: &str) -> Result<Vec<Piece<'_>>, Unclosed> {
 }
 
 impl<'i> Scope<'_, 'i> {
-    /// The axes that the strings of a value mention. Every `${…}` that means nothing is reported; the axis
-    /// that was probably meant counts as mentioned.
+    /// The axes used in the strings of a value. Every invalid `${…}` is reported; the axis that was probably meant
+    /// counts as used.
     pub(super) fn mentions(&self, value: &Value<'_>, report: &mut Report) -> Axes {
         let mut axes = Axes::new();
         for (_, text, span) in tree::strings(value) {
             let Ok(pieces) = pieces(text) else {
-                let help = "close it with `}`, or write `$${` for the two characters themselves".to_owned();
+                let help = "close it with `}`, or write `$${` for a literal `${`".to_owned();
                 report.add(Diagnostic::at(span, "a `${` is not closed").with_help(help));
                 continue;
             };
@@ -77,7 +77,7 @@ impl<'i> Scope<'_, 'i> {
         axes
     }
 
-    /// Report what is wrong with a name that is no axis; gives the axis that was probably meant.
+    /// Report an unknown variable; returns the axis that was probably meant.
     fn check_variable(&self, name: &str, span: &Span, report: &mut Report) -> Option<usize> {
         if name != DATA {
             let mut known = self.sweep.names();
@@ -86,15 +86,14 @@ impl<'i> Scope<'_, 'i> {
             report.add(Diagnostic::at(span.clone(), message).with_help(suggest::help(name, &known)));
         } else if self.data.is_none() {
             let message = "`${data}` has no value: the environment variable MEDMERGE_DATA is not set";
-            let help =
-                "set it to the folder of the data sets, as in `MEDMERGE_DATA=/data medmerge …`".to_owned();
+            let help = "set it to the folder of data sets, as in `MEDMERGE_DATA=/data medmerge …`".to_owned();
             report.add(Diagnostic::at(span.clone(), message).with_help(help));
         }
         self.sweep.position(suggest::nearest(name, &self.sweep.names())?)
     }
 
-    /// Fill in every `${…}`. A string that is nothing but `${axis}` takes the type of the axis's value; a
-    /// string that mentions something unknown stays as it is.
+    /// Substitute every `${…}`. A string that consists of one `${axis}` takes the type of the axis's value; a string
+    /// with unknown variables is left unchanged.
     pub(super) fn fill(&self, value: &mut Value<'i>, point: &Point) {
         let span = value.span();
         match value.get_mut() {
@@ -159,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_mentioned_is_found_and_what_is_not_known_is_said() {
+    fn used_axes_are_found_and_unknown_ones_reported() {
         let sweep = Sweep::read(Some(section(AXES)), &mut Report::default());
         let scope = Scope { sweep: &sweep, data: None };
         let mut report = Report::default();

@@ -1,24 +1,24 @@
-//! The experiment file: TOML in, typed specs out, every error at once.
+//! The experiment file: parses TOML into typed specs and reports all errors at once.
 //!
 //! | file | pass |
 //! |---|---|
-//! | `load` | the passes in turn: [`Experiment::load`] |
+//! | `load` | all passes: [`Experiment::load`] |
 //! | `source` | the text of the file, its parts and its overrides: [`Source`] |
-//! | `include` | parts that several files share, laid under the file |
-//! | `tree` | text to a tree in which everything knows where it stands; all syntax errors |
-//! | `overrides` | keys that the command line sets, put into the tree: they pass through all checks |
+//! | `include` | parts shared by several files, merged under the file |
+//! | `tree` | text to a tree with source locations; all syntax errors |
+//! | `overrides` | keys set on the command line, merged into the tree before all checks |
 //! | `document` | sections, names and kinds |
-//! | `sweep`, `interpolate` | axes; `${axis}` and `${data}` filled in |
-//! | `shape` | short ways of writing made long; `[train]` merged into the stages that train |
-//! | `draft` | each section on its own, at each combination of the axes that it mentions |
-//! | `decode` | the tree held against the shape of a spec, every error, then decoded |
-//! | `resolve` | names, circles, order, axes |
+//! | `sweep`, `interpolate` | axes; `${axis}` and `${data}` substituted |
+//! | `shape` | short forms expanded; `[train]` merged into the stages that train |
+//! | `draft` | each section by itself, at each combination of the axes that it uses |
+//! | `decode` | a tree checked against the shape of a spec, then decoded |
+//! | `resolve` | names, cycles, order, axes |
 //! | [`table_spec`], [`figure_spec`] | the keys of `[table.<name>]`, `[figure.<name>]` |
-//! | `tables`, `figures` | the names in them checked |
+//! | `tables`, `figures` | checks of the names in them |
 //! | `expand` | the instances |
-//! | `method` | a merge method on its own, as the command line has it |
-//! | `schema`, `reference` | the JSON Schema for editors, the reference of keys for people |
-//! | `error` | what a person gets to read |
+//! | `method` | a merge method by itself, from the command line |
+//! | `schema`, `reference` | the JSON Schema for editors, the reference of keys for the guide |
+//! | `error` | errors with source locations |
 
 mod decode;
 mod document;
@@ -63,31 +63,31 @@ pub use schema::json_schema;
 pub use source::Source;
 pub use table_spec::TableSpec;
 
-/// A checked experiment, with its sweep expanded.
+/// A checked experiment with an expanded sweep.
 #[derive(Clone, Debug)]
 pub struct Experiment {
-    /// `[experiment] name`; the folder under `results/`.
+    /// `[experiment] name`: the folder under `results/`.
     pub name: String,
     /// `[experiment] description`.
     pub description: String,
-    /// The file it was read from.
+    /// The source it was read from.
     pub source: Arc<Source>,
-    /// `[sweep]`: axes in the order of the file.
+    /// Sweep axes, in file order.
     pub axes: IndexMap<String, Vec<AxisValue>>,
-    /// Every data set, once for each combination of the axes that it mentions.
+    /// Every data set, once per combination of the axes that it uses.
     pub datasets: Vec<DatasetInstance>,
-    /// Every stage, once for each combination of the axes that it mentions; inputs before users.
+    /// Every stage, once per combination of the axes that it depends on; inputs first.
     pub stages: Vec<StageInstance>,
-    /// `[table.<name>]`, in the order of the file.
+    /// Tables, in file order.
     pub tables: IndexMap<String, TableSpec>,
-    /// `[figure.<name>]`, in the order of the file.
+    /// Figures, in file order.
     pub figures: IndexMap<String, FigureSpec>,
 }
 
-/// Bytes `start..end` of the source: of its text or, behind that, of its parts and then its overrides.
+/// Byte range of the source: of its text, followed by its parts and its overrides.
 pub type Span = std::ops::Range<usize>;
 
-/// One value of a sweep axis, as it is written into strings and result tables.
+/// A value of a sweep axis, as written into strings and result tables.
 #[derive(Clone, Debug, PartialEq)]
 pub enum AxisValue {
     /// A string.
@@ -96,12 +96,12 @@ pub enum AxisValue {
     Integer(i64),
     /// A float.
     Float(f64),
-    /// A truth value.
+    /// A boolean.
     Boolean(bool),
 }
 
 impl fmt::Display for AxisValue {
-    /// Floats in their shortest form that reads back as a float: `1.0`, `1e-5`.
+    /// Floats are printed in the shortest form that parses as the same float: `1.0`, `1e-5`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::String(text) => f.write_str(text),
@@ -112,38 +112,38 @@ impl fmt::Display for AxisValue {
     }
 }
 
-/// The values of the axes that something depends on, in the order of `[sweep]`.
+/// Values of the axes that something depends on, in the order of `[sweep]`.
 pub type Coordinates = IndexMap<String, AxisValue>;
 
 /// A data set at one combination of its axes.
 #[derive(Clone, Debug)]
 pub struct DatasetInstance {
-    /// As written: `[dataset.<name>.…]`.
+    /// Name of the section: `[dataset.<name>.…]`.
     pub name: String,
-    /// The axes that it mentions.
+    /// Values of the axes that it uses.
     pub at: Coordinates,
-    /// With `${axis}` filled in, and paths made relative to the experiment file.
+    /// The spec, with `${axis}` substituted and paths resolved relative to the experiment file.
     pub spec: DatasetSpec,
-    /// How many of its training images count.
+    /// The label budget: which training images are used.
     pub labels: LabelBudget,
-    /// Of the section's name, for messages.
+    /// Location of the section's name, for messages.
     pub span: Span,
 }
 
 /// A stage at one combination of its axes.
 #[derive(Clone, Debug)]
 pub struct StageInstance {
-    /// As written: `[stage.<name>.…]`.
+    /// Name of the section: `[stage.<name>.…]`.
     pub name: String,
-    /// The axes that it mentions, itself or through an input.
+    /// Values of the axes that it depends on, directly or through an input.
     pub at: Coordinates,
-    /// With `${axis}` filled in and `[train]` merged.
+    /// The spec, with `${axis}` substituted and `[train]` merged.
     pub spec: StageSpec,
     /// Indices into [`Experiment::stages`], in the order of [`stage::Stage::inputs`].
     pub inputs: Vec<usize>,
     /// Indices into [`Experiment::datasets`], in the order of [`stage::Stage::datasets`].
     pub datasets: Vec<usize>,
-    /// Of the section's name, for messages.
+    /// Location of the section's name, for messages.
     pub span: Span,
 }
 
@@ -155,7 +155,7 @@ impl StageInstance {
 }
 
 impl DatasetInstance {
-    /// `name[axis=value,…]`, or `name` if it mentions no axis.
+    /// `name[axis=value,…]`, or `name` if it uses no axis.
     pub fn id(&self) -> String {
         id(&self.name, &self.at)
     }

@@ -1,4 +1,4 @@
-//! From the file to the checked experiment, in passes; each reports all that it finds.
+//! Loading an experiment in passes, each of which reports all its errors.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ impl Experiment {
     /// Read and check an experiment file.
     ///
     /// # Errors
-    /// The file cannot be read, or everything that is wrong with it.
+    /// The file cannot be read, or all errors in it.
     pub fn load(path: &Path) -> Result<Self, Errors> {
         Self::load_with(path, &[])
     }
@@ -28,7 +28,7 @@ impl Experiment {
     /// Read and check an experiment file with some of its keys overridden.
     ///
     /// # Errors
-    /// The file cannot be read, or everything that is wrong with it and with the overrides.
+    /// The file cannot be read, or all errors in it and in the overrides.
     pub fn load_with(path: &Path, overrides: &[Override]) -> Result<Self, Errors> {
         Self::parse(Source { overrides: overrides.to_vec(), ..Source::read(path)? })
     }
@@ -36,7 +36,7 @@ impl Experiment {
     /// Check the text of an experiment file, with its overrides.
     ///
     /// # Errors
-    /// Everything that is wrong with it.
+    /// All errors in it.
     pub fn parse(source: Source) -> Result<Self, Errors> {
         Self::parse_with(source, data_folder().as_deref())
     }
@@ -53,7 +53,7 @@ impl Experiment {
     }
 }
 
-/// `${data}`: absolute, since it is the shell's folder that it starts from and not the file's.
+/// The value of `${data}`: made absolute, because it is relative to the working directory and not to the file.
 fn data_folder() -> Option<String> {
     let folder = std::env::var(DATA_VARIABLE).ok().filter(|folder| !folder.is_empty())?;
     std::path::absolute(folder).ok()?.into_os_string().into_string().ok()
@@ -97,7 +97,7 @@ fn read(
     })
 }
 
-/// An axis that nothing mentions is a mistake: it would multiply nothing.
+/// An unused axis is an error: it would have no effect.
 fn check_used(
     sweep: &Sweep<'_>,
     defaults: &Defaults<'_>,
@@ -115,8 +115,8 @@ fn check_used(
     }
     for (position, axis) in sweep.axes().iter().enumerate() {
         if !mentioned.contains(&position) && !report.knows(&axis.span) {
-            let message = format!("axis `{}` is mentioned nowhere", axis.name);
-            let help = format!("write `${{{}}}` in a stage or data set, or leave the axis out", axis.name);
+            let message = format!("axis `{}` is unused", axis.name);
+            let help = format!("write `${{{}}}` in a stage or data set, or remove the axis", axis.name);
             report.add(Diagnostic::at(axis.span.clone(), message).with_help(help));
         }
     }

@@ -1,4 +1,4 @@
-//! A merge method on its own, as the command line has it.
+//! A merge method by itself, from the command line.
 
 use std::sync::Arc;
 
@@ -16,17 +16,17 @@ use kind::Problems;
 use merge_method::MergeMethodSpec;
 use schemars::JsonSchema;
 
-/// What stands behind `method` in a merge.
+/// The value of `method` in a merge.
 #[derive(Deserialize, JsonSchema)]
 struct Body {
     method: MergeMethodSpec,
 }
 
-/// The method that a text names for so many sources, as an experiment file does behind `method`: `average`, or
+/// Parse a merge method for `sources` sources, written as the value of `method` in an experiment file: `average`, or
 /// `ties = { density = 0.2 }`. Messages point into the text.
 ///
 /// # Errors
-/// Everything that is wrong with it; that it needs more than the tensors of models.
+/// All errors in it, including that it needs more than the tensors of models.
 pub fn merge_method(text: &str, sources: usize) -> Result<MergeMethodSpec, Errors> {
     let source = Arc::new(Source::new("--method", text));
     let mut report = Report::default();
@@ -53,7 +53,7 @@ fn read(text: &str, sources: usize, report: &mut Report) -> Option<MergeMethodSp
     let Decoded { spec, tree, .. } = decode::<Body>(root, report);
     let spec = spec?.method;
     if spec.formula(sources).is_none() && !spec.needs_backbone() {
-        *report = Report::default(); // that an option is missing is no news then
+        *report = Report::default(); // a missing option follows from the errors below
         report.add(measured(&spec, &tree));
         return None;
     }
@@ -65,16 +65,16 @@ fn read(text: &str, sources: usize, report: &mut Report) -> Option<MergeMethodSp
     draft::add(problems, &tree, "", &span, report);
     if spec.base().is_some() {
         let at = tree::span_at(&tree, &format!("method.{}.base", spec.kind()));
-        let wrong = Diagnostic::at(at.unwrap_or(span), "`base` names a stage, and there are none here");
-        report.add(wrong.with_help("give the common start as a file: --base FILE".to_owned()));
+        let wrong = Diagnostic::at(at.unwrap_or(span), "`base` is a stage, but there are no stages here");
+        report.add(wrong.with_help("pass the common start as a file: --base FILE".to_owned()));
     }
     Some(spec)
 }
 
 fn measured(spec: &MergeMethodSpec, tree: &Value<'_>) -> Diagnostic {
     let (name, at) = (spec.kind(), tree::span_at(tree, "method").unwrap_or_default());
-    let message = format!("`{name}` needs what is measured on data, and files of tensors hold none");
-    Diagnostic::at(at, message).with_help("write an experiment with a `merge` stage, and run it".to_owned())
+    let message = format!("`{name}` needs measurements on data, which files of tensors do not contain");
+    Diagnostic::at(at, message).with_help("run an experiment with a `merge` stage".to_owned())
 }
 
 #[cfg(test)]
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_that_is_wrong_is_said() {
+    fn every_error_is_reported() {
         for (text, messages) in [
             ("tiess", vec!["unknown value `tiess`"]),
             ("", vec!["unknown value ``"]),
@@ -108,10 +108,10 @@ mod tests {
             ),
             ("ties = { densty = 0.5 }", vec!["unknown key `densty`"]),
             ("ties = [0.5]", vec!["expected a table, found an array"]),
-            ("ties.base = 'a'", vec!["`base` names a stage, and there are none here"]),
-            ("average.weights = [1]", vec!["1 weights for 2 sources; give one for each"]),
-            ("average = {}\nties = {}", vec!["more than one is named here; expected exactly one"]),
-            ("learned", vec!["`learned` needs what is measured on data, and files of tensors hold none"]),
+            ("ties.base = 'a'", vec!["`base` is a stage, but there are no stages here"]),
+            ("average.weights = [1]", vec!["1 weights for 2 sources; give one per source"]),
+            ("average = {}\nties = {}", vec!["expected exactly one choice, found several"]),
+            ("learned", vec!["`learned` needs measurements on data, which files of tensors do not contain"]),
         ] {
             assert_eq!(errors(text), messages, "{text}");
         }

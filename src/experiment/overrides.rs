@@ -1,7 +1,6 @@
-//! `--set KEY=VALUE`: a key of an experiment file, changed before all checks.
+//! `--set KEY=VALUE`: override a key of an experiment file before all checks.
 //!
-//! What is set takes its place in the tree and keeps the spans of its own text, so that every later pass
-//! points there if something is wrong with it.
+//! Overrides are merged into the tree and keep the spans of their own text, so that errors in them point there.
 
 use std::borrow::Cow;
 
@@ -17,12 +16,12 @@ use dataset::DatasetSpec;
 use kind::suggest;
 use stage::StageSpec;
 
-/// `KEY=VALUE`, as it was typed; whether it is right is found when the experiment is checked.
+/// `KEY=VALUE` as typed; it is checked together with the experiment.
 ///
-/// KEY is a dotted TOML path, as in `stage.final.epochs`; after the name of a stage or data set, its kind may
-/// be left out. VALUE is a TOML value, and takes the place of what the file says; what is no TOML value is
-/// taken as a string. A table that KEY leads through keeps its other keys, but of `optimizer`, `method` and
-/// the like there is one at a time: `optimizer.sgd.lr` replaces an `optimizer.adamw`.
+/// KEY is a dotted TOML path, as in `stage.final.epochs`; the kind after the name of a stage or data set is optional.
+/// VALUE is a TOML value, which replaces the file's; anything that is not valid TOML is a string. Tables along KEY keep
+/// their other keys, except for choices such as `optimizer` and `method`: `optimizer.sgd.lr` replaces an
+/// `optimizer.adamw`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Override(String);
@@ -40,9 +39,9 @@ impl From<&str> for Override {
     }
 }
 
-/// Gives each source the overrides whose sections it has: `train.…` and `experiment.…` are for all,
-/// `stage.final.…` for those with a stage `final`. One that fits nowhere goes where a similar name is, whose
-/// check then says so.
+/// Distribute overrides to the sources that have their sections: `train.…` and `experiment.…` apply to all,
+/// `stage.final.…` to those with a stage `final`. An override that fits no source is given to one with a similar name,
+/// whose check reports it.
 pub fn share_out(overrides: &[Override], sources: &mut [&mut Source]) {
     for each in overrides {
         let misfits: Vec<_> = sources.iter().map(|source| each.misfit(source)).collect();
@@ -56,7 +55,7 @@ pub fn share_out(overrides: &[Override], sources: &mut [&mut Source]) {
     }
 }
 
-/// The tree of a file with its overrides in their places; what has no place in it is reported.
+/// Apply the overrides of a source to its tree; those that do not fit are reported.
 pub(super) fn applied<'i>(mut root: Table<'i>, source: &'i Source, report: &mut Report) -> Table<'i> {
     for (at, each) in source.overrides_at() {
         match each.read(at).and_then(|setting| setting.located(&root)) {
@@ -67,10 +66,10 @@ pub(super) fn applied<'i>(mut root: Table<'i>, source: &'i Source, report: &mut 
     root
 }
 
-/// An override that has no place in a file, or is malformed.
+/// An override that does not fit a file, or is malformed.
 struct Misfit {
     diagnostic: Diagnostic,
-    /// Whether the file has something with a similar name.
+    /// Whether the file has a similar name.
     similar: bool,
 }
 
@@ -90,17 +89,17 @@ impl From<Diagnostic> for Misfit {
 }
 
 impl Override {
-    /// Why it has no place in a file. A file whose syntax is wrong is taken to have one.
+    /// Why it does not fit a file, if so. A file with a syntax error fits every override.
     fn misfit(&self, source: &Source) -> Option<Misfit> {
         let root = include::root(source, &mut Report::default())?;
         self.read(0).and_then(|setting| setting.located(&root)).err()
     }
 
-    /// KEY and VALUE of a text that stands at `at`.
+    /// Split a text that starts at offset `at` into KEY and VALUE.
     fn read(&self, at: usize) -> Result<Setting<'_>, Misfit> {
         let text = self.as_str();
         let ends = || text.match_indices('=').map(|(end, _)| end);
-        // a quoted key may hold a `=`
+        // a quoted key may contain a `=`
         let end = ends().find(|&end| keys(&text[..end], at).is_ok()).or_else(|| ends().next());
         let Some(end) = end else {
             let diagnostic = Diagnostic::at(at..at + text.len(), "expected KEY=VALUE, found no `=`");
@@ -110,7 +109,7 @@ impl Override {
     }
 }
 
-/// The keys of a dotted path that stands at `at`.
+/// The keys of a dotted path that starts at offset `at`.
 fn keys(path: &str, at: usize) -> Result<Vec<Key<'static>>, Diagnostic> {
     let line = format!("{path}=0");
     let mut table = DeTable::parse(&line).map_err(|error| malformed(&error, at))?.into_inner();
@@ -129,8 +128,8 @@ fn keys(path: &str, at: usize) -> Result<Vec<Key<'static>>, Diagnostic> {
     }
 }
 
-/// The value that a text at `at` is. A string need not be quoted, but what looks like a quoted string, an
-/// array or a table must be one.
+/// Parse a value whose text starts at offset `at`. A string need not be quoted, but a text that starts like a quoted
+/// string, an array or a table must be one.
 fn value(text: &str, at: usize) -> Result<Value<'_>, Diagnostic> {
     let at = at + text.len() - text.trim_start().len();
     let text = text.trim();
@@ -154,24 +153,24 @@ fn behind(span: Span, at: usize) -> Span {
     span.start + at..span.end + at
 }
 
-/// An override in parts.
+/// A parsed override.
 struct Setting<'i> {
     /// At least one key.
     path: Vec<Key<'i>>,
     value: Value<'i>,
 }
 
-/// An override that has its place in a file.
+/// An override resolved in a file.
 struct Located<'i> {
-    /// The keys that lead to the table of a section: `train`, or `stage`, `final`, `finetune`.
+    /// The keys of a section's table: `train`, or `stage`, `final`, `finetune`.
     section: Vec<Key<'i>>,
-    /// Those that lead on from there: at least one.
+    /// The keys in that table, at least one.
     keys: Vec<Key<'i>>,
     value: Value<'i>,
 }
 
 impl<'i> Setting<'i> {
-    /// Its place in a file, with the kind filled in where KEY leaves it out.
+    /// Resolve it in a file, filling in the kind if KEY omits it.
     fn located(mut self, root: &Table<'_>) -> Result<Located<'i>, Misfit> {
         let (length, kind) = match self.path[0].get_ref().as_ref() {
             "experiment" | "train" => (1, None),
@@ -192,7 +191,7 @@ impl<'i> Setting<'i> {
         Ok(Located { section: self.path, keys, value: self.value })
     }
 
-    /// What the file has under the name that is the second key.
+    /// The file's entry with the name in the second key.
     fn entry<'t, 'r>(&self, root: &'t Table<'r>, what: &str) -> Result<&'t Value<'r>, Misfit> {
         let [section, name, ..] = &self.path[..] else { return Err(self.is_no_key()) };
         let entries = root.get(section.get_ref().as_ref()).and_then(|entries| entries.get_ref().as_table());
@@ -200,7 +199,7 @@ impl<'i> Setting<'i> {
         entry.ok_or_else(|| Misfit::unknown(what, name, &words(entries)))
     }
 
-    /// The kind to put behind the name of a stage or data set, unless KEY has it.
+    /// The kind to insert after the name of a stage or data set, unless KEY has it.
     fn kind_left_out(&self, root: &Table<'_>, what: &str, kinds: &[&str]) -> Result<Option<Key<'i>>, Misfit> {
         let table = self.entry(root, what)?.get_ref().as_table();
         let [_, name, key, ..] = &self.path[..] else { return Err(self.is_no_key()) };
@@ -212,7 +211,7 @@ impl<'i> Setting<'i> {
             Err(Diagnostic::at(at.span(), format!("{what} `{}` {message}", name.get_ref())).into())
         };
         match is[..] {
-            [kind] if kinds.contains(&key_text) => wrong(key, format!("is a `{kind}` and no `{key_text}`")),
+            [kind] if kinds.contains(&key_text) => wrong(key, format!("is a `{kind}`, not a `{key_text}`")),
             [kind] if table.is_some_and(|table| table[kind].get_ref().is_table()) => {
                 Ok(Some(Spanned::new(name.span(), Cow::Owned(kind.to_owned()))))
             }
@@ -224,7 +223,7 @@ impl<'i> Setting<'i> {
         let path: Vec<&str> = self.path.iter().map(|key| key.get_ref().as_ref()).collect();
         let path = path.join(".");
         let span = self.path[0].span().start..self.path[self.path.len() - 1].span().end;
-        let diagnostic = Diagnostic::at(span, format!("`{path}` is a section and no key"));
+        let diagnostic = Diagnostic::at(span, format!("`{path}` is a section, not a key"));
         diagnostic.with_help(format!("set its keys one by one, as in `{path}.KEY=VALUE`")).into()
     }
 }
@@ -234,7 +233,7 @@ fn words<'t>(table: Option<&'t Table<'_>>) -> Vec<&'t str> {
 }
 
 impl<'i> Located<'i> {
-    /// Puts the value into the tree. A section that is no table is left as it is: the file is wrong there.
+    /// Set the value in the tree. A section that is not a table is left unchanged; it is reported elsewhere.
     fn set(self, root: &mut Table<'i>) {
         let mut table = root;
         for key in self.section {
@@ -246,8 +245,8 @@ impl<'i> Located<'i> {
     }
 }
 
-/// Puts a value where keys lead to. Tables on the way keep their other keys, but where one of several things
-/// is chosen, another choice replaces the old one; what is no table makes way for one.
+/// Set a value at a path of keys. Tables along the path keep their other keys, except that a different choice replaces
+/// the old one; values that are not tables are replaced by tables.
 fn put<'i>(table: &mut Table<'i>, keys: &[Key<'i>], value: Value<'i>) {
     let [key, rest @ ..] = keys else { return };
     let Some(next) = rest.first() else {
@@ -281,7 +280,7 @@ mod tests {
         parsed_with(FILE, overrides).unwrap()
     }
 
-    /// The spec of the first stage of a name, as JSON.
+    /// The spec of the first stage with this name, as JSON.
     fn stage(name: &str, overrides: &[&str]) -> serde_json::Value {
         let experiment = with(overrides);
         let stage = experiment.stages.iter().find(|stage| stage.name == name).unwrap();
@@ -314,7 +313,7 @@ mod tests {
             let spec = stage("a", &[&format!("{key}=4")]);
             assert_eq!(spec["pretrain"]["backbone"]["resnet18"]["width"], 4, "{key}");
         }
-        assert_eq!(errors(&["stage.a.merge.sources=[]"]), ["stage `a` is a `pretrain` and no `merge`"]);
+        assert_eq!(errors(&["stage.a.merge.sources=[]"]), ["stage `a` is a `pretrain`, not a `merge`"]);
     }
 
     #[test]
@@ -330,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn another_choice_replaces_the_old_one_and_a_name_is_no_choice() {
+    fn another_choice_replaces_the_old_one_but_names_are_not_choices() {
         let spec = stage("a", &["train.optimizer.sgd.lr=0.5", "train.optimizer.sgd.momentum=0.25"]);
         let sgd = &spec["pretrain"]["train"]["optimizer"]["sgd"];
         assert_eq!((&sgd["lr"], &sgd["momentum"]), (&0.5.into(), &0.25.into()));
@@ -354,17 +353,17 @@ mod tests {
             ("sweep.target=['x']", "unknown axis `target`"),
             ("table.main.rows='seed'", "unknown table `main`"),
             ("stages.a.epochs=1", "unknown section `stages`"),
-            ("train={}", "`train` is a section and no key"),
-            ("stage.a={}", "`stage.a` is a section and no key"),
-            ("stage.a.pretrain={}", "`stage.a.pretrain` is a section and no key"),
-            ("table=1", "`table` is a section and no key"),
+            ("train={}", "`train` is a section, not a key"),
+            ("stage.a={}", "`stage.a` is a section, not a key"),
+            ("stage.a.pretrain={}", "`stage.a.pretrain` is a section, not a key"),
+            ("table=1", "`table` is a section, not a key"),
         ] {
             assert_eq!(errors(&[set]), [message]);
         }
     }
 
     #[test]
-    fn what_is_no_override_is_said() {
+    fn malformed_overrides_are_reported() {
         assert_eq!(errors(&["train.epochs"]), ["expected KEY=VALUE, found no `=`"]);
         assert_eq!(errors(&["train.epochs="]), ["the value is missing"]);
         assert_eq!(errors(&["#=1"]), ["the key is missing"]);

@@ -1,4 +1,4 @@
-//! The reference of keys in the guide, from the same doc comments as the JSON Schema.
+//! The reference of keys in the guide, generated from the same doc comments as the JSON Schema.
 
 use std::fmt::Write;
 
@@ -15,8 +15,8 @@ use super::{FigureSpec, TableSpec};
 pub fn reference() -> String {
     let mut text = String::from(
         "# Every key\n\nThe keys of an experiment file, with their defaults. This page is generated from the \
-         program's own types; `medmerge schema` prints the same as a JSON Schema, by which editors complete and \
-         validate.\n",
+         program's own types; `medmerge schema` prints the same as a JSON Schema, with which editors complete and \
+         validate keys.\n",
     );
     section(&mut text, "[experiment]", &schema_of::<Header>());
     section(&mut text, "[train]", &schema_of::<TrainSpec>());
@@ -46,7 +46,7 @@ fn section(text: &mut String, title: &str, schema: &Value) {
     keys(text, schema);
 }
 
-/// The kinds that a key may name.
+/// The kinds that a key can have.
 fn choices(text: &mut String, key: &str, schema: &Value) {
     for (kind, schema) in kinds(schema) {
         let _ = write!(text, "\n### `{key}.{kind}`\n\n");
@@ -63,7 +63,7 @@ fn keys(text: &mut String, schema: &Value) {
         return;
     };
     if properties.values().any(|schema| schema.get("$ref").is_some()) {
-        text.push_str("Takes the keys of `[train]`, too.\n\n");
+        text.push_str("Also takes the keys of `[train]`.\n\n");
     }
     text.push_str("| key | value | default | meaning |\n|---|---|---|---|\n");
     for (key, value) in properties.iter().filter(|(_, value)| value.get("$ref").is_none()) {
@@ -80,7 +80,7 @@ fn keys(text: &mut String, schema: &Value) {
     }
 }
 
-/// Every metric, by which tables and selections name it.
+/// Every metric, by its name in tables and in `select`.
 fn metrics(text: &mut String) {
     text.push_str("\n## Metrics\n\n| name | better | meaning |\n|---|---|---|\n");
     for metric in metric::METRICS {
@@ -93,7 +93,7 @@ fn default(schema: &Value) -> Option<String> {
     match schema.get("default")? {
         Value::Null => None,
         Value::Object(object) if object.is_empty() => None,
-        // The default of a choice by its name: its own options have their own defaults.
+        // The default of a choice is its name; its options have their own defaults.
         Value::Object(object) if schema["oneOf"].is_array() => object.keys().next().cloned(),
         value => Some(value.to_string().replace('|', "\\|")),
     }
@@ -128,7 +128,7 @@ fn type_of(schema: &Value) -> String {
     }
 }
 
-/// The words that a value may be, with their meanings.
+/// The allowed words of a value, with their meanings.
 fn words(schema: &Value) -> String {
     let parts = ["oneOf", "anyOf"].iter().find_map(|key| schema[*key].as_array());
     let parts = parts.into_iter().flatten().filter(|part| part["type"] != "null");

@@ -1,4 +1,4 @@
-//! Names: what each stage takes from, in which order stages can run, and by which axes each is multiplied.
+//! Resolving names: dependencies between stages, their order, and the axes that each depends on.
 
 use std::collections::BTreeSet;
 
@@ -17,40 +17,40 @@ use super::tree::{self, Value};
 use kind::suggest;
 use stage::StageSpec;
 
-/// Which stage takes from which, by position in the file.
+/// Dependencies of stages, by position in the file.
 #[derive(Debug)]
 pub(super) struct Links {
-    /// An edge leads from a stage to one that takes from it.
+    /// An edge points from a stage to a stage that depends on it.
     graph: DiGraph<(), ()>,
     /// The data sets of each stage.
     datasets: Vec<BTreeSet<usize>>,
 }
 
-/// The names of all sections, in the order of the file.
+/// The names of all sections, in file order.
 struct Names<'a> {
     datasets: IndexSet<&'a str>,
     stages: IndexSet<&'a str>,
 }
 
-/// What a stage takes from, by position in the file.
+/// Dependencies of a stage, by position in the file.
 #[derive(Default)]
 struct Needs {
-    /// In the order in which they are mentioned.
+    /// In the order of their first use.
     stages: IndexSet<usize>,
     datasets: BTreeSet<usize>,
 }
 
-/// A name that a stage mentions.
+/// A reference from a stage to another section.
 struct Reference<'a> {
-    /// What it is the name of.
+    /// The type of section it refers to.
     what: &'static str,
     name: &'a str,
-    /// Its role as [`stage::Input`] has it.
+    /// Its role, as in [`stage::Input`].
     role: &'a Role,
 }
 
 impl Links {
-    /// Look up every name that a stage mentions; unknown ones are reported.
+    /// Resolve every name that a stage refers to; unknown ones are reported.
     pub(super) fn new(
         datasets: &[DatasetDraft<'_>],
         stages: &[Draft<'_, StageSpec>],
@@ -71,7 +71,7 @@ impl Links {
         Self { graph, datasets: read }
     }
 
-    /// Report each circle of stages, once.
+    /// Report each cycle of stages once.
     pub(super) fn check_cycles(&self, stages: &[Draft<'_, StageSpec>], report: &mut Report) {
         let is_circle =
             |nodes: &Vec<NodeIndex>| nodes.len() > 1 || self.graph.contains_edge(nodes[0], nodes[0]);
@@ -81,13 +81,13 @@ impl Links {
             };
             let name = |node: &NodeIndex| stages[node.index()].name.get_ref().as_ref();
             let path: Vec<&str> = cycle.iter().map(name).collect();
-            let message = format!("stages take from each other in a circle: {}", path.join(" -> "));
-            let help = "let one of them start from something else".to_owned();
+            let message = format!("stages depend on each other in a cycle: {}", path.join(" -> "));
+            let help = "change the inputs of one of them".to_owned();
             report.add(Diagnostic::at(stages[cycle[0].index()].name.span(), message).with_help(help));
         }
     }
 
-    /// The shortest way from a stage over what it takes from back to itself.
+    /// The shortest path from a stage through its inputs back to itself.
     fn cycle(&self, first: NodeIndex) -> Option<Vec<NodeIndex>> {
         let inputs = self.graph.neighbors_directed(first, Direction::Incoming);
         let back = |input| astar(Reversed(&self.graph), input, |node| node == first, |_| 1, |_| 0);
@@ -95,8 +95,8 @@ impl Links {
         Some(std::iter::once(first).chain(way).collect())
     }
 
-    /// Inputs before users, in the order of the file where there is a choice. What is part of a circle, or
-    /// follows from one, is left out.
+    /// Topological order, inputs first; otherwise in file order. Stages that are part of a cycle, or depend on one, are
+    /// left out.
     pub(super) fn order(&self) -> Vec<usize> {
         let waits = |node| self.graph.neighbors_directed(node, Direction::Incoming).count();
         let mut waits: Vec<usize> = self.graph.node_indices().map(waits).collect();
@@ -114,7 +114,7 @@ impl Links {
         order
     }
 
-    /// The axes that each stage mentions, itself or through an input or a data set.
+    /// The axes that each stage depends on, directly or through an input or a data set.
     pub(super) fn axes(
         &self,
         order: &[usize],
@@ -133,7 +133,7 @@ impl Links {
 }
 
 impl Names<'_> {
-    /// What a stage takes from, in any of its versions; unknown names are reported.
+    /// Dependencies of a stage in any of its versions; unknown names are reported.
     fn needs(&self, draft: &Draft<'_, StageSpec>, report: &mut Report) -> Needs {
         let mut needs = Needs::default();
         for Version { spec, body, .. } in &draft.versions {
@@ -152,7 +152,7 @@ impl Names<'_> {
 }
 
 impl Reference<'_> {
-    /// The position of the name among `known`; if it has none, that is reported.
+    /// The position of the name among `known`; an unknown name is reported.
     fn find(
         &self,
         known: &IndexSet<&str>,
@@ -181,7 +181,7 @@ impl Reference<'_> {
         }
         let help = if others.contains(self.name) {
             let other = if self.what == "stage" { "data set" } else { "stage" };
-            Some(format!("there is a {other} of this name, but a {} is needed here", self.what))
+            Some(format!("there is a {other} with this name, but a {} is needed here", self.what))
         } else {
             let known: Vec<&str> = known.iter().copied().collect();
             suggest::help(self.name, &known)
@@ -190,8 +190,7 @@ impl Reference<'_> {
         report.add(Diagnostic::at(span, message).with_help(help));
     }
 
-    /// Where the name stands: under a key that is named as the role (`source.0` is in `sources`), or
-    /// anywhere.
+    /// Location of the name: under the key of its role (`source.0` is in `sources`), or anywhere.
     fn span(&self, body: &Value<'_>) -> Option<Span> {
         let role = self.role.to_string();
         let head = role.split('.').next().unwrap_or(&role);
@@ -234,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn each_circle_is_reported_once_with_its_way() {
+    fn each_cycle_is_reported_once_with_its_path() {
         let stages = [
             finetune("a", "b"),
             finetune("b", "c"),
@@ -245,14 +244,14 @@ mod tests {
         assert_eq!(
             messages(&stages.concat()),
             [
-                "stages take from each other in a circle: a -> b -> c -> a",
-                "stages take from each other in a circle: alone -> alone",
+                "stages depend on each other in a cycle: a -> b -> c -> a",
+                "stages depend on each other in a cycle: alone -> alone",
             ]
         );
     }
 
     #[test]
-    fn a_chain_however_long_is_no_circle() {
+    fn a_long_chain_is_not_a_cycle() {
         let n = 200_000_u32;
         let graph = DiGraph::from_edges((1..n).map(|user| (user - 1, user)));
         let links = Links { graph, datasets: Vec::new() };
@@ -263,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_names_are_reported_where_they_stand() {
+    fn unknown_names_are_reported_at_their_location() {
         let stages = "[stage.d2.evaluate]\nmodels = { d = 'd', e = 'x' }\ndatasets = ['d2', 'd', 'x']";
         assert_eq!(
             messages(stages),

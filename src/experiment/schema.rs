@@ -1,5 +1,6 @@
-//! The JSON Schema of experiment files, for editors: `medmerge schema`. It comes from the types that files are decoded
-//! into, and allows what a file may say beside them: axes in strings, short forms, keys that stand in a part.
+//! The JSON Schema of experiment files, for editors: `medmerge schema`. It is generated from the types that files are
+//! decoded into, and also allows what files may contain in addition: axes in strings, short forms, and missing keys
+//! that are set in a part.
 
 use dataset::{DatasetSpec, LabelBudget};
 use kind::schema::schema_of;
@@ -11,7 +12,7 @@ use super::document::Header;
 use super::shape::TRAIN;
 use super::{FigureSpec, TableSpec};
 
-/// The JSON Schema (draft 2020-12) of an experiment file, or of a part of one.
+/// The JSON Schema (draft 2020-12) of an experiment file or a part.
 pub fn json_schema() -> Value {
     let named = |schema: Value| json!({ "type": "object", "additionalProperties": schema });
     let axis = json!({ "type": "array", "items": { "type": ["string", "number", "boolean"] } });
@@ -24,7 +25,7 @@ pub fn json_schema() -> Value {
         "additionalProperties": false,
         "properties": {
             "experiment": written(schema_of::<Header>()),
-            "sweep": described("Axes: stages that mention one are multiplied by its values.", named(axis)),
+            "sweep": described("Axes: a stage that uses one runs once for each of its values.", named(axis)),
             "dataset": described("Data sets by name and kind.", named(section(datasets()))),
             "train": written(schema_of::<TrainSpec>()),
             "stage": described("Stages by name and kind.", named(section(stages()))),
@@ -34,7 +35,7 @@ pub fn json_schema() -> Value {
     })
 }
 
-/// The schema of each kind of data set, with the keys that every kind has.
+/// The schema of each kind of data set, including the keys common to all kinds.
 pub(super) fn datasets() -> Vec<(String, Value)> {
     let budget = schema_of::<LabelBudget>();
     let mut kinds = kinds(&schema_of::<DatasetSpec>());
@@ -44,7 +45,7 @@ pub(super) fn datasets() -> Vec<(String, Value)> {
     kinds
 }
 
-/// The schema of each kind of stage, the keys of `[train]` in their place.
+/// The schema of each kind of stage, including the keys of `[train]`.
 pub(super) fn stages() -> Vec<(String, Value)> {
     let mut kinds = kinds(&schema_of::<StageSpec>());
     for (_, schema) in &mut kinds {
@@ -59,8 +60,8 @@ pub(super) fn stages() -> Vec<(String, Value)> {
     kinds
 }
 
-/// Name and schema of each alternative of an enum of kinds. A kind's description is that of its variant, or else that of
-/// its spec.
+/// Name and schema of each variant of an enum of kinds. Its description is that of the variant, or else that of its
+/// spec.
 pub(super) fn kinds(schema: &Value) -> Vec<(String, Value)> {
     let alternative = |part: &Value| {
         let (name, schema) = part["properties"].as_object()?.iter().next()?;
@@ -79,7 +80,7 @@ fn properties(schema: &mut Value) -> &mut Map<String, Value> {
     properties.as_object_mut().expect("properties are an object")
 }
 
-/// A section that has one of several kinds.
+/// A section with one of several kinds.
 fn section(kinds: Vec<(String, Value)>) -> Value {
     let kinds: Map<String, Value> = kinds.into_iter().map(|(name, schema)| (name, written(schema))).collect();
     json!({ "type": "object", "additionalProperties": false, "maxProperties": 1, "properties": kinds })
@@ -90,10 +91,10 @@ fn described(text: &str, mut schema: Value) -> Value {
     schema
 }
 
-/// A type's schema as files may say it.
+/// A type's schema, extended to what files may contain.
 fn written(schema: Value) -> Value {
     let Value::Object(mut object) = schema else { return schema };
-    // What a file leaves out may stand in a part, or in `[train]`.
+    // Required keys may be set in a part, or in `[train]`.
     for key in ["required", "format", "title"] {
         object.shift_remove(key);
     }
@@ -112,7 +113,7 @@ fn written(schema: Value) -> Value {
     if shorts.is_empty() { Value::Object(object) } else { either(object, shorts) }
 }
 
-/// Strings that may stand in the place of a value: an axis, a kind without options, a preset.
+/// Strings allowed in place of a value: an axis, a kind without options, a preset.
 fn short_forms(object: &mut Map<String, Value>) -> Vec<Value> {
     let axis = || json!({ "type": "string", "pattern": "\\$\\{" });
     let words = |words: Vec<&str>| json!({ "enum": words });
@@ -134,7 +135,7 @@ fn short_forms(object: &mut Map<String, Value>) -> Vec<Value> {
     if is_scalar || is_word { vec![axis()] } else { Vec::new() }
 }
 
-/// The schema or one of `others`; description and default stay outside.
+/// The schema or one of `others`; description and default stay at the top level.
 fn either(mut object: Map<String, Value>, others: Vec<Value>) -> Value {
     let mut outer = Map::new();
     for key in ["description", "default"] {
@@ -180,7 +181,7 @@ mod tests {
         }
         let mut without = Vec::new();
         check("", &json_schema(), &mut without);
-        // An alternative's key carries the description of its spec.
+        // The key of a variant has the description of its spec.
         without.retain(|path| !path.ends_with(".keep"));
         assert_eq!(without, [""; 0]);
     }

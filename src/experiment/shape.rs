@@ -1,4 +1,4 @@
-//! Short forms made long, and `[train]` merged into the stages that train.
+//! Expanding short forms, and merging `[train]` into the stages that train.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
@@ -15,11 +15,10 @@ use super::decode::shape_of;
 use super::error::{Diagnostic, Report};
 use super::tree::{self, Table};
 
-/// The key of a spec that holds what `[train]` and the stage say of training.
+/// The key of a spec that holds the training options of `[train]` and the stage.
 pub(super) const TRAIN: &str = "train";
 
-/// Whether a key names one of several kinds, of which there is one at a time: `optimizer.adamw = { … }`, or
-/// `optimizer = "adamw"` for short.
+/// Whether a key is a choice among kinds: `optimizer.adamw = { … }`, or `optimizer = "adamw"` for short.
 pub(super) fn is_choice(key: &str) -> bool {
     static CHOICES: LazyLock<BTreeSet<&str>> = LazyLock::new(|| {
         keys_of_stages().into_iter().filter(|key| key.shape.is_kinds()).map(|key| &*key.name).collect()
@@ -27,7 +26,7 @@ pub(super) fn is_choice(key: &str) -> bool {
     CHOICES.contains(key)
 }
 
-/// The table that a word stands for under a key, as TOML: `normalize = "imagenet"`.
+/// The table, as TOML, that a word abbreviates: `normalize = "imagenet"`.
 fn preset(key: &str, word: &str) -> Option<&'static str> {
     static PRESETS: LazyLock<BTreeMap<(&str, &str), &str>> = LazyLock::new(|| {
         let presets = |key: &'static Key| {
@@ -39,7 +38,7 @@ fn preset(key: &str, word: &str) -> Option<&'static str> {
     PRESETS.get(&(key, word)).copied()
 }
 
-/// Every key that stands somewhere in a stage.
+/// Every key of any kind of stage.
 fn keys_of_stages() -> Vec<&'static Key> {
     let (mut keys, mut waiting) = (Vec::new(), vec![shape_of::<StageSpec>()]);
     while let Some(shape) = waiting.pop() {
@@ -55,13 +54,13 @@ fn keys_of_stages() -> Vec<&'static Key> {
     keys
 }
 
-/// The keys of `[train]`, which a stage that trains takes as its own.
+/// The keys of `[train]`, which stages that train also take.
 pub(super) fn train_keys() -> &'static [&'static str] {
     static KEYS: LazyLock<Vec<&str>> = LazyLock::new(|| names(shape_of::<TrainSpec>()));
     &KEYS
 }
 
-/// The keys that a data set of any kind has beside its own.
+/// The keys common to data sets of all kinds.
 pub(super) fn label_keys() -> &'static [&'static str] {
     static KEYS: LazyLock<Vec<&str>> = LazyLock::new(|| names(shape_of::<LabelBudget>()));
     &KEYS
@@ -71,14 +70,15 @@ fn names(shape: &'static Shape) -> Vec<&'static str> {
     shape.as_table().map(TableShape::names).unwrap_or_default()
 }
 
-/// Whether stages of a kind take the keys of `[train]`.
+/// Whether stages of this kind take the keys of `[train]`.
 pub(super) fn trains(kind: &str) -> bool {
     let kinds = shape_of::<StageSpec>().as_choice();
     let shape = kinds.and_then(|kinds| kinds.keys.iter().find(|(name, _)| name == kind));
     shape.and_then(|(_, shape)| shape.as_table()).is_some_and(|table| table.key(TRAIN).is_some())
 }
 
-/// Make `optimizer = "adamw"` and `normalize = "imagenet"` long. Strings that still hold a `${…}` are left.
+/// Expand short forms such as `optimizer = "adamw"` and `normalize = "imagenet"`. Strings with a `${…}` are left
+/// unchanged.
 pub(super) fn write_out(table: &mut Table<'_>) {
     for (key, value) in table.iter_mut() {
         let span = value.span();
@@ -92,14 +92,14 @@ pub(super) fn write_out(table: &mut Table<'_>) {
     }
 }
 
-/// [`write_out`] in a table and in all tables that it holds.
+/// [`write_out`] in a table and all tables in it.
 pub(super) fn write_out_within(table: &mut Table<'_>) {
     write_out(table);
     table.iter_mut().filter_map(|(_, value)| tree::table_mut(value)).for_each(write_out_within);
 }
 
-/// Gather the keys of `[train]` that a stage names, over those of `[train]` itself, under `train`.
-/// A stage overrides what it names: option by option where both choose the same, else as a whole.
+/// Merge `[train]` and a stage's training keys into its table `train`. The stage's keys take precedence: option by
+/// option if both choose the same kind, otherwise as a whole.
 pub(super) fn gather_train<'i>(
     stage: &mut Table<'i>,
     defaults: Option<&Table<'i>>,
@@ -118,7 +118,7 @@ pub(super) fn gather_train<'i>(
     stage.insert(Spanned::new(span.clone(), TRAIN.into()), Spanned::new(span, DeValue::Table(train)));
 }
 
-/// Take over from `defaults` what `own` does not name.
+/// Copy from `defaults` the keys that `own` lacks.
 pub(super) fn inherit<'i>(defaults: &Table<'i>, own: &mut Table<'i>) {
     for (key, default) in defaults.iter() {
         let Some(value) = own.get_mut(key.get_ref().as_ref()) else {
@@ -146,12 +146,12 @@ fn inherit_options<'i>(defaults: &Table<'i>, own: &mut Table<'i>) {
     }
 }
 
-/// The keys of a data set that are not its kind's, taken out.
+/// Take the common keys out of a data set's table.
 pub(super) fn take_label_keys<'i>(dataset: &mut Table<'i>) -> Table<'i> {
     label_keys().iter().filter_map(|key| dataset.remove_entry(*key)).collect()
 }
 
-/// Give a stage that trains the axis `seed`, unless it or `[train]` has a seed of its own.
+/// Set the seed of a stage that trains to the axis `seed`, unless the stage or `[train]` sets a seed.
 pub(super) fn sweep_seed(stage: &mut Table<'_>, axis: Span) {
     let train = stage.get_mut(TRAIN).and_then(tree::table_mut);
     if let Some(train) = train.filter(|train| !train.contains_key("seed")) {
@@ -190,14 +190,14 @@ mod tests {
     }
 
     #[test]
-    fn short_ways_are_made_long() {
+    fn short_forms_are_expanded() {
         let mut short = table("optimizer = 'adamw'\nloss = '${loss}'\nselect = 'none'");
         write_out(&mut short);
         same(&text(short), "optimizer.adamw = {}\nloss = '${loss}'\nselect = 'none'");
     }
 
     #[test]
-    fn a_stage_overrides_what_it_names() {
+    fn keys_of_a_stage_take_precedence() {
         same(
             &gathered("from = 'a'\nepochs = 2", "epochs = 9\nbatch_size = 8"),
             "from = 'a'\ntrain = { epochs = 2, batch_size = 8 }",
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn train_is_no_key_of_a_stage() {
+    fn train_is_not_a_key_of_a_stage() {
         let mut report = Report::default();
         gather_train(&mut table("train = { epochs = 3 }"), None, 0..0, &mut report);
         assert_eq!(messages(report), ["a stage has no table `train`"]);

@@ -1,4 +1,4 @@
-//! What an experiment is read from: a file's text, the parts that it includes and the overrides of the command line.
+//! The source of an experiment: a file's text, the parts that it includes, and the overrides from the command line.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,23 +8,23 @@ use serde::{Deserialize, Serialize};
 use super::include::{self, Part};
 use super::{Diagnostic, Errors, Override, Span};
 
-/// The text of an experiment file and what was set over it: all that checking reads, and what messages
-/// point into.
+/// The text of an experiment file with its parts and overrides: everything that is checked and that messages point
+/// into.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Source {
-    /// Where it was read.
+    /// Path of the file.
     pub path: PathBuf,
-    /// What it says.
+    /// Text of the file.
     pub text: String,
-    /// What it includes, one under the other.
+    /// Included parts, in order.
     #[serde(default)]
     pub parts: Vec<Part>,
-    /// What is set over it, one after the other.
+    /// Overrides, in order.
     pub overrides: Vec<Override>,
 }
 
 impl Source {
-    /// A text as it is.
+    /// A text without parts and overrides.
     pub fn new(path: impl Into<PathBuf>, text: impl Into<String>) -> Self {
         Self { path: path.into(), text: text.into(), ..Self::default() }
     }
@@ -32,7 +32,7 @@ impl Source {
     /// Read an experiment file.
     ///
     /// # Errors
-    /// The file, or a part that it includes, cannot be read, or is no UTF-8.
+    /// The file, or a part that it includes, cannot be read or is not UTF-8.
     pub fn read(path: &Path) -> Result<Self, Errors> {
         let failed = |why: String| {
             let message = format!("failed to read {}: {why}", path.display());
@@ -46,7 +46,7 @@ impl Source {
         }
     }
 
-    /// Each part, and where it begins: behind the file's text.
+    /// Each part with its offset; parts follow the file's text.
     pub(super) fn parts_at(&self) -> impl Iterator<Item = (usize, &Part)> {
         self.parts.iter().scan(self.text.len() + 1, |at, part| {
             let begin = *at;
@@ -55,7 +55,7 @@ impl Source {
         })
     }
 
-    /// Each override, and where it begins: behind the parts, on a line of its own.
+    /// Each override with its offset; overrides follow the parts, each on its own line.
     pub(super) fn overrides_at(&self) -> impl Iterator<Item = (usize, &Override)> {
         self.overrides.iter().scan(self.behind(), |at, each| {
             let begin = *at;
@@ -64,7 +64,7 @@ impl Source {
         })
     }
 
-    /// What messages show: the file, its parts and the overrides, each by a name.
+    /// The texts shown by messages: the file, its parts and the overrides, each with a name.
     pub(super) fn pages(&self) -> Vec<(String, String)> {
         let lines: Vec<&str> = self.overrides.iter().map(Override::as_str).collect();
         let path = self.path.display();
@@ -73,7 +73,7 @@ impl Source {
         [(path.to_string(), self.text.clone())].into_iter().chain(parts).chain([set]).collect()
     }
 
-    /// On which of [`Self::pages`] a span lies, and where there.
+    /// The index into [`Self::pages`] of a span, and its position there.
     pub(super) fn place(&self, span: &Span) -> (usize, Span) {
         let set = (!self.overrides.is_empty()).then(|| self.behind());
         let begins = [0].into_iter().chain(self.parts_at().map(|(at, _)| at)).chain(set);
@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn overrides_stand_behind_the_text_each_on_its_own_line() {
+    fn overrides_follow_the_text_each_on_its_own_line() {
         let overrides = ["a=1", "long.key=2", "b=3"].map(Override::from).to_vec();
         let source = Source { overrides, ..Source::new("x.toml", "text") };
         let pages = source.pages();

@@ -1,4 +1,4 @@
-//! `[sweep]`: the axes, and the product of some of them.
+//! `[sweep]`: the axes and their products.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -11,20 +11,20 @@ use super::error::{Diagnostic, Report};
 use super::tree::{self, Key, Value};
 use super::{AxisValue, Coordinates, Span};
 
-/// Columns of `metrics.csv`, and the variable `${data}`: no axis may be named so.
+/// Names that axes cannot have: columns of `metrics.csv`, and the variable `${data}`.
 const RESERVED: [&str; 9] =
     ["experiment", "stage", "model", "dataset", "split", "metric", "value", "n", "data"];
 
-/// All axes together may have so many combinations.
+/// The maximum number of combinations of all axes.
 const MOST_COMBINATIONS: usize = 100_000;
 
-/// Positions of axes; iterates in the order of `[sweep]`.
+/// Positions of axes, in the order of `[sweep]`.
 pub(super) type Axes = BTreeSet<usize>;
 
 /// Positions of values, by axis.
 pub(super) type Point = BTreeMap<usize, usize>;
 
-/// The axes in the order of the file.
+/// The axes, in file order.
 #[derive(Debug, Default)]
 pub(super) struct Sweep<'i> {
     axes: Vec<Axis<'i>>,
@@ -34,15 +34,15 @@ pub(super) struct Sweep<'i> {
 #[derive(Debug)]
 pub(super) struct Axis<'i> {
     pub(super) name: String,
-    /// Of its name.
+    /// Location of its name.
     pub(super) span: Span,
     values: Vec<AxisValue>,
-    /// The values as they are written.
+    /// The values as written.
     raw: Vec<DeValue<'i>>,
 }
 
 impl<'i> Sweep<'i> {
-    /// The axes that are right. What is wrong with the others is reported; they stay known by name.
+    /// Read the axes. Errors are reported; invalid axes stay known by name.
     pub(super) fn read(section: Option<Value<'i>>, report: &mut Report) -> Self {
         let Some(section) = section else { return Self::default() };
         let DeValue::Table(table) = section.get_ref() else {
@@ -56,7 +56,7 @@ impl<'i> Sweep<'i> {
         sweep
     }
 
-    /// Refuse more combinations than could ever be meant.
+    /// Report an excessive number of combinations.
     fn limit(&mut self, span: Span, report: &mut Report) {
         let sizes = self.axes.iter().map(|axis| axis.values.len().max(1));
         let combinations = sizes.fold(1_usize, usize::saturating_mul);
@@ -70,12 +70,12 @@ impl<'i> Sweep<'i> {
         }
     }
 
-    /// Every axis.
+    /// All axes.
     pub(super) fn axes(&self) -> &[Axis<'i>] {
         &self.axes
     }
 
-    /// The position of an axis.
+    /// The position of the axis with this name.
     pub(super) fn position(&self, name: &str) -> Option<usize> {
         self.axes.iter().position(|axis| axis.name == name)
     }
@@ -100,18 +100,18 @@ impl<'i> Sweep<'i> {
         })
     }
 
-    /// The value of an axis at a point, as text and as it is written.
+    /// The value of an axis at a point, as text and as written.
     pub(super) fn value(&self, axis: usize, point: &Point) -> Option<(&AxisValue, &DeValue<'i>)> {
         let value = *point.get(&axis)?;
         Some((&self.axes[axis].values[value], &self.axes[axis].raw[value]))
     }
 
-    /// The values of an axis, as result tables have them.
+    /// The values of an axis, as in result tables.
     pub(super) fn texts(&self, axis: usize) -> Vec<String> {
         self.axes[axis].values.iter().map(ToString::to_string).collect()
     }
 
-    /// Names and values at a point.
+    /// Axis names and values at a point.
     pub(super) fn coordinates(&self, point: &Point) -> Coordinates {
         let named = |(&axis, &value): (&usize, &usize)| {
             (self.axes[axis].name.clone(), self.axes[axis].values[value].clone())
@@ -147,16 +147,16 @@ impl<'i> Axis<'i> {
         axis
     }
 
-    /// `texts` are those of the values before it.
+    /// Add a value; `texts` are those of the values before it.
     fn take(&mut self, item: &Value<'i>, texts: &mut HashSet<String>, report: &mut Report) {
         let Some(value) = axis_value(item) else {
             let message = format!("{} cannot be a value of an axis", tree::kind_of(item));
-            let help = "an axis holds strings, integers, finite floats or booleans".to_owned();
+            let help = "values of an axis are strings, integers, finite floats or booleans".to_owned();
             return report.add(Diagnostic::at(item.span(), message).with_help(help));
         };
-        // by their text, which is what names the instances: 1 and "1" would be told apart nowhere
+        // compared as text, which names the instances: 1 and "1" could not be told apart
         if !texts.insert(value.to_string()) {
-            let message = format!("axis `{}` has the value `{value}` twice", self.name);
+            let message = format!("axis `{}` has the duplicate value `{value}`", self.name);
             return report.add(Diagnostic::at(item.span(), message));
         }
         self.values.push(value);
@@ -176,7 +176,7 @@ fn axis_value(item: &Value<'_>) -> Option<AxisValue> {
 
 fn check_name(name: &str, span: Span, report: &mut Report) {
     if !is_name(name) {
-        let message = format!("\"{name}\" cannot name an axis");
+        let message = format!("\"{name}\" is not a valid name of an axis");
         report.add(Diagnostic::at(span, message).with_help("use letters, digits, _ and -".to_owned()));
     } else if RESERVED.contains(&name) {
         let help = match name {
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_an_axis_is_said() {
+    fn errors_in_axes_are_reported() {
         let text =
             "a = []\nb = 3\nc = [1, '1']\nd = [[1], nan, 1979-05-27]\nmodel = [1]\n'e f' = [1]\ndata = [1]";
         assert_eq!(
@@ -228,19 +228,19 @@ mod tests {
             [
                 "axis `a` has no values",
                 "expected an array of values, found an integer",
-                "axis `c` has the value `1` twice",
+                "axis `c` has the duplicate value `1`",
                 "an array cannot be a value of an axis",
                 "a float cannot be a value of an axis",
                 "a date or time cannot be a value of an axis",
                 "an axis cannot be named `model`",
-                "\"e f\" cannot name an axis",
+                "\"e f\" is not a valid name of an axis",
                 "an axis cannot be named `data`",
             ]
         );
     }
 
     #[test]
-    fn a_sweep_beyond_all_measure_is_refused() {
+    fn a_sweep_with_too_many_combinations_is_an_error() {
         let axis: Vec<String> = (0..1000).map(|i| i.to_string()).collect();
         let text = format!("a = [{0}]\nb = [{0}]\nc = [{0}]", axis.join(", "));
         assert_eq!(sweep(&text).1, ["the axes have 1000000000 combinations; 100000 is the limit"]);

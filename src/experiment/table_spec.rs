@@ -5,67 +5,67 @@ use kind::{Kind, Problems};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The word in place of a row label in `to`: the best row of each column.
+/// The value of `compare.to` for the best row of each column.
 pub const BEST: &str = "best";
 
-/// What a table shows, and how sure it says to be.
+/// A table of scores: `[table.<name>]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TableSpec {
-    /// `evaluate` stages whose scores it shows.
+    /// `evaluate` stages whose scores are shown.
     pub from: Vec<String>,
-    /// What a row is: `model`, `dataset`, or a sweep axis.
+    /// Field whose values are the rows: `model`, `dataset`, or a sweep axis.
     #[serde(default = "model")]
     pub rows: String,
-    /// What a column is: any of `metric`, `dataset`, `model` and the sweep axes, outermost first.
+    /// Fields whose values are the columns, outermost first: any of `metric`, `dataset`, `model` and the sweep axes.
     #[serde(default = "metric")]
     pub columns: Vec<String>,
-    /// Scores to show.
+    /// Metrics to show.
     pub metrics: Vec<String>,
-    /// The axis to take mean and standard deviation over.
+    /// Sweep axis over which mean and standard deviation are computed.
     #[serde(default = "seed")]
     pub over: String,
-    /// An interval beside each mean, in place of the standard deviation.
+    /// Confidence interval of each mean, shown instead of the standard deviation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interval: Option<IntervalKind>,
-    /// Confidence of intervals, of means and of differences.
+    /// Confidence level of intervals of means and differences, between 0 and 1.
     #[serde(default = "confidence")]
     pub confidence: f64,
-    /// How often the bootstrap draws.
+    /// Number of bootstrap resamples, 100 to 1000000.
     #[serde(default = "resamples")]
     pub resamples: usize,
-    /// A test of every row against one of them.
+    /// Paired test of every row against one row.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compare: Option<CompareSpec>,
-    /// Whether a last column holds each row's mean rank.
+    /// Whether to add a column with each row's mean rank.
     #[serde(default)]
     pub rank: bool,
 }
 
-/// How intervals of means are found.
+/// Method for confidence intervals of means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum IntervalKind {
-    /// Percentiles of resamples of images and of the values of `over`.
+    /// Percentiles over resamples of images and of the values of `over`.
     Bootstrap,
 }
 
-/// `compare = { to = "…", … }`.
+/// A paired test of every row against one row: `compare = { to = "…", … }`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CompareSpec {
-    /// A row label, or `best`: the best row of each column.
+    /// Label of the reference row, or `best` for the best row of each column.
     pub to: String,
-    /// The rows that `best` is one of; all if empty.
+    /// Rows among which `best` is chosen; all if empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub among: Vec<String>,
-    /// The test.
+    /// Paired, two-sided test.
     #[serde(default)]
     pub test: Test,
-    /// What is done about several comparisons; all of a table are one family.
+    /// Correction for multiple comparisons; all comparisons of a table are one family.
     #[serde(default)]
     pub correction: Correction,
-    /// Cells whose p is below it, after correction, are marked.
+    /// Significance level: cells with a smaller p-value, after correction, are marked.
     #[serde(default = "alpha")]
     pub alpha: f64,
 }
@@ -74,28 +74,28 @@ pub struct CompareSpec {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Test {
-    /// Over images and the values of `over`, drawn together for both rows.
+    /// Paired bootstrap over images and the values of `over`, with the same draws for both rows.
     #[default]
     PairedBootstrap,
     /// Wilcoxon's signed-rank test over the values of `over`.
     Wilcoxon,
-    /// The paired t test over the values of `over`.
+    /// Paired t-test over the values of `over`.
     TTest,
 }
 
-/// What is done about several comparisons.
+/// A correction for multiple comparisons.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Correction {
-    /// Holm's: the chance of any wrong mark in the table is at most alpha.
+    /// Holm's correction: the probability of any false mark in the table is at most alpha.
     #[default]
     Holm,
-    /// Nothing: each comparison has the chance alpha of a wrong mark.
+    /// No correction: the probability of a false mark is alpha for each comparison.
     None,
 }
 
 impl CompareSpec {
-    /// Whether the row of this label may be the best.
+    /// Whether the row with this label can be the best.
     pub fn admits(&self, label: &str) -> bool {
         self.among.is_empty() || self.among.iter().any(|among| among == label)
     }
@@ -113,7 +113,7 @@ impl Kind for TableSpec {
 }
 
 impl TableSpec {
-    /// Whether images are drawn anew, which takes the predictions behind the scores.
+    /// Whether images are resampled, which needs the predictions and not only the scores.
     pub fn draws_images(&self) -> bool {
         let test = self.compare.as_ref().map(|compare| compare.test);
         self.interval.is_some() || test == Some(Test::PairedBootstrap)
@@ -121,7 +121,7 @@ impl TableSpec {
 }
 
 impl Default for TableSpec {
-    /// Of nothing; every other key as if it were left out.
+    /// An empty table with the default of every other key.
     fn default() -> Self {
         Self {
             from: Vec::new(),

@@ -1,4 +1,4 @@
-//! `[table.<name>]`: decoded, and the names in it checked.
+//! `[table.<name>]`: decode tables and check the names in them.
 
 use indexmap::{IndexMap, IndexSet};
 
@@ -13,13 +13,13 @@ use kind::suggest;
 use kind::{Kind, Problems};
 use stage::StageSpec;
 
-/// What rows and columns may be, beside the axes.
+/// Fields for rows and columns, in addition to the axes.
 const FIELDS: [&str; 3] = ["model", "dataset", "metric"];
 
 /// The kind of each stage; `None` if it could not be read.
 pub(super) type Kinds<'a> = IndexMap<&'a str, Option<&'static str>>;
 
-/// A table's keys and where to report what is wrong with them.
+/// A table's keys, for error locations.
 pub(super) struct Checked<'a, 'i> {
     pub(super) name: &'a Key<'i>,
     pub(super) tree: &'a Value<'i>,
@@ -51,7 +51,7 @@ pub(super) fn read<'i>(
     tables
 }
 
-/// The kind of each stage by its name.
+/// The kind of each stage, by name.
 pub(super) fn kinds<'a>(stages: &'a [Draft<'_, StageSpec>]) -> Kinds<'a> {
     let kind = |draft: &Draft<'_, StageSpec>| draft.versions.first().map(|version| version.spec.kind());
     stages.iter().map(|draft| (draft.name.get_ref().as_ref(), kind(draft))).collect()
@@ -70,13 +70,13 @@ impl Checked<'_, '_> {
         for (i, column) in spec.columns.iter().enumerate() {
             self.one_of(&format!("columns.{i}"), "field", column, &fields, report);
         }
-        // `over` is `seed` unless named, with or without such an axis
+        // the default of `over` is `seed`, whether or not there is such an axis
         if spec.over != "seed" {
             self.one_of("over", "field", &spec.over, &fields, report);
         }
         for (key, names) in [("from", &spec.from), ("metrics", &spec.metrics)] {
             if names.is_empty() {
-                self.add(key, format!("`{key}` names nothing to show"), None, report);
+                self.add(key, format!("`{key}` is empty"), None, report);
             }
         }
         self.metrics_apart(spec, report);
@@ -92,7 +92,7 @@ impl Checked<'_, '_> {
         }
     }
 
-    /// Keys that only say how something is done that is not done.
+    /// Report options of features that are not enabled.
     fn without_effect(&self, spec: &TableSpec, report: &mut Report) {
         let bootstrap = "`interval = \"bootstrap\"` or a `compare` with `test = \"paired_bootstrap\"`";
         let intervals = spec.interval.is_some() || spec.compare.as_ref().is_some_and(has_interval);
@@ -101,27 +101,27 @@ impl Checked<'_, '_> {
             ("confidence", intervals, "`interval = \"bootstrap\"` or a `compare` whose test has an interval"),
         ] {
             if !has_effect && tree::span_at(self.tree, key).is_some() {
-                let help = format!("add {needed}, or leave it out");
+                let help = format!("add {needed}, or remove it");
                 self.add(key, format!("`{key}` has no effect here"), Some(help), report);
             }
         }
     }
 
-    /// Scores of different metrics have no difference and no order.
+    /// Scores of different metrics cannot be compared or ranked.
     fn metrics_compared(&self, spec: &TableSpec, report: &mut Report) {
         let mixed = [("rows", &spec.rows), ("over", &spec.over)];
         let Some((key, _)) = mixed.into_iter().find(|(_, field)| *field == "metric") else { return };
         for (asked, is_asked) in [("compare", spec.compare.is_some()), ("rank", spec.rank)] {
             if is_asked {
                 let message =
-                    format!("`{asked}` cannot judge scores of different metrics: `{key}` is \"metric\"");
+                    format!("`{asked}` cannot compare scores of different metrics: `{key}` is \"metric\"");
                 let help = "put \"metric\" into `columns`".to_owned();
                 self.add(asked, message, Some(help), report);
             }
         }
     }
 
-    /// Whether there is a row to compare the others with.
+    /// Check that the reference row exists.
     fn compared(&self, spec: &TableSpec, compare: &CompareSpec, report: &mut Report) {
         let Some(rows) = self.rows(spec) else { return };
         let rows = || rows.iter().map(String::as_str);
@@ -131,18 +131,12 @@ impl Checked<'_, '_> {
             self.one_of(&format!("compare.among.{i}"), "row", row, &named, report);
         }
         if compare.to != BEST && !compare.among.is_empty() {
-            let message =
-                format!("`among` says which rows are candidates for the best, but `to` is `{}`", compare.to);
-            self.add(
-                "compare.among",
-                message,
-                Some("write `to = \"best\"`, or leave `among` out".into()),
-                report,
-            );
+            let message = format!("`among` lists candidates for the best row, but `to` is `{}`", compare.to);
+            self.add("compare.among", message, Some("set `to = \"best\"`, or remove `among`".into()), report);
         }
     }
 
-    /// The labels of the rows; `None` if something is wrong with what they come from.
+    /// The labels of the rows; `None` if they cannot be determined because of other errors.
     fn rows(&self, spec: &TableSpec) -> Option<IndexSet<String>> {
         match spec.rows.as_str() {
             "metric" => None,
@@ -172,13 +166,14 @@ impl Checked<'_, '_> {
     fn metrics_apart(&self, spec: &TableSpec, report: &mut Report) {
         let mut fields = spec.columns.iter().chain([&spec.rows, &spec.over]);
         if spec.metrics.len() > 1 && fields.all(|field| field != "metric") {
-            let message = "several metrics would fall into one cell".to_owned();
-            let help = "add \"metric\" to `columns`, make it `rows`, or make a table for each".to_owned();
+            let message = "several metrics would share a cell".to_owned();
+            let help =
+                "add \"metric\" to `columns`, set `rows` to it, or make one table per metric".to_owned();
             self.add("metrics", message, Some(help), report);
         }
     }
 
-    /// The name must be one of a stage of a kind, which alone has what is to be shown.
+    /// Check that the name is a stage of the wanted kind.
     pub(super) fn stage(
         &self,
         path: &str,
@@ -187,7 +182,7 @@ impl Checked<'_, '_> {
         report: &mut Report,
     ) {
         match self.kinds.get(name) {
-            // a stage that could not be read may well be one
+            // a stage that could not be read may be of the right kind
             Some(None) => {}
             Some(Some(kind)) if *kind == wanted => {}
             Some(Some(kind)) => {
@@ -215,12 +210,12 @@ impl Checked<'_, '_> {
     }
 }
 
-/// Of a kind of stage.
+/// The indefinite article of a kind of stage.
 fn article(kind: &str) -> &'static str {
     if kind.starts_with(['e', 'i']) { "an" } else { "a" }
 }
 
-/// Whether the comparison comes with intervals.
+/// Whether the comparison has intervals.
 fn has_interval(compare: &CompareSpec) -> bool {
     compare.test != Test::Wilcoxon
 }
@@ -234,7 +229,7 @@ mod tests {
         [stage.scores.evaluate]\nmodels.A = 'a'\ndatasets = ['d']\n[table.t]\n";
 
     #[test]
-    fn a_right_table_is_read() {
+    fn a_valid_table_is_read() {
         let table =
             "from = ['scores']\nmetrics = ['macro_f1']\ncolumns = ['target', 'metric']\nover = 'target'";
         let experiment = parsed(&format!("{STAGES}{table}")).unwrap();
@@ -256,11 +251,11 @@ mod tests {
     }
 
     #[test]
-    fn several_metrics_need_a_place_of_their_own() {
+    fn several_metrics_need_separate_cells() {
         let table = |rest: &str| {
             parsed(&format!("{STAGES}from = ['scores']\nmetrics = ['accuracy', 'auroc']\n{rest}")).map(drop)
         };
-        assert_eq!(table("columns = ['target']").unwrap_err(), ["several metrics would fall into one cell"]);
+        assert_eq!(table("columns = ['target']").unwrap_err(), ["several metrics would share a cell"]);
         for right in ["", "columns = ['target', 'metric']", "rows = 'metric'\ncolumns = ['model']"] {
             assert_eq!(table(right), Ok(()), "{right}");
         }
@@ -272,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_are_compared_with_one_that_is_there() {
+    fn the_reference_row_of_a_comparison_must_exist() {
         for right in [
             "compare.to = 'A'",
             "compare.to = 'best'",
@@ -288,16 +283,16 @@ mod tests {
         assert_eq!(table("rows = 'target'\ncompare.to = 'A'").unwrap_err(), ["unknown row `A`"]);
         assert_eq!(table("compare = {}").unwrap_err(), ["missing key `to`"]);
         assert_eq!(table("compare = { to = 'best', among = ['B'] }").unwrap_err(), ["unknown row `B`"]);
-        let idle = "`among` says which rows are candidates for the best, but `to` is `A`";
+        let idle = "`among` lists candidates for the best row, but `to` is `A`";
         assert_eq!(table("compare = { to = 'A', among = ['A'] }").unwrap_err(), [idle]);
-        let mixed = "`compare` cannot judge scores of different metrics: `rows` is \"metric\"";
+        let mixed = "`compare` cannot compare scores of different metrics: `rows` is \"metric\"";
         assert_eq!(table("rows = 'metric'\ncolumns = ['model']\ncompare.to = 'A'").unwrap_err(), [mixed]);
-        let mixed = "`rank` cannot judge scores of different metrics: `over` is \"metric\"";
+        let mixed = "`rank` cannot compare scores of different metrics: `over` is \"metric\"";
         assert_eq!(table("columns = ['target']\nover = 'metric'\nrank = true").unwrap_err(), [mixed]);
     }
 
     #[test]
-    fn statistics_are_within_their_ranges_and_of_use() {
+    fn statistics_must_be_in_range_and_used() {
         let wrong =
             "interval = 'bootstrap'\nconfidence = 95\nresamples = 99\ncompare = { to = 'A', alpha = 0 }";
         assert_eq!(
@@ -331,7 +326,7 @@ mod tests {
             [
                 "unknown stage `score`",
                 "stage `a` is a `pretrain`, which has no scores",
-                "several metrics would fall into one cell",
+                "several metrics would share a cell",
                 "unknown metric `f1`",
                 "unknown metric `macrof1`",
                 "unknown field `modl`",
@@ -340,6 +335,6 @@ mod tests {
             ]
         );
         let empty = parsed(&format!("{STAGES}from = []\nmetrics = []"));
-        assert_eq!(empty.unwrap_err(), ["`from` names nothing to show", "`metrics` names nothing to show"]);
+        assert_eq!(empty.unwrap_err(), ["`from` is empty", "`metrics` is empty"]);
     }
 }

@@ -1,4 +1,4 @@
-//! The raw tree of a file, in which every key and value knows where it stands.
+//! The raw tree of a file, with the source location of every key and value.
 
 use std::borrow::Cow;
 
@@ -8,14 +8,14 @@ use toml::de::{DeString, DeTable, DeValue};
 use super::Span;
 use super::error::{Diagnostic, Report};
 
-/// A key and where it stands.
+/// A key with its location.
 pub(super) type Key<'i> = Spanned<DeString<'i>>;
-/// A value and where it stands.
+/// A value with its location.
 pub(super) type Value<'i> = Spanned<DeValue<'i>>;
-/// Keys and values in the order of the file.
+/// Keys and values, in file order.
 pub(super) type Table<'i> = DeTable<'i>;
 
-/// The tree of a file, unless its syntax is wrong.
+/// Parse a file; `None` if it has syntax errors.
 pub(super) fn parse<'i>(text: &'i str, report: &mut Report) -> Option<Table<'i>> {
     let (root, errors) = DeTable::parse_recoverable(text);
     for error in &errors {
@@ -25,19 +25,19 @@ pub(super) fn parse<'i>(text: &'i str, report: &mut Report) -> Option<Table<'i>>
     errors.is_empty().then(|| root.into_inner())
 }
 
-/// A string that stands at `span`.
+/// A string located at `span`.
 pub(super) fn string<'i>(text: impl Into<Cow<'i, str>>, span: Span) -> Value<'i> {
     Spanned::new(span, DeValue::String(text.into()))
 }
 
-/// A table with one entry; all of it stands at `span`.
+/// A table with one entry, all located at `span`.
 pub(super) fn single<'i>(key: impl Into<Cow<'i, str>>, value: Value<'i>, span: Span) -> Value<'i> {
     let mut table = Table::new();
     table.insert(Spanned::new(span.clone(), key.into()), value);
     Spanned::new(span, DeValue::Table(table))
 }
 
-/// The value's entries, to be changed.
+/// The value's entries, mutable.
 pub(super) fn table_mut<'t, 'i>(value: &'t mut Value<'i>) -> Option<&'t mut Table<'i>> {
     match value.get_mut() {
         DeValue::Table(table) => Some(table),
@@ -45,7 +45,7 @@ pub(super) fn table_mut<'t, 'i>(value: &'t mut Value<'i>) -> Option<&'t mut Tabl
     }
 }
 
-/// What a value is, for messages.
+/// The type of a value, for messages.
 pub(super) fn kind_of(value: &Value<'_>) -> &'static str {
     match value.get_ref() {
         DeValue::String(_) => "a string",
@@ -58,7 +58,7 @@ pub(super) fn kind_of(value: &Value<'_>) -> &'static str {
     }
 }
 
-/// Where the value at a dotted path (`train.optimizer.adamw.betas.0`) stands, if the tree holds it.
+/// The location of the value at a dotted path (`train.optimizer.adamw.betas.0`), if it exists.
 pub(super) fn span_at(value: &Value<'_>, path: &str) -> Option<Span> {
     let mut steps = path.split('.').filter(|step| !step.is_empty());
     steps.try_fold(value, |value, step| child(value, step)).map(Spanned::span)
@@ -72,12 +72,12 @@ fn child<'t, 'i>(value: &'t Value<'i>, step: &str) -> Option<&'t Value<'i>> {
     }
 }
 
-/// Make a value and all that it holds stand at `span`.
+/// Set the location of a value and everything in it to `span`.
 pub(super) fn moved<'i>(value: Value<'i>, span: &Span) -> Value<'i> {
     placed(value, &|_| span.clone())
 }
 
-/// Make a value and all that it holds stand where `place` says, each by where it stood.
+/// Map the location of a value and everything in it by `place`.
 pub(super) fn placed<'i>(value: Value<'i>, place: &dyn Fn(Span) -> Span) -> Value<'i> {
     let span = place(value.span());
     let inner = match value.into_inner() {
@@ -100,7 +100,7 @@ pub(super) fn placed<'i>(value: Value<'i>, place: &dyn Fn(Span) -> Span) -> Valu
     Spanned::new(span, inner)
 }
 
-/// Every string in a value, with the keys and positions that lead to it.
+/// Every string in a value, with the path of keys and positions to it.
 pub(super) fn strings<'t>(value: &'t Value<'_>) -> Vec<(Vec<String>, &'t str, Span)> {
     let mut found = Vec::new();
     collect(value, &mut Vec::new(), &mut found);
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_moved_value_stands_elsewhere_as_a_whole() {
+    fn a_moved_value_is_relocated_as_a_whole() {
         let moved = moved(tree("a = [1, { b = 2 }]"), &(7..9));
         for path in ["", "a", "a.0", "a.1", "a.1.b"] {
             assert_eq!(span_at(&moved, path), Some(7..9), "{path}");

@@ -1,4 +1,4 @@
-//! Panels as SVG. No font is asked for its measures, so that every machine draws the same bytes.
+//! Panels as SVG. Font metrics are never queried, so that the bytes are the same on every machine.
 
 use plotters::coord::Shift;
 use plotters::coord::types::RangedCoordf64;
@@ -9,8 +9,8 @@ use super::SourceStatistics;
 use super::layout::{FINE, Layout, fine};
 use super::panel::{Grid, Panel};
 
-/// Okabe and Ito's colours, which colour-blind readers tell apart ("Color Universal Design", 2008), without the
-/// yellow, which is hard to see on white.
+/// Okabe and Ito's colors, which color-blind readers can distinguish ("Color Universal Design", 2008), without yellow,
+/// which has little contrast on white.
 const COLORS: [RGBColor; 7] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
@@ -43,7 +43,7 @@ pub(super) fn svg(title: &str, over: &str, grid: &Grid<'_>) -> String {
         let page = SVGBackend::with_string(&mut text, size).into_drawing_area();
         page_of(&page, title, over, grid, &layout).expect("drawing to memory cannot fail");
     }
-    // Shown at its size, whatever the coordinates are.
+    // Shown at its nominal size, independent of the coordinates.
     let drawn = format!("width=\"{}\" height=\"{}\"", fine(width), fine(height));
     text.replacen(&drawn, &format!("width=\"{width}\" height=\"{height}\""), 1)
 }
@@ -73,7 +73,7 @@ struct Drawing<'d, 'a> {
     layout: &'d Layout,
     /// Its upper left corner.
     at: (f64, f64),
-    /// Of the weights of all panels.
+    /// Range of the weights in all panels.
     range: (f64, f64),
 }
 
@@ -90,7 +90,7 @@ impl<'a> Drawing<'_, 'a> {
         self.layer_names()
     }
 
-    /// A place in the panel as one on the page.
+    /// Page coordinates of a position in the panel.
     fn below(&self, (x, y): (f64, f64)) -> (f64, f64) {
         (self.at.0 + x, self.at.1 + y)
     }
@@ -107,7 +107,7 @@ impl<'a> Drawing<'_, 'a> {
         Ok(())
     }
 
-    /// Axes in a part of the panel that starts at `top`.
+    /// Axes in the part of the panel that starts at `top`.
     fn plot<R>(
         &self,
         (top, height): (f64, f64),
@@ -149,7 +149,7 @@ impl<'a> Drawing<'_, 'a> {
         })
     }
 
-    /// A polygon for each run of layers that have numbers.
+    /// One polygon for each run of layers with finite weights.
     fn band(&self, plot: &Plot<'_, 'a>, source: usize) -> Drawn {
         for run in self.runs(source) {
             let edge = |sign: f64| {
@@ -176,7 +176,7 @@ impl<'a> Drawing<'_, 'a> {
         Ok(())
     }
 
-    /// Layers of which a source has numbers, with their places from left to right.
+    /// Runs of layers with finite weights of a source, with their horizontal positions.
     fn runs(&self, source: usize) -> Vec<Vec<(f64, SourceStatistics)>> {
         let all: Vec<_> = self.panel.layers.iter().map(|layer| layer.sources[source]).enumerate().collect();
         let runs = all.split(|(_, of)| !of.mean.is_finite());
@@ -184,7 +184,7 @@ impl<'a> Drawing<'_, 'a> {
         runs.filter(|run| !run.is_empty()).map(run).collect()
     }
 
-    /// For each layer a bar of the sources' shares, the first source at the bottom.
+    /// A stacked bar of the sources' shares for each layer, the first source at the bottom.
     fn shares(&self) -> Drawn {
         let part = (self.layout.shares_top(), Layout::SHARES);
         self.plot(part, (0.0, 1.0), "share of kernels", 3, |plot| {
@@ -201,7 +201,7 @@ impl<'a> Drawing<'_, 'a> {
         })
     }
 
-    /// Names below the bars, as many as there is room for, and the axis's own.
+    /// Layer names below the bars, as many as fit, and the label of the axis.
     fn layer_names(&self) -> Drawn {
         let width = self.layout.layer_width(self.panel);
         let step = (Layout::NAME_HEIGHT / width).ceil().max(1.0) as usize;
@@ -218,7 +218,7 @@ impl<'a> Drawing<'_, 'a> {
     }
 }
 
-/// From the least to the largest mean ± standard deviation, 0 included, with some room.
+/// The range of mean ± standard deviation, including 0, with a margin.
 fn weight_range(grid: &Grid<'_>) -> (f64, f64) {
     let layers = grid.iter().flatten().flatten().flat_map(|panel| &panel.layers);
     let (mut low, mut high) = (0f64, 0f64);
@@ -238,7 +238,7 @@ fn line(source: usize) -> ShapeStyle {
     color(source).stroke_width(fine(1.6) as u32)
 }
 
-/// A disc, a square or a triangle, so that sources differ without colour, too.
+/// A disc, a square or a triangle, so that sources differ not only in color.
 fn mark(page: &Area<'_>, source: usize, at: (i32, i32)) -> Drawn {
     let style = color(source).filled();
     match source % 3 {
@@ -251,7 +251,7 @@ fn mark(page: &Area<'_>, source: usize, at: (i32, i32)) -> Drawn {
     }
 }
 
-/// plotters takes a font's height for what SVG calls its size.
+/// plotters' font size is the height of the font, not the size in SVG.
 fn font(size: f64) -> FontDesc<'static> {
     ("sans-serif", size * f64::from(FINE) * 1.24).into_font()
 }
@@ -260,7 +260,7 @@ fn pixel((x, y): (f64, f64)) -> (i32, i32) {
     (fine(x), fine(y))
 }
 
-/// Text whose middle line stands at `at.1`.
+/// Text, vertically centered at `at.1`.
 fn write(page: &Area<'_>, text: &str, at: (f64, f64), font: FontDesc<'_>, side: HPos) -> Drawn {
     let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     let style = TextStyle::from(font).color(&INK).pos(Pos::new(side, VPos::Center));
@@ -269,12 +269,12 @@ fn write(page: &Area<'_>, text: &str, at: (f64, f64), font: FontDesc<'_>, side: 
 
 #[cfg(test)]
 mod tests {
-    use super::super::example::{axes, learnt, spec};
+    use super::super::example::{axes, learned, spec};
     use super::super::panel::grid;
-    use super::super::{FigureSpec, Learnt};
+    use super::super::{FigureSpec, LearnedWeights};
     use super::*;
 
-    fn drawn(spec: &FigureSpec, all: &[Learnt]) -> String {
+    fn drawn(spec: &FigureSpec, all: &[LearnedWeights]) -> String {
         let (axes, all) = (axes(), all.iter().collect::<Vec<_>>());
         svg("tiny: layers", &spec.over, &grid("layers", spec, &axes, &all).unwrap())
     }
@@ -286,7 +286,7 @@ mod tests {
 
     #[test]
     fn a_figure_says_what_it_shows() {
-        let svg = drawn(&spec(), &[learnt("fundus & <x>", "0", 0.0), learnt("fundus & <x>", "1", 0.5)]);
+        let svg = drawn(&spec(), &[learned("fundus & <x>", "0", 0.0), learned("fundus & <x>", "1", 0.5)]);
         insta::assert_snapshot!(texts(&svg).join("\n"), @r"
         tiny: layers
         target = fundus &amp; &lt;x&gt; (n = 2 over seed)
@@ -312,17 +312,17 @@ mod tests {
     }
 
     #[test]
-    fn the_same_numbers_give_the_same_bytes() {
-        let all = [learnt("fundus", "0", 0.0), learnt("lesions", "0", 0.5)];
+    fn equal_weights_give_equal_bytes() {
+        let all = [learned("fundus", "0", 0.0), learned("lesions", "0", 0.5)];
         let svg = drawn(&spec(), &all);
         assert_eq!(svg, drawn(&spec(), &all));
         let digest = blake3::hash(svg.as_bytes()).to_hex();
-        assert_eq!(&digest[..16], "153f2fa26b69d580", "look at the new figure; is it meant to differ?");
+        assert_eq!(&digest[..16], "153f2fa26b69d580", "the figure changed; check that this is intended");
     }
 
     #[test]
-    fn weights_that_are_no_numbers_leave_a_gap() {
-        let mut broken = learnt("fundus", "0", 0.0);
+    fn weights_that_are_not_finite_leave_a_gap() {
+        let mut broken = learned("fundus", "0", 0.0);
         broken.layers[0].weights[0][1] = f32::NAN;
         broken.layers[1].weights[1][0] = f32::INFINITY;
         let svg = drawn(&spec(), &[broken]);
@@ -332,7 +332,7 @@ mod tests {
 
     #[test]
     fn weights_that_are_all_the_same_have_a_range() {
-        let mut flat = learnt("fundus", "0", 0.0);
+        let mut flat = learned("fundus", "0", 0.0);
         flat.layers.iter_mut().flat_map(|layer| &mut layer.weights).for_each(|of| of.fill(0.0));
         assert!(drawn(&spec(), &[flat]).contains("merge weight"));
     }

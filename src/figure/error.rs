@@ -1,16 +1,16 @@
-//! Why a figure cannot be made.
+//! Errors of making or writing a figure.
 
 use table::TableError;
 
-/// A figure that cannot be made or written.
+/// An error of making or writing a figure.
 #[derive(Debug, thiserror::Error)]
 pub enum FigureError {
-    /// A file could not be written, or its name is none.
+    /// A file could not be written, or its name is invalid.
     #[error(transparent)]
     File(#[from] TableError),
-    /// What `over` puts together does not fit together.
+    /// Stages that `over` pools do not match.
     #[error(
-        "figure `{figure}`: `{first}` and `{second}` have different {what}, so their weights cannot be put together \
+        "figure `{figure}`: `{first}` and `{second}` have different {what}, so their weights cannot be pooled \
          over `{over}`; set `over` to another axis"
     )]
     Different {
@@ -22,7 +22,7 @@ pub enum FigureError {
         second: String,
         /// `sources` or `layers`.
         what: &'static str,
-        /// The axis.
+        /// The axis `over`.
         over: String,
     },
 }

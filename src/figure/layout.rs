@@ -1,22 +1,22 @@
-//! Where the parts of a figure stand, in pixels as it is shown.
+//! Positions of the parts of a figure, in displayed pixels.
 
 use super::panel::{Grid, Panel};
 
-/// Everything is drawn so many times as large as it is shown, since plotters' coordinates are whole numbers.
+/// Drawing scale: coordinates are larger than displayed, because plotters uses integers.
 pub(super) const FINE: i32 = 4;
 
-/// A length as it is drawn.
+/// A length in drawing coordinates.
 pub(super) fn fine(pixels: f64) -> i32 {
     (pixels * f64::from(FINE)).round() as i32
 }
 
-/// The sizes that all panels share.
+/// Sizes shared by all panels.
 pub(super) struct Layout {
-    /// Width of a panel's axes.
+    /// Width of the plots.
     pub(super) plot: f64,
-    /// Room for the longest layer name.
+    /// Height reserved for the longest layer name.
     names: f64,
-    /// Lines of the longest legend.
+    /// Number of lines of the longest legend.
     legend_lines: usize,
     rows: usize,
     columns: usize,
@@ -24,13 +24,13 @@ pub(super) struct Layout {
 
 impl Layout {
     pub(super) const MARGIN: f64 = 12.0;
-    /// Room for the vertical axis.
+    /// Width reserved for the vertical axis.
     pub(super) const LEFT: f64 = 58.0;
-    /// Height of the weights' axes.
+    /// Height of the plot of weights.
     pub(super) const WEIGHTS: f64 = 190.0;
-    /// Height of the shares' axes.
+    /// Height of the plot of shares.
     pub(super) const SHARES: f64 = 96.0;
-    /// Size of layer names, and the room that one needs beside the next.
+    /// Font size of layer names, and their minimal distance.
     pub(super) const NAME_FONT: f64 = 9.0;
     pub(super) const NAME_HEIGHT: f64 = 10.5;
     pub(super) const LEGEND_FONT: f64 = 11.0;
@@ -39,9 +39,9 @@ impl Layout {
     const GAP: f64 = 12.0;
     const HEADER: f64 = 40.0;
     const CAPTION: f64 = 46.0;
-    /// Of the caption, which no figure may cut off.
+    /// Minimal width of a figure, so that the caption is not cut off.
     const LEAST_WIDTH: f64 = 500.0;
-    /// Mean width of a letter, as a part of the font's size.
+    /// Mean width of a letter, relative to the font size.
     const LETTER: f64 = 0.58;
 
     pub(super) fn new(grid: &Grid<'_>) -> Self {
@@ -95,14 +95,14 @@ impl Layout {
         self.plot / panel.layers.len().max(1) as f64
     }
 
-    /// Where the entry of each source starts, from the panel's corner.
+    /// Position of each source's legend entry, relative to the panel's corner.
     pub(super) fn legend(&self, panel: &Panel<'_>) -> Vec<(f64, f64)> {
         let place =
             |(line, x): (usize, f64)| (Self::LEFT + x, Self::TITLE + 6.0 + line as f64 * Self::LEGEND_LINE);
         self.flow(panel).into_iter().map(place).collect()
     }
 
-    /// Line and place of each source's entry: as many on a line as there is room for.
+    /// Line and horizontal position of each source's legend entry: as many per line as fit.
     fn flow(&self, panel: &Panel<'_>) -> Vec<(usize, f64)> {
         let (mut line, mut x) = (0, 0.0);
         let mut places = Vec::new();

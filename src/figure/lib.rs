@@ -1,4 +1,4 @@
-//! Figures of learnt merge weights: where the kernels of a merged model come from, layer by layer.
+//! Figures of learned merge weights: the contribution of each source, layer by layer.
 //!
 //! | file | what |
 //! |---|---|
@@ -12,7 +12,7 @@
 mod draw;
 mod error;
 mod layout;
-pub mod learnt;
+pub mod learned;
 mod panel;
 pub mod statistics;
 mod tidy;
@@ -20,24 +20,26 @@ mod write;
 
 pub use error::FigureError;
 pub use experiment::figure_spec::{COLUMNS, FigureSpec, STAGE};
-pub use learnt::{LayerWeights, Learnt};
+pub use learned::{LayerWeights, LearnedWeights};
+// the former names, which `run` uses
+pub use learned::{self as learnt, LearnedWeights as Learnt};
 pub use statistics::{SourceStatistics, statistics};
 pub use write::write_figure;
 
-/// Numbers for the tests of this folder.
+/// Merge weights for the tests of this crate.
 #[cfg(test)]
 mod example {
     use indexmap::IndexMap;
 
     use super::*;
 
-    /// Two sources with two layers, of three kernels and of one; `shift` is added to every number of the first.
-    pub(super) fn learnt(target: &str, seed: &str, shift: f32) -> Learnt {
+    /// Two sources with two layers, of three kernels and of one; `shift` is added to all weights of the first source.
+    pub(super) fn learned(target: &str, seed: &str, shift: f32) -> LearnedWeights {
         let layer = |layer: &str, weights: [&[f32]; 2]| LayerWeights {
             layer: layer.into(),
             weights: vec![weights[0].iter().map(|w| w + shift).collect(), weights[1].to_vec()],
         };
-        Learnt {
+        LearnedWeights {
             stage: "weights".into(),
             id: format!("weights[seed={seed},target={target}]"),
             at: IndexMap::from([("seed".into(), seed.into()), ("target".into(), target.into())]),

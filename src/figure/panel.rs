@@ -1,53 +1,53 @@
-//! Which stages stand where, and which are put together.
+//! The arrangement of stages in panels.
 
 use indexmap::{IndexMap, IndexSet};
 
-use super::{FigureError, FigureSpec, Learnt, STAGE, SourceStatistics, statistics};
+use super::{FigureError, FigureSpec, LearnedWeights, STAGE, SourceStatistics, statistics};
 
-/// Stages that differ in nothing but their value of `over`.
+/// Stages that differ only in their value of `over`.
 #[derive(Debug, PartialEq)]
 pub(super) struct Panel<'a> {
-    /// What it shows.
+    /// Title of the panel.
     pub(super) title: String,
     /// Names of the sources.
     pub(super) sources: &'a [String],
-    /// In the order of the network.
+    /// Layers, in network order.
     pub(super) layers: Vec<PanelLayer<'a>>,
-    /// How many stages were put together.
+    /// Number of pooled stages.
     pub(super) n: usize,
 }
 
-/// A layer, over the kernels of all stages that were put together.
+/// A layer, over the kernels of all pooled stages.
 #[derive(Debug, PartialEq)]
 pub(super) struct PanelLayer<'a> {
     pub(super) name: &'a str,
-    /// One for each source.
+    /// Statistics, one per source.
     pub(super) sources: Vec<SourceStatistics>,
 }
 
-/// Panels row by row; `None` where there is no such stage.
+/// Panels, row by row; `None` where there is no such stage.
 pub(super) type Grid<'a> = Vec<Vec<Option<Panel<'a>>>>;
 
-/// Where a panel stands: values of all that is not put together, beside its column's.
+/// The row of a panel: the values of all fields that are neither pooled nor the column's.
 type Row<'a> = Vec<(&'a str, &'a str)>;
 
-/// The panels of a figure. Rows and columns stand in the order in which the stages first name them.
+/// The panels of a figure. Rows and columns are in the order of their first stage.
 ///
 /// # Errors
-/// Stages that are to be put together have different sources or layers.
+/// Pooled stages have different sources or layers.
 pub(super) fn grid<'a>(
     figure: &str,
     spec: &'a FigureSpec,
     axes: &'a [String],
-    all: &[&'a Learnt],
+    all: &[&'a LearnedWeights],
 ) -> Result<Grid<'a>, FigureError> {
-    let mut cells: IndexMap<Row<'_>, IndexMap<&str, Vec<&Learnt>>> = IndexMap::new();
-    for &learnt in all {
-        let (row, column) = place(spec, axes, learnt);
-        cells.entry(row).or_default().entry(column).or_default().push(learnt);
+    let mut cells: IndexMap<Row<'_>, IndexMap<&str, Vec<&LearnedWeights>>> = IndexMap::new();
+    for &learned in all {
+        let (row, column) = place(spec, axes, learned);
+        cells.entry(row).or_default().entry(column).or_default().push(learned);
     }
     let columns: IndexSet<&str> = cells.values().flat_map(IndexMap::keys).copied().collect();
-    let row = |(row, of_row): (&Row<'a>, &IndexMap<&'a str, Vec<&'a Learnt>>)| {
+    let row = |(row, of_row): (&Row<'a>, &IndexMap<&'a str, Vec<&'a LearnedWeights>>)| {
         let panel = |&column: &&'a str| {
             let together = of_row.get(column)?;
             Some(Panel::new(figure, spec, title(spec, row, column), together))
@@ -62,7 +62,7 @@ impl<'a> Panel<'a> {
         figure: &str,
         spec: &FigureSpec,
         title: String,
-        together: &[&'a Learnt],
+        together: &[&'a LearnedWeights],
     ) -> Result<Self, FigureError> {
         let first = together[0];
         for other in &together[1..] {
@@ -85,12 +85,12 @@ impl<'a> Panel<'a> {
     }
 }
 
-/// What keeps two stages from being put together.
-fn difference(a: &Learnt, b: &Learnt) -> Option<&'static str> {
-    let layers = |learnt: &'_ Learnt| -> Vec<(String, usize)> {
+/// The mismatch that prevents pooling two stages.
+fn difference(a: &LearnedWeights, b: &LearnedWeights) -> Option<&'static str> {
+    let layers = |learned: &'_ LearnedWeights| -> Vec<(String, usize)> {
         let layer =
             |layer: &super::LayerWeights| (layer.layer.clone(), layer.weights.first().map_or(0, Vec::len));
-        learnt.layers.iter().map(layer).collect()
+        learned.layers.iter().map(layer).collect()
     };
     match () {
         () if a.sources != b.sources => Some("sources"),
@@ -99,20 +99,20 @@ fn difference(a: &Learnt, b: &Learnt) -> Option<&'static str> {
     }
 }
 
-/// `[sources][kernels of all stages]`
-fn all_kernels(together: &[&Learnt], layer: usize, sources: usize) -> Vec<Vec<f32>> {
+/// Pooled weights, `[sources][kernels of all stages]`.
+fn all_kernels(together: &[&LearnedWeights], layer: usize, sources: usize) -> Vec<Vec<f32>> {
     let of_source = |source: usize| {
-        let of_stages = together.iter().map(|learnt| learnt.layers[layer].weights[source].as_slice());
+        let of_stages = together.iter().map(|learned| learned.layers[layer].weights[source].as_slice());
         of_stages.collect::<Vec<_>>().concat()
     };
     (0..sources).map(of_source).collect()
 }
 
-fn place<'a>(spec: &'a FigureSpec, axes: &'a [String], learnt: &'a Learnt) -> (Row<'a>, &'a str) {
+fn place<'a>(spec: &'a FigureSpec, axes: &'a [String], learned: &'a LearnedWeights) -> (Row<'a>, &'a str) {
     let fields = std::iter::once(STAGE).chain(axes.iter().map(String::as_str));
     let value = |field: &'a str| match field {
-        STAGE => Some(learnt.stage.as_str()),
-        axis => learnt.at.get(axis).map(String::as_str),
+        STAGE => Some(learned.stage.as_str()),
+        axis => learned.at.get(axis).map(String::as_str),
     };
     let column = spec.columns.as_deref();
     let row = fields.filter(|&field| field != spec.over && Some(field) != column);
@@ -120,7 +120,7 @@ fn place<'a>(spec: &'a FigureSpec, axes: &'a [String], learnt: &'a Learnt) -> (R
     (row, column.and_then(value).unwrap_or(""))
 }
 
-/// `target = fundus`; with the stage's name if there are several, or if nothing else is to be said.
+/// The title `target = fundus`, with the stage's name if there are several stages or it would be empty.
 fn title(spec: &FigureSpec, row: &Row<'_>, column: &str) -> String {
     let of_column = spec.columns.iter().map(|field| (field.as_str(), column));
     let all = row.iter().copied().chain(of_column).filter(|(_, value)| !value.is_empty());
@@ -134,10 +134,10 @@ fn title(spec: &FigureSpec, row: &Row<'_>, column: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::example::{axes, learnt, spec};
+    use super::super::example::{axes, learned, spec};
     use super::*;
 
-    fn titles(spec: &FigureSpec, all: &[Learnt]) -> Vec<Vec<Option<(String, usize)>>> {
+    fn titles(spec: &FigureSpec, all: &[LearnedWeights]) -> Vec<Vec<Option<(String, usize)>>> {
         let all: Vec<_> = all.iter().collect();
         let axes = axes();
         let grid = grid("layers", spec, &axes, &all).unwrap();
@@ -150,9 +150,9 @@ mod tests {
     }
 
     #[test]
-    fn seeds_are_put_together_and_targets_stand_side_by_side() {
+    fn seeds_are_pooled_and_targets_are_columns() {
         let all = [("lesions", "0"), ("fundus", "0"), ("lesions", "1"), ("fundus", "1"), ("fundus", "2")]
-            .map(|(target, seed)| learnt(target, seed, 0.0));
+            .map(|(target, seed)| learned(target, seed, 0.0));
         assert_eq!(titles(&spec(), &all), [[some("target = lesions", 2), some("target = fundus", 3)]]);
         let below = FigureSpec { columns: None, ..spec() };
         assert_eq!(titles(&below, &all), [[some("target = lesions", 2)], [some("target = fundus", 3)]]);
@@ -164,8 +164,9 @@ mod tests {
     }
 
     #[test]
-    fn several_stages_have_rows_of_their_own_and_gaps_where_there_is_none() {
-        let mut all = [learnt("lesions", "0", 0.0), learnt("fundus", "0", 0.0), learnt("fundus", "0", 0.0)];
+    fn each_stage_has_its_own_row_with_gaps_for_missing_panels() {
+        let mut all =
+            [learned("lesions", "0", 0.0), learned("fundus", "0", 0.0), learned("fundus", "0", 0.0)];
         all[2].stage = "convex".into();
         let two = FigureSpec { from: vec!["weights".into(), "convex".into()], ..spec() };
         assert_eq!(
@@ -175,14 +176,14 @@ mod tests {
                 [None, some("convex, target = fundus", 1)],
             ]
         );
-        let mut alone = learnt("", "0", 0.0);
+        let mut alone = learned("", "0", 0.0);
         alone.at.shift_remove("target");
         assert_eq!(titles(&spec(), &[alone]), [[some("weights", 1)]]);
     }
 
     #[test]
     fn a_panel_is_over_the_kernels_of_all_seeds() {
-        let all = [learnt("fundus", "0", 0.0), learnt("fundus", "1", 1.0)];
+        let all = [learned("fundus", "0", 0.0), learned("fundus", "1", 1.0)];
         let (axes, spec) = (axes(), spec());
         let grid = grid("layers", &spec, &axes, &all.iter().collect::<Vec<_>>()).unwrap();
         let panel = grid[0][0].as_ref().unwrap();
@@ -193,15 +194,15 @@ mod tests {
     }
 
     #[test]
-    fn stages_of_other_sources_or_layers_are_not_put_together() {
-        let mut all = [learnt("fundus", "0", 0.0), learnt("fundus", "1", 0.0)];
+    fn stages_with_other_sources_or_layers_cannot_be_pooled() {
+        let mut all = [learned("fundus", "0", 0.0), learned("fundus", "1", 0.0)];
         let (axes, spec) = (axes(), spec());
-        let error = |all: &[Learnt; 2]| {
+        let error = |all: &[LearnedWeights; 2]| {
             grid("layers", &spec, &axes, &all.iter().collect::<Vec<_>>()).unwrap_err().to_string()
         };
         all[1].layers.pop();
         assert!(error(&all).contains("different layers"), "{}", error(&all));
         all[1].sources[1] = "probe_c".into();
-        insta::assert_snapshot!(error(&all), @"figure `layers`: `weights[seed=0,target=fundus]` and `weights[seed=1,target=fundus]` have different sources, so their weights cannot be put together over `seed`; set `over` to another axis");
+        insta::assert_snapshot!(error(&all), @"figure `layers`: `weights[seed=0,target=fundus]` and `weights[seed=1,target=fundus]` have different sources, so their weights cannot be pooled over `seed`; set `over` to another axis");
     }
 }

@@ -1,26 +1,26 @@
-//! What the merge weights of a layer are like, source by source.
+//! Statistics of a layer's merge weights, by source.
 
-/// Of the merge weights w of one source in one layer, over the layer's kernels.
+/// Statistics of the merge weights w of one source in one layer, over the layer's kernels.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SourceStatistics {
     /// Mean.
     pub mean: f64,
-    /// Sample standard deviation (n − 1), from two kernels on.
+    /// Sample standard deviation (n − 1), for at least two kernels.
     pub std: Option<f64>,
-    /// Least.
+    /// Minimum.
     pub min: f64,
-    /// Largest.
+    /// Maximum.
     pub max: f64,
-    /// Part of the kernels, 0..=1, for which no other source has a larger weight in magnitude. Where several are
-    /// equally large, each has an equal part of the kernel, so that shares add up to 1.
+    /// Fraction of the kernels, in [0, 1], for which this source has the largest |w|. On ties, the sources split the
+    /// kernel equally, so that shares sum to 1.
     pub share: f64,
-    /// Mean of |w_i| / Σ_j |w_j| over the kernels; equal parts where all weights are 0.
+    /// Mean of |w_i| / Σ_j |w_j| over the kernels; equal fractions where all weights are 0.
     pub fraction: f64,
 }
 
-/// One for each source. `weights` are `[sources][kernels]`, at least one kernel.
+/// Statistics of each source. `weights` are `[sources][kernels]`, with at least one kernel.
 ///
-/// Weights that are no numbers make what depends on them no number.
+/// NaN weights make the statistics that depend on them NaN.
 pub fn statistics(weights: &[Vec<f32>]) -> Vec<SourceStatistics> {
     let kernels = weights.first().map_or(0, Vec::len);
     let parts: Vec<Vec<Part>> = (0..kernels).map(|kernel| parts(weights, kernel)).collect();
@@ -70,7 +70,7 @@ fn mean_and_std(values: &[f64]) -> (f64, Option<f64>) {
     (mean, (values.len() > 1).then(|| (squares / (n - 1.0)).sqrt()))
 }
 
-/// `f64::min` and `f64::max` alone would pass over what is no number.
+/// Propagates NaN, which `f64::min` and `f64::max` ignore.
 fn extreme(values: &[f64], better: fn(f64, f64) -> f64) -> f64 {
     let pick = |a: f64, b: f64| if a.is_nan() || b.is_nan() { f64::NAN } else { better(a, b) };
     values.iter().copied().reduce(pick).unwrap_or(f64::NAN)
@@ -82,7 +82,7 @@ mod tests {
 
     use super::*;
 
-    /// numpy: `w.mean(1), w.std(1, ddof=1), w.min(1), w.max(1), (abs(w) / abs(w).sum(0)).mean(1)`
+    /// NumPy: `w.mean(1), w.std(1, ddof=1), w.min(1), w.max(1), (abs(w) / abs(w).sum(0)).mean(1)`
     #[test]
     fn known_weights_have_known_statistics() {
         let [a, b] = statistics(&[vec![1.0, 0.5, -1.0, 0.25], vec![0.0, 0.5, 3.0, -0.75]])[..] else {
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn one_kernel_has_no_spread_and_kernels_of_no_weight_are_everybodys() {
+    fn one_kernel_has_no_spread_and_kernels_of_zero_weight_are_shared() {
         let one = statistics(&[vec![0.0], vec![0.0], vec![-0.0]]);
         for of_source in one {
             assert_eq!((of_source.std, of_source.share, of_source.fraction), (None, 1.0 / 3.0, 1.0 / 3.0));
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_number_hides_nowhere() {
+    fn nan_is_propagated() {
         let of = statistics(&[vec![1.0, f32::NAN], vec![0.5, 0.25]]);
         assert!(of[0].mean.is_nan() && of[0].min.is_nan() && of[0].max.is_nan(), "{of:?}");
         assert!(of.iter().all(|of| of.share.is_nan() && of.fraction.is_nan()), "{of:?}");

@@ -1,25 +1,26 @@
-//! The files of a figure.
+//! Writing the files of a figure.
 
 use std::path::{Path, PathBuf};
 
-use super::{FigureError, FigureSpec, Learnt, draw, panel, tidy};
+use super::{FigureError, FigureSpec, LearnedWeights, draw, panel, tidy};
 use table::write_file;
 
-/// Writes `<dir>/<experiment>/<name>.svg` and `.csv`, and `.kernels.csv` if asked for, of what the stages of the
-/// figure learnt, and returns their paths; none if nothing was learnt yet. `axes` are all sweep axes. The same
-/// numbers give the same bytes. A file appears whole or not at all; one that would not change is left alone.
+/// Write `<dir>/<experiment>/<name>.svg` and `.csv`, and optionally `.kernels.csv`, of the merge weights learned by the
+/// figure's stages, and return the paths; nothing is written if there are none yet. `axes` are all sweep axes. The
+/// bytes are reproducible. Files are written atomically; unchanged files are not rewritten.
 ///
 /// # Errors
-/// A file cannot be written; stages that are to be put together have different sources or layers.
+/// A file cannot be written, or pooled stages have different sources or layers.
 pub fn write_figure(
     dir: &Path,
     experiment: &str,
     name: &str,
     spec: &FigureSpec,
     axes: &[String],
-    learnt: &[Learnt],
+    learned: &[LearnedWeights],
 ) -> Result<Vec<PathBuf>, FigureError> {
-    let shown: Vec<&Learnt> = learnt.iter().filter(|learnt| spec.from.contains(&learnt.stage)).collect();
+    let shown: Vec<&LearnedWeights> =
+        learned.iter().filter(|learned| spec.from.contains(&learned.stage)).collect();
     if shown.is_empty() {
         return Ok(Vec::new());
     }

@@ -1,4 +1,4 @@
-//! Which tensors all files have in the same shape and of the same type, and which they do not.
+//! Compares files: tensors with the same shape and type in all files, and mismatches.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -10,25 +10,25 @@ use safetensors::tensor::TensorInfo;
 use super::Inputs;
 use merge_method::is_running_statistic;
 
-/// What files have in common, and what not. Names are sorted.
+/// Common tensors and mismatches of files. Names are sorted.
 #[derive(Debug)]
 pub struct Agreement {
     /// Tensors that can be merged.
     pub common: Vec<String>,
-    /// Tensors that cannot.
+    /// Tensors that cannot be merged.
     pub mismatches: Vec<Mismatch>,
 }
 
-/// A tensor that not all files have, or not in the same shape or type.
+/// A tensor that some files lack, or that differs in shape or type.
 #[derive(Debug)]
 pub struct Mismatch {
-    /// The tensor.
+    /// Name of the tensor.
     pub name: String,
-    /// What each file has.
+    /// The tensor in each file.
     found: Vec<(PathBuf, Option<Kind>)>,
 }
 
-/// What tensors must share to be merged.
+/// Type and shape, which tensors must share to be merged.
 #[derive(Debug, PartialEq, Eq)]
 struct Kind {
     dtype: Dtype,
@@ -36,7 +36,7 @@ struct Kind {
 }
 
 impl Agreement {
-    /// Compares the files. Of the base only what methods ask for must be there: parameters.
+    /// Compare the files. The base needs only the parameters.
     pub fn of(inputs: &Inputs) -> Self {
         let files = || inputs.roles().map(|(_, file)| file);
         let names: BTreeSet<&String> =
@@ -64,7 +64,7 @@ impl Kind {
     }
 }
 
-/// Whether a tensor is merged by the method: no count, no running statistic.
+/// Whether the method merges this tensor: neither a batch count nor a running statistic.
 fn is_parameter(inputs: &Inputs, name: &str) -> bool {
     inputs.sources.iter().any(|source| source.is_float(name)) && !is_running_statistic(name)
 }

@@ -1,4 +1,4 @@
-//! A safetensors file whose tensors are read when they are asked for.
+//! A safetensors file whose tensors are read on demand.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
@@ -12,45 +12,45 @@ use safetensors::{Dtype, SafeTensors};
 use super::FileError;
 use merge_method::NamedTensors;
 
-/// Bytes that are read at once where a file is read from end to end.
+/// Bytes per read when a whole file is read.
 const PIECE: usize = 1 << 20;
 
-/// A safetensors file. Its tensors stay on disk until they are asked for, and are read into memory of their own: a
-/// mapped file would count as the program's memory, whole.
+/// A safetensors file whose tensors are read on demand, into separate buffers: a memory-mapped file would count as
+/// memory of the process in full.
 #[derive(Debug)]
 pub struct Input {
     path: PathBuf,
     file: File,
     length: u64,
-    /// Where the first tensor's bytes begin.
+    /// Offset of the first tensor's bytes.
     data: u64,
     tensors: BTreeMap<String, TensorInfo>,
     metadata: HashMap<String, String>,
 }
 
 impl Input {
-    /// Opens a file and reads what it holds, but no tensor.
+    /// Open a file and read its header.
     ///
     /// # Errors
-    /// It cannot be read, is no safetensors file, or has numbers of a type that cannot be merged.
+    /// The file cannot be read, is not a safetensors file, or has an element type that cannot be merged.
     pub fn open(path: &Path) -> Result<Self, FileError> {
         let unreadable = |problem: &dyn std::fmt::Display| FileError::Read {
             path: path.to_owned(),
             problem: problem.to_string(),
         };
         let file = File::open(path).map_err(|error| unreadable(&error))?;
-        // SAFETY: only the header is read, and before anything else happens; as everywhere, whoever cuts a file
-        // that is in use ends this process with a bus error, and no memory is corrupted.
+        // SAFETY: only the header is read, immediately. Truncating a file in use ends this process with a bus error,
+        // but does not corrupt memory.
         let map = unsafe { memmap2::Mmap::map(&file) }.map_err(|error| unreadable(&error))?;
         let (header, described) = SafeTensors::read_metadata(&map)
-            .map_err(|error| unreadable(&format!("it is no safetensors file: {error}; {CONVERT}")))?;
+            .map_err(|error| unreadable(&format!("it is not a safetensors file: {error}; {CONVERT}")))?;
         let tensors: BTreeMap<String, TensorInfo> =
             described.tensors().into_iter().map(|(name, info)| (name, info.clone())).collect();
         if let Some((name, info)) = tensors.iter().find(|(_, info)| !is_mergeable(info.dtype)) {
             let dtype = info.dtype;
             return Err(unreadable(&format!(
-                "the tensor `{name}` holds {dtype} numbers; merges take F32, and integers as they are: convert the \
-                 model with `model.float()` before it is saved"
+                "tensor `{name}` has elements of type {dtype}, but merges need F32 (integers are copied): convert the \
+                 model with `model.float()` before saving it"
             )));
         }
         let metadata = described.metadata().clone().unwrap_or_default();
@@ -58,12 +58,12 @@ impl Input {
         Ok(Self { path: path.to_owned(), file, length, data, tensors, metadata })
     }
 
-    /// Where it was opened.
+    /// Path of the file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Type, shape and place of each tensor.
+    /// Type, shape and position of each tensor.
     pub fn tensors(&self) -> &BTreeMap<String, TensorInfo> {
         &self.tensors
     }
@@ -78,20 +78,20 @@ impl Input {
         self.length
     }
 
-    /// Whether a tensor holds floating-point numbers.
+    /// Whether a tensor has floating-point elements.
     pub(super) fn is_float(&self, name: &str) -> bool {
         self.tensors.get(name).is_some_and(|info| info.dtype == Dtype::F32)
     }
 
-    /// Bytes of a tensor; 0 if there is none.
+    /// Size of a tensor in bytes; 0 if there is none.
     pub(super) fn size(&self, name: &str) -> usize {
         self.tensors.get(name).map_or(0, |info| info.data_offsets.1 - info.data_offsets.0)
     }
 
-    /// BLAKE3 of the file, in hexadecimal: what `b3sum` prints.
+    /// BLAKE3 hash of the file in hexadecimal, as printed by `b3sum`.
     ///
     /// # Errors
-    /// It cannot be read.
+    /// The file cannot be read.
     pub fn digest(&self) -> Result<String, FileError> {
         let mut hasher = blake3::Hasher::new();
         let mut piece = vec![0; PIECE];
@@ -108,7 +108,7 @@ impl Input {
     /// The bytes of a tensor.
     ///
     /// # Errors
-    /// It cannot be read, or there is none.
+    /// The file cannot be read, or has no such tensor.
     pub(super) fn bytes(&self, name: &str) -> Result<Vec<u8>, FileError> {
         let mut bytes = vec![0; self.size(name)];
         self.read(name, &mut bytes).map_err(|error| self.unreadable(&error))?;
@@ -117,7 +117,7 @@ impl Input {
 
     fn read(&self, name: &str, bytes: &mut [u8]) -> io::Result<()> {
         let info =
-            self.tensors.get(name).ok_or_else(|| io::Error::other(format!("it has no tensor `{name}`")))?;
+            self.tensors.get(name).ok_or_else(|| io::Error::other(format!("there is no tensor `{name}`")))?;
         read_at(&self.file, bytes, self.data + info.data_offsets.0 as u64)
     }
 
@@ -126,13 +126,13 @@ impl Input {
     }
 }
 
-/// Bytes of the header's length, before the header.
+/// Bytes of the header's length field, which precedes the header.
 const HEADER_LENGTH: usize = 8;
 
-/// What to do with a file of another kind.
+/// What to do with a file in another format.
 const CONVERT: &str = "write one with `safetensors.torch.save_file(model.state_dict(), …)`";
 
-/// Whether a merge can take tensors of this type: f32 is merged, integers are the first source's.
+/// Whether tensors of this type can be merged: f32 is merged, integers are copied from the first source.
 fn is_mergeable(dtype: Dtype) -> bool {
     use Dtype::{BOOL, F32, I8, I16, I32, I64, U8, U16, U32, U64};
     matches!(dtype, F32 | BOOL | I8 | I16 | I32 | I64 | U8 | U16 | U32 | U64)
@@ -143,11 +143,11 @@ impl NamedTensors for Input {
         self.tensors.keys().map(String::as_str).collect()
     }
 
-    /// Of f32 alone: nothing else is merged.
+    /// F32 only: other types are not merged.
     fn tensor(&self, name: &str) -> TensorResult<Option<Tensor>> {
         let Some(info) = self.tensors.get(name) else { return Ok(None) };
         if info.dtype != Dtype::F32 {
-            bail!("{} holds {} numbers in `{name}`", self.path.display(), info.dtype);
+            bail!("{}: `{name}` has elements of type {}", self.path.display(), info.dtype);
         }
         let mut numbers = vec![0f32; self.size(name) / size_of::<f32>()];
         if let Err(error) = self.read(name, bytemuck::cast_slice_mut(&mut numbers)) {
@@ -157,7 +157,7 @@ impl NamedTensors for Input {
     }
 }
 
-/// Reads at a place of the file, from any thread.
+/// Read at an offset of the file, from any thread.
 #[cfg(unix)]
 fn read_at(file: &File, bytes: &mut [u8], at: u64) -> io::Result<()> {
     std::os::unix::fs::FileExt::read_exact_at(file, bytes, at)

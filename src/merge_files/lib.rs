@@ -1,11 +1,11 @@
-//! Checkpoint files into one, for `medmerge merge`: tensor by tensor, so that no more than a few layers of any model
-//! are ever in memory.
+//! Merging checkpoint files (`medmerge merge`) tensor by tensor, so that at most a few layers of any model are in
+//! memory.
 //!
 //! | file | what |
 //! |---|---|
-//! | `input` | a safetensors file whose tensors are read when they are asked for |
-//! | `agreement` | which tensors all files have in the same shape, and which they do not |
-//! | `output` | a safetensors file that is written in any order and appears whole or not at all |
+//! | `input` | a safetensors file whose tensors are read on demand |
+//! | `agreement` | common tensors and mismatches of files |
+//! | `output` | a safetensors file written in any order and atomically |
 
 mod agreement;
 mod input;
@@ -21,21 +21,21 @@ pub use agreement::{Agreement, Mismatch};
 pub use input::Input;
 pub use output::Output;
 
-/// Bytes of merged tensors that are made at once. It bounds what is in memory, whatever the number of threads.
+/// Bytes of merged tensors computed at once, which bounds memory independently of the number of threads.
 const AT_ONCE: usize = 20 << 20;
 
-/// What can go wrong with a file.
+/// An error with a file.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
-    /// It cannot be read, or is not what it should be.
+    /// A file cannot be read or has an invalid format.
     #[error("failed to read {}: {problem}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
-        /// What is wrong, and what to do if that is known.
+        /// What is wrong and, if known, what to do.
         problem: String,
     },
-    /// It cannot be written.
+    /// A file cannot be written.
     #[error("failed to write {}: {problem}", path.display())]
     Write {
         /// The file.
@@ -43,10 +43,10 @@ pub enum FileError {
         /// What is wrong.
         problem: String,
     },
-    /// The method fails on a tensor, or it cannot be read.
+    /// A tensor cannot be read or merged.
     #[error("failed to merge `{name}`: {problem}")]
     Tensor {
-        /// The tensor.
+        /// Name of the tensor.
         name: String,
         /// What is wrong.
         problem: String,
@@ -56,21 +56,21 @@ pub enum FileError {
 /// The files to merge.
 #[derive(Debug)]
 pub struct Inputs {
-    /// One or more, in their order.
+    /// The sources in order, one or more.
     pub sources: Vec<Input>,
-    /// Their common start.
+    /// The common start of the sources.
     pub base: Option<Input>,
 }
 
 impl Inputs {
-    /// The files with what they are used for: `source.0`, `source.1`, …, `base`.
+    /// The files with their roles: `source.0`, `source.1`, …, `base`.
     pub fn roles(&self) -> impl Iterator<Item = (String, &Input)> {
         let sources = self.sources.iter().enumerate();
         let sources = sources.map(|(i, source)| (format!("source.{i}"), source));
         sources.chain(self.base.iter().map(|base| ("base".to_owned(), base)))
     }
 
-    /// Merge what the files agree on. What is no floating-point number is the first source's, byte by byte.
+    /// Merge the common tensors. Tensors that are not floating-point are copied from the first source.
     ///
     /// # Errors
     /// A tensor cannot be read, merged or written.
@@ -90,13 +90,13 @@ impl Inputs {
             let problem = |error: String| FileError::Tensor { name: (*name).clone(), problem: error };
             let merged =
                 merge_name(method, name, &sources, base).map_err(|error| problem(error.to_string()))?;
-            let merged = merged.ok_or_else(|| problem("not all sources have it in the same shape".into()))?;
+            let merged = merged.ok_or_else(|| problem("its shape differs between the sources".into()))?;
             output.put_tensor(name, &merged)
         };
         self.batches(names).into_iter().try_for_each(|batch| batch.par_iter().try_for_each(one))
     }
 
-    /// Names whose tensors may be in memory together, the largest first.
+    /// Batches of names whose tensors fit into memory together, the largest first.
     fn batches<'a>(&self, names: &'a [String]) -> Vec<Vec<&'a String>> {
         let size = |name: &str| self.sources[0].size(name);
         let mut names: Vec<&String> = names.iter().collect();

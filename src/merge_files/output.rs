@@ -1,4 +1,4 @@
-//! A safetensors file that is written in any order and appears whole or not at all.
+//! A safetensors file written in any order and atomically.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
@@ -11,17 +11,17 @@ use tempfile::NamedTempFile;
 
 use super::FileError;
 
-/// A file that is being written beside its place. Dropped unfinished, it is removed.
+/// A temporary file next to the final path. Dropped unfinished, it is removed.
 #[derive(Debug)]
 pub struct Output {
     path: PathBuf,
     file: NamedTempFile,
-    /// Where the bytes of each tensor begin.
+    /// Offset of each tensor's bytes.
     places: BTreeMap<String, u64>,
 }
 
 impl Output {
-    /// Writes the header: shapes and types are known before any number is.
+    /// Create the file and write its header: shapes and types are known in advance.
     ///
     /// # Errors
     /// The folder cannot be written.
@@ -43,7 +43,7 @@ impl Output {
                 path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
             if !folder.is_dir() {
                 return Err(io::Error::other(format!(
-                    "there is no folder {}; make it first",
+                    "there is no folder {}; create it first",
                     folder.display()
                 )));
             }
@@ -58,21 +58,24 @@ impl Output {
         Ok(Self { path: path.to_owned(), file, places })
     }
 
-    /// Writes a tensor's bytes to their place, from any thread.
+    /// Write a tensor's bytes, from any thread.
     ///
     /// # Errors
-    /// They cannot be written, or the header has no such tensor.
+    /// The bytes cannot be written, or the header has no such tensor.
     pub fn put(&self, name: &str, bytes: &[u8]) -> Result<(), FileError> {
-        let place = self.places.get(name).ok_or_else(|| io::Error::other(format!("no place for `{name}`")));
+        let place = self
+            .places
+            .get(name)
+            .ok_or_else(|| io::Error::other(format!("the header has no tensor `{name}`")));
         place
             .and_then(|place| write_at(self.file.as_file(), bytes, *place))
             .map_err(|error| self.unwritable(&error))
     }
 
-    /// Writes a tensor of f32 numbers on the processor to its place.
+    /// Write an f32 tensor on the CPU.
     ///
     /// # Errors
-    /// As of [`Output::put`]; the tensor is of another kind.
+    /// See [`Output::put`]; also if the tensor is not f32 on the CPU.
     pub fn put_tensor(&self, name: &str, tensor: &Tensor) -> Result<(), FileError> {
         let problem = |problem: String| FileError::Tensor { name: name.to_owned(), problem };
         let tensor = tensor.contiguous().map_err(|error| problem(error.to_string()))?;
@@ -81,14 +84,14 @@ impl Output {
             (Storage::Cpu(CpuStorage::F32(numbers)), Some((start, end))) => {
                 self.put(name, bytemuck::cast_slice(&numbers[start..end]))
             }
-            _ => Err(problem("the method made something else than f32 numbers on the processor".into())),
+            _ => Err(problem("the method did not return an f32 tensor on the CPU".into())),
         }
     }
 
-    /// Puts the file in its place.
+    /// Move the file to its final path.
     ///
     /// # Errors
-    /// It cannot be renamed, or there is a file that is not to be replaced.
+    /// It cannot be renamed, or a file exists and `replace` is false.
     pub fn finish(self, replace: bool) -> Result<(), FileError> {
         let Self { path, file, .. } = self;
         let persisted = if replace { file.persist(&path) } else { file.persist_noclobber(&path) };
@@ -102,7 +105,7 @@ impl Output {
     }
 }
 
-/// The tensors one behind the other: those of wide numbers first, so that each is aligned, then by name.
+/// The layout of the tensors: wider types first, so that each is aligned, then by name.
 fn laid_out(tensors: impl IntoIterator<Item = (String, TensorInfo)>) -> Vec<(String, TensorInfo)> {
     let mut tensors: Vec<_> = tensors.into_iter().collect();
     tensors.sort_by(|(a, x), (b, y)| y.dtype.bitsize().cmp(&x.dtype.bitsize()).then_with(|| a.cmp(b)));
@@ -115,7 +118,7 @@ fn laid_out(tensors: impl IntoIterator<Item = (String, TensorInfo)>) -> Vec<(Str
     tensors
 }
 
-/// A header as it stands in the file: its length before it, spaces behind it, so that the numbers are aligned.
+/// A header as stored: preceded by its length and padded with spaces, so that the data is aligned.
 fn with_length(mut header: Vec<u8>) -> Vec<u8> {
     header.resize(header.len().next_multiple_of(8), b' ');
     let mut whole = (header.len() as u64).to_le_bytes().to_vec();

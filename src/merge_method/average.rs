@@ -10,11 +10,11 @@ use super::combination::combination;
 use super::method::validate_shares;
 use super::{MergeMethod, MergeTensors};
 
-/// The (weighted) mean of every tensor: Σ_i w_i · S_i with shares w that add up to 1.
+/// The (weighted) mean of every tensor: Σ_i w_i · S_i, where the weights w sum to 1.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AverageSpec {
-    /// One number a source; equal shares if absent. They are divided by their sum.
+    /// Weights of the sources, one per source, divided by their sum; equal if absent.
     pub weights: Option<Vec<f64>>,
 }
 
@@ -37,7 +37,7 @@ impl MergeMethod for AverageSpec {
 }
 
 impl AverageSpec {
-    /// The average of so many sources.
+    /// The average of `sources` sources.
     pub fn of(&self, sources: usize) -> Average {
         let weights = self.weights.clone().unwrap_or_else(|| vec![1.0; sources]);
         let sum: f64 = weights.iter().sum();
@@ -45,14 +45,14 @@ impl AverageSpec {
     }
 }
 
-/// Σ_i w_i · S_i with shares w that add up to 1.
+/// Σ_i w_i · S_i, where the shares w sum to 1.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Average {
     shares: Vec<f64>,
 }
 
 impl Average {
-    /// The shares of the sources.
+    /// The normalized weights of the sources.
     pub fn shares(&self) -> &[f64] {
         &self.shares
     }
@@ -74,7 +74,7 @@ mod tests {
     use candle_core::Device;
 
     #[test]
-    fn shares_are_normalised() {
+    fn shares_are_normalized() {
         let sources = [[1f32, 2.0], [3.0, 6.0]].map(|values| Tensor::new(&values, &Device::Cpu).unwrap());
         let values = |spec: &AverageSpec| {
             spec.of(2).merge("a.weight", &sources, None).unwrap().to_vec1::<f32>().unwrap()

@@ -1,20 +1,20 @@
-//! Systems of equations with a symmetric, positive definite matrix, in f64.
+//! Linear systems with a symmetric positive definite matrix, in f64.
 
 use rayon::prelude::*;
 
-/// Columns that are computed before the rows below them: their part of the matrix stays in the processor's cache.
+/// Columns per block, computed before the rows below them; a block fits into the CPU cache.
 const BLOCK: usize = 32;
 
 /// The lower triangle L of a matrix A = L·Lᵀ.
 pub(super) struct Cholesky {
     n: usize,
-    /// Row after row, `[n, n]`; what is above the diagonal means nothing.
+    /// `[n, n]`, row-major; elements above the diagonal are unspecified.
     lower: Vec<f64>,
 }
 
 impl Cholesky {
-    /// Of `matrix [n, n]`, of which only the lower triangle is read; `None` if it is not positive definite. Each number
-    /// is computed by one task in a fixed order.
+    /// Factor `matrix [n, n]`, reading only its lower triangle; `None` if it is not positive definite. Each element is
+    /// computed by one task in a fixed order.
     pub(super) fn of(mut matrix: Vec<f64>, n: usize) -> Option<Self> {
         for first in (0..n).step_by(BLOCK) {
             let end = (first + BLOCK).min(n);
@@ -30,7 +30,7 @@ impl Cholesky {
         Some(Self { n, lower: matrix })
     }
 
-    /// Puts the solution x of A·x = b in the place of `b [n]`.
+    /// Solve A·x = b in place: `b [n]` becomes x.
     pub(super) fn solve(&self, b: &mut [f64]) {
         for i in 0..self.n {
             let row = self.row(i);
@@ -49,7 +49,7 @@ impl Cholesky {
     }
 }
 
-/// Computes some columns of a row of L from the rows `above` that these columns are on the diagonal of.
+/// Compute `columns` of a row of L from the rows `above`, whose diagonal lies in these columns.
 fn eliminate(row: &mut [f64], above: &[f64], n: usize, columns: std::ops::Range<usize>) {
     for j in columns {
         let other = &above[j * n..][..=j];
@@ -57,7 +57,7 @@ fn eliminate(row: &mut [f64], above: &[f64], n: usize, columns: std::ops::Range<
     }
 }
 
-/// The sum of products, in eight sums that vectorise.
+/// The dot product, in eight partial sums that vectorize.
 fn dot(a: &[f64], b: &[f64]) -> f64 {
     let mut sums = [0.0; 8];
     let (a, a_rest) = a.as_chunks::<8>();
@@ -77,7 +77,7 @@ mod tests {
 
     use super::*;
 
-    /// M·Mᵀ + I of a matrix M of these numbers.
+    /// M·Mᵀ + I for a matrix M of these elements.
     fn positive(numbers: &[f64], n: usize) -> Vec<f64> {
         let at = |i: usize, j: usize| numbers[(i * n + j) % numbers.len()] * ((i * 7 + j * 3) as f64).sin();
         let product = |i: usize, j: usize| (0..n).map(|k| at(i, k) * at(j, k)).sum::<f64>();
@@ -94,7 +94,7 @@ mod tests {
         #![proptest_config(ProptestConfig { cases: 20, failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
-        fn what_is_solved_solves(
+        fn the_solution_solves_the_equations(
             numbers in prop::collection::vec(-3.0..3.0_f64, 50), n in 1..90_usize,
         ) {
             let matrix = positive(&numbers, n);

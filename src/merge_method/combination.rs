@@ -1,14 +1,14 @@
-//! Sums of tensors with a number for each, which most methods come down to.
+//! Linear combinations of tensors, the basis of most methods.
 
 use candle_core::{CpuStorage, DType, Device, Result, Storage, Tensor, bail};
 
 /// Σ_i c_i · T_i, in the order of the terms.
 ///
 /// # Errors
-/// There are no terms, or they are of different shapes, types or devices.
+/// There are no terms, or their shapes, types or devices differ.
 pub(super) fn combination<'a>(terms: impl IntoIterator<Item = (&'a Tensor, f64)>) -> Result<Tensor> {
     let terms: Vec<(&Tensor, f64)> = terms.into_iter().collect();
-    let Some(&(first, factor)) = terms.first() else { bail!("there is nothing to add up") };
+    let Some(&(first, factor)) = terms.first() else { bail!("a sum needs at least one term") };
     if let Some(sum) = in_one_pass(&terms) {
         return Tensor::from_vec(sum, first.shape(), &Device::Cpu);
     }
@@ -19,9 +19,9 @@ pub(super) fn combination<'a>(terms: impl IntoIterator<Item = (&'a Tensor, f64)>
     Ok(sum)
 }
 
-/// The same bits in one pass over memory, for f32 on the processor, where memory is what takes the time.
+/// The same bits in one pass over memory, for f32 on the CPU, where memory bandwidth is the bottleneck.
 fn in_one_pass(terms: &[(&Tensor, f64)]) -> Option<Vec<f32>> {
-    /// Numbers that stay in the first-level cache until the last term is added.
+    /// Elements per piece, which stays in the L1 cache until the last term is added.
     const PIECE: usize = 1 << 11;
     let stored: Vec<_> = terms.iter().map(|(tensor, _)| tensor.storage_and_layout()).collect();
     let slices = stored.iter().map(|(storage, layout)| match (&**storage, layout.contiguous_offsets()) {
@@ -33,7 +33,7 @@ fn in_one_pass(terms: &[(&Tensor, f64)]) -> Option<Vec<f32>> {
     if terms.iter().any(|(tensor, _)| tensor.shape() != shape) {
         return None;
     }
-    // candle multiplies and adds 0, which makes 0 of -0
+    // candle multiplies and then adds 0, which turns -0 into 0
     let factors: Vec<f32> = terms.iter().map(|(_, factor)| *factor as f32).collect();
     let mut sum = Vec::with_capacity(slices[0].len());
     for start in (0..slices[0].len()).step_by(PIECE) {
@@ -50,36 +50,36 @@ fn in_one_pass(terms: &[(&Tensor, f64)]) -> Option<Vec<f32>> {
 /// The mean of tensors.
 ///
 /// # Errors
-/// As of [`combination`].
+/// See [`combination`].
 pub(super) fn mean(tensors: &[Tensor]) -> Result<Tensor> {
     let share = 1.0 / tensors.len() as f64;
     combination(tensors.iter().map(|tensor| (tensor, share)))
 }
 
-/// The tensor's numbers, row by row, in f32, as checkpoints have them.
+/// The tensor's elements, row-major, in f32.
 ///
 /// # Errors
-/// They cannot be copied to the processor.
+/// They cannot be copied to the CPU.
 pub(super) fn numbers(tensor: &Tensor) -> Result<Vec<f32>> {
     tensor.flatten_all()?.to_dtype(DType::F32)?.to_vec1()
 }
 
-/// A tensor of these numbers, otherwise like another.
+/// A tensor of these elements with the shape, type and device of another.
 ///
 /// # Errors
-/// There are too many or too few, or the device has no memory.
+/// The number of elements does not match, or the device is out of memory.
 pub(super) fn tensor_like(like: &Tensor, numbers: Vec<f32>) -> Result<Tensor> {
     Tensor::from_vec(numbers, like.shape(), like.device())?.to_dtype(like.dtype())
 }
 
-/// The common start, which a method needs.
+/// The common start, for a method that needs one.
 ///
 /// # Errors
-/// There is none.
+/// There is none for this tensor.
 pub(super) fn start<'a>(name: &str, base: Option<&'a Tensor>) -> Result<&'a Tensor> {
     match base {
         Some(base) => Ok(base),
-        None => bail!("the method needs the common start of all sources, and there is none for `{name}`"),
+        None => bail!("the method needs the common start of all sources, but there is none for `{name}`"),
     }
 }
 
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_contiguous_f32_is_added_up_by_candle() {
+    fn tensors_that_are_not_contiguous_f32_are_summed_by_candle() {
         let tensor = Tensor::new(&[[1f64, 2.0], [3.0, 4.0]], &Device::Cpu).unwrap();
         let sum = combination([(&tensor, 2.0), (&tensor.t().unwrap(), 1.0)]).unwrap();
         assert_eq!(sum.to_vec2::<f64>().unwrap(), [[3.0, 7.0], [8.0, 12.0]]);

@@ -1,7 +1,7 @@
-//! Drop and rescale (DARE, arXiv 2311.03099): of each task vector τ_i = S_i − B a random part is dropped, and what
-//! stays is divided by 1 − p, so that its expected value is what it was; then as task arithmetic.
+//! Drop and rescale (DARE, arXiv 2311.03099): random elements of each task vector τ_i = S_i − B are dropped, and the
+//! remaining ones are divided by 1 − p, which preserves the expected value; then task arithmetic.
 //!
-//! mergekit (0.1.5) rescales otherwise: until the sum of magnitudes is what it was. Here it is as in the paper.
+//! mergekit (0.1.5) rescales differently, to preserve the sum of magnitudes. This follows the paper.
 
 use candle_core::{Result, Tensor, bail};
 use identity::Identity;
@@ -14,20 +14,20 @@ use super::combination::{start, tensor_like};
 use super::{MergeMethod, MergeTensors};
 use rng::{Purpose, name_index, rng};
 
-/// Task vectors of which a random part is dropped (DARE, arXiv 2311.03099).
+/// Sum of task vectors with random elements dropped (DARE, arXiv 2311.03099).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct DareSpec {
-    /// The stage that made the common start of all sources.
+    /// Stage of the model from which all sources were fine-tuned.
     pub base: Option<String>,
-    /// Probability of each number to be dropped, p; from 0 to below 1. The paper drops 0.9 and more of language
-    /// models; the smaller the model and the larger its changes, the less it stands.
+    /// Probability p of dropping an element of a task vector, in [0, 1). The paper drops 0.9 and more of language
+    /// models; smaller models and larger changes tolerate less.
     pub drop: f64,
-    /// Whether what stays is divided by 1 − p.
+    /// Whether to divide the kept elements by 1 − p.
     pub rescale: bool,
-    /// What the sum of task vectors is multiplied by, λ; above 0. As of task arithmetic.
+    /// Factor λ of the sum of task vectors, above 0, as in task arithmetic.
     pub scaling: f64,
-    /// What is dropped follows from it, the name of the tensor and the position of the source.
+    /// Seed of the masks. Each mask also depends on the tensor's name and the position of the source.
     pub seed: u64,
 }
 
@@ -61,23 +61,23 @@ impl MergeMethod for DareSpec {
 }
 
 impl DareSpec {
-    /// The formula.
+    /// The formula of this spec.
     pub fn of(&self) -> Dare {
         Dare { options: Self { base: None, ..self.clone() } }
     }
 }
 
-/// B + λ · Σ_i m_i ⊙ (S_i − B) / (1 − p).
+/// B + λ · Σ_i m_i ⊙ (S_i − B) / (1 − p), with binary masks m_i.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dare {
     options: DareSpec,
 }
 
 impl Dare {
-    /// What stays of a source's tensor: 1 where it does, else 0, in the tensor's shape.
+    /// The mask of a source's tensor: 1 for kept elements, 0 for dropped ones, in the shape of `like`.
     ///
     /// # Errors
-    /// The device has no memory.
+    /// The device is out of memory.
     pub fn kept(&self, name: &str, source: usize, like: &Tensor) -> Result<Tensor> {
         let mut random = rng(self.options.seed, Purpose::Drop, source as u64, name_index(name));
         let dropped_below = self.options.drop * 2f64.powi(32);
@@ -85,10 +85,10 @@ impl Dare {
         tensor_like(like, (0..like.elem_count()).map(kept).collect())
     }
 
-    /// The formula with given m_i.
+    /// Apply the formula with given masks m_i.
     ///
     /// # Errors
-    /// Not as many as there are sources, or of other shapes.
+    /// The number of masks differs from the number of sources, or a shape differs.
     pub fn merge_kept(&self, base: &Tensor, sources: &[Tensor], kept: &[Tensor]) -> Result<Tensor> {
         if kept.len() != sources.len() {
             bail!("{} masks for {} sources", kept.len(), sources.len());
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn about_the_asked_share_stays() {
+    fn the_kept_fraction_is_close_to_the_expected_one() {
         for (drop, least, most) in [(0.0, 10_000.0, 10_000.0), (0.3, 6_800.0, 7_200.0), (0.9, 850.0, 1_150.0)]
         {
             let sum: f32 = kept(DareSpec { drop, ..DareSpec::default() }, "a", 0).iter().sum();
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_dropped_follows_from_seed_name_and_source_alone() {
+    fn masks_depend_on_seed_name_and_source_alone() {
         let base = kept(DareSpec::default(), "a", 0);
         assert_eq!(base, kept(DareSpec { scaling: 2.0, ..DareSpec::default() }, "a", 0));
         for other in [

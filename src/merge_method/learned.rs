@@ -1,4 +1,4 @@
-//! Every kernel with the numbers that a `learn_merge_weights` stage learnt (MedMerge, arXiv 2403.11646).
+//! Kernels combined with merge weights from a `learn_merge_weights` stage (MedMerge, arXiv 2403.11646).
 
 use backbone::KernelGroup;
 use candle_core::{Result, Tensor, bail};
@@ -13,11 +13,11 @@ use super::{KnownMerge, MergeMethod, Merged, Merging};
 use nn::weighted_sum::weighted_sum;
 use nn::{StateDict, Value, Values};
 
-/// Every kernel with the merge weights of a `learn_merge_weights` stage (MedMerge, arXiv 2403.11646).
+/// Kernels combined with merge weights from a `learn_merge_weights` stage (MedMerge, arXiv 2403.11646).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LearnedSpec {
-    /// The `learn_merge_weights` stage whose merge weights to use.
+    /// The `learn_merge_weights` stage that provides the merge weights.
     pub weights: String,
 }
 
@@ -37,7 +37,10 @@ impl MergeMethod for LearnedSpec {
     fn head(&self, known: &KnownMerge<'_>) -> std::result::Result<Option<Head>, Vec<String>> {
         let n = known.sources.len();
         let Description::MergeWeights { info, sources } = known.known.inputs[n] else {
-            return Err(vec![format!("`weights = \"{}\"` is no `learn_merge_weights` stage", self.weights)]);
+            return Err(vec![format!(
+                "`weights = \"{}\"` is not a `learn_merge_weights` stage",
+                self.weights
+            )]);
         };
         if *sources != known.known.input_fingerprints[..n] {
             return Err(vec![format!(
@@ -49,14 +52,14 @@ impl MergeMethod for LearnedSpec {
         Ok(info.head.clone())
     }
 
-    /// The sources are stacked beside themselves.
+    /// Memory also holds a stacked copy of the sources.
     fn cost(&self, models: u64, _: &KnownMerge<'_>) -> (u64, u64) {
         (models.saturating_mul(2), 0)
     }
 
     fn merge(&self, merging: &Merging<'_>) -> std::result::Result<Merged, StageError> {
         let Artifact::MergeWeights(weights) = merging.input(0) else {
-            return Err(StageError::Failed("the `weights` input holds no merge weights".into()));
+            return Err(StageError::Failed("the `weights` input does not contain merge weights".into()));
         };
         let groups = merging.sources[0].info.backbone.build().kernel_groups();
         let tensors = merge(&merging.state_dicts(), &groups, &weights.tensors)?;
@@ -70,10 +73,10 @@ pub fn weights_name(group: &KernelGroup) -> String {
     format!("{}.merge_weights", group.layer)
 }
 
-/// The tensors of every group of each source, stacked `[sources, kernels, ..]`, by name.
+/// The tensors of every group, stacked over the sources, `[sources, kernels, ..]`, by name.
 ///
 /// # Errors
-/// A source lacks a tensor, or has it in another shape.
+/// A source lacks a tensor, or shapes differ.
 pub fn stacked(sources: &[&StateDict], groups: &[KernelGroup]) -> Result<StateDict> {
     let names = groups.iter().flat_map(|group| &group.tensors);
     let stack = |name: &String| {
@@ -87,7 +90,7 @@ pub fn stacked(sources: &[&StateDict], groups: &[KernelGroup]) -> Result<StateDi
     names.map(stack).collect()
 }
 
-/// The groups with only those of their tensors that are `wanted`; what has none left is left out.
+/// The groups restricted to the `wanted` tensors; groups without any are left out.
 pub fn left(groups: &[KernelGroup], wanted: impl Fn(&String) -> bool) -> Vec<KernelGroup> {
     let left = groups.iter().map(|group| KernelGroup {
         tensors: group.tensors.iter().filter(|name| wanted(name)).cloned().collect(),
@@ -100,7 +103,7 @@ pub fn left(groups: &[KernelGroup], wanted: impl Fn(&String) -> bool) -> Vec<Ker
 /// `weights` maps a group to its `[sources, kernels]` numbers.
 ///
 /// # Errors
-/// Shapes that do not fit together.
+/// Shapes do not match.
 pub fn merged_kernels(
     stacked: &StateDict,
     groups: &[KernelGroup],
@@ -116,21 +119,21 @@ pub fn merged_kernels(
     Ok(merged)
 }
 
-/// Fold learnt numbers into one plain state_dict. What `learnt` holds by its own name is not merged, but taken from
-/// there: the head, running statistics and counts, and norms that were left the anchor's.
+/// Fold learned merge weights into one plain `state_dict`. Tensors that `learned` contains under their own names are
+/// not merged but copied: the head, running statistics, batch counts, and norms kept from the anchor.
 ///
 /// # Errors
-/// Numbers are missing for a group, or are for other sources.
-pub fn merge(sources: &[&StateDict], groups: &[KernelGroup], learnt: &StateDict) -> Result<StateDict> {
-    let weights = |group: &KernelGroup| match learnt.get(&weights_name(group)) {
+/// Merge weights are missing for a group, or are for other sources.
+pub fn merge(sources: &[&StateDict], groups: &[KernelGroup], learned: &StateDict) -> Result<StateDict> {
+    let weights = |group: &KernelGroup| match learned.get(&weights_name(group)) {
         Some(weights) => Ok(Value::constant(weights.clone())),
         None => bail!("no merge weights for layer `{}`", group.layer),
     };
     let mut tensors = sources[0].clone();
-    let groups = &left(groups, |name| !learnt.contains_key(name));
+    let groups = &left(groups, |name| !learned.contains_key(name));
     let merged = merged_kernels(&stacked(sources, groups)?, groups, weights)?;
     tensors.extend(merged.into_iter().map(|(name, value)| (name, value.tensor().clone())));
-    let head = learnt.iter().filter(|(name, _)| !name.ends_with(".merge_weights"));
+    let head = learned.iter().filter(|(name, _)| !name.ends_with(".merge_weights"));
     tensors.extend(head.map(|(name, tensor)| (name.clone(), tensor.clone())));
     Ok(tensors)
 }

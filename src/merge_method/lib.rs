@@ -1,4 +1,4 @@
-//! Merge methods: functions over named tensors; they never see an architecture.
+//! Merge methods: functions over named tensors, independent of the architecture.
 //!
 //! A method is a file with a spec, whose keys the experiment file has, and its [`MergeMethod`]. Most are a
 //! [`MergeTensors`], a formula over the tensors of one name: [`merge`](fn@merge) walks through the names, so that only
@@ -37,7 +37,7 @@ use nn::StateDict;
 pub use method::{KnownMerge, MergeMethod, Merged, Merging, needs};
 
 kinds! {
-    /// How models are merged: `method = "average"` or `method.<name> = { … }`.
+    /// The merge method: `method = "average"` or `method.<name> = { … }`.
     pub enum MergeMethodSpec: MergeMethod {
         Average(average::AverageSpec),
         UniformSoup(uniform_soup::UniformSoupSpec),
@@ -57,29 +57,29 @@ kinds! {
 
 /// Merges the tensors of one name.
 pub trait MergeTensors: Send + Sync {
-    /// One tensor of all sources' tensors of `name`, which are of one shape and of floating-point numbers;
-    /// `base` is that of the common start, if there is one.
+    /// Merge the sources' tensors of `name`, which are floating-point and have one shape; `base` is the tensor of the
+    /// common start, if there is one.
     ///
     /// # Errors
-    /// A tensor operation failed, or the method knows nothing of this tensor.
+    /// A tensor operation failed, or the method has no data for this tensor.
     fn merge(&self, name: &str, sources: &[Tensor], base: Option<&Tensor>) -> Result<Tensor>;
 
-    /// Whether batch norm's running statistics are merged as parameters are. They are none; unless a method says
-    /// otherwise, they become the mean of the sources'.
+    /// Whether batch norm's running statistics are merged like parameters. By default they are averaged over the
+    /// sources.
     fn merges_statistics(&self) -> bool {
         false
     }
 }
 
-/// Tensors by name, read when they are asked for.
+/// Tensors by name, read on demand.
 pub trait NamedTensors: Sync {
-    /// Their names, in order.
+    /// The names, in order.
     fn names(&self) -> Vec<&str>;
 
-    /// The tensor of a name, if there is one.
+    /// The tensor with this name, if any.
     ///
     /// # Errors
-    /// It cannot be read.
+    /// The tensor cannot be read.
     fn tensor(&self, name: &str) -> Result<Option<Tensor>>;
 }
 
@@ -93,11 +93,11 @@ impl NamedTensors for StateDict {
     }
 }
 
-/// Merge name by name: what [`merge_name`] makes of each name of the first source is handed to `put` before the
-/// next is made.
+/// Merge name by name: the result of [`merge_name`] for each name of the first source goes to `put` before the next one
+/// is computed.
 ///
 /// # Errors
-/// A tensor cannot be read, merged or put away, or the base lacks it.
+/// A tensor cannot be read, merged or written, or the base lacks it.
 pub fn merge(
     method: &dyn MergeTensors,
     sources: &[&dyn NamedTensors],
@@ -112,8 +112,8 @@ pub fn merge(
     Ok(())
 }
 
-/// Merge the tensors of one name, if all sources have it in the same shape. Counts (`num_batches_tracked`) are the
-/// first source's; batch norm's running statistics are averaged, unless the method merges them.
+/// Merge the tensors of one name, if all sources have it in the same shape. Batch counts (`num_batches_tracked`) are
+/// the first source's; batch norm's running statistics are averaged, unless the method merges them.
 ///
 /// # Errors
 /// A tensor cannot be read or merged, or the base lacks it.
@@ -136,7 +136,7 @@ pub fn merge_name(
     let base = match base.map(|base| base.tensor(name)).transpose()? {
         Some(None) => bail!("the base has no tensor `{name}`"),
         Some(Some(tensor)) if tensor.dims() != tensors[0].dims() => bail!(
-            "the base has `{name}` in the shape {:?}, the sources in {:?}",
+            "`{name}` has shape {:?} in the base, but {:?} in the sources",
             tensor.dims(),
             tensors[0].dims()
         ),
@@ -153,7 +153,7 @@ pub fn is_running_statistic(name: &str) -> bool {
 /// [`merge`] of models in memory.
 ///
 /// # Errors
-/// As of [`merge`].
+/// See [`merge`].
 pub fn merge_in_memory(
     method: &dyn MergeTensors,
     sources: &[&StateDict],
@@ -177,7 +177,7 @@ mod tests {
     use super::*;
     use candle_core::Device;
 
-    /// The last source's tensor, or the base's.
+    /// Returns the last source's tensor, or the base's.
     struct Last;
 
     impl MergeTensors for Last {
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn a_base_of_another_shape_is_refused_by_name() {
+    fn a_base_of_another_shape_is_an_error_that_names_the_tensor() {
         let (a, b) = (source(&[1.0]), source(&[2.0]));
         let refused = |base: &StateDict| {
             let error = merge_in_memory(&Last, &[&a, &b], Some(base)).unwrap_err().to_string();
@@ -241,7 +241,7 @@ mod tests {
         assert_eq!(refused(&StateDict::new()), "the base has no tensor `a.weight`");
         assert_eq!(
             refused(&source(&[1.0, 2.0])),
-            "the base has `a.weight` in the shape [2], the sources in [1]"
+            "`a.weight` has shape [2] in the base, but [1] in the sources"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! What is measured, against PyTorch's and NumPy's numbers (`tests/reference/measured_merges.safetensors`).
+//! Measuring methods, compared with references from PyTorch and NumPy (`tests/reference/measured_merges.safetensors`).
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -28,7 +28,7 @@ fn reference() -> HashMap<String, Tensor> {
     candle_core::safetensors::load(path, &Device::Cpu).unwrap()
 }
 
-/// The tensors whose names begin so, without it.
+/// The tensors whose names start with `prefix`, with the prefix removed.
 fn part(all: &HashMap<String, Tensor>, prefix: &str) -> StateDict {
     let named = |(name, tensor): (&String, &Tensor)| {
         Some((name.strip_prefix(prefix)?.strip_prefix('.')?.to_owned(), tensor.clone()))
@@ -54,7 +54,7 @@ fn sources(all: &HashMap<String, Tensor>) -> Vec<Checkpoint> {
     (0..2).map(source).collect()
 }
 
-/// A data set with the reference's images in each split, labelled so.
+/// A data set with the reference's images in each split and these labels.
 fn dataset(all: &HashMap<String, Tensor>, labels: &[u32]) -> Dataset {
     let pixels: Vec<u8> = all["pixels"].flatten_all().unwrap().to_vec1().unwrap();
     let split = Split {
@@ -92,7 +92,7 @@ fn solved_weights(models: &[&Checkpoint], context: &Context<'_>) -> StateDict {
 
 const LABELS: [u32; 6] = [0, 1, 2, 0, 1, 2];
 
-/// The largest difference is at most `tolerance` of the largest number expected.
+/// The largest difference is at most `tolerance` times the largest expected magnitude.
 fn assert_close(what: &str, actual: &StateDict, expected: &StateDict, tolerance: f64) {
     assert!(!expected.is_empty(), "{what}");
     for (name, expected) in expected {
@@ -129,7 +129,7 @@ fn fisher_information_is_autograds_squares() {
         / 2.0)
         .unwrap();
     let of = |tensor: &Tensor| tensor.to_vec1::<f32>().unwrap();
-    assert_eq!(of(&merged["bn1.running_mean"]), of(&mean), "nothing was measured of it");
+    assert_eq!(of(&merged["bn1.running_mean"]), of(&mean), "there is no Fisher information for it");
 }
 
 #[test]
@@ -186,12 +186,12 @@ fn fewer_images_are_a_part_of_more() {
     assert_ne!(some, (0..7).collect::<Vec<_>>());
 }
 
-/// A source that says what is true, and one that does not.
+/// One source predicts the labels, the other does not.
 #[test]
 fn a_soup_takes_what_helps_on_the_validation_images() {
     let all = reference();
     let mut sources = sources(&all);
-    // Its answers are the same whatever it sees, and it is sure of them.
+    // It always predicts the same class, with certainty.
     let bias = Tensor::new(&[0f32, 1e4, 0.0], &Device::Cpu).unwrap();
     sources[1].tensors.insert("fc.bias".into(), bias);
     let logits: Vec<Vec<f32>> = all["logits.0"].to_dtype(DType::F32).unwrap().to_vec2().unwrap();

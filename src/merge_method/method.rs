@@ -1,5 +1,4 @@
-//! What every merge method declares: how many sources it takes, what it needs beside them, what it measures, and how it
-//! merges.
+//! The trait of merge methods: number of sources, further inputs, measuring and merging.
 
 use std::ops::RangeInclusive;
 
@@ -17,50 +16,50 @@ use rng::{Purpose, rng};
 use crate::git_rebasin::Permutations;
 use crate::{MergeTensors, NamedTensors, merge_in_memory};
 
-/// Everything about a merge method.
+/// A merge method.
 pub trait MergeMethod: Kind {
-    /// How many sources it takes.
+    /// The accepted number of sources.
     fn takes(&self) -> RangeInclusive<usize> {
         2..=usize::MAX
     }
 
-    /// Reports values that do not fit so many sources.
+    /// Report values that do not fit this number of sources.
     fn validate_for(&self, sources: usize, problems: &mut Problems) {
         let _ = (sources, problems);
     }
 
-    /// The key `base`, the stage of the sources' common start; `None` if the method needs none.
+    /// The value of the key `base`, the stage of the sources' common start; `None` if the method has no such key.
     fn common_start(&self) -> Option<&Option<String>> {
         None
     }
 
-    /// The stage of the sources' common start, if it is named.
+    /// The stage of the sources' common start, if given.
     fn base(&self) -> Option<&str> {
         self.common_start()?.as_deref()
     }
 
-    /// The stages that it takes from beside the sources, by role.
+    /// Further input stages besides the sources, by role.
     fn inputs(&self) -> Vec<(Role, &str)> {
         self.base().map(|base| (Role::Base, base)).into_iter().collect()
     }
 
-    /// Whether all sources must have been trained from one start.
+    /// Whether all sources must have been trained from the same start.
     fn needs_one_start(&self) -> bool {
         self.base().is_some()
     }
 
-    /// The splits of the merge's data set that it measures on; none if it measures nothing.
+    /// The splits of the merge's data set that it measures on; empty if it measures nothing.
     fn splits(&self) -> &'static [SplitName] {
         &[]
     }
 
-    /// Each source's share, which add up to 1, if the method is a weighted mean of the sources' units.
+    /// The share of each source, summing to 1, if the method is a weighted mean of the sources' units.
     fn shares(&self, sources: usize) -> Option<Vec<f64>> {
         let _ = sources;
         None
     }
 
-    /// Why it cannot measure these sources on this data set, which has every split that it reads.
+    /// Reasons why it cannot measure these sources on this data set, which has every split that it reads.
     fn unmeasurable(&self, merge: &KnownMerge<'_>, dataset: &KnownDataset<'_>) -> Vec<String> {
         let _ = (merge, dataset);
         Vec::new()
@@ -69,61 +68,62 @@ pub trait MergeMethod: Kind {
     /// The head of the merged model, if it has one.
     ///
     /// # Errors
-    /// Why these models cannot be merged by it: sentences for a person, each with what to do.
+    /// The reasons why these models cannot be merged, each with what to do.
     fn head(&self, merge: &KnownMerge<'_>) -> Result<Option<Head>, Vec<String>> {
         let base = self.base().map(|name| merge.base(name)).transpose()?;
         Ok(shared_head(&[&merge.sources[..], base.as_slice()].concat()))
     }
 
-    /// Copies of a model that are in memory while so many models are merged, and multiply-adds of merging them.
+    /// The number of model copies in memory while merging `models` models, and the multiply-adds of merging.
     fn cost(&self, models: u64, merge: &KnownMerge<'_>) -> (u64, u64) {
         let _ = merge;
         (models, 0)
     }
 
-    /// What measuring adds to a merge's work, given that of re-estimating batch norm's statistics once.
+    /// The work of measuring, given the work of re-estimating batch norm's statistics once.
     fn measuring(&self, merge: &KnownMerge<'_>, reestimating: u64, networks: &mut Networks) -> Work {
         let _ = (merge, reestimating, networks);
         Work::default()
     }
 
-    /// The formula for so many sources, if the method is one over their tensors and needs nothing else.
+    /// The formula for `sources` sources, if the method is a formula over their tensors alone.
     fn formula(&self, sources: usize) -> Option<Box<dyn MergeTensors>> {
         let _ = sources;
         None
     }
 
-    /// Whether the method can merge files of tensors whose backbone is known, though it is no formula.
+    /// Whether the method is not a formula but can merge files of tensors whose backbone is known.
     fn needs_backbone(&self) -> bool {
         false
     }
 
-    /// The method for these files' tensors; `backbone` is given if it [needs one](Self::needs_backbone).
+    /// The method for the tensors of these files; `backbone` is given if the method [needs one](Self::needs_backbone).
     ///
     /// # Errors
-    /// It needs more than tensors, or a tensor operation failed.
+    /// The method needs more than tensors, or a tensor operation failed.
     fn over_files(
         &self,
         sources: &[&dyn NamedTensors],
         backbone: Option<&backbone::BackboneSpec>,
     ) -> candle_core::Result<Box<dyn MergeTensors>> {
         let _ = backbone;
-        let more = || candle_core::Error::Msg("it needs more than files of tensors".into());
+        let more = || candle_core::Error::Msg("the method needs more than files of tensors".into());
         self.formula(sources.len()).ok_or_else(more)
     }
 
-    /// Merges.
+    /// Merge the sources.
     ///
     /// # Errors
-    /// Measuring or merging failed, or the person asked to stop.
+    /// Measuring or merging failed, or the user interrupted.
     fn merge(&self, merging: &Merging<'_>) -> Result<Merged, StageError> {
         let formula = self.formula(merging.sources.len());
-        let missing = || StageError::Failed("the method is no formula, and says not how it merges".into());
+        let missing =
+            || StageError::Failed("the method has neither a formula nor a `merge` of its own".into());
         merging.by_formula(&*formula.ok_or_else(missing)?, self.base().is_some())
     }
 }
 
-/// How many sources a merge needs, in words.
+/// The required number of sources, in words.
 pub fn needs(takes: &RangeInclusive<usize>) -> String {
     let noun = |count: usize| if count == 1 { "source" } else { "sources" };
     match (*takes.start(), *takes.end()) {
@@ -133,33 +133,33 @@ pub fn needs(takes: &RangeInclusive<usize>) -> String {
     }
 }
 
-/// What is known of a merge before it runs.
+/// What is known about a merge before it runs.
 pub struct KnownMerge<'a> {
-    /// What is known of the stage: sources first, then the method's own inputs.
+    /// What is known about the stage: the sources first, then the method's own inputs.
     pub known: &'a Known<'a>,
-    /// The sources' stages, as written in the experiment file.
+    /// Stages of the sources, as named in the experiment file.
     pub names: &'a [String],
     /// The sources.
     pub sources: Vec<&'a ModelInfo>,
 }
 
 impl<'a> KnownMerge<'a> {
-    /// The common start of this name, the first input behind the sources: a model like them.
+    /// The common start called `name`, the first input after the sources.
     ///
     /// # Errors
-    /// It is no such model.
+    /// It is not a model with the sources' backbone and normalization.
     pub fn base(&self, name: &str) -> Result<&'a ModelInfo, Vec<String>> {
         let (base, source) = (self.known.model(self.sources.len())?, self.sources[0]);
         if base.backbone != source.backbone {
             return Err(vec![format!(
-                "`base = \"{name}\"` has another backbone, {}, than the sources, {}; name the model that the sources \
+                "`base = \"{name}\"` has the backbone {}, but the sources have {}; name the model that the sources \
                  were trained from",
                 base.backbone, source.backbone
             )]);
         }
         if base.normalize != source.normalize {
             return Err(vec![format!(
-                "`base = \"{name}\"` scales its input pixels otherwise (`normalize`) than the sources; name the model \
+                "`base = \"{name}\"` differs from the sources in `normalize`; name the model \
                  that the sources were trained from"
             )]);
         }
@@ -167,25 +167,25 @@ impl<'a> KnownMerge<'a> {
     }
 }
 
-/// A merge at work.
+/// A running merge.
 pub struct Merging<'a> {
-    /// The stage's: sources first among its inputs, then the method's own.
+    /// The stage's context: the sources are its first inputs, then the method's own.
     pub context: &'a Context<'a>,
     /// The sources.
     pub sources: Vec<&'a Checkpoint>,
-    /// The sources' stages, as written in the experiment file.
+    /// Stages of the sources, as named in the experiment file.
     pub names: &'a [String],
     /// Whether batch norm's statistics will be re-estimated.
     pub reestimates: bool,
 }
 
-/// What a method makes of its sources.
+/// The result of a merge method.
 pub struct Merged {
-    /// The merged tensors; of a classifier only if there is a head.
+    /// The merged tensors; those of a classifier only if `head` is set.
     pub tensors: StateDict,
-    /// The head that they have.
+    /// The head of the merged model.
     pub head: Option<Head>,
-    /// How each source was permuted before, if the method permutes.
+    /// The permutation of each source, if the method permutes.
     pub permutations: Vec<Permutations>,
 }
 
@@ -195,7 +195,7 @@ impl<'a> Merging<'a> {
         self.sources.iter().map(|source| &source.tensors).collect()
     }
 
-    /// What the method's own input at a position made.
+    /// The artifact of the method's own input `i`.
     pub fn input(&self, i: usize) -> &'a Artifact {
         &self.context.inputs[self.sources.len() + i]
     }
@@ -205,7 +205,7 @@ impl<'a> Merging<'a> {
         &self.context.datasets[0]
     }
 
-    /// The images of a split of `n` that a method measures on, up to so many: drawn once, the same for all sources and
+    /// Indices of at most `images` images to measure on, from a split of `n`; drawn once, the same for all sources and
     /// merges.
     pub fn drawn(&self, n: usize, images: usize) -> Vec<usize> {
         let mut positions: Vec<usize> = (0..n).collect();
@@ -214,7 +214,7 @@ impl<'a> Merging<'a> {
         positions
     }
 
-    /// Merges name by name; with the head if all models share it. Heads that they do not share are not merged.
+    /// Merge name by name, with the head if all models share it. Heads that they do not share are left out.
     ///
     /// # Errors
     /// A tensor operation failed, or the method knows nothing of a tensor.
@@ -236,11 +236,11 @@ impl<'a> Merging<'a> {
     }
 }
 
-/// Reports shares that are not one for each source, or have no positive sum.
+/// Report weights if there is not one per source or their sum is not positive.
 pub(crate) fn validate_shares(weights: Option<&[f64]>, sources: usize, problems: &mut Problems) {
     let Some(weights) = weights else { return };
     if weights.len() != sources {
-        let message = format!("{} weights for {sources} sources; give one for each", weights.len());
+        let message = format!("{} weights for {sources} sources; give one per source", weights.len());
         problems.add("weights", message, None);
     }
     let sum: f64 = weights.iter().sum();
@@ -249,7 +249,7 @@ pub(crate) fn validate_shares(weights: Option<&[f64]>, sources: usize, problems:
     }
 }
 
-/// Classes of a model's head; 0 if it has none.
+/// Number of classes of a model's head; 0 without a head.
 pub(crate) fn classes(info: &ModelInfo) -> usize {
     info.head.as_ref().map_or(0, |head| head.classes.len())
 }

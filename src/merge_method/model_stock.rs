@@ -1,8 +1,8 @@
-//! Model Stock (arXiv 2403.19522): from the common start towards the mean of the sources, as far as the angle
-//! between their task vectors says. The more they agree, the further: t = N·cos θ / (1 + (N − 1)·cos θ).
+//! Model Stock (arXiv 2403.19522): interpolation from the common start to the mean of the sources, with a ratio that
+//! depends on the angle θ between their task vectors: t = N·cos θ / (1 + (N − 1)·cos θ).
 //!
-//! cos θ is the mean over all pairs of sources, in each tensor by itself. Where it is below 0 the paper's geometry
-//! says nothing; the base stays (t = 0), where mergekit would go away from the mean.
+//! cos θ is the mean over all pairs of sources, for each tensor separately. The paper does not cover cos θ < 0; here
+//! the base is kept (t = 0), while mergekit extrapolates away from the mean.
 
 use candle_core::{Result, Tensor};
 use identity::Identity;
@@ -13,11 +13,12 @@ use serde::{Deserialize, Serialize};
 use super::combination::{combination, dot, numbers, start};
 use super::{MergeMethod, MergeTensors};
 
-/// From the common start towards the mean, as far as the angle between task vectors says (Model Stock, arXiv 2403.19522).
+/// Interpolation from the common start to the mean of the sources, with a ratio from the angle between task vectors
+/// (Model Stock, arXiv 2403.19522).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ModelStockSpec {
-    /// The stage that made the common start of all sources.
+    /// Stage of the model from which all sources were fine-tuned.
     pub base: Option<String>,
 }
 
@@ -40,13 +41,13 @@ impl MergeMethod for ModelStockSpec {
 }
 
 impl ModelStockSpec {
-    /// The formula.
+    /// The formula of this spec.
     pub fn of(&self) -> ModelStock {
         ModelStock
     }
 }
 
-/// (1 − t) · B + t · mean of S_i.
+/// (1 − t) · B + t · mean_i S_i.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelStock;
 
@@ -61,7 +62,7 @@ impl MergeTensors for ModelStock {
     }
 }
 
-/// The mean cosine over all pairs; 0 for a pair of which one has no length.
+/// The mean cosine over all pairs; 0 for a pair with a zero vector.
 fn mean_cosine(vectors: &[Vec<f32>]) -> f64 {
     let lengths: Vec<f64> = vectors.iter().map(|vector| dot(vector, vector).sqrt()).collect();
     let (mut sum, mut pairs) = (0.0, 0.0);
@@ -87,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn sources_that_agree_are_believed_and_those_that_do_not_are_not() {
+    fn sources_that_agree_move_the_base_and_those_that_do_not_leave_it() {
         assert_eq!(merged(&[[2.0, 1.0], [2.0, 1.0]]), [2.0, 1.0], "the same task vectors");
         assert_eq!(merged(&[[2.0, 1.0], [1.0, 2.0]]), [1.0, 1.0], "at right angles");
         assert_eq!(merged(&[[2.0, 1.0], [0.0, 1.0]]), [1.0, 1.0], "opposed");

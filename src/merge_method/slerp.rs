@@ -1,9 +1,8 @@
-//! Spherical linear interpolation of two sources, tensor by tensor: along the arc between their directions, where
-//! the straight line would cut it short.
+//! Spherical linear interpolation (SLERP) of two sources, tensor by tensor: along the arc between their directions.
 //!
-//! With the angle θ between the tensors as vectors: sin((1 − t)θ)/sin θ · S_0 + sin(tθ)/sin θ · S_1 (Shoemake 1985).
-//! As in mergekit, vectors that are nearly parallel or opposed, |cos θ| above 0.9995, are interpolated along the
-//! straight line. So are those of which one is 0, which has no direction; mergekit takes a right angle there.
+//! With the angle θ between the flattened tensors: sin((1 − t)θ)/sin θ · S_0 + sin(tθ)/sin θ · S_1 (Shoemake 1985). As
+//! in mergekit, nearly parallel or opposed vectors, |cos θ| > 0.9995, are interpolated linearly. So are pairs with a
+//! zero vector, which has no direction; mergekit assumes a right angle there.
 
 use std::ops::RangeInclusive;
 
@@ -16,14 +15,14 @@ use serde::{Deserialize, Serialize};
 use super::combination::{combination, dot, numbers};
 use super::{MergeMethod, MergeTensors};
 
-/// |cos θ| above which the straight line is taken.
+/// Above this |cos θ|, interpolation is linear.
 const PARALLEL: f64 = 0.9995;
 
-/// Along the arc between two sources (spherical linear interpolation).
+/// Interpolation of two sources along the arc between them (SLERP, Shoemake 1985).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct SlerpSpec {
-    /// How far to go from the first source (0) to the second (1).
+    /// Interpolation ratio, from 0 (the first source) to 1 (the second).
     pub t: f64,
 }
 
@@ -52,7 +51,7 @@ impl MergeMethod for SlerpSpec {
 }
 
 impl SlerpSpec {
-    /// The formula.
+    /// The formula of this spec.
     pub fn of(&self) -> Slerp {
         Slerp { t: self.t }
     }
@@ -74,7 +73,7 @@ impl MergeTensors for Slerp {
     }
 }
 
-/// The factors of both vectors; `cosine` is NaN if one of them is 0.
+/// The factors of both vectors; `cosine` is NaN for a zero vector.
 fn shares(t: f64, cosine: f64) -> [f64; 2] {
     if cosine.is_nan() || cosine.abs() > PARALLEL {
         return [1.0 - t, t];

@@ -1,4 +1,4 @@
-//! The common start and a multiple of the sum of task vectors τ_i = S_i − B (arXiv 2212.04089).
+//! The common start plus a multiple of the sum of task vectors τ_i = S_i − B (arXiv 2212.04089).
 
 use candle_core::{Result, Tensor};
 use identity::Identity;
@@ -9,14 +9,14 @@ use serde::{Deserialize, Serialize};
 use super::combination::{combination, start};
 use super::{MergeMethod, MergeTensors};
 
-/// The common start and a multiple of the sum of task vectors: B + λ · Σ (S_i − B).
+/// The common start plus a multiple of the sum of task vectors: B + λ · Σ_i (S_i − B) (arXiv 2212.04089).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct TaskArithmeticSpec {
-    /// The stage that made the common start of all sources.
+    /// Stage of the model from which all sources were fine-tuned.
     pub base: Option<String>,
-    /// What the sum of task vectors is multiplied by, λ; above 0. The default, 0.4, is the value that TIES' authors
-    /// (arXiv 2306.01708) give this method where nothing can be measured.
+    /// Factor λ of the sum of task vectors, above 0. The default, 0.4, is what the authors of TIES (arXiv 2306.01708)
+    /// recommend for this method without validation data.
     pub scaling: f64,
 }
 
@@ -49,7 +49,7 @@ impl MergeMethod for TaskArithmeticSpec {
 }
 
 impl TaskArithmeticSpec {
-    /// The formula.
+    /// The formula of this spec.
     pub fn of(&self) -> TaskArithmetic {
         TaskArithmetic { scaling: self.scaling }
     }

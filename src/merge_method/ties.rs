@@ -1,10 +1,10 @@
 //! Trim, elect sign, merge (TIES, arXiv 2306.01708).
 //!
-//! Of each task vector τ_i = S_i − B the numbers of largest magnitude stay and the others become 0. Each position
-//! takes the sign of the sum over the sources, and the mean of those that have this sign; 0 has none.
+//! In each task vector τ_i = S_i − B, the elements of largest magnitude are kept and the others set to 0. The sign of
+//! each position is that of the sum over the sources; its value is the mean of the nonzero elements with this sign.
 //!
-//! The paper trims the whole task vector at once; here, as in mergekit, every tensor keeps its own share, so that
-//! no more than one layer must be in memory and a layer of small changes is not silenced by one of large changes.
+//! The paper trims the whole task vector at once. Here, as in mergekit, each tensor is trimmed separately, so that only
+//! one layer must be in memory and layers with small changes are not zeroed by layers with large ones.
 
 use candle_core::{Result, Tensor};
 use identity::Identity;
@@ -15,15 +15,15 @@ use serde::{Deserialize, Serialize};
 use super::combination::{numbers, start, tensor_like};
 use super::{MergeMethod, MergeTensors};
 
-/// Task vectors trimmed, and averaged where they agree in sign (TIES, arXiv 2306.01708).
+/// Task vectors trimmed, and averaged where their signs agree (TIES, arXiv 2306.01708).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct TiesSpec {
-    /// The stage that made the common start of all sources.
+    /// Stage of the model from which all sources were fine-tuned.
     pub base: Option<String>,
-    /// Share of each tensor's numbers that stay, above 0 and up to 1; at least one number does. The paper's is 0.2.
+    /// Fraction of each tensor's elements to keep, in (0, 1]; at least one element is kept. The paper uses 0.2.
     pub density: f64,
-    /// What the merged task vector is multiplied by, λ; above 0. The paper's is 1 where nothing can be measured.
+    /// Factor λ of the merged task vector, above 0. The paper uses 1 without validation data.
     pub scaling: f64,
 }
 
@@ -57,13 +57,13 @@ impl MergeMethod for TiesSpec {
 }
 
 impl TiesSpec {
-    /// The formula.
+    /// The formula of this spec.
     pub fn of(&self) -> Ties {
         Ties { density: self.density, scaling: self.scaling }
     }
 }
 
-/// B + λ · the mean of those trimmed task vectors that agree in sign.
+/// B + λ · mean of the trimmed task vectors that agree in sign.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ties {
     density: f64,
@@ -85,7 +85,7 @@ impl MergeTensors for Ties {
     }
 }
 
-/// Set all to 0 but the share of largest magnitude; of equal magnitudes, the first stay.
+/// Zero all but the fraction `density` of largest magnitude; among equal magnitudes, the first are kept.
 fn trim(numbers: &mut [f32], density: f64) {
     let kept = ((density * numbers.len() as f64) as usize).max(1);
     if kept >= numbers.len() {
@@ -105,7 +105,7 @@ fn trim(numbers: &mut [f32], density: f64) {
     }
 }
 
-/// The mean of the numbers that have the sign of their sum; 0 if there are none.
+/// The mean of the elements that have the sign of the sum; 0 if there are none.
 fn agreed(numbers: impl Iterator<Item = f32> + Clone) -> f32 {
     let sum: f32 = numbers.clone().sum();
     let agree = numbers.filter(|number| *number != 0.0 && (*number > 0.0) == (sum >= 0.0));
@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_share_of_largest_magnitude_stays_and_never_less_than_one_number() {
+    fn the_fraction_of_largest_magnitude_is_kept_and_at_least_one_element() {
         let trimmed = |density| {
             let mut numbers = [0.5, -3.0, 2.0, -2.0, 1.0];
             trim(&mut numbers, density);
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn those_that_disagree_with_the_sum_or_are_zero_have_no_part_in_the_mean() {
+    fn elements_that_are_zero_or_of_the_other_sign_do_not_enter_the_mean() {
         assert_eq!(agreed([3.0, -1.0, 1.0, 0.0].into_iter()), 2.0);
         assert_eq!(agreed([-3.0, 1.0].into_iter()), -3.0);
         assert_eq!(agreed([0.0, 0.0].into_iter()), 0.0);

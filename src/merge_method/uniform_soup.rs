@@ -1,6 +1,5 @@
-//! The equal mean of models that were fine-tuned from a common start on one data set (model soups, arXiv
-//! 2203.05482). The numbers are those of an average; the method stands for what it was made for, and the stage
-//! refuses models without a head for the same data set.
+//! The mean of models that were fine-tuned from a common start on one data set (model soups, arXiv 2203.05482). It
+//! computes the same as `average`, but the stage rejects models without a head for the same data set.
 
 use identity::Identity;
 use kind::Kind;
@@ -13,11 +12,11 @@ use model::head::shared_head;
 
 use super::average::{Average, AverageSpec};
 
-/// Why heads of different data sets make no soup.
+/// The error for heads of different data sets.
 const NO_SOUP: &str = "`uniform_soup` averages models that were fine-tuned from a common start on one data set, but \
-                       not all of these have a head for the same data set; for others, `method = \"average\"`";
+                       not all of these have a head for the same data set; otherwise use `method = \"average\"`";
 
-/// The equal mean of models that were fine-tuned from a common start on one data set (model soups, arXiv 2203.05482).
+/// The mean of models that were fine-tuned from a common start on one data set (model soups, arXiv 2203.05482).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UniformSoupSpec {}
@@ -44,7 +43,7 @@ impl MergeMethod for UniformSoupSpec {
 }
 
 impl UniformSoupSpec {
-    /// The soup of so many models.
+    /// The soup of `sources` models.
     pub fn of(&self, sources: usize) -> Average {
         AverageSpec::default().of(sources)
     }

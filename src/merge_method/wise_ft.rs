@@ -1,5 +1,5 @@
-//! A step back from what was fine-tuned to where it started (WiSE-FT, arXiv 2109.01903): the weights in between
-//! keep more of what the start could do on other data.
+//! Interpolation between the common start and the fine-tuned sources (WiSE-FT, arXiv 2109.01903), which keeps more of
+//! the start's performance on other data.
 
 use std::ops::RangeInclusive;
 
@@ -12,14 +12,15 @@ use serde::{Deserialize, Serialize};
 use super::combination::{combination, start};
 use super::{MergeMethod, MergeTensors};
 
-/// Between the common start and the mean of the sources: (1 − α) · B + α · mean of S_i.
+/// Interpolation between the common start and the mean of the sources: (1 − α) · B + α · mean_i S_i (WiSE-FT, arXiv
+/// 2109.01903).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct WiseFtSpec {
-    /// The stage that made the common start of all sources.
+    /// Stage of the model from which all sources were fine-tuned.
     pub base: Option<String>,
-    /// Share of the sources, from 0 (the base) to 1 (their mean); 0.5 is what the paper recommends where nothing
-    /// can be measured.
+    /// Weight α of the sources, from 0 (the base) to 1 (their mean). The default, 0.5, is the paper's recommendation
+    /// without validation data.
     pub alpha: f64,
 }
 
@@ -56,13 +57,13 @@ impl MergeMethod for WiseFtSpec {
 }
 
 impl WiseFtSpec {
-    /// The formula.
+    /// The formula of this spec.
     pub fn of(&self) -> WiseFt {
         WiseFt { alpha: self.alpha }
     }
 }
 
-/// (1 − α) · B + α · mean of S_i.
+/// (1 − α) · B + α · mean_i S_i.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WiseFt {
     alpha: f64,

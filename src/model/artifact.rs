@@ -15,17 +15,17 @@ pub use nn::StateDict;
 pub enum Artifact {
     /// A model.
     Model(Checkpoint),
-    /// Numbers to merge with.
+    /// Learned merge weights.
     MergeWeights(MergeWeights),
-    /// Predictions.
+    /// Predictions of models on data sets.
     Evaluation(Evaluation),
 }
 
 impl Artifact {
-    /// The same with its tensors on a device.
+    /// A copy with all tensors on `device`.
     ///
     /// # Errors
-    /// The device has no memory.
+    /// The device is out of memory.
     pub fn on(&self, device: &Device) -> Result<Self> {
         let tensors = |tensors: &StateDict| -> Result<StateDict> {
             tensors.iter().map(|(name, tensor)| Ok((name.clone(), tensor.to_device(device)?))).collect()
@@ -42,33 +42,33 @@ impl Artifact {
     }
 }
 
-/// A model: torchvision / timm names, f32, every buffer of the state_dict.
+/// A model: its `state_dict` in f32, buffers included, under torchvision or timm names.
 #[derive(Clone, Debug)]
 pub struct Checkpoint {
-    /// Architecture, normalisation, head.
+    /// Architecture, input normalization and head.
     pub info: ModelInfo,
-    /// All tensors of the state_dict; `num_batches_tracked` is i64.
+    /// All tensors of the `state_dict`; `num_batches_tracked` is i64.
     pub tensors: StateDict,
-    /// A row an epoch; empty if it was not trained here.
+    /// One record per epoch; empty for a model that was not trained here.
     pub history: Vec<EpochRecord>,
 }
 
-/// What `learn_merge_weights` learns.
+/// The result of a `learn_merge_weights` stage.
 #[derive(Clone, Debug)]
 pub struct MergeWeights {
-    /// The merged model that they are for.
+    /// The merged model that the merge weights produce.
     pub info: ModelInfo,
-    /// `<layer>.merge_weights` f32 `[sources, kernels]` for each kernel group, and all tensors that are not
-    /// merged: the head, running statistics, counts.
+    /// `<layer>.merge_weights`, f32 `[sources, kernels]`, for each kernel group, and every tensor that is not merged:
+    /// the head, running statistics, batch counts.
     pub tensors: StateDict,
-    /// A row an epoch.
+    /// One record per epoch.
     pub history: Vec<EpochRecord>,
 }
 
-/// Predictions of every model on every data set of an `evaluate` stage.
+/// Predictions of an `evaluate` stage: every model on every data set.
 #[derive(Clone, Debug, Default)]
 pub struct Evaluation {
-    /// One for each pair of model (or ensemble) and data set.
+    /// One for each pair of a model (or ensemble) and a data set.
     pub predictions: Vec<Prediction>,
 }
 
@@ -79,10 +79,10 @@ pub struct Prediction {
     pub model: Fingerprint,
     /// Fingerprint of the data set.
     pub dataset: Fingerprint,
-    /// One name an image.
+    /// Image names, one per image.
     pub images: Vec<String>,
-    /// One label an image.
+    /// True class indices, one per image.
     pub labels: Vec<u32>,
-    /// Probabilities, one row of `classes` numbers an image.
+    /// Class probabilities, `[images][classes]`.
     pub probabilities: Vec<Vec<f32>>,
 }

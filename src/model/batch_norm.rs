@@ -1,4 +1,4 @@
-//! Batch norm's running statistics: followed in training, re-estimated after a merge.
+//! Batch norm's running statistics: updated during training, re-estimated after a merge.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use train::{Progress, batch};
 
 use crate::{Checkpoint, Context, StageError};
 
-/// Fraction of a batch's statistics in the running ones; PyTorch's default.
+/// Weight of the newest batch in the running statistics; PyTorch's default.
 const MOMENTUM: f64 = 0.1;
 
 /// Whether a model has running statistics.
@@ -19,11 +19,11 @@ pub fn has_batch_norm(tensors: &StateDict) -> bool {
     tensors.keys().any(|name| name.ends_with("running_mean"))
 }
 
-/// Replace batch norm's running statistics by the mean of the batches' own over the training images, in a
-/// fixed shuffled order (as PyTorch with `momentum = None`).
+/// Replace batch norm's running statistics by the mean of the statistics of all training batches, in a fixed shuffled
+/// order (as PyTorch with `momentum = None`).
 ///
 /// # Errors
-/// A tensor operation failed, or the person asked to stop.
+/// A tensor operation failed, or the user interrupted.
 pub fn reestimate_statistics(
     model: &mut Checkpoint,
     dataset: &Dataset,
@@ -52,12 +52,12 @@ pub fn reestimate_statistics(
     Ok(())
 }
 
-/// Move running statistics by `share` towards what was observed, and count the batch.
+/// `running ← (1 − share) · running + share · observed`, and count the batch.
 fn follow(tensors: &mut StateDict, observed: BTreeMap<String, BatchStatistics>, share: f64) -> Result<()> {
     for (layer, statistics) in observed {
         for (what, new) in [("running_mean", statistics.mean), ("running_var", statistics.variance)] {
             if let Some(running) = tensors.get_mut(&format!("{layer}.{what}")) {
-                // Not a sum with 0 · old: what was there may be infinite.
+                // No `0 · old` term: the old value may be infinite.
                 *running = if share == 1.0 { new } else { ((&*running * (1.0 - share))? + (new * share)?)? };
             }
         }

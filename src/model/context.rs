@@ -1,4 +1,4 @@
-//! What a running stage may use, and how it tells how far it is.
+//! The inputs of a running stage, its progress reports and its errors.
 
 use std::sync::Arc;
 
@@ -11,29 +11,29 @@ use train::{Interrupted, Progress, TrainError, TrainSpec};
 
 use super::{Artifact, Checkpoint, Head};
 
-/// What a running stage may use.
+/// Everything that a running stage has access to.
 pub struct Context<'a> {
-    /// The artifact of each input, in the order of the stage.
+    /// The artifact of each input, in the stage's order.
     pub inputs: Vec<Arc<Artifact>>,
-    /// Each data set, in the order of the stage.
+    /// The data sets, in the stage's order.
     pub datasets: Vec<Arc<Dataset>>,
-    /// Fingerprint of each data set, in the same order.
+    /// Fingerprints of the data sets, in the same order.
     pub dataset_fingerprints: Vec<Fingerprint>,
-    /// Fingerprint of each input, in the order of the stage.
+    /// Fingerprints of the inputs, in the stage's order.
     pub input_fingerprints: Vec<Fingerprint>,
-    /// Where tensors live.
+    /// The device of all tensors.
     pub device: Device,
-    /// Called often with how far the stage is; an error from it stops the stage (Ctrl-C).
+    /// Progress callback, called often; an error from it stops the stage (Ctrl-C).
     pub report: &'a (dyn Fn(Progress) -> Result<(), Interrupted> + Sync),
-    /// Keeps the state of a training, so that it can go on where it stopped.
+    /// Saves and restores training state, so that an interrupted training resumes.
     pub resume: &'a dyn Resume,
 }
 
 impl Context<'_> {
-    /// The model that input `i` made.
+    /// The model made by input `i`.
     ///
     /// # Errors
-    /// It made something else.
+    /// Input `i` is not a model.
     pub fn model(&self, i: usize) -> Result<&Checkpoint, StageError> {
         match &*self.inputs[i] {
             Artifact::Model(checkpoint) => Ok(checkpoint),
@@ -41,7 +41,7 @@ impl Context<'_> {
         }
     }
 
-    /// What training on data set 0 needs.
+    /// The training task on data set 0.
     pub fn task<'a>(&'a self, spec: &'a TrainSpec) -> Task<'a> {
         Task {
             dataset: &self.datasets[0],
@@ -52,7 +52,7 @@ impl Context<'_> {
         }
     }
 
-    /// The classifier of a model that is trained on data set 0.
+    /// The head of a model trained on data set 0.
     pub fn head(&self) -> Head {
         Head { dataset: Some(self.dataset_fingerprints[0]), classes: self.datasets[0].classes.clone() }
     }
@@ -61,7 +61,7 @@ impl Context<'_> {
 /// Why a stage did not finish.
 #[derive(Debug, thiserror::Error)]
 pub enum StageError {
-    /// A sentence for a person: what, where and what to do.
+    /// A message for the user: what failed, where, and what to do.
     #[error("{0}")]
     Failed(String),
     /// An operation on tensors failed.
@@ -70,10 +70,10 @@ pub enum StageError {
     /// A data set could not be read.
     #[error(transparent)]
     Data(#[from] dataset::DataError),
-    /// An optimiser could not step, or take up its state.
+    /// An optimizer failed to step or to restore its state.
     #[error(transparent)]
     Optimizer(#[from] train::OptimizerError),
-    /// The person asked to stop.
+    /// The user interrupted.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
 }
@@ -90,7 +90,7 @@ impl From<TrainError> for StageError {
 }
 
 impl StageError {
-    /// Whether the device had no memory left, which may be otherwise when the stage has it for itself.
+    /// Whether the device ran out of memory. A retry may succeed when the stage has the device to itself.
     pub fn is_out_of_memory(&self) -> bool {
         let text = self.to_string().to_lowercase().replace('_', " ");
         matches!(self, Self::Tensor(_) | Self::Optimizer(_)) && text.contains("out of memory")

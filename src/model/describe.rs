@@ -1,4 +1,4 @@
-//! What can be known of a stage before it runs: what it gets, and what it makes.
+//! What is known about a stage before it runs: its inputs and its result.
 
 use identity::Fingerprint;
 use serde::{Deserialize, Serialize};
@@ -7,23 +7,23 @@ use backbone::BackboneSpec;
 use dataset::Summary;
 use nn::Normalize;
 
-/// What is known of a stage's inputs before anything runs.
+/// What is known about a stage's inputs before anything runs.
 pub struct Known<'a> {
-    /// What each input makes, in the order of the stage.
+    /// The result of each input, in the stage's order.
     pub inputs: Vec<&'a Description>,
-    /// Fingerprint of each input, in the same order.
+    /// Fingerprints of the inputs, in the same order.
     pub input_fingerprints: Vec<Fingerprint>,
-    /// The stage at which the training of each input began, if that is known, in the same order.
+    /// For each input, the stage where its training started, if known, in the same order.
     pub began_at: Vec<Option<Fingerprint>>,
-    /// Name, fingerprint, image size and summary of each data set, in the order of the stage.
+    /// The data sets, in the stage's order.
     pub datasets: Vec<KnownDataset<'a>>,
 }
 
 impl Known<'_> {
-    /// The model that input `i` makes.
+    /// The model made by input `i`.
     ///
     /// # Errors
-    /// It makes something else.
+    /// Input `i` does not make a model.
     pub fn model(&self, i: usize) -> Result<&ModelInfo, Vec<String>> {
         match self.inputs[i] {
             Description::Model(info) => Ok(info),
@@ -36,25 +36,25 @@ impl Known<'_> {
         }
     }
 
-    /// The model that input `i` of a stage makes that was described.
+    /// The model made by input `i` of a stage that has been described.
     ///
     /// # Panics
-    /// It makes something else, which describing a stage refuses.
+    /// Input `i` does not make a model; describing the stage rejects that.
     pub fn described_model(&self, i: usize) -> &ModelInfo {
-        self.model(i).expect("`describe` refuses an input that makes no model")
+        self.model(i).expect("`describe` rejects an input that is not a model")
     }
 
-    /// The models that the first `n` inputs make, which must agree in all but their heads.
+    /// The models made by the first `n` inputs, which may differ only in their heads.
     ///
     /// # Errors
-    /// An input makes something else, or the models cannot be merged.
+    /// An input is not a model, or the models cannot be merged.
     pub fn sources(&self, n: usize) -> Result<Vec<&ModelInfo>, Vec<String>> {
         let sources = (0..n).map(|i| self.model(i)).collect::<Result<Vec<_>, _>>()?;
         for (i, source) in sources.iter().enumerate().skip(1) {
             if source.backbone != sources[0].backbone {
                 return Err(vec![format!(
-                    "sources have different backbones, {} and {} (the first and number {}); merge models of one \
-                     backbone, with the same options",
+                    "sources have different backbones, {} and {} (source 1 and source {}); merge models with the same \
+                     backbone and options",
                     sources[0].backbone,
                     source.backbone,
                     i + 1
@@ -62,8 +62,8 @@ impl Known<'_> {
             }
             if source.normalize != sources[0].normalize {
                 return Err(vec![format!(
-                    "sources scale their input pixels differently (`normalize` of the first and of number {}); \
-                     merge models that agree",
+                    "sources differ in `normalize` (source 1 and source {}); \
+                     merge models with the same input normalization",
                     i + 1
                 )]);
             }
@@ -72,62 +72,62 @@ impl Known<'_> {
     }
 }
 
-/// What is known of a data set before anything runs.
+/// What is known about a data set before anything runs.
 #[derive(Clone, Copy)]
 pub struct KnownDataset<'a> {
-    /// As written in the experiment file; for messages only.
+    /// Name in the experiment file; for messages only.
     pub name: &'a str,
-    /// Of its options and content.
+    /// Fingerprint of its options and content.
     pub fingerprint: Fingerprint,
-    /// Side of its images in pixels.
+    /// Side length of its images in pixels.
     pub size: usize,
-    /// Classes and counts.
+    /// Classes and image counts.
     pub summary: &'a Summary,
 }
 
-/// What a stage makes.
+/// The result of a stage.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Description {
     /// A model.
     Model(ModelInfo),
-    /// Numbers to merge models with.
+    /// Learned merge weights.
     MergeWeights {
         /// The merged model.
         info: ModelInfo,
-        /// Fingerprints of the models that the numbers are for, in their order.
+        /// Fingerprints of the models to merge, in order.
         sources: Vec<Fingerprint>,
     },
     /// Predictions and scores.
     Scores,
 }
 
-/// What identifies a model apart from its weights.
+/// Everything about a model except its weights.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ModelInfo {
     /// Architecture.
     pub backbone: BackboneSpec,
-    /// How its input pixels are scaled.
+    /// Normalization of input pixels.
     pub normalize: Normalize,
-    /// The classifier, unless there is none (yet).
+    /// The classifier; `None` for a model without one.
     pub head: Option<Head>,
 }
 
-/// What a classifier was made for.
+/// The data set and the classes of a classifier.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Head {
-    /// The data set that it was trained on; `None`, written as an empty string, for an imported one.
+    /// Fingerprint of the data set it was trained on; `None`, serialized as an empty string, for an imported model.
     #[serde(with = "or_empty")]
     pub dataset: Option<Fingerprint>,
-    /// Class names, one for each logit.
+    /// Class names, one per logit.
     pub classes: Vec<String>,
 }
 
 impl KnownDataset<'_> {
-    /// Whether a network can take its images.
+    /// Checks that a network accepts images of this size.
     ///
     /// # Errors
-    /// A sentence that says what to change.
+    /// A message that says what to change.
     pub fn suits(&self, backbone: &BackboneSpec) -> Result<(), Vec<String>> {
         let sizes = backbone.build().image_sizes();
         if sizes.contains(&self.size) {
@@ -139,18 +139,18 @@ impl KnownDataset<'_> {
             false => (" or more", "a larger `size` in the data set, or choose another backbone".to_string()),
         };
         Err(vec![format!(
-            "{backbone} takes images of {least} pixels{more}, but those of data set `{}` have {}; set {or}",
+            "{backbone} takes images of {least} pixels{more}, but data set `{}` has images of {}; set {or}",
             self.name, self.size
         )])
     }
 
-    /// The classifier of a model that is trained on this data set.
+    /// The head of a model trained on this data set.
     pub fn head(&self) -> Head {
         Head { dataset: Some(self.fingerprint), classes: self.summary.classes.clone() }
     }
 }
 
-/// A fingerprint, or an empty string where there is none.
+/// An optional fingerprint, serialized as an empty string if absent.
 mod or_empty {
     use std::borrow::Cow;
 

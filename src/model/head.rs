@@ -1,4 +1,4 @@
-//! Classifiers: replaced, removed, shared.
+//! Replacing, removing and sharing classifiers.
 
 use backbone::BackboneSpec;
 use candle_core::{Device, Result};
@@ -7,7 +7,7 @@ use nn::init::initial_values;
 
 use crate::{Head, ModelInfo};
 
-/// Class names for a message.
+/// Formats class names for a message.
 pub fn list(classes: &[String]) -> String {
     const SHOWN: usize = 8;
     let shown: Vec<&str> = classes.iter().take(SHOWN).map(String::as_str).collect();
@@ -15,7 +15,7 @@ pub fn list(classes: &[String]) -> String {
     format!("{} ({}{rest})", classes.len(), shown.join(", "))
 }
 
-/// Put a new classifier, drawn from `seed`, in place of the old one.
+/// Replace the classifier by a new one, initialized from `seed`.
 ///
 /// # Errors
 /// candle cannot make a tensor.
@@ -31,14 +31,14 @@ pub fn replace_head(
     Ok(())
 }
 
-/// Leave the classifier out.
+/// Remove the classifier.
 pub fn remove_head(tensors: &mut StateDict, backbone: &BackboneSpec) {
     let prefix = format!("{}.", backbone.build().head_name());
     tensors.retain(|name, _| !name.starts_with(&prefix));
 }
 
-/// The head that all models have for the same data set: it can be merged like any layer. Heads of
-/// different data sets cannot.
+/// The head that all models share, if all of them have one for the same data set. It is then merged like any other
+/// layer; heads for different data sets cannot be merged.
 pub fn shared_head(models: &[&ModelInfo]) -> Option<Head> {
     let head = models[0].head.clone();
     head.filter(|head| models.iter().all(|model| model.head.as_ref() == Some(head)))

@@ -8,7 +8,7 @@ use train::epoch::EVAL_BATCH;
 
 use crate::Checkpoint;
 
-/// Logits of every image of a split, a tensor a batch.
+/// Logits of every image of a split, one tensor `[batch, classes]` per batch.
 ///
 /// # Errors
 /// A tensor operation failed.

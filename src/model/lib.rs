@@ -1,15 +1,14 @@
-//! Models: what identifies them, what is known of them before anything runs, and what stages and merge methods do
-//! with them.
+//! Models: their descriptions, weights and costs, and what stages and merge methods share.
 //!
 //! | file | what |
 //! |---|---|
-//! | [`artifact`] | what stages make: checkpoints, merge weights, evaluations |
-//! | [`describe`] | what is known of inputs and data sets before anything runs |
-//! | [`context`] | what running work may use, and why it may fail |
+//! | [`artifact`] | results of stages: checkpoints, merge weights, evaluations |
+//! | [`describe`] | descriptions of inputs and data sets before anything runs |
+//! | [`context`] | inputs and errors of a running stage |
 //! | [`inference`] | logits of whole splits |
 //! | [`batch_norm`] | running statistics |
 //! | [`head`] | classifiers |
-//! | [`work`] | time, memory and disk, counted before anything runs |
+//! | [`work`] | operations, memory and disk space, estimated before anything runs |
 
 pub mod artifact;
 pub mod batch_norm;

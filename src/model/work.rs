@@ -1,4 +1,4 @@
-//! The work of a stage, counted before it runs: from its options, its data's counts and its networks' shapes.
+//! The work of a stage, estimated before it runs from its options, image counts and network shapes.
 
 use std::collections::HashMap;
 
@@ -10,75 +10,75 @@ use nn::init::Parameter;
 use train::epoch::EVAL_BATCH;
 use train::{Select, TrainSpec};
 
-/// Bytes of a number.
+/// Bytes of an element.
 pub const F32: u64 = 4;
-/// Results that a pass without a way back holds at once: what a layer takes, what it makes, a residual.
+/// Activations that inference holds at once: a layer's input, its output, a residual.
 const HELD: u64 = 3;
-/// Gradients of results that are held at once on the way back, beside the results.
+/// Activation gradients that the backward pass holds at once, in addition to the activations.
 const GRADIENTS: u64 = 2;
 
-/// What a stage has to do. Counts stop at the largest number.
+/// Costs of a stage. Counts saturate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Work {
-    /// Multiply-adds of its networks.
+    /// Multiply-adds of all networks.
     pub operations: u64,
-    /// Bytes of the models that it reads through beside: an import, a merge.
+    /// Bytes of models read without a forward pass: by an import or a merge.
     pub bytes_read: u64,
-    /// Bytes of memory at its fullest.
+    /// Peak memory in bytes.
     pub memory_bytes: u64,
-    /// Bytes of its entry in the store.
+    /// Size of its store entry in bytes.
     pub disk_bytes: u64,
 }
 
-/// The networks of a plan that were counted: each once, as a plan has few of them, however many stages.
+/// Cache of network costs. Plans have many stages but few distinct networks.
 #[derive(Debug, Default)]
 pub struct Networks(HashMap<(BackboneSpec, usize, usize), Network>);
 
 impl Networks {
-    /// With a head for so many classes (0 for none), and for images of a side.
+    /// The network with a head for `classes` classes (0: no head), on images with a side of `image_size` pixels.
     pub fn get(&mut self, spec: &BackboneSpec, classes: usize, image_size: usize) -> Network {
         let key = (spec.clone(), classes, image_size);
         *self.0.entry(key).or_insert_with(|| Network::new(spec, classes, image_size))
     }
 
-    /// For the classes and images of a data set.
+    /// The network for the classes and image size of a data set.
     pub fn on(&mut self, spec: &BackboneSpec, dataset: &KnownDataset<'_>) -> Network {
         self.get(spec, dataset.summary.classes.len(), dataset.size)
     }
 
-    /// Bytes of a model's checkpoint.
+    /// Size of a model's checkpoint in bytes.
     pub fn bytes(&mut self, info: &ModelInfo) -> u64 {
         let classes = info.head.as_ref().map_or(0, |head| head.classes.len());
         self.get(&info.backbone, classes, 0).bytes()
     }
 }
 
-/// A network's size, and what it costs an image.
+/// A network's size and its cost per image.
 #[derive(Clone, Copy, Debug)]
 pub struct Network {
-    /// Up to the features.
+    /// Cost up to the features.
     features: Cost,
-    /// The head.
+    /// Cost of the head.
     pub head: Cost,
-    /// Numbers of an image, and of its features.
+    /// Elements of an image and of its features.
     image: u64,
     feature_size: u64,
-    /// Numbers of all tensors, of those that are learnt, and of the head's.
+    /// Elements of all tensors, of the trainable ones and of the head's.
     numbers: u64,
     /// Trainable elements.
-    pub learnt: u64,
+    pub learned: u64,
     head_numbers: u64,
-    /// What can have a merge weight.
+    /// Kernels that can have a merge weight.
     kernels: u64,
 }
 
 impl Network {
-    /// Counts a network with a head for so many classes, for images of a side.
+    /// Costs of a network with a head for `classes` classes, on images with a side of `image_size` pixels.
     pub fn new(spec: &BackboneSpec, classes: usize, image_size: usize) -> Self {
         let backbone = spec.build();
         let head = backbone.head(classes);
         let parameters = [backbone.parameters(), head.parameters()].concat();
-        let learnt = parameters.iter().filter(|parameter| parameter.is_trainable());
+        let learned = parameters.iter().filter(|parameter| parameter.is_trainable());
         Self {
             features: backbone.cost(image_size),
             head: head.cost(1),
@@ -91,33 +91,33 @@ impl Network {
         }
     }
 
-    /// Multiply-adds of an image up to its features.
+    /// Multiply-adds per image up to the features.
     pub fn features(&self) -> u64 {
         self.features.multiply_adds
     }
 
-    /// Multiply-adds of an image.
+    /// Multiply-adds per image.
     pub fn forward(&self) -> u64 {
         (self.features + self.head).multiply_adds
     }
 
-    /// Bytes of its checkpoint.
+    /// Size of its checkpoint in bytes.
     pub fn bytes(&self) -> u64 {
         product([F32, self.numbers])
     }
 
-    /// Whether it has running statistics, which are not learnt.
+    /// Whether it has running statistics, which are not trainable.
     pub fn has_batch_norm(&self) -> bool {
-        self.numbers > self.learnt
+        self.numbers > self.learned
     }
 
-    /// Bytes of inference on up to so many images.
+    /// Memory of inference in bytes, on at most `images` images at once.
     pub fn inference(&self, images: u64) -> u64 {
         let held = sum([self.image, product([HELD, self.features.largest])]);
         product([F32, images.min(EVAL_BATCH as u64), held])
     }
 
-    /// Bytes of a step of so many images.
+    /// Memory of a training step on `images` images, in bytes.
     pub fn stepping(&self, images: u64) -> u64 {
         let gradients = product([GRADIENTS, self.features.largest]);
         product([F32, images, sum([self.image, self.features.activations, gradients])])
@@ -125,19 +125,19 @@ impl Network {
 }
 
 impl KnownDataset<'_> {
-    /// Images of a split.
+    /// Number of images of a split.
     pub fn images(&self, split: SplitName) -> u64 {
         sum(self.summary.counts[split as usize].iter().map(|&count| count as u64))
     }
 
-    /// Bytes of all its images, decoded.
+    /// Size of all its images in bytes, decoded.
     pub fn decoded_bytes(&self) -> u64 {
         let images = sum(SplitName::ALL.map(|split| self.images(split)));
         product([images, 3, self.size as u64, self.size as u64])
     }
 }
 
-/// How a network is trained on a data set.
+/// The cost of training a network on a data set.
 pub struct TrainingWork<'a> {
     network: Network,
     dataset: KnownDataset<'a>,
@@ -145,7 +145,7 @@ pub struct TrainingWork<'a> {
 }
 
 impl<'a> TrainingWork<'a> {
-    /// Of a backbone on the first data set of a stage.
+    /// Training of a backbone on the first data set of a stage.
     pub fn new(
         backbone: &BackboneSpec,
         known: &Known<'a>,
@@ -156,11 +156,11 @@ impl<'a> TrainingWork<'a> {
         Self { network: networks.on(backbone, &dataset), dataset, spec }
     }
 
-    /// Of all that can be learnt, in a network that is one of so many `models` in memory.
+    /// Training of all trainable parameters, in a network that is one of `models` in memory.
     pub fn whole(&self, models: u64) -> Work {
         let network = &self.network;
         let numbers =
-            [product([network.numbers, models]), self.best(network.numbers), self.learning(network.learnt)];
+            [product([network.numbers, models]), self.best(network.numbers), self.learning(network.learned)];
         Work {
             operations: self.operations(),
             memory_bytes: sum([product([F32, sum(numbers)]), self.step(), self.dataset.decoded_bytes()]),
@@ -169,7 +169,7 @@ impl<'a> TrainingWork<'a> {
         }
     }
 
-    /// Of the head alone. Features of variants of an image that come again are remembered.
+    /// Training of the head alone. Features of repeated image variants are cached.
     pub fn head(&self) -> Work {
         let (network, epochs) = (&self.network, self.spec.epochs as u64);
         let (images, validation) = (self.dataset.images(SplitName::Train), self.validation_images());
@@ -193,12 +193,12 @@ impl<'a> TrainingWork<'a> {
         }
     }
 
-    /// Of merge weights for so many sources: a step computes one network, of merged kernels. In memory are the sources
-    /// as they were read and once more stacked, the merged kernels and their gradients.
+    /// Training of merge weights for `sources` sources. A step computes one network with merged kernels. Memory holds
+    /// the sources as read and again stacked, the merged kernels and their gradients.
     pub fn merge_weights(&self, sources: usize) -> Work {
         let (network, sources) = (&self.network, sources as u64);
         let weights = product([sources, network.kernels]);
-        let unmerged = sum([network.numbers - network.learnt, network.head_numbers]);
+        let unmerged = sum([network.numbers - network.learned, network.head_numbers]);
         let models = product([network.numbers, sum([product([2, sources]), 2])]);
         let numbers = [models, self.learning(sum([weights, network.head_numbers]))];
         Work {
@@ -213,10 +213,11 @@ impl<'a> TrainingWork<'a> {
         product([self.network.forward(), self.passes()])
     }
 
-    /// Passes of images: three for each to be learnt, as the way back costs two, and one for each to choose by.
+    /// Forward passes: three for each training image, as the backward pass costs two, and one for each validation
+    /// image.
     fn passes(&self) -> u64 {
-        let learnt = product([3, self.dataset.images(SplitName::Train)]);
-        product([self.spec.epochs as u64, sum([learnt, self.validation_images()])])
+        let learned = product([3, self.dataset.images(SplitName::Train)]);
+        product([self.spec.epochs as u64, sum([learned, self.validation_images()])])
     }
 
     fn validation_images(&self) -> u64 {
@@ -231,17 +232,17 @@ impl<'a> TrainingWork<'a> {
         self.dataset.images(SplitName::Train).min(self.spec.batch_size as u64)
     }
 
-    /// Numbers of the best epoch's copy.
+    /// Elements of the copy of the best epoch.
     fn best(&self, numbers: u64) -> u64 {
         if self.selects() { numbers } else { 0 }
     }
 
-    /// Numbers beside those that are learnt: a gradient of each, and what the optimiser remembers.
-    fn learning(&self, learnt: u64) -> u64 {
-        product([learnt, 1 + self.spec.optimizer.moments() as u64])
+    /// Elements in addition to the trainable ones: a gradient of each, and the optimizer's state.
+    fn learning(&self, learned: u64) -> u64 {
+        product([learned, 1 + self.spec.optimizer.moments() as u64])
     }
 
-    /// Bytes of a step, or of validation if that takes more.
+    /// Peak memory of a step or of validation, in bytes.
     fn step(&self) -> u64 {
         self.network.stepping(self.batch()).max(self.network.inference(self.validation_images()))
     }

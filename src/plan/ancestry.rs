@@ -1,12 +1,12 @@
-//! Where a stage's result comes from, down to its sources.
+//! The ancestry of a stage, down to its sources.
 
 use identity::Ancestry;
 
 use super::{Plan, PlannedStage, dataset_fields};
 
 impl Plan {
-    /// The fields of a stage, of its data sets, and of the stages that it takes from, down to those that take from
-    /// none: each once, the stage first. It depends on the stage's fingerprint and on nothing else.
+    /// The fields of a stage, of its data sets and of its direct and indirect inputs, each once, the stage first. It
+    /// depends only on the stage's fingerprint.
     pub fn ancestry(&self, stage: &PlannedStage) -> Ancestry {
         let mut ancestry = Ancestry::new();
         let mut waiting = vec![stage];
@@ -19,7 +19,7 @@ impl Plan {
                 let fields = || dataset_fields(&dataset.spec, dataset.labels, &dataset.summary);
                 ancestry.entry(dataset.fingerprint).or_insert_with(fields);
             }
-            // What is put on top last is looked at first.
+            // A stack: the last item is visited first.
             waiting.extend(stage.inputs.iter().rev().map(|(_, node)| &self.graph[*node]));
         }
         ancestry
@@ -32,7 +32,7 @@ mod tests {
     use identity::{Field, Fingerprint};
 
     #[test]
-    fn an_ancestry_leads_to_the_sources_and_can_be_verified() {
+    fn an_ancestry_includes_the_sources_and_can_be_verified() {
         let plan = Lab::new().plan();
         let of = |id: &str| plan.graph.stages().find(|stage| stage.id == id).unwrap();
         let ancestry = plan.ancestry(of("tuned"));

@@ -1,4 +1,4 @@
-//! From a checked experiment to its plan.
+//! Assembling the plan of a checked experiment.
 
 use std::sync::Arc;
 
@@ -17,20 +17,20 @@ use store::outside::look;
 use store::{Digests, Store, StoreError};
 
 impl Plan {
-    /// Reads data set summaries (in parallel), describes every stage, fingerprints, asks the store what
-    /// is fresh. Warns of what is doubtful about data.
+    /// Read data set summaries in parallel, describe and fingerprint every stage, and query the store for fresh ones.
+    /// Warns about questionable data.
     ///
     /// # Errors
-    /// Every data set and file that cannot be used; else everything that is wrong with the stages; else what
-    /// is wrong with the store.
+    /// Every data set and file that cannot be used; otherwise all errors of the stages; otherwise an error of the
+    /// store.
     pub fn new(experiment: Arc<Experiment>, store: &Store, numerics: Numerics) -> Result<Self, PlanError> {
         Ok(Self::with_each(experiment, store, &[numerics])?.remove(0))
     }
 
-    /// A plan for each of these numerics, in their order. Data sets are looked at once.
+    /// A plan for each of these numerics, in order. Data sets are read once.
     ///
     /// # Errors
-    /// As [`Plan::new`].
+    /// See [`Plan::new`].
     pub fn with_each(
         experiment: Arc<Experiment>,
         store: &Store,
@@ -47,7 +47,7 @@ fn describe(spec: &StageSpec, known: &Known<'_>) -> Result<Description, Vec<Stri
     spec.describe(known)
 }
 
-/// The plan of an experiment whose data was looked at.
+/// The plan of an experiment with known data.
 pub(super) fn assemble(
     experiment: Arc<Experiment>,
     data: &Data,
@@ -60,7 +60,7 @@ pub(super) fn assemble(
     Ok(plan)
 }
 
-/// The same as if everything were fresh.
+/// The same with every stage marked as fresh.
 fn join(
     experiment: Arc<Experiment>,
     data: &Data,
@@ -81,10 +81,10 @@ fn join(
     Ok(Plan { experiment, graph, order, numerics, only: None })
 }
 
-/// Sets every stage's status.
+/// Set the status of every stage.
 ///
 /// # Errors
-/// Of the first stage for which the store fails.
+/// The store fails; the error of the first such stage.
 fn judge_all(plan: &mut Plan, store: &Store) -> Result<(), StoreError> {
     let last_made = store.last_made(&plan.experiment.name);
     let graph = &plan.graph;
@@ -96,7 +96,7 @@ fn judge_all(plan: &mut Plan, store: &Store) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// What decides a stage's result, and its fingerprint.
+/// Everything that a stage's result depends on, and its fingerprint.
 pub(super) struct Identity {
     fields: Vec<Field>,
     pub(super) fingerprint: Fingerprint,
@@ -124,7 +124,7 @@ fn identify(experiment: &Experiment, data: &Data, numerics: Numerics) -> Vec<Ide
     identities
 }
 
-/// A stage that was not judged yet. Its inputs have the positions in the graph that they have in the experiment.
+/// A stage without a status. Its inputs have the same positions in the graph as in the experiment.
 fn planned(
     instance: &StageInstance,
     identity: Identity,

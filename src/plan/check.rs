@@ -1,4 +1,4 @@
-//! What can be known to be wrong before anything runs.
+//! Checks before anything runs.
 
 use std::collections::BTreeMap;
 
@@ -8,10 +8,10 @@ use dataset::{DataError, SplitName, Summary};
 use experiment::{Errors, Experiment, Span, StageInstance};
 use stage::{Description, Known, StageSpec};
 
-/// Says what a stage makes, or everything that is wrong with it.
+/// Describes a stage's result, or returns all its errors.
 pub(super) type Describe = fn(&StageSpec, &Known<'_>) -> Result<Description, Vec<String>>;
 
-/// Every split that a stage reads must have images, and `train` one of every class.
+/// Check that every split that a stage reads has images, and `train` at least one of every class.
 pub(super) fn splits(experiment: &Experiment, data: &Data) -> Vec<DataError> {
     let mut readers: BTreeMap<(usize, SplitName), &StageInstance> = BTreeMap::new();
     for stage in &experiment.stages {
@@ -30,14 +30,12 @@ pub(super) fn splits(experiment: &Experiment, data: &Data) -> Vec<DataError> {
     readers.into_iter().filter_map(error).collect()
 }
 
-/// What a split lacks that a stage reads.
+/// What a split lacks for a stage that reads it.
 fn lack(summary: &Summary, split: SplitName, reader: &str) -> Option<String> {
     let counts = &summary.counts[split as usize];
     let split_name = split.as_str();
     if counts.iter().sum::<usize>() == 0 {
-        return Some(format!(
-            "the split `{split_name}` has no images, and the stage `{reader}` reads it; give it some"
-        ));
+        return Some(format!("split `{split_name}` has no images, but stage `{reader}` needs some"));
     }
     let absent = summary.classes.iter().zip(counts).filter(|(_, count)| **count == 0);
     let absent: Vec<_> = absent.map(|(class, _)| format!("`{class}`")).collect();
@@ -46,15 +44,15 @@ fn lack(summary: &Summary, split: SplitName, reader: &str) -> Option<String> {
     }
     let absent = absent.join(", ");
     Some(format!(
-        "the split `{split_name}` has no image of class {absent}, and the stage `{reader}` learns from it; \
-         give it some, or take the class out"
+        "split `{split_name}` has no image of class {absent}, but stage `{reader}` trains on it; \
+         add some, or remove the class"
     ))
 }
 
-/// What each stage makes, in the order of [`Experiment::stages`].
+/// The description of each stage, in the order of [`Experiment::stages`].
 ///
 /// # Errors
-/// All that is wrong with any stage, at its section. Nothing is said of a stage whose inputs are wrong.
+/// All errors of the stages, at their sections. Stages with invalid inputs are skipped.
 pub(super) fn describe(
     experiment: &Experiment,
     data: &Data,
@@ -78,7 +76,7 @@ pub(super) fn describe(
     all.ok_or_else(|| Errors::new(experiment.source.clone(), problems))
 }
 
-/// What is known of a stage's inputs; `None` if one of them is wrong.
+/// What is known about a stage's inputs; `None` if one of them is invalid.
 fn known<'a>(
     stage: &StageInstance,
     descriptions: &'a [Option<Description>],
@@ -110,15 +108,14 @@ mod tests {
         let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
         let lacking = |dataset: &str, stage: &str| {
             format!(
-                "lab.toml, data set `{dataset}`: the split `val` has no images, and the stage `{stage}` reads \
-                 it; give it some"
+                "lab.toml, data set `{dataset}`: split `val` has no images, but stage `{stage}` needs some"
             )
         };
         assert_eq!(errors, [lacking("cells", "source"), lacking("fundus", "tuned")]);
     }
 
     #[test]
-    fn a_stage_learns_only_if_every_class_has_a_training_image() {
+    fn a_stage_trains_only_if_every_class_has_a_training_image() {
         let experiment = experiment();
         let errors = splits(&experiment, &data_with(&experiment, summary([[5, 0], [5, 0], [5, 0]])));
         assert_eq!(errors.len(), 2, "validation and test images may lack a class");
@@ -126,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_stage_is_told_once_and_its_users_say_nothing() {
+    fn an_invalid_stage_is_reported_once_and_its_users_are_skipped() {
         let mut experiment = experiment();
         let twin = experiment.stages[0].clone();
         experiment.stages.push(twin);

@@ -1,7 +1,7 @@
-//! What a plan costs: time, memory and disk of each stage, from what is known before anything runs.
+//! The cost of a plan: time, memory and disk space of each stage, estimated before anything runs.
 //!
-//! Operations and bytes are counted ([`Stage::work`](stage::Stage::work)). Seconds follow from the operations a
-//! second that the store measured of stages of the same kind; before any was, from a guess.
+//! Operations and bytes are counted ([`Stage::work`](stage::Stage::work)). Times follow from the measured speed of
+//! stages of the same kind in this store, or from a guess if there is none.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -14,49 +14,49 @@ use nn::cost::sum;
 use stage::{Known, Networks};
 use store::Store;
 
-/// Multiply-adds a second that a thread is taken to do before any was measured.
+/// Guessed multiply-adds per second of a thread.
 const GUESS_THREAD: f64 = 4e10;
-/// The same of a GPU.
+/// Guessed multiply-adds per second of a GPU.
 const GUESS_GPU: f64 = 3e12;
-/// Bytes a second at which models are read and merged.
+/// Bytes per second of reading and merging models.
 const BYTES_A_SECOND: f64 = 1e9;
-/// Bytes of a stage's process beside what is counted: code, room of operators, what the allocator keeps. Training steps
-/// of five networks took 98 to 147 MiB more than was counted.
+/// Memory of a stage's process in addition to what is counted: code, buffers of operators, memory retained by the
+/// allocator. Training steps of five networks took 98 to 147 MiB more than counted.
 const PROCESS_BYTES: u64 = 100 << 20;
 
-/// What it takes to make a stage's entry.
+/// Estimated cost of making a stage's entry.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Estimate {
     /// Multiply-adds.
     pub operations: u64,
-    /// Time, if nothing else runs.
+    /// Time in seconds, if nothing else runs.
     pub seconds: f64,
-    /// Memory at its fullest.
+    /// Peak memory in bytes.
     pub memory_bytes: u64,
-    /// Size of the entry.
+    /// Size of the entry in bytes.
     pub disk_bytes: u64,
 }
 
 impl Estimate {
-    /// For [`Store::note_throughput`]: the operations a second of a stage that took `seconds` on so many threads, of
-    /// one thread on a CPU, of the device on a GPU.
+    /// The speed for [`Store::note_throughput`], in operations per second, of a stage that took `seconds` on `threads`
+    /// threads: per thread on a CPU, per device on a GPU.
     pub fn throughput(&self, seconds: f64, numerics: Numerics, threads: usize) -> f64 {
         self.operations as f64 / seconds / speed_up(threads_that_count(numerics, threads))
     }
 }
 
-/// What each stage of a plan costs.
+/// Estimated costs of all stages of a plan.
 #[derive(Clone, Debug)]
 pub struct Estimates {
-    /// By the index of a stage's node.
+    /// Estimates by node index.
     of_stages: Vec<Estimate>,
-    /// Kinds of stages whose time is guessed.
+    /// Kinds of stages with guessed speeds.
     guessed: BTreeSet<&'static str>,
     threads: usize,
 }
 
 impl Plan {
-    /// What each stage would cost if it were made on so many threads, at the speeds that the store measured.
+    /// Estimates for all stages of a plan on `threads` threads, at the speeds measured in the store.
     pub fn estimates(&self, store: &Store, threads: usize) -> Estimates {
         let threads = threads_that_count(self.numerics, threads);
         let kinds: BTreeSet<_> = self.graph.stages().map(|stage| stage.spec.kind()).collect();
@@ -103,7 +103,7 @@ impl Estimates {
         sum(entries.into_values())
     }
 
-    /// Threads that jobs share: those that the estimates are for, and one for a GPU.
+    /// Threads shared by jobs: those of the estimates, or one for a GPU.
     pub fn threads(&self) -> usize {
         self.threads
     }
@@ -138,7 +138,7 @@ fn known<'a>(stage: &'a PlannedStage, graph: &'a Graph) -> Known<'a> {
     Known {
         inputs: inputs.clone().map(|input| &input.description).collect(),
         input_fingerprints: inputs.clone().map(|input| input.fingerprint).collect(),
-        began_at: inputs.map(|_| None).collect(), // asked for by `describe` alone
+        began_at: inputs.map(|_| None).collect(), // used by `describe` alone
         datasets: stage.datasets.iter().map(|(_, dataset)| dataset.known()).collect(),
     }
 }
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn seconds_follow_from_what_was_measured_of_the_kind() {
+    fn times_follow_from_the_measured_speed_of_the_kind() {
         let lab = Lab::new();
         let plan = lab.plan();
         let seconds = |threads| {
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_measured_stage_is_expected_to_take_as_long_again() {
+    fn a_measured_stage_is_estimated_to_take_as_long_again() {
         let lab = Lab::new();
         let plan = lab.plan();
         let node = plan.order[1];
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn threads_of_the_processor_do_not_count_on_a_gpu() {
+    fn cpu_threads_do_not_count_on_a_gpu() {
         let lab = Lab::new();
         let mut plan = lab.plan();
         plan.numerics = Numerics::Cuda(identity::Precision::F32);
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn guesses_are_told_of_kinds_that_compute_and_were_not_measured() {
+    fn kinds_that_compute_and_were_not_measured_are_listed_as_guessed() {
         let lab = Lab::new();
         let plan = lab.plan();
         assert_eq!(
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn jobs_wait_for_their_inputs_that_are_to_be_made() {
+    fn jobs_depend_on_stale_inputs() {
         let lab = Lab::new();
         let plan = lab.plan();
         let estimates = plan.estimates(&lab.store, 1);

@@ -1,5 +1,5 @@
-//! What stages read from outside: summaries of data sets and digests of files. Each is read once, in parallel,
-//! and not again by a later plan while nobody touches the files.
+//! External data of stages: summaries of data sets and digests of files. Each is read once, in parallel, and cached for
+//! later plans until its files change.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -14,17 +14,17 @@ use experiment::{Experiment, StageInstance};
 use store::Digests;
 use store::outside::Look;
 
-/// What the stages of an experiment read.
+/// External data of an experiment's stages.
 #[derive(Debug, Default)]
 pub(super) struct Data {
-    /// By index into [`Experiment::datasets`]; only those that a stage reads.
+    /// Data sets, by index into [`Experiment::datasets`]; only those that a stage reads.
     pub(super) datasets: BTreeMap<usize, Arc<PlannedDataset>>,
-    /// blake3 of the content of each file that a stage names.
+    /// BLAKE3 hash of each file that a stage reads.
     pub(super) files: BTreeMap<PathBuf, String>,
 }
 
 impl Data {
-    /// What is doubtful about any of it, each thing once.
+    /// Warnings about the data, without duplicates.
     pub(super) fn warnings(&self) -> BTreeSet<&str> {
         let summaries = self.datasets.values().map(|dataset| &dataset.summary);
         summaries.flat_map(|summary| summary.warnings.iter().map(String::as_str)).collect()
@@ -34,7 +34,7 @@ impl Data {
 /// Looks at every data set and file that a stage reads, unless what was seen in it is remembered.
 ///
 /// # Errors
-/// Every one that cannot be used.
+/// Every data set and file that cannot be used.
 pub(super) fn read(
     experiment: &Experiment,
     digests: &Digests<'_>,
@@ -53,7 +53,7 @@ fn datasets(
 ) -> BTreeMap<usize, Arc<PlannedDataset>> {
     let used: BTreeSet<usize> = experiment.stages.iter().flat_map(|stage| &stage.datasets).copied().collect();
     let spec = |index: usize| &experiment.datasets[index].spec;
-    // By their text: specs hold floats, which cannot be hashed.
+    // Compared as text: specs contain floats, which cannot be hashed.
     let used: Vec<(usize, String)> =
         used.into_iter().map(|index| (index, format!("{:?}", spec(index)))).collect();
     let distinct: IndexMap<&str, &DatasetSpec> =
@@ -76,7 +76,7 @@ fn planned(experiment: &Experiment, index: usize, (size, summary): Look) -> Plan
     PlannedDataset { name, at, spec, labels, size, summary: labels.summary(summary), fingerprint }
 }
 
-/// The digest of each file that a stage names.
+/// The digest of each file that a stage reads.
 fn files(
     stages: &[StageInstance],
     digests: &Digests<'_>,
@@ -115,7 +115,7 @@ mod tests {
     use super::*;
     use dataset::phantom::Family;
 
-    /// Reads with a summary for every data set. Returns how many were looked at, too.
+    /// Read with a fixed summary for every data set; also returns how many were read.
     fn read_counting(experiment: &Experiment, digests: Digests<'_>) -> (Data, usize) {
         let looks = AtomicUsize::new(0);
         let look = |_: &DatasetSpec| {
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_data_sets_are_looked_at_once_and_unused_ones_never() {
+    fn equal_data_sets_are_read_once_and_unused_ones_never() {
         let mut experiment = experiment();
         experiment.datasets.push(phantom("unused", Family::Xray));
         experiment.datasets.push(phantom("cells_again", Family::Cells));
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_looked_at_once_for_all_label_budgets() {
+    fn a_file_is_read_once_for_all_label_budgets() {
         let mut experiment = experiment();
         let mut half = experiment.datasets[0].clone();
         half.labels.label_fraction = 0.5;
@@ -169,13 +169,11 @@ mod tests {
         let errors = read(&experiment, &Digests::new(&Lab::new().store), missing).unwrap_err();
         let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
         assert_eq!(errors.len(), 4, "{errors:#?}");
-        assert!(
-            errors[2].starts_with("/no/such/first.pth: failed to read the file that the stage `first` takes")
-        );
+        assert!(errors[2].starts_with("/no/such/first.pth: failed to read the file of stage `first`"));
     }
 
     #[test]
-    fn a_file_enters_by_its_content_wherever_it_lies() {
+    fn a_file_is_identified_by_its_content_and_not_its_path() {
         let folder = tempfile::tempdir().unwrap();
         let paths = ["a.pth", "b.pth"].map(|name| folder.path().join(name));
         let mut experiment = experiment();
@@ -188,7 +186,7 @@ mod tests {
         assert_eq!(data.files[&paths[0]], blake3::hash(b"weights").to_hex().as_str());
     }
 
-    /// [`experiment`] with a data set `cells` that lies in a file of three bytes.
+    /// [`experiment`] with a data set `cells` in a file of three bytes.
     #[cfg(unix)]
     fn with_file(folder: &Path) -> (PathBuf, Experiment) {
         let path = folder.join("cells.npz");
@@ -201,7 +199,7 @@ mod tests {
 
     #[test]
     #[cfg(unix)]
-    fn a_data_set_is_looked_at_again_only_if_its_files_or_options_change() {
+    fn a_data_set_is_read_again_only_if_its_files_or_options_change() {
         let (lab, folder) = (Lab::new(), tempfile::tempdir().unwrap());
         let (path, mut experiment) = with_file(folder.path());
         let looks = |experiment: &Experiment| read_counting(experiment, Digests::later(&lab.store)).1;
@@ -216,7 +214,7 @@ mod tests {
 
     #[test]
     #[cfg(unix)]
-    fn what_is_remembered_of_a_data_set_is_what_was_seen() {
+    fn a_cached_summary_equals_the_original() {
         let (lab, folder) = (Lab::new(), tempfile::tempdir().unwrap());
         let (_, experiment) = with_file(folder.path());
         let [first, second] = [(); 2].map(|()| read_counting(&experiment, Digests::later(&lab.store)).0);
@@ -227,7 +225,7 @@ mod tests {
 
     #[test]
     #[cfg(unix)]
-    fn a_checkpoint_put_in_the_place_of_another_is_noticed() {
+    fn a_replaced_checkpoint_is_noticed() {
         let (lab, folder) = (Lab::new(), tempfile::tempdir().unwrap());
         let path = folder.path().join("a.pth");
         let mut experiment = experiment();

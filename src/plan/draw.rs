@@ -1,11 +1,11 @@
-//! A plan as a picture: `plan --dot` for Graphviz, `plan --mermaid` for Markdown.
+//! Plans as graphs: `plan --dot` for Graphviz, `plan --mermaid` for Markdown.
 //!
-//! A node is a stage with its kind and whether it is fresh or stale, an edge an input with its role.
+//! Nodes are stages with their kind and status, edges are inputs with their role.
 
 use super::{Plan, PlannedStage};
 
 impl Plan {
-    /// In Graphviz's language; stale stages are dashed.
+    /// The plan in Graphviz's language; stale stages are dashed.
     pub fn to_dot(&self) -> String {
         let node = |(i, stage): (usize, &PlannedStage)| {
             let style = if stage.status.is_stale() { ", style=dashed" } else { "" };
@@ -20,7 +20,7 @@ impl Plan {
         format!("digraph \"{name}\" {{\n  rankdir=LR\n  node [shape=box]\n{nodes}{edges}}}\n")
     }
 
-    /// In Mermaid's language; stale stages are dashed.
+    /// The plan in Mermaid's language; stale stages are dashed.
     pub fn to_mermaid(&self) -> String {
         let node = |(i, stage): (usize, &PlannedStage)| {
             let class = if stage.status.is_stale() { ":::stale" } else { "" };
@@ -34,7 +34,7 @@ impl Plan {
         format!("flowchart LR\n{nodes}{edges}  classDef stale stroke-dasharray: 4\n")
     }
 
-    /// Input, role and user of each edge, by number.
+    /// Input, role and user of each edge, by node number.
     fn drawn_inputs(&self) -> impl Iterator<Item = (usize, String, usize)> {
         let stages = self.graph.stages().enumerate();
         stages.flat_map(|(user, stage)| {
@@ -47,7 +47,7 @@ fn state(stage: &PlannedStage) -> String {
     format!("{}, {}", stage.spec.kind(), stage.status.word())
 }
 
-/// Text within quotes. Graphviz takes a backslash for the start of an escape, an ampersand for that of an entity.
+/// Escape text within quotes. In Graphviz, backslashes start escapes and ampersands start entities.
 fn for_dot(text: &str) -> String {
     let quoted = |c: char| match c {
         '\\' => "\\\\".to_owned(),
@@ -59,7 +59,7 @@ fn for_dot(text: &str) -> String {
     text.chars().map(quoted).collect()
 }
 
-/// Text within quotes. What Mermaid could take for markup is written as the number of its character.
+/// Escape text within quotes. Characters that are markup in Mermaid are written by number.
 fn for_mermaid(text: &str) -> String {
     let is_plain = |c: char| !c.is_ascii() || c.is_ascii_alphanumeric() || " _-.,=[]()/+%:".contains(c);
     let quoted = |c: char| match c {
@@ -76,7 +76,7 @@ mod tests {
     use super::*;
     use stage::StageSpec;
 
-    /// A source that is there, and a model with a label that has to be quoted.
+    /// A plan with a fresh source, and a model label that must be quoted.
     fn plan() -> Plan {
         let mut lab = Lab::new();
         lab.make(&["source"]);

@@ -1,19 +1,19 @@
-//! Why there is no plan.
+//! Errors of making a plan.
 
 use dataset::DataError;
 use experiment::Errors;
 use store::StoreError;
 
-/// Why there is no plan.
+/// Errors of making a plan.
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
-    /// What is wrong with the experiment's stages: all of it. Exit code 2.
+    /// All errors of the experiment's stages. Exit code 2.
     #[error(transparent)]
     Experiment(#[from] Errors),
-    /// Data sets or imported files that cannot be used: all of them. Exit code 3.
+    /// All data sets and imported files that cannot be used. Exit code 3.
     #[error("{}", lines(.0))]
     Data(Vec<DataError>),
-    /// The store. Exit code 4.
+    /// An error of the store. Exit code 4.
     #[error(transparent)]
     Store(#[from] StoreError),
 }

@@ -1,28 +1,27 @@
-//! What decides a result, and the hash of it.
+//! Everything that a result depends on, and its hash.
 //!
-//! A stage's fingerprint is blake3 over its *fields*: (path, value) pairs, each part preceded by its
-//! length, sorted by path. Two stages with one fingerprint are the same work, whoever asks for it, so it
-//! is done once.
+//! A stage's fingerprint is BLAKE3 over its *fields*: (path, value) pairs, sorted by path, each part preceded by its
+//! length. Stages with the same fingerprint do the same work, which is done once.
 //!
 //! | in | as | why |
 //! |---|---|---|
-//! | kind of the stage | `kind` | another kind does other work |
-//! | its `revision` | `revision` | raised by whoever changes the numbers that the same spec gives |
-//! | every option, defaults included | its path: `train.optimizer.adamw.lr` | it changes the result; a default that changes in a later version is another result |
-//! | seed | `train.seed` | an option like the others |
-//! | inputs | `input.<role>`: their fingerprints | another input gives another result; roles are numbered where the order matters, so swapping two sources shows |
+//! | kind of the stage | `kind` | different kinds do different work |
+//! | its `revision` | `revision` | raised when the results for the same spec change |
+//! | every option, defaults included | its path: `train.optimizer.adamw.lr` | options affect the result; changing a default in a later version does, too |
+//! | seed | `train.seed` | a regular option |
+//! | inputs | `input.<role>`: their fingerprints | inputs affect the result; roles are numbered where the order matters, so swapping two sources matters |
 //! | data sets | `dataset.<role>`: their fingerprints | kind, revision, options, label budget and the content's digest, see [`dataset_fingerprint`] |
-//! | files outside (a checkpoint) | `file.<position>`: digest of the content | the content decides, wherever it lies |
-//! | numerics | `numerics`: device class and number type | a GPU rounds in another order |
+//! | files outside (a checkpoint) | `file.<position>`: digest of the content | the content matters, not its path |
+//! | numerics | `numerics`: device class and number type | a GPU rounds differently |
 //!
 //! | out | why |
 //! |---|---|
-//! | names of stages, experiments, data sets, models' row labels | renaming changes no number |
-//! | paths, times of files | moving changes no number; the content's digest is in |
+//! | names of stages, experiments, data sets, models' row labels | renaming does not affect results |
+//! | paths, times of files | moving does not affect results; the content's digest is included |
 //! | comments, the order of keys | fields come from the typed spec, sorted |
 //! | threads, device index, log level | results do not depend on them |
-//! | sweep axes | what an axis changes is an option, an input or a data set, and those are in |
-//! | version of the program | it would make everything anew; `revision` says when the numbers changed |
+//! | sweep axes | axes change options, inputs or data sets, which are included |
+//! | version of the program | it would invalidate everything; `revision` marks changed results |
 //! | how often the same input has the same role | evaluating one model under two labels is done once |
 
 use dataset::{DatasetSpec, LabelBudget, Summary};
@@ -32,7 +31,7 @@ use stage::StageSpec;
 
 /// Everything that the result of a stage depends on, sorted by path.
 ///
-/// `inputs` and `datasets` are in any order; `files` are the digests of [`Stage::files`](stage::Stage::files) in their
+/// `inputs` and `datasets` can be in any order; `files` are the digests of [`Stage::files`](stage::Stage::files) in
 /// order.
 pub fn stage_fields(
     spec: &StageSpec,
@@ -55,8 +54,8 @@ pub fn stage_fields(
     in_order(fields)
 }
 
-/// What identifies a data set, sorted by path: its kind, revision, options, content and label budget, if it has one; not
-/// its name, not its path.
+/// The fields that identify a data set, sorted by path: kind, revision, options, content and label budget, if any; not
+/// its name or path.
 pub fn dataset_fields(spec: &DatasetSpec, labels: LabelBudget, summary: &Summary) -> Vec<Field> {
     let mut fields = spec_fields(spec.kind(), spec.revision(), spec.options());
     if !labels.is_whole() {

@@ -1,4 +1,4 @@
-//! Whether a stage has to run, and why.
+//! Whether a stage must run, and why.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::fmt;
@@ -11,17 +11,17 @@ use super::PlannedStage;
 use stage::Input;
 use store::{ByStage, Store, StoreError};
 
-/// Whether the store has what a stage makes.
+/// Whether the store has a stage's result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Status {
-    /// It is in the store.
+    /// The result is in the store.
     Fresh,
-    /// It is not, and these are the reasons: at least one.
+    /// The result is missing, for at least one reason.
     Stale(Vec<Why>),
 }
 
 impl Status {
-    /// Whether the store lacks it.
+    /// Whether the stage is stale.
     pub fn is_stale(&self) -> bool {
         matches!(self, Self::Stale(_))
     }
@@ -31,45 +31,45 @@ impl Status {
         if self.is_stale() { "stale" } else { "fresh" }
     }
 
-    /// Whether the person asked for it to be made anew.
+    /// Whether the user requested a rerun.
     pub fn is_asked(&self) -> bool {
         matches!(self, Self::Stale(why) if why.contains(&Why::Asked))
     }
 }
 
-/// One reason for a stage to run. One variant a cause.
+/// A reason for a stage to run: one variant per cause.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Why {
-    /// Nothing of this stage of this experiment was ever made, or nothing of it is left.
+    /// There is no record of this stage of this experiment in the store.
     NeverMade,
-    /// An option, the data, a revision or the numerics changed since it was last made.
+    /// An option, the data, a revision or the numerics changed since the last run.
     Field {
-        /// As in [`Field`].
+        /// Path of the [`Field`].
         path: String,
-        /// Then; `None` if there was no such field.
+        /// Old value; `None` if there was no such field.
         old: Option<String>,
-        /// Now; `None` if there is no such field any more.
+        /// New value; `None` if the field was removed.
         new: Option<String>,
     },
-    /// A stage that it takes from makes something else now.
+    /// An input changed.
     Input {
-        /// What the input is used for.
+        /// Role of the input.
         role: Role,
-        /// Id of the stage that it comes from now.
+        /// Id of its current stage.
         stage: String,
-        /// The input's fingerprint then; `None` if there was no such input.
+        /// Old fingerprint of the input; `None` if there was no such input.
         old: Option<String>,
-        /// The input's fingerprint now.
+        /// New fingerprint of the input.
         new: String,
     },
-    /// What was made is damaged and was set aside.
+    /// The result is damaged and was set aside.
     Damaged {
-        /// Where it lies now.
+        /// Current path of the entry.
         aside: PathBuf,
     },
-    /// It was made and has been removed from the store.
+    /// The result was removed from the store.
     Gone,
-    /// The person asked for it.
+    /// The user requested a rerun.
     Asked,
 }
 
@@ -79,7 +79,7 @@ impl fmt::Display for Why {
             Self::NeverMade => f.write_str("never made"),
             Self::Field { path, old, new } => write!(f, "{path}: {} -> {}", shown(old), shown(new)),
             Self::Input { role, stage, old: Some(_), .. } => {
-                write!(f, "{role}: {stage} makes something else")
+                write!(f, "{role}: {stage} changed")
             }
             Self::Input { role, stage, old: None, .. } => write!(f, "{role}: {stage} is new"),
             Self::Damaged { aside } => write!(f, "damaged; set aside as {}", aside.display()),
@@ -89,7 +89,7 @@ impl fmt::Display for Why {
     }
 }
 
-/// A digest by its first digits, everything else as it is.
+/// Abbreviates digests.
 fn shown(value: &Option<String>) -> &str {
     match value {
         None => "none",
@@ -103,8 +103,8 @@ pub(super) fn is_digest(value: &str) -> bool {
     value.len() == 64 && value.chars().all(|c| c.is_ascii_hexdigit())
 }
 
-/// Whether the store has what a stage makes, and why not. Its inputs are in the graph; `last_made` says what
-/// the stages of the experiment were.
+/// The status of a stage. Its inputs must be in the graph; `last_made` contains the last fingerprints of the
+/// experiment's stages.
 pub(super) fn judge(
     stage: &PlannedStage,
     graph: &Graph,
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stage_is_stale_until_it_was_made() {
+    fn a_stage_is_stale_until_it_is_made() {
         let lab = Lab::new();
         assert_eq!(why(&lab, "source"), ["never made"]);
         lab.make(&["source"]);
@@ -202,12 +202,12 @@ mod tests {
         source.train.epochs = 3;
         source.train.patience = Some(2);
         assert_eq!(why(&lab, "source"), ["train.epochs: 10 -> 3", "train.patience: null -> 2"]);
-        assert_eq!(why(&lab, "tuned"), ["from: source makes something else"]);
-        assert_eq!(why(&lab, "scores"), ["model: tuned makes something else"]);
+        assert_eq!(why(&lab, "tuned"), ["from: source changed"]);
+        assert_eq!(why(&lab, "scores"), ["model: tuned changed"]);
     }
 
     #[test]
-    fn an_option_of_another_kind_is_told_as_gone_and_as_new() {
+    fn options_of_different_kinds_are_removed_and_added() {
         let mut lab = Lab::new();
         lab.make(&["source"]);
         let StageSpec::Pretrain(source) = &mut lab.experiment.stages[0].spec else {
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_made_and_is_not_there_any_more_is_told_apart() {
+    fn removed_and_damaged_entries_have_different_reasons() {
         let lab = Lab::new();
         lab.make(&["source", "tuned"]);
         let plan = lab.plan();
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn an_input_that_is_gone_is_told_by_its_role() {
+    fn a_removed_input_is_named_by_its_role() {
         let lab = Lab::new();
         let plan = lab.plan();
         let stage = &plan.graph[plan.order[1]];

@@ -6,10 +6,10 @@
 //!              "estimate": {"seconds", "memory_bytes", "disk_bytes"}}]}
 //! ```
 //!
-//! `field` is the path of a field of the fingerprint; or `never_made`, `damaged`, `gone` or `asked`, and then
-//! `old` and `new` are null. `run` says whether it would be made: a stale stage is not if nothing that is wanted needs
-//! it. Inputs that share a role are told apart by their label: `model.<row label>`. `estimate` is
-//! what making the stage would take, fresh or stale.
+//! `field` is the path of a field of the fingerprint, or `never_made`, `damaged`, `gone` or `asked`; then `old` and
+//! `new` are null. `run` is false for a fresh stage and for a stale one that no wanted stage needs. Inputs with the
+//! same role are distinguished by their label: `model.<row label>`. `estimate` is the cost of making the stage, fresh
+//! or stale.
 
 use serde_json::{Map, Value, json};
 
@@ -18,7 +18,7 @@ use super::freshness::is_digest;
 use super::{Plan, PlannedStage, Status, Why};
 
 impl Plan {
-    /// What `plan --json` prints.
+    /// The output of `plan --json`.
     pub fn to_json(&self, estimates: &Estimates) -> Value {
         let needed = self.needed();
         let stage = |&node| self.stage_json(&self.graph[node], needed.contains(&node), estimates.of(node));
@@ -65,7 +65,7 @@ fn reason(why: &Why) -> Value {
     }
 }
 
-/// An option as the JSON that it is; a digest, which may look like a number, as a string.
+/// An option as its JSON value; a digest, which may look like a number, as a string.
 fn value(text: &str) -> Value {
     let option = if is_digest(text) { None } else { serde_json::from_str(text).ok() };
     option.unwrap_or_else(|| Value::from(text))

@@ -1,18 +1,18 @@
-//! From specs to a plan: which stages there are, what they make, which of them must run and why.
+//! Plans: the stages of an experiment, their results, and which of them must run and why.
 //!
-//! Nothing here reads a tensor or needs a GPU: data sets are summarised, not decoded.
+//! Nothing here reads a tensor or needs a GPU: data sets are summarized, not decoded.
 //!
 //! | file | what |
 //! |---|---|
-//! | [`graph`] | the plan: stages as a graph, in an order to run them |
-//! | [`fingerprint`] | what decides a result, and its hash |
+//! | [`graph`] | the plan: stages as a graph, in execution order |
+//! | [`fingerprint`] | everything that a result depends on, and its hash |
 //! | [`freshness`] | fresh or stale, and why |
-//! | `ancestry` | where a result comes from, down to its sources |
-//! | `assemble` | from an experiment to its plan |
-//! | `data` | summaries of data sets and digests of files, each read once |
-//! | `check` | what can be known to be wrong before anything runs |
-//! | [`cost`] | what each stage takes: time, memory, disk |
-//! | [`makespan`] | how long stages take together, and how many of them at once are best |
+//! | `ancestry` | the ancestry of a result, down to its sources |
+//! | `assemble` | assembling the plan of an experiment |
+//! | `data` | summaries of data sets and digests of files |
+//! | `check` | checks before anything runs |
+//! | [`cost`] | time, memory and disk space of each stage |
+//! | [`makespan`] | total time of stages, and the best number of parallel ones |
 //! | `json` | `plan --json` |
 //! | `draw` | `plan --dot`, `plan --mermaid` |
 

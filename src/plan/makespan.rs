@@ -1,38 +1,38 @@
-//! How long jobs take together: the scheduler's order of work, played through on paper. Pure.
+//! The makespan of jobs: a simulation of the scheduler, without I/O.
 //!
-//! As many jobs as allowed run at once. Of those that are ready, the one with the longest way to the end starts first,
-//! and gets its share of the threads for good: all of them if no other job runs or could start. Where the shares add up
-//! to more threads than there are, all jobs at work slow down alike.
+//! At most `at_once` jobs run in parallel. Of the ready jobs, the one with the longest remaining path starts first. It
+//! keeps its share of the threads until it ends: all of them if no other job runs or could start. If the shares exceed
+//! the number of threads, all running jobs slow down equally.
 
 use std::collections::BTreeSet;
 
 use rayon::prelude::*;
 
-/// A job takes 2 to this power times less with twice the threads.
+/// Doubling the threads divides a job's time by 2 to this power.
 const SCALING: f64 = 0.85;
-/// Differences in the time of this share are rounding.
+/// Relative differences in time below this are rounding errors.
 const ROUNDING: f64 = 1e-9;
 
-/// Something to do.
+/// A job.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Job {
-    /// Time that it takes alone, on all threads.
+    /// Time in seconds alone on all threads.
     pub seconds: f64,
-    /// The jobs that it waits for; each stands before it.
+    /// Indices of the jobs it depends on, all smaller than its own.
     pub inputs: Vec<usize>,
 }
 
-/// How many times faster than one thread so many threads are.
+/// The speedup on `threads` threads over one thread.
 pub fn speed_up(threads: usize) -> f64 {
     (threads.max(1) as f64).powf(SCALING)
 }
 
-/// Seconds of the longest way through the jobs: they take at least as long, however many run at once.
+/// Length of the critical path in seconds: a lower bound of the total time.
 pub fn critical_path(jobs: &[Job]) -> f64 {
     ways(jobs).into_iter().fold(0.0, f64::max)
 }
 
-/// Seconds until all jobs are done, `at_once` of them at a time, on so many threads.
+/// Seconds until all jobs have finished, at most `at_once` at a time, on `threads` threads.
 pub fn makespan(jobs: &[Job], at_once: usize, threads: usize) -> f64 {
     let mut simulation = Simulation::new(jobs, at_once.max(1), threads.max(1));
     while simulation.start() {
@@ -41,7 +41,7 @@ pub fn makespan(jobs: &[Job], at_once: usize, threads: usize) -> f64 {
     simulation.now
 }
 
-/// How many jobs at once, up to one a thread, are done first; of equal numbers the smallest.
+/// The number of parallel jobs, at most one per thread, with the smallest makespan; the smallest on ties.
 pub fn best_jobs(jobs: &[Job], threads: usize) -> usize {
     let numbers = 1..=threads.min(jobs.len()).max(1);
     let times: Vec<f64> = numbers.into_par_iter().map(|at_once| makespan(jobs, at_once, threads)).collect();
@@ -54,7 +54,7 @@ pub fn best_jobs(jobs: &[Job], threads: usize) -> usize {
     best.0
 }
 
-/// Seconds from the start of each job to the end of all that waits for it, if nothing else holds them up.
+/// Length in seconds of the longest path from the start of each job to the end of its dependents.
 pub fn ways(jobs: &[Job]) -> Vec<f64> {
     let mut ways = vec![0.0; jobs.len()];
     for (i, job) in jobs.iter().enumerate().rev() {
@@ -66,19 +66,19 @@ pub fn ways(jobs: &[Job]) -> Vec<f64> {
     ways
 }
 
-/// A moment of the run.
+/// State of the simulation.
 struct Simulation<'a> {
     jobs: &'a [Job],
     at_once: usize,
     threads: usize,
-    /// Jobs by the length of their way to the end, the longest first; those of one length in their order.
+    /// Jobs by the length of their remaining path, the longest first; ties in job order.
     by_way: Vec<usize>,
-    /// Place of each job in `by_way`.
+    /// Index of each job in `by_way`.
     ranks: Vec<usize>,
     users: Vec<Vec<usize>>,
-    /// Inputs of each job that are not done.
+    /// Number of unfinished inputs of each job.
     missing: Vec<usize>,
-    /// Ranks of the jobs that could start.
+    /// Ranks of the ready jobs.
     ready: BTreeSet<usize>,
     running: Vec<Running>,
     now: f64,
@@ -87,9 +87,9 @@ struct Simulation<'a> {
 struct Running {
     job: usize,
     threads: usize,
-    /// How many times faster than on one thread it is on these.
+    /// Speedup of its threads over one thread.
     speed: f64,
-    /// Seconds that it still takes alone, on all threads.
+    /// Remaining seconds alone on all threads.
     left: f64,
 }
 
@@ -109,7 +109,7 @@ impl<'a> Simulation<'a> {
         Self { jobs, at_once, threads, by_way, ranks, users, missing, ready, running: Vec::new(), now: 0.0 }
     }
 
-    /// Starts what can start; whether anything runs.
+    /// Start ready jobs; returns whether any job is running.
     fn start(&mut self) -> bool {
         while self.running.len() < self.at_once {
             let Some(rank) = self.ready.pop_first() else { break };
@@ -122,7 +122,7 @@ impl<'a> Simulation<'a> {
         !self.running.is_empty()
     }
 
-    /// Goes on to the moment when the next job is done, or several at once.
+    /// Advance to the time when the next job, or several at once, finish.
     fn advance(&mut self) {
         let wanted: usize = self.running.iter().map(|running| running.threads).sum();
         let granted = (self.threads as f64 / wanted as f64).min(1.0) / speed_up(self.threads);

@@ -1,5 +1,5 @@
-//! A small experiment and a store for the tests of this module: `source` (pretrain on `cells`), `tuned`
-//! (finetune it on `fundus`), `scores` (evaluate that on `fundus`).
+//! A small experiment and a store for the tests of this crate: `source` (pretrain on `cells`), `tuned` (finetune it on
+//! `fundus`), `scores` (evaluate that on `fundus`).
 
 use std::path::Path;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ use stage::{Artifact, Checkpoint, Description, Evaluation, Known, ModelInfo, Sta
 use store::{Digests, EntryHeader, Store};
 use train::TrainSpec;
 
-/// An experiment beside a store.
+/// An experiment with a store.
 pub(super) struct Lab {
     pub(super) experiment: Experiment,
     pub(super) store: Store,
@@ -46,7 +46,7 @@ impl Lab {
         assemble(Arc::new(self.experiment.clone()), &data, &self.store, Numerics::Cpu, describe_all).unwrap()
     }
 
-    /// Puts something into the store for each of these stages.
+    /// Put an entry into the store for each of these stages.
     pub(super) fn make(&self, ids: &[&str]) {
         let plan = self.plan();
         let made = plan.graph.stages().filter(|stage| ids.contains(&stage.id.as_str()));
@@ -154,7 +154,7 @@ fn stage(name: &str, spec: StageSpec, inputs: Vec<usize>, datasets: Vec<usize>) 
     StageInstance { name: name.into(), at: Coordinates::new(), spec, inputs, datasets, span: 10..16 }
 }
 
-/// A summary of two classes with these counts in each split.
+/// A summary of two classes with these image counts in each split.
 pub(super) fn summary(counts: [[usize; 2]; 3]) -> Summary {
     Summary {
         classes: vec!["well".into(), "sick".into()],
@@ -170,7 +170,7 @@ pub(super) fn data_with(experiment: &Experiment, summary: Summary) -> Data {
     read(experiment, &Digests::new(&store), |_| Ok((28, summary.clone()))).unwrap()
 }
 
-/// Describes without looking: models everywhere but for `evaluate`.
+/// Describes every stage as a model, except `evaluate`.
 pub(super) fn describe_all(spec: &StageSpec, _: &Known<'_>) -> Result<Description, Vec<String>> {
     if let StageSpec::Evaluate(_) = spec {
         return Ok(Description::Scores);

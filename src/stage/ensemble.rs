@@ -1,4 +1,5 @@
-//! Ensembles: several models that answer together. A control for merging, at the cost of every member's passes.
+//! Ensembles: averaged predictions of several models. A control for merging, at the cost of one forward pass per
+//! member.
 
 use candle_core::Result;
 use indexmap::IndexMap;
@@ -10,30 +11,30 @@ use identity::{Averaged, Fingerprint, Role};
 
 use super::Input;
 
-/// Models that answer together.
+/// Models whose predictions are averaged.
 ///
-/// It enters the fingerprint of its stage by the roles of its members, so that their order and names do not.
+/// It enters the fingerprint of its stage by the roles of its members, so that their order and names do not matter.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EnsembleSpec {
-    /// Stages whose models are its members: two or more.
+    /// Stages of its members: two or more models.
     pub models: Vec<String>,
-    /// What is averaged.
+    /// Quantity to average.
     #[serde(default)]
     pub of: Averaged,
 }
 
 impl EnsembleSpec {
-    /// Reports what is wrong with its members.
+    /// Report invalid members.
     pub(super) fn validate(&self, problems: &mut Problems) {
         if self.models.len() < 2 {
-            let message = format!("an ensemble needs 2 models or more, not {}", self.models.len());
+            let message = format!("an ensemble needs at least 2 models, not {}", self.models.len());
             problems.add("models", message, None);
         }
         problems.no_duplicates("models", "model", &self.models);
     }
 
-    /// The inputs of the ensemble at a position among those of its stage.
+    /// The inputs of the ensemble at this position in its stage.
     pub(super) fn inputs(&self, position: usize) -> impl Iterator<Item = Input> {
         let role = Role::Member { ensemble: position, averaged: self.of };
         self.models.iter().map(move |stage| Input {
@@ -44,18 +45,18 @@ impl EnsembleSpec {
     }
 }
 
-/// An ensemble whose members are known.
+/// An ensemble with resolved members.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ensemble {
-    /// What is averaged.
+    /// Quantity to average.
     pub of: Averaged,
-    /// Fingerprints of the members, sorted; each once, as a model that two stages make is one.
+    /// Fingerprints of the members, sorted and without duplicates: stages that make the same model are one member.
     pub members: Vec<Fingerprint>,
-    /// A hash of both, which names its predictions.
+    /// A hash of both fields, which identifies its predictions.
     pub fingerprint: Fingerprint,
 }
 
-/// The ensembles of a stage, in their order, from the (role, fingerprint) pairs of its inputs.
+/// The ensembles of a stage, in order, from the (role, fingerprint) pairs of its inputs.
 pub fn among<'a>(inputs: impl IntoIterator<Item = (&'a Role, Fingerprint)>) -> Vec<Ensemble> {
     let mut members: IndexMap<(usize, Averaged), Vec<Fingerprint>> = IndexMap::new();
     for (role, fingerprint) in inputs {
@@ -76,15 +77,16 @@ impl Ensemble {
         Self { of, members, fingerprint }
     }
 
-    /// Class probabilities of every image from each member's logits, in the order of the members: a row an image.
+    /// Class probabilities `[images][classes]` from each member's logits `[images][classes]`, in the order of the
+    /// members.
     ///
     /// # Errors
-    /// There is no member, or they answered for different images or classes.
+    /// There is no member, or the shapes of their logits differ.
     pub fn probabilities(&self, logits: &[&[Vec<f32>]]) -> Result<Vec<Vec<f32>>> {
         let Some(first) = logits.first() else { candle_core::bail!("an ensemble without members") };
         let sizes = |rows: &[Vec<f32>]| rows.iter().map(Vec::len).collect::<Vec<_>>();
         if logits.iter().any(|rows| sizes(rows) != sizes(first)) {
-            candle_core::bail!("the members of an ensemble answered for different images or classes");
+            candle_core::bail!("the members of an ensemble have logits for different images or classes");
         }
         let row = |image: usize| {
             let rows: Vec<&[f32]> = logits.iter().map(|rows| rows[image].as_slice()).collect();
@@ -142,13 +144,13 @@ mod tests {
 
     fn assert_near(actual: &[Vec<f32>], expected: [[f32; 3]; 2]) {
         for (actual, expected) in actual.iter().flatten().zip(expected.iter().flatten()) {
-            assert!((actual - expected).abs() < 1e-6, "{actual} is not {expected}");
+            assert!((actual - expected).abs() < 1e-6, "{actual} should be {expected}");
         }
     }
 
-    /// By SciPy: `np.mean([softmax(A, 1), softmax(B, 1)], 0)` and `softmax(np.mean([A, B], 0), 1)`.
+    /// Reference by SciPy: `np.mean([softmax(A, 1), softmax(B, 1)], 0)` and `softmax(np.mean([A, B], 0), 1)`.
     #[test]
-    fn means_are_what_scipy_computes() {
+    fn means_agree_with_scipy() {
         assert_near(
             &rows(Averaged::Probabilities, &[A, B]),
             [[0.429835, 0.115753, 0.454412], [0.609469, 0.218449, 0.172082]],
@@ -160,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn members_that_answered_for_other_images_are_refused() {
+    fn logits_of_different_images_are_an_error() {
         let ensemble = Ensemble::new(Averaged::Logits, vec![named("a"), named("b")]);
         let (two, one) = (vec![vec![0.0; 3]; 2], vec![vec![0.0; 3]; 1]);
         assert!(ensemble.probabilities(&[&two, &one]).is_err());
@@ -168,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ensemble_is_known_by_its_members_and_what_it_averages() {
+    fn an_ensemble_is_identified_by_its_members_and_what_it_averages() {
         let member = |ensemble| Role::Member { ensemble, averaged: Averaged::Logits };
         let inputs = [(Role::Model, "x"), (member(0), "b"), (member(0), "a"), (member(1), "b")];
         let inputs = inputs.iter().map(|(role, name)| (role, named(name)));
@@ -197,7 +199,7 @@ mod tests {
         }
 
         #[test]
-        fn a_model_beside_itself_answers_as_alone(numbers in prop::collection::vec(-9.0..9.0_f32, 3)) {
+        fn an_ensemble_of_equal_models_predicts_like_one_of_them(numbers in prop::collection::vec(-9.0..9.0_f32, 3)) {
             for of in [Averaged::Probabilities, Averaged::Logits] {
                 let (alone, twice) = (rows(of, &[&[&numbers]]), rows(of, &[&[&numbers], &[&numbers]]));
                 prop_assert_eq!(alone, twice);

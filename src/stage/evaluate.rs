@@ -12,23 +12,23 @@ use nn::cost::{product, sum};
 use train::Progress;
 use train::epoch::softmax_rows;
 
-/// Bytes of a probability in `predictions.csv`, with its share of the image's name.
+/// Bytes per probability in `predictions.csv`, including its share of the image's name.
 const PROBABILITY_BYTES: u64 = 20;
 /// Bytes of a logit in memory.
 const LOGIT_BYTES: u64 = 4;
 
-/// Models, data sets and the split to report on.
+/// Computes predictions of models and ensembles on data sets.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EvaluateSpec {
-    /// Row label → stage.
+    /// Models to evaluate: row label → stage.
     pub models: IndexMap<String, String>,
-    /// Row label → models that answer together; rows behind those of the models.
+    /// Ensembles to evaluate: row label → members. Their rows follow those of the models.
     #[serde(default)]
     pub ensembles: IndexMap<String, EnsembleSpec>,
-    /// Data sets; each model's head must be for its classes.
+    /// Data sets to evaluate on; each model needs a head for their classes.
     pub datasets: Vec<String>,
-    /// Images to report on.
+    /// Split to evaluate on.
     #[serde(default)]
     pub split: SplitName,
 }
@@ -43,10 +43,10 @@ impl Kind for EvaluateSpec {
     fn validate(&self, problems: &mut Problems) {
         if self.models.is_empty() && self.ensembles.is_empty() {
             let help = "write `models = { \"label\" = \"stage\" }`".to_owned();
-            problems.add("models", "`models` names no model", Some(help));
+            problems.add("models", "`models` is empty", Some(help));
         }
         if self.datasets.is_empty() {
-            problems.add("datasets", "`datasets` names no data set", None);
+            problems.add("datasets", "`datasets` is empty", None);
         }
         problems.no_duplicates("datasets", "data set", &self.datasets);
         for (label, ensemble) in &self.ensembles {
@@ -67,13 +67,13 @@ impl Stage for EvaluateSpec {
     }
 
     fn inputs(&self) -> Vec<Input> {
-        let labelled = |(label, stage): (&String, &String)| Input {
+        let labeled = |(label, stage): (&String, &String)| Input {
             role: Role::Model,
             label: Some(label.clone()),
             stage: stage.clone(),
         };
         let members = self.ensembles.values().enumerate().flat_map(|(i, ensemble)| ensemble.inputs(i));
-        self.models.iter().map(labelled).chain(members).collect()
+        self.models.iter().map(labeled).chain(members).collect()
     }
 
     fn datasets(&self) -> Vec<DataInput> {
@@ -142,7 +142,7 @@ impl Stage for EvaluateSpec {
 type Answers = BTreeMap<(Fingerprint, Fingerprint), Vec<Tensor>>;
 
 impl EvaluateSpec {
-    /// Who speaks in each input, for messages.
+    /// A description of each input, for messages.
     fn speakers(&self) -> impl Iterator<Item = String> {
         let model = |(label, stage): (&String, &String)| format!("model \"{label}\" (stage `{stage}`)");
         let member = |label: &String, stage: &String| format!("stage `{stage}` of the ensemble \"{label}\"");
@@ -153,7 +153,7 @@ impl EvaluateSpec {
         self.models.iter().map(model).chain(members)
     }
 
-    /// What it takes to pass the images of a data set through a network, beside both.
+    /// The work of inference on a data set, excluding the memory of the model and the data.
     fn passing(&self, network: Network, dataset: &KnownDataset<'_>) -> Work {
         let images = dataset.images(self.split);
         Work {
@@ -163,7 +163,7 @@ impl EvaluateSpec {
         }
     }
 
-    /// Predictions of each model that is a row; one that is several rows once.
+    /// Predictions of each model that is a row; a model in several rows is predicted once.
     fn of_models(&self, answers: &Answers, context: &Context<'_>) -> Result<Vec<Prediction>, StageError> {
         let mut seen = BTreeSet::new();
         let mut predictions = Vec::new();
@@ -200,7 +200,7 @@ impl EvaluateSpec {
         Ok(predictions)
     }
 
-    /// Of a model or ensemble on the data set at a position.
+    /// The prediction of a model or ensemble on the data set at this position.
     fn prediction(
         &self,
         model: Fingerprint,
@@ -224,7 +224,7 @@ fn rows(batches: &[Tensor]) -> candle_core::Result<Vec<Vec<f32>>> {
     Ok(batches.iter().map(Tensor::to_vec2).collect::<candle_core::Result<Vec<_>>>()?.concat())
 }
 
-/// Why a model cannot be evaluated on some of the data sets.
+/// Reasons why a model cannot be evaluated on some of the data sets.
 fn unfit(model: &ModelInfo, who: &str, datasets: &[KnownDataset<'_>]) -> Vec<String> {
     let unsuited = datasets.iter().filter_map(|dataset| dataset.suits(&model.backbone).err());
     let mut problems: Vec<String> = unsuited.flatten().map(|problem| format!("{who}: {problem}")).collect();

@@ -1,49 +1,49 @@
-//! `finetune`: train on, from another stage's model; all of it, or the head alone (a linear probe).
+//! `finetune`: continue training another stage's model; all parameters, or the head alone (a linear probe).
 
 use super::learner::{train_head, train_whole};
 use super::*;
 use model::head::{list, replace_head};
 
-/// A model, a data set and how to train.
+/// Trains another stage's model on a data set: all parameters, or the classifier alone.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FinetuneSpec {
-    /// Stage whose model to start from.
+    /// Stage of the model to start from.
     pub from: String,
-    /// Data set to learn.
+    /// Data set to train on.
     pub dataset: String,
-    /// What is trained.
+    /// Parameters to train.
     #[serde(default)]
     pub trainable: Trainable,
-    /// Whether the model's classifier is kept.
+    /// Initial classifier.
     #[serde(default)]
     pub head: HeadInit,
-    /// The keys of `[train]`, written directly in the stage.
+    /// Training options: the keys of `[train]`, written directly in the stage.
     #[serde(default)]
     pub train: TrainSpec,
 }
 
-/// What a fine-tuning stage trains.
+/// The trained parameters of a `finetune` stage.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Trainable {
-    /// Every parameter.
+    /// All parameters.
     #[default]
     All,
-    /// The classifier; the backbone is frozen, its batch norm in evaluation mode (a linear probe).
+    /// The classifier alone; the backbone is frozen, with batch norm in evaluation mode (a linear probe).
     Head,
 }
 
-/// Where the classifier comes from.
+/// The initial classifier of a `finetune` stage.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum HeadInit {
-    /// Keep it if it was made for this very data set, else draw a new one.
+    /// The model's classifier if it was made for this data set, otherwise a new one.
     #[default]
     Auto,
-    /// Keep it; the classes must agree.
+    /// The model's classifier, whose classes must match.
     Keep,
-    /// Draw a new one.
+    /// A new classifier with random weights.
     New,
 }
 
@@ -95,8 +95,8 @@ impl Stage for FinetuneSpec {
         let head = known.datasets[0].head();
         if self.head == HeadInit::Keep && from.head.as_ref().is_none_or(|kept| kept.classes != head.classes) {
             return Err(vec![format!(
-                "`head = \"keep\"`, but the model of `{}` has {}, and data set `{}` has the classes {}; leave \
-                 `head` out to draw a new one",
+                "`head = \"keep\"`, but the model of `{}` has {}, and data set `{}` has the classes {}; omit \
+                 `head` to start with a new one",
                 self.from,
                 from.head
                     .as_ref()

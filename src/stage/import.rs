@@ -1,4 +1,4 @@
-//! `import`: a checkpoint made elsewhere.
+//! `import`: load a checkpoint file.
 
 use std::path::PathBuf;
 
@@ -10,37 +10,37 @@ use model::head::remove_head;
 use nn::init::Init;
 use nn::{Normalize, StateDict};
 
-/// A safetensors or `.pth` file with torchvision's / timm's names.
+/// Loads a safetensors or `.pth` file with the tensor names of torchvision or timm.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ImportSpec {
-    /// The file; relative to the experiment file.
+    /// Path of the file, relative to the experiment file.
     pub path: PathBuf,
-    /// Its architecture.
+    /// Architecture of the model.
     pub backbone: BackboneSpec,
-    /// Name under which the file nests its tensors (`state_dict`, `model`); none if absent.
+    /// Key of the dictionary that holds the tensors in the file (`state_dict`, `model`); top level if absent.
     #[serde(default)]
     pub key: Option<String>,
-    /// What becomes of its classifier.
+    /// Whether to keep the classifier.
     #[serde(default)]
     pub head: ImportHead,
-    /// Expected SHA-256 of the file, in hexadecimal, whole or its first characters. Not in the fingerprint: the
-    /// file's content is.
+    /// Expected SHA-256 of the file in hexadecimal, complete or a prefix. Not part of the fingerprint, which includes
+    /// the file's content.
     #[serde(default)]
     pub sha256: Option<String>,
-    /// How the model's input pixels are scaled.
+    /// Normalization of the model's input pixels.
     #[serde(default)]
     pub normalize: Normalize,
 }
 
-/// What becomes of an imported classifier.
+/// The classifier of an imported model.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ImportHead {
-    /// Forget it: a stage that trains makes a new one.
+    /// Dropped; a stage that trains creates a new one.
     #[default]
     Drop,
-    /// Keep it, for these classes in the order of its logits.
+    /// Kept, with these class names in the order of its logits.
     Keep(Vec<String>),
 }
 
@@ -88,7 +88,7 @@ impl Stage for ImportSpec {
         Ok(Description::Model(self.info()))
     }
 
-    /// The file's bytes and the tensors in them are in memory at once.
+    /// The file's bytes and its tensors are in memory at the same time.
     fn work(&self, _: &Known<'_>, networks: &mut Networks) -> Work {
         let bytes = networks.bytes(&self.info());
         Work { operations: 0, bytes_read: bytes, memory_bytes: bytes.saturating_mul(2), disk_bytes: bytes }
@@ -120,12 +120,14 @@ impl ImportSpec {
         let Some(expected) = &self.sha256 else { return Ok(()) };
         let actual: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
         if expected.is_empty() || !actual.starts_with(&expected.to_lowercase()) {
-            return Err(format!("its SHA-256 is {actual}, expected {expected}; another or a damaged file"));
+            return Err(format!(
+                "its SHA-256 is {actual}, expected {expected}; the file is damaged or a different one"
+            ));
         }
         Ok(())
     }
 
-    /// The file's tensors, whatever its format, judged by its first bytes.
+    /// The file's tensors; the format is detected from its first bytes.
     fn read(&self, bytes: &[u8]) -> Result<StateDict, String> {
         let is_safetensors = bytes.get(8) == Some(&b'{');
         if bytes.starts_with(b"PK") {
@@ -136,7 +138,7 @@ impl ImportSpec {
             Ok(tensors.map_err(|error| self.unreadable(error))?.into_iter().collect())
         } else if bytes.first() == Some(&0x80) {
             Err(format!(
-                "a .pth file of PyTorch's old format (before 1.6), which is not a zip archive; convert it once with\n  \
+                "a .pth file in PyTorch's format before 1.6, which is not a zip archive; convert it once with\n  \
                  python -c 'import torch; torch.save(torch.load(\"{0}\", map_location=\"cpu\", \
                  weights_only=True), \"{0}.zip.pth\")'",
                 self.path.display()
@@ -148,13 +150,13 @@ impl ImportSpec {
 
     fn unreadable(&self, error: candle_core::Error) -> String {
         let hint = match &self.key {
-            Some(key) => format!("; is there a dictionary under the key `{key}`?"),
-            None => "; if the file nests its tensors, name the dictionary with `key`".into(),
+            Some(key) => format!("; check that it has a dictionary under the key `{key}`"),
+            None => "; if the tensors are in a nested dictionary, set `key`".into(),
         };
         format!("failed to read its tensors: {error}{hint}")
     }
 
-    /// Exactly the backbone's tensors, in f32; old files without batch counts get them.
+    /// Exactly the backbone's tensors, in f32; batch counts that are missing in old files are added.
     fn fit_to_backbone(&self, mut tensors: StateDict, device: &Device) -> Result<StateDict, String> {
         let classes = self.info().head.map(|head| head.classes.len());
         let wanted = self.backbone.build().all_parameters(classes);
@@ -170,7 +172,7 @@ impl ImportSpec {
                 None => problems.push(format!("`{}` is missing", parameter.name)),
                 Some(tensor) if tensor.dims() != parameter.shape => {
                     let (name, wanted) = (&parameter.name, &parameter.shape);
-                    problems.push(format!("`{name}` is {:?}, expected {wanted:?}", tensor.dims()));
+                    problems.push(format!("`{name}` has shape {:?}, expected {wanted:?}", tensor.dims()));
                 }
                 Some(tensor) => {
                     let dtype = if parameter.init == Init::Counter { DType::I64 } else { DType::F32 };
@@ -191,7 +193,7 @@ impl ImportSpec {
         };
         let shown = problems[..problems.len().min(SHOWN)].join(", ");
         format!(
-            "its tensors are not those of {}: {shown}{more}; check `backbone`, `key` and `head`",
+            "its tensors do not match {}: {shown}{more}; check `backbone`, `key` and `head`",
             self.backbone
         )
     }
@@ -256,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn a_head_is_dropped_or_kept_as_asked() {
+    fn a_head_is_dropped_or_kept() {
         let dropped = import(&tensors(), |_| {}).unwrap();
         assert!(dropped.info.head.is_none() && !dropped.tensors.contains_key("fc.weight"));
         let classes: Vec<String> = ["a", "b", "c"].map(String::from).into();
@@ -269,7 +271,7 @@ mod tests {
     fn a_head_of_another_number_of_classes_is_refused() {
         let two: Vec<String> = ["a", "b"].map(String::from).into();
         let error = import(&tensors(), |spec| spec.head = ImportHead::Keep(two)).unwrap_err();
-        assert!(error.contains("`fc.weight` is [3, 64], expected [2, 64]"), "{error}");
+        assert!(error.contains("`fc.weight` has shape [3, 64], expected [2, 64]"), "{error}");
     }
 
     #[test]
@@ -302,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn an_old_pth_file_is_refused_with_the_line_that_converts_it() {
+    fn the_error_for_an_old_pth_file_says_how_to_convert_it() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("old.pth");
         std::fs::write(&path, [0x80, 2, b'}', b'q']).unwrap();
@@ -311,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_checkpoint_is_refused() {
+    fn a_file_that_is_not_a_checkpoint_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
         for (content, words) in
             [("PKnonsense", "failed to read its tensors"), ("hello", "neither a safetensors")]

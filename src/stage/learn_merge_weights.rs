@@ -1,4 +1,4 @@
-//! `learn_merge_weights`: one number per kernel and source, learnt on the target's training images.
+//! `learn_merge_weights`: learn one merge weight per kernel and source on the target's training images.
 
 mod learner;
 
@@ -12,102 +12,103 @@ use merge_method::learned::left;
 use nn::init::Parameter;
 use train::epoch::fit;
 
-/// Sources, a data set and how to train.
+/// Learns one merge weight per kernel and source on a target data set (MedMerge, arXiv 2403.11646).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LearnMergeWeightsSpec {
-    /// Stages whose models to merge: two or more of one backbone.
+    /// Stages of the models to merge; two or more with the same backbone.
     pub sources: Vec<String>,
-    /// The source to start at, with its head; equal shares and a new head if absent.
+    /// Source to start from: its merge weights start at 1, the others at 0, with its head. If absent, all sources start
+    /// with equal weights and a new head.
     #[serde(default)]
     pub anchor: Option<String>,
-    /// Whether the anchor's own numbers are learnt too.
+    /// Whether the anchor's merge weights are learned.
     #[serde(default)]
     pub anchor_weight: AnchorWeight,
-    /// What values the numbers may take.
+    /// Allowed values of merge weights.
     #[serde(default)]
     pub constraint: Constraint,
-    /// What shares a number.
+    /// Kernels that share one merge weight.
     #[serde(default)]
     pub granularity: Granularity,
-    /// How strongly the numbers are drawn to where they start: each step also takes lr · this · (w − start)
-    /// off them, a decay like AdamW's but to the start and not to 0 (L2-SP, Li et al. 2018, arXiv 1802.01483).
+    /// Decay of merge weights to their start, 0 or more: each step also subtracts lr · decay_to_start · (w − start), as
+    /// AdamW's weight decay does to 0 (L2-SP, Li et al. 2018, arXiv 1802.01483).
     #[serde(default, skip_serializing_if = "is_default")]
     pub decay_to_start: f64,
-    /// What becomes of the norms' scales and shifts.
+    /// Scales and shifts of batch and layer norms.
     #[serde(default, skip_serializing_if = "is_default")]
     pub norms: Norms,
-    /// The head to start with. Without an anchor it is a new one in any case.
+    /// Initial head; without an anchor it is always a new one.
     #[serde(default, skip_serializing_if = "is_default")]
     pub head: StartingHead,
-    /// Target data set.
+    /// Target data set to train on.
     pub dataset: String,
-    /// The keys of `[train]`, written directly in the stage.
+    /// Training options: the keys of `[train]`, written directly in the stage.
     #[serde(default)]
     pub train: TrainSpec,
 }
 
-/// Whether the anchor's own numbers are learnt.
+/// Whether the anchor's merge weights are learned.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AnchorWeight {
-    /// All numbers are learnt.
+    /// Learned, like those of the other sources.
     #[default]
     Learned,
-    /// The anchor's stay at 1.
+    /// Fixed at 1.
     Fixed,
 }
 
-/// What values merge weights may take.
+/// Allowed values of merge weights.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Constraint {
     /// Any real number.
     #[default]
     None,
-    /// Not negative, with sum 1 over the sources. Kept by projection after each step, so that the anchor
-    /// can start at exactly 1 (a softmax could not).
+    /// Non-negative, with sum 1 over the sources. Enforced by projection after each step, so that the anchor can start
+    /// at exactly 1 (a softmax could not).
     Convex,
-    /// Each in 0..=1.
+    /// Each in [0, 1].
     Box,
 }
 
-/// What shares a merge weight.
+/// Kernels that share one merge weight.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Granularity {
-    /// Each kernel has its own.
+    /// None: each kernel has its own.
     #[default]
     Kernel,
-    /// The kernels of a layer share one.
+    /// All kernels of a layer.
     Layer,
-    /// All kernels share one.
+    /// All kernels of the model.
     Model,
 }
 
-/// What becomes of the scales and shifts of batch and layer norms.
+/// Scales and shifts of batch and layer norms in the merged model.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Norms {
-    /// They are merged with the numbers of the kernels that they follow.
+    /// Merged with the merge weights of the kernels that they follow.
     #[default]
     Merged,
-    /// They stay the anchor's.
+    /// Kept from the anchor.
     Anchor,
 }
 
-/// The head to start with.
+/// The initial head.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum StartingHead {
     /// The anchor's.
     #[default]
     Anchor,
-    /// One of random values.
+    /// A new head with random weights.
     New,
 }
 
-/// Whether an option need not be written: what it adds to a stage came later than stored results of that stage.
+/// Whether to skip serializing an option that was added after results of this stage were stored.
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
@@ -135,7 +136,7 @@ impl Kind for LearnMergeWeightsSpec {
         problems.not_negative("decay_to_start", self.decay_to_start);
     }
 
-    /// From 1 / lr on, a step of decay would overshoot the start.
+    /// From 1 / lr on, a decay step would overshoot the start.
     fn validate_together(&self, problems: &mut Problems) {
         problems.under("train", |problems| self.train.validate_together(problems));
         let most = 1.0 / self.train.optimizer.lr();
@@ -173,7 +174,7 @@ impl Stage for LearnMergeWeightsSpec {
             }
             if self.constraint == Constraint::Convex {
                 return Err(vec![
-                    "`constraint = \"convex\"` leaves nothing to learn beside a fixed anchor of weight 1; use \
+                    "`constraint = \"convex\"` with a fixed anchor of weight 1 leaves nothing to learn; use \
                      `anchor_weight = \"learned\"`, or another constraint"
                         .into(),
                 ]);
@@ -210,7 +211,7 @@ impl Stage for LearnMergeWeightsSpec {
         let history = fit(&mut learner, &task)?;
         Ok(Artifact::MergeWeights(MergeWeights {
             info: ModelInfo { head: Some(context.head()), ..sources[0].info.clone() },
-            tensors: learner.learnt()?,
+            tensors: learner.learned()?,
             history,
         }))
     }
@@ -222,7 +223,7 @@ impl LearnMergeWeightsSpec {
         self.sources.iter().position(|source| source == anchor)
     }
 
-    /// Where the numbers start: the anchor's at 1 and the others' at 0, or equal shares.
+    /// Initial merge weights: 1 for the anchor and 0 for the others, or equal ones without an anchor.
     fn start(&self, source: usize) -> f32 {
         match self.anchor_index() {
             Some(anchor) if anchor == source => 1.0,
@@ -231,7 +232,7 @@ impl LearnMergeWeightsSpec {
         }
     }
 
-    /// What is merged.
+    /// The kernel groups to merge.
     fn groups(&self, backbone: &dyn Backbone) -> Vec<KernelGroup> {
         let groups = backbone.kernel_groups();
         match self.norms {
@@ -243,14 +244,14 @@ impl LearnMergeWeightsSpec {
         }
     }
 
-    /// The sources whose numbers are learnt.
-    fn learnt_sources(&self) -> Vec<usize> {
+    /// Indices of the sources with learned merge weights.
+    fn learned_sources(&self) -> Vec<usize> {
         let fixed = self.anchor_index().filter(|_| self.anchor_weight == AnchorWeight::Fixed);
         (0..self.sources.len()).filter(|source| Some(*source) != fixed).collect()
     }
 }
 
-/// Names of the scales and shifts of norms: of layers whose weight has one dimension.
+/// Names of the norms' scales and shifts: parameters of layers with a one-dimensional weight.
 fn norms(parameters: &[Parameter]) -> BTreeSet<String> {
     let layer = |parameter: &Parameter| parameter.name.rsplit_once('.').map(|(layer, _)| layer.to_owned());
     let is_scale = |parameter: &&Parameter| parameter.name.ends_with(".weight") && parameter.shape.len() == 1;

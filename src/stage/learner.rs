@@ -1,4 +1,4 @@
-//! Learners that several stages share: a whole network, or the head of a frozen one.
+//! Learners shared by several stages: a whole network, or the head on a frozen backbone.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -44,25 +44,25 @@ pub(super) fn train_head(
     Ok(Artifact::Model(Checkpoint { info, tensors, history }))
 }
 
-/// A copy of the numbers, which later steps do not change.
+/// A copy of the tensors that later steps do not change.
 pub(super) fn copied(tensors: &StateDict) -> Result<StateDict> {
     tensors.iter().map(|(name, tensor)| Ok((name.clone(), tensor.detach().force_contiguous()?))).collect()
 }
 
-/// Set variables, and replace other tensors, by those of a copy.
+/// Set variables, and replace other tensors, from a copy.
 pub(super) fn restore(tensors: &mut StateDict, variables: &[(String, Var)], state: &StateDict) -> Result<()> {
-    let learnt: BTreeSet<&str> = variables.iter().map(|(name, _)| name.as_str()).collect();
+    let learned: BTreeSet<&str> = variables.iter().map(|(name, _)| name.as_str()).collect();
     for (name, var) in variables {
         var.set(&state[name])?;
     }
-    for (name, tensor) in tensors.iter_mut().filter(|(name, _)| !learnt.contains(name.as_str())) {
+    for (name, tensor) in tensors.iter_mut().filter(|(name, _)| !learned.contains(name.as_str())) {
         *tensor = state[name].clone();
     }
     Ok(())
 }
 
-/// Make the named tensors variables; the state dict then holds the variables' own tensors, so that an
-/// optimiser's step is seen by the next forward pass.
+/// Turn the named tensors into variables; the state dict then holds the variables' own tensors, so that the next
+/// forward pass uses the result of an optimizer step.
 pub(super) fn make_variables(
     tensors: &mut StateDict,
     names: impl IntoIterator<Item = String>,
@@ -70,7 +70,7 @@ pub(super) fn make_variables(
     let mut variables = Vec::new();
     for name in names {
         if let Some(tensor) = tensors.get_mut(&name) {
-            // A copy: the input checkpoint may be shared with other stages.
+            // Copied, because other stages may share the input checkpoint.
             let var = Var::from_tensor(&tensor.detach().force_contiguous()?)?;
             *tensor = var.as_tensor().clone();
             variables.push((name, var));
@@ -79,7 +79,7 @@ pub(super) fn make_variables(
     Ok(variables)
 }
 
-/// Learns every parameter of a network.
+/// Trains every parameter of a network.
 struct WholeNetwork<'a> {
     backbone: Box<dyn Backbone>,
     info: &'a ModelInfo,
@@ -130,7 +130,7 @@ impl Learner for WholeNetwork<'_> {
     }
 }
 
-/// Training images as a task augments them.
+/// Training images with the task's augmentation.
 pub(super) fn train_images(
     task: &Task<'_>,
     normalize: &Normalize,
@@ -150,15 +150,15 @@ pub(super) fn val_images(task: &Task<'_>, normalize: &Normalize, positions: &[us
     batch::images(&task.dataset.val, task.dataset.size, positions, normalize, None, task.device)
 }
 
-/// Learns a classifier on a frozen backbone in evaluation mode. Features that cannot change, those of
-/// validation images and of the few variants that flips make of training images, are computed once.
+/// Trains a classifier on a frozen backbone in evaluation mode. Features that do not change, those of validation images
+/// and of the few flipped variants of training images, are computed once.
 struct HeadOnly<'a> {
     backbone: Box<dyn Backbone>,
     info: &'a ModelInfo,
     frozen: StateDict,
     head: StateDict,
     variables: Vec<(String, Var)>,
-    /// The features of each variant of a training image that came so far, `[1, feature_size]`.
+    /// Cached features `[1, feature_size]` of each variant of a training image.
     train_features: HashMap<(usize, Vec<u32>), Tensor>,
     val_features: Tensor,
     task: &'a Task<'a>,
@@ -194,7 +194,7 @@ impl<'a> HeadOnly<'a> {
         frozen_features(&*self.backbone, &self.frozen, x)
     }
 
-    /// The same; those of variants that came before are remembered.
+    /// The same, cached by image variant.
     fn remembered(&mut self, epoch: usize, positions: &[usize]) -> Result<Tensor> {
         let variant = variant(self.task, epoch);
         let keys: Vec<_> =
@@ -245,7 +245,7 @@ impl Learner for HeadOnly<'_> {
     }
 }
 
-/// Features of a backbone that does not learn.
+/// Features of a frozen backbone.
 fn frozen_features(backbone: &dyn Backbone, frozen: &StateDict, x: Tensor) -> Result<Tensor> {
     let features = backbone.features(&Net::new(frozen, Mode::Eval), &Value::constant(x))?;
     Ok(features.tensor().clone())

@@ -1,8 +1,8 @@
-//! Stages: what a `[stage.<name>.<kind>]` section describes, and the science behind it.
+//! Stages: the kinds of `[stage.<name>.<kind>]` sections and their work.
 //!
-//! A stage gets its inputs loaded and returns one [`Artifact`]; it knows no store, plan or file of
-//! the experiment. To add one: a file here with a spec that implements [`Stage`], a `mod` line and a line in
-//! [`StageSpec`]. If its spec has a field `train`, it takes the keys of `[train]`.
+//! A stage receives loaded inputs and returns one [`Artifact`]; it is independent of the store, the plan and the
+//! experiment's files. To add one: a file here with a spec that implements [`Stage`], a `mod` line and a line in
+//! [`StageSpec`]. A spec with a field `train` takes the keys of `[train]`.
 
 pub mod ensemble;
 pub mod evaluate;
@@ -33,7 +33,7 @@ pub use model::{
 };
 
 kinds! {
-    /// A stage's section in the experiment file. The kind is the key.
+    /// A stage's section in the experiment file, `[stage.<name>.<kind>]`.
     pub enum StageSpec: Stage {
         Import(import::ImportSpec),
         Pretrain(pretrain::PretrainSpec),
@@ -44,81 +44,81 @@ kinds! {
     }
 }
 
-/// What every kind of stage can do.
+/// A kind of stage.
 pub trait Stage: Kind + Send + Sync {
-    /// Raise when the same spec and inputs give other numbers.
+    /// Revision of the implementation. Raise it when the same spec and inputs give different results.
     fn revision(&self) -> u32;
 
-    /// The stages it takes from, in order.
+    /// The input stages, in order.
     fn inputs(&self) -> Vec<Input>;
 
-    /// The data sets it reads, in order.
+    /// The data sets, in order.
     fn datasets(&self) -> Vec<DataInput>;
 
-    /// Files outside the experiment whose content decides the result (an imported checkpoint).
+    /// Files outside the experiment that affect the result (an imported checkpoint).
     fn files(&self) -> Vec<std::path::PathBuf> {
         Vec::new()
     }
 
-    /// How it trains, if it does.
+    /// The training options, if it trains.
     fn train(&self) -> Option<&TrainSpec> {
         None
     }
 
-    /// The stage at which the training of its model began, by fingerprint: a `pretrain`, or a merge of models that
-    /// began apart. `own` is this stage's, `inputs` are the answers of its inputs. `None` if no one knows (an
-    /// imported model) or it makes no model.
+    /// Fingerprint of the stage where its model's training started: a `pretrain` stage, or a merge of models with
+    /// different starts. `own` is this stage's fingerprint, `inputs` the starts of its inputs. `None` if it is unknown
+    /// (an imported model) or the stage makes no model.
     fn began_at(&self, own: Fingerprint, inputs: &[Option<Fingerprint>]) -> Option<Fingerprint> {
         let _ = (own, inputs);
         None
     }
 
-    /// What it will make, and everything that can be known to be wrong before it runs.
+    /// Describe the result, and check everything that can be checked before the stage runs.
     ///
     /// # Errors
-    /// Sentences for a person, each with what to do.
+    /// Messages for the user, each with what to do.
     fn describe(&self, known: &Known<'_>) -> Result<Description, Vec<String>>;
 
-    /// What it will have to do. Asked only of a stage that was described; `networks` are those counted so far.
+    /// The work to do. Called only after `describe` succeeded; `networks` caches costs.
     fn work(&self, known: &Known<'_>, networks: &mut Networks) -> Work;
 
-    /// Do the work.
+    /// Run the stage.
     ///
     /// # Errors
-    /// What went wrong, as a sentence for a person.
+    /// A message for the user.
     fn run(&self, context: &Context<'_>) -> Result<Artifact, StageError>;
 }
 
-/// A stage's need of another stage.
+/// A dependency on another stage.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Input {
-    /// What it is used for. Inputs enter the fingerprint as (role, fingerprint) pairs, sorted.
+    /// Purpose of the input. Inputs enter the fingerprint as (role, fingerprint) pairs, sorted.
     pub role: Role,
-    /// A name for people where several inputs share a role (the row label of an evaluated model);
-    /// not in the fingerprint.
+    /// A label for messages where several inputs share a role (the row label of an evaluated model); not part of the
+    /// fingerprint.
     pub label: Option<String>,
-    /// The stage's name as written in the experiment file.
+    /// Name of the stage in the experiment file.
     pub stage: String,
 }
 
-/// A stage's need of a data set.
+/// A dependency on a data set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DataInput {
-    /// What it is used for; [`Role::Dataset`] unless there are several.
+    /// Purpose of the data set; [`Role::Dataset`] unless there are several.
     pub role: Role,
-    /// The data set's name as written in the experiment file.
+    /// Name of the data set in the experiment file.
     pub dataset: String,
-    /// The splits that are read. Each must have images, and `train` one of every class.
+    /// The splits to read. Each must have images, and `train` at least one of every class.
     pub splits: Vec<SplitName>,
 }
 
 impl Input {
-    /// The only input of its role.
+    /// An input that is the only one with its role.
     pub fn new(role: Role, stage: &str) -> Self {
         Self { role, label: None, stage: stage.into() }
     }
 
-    /// Its role, and its label if there is one: `model.<row label>`.
+    /// The role, followed by the label if there is one: `model.<row label>`.
     pub fn title(&self) -> String {
         match &self.label {
             Some(label) => format!("{}.{label}", self.role),
@@ -134,12 +134,12 @@ impl Input {
 }
 
 impl DataInput {
-    /// A data set and the splits that are read.
+    /// A data set and the splits to read.
     pub fn new(role: Role, dataset: &str, splits: &[SplitName]) -> Self {
         Self { role, dataset: dataset.into(), splits: splits.to_vec() }
     }
 
-    /// What training reads: the training images, and the validation images if an epoch is selected.
+    /// The data of training: the training split, and the validation split if an epoch is selected.
     pub fn training(dataset: &str, train: &TrainSpec) -> Self {
         match train.select {
             Select::None => Self::new(Role::Dataset, dataset, &[SplitName::Train]),

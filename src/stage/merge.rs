@@ -1,4 +1,4 @@
-//! `merge`: several models into one plain checkpoint.
+//! `merge`: merge several models into one plain checkpoint.
 
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
@@ -10,38 +10,38 @@ use model::batch_norm::reestimate_statistics;
 use model::head::remove_head;
 use nn::cost::{product, sum};
 
-/// Sources and how to merge them.
+/// Merges several models into one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MergeSpec {
-    /// Stages whose models to merge, of one backbone: two or more, but for methods that say otherwise.
+    /// Stages of the models to merge; two or more with the same backbone, unless the method requires otherwise.
     pub sources: Vec<String>,
-    /// How.
+    /// Merge method.
     pub method: MergeMethodSpec,
-    /// What becomes of batch norm's running statistics.
+    /// Batch norm's running statistics after the merge.
     #[serde(default)]
     pub batch_norm: BatchNormStatistics,
-    /// Data set whose training images statistics are measured on, and which the method measures on.
+    /// Data set for measuring batch norm's statistics and for methods that measure.
     #[serde(default)]
     pub dataset: Option<String>,
 }
 
-/// What becomes of batch norm's running statistics in a merge.
+/// Batch norm's running statistics after a merge.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum BatchNormStatistics {
-    /// Measured anew on the data set's training images (no labels needed).
+    /// Re-estimated on the data set's training images; no labels are needed.
     #[default]
     Reestimate,
-    /// As the method merged them.
+    /// Merged by the method.
     Merged,
-    /// Measured anew; and a network without batch norm gets scales and shifts instead, so that each of its channels
-    /// has the mean and the deviation that the sources' have (REPAIR, arXiv 2211.08403).
+    /// Re-estimated; in a network without batch norm, each channel is rescaled to the mean and standard deviation of
+    /// the sources' channels instead (REPAIR, arXiv 2211.08403).
     Repair,
 }
 
 impl BatchNormStatistics {
-    /// Whether images are needed.
+    /// Whether it needs images.
     fn is_measured(self) -> bool {
         self != Self::Merged
     }
@@ -71,9 +71,7 @@ impl Kind for MergeSpec {
             Some(None) => self.report_missing_base(&path, problems),
             Some(Some(base)) if sources.contains(base) => problems.add(
                 &format!("{path}.base"),
-                format!(
-                    "`base` names `{base}`, which is one of the sources; its difference from itself is 0"
-                ),
+                format!("`base` is `{base}`, which is also a source; its task vector would be 0"),
                 Some("name the model that the sources were trained from".into()),
             ),
             _ => {}
@@ -91,7 +89,7 @@ impl Stage for MergeSpec {
         Input::sources(&self.sources).into_iter().chain(own).collect()
     }
 
-    /// The start that all sources share; for sources with different starts, the merged model is a start of its own.
+    /// The start that all sources share; a merge of sources with different starts is a start of its own.
     fn began_at(&self, own: Fingerprint, inputs: &[Option<Fingerprint>]) -> Option<Fingerprint> {
         let starts: Option<BTreeSet<Fingerprint>> = inputs[..self.sources.len()].iter().copied().collect();
         let starts = starts?;
@@ -116,7 +114,7 @@ impl Stage for MergeSpec {
         Ok(Description::Model(ModelInfo { head, ..merge.sources[0].clone() }))
     }
 
-    /// The head, if there is one, adds little.
+    /// The head's cost is negligible.
     fn work(&self, known: &Known<'_>, networks: &mut Networks) -> Work {
         let sources = (0..self.sources.len()).map(|i| known.described_model(i)).collect();
         let merge = KnownMerge { known, names: &self.sources, sources };
@@ -184,8 +182,8 @@ impl MergeSpec {
     fn report_missing_base(&self, path: &str, problems: &mut Problems) {
         let name = self.method.kind();
         let message = format!(
-            "`{name}` needs the common start that all sources were trained from: what it works on are the \
-             differences of each source from that start, which mean nothing for models of different \
+            "`{name}` needs the common start of all sources: it combines the \
+             differences between each source and that start, which are meaningless for models with different \
              initializations"
         );
         let help = format!(
@@ -195,7 +193,7 @@ impl MergeSpec {
         problems.add(path, message, Some(help));
     }
 
-    /// Whether batch norm's statistics can become what is asked.
+    /// Check that batch norm's statistics can be obtained as requested.
     fn check_batch_norm(&self, merge: &KnownMerge<'_>) -> Result<(), Vec<String>> {
         match (self.batch_norm, merge.known.datasets.first()) {
             (BatchNormStatistics::Reestimate, None) => {
@@ -205,7 +203,7 @@ impl MergeSpec {
                 Err(vec!["`batch_norm = \"repair\"` needs a `dataset` to measure on".into()])
             }
             (BatchNormStatistics::Merged, None) if self.dataset.is_some() => {
-                Err(vec!["`dataset` is not used with `batch_norm = \"merged\"`; leave it out".into()])
+                Err(vec!["`dataset` is unused with `batch_norm = \"merged\"`; remove it".into()])
             }
             (BatchNormStatistics::Repair, Some(dataset)) => {
                 self.repairable()?;
@@ -215,20 +213,20 @@ impl MergeSpec {
         }
     }
 
-    /// Whether the method can measure what it must.
+    /// Check that the method can measure what it needs.
     fn check_measuring(&self, merge: &KnownMerge<'_>) -> Result<(), Vec<String>> {
         if self.method.splits().is_empty() {
             return Ok(());
         }
         let Some(dataset) = merge.known.datasets.first() else {
-            return Err(vec!["`method` measures the sources, and needs a `dataset` to do so".into()]);
+            return Err(vec!["`method` needs a `dataset` to measure the sources on".into()]);
         };
         let mut problems = dataset.suits(&merge.sources[0].backbone).err().unwrap_or_default();
         problems.extend(self.method.unmeasurable(merge, dataset));
         if problems.is_empty() { Ok(()) } else { Err(problems) }
     }
 
-    /// Whether the models began at one stage, as far as that is known, if the method takes it for granted.
+    /// Check that the models share a start, as far as that is known, if the method requires it.
     fn check_start(&self, known: &Known<'_>) -> Result<(), Vec<String>> {
         let base = self.method.base();
         if !self.method.needs_one_start() {
@@ -236,7 +234,7 @@ impl MergeSpec {
         }
         let sources = self.sources.iter().map(|name| format!("source `{name}`"));
         let base = base.map(|name| format!("`base = \"{name}\"`"));
-        // The base is the input behind the sources.
+        // The base is the input after the sources.
         let names: Vec<String> = sources.chain(base.clone()).collect();
         let mut starts =
             names.iter().zip(&known.began_at).filter_map(|(name, start)| Some((name, (*start)?)));
@@ -245,31 +243,31 @@ impl MergeSpec {
         let Some((other, _)) = starts.find(|(_, other)| *other != start) else { return Ok(()) };
         let method = self.method.kind();
         Err(vec![format!(
-            "{other} began at another `pretrain` stage, or at a merge, than {reference}, but `{method}` is for models \
-             that were trained from one start; name their common start, or merge them by `learned`, `git_rebasin` or \
+            "{other} and {reference} start from different `pretrain` or `merge` stages, but `{method}` is for models \
+             trained from a common start; use models with a common start, or `learned`, `git_rebasin` or \
              `average`"
         )])
     }
 
-    /// The shares in which statistics of the sources are mixed to repair the merged network.
+    /// The weights of the sources' statistics when the merged network is repaired.
     fn repairable(&self) -> Result<Vec<f64>, Vec<String>> {
         let Some(shares) = self.method.shares(self.sources.len()) else {
             return Err(vec![
-                "`batch_norm = \"repair\"` mixes the sources' statistics in the shares of an average, and this method \
+                "`batch_norm = \"repair\"` averages the sources' statistics with the weights of the method, and this method \
                  has none; use it with `average` or `git_rebasin`"
                     .into(),
             ]);
         };
         match shares.iter().any(|&share| share < 0.0) {
             true => Err(vec![
-                "`batch_norm = \"repair\"` needs weights from 0, as a deviation cannot be negative".into(),
+                "`batch_norm = \"repair\"` needs non-negative weights, because a standard deviation cannot be negative".into(),
             ]),
             false => Ok(shares),
         }
     }
 }
 
-/// Reports a number of sources that `what` does not take, and duplicates.
+/// Report duplicate sources and a number of sources that `what` does not accept.
 pub(super) fn validate_sources(
     what: &str,
     sources: &[String],

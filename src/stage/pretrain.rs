@@ -1,22 +1,22 @@
-//! `pretrain`: train a backbone from random initial values.
+//! `pretrain`: train a backbone from random initialization.
 
 use super::learner::train_whole;
 use super::*;
 use nn::Normalize;
 use nn::init::initial_values;
 
-/// A backbone, a data set and how to train.
+/// Trains a backbone from random initialization.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PretrainSpec {
     /// Architecture.
     pub backbone: BackboneSpec,
-    /// Data set to learn.
+    /// Data set to train on.
     pub dataset: String,
-    /// How input pixels are scaled, in this model and all that follow from it.
+    /// Normalization of input pixels, for this model and all models derived from it.
     #[serde(default)]
     pub normalize: Normalize,
-    /// The keys of `[train]`, written directly in the stage.
+    /// Training options: the keys of `[train]`, written directly in the stage.
     #[serde(default)]
     pub train: TrainSpec,
 }

@@ -1,18 +1,17 @@
-//! REPAIR (Jordan et al. 2023, arXiv 2211.08403): a merged network whose channels have the means and deviations that
-//! the sources' have.
+//! REPAIR (Jordan et al. 2023, arXiv 2211.08403): rescale the channels of a merged network to the means and standard
+//! deviations of the sources' channels.
 //!
-//! Where sources are averaged whose channels are not the same, the mean of two channels varies less than either, and the
-//! more so the deeper it lies. REPAIR gives each channel of each convolution and linear layer but the classifier the
-//! mean and the standard deviation that are the mean of the sources' own, in their shares, by a scale and a shift that
-//! are folded into its weight and bias.
+//! Averaging channels that are not aligned reduces their variance, increasingly with depth. REPAIR gives each channel
+//! of each convolution and linear layer, except the classifier, the weighted mean of the sources' means and of their
+//! standard deviations, by a scale and a shift folded into the layer's weight and bias.
 //!
-//! All layers are measured in one pass over the training images, as if a batch norm stood behind each: a batch goes on
-//! from a layer with the mean and deviation that it should have, so that later layers are measured behind layers that
-//! are repaired already. What was measured is the mean over the batches.
+//! All layers are measured in one pass over the training images, as if each were followed by a batch norm: its outputs
+//! are normalized to the target mean and deviation before they enter the next layer, so that later layers see repaired
+//! inputs. The measured statistics are the mean over the batches.
 //!
-//! In a network with batch norm, re-estimating the running statistics is the same: a norm with the merged network's own
-//! statistics gives channels the mean β and the deviation |γ|, and those were merged in the sources' shares. So that is
-//! what is done there, and no more.
+//! In a network with batch norm, re-estimating the running statistics is equivalent: a norm with the merged network's
+//! own statistics gives channels the mean β and the deviation |γ|, and both were merged with the sources' weights. So
+//! only that is done there.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -28,17 +27,17 @@ use rng::Purpose;
 use train::epoch::{EVAL_BATCH, too_few};
 use train::{Progress, batch};
 
-/// A channel that varies less than this share of what it should carries nothing that could be scaled up.
+/// Channels whose deviation, relative to the target, is below this are not rescaled: they carry no signal.
 const LEAST: f64 = 1e-6;
 
-/// A source of a merge: its tensors, how they were permuted, its share.
+/// A source of a merge: its tensors, its permutation and its weight.
 pub(super) struct Source<'a> {
     pub(super) tensors: &'a StateDict,
     pub(super) permutations: &'a Permutations,
     pub(super) share: f64,
 }
 
-/// Mean and standard deviation of each channel of a layer's output, `[c]`.
+/// Mean and standard deviation of each channel of a layer's output, each `[c]`.
 struct Spread {
     mean: Tensor,
     deviation: Tensor,
@@ -46,10 +45,10 @@ struct Spread {
 
 type Spreads = BTreeMap<String, Spread>;
 
-/// Give the channels of a merged model the statistics that the sources' have on the training images.
+/// Give the channels of a merged model the sources' statistics on the training images.
 ///
 /// # Errors
-/// A tensor operation failed, there are too few images, or the person asked to stop.
+/// A tensor operation failed, there are too few images, or the user interrupted.
 pub(super) fn repair(
     model: &mut Checkpoint,
     sources: &[Source<'_>],
@@ -73,7 +72,7 @@ pub(super) fn repair(
     Ok(())
 }
 
-/// Add a share of a source's spreads.
+/// Add `share` times a source's spreads.
 fn add(goals: &mut Spreads, of_source: Spreads, share: f64) -> Result<()> {
     for (layer, spread) in of_source {
         let part = Spread { mean: (spread.mean * share)?, deviation: (spread.deviation * share)? };
@@ -88,11 +87,11 @@ fn add(goals: &mut Spreads, of_source: Spreads, share: f64) -> Result<()> {
     Ok(())
 }
 
-/// Have a layer make channels of the spread that is the goal, instead of its own.
+/// Fold a scale and a shift into a layer, so that its channels have the spread `goal` instead of `own`.
 fn fold(tensors: &mut StateDict, layer: &str, own: &Spread, goal: &Spread) -> Result<()> {
     let names = ["weight", "bias"].map(|what| format!("{layer}.{what}"));
     let [Some(weight), Some(bias)] = names.each_ref().map(|name| tensors.get(name).cloned()) else {
-        bail!("the layer `{layer}` has no weight and bias to change its outputs by");
+        bail!("layer `{layer}` has no weight and bias to rescale its outputs");
     };
     let scale = own.scale_to(goal)?;
     let mut by_row = vec![1; weight.rank()];
@@ -104,13 +103,13 @@ fn fold(tensors: &mut StateDict, layer: &str, own: &Spread, goal: &Spread) -> Re
 }
 
 impl Spread {
-    /// By what a deviation is to be multiplied to be that of the goal.
+    /// The factor from this deviation to that of the goal.
     fn scale_to(&self, goal: &Self) -> Result<Tensor> {
         let varies = self.deviation.gt(&(&goal.deviation * LEAST)?)?;
         varies.where_cond(&(&goal.deviation / &self.deviation)?, &self.deviation.ones_like()?)
     }
 
-    /// Values `[.., c]` of this spread, moved to another.
+    /// Values `[.., c]` with this spread, transformed to another spread.
     fn moved_to(&self, goal: &Self, y: &Tensor) -> Result<Tensor> {
         let scale = self.scale_to(goal)?;
         let shift = (&goal.mean - (&self.mean * &scale)?)?;
@@ -118,7 +117,7 @@ impl Spread {
     }
 }
 
-/// A pass over the training images, one of several.
+/// One of several passes over the training images.
 struct Pass<'a> {
     info: &'a ModelInfo,
     dataset: &'a Dataset,
@@ -128,8 +127,8 @@ struct Pass<'a> {
 }
 
 impl Pass<'_> {
-    /// The mean over the batches of every layer's spread. If there are goals, the network goes on from each layer with
-    /// outputs that were moved there.
+    /// The spread of every layer, averaged over the batches. If there are goals, each layer's outputs are transformed
+    /// to its goal before they enter the next layer.
     fn spreads(
         &self,
         tensors: &StateDict,
@@ -137,7 +136,7 @@ impl Pass<'_> {
     ) -> std::result::Result<Spreads, StageError> {
         let backbone = self.info.backbone.build();
         let split = &self.dataset.train;
-        // The order of the re-estimation of batch norm's statistics.
+        // The same order as in the re-estimation of batch norm's statistics.
         let batches = batch::shuffled(split.len(), EVAL_BATCH, 0, Purpose::Reestimate, 0);
         if batches.is_empty() {
             return Err(too_few(split).into());
@@ -161,7 +160,7 @@ impl Pass<'_> {
     }
 }
 
-/// Add a batch's mean and variance at a layer to the sums of those before, and move it to its goal.
+/// Add a batch's mean and variance at a layer to the running sums, and transform the batch to the layer's goal.
 fn observe(
     sums: &mut BTreeMap<String, (Tensor, Tensor)>,
     goals: Option<&Spreads>,

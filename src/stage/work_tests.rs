@@ -33,7 +33,7 @@ fn network() -> Network {
     Networks::default().on(&backbone(), &known_dataset(&summary([0; 3])))
 }
 
-/// The work of a stage whose inputs are models of `backbone`, on a data set with these counts.
+/// The work of a stage with models of `backbone` as inputs, on a data set with these image counts.
 fn work_of(text: &str, backbone: BackboneSpec, counts: [usize; 3]) -> Work {
     let spec: StageSpec = toml::from_str(text).unwrap();
     let stage = spec;
@@ -62,7 +62,7 @@ fn finetune(options: &str) -> Work {
 }
 
 #[test]
-fn training_passes_each_image_forth_and_back_and_validation_images_forth() {
+fn training_runs_forward_and_backward_and_validation_forward() {
     let forward = network().forward();
     assert_eq!(finetune("train.epochs = 3").operations, forward * 3 * (3 * TRAIN + VAL));
     let pretrain =
@@ -73,7 +73,7 @@ fn training_passes_each_image_forth_and_back_and_validation_images_forth() {
 }
 
 #[test]
-fn a_frozen_backbone_passes_once_each_variant_that_is_remembered() {
+fn a_frozen_backbone_computes_each_cached_variant_once() {
     let (features, head) = (network().features(), network().head.multiply_adds);
     let probe = |options: &str| {
         finetune(&format!("trainable = 'head', train = {{ epochs = 2, {options} }}")).operations
@@ -83,24 +83,24 @@ fn a_frozen_backbone_passes_once_each_variant_that_is_remembered() {
     assert_eq!(
         probe("augment = [{ horizontal_flip = {} }]"),
         features * (TRAIN * 3 / 2 + VAL),
-        "half come again"
+        "half of the variants repeat"
     );
     assert_eq!(
         probe("augment = [{ crop = { padding = 2 } }]"),
         features * (2 * TRAIN + VAL),
-        "none comes again"
+        "no variant repeats"
     );
 }
 
 #[test]
-fn merge_weights_cost_what_training_costs_and_take_little_room() {
-    let learnt = work("learn_merge_weights = { sources = ['a', 'b'], dataset = 'cells' }");
-    assert_eq!(learnt.operations, finetune("train = {}").operations);
-    assert!(learnt.disk_bytes < network().bytes() / 10, "{learnt:?}");
+fn learning_merge_weights_costs_as_much_as_training_and_stores_little() {
+    let learned = work("learn_merge_weights = { sources = ['a', 'b'], dataset = 'cells' }");
+    assert_eq!(learned.operations, finetune("train = {}").operations);
+    assert!(learned.disk_bytes < network().bytes() / 10, "{learned:?}");
 }
 
 #[test]
-fn a_merge_reads_its_sources_and_passes_images_for_batch_norm_alone() {
+fn a_merge_reads_its_sources_and_runs_inference_for_batch_norm_alone() {
     let plain = work("merge = { sources = ['a', 'b'], method.average = {}, batch_norm = 'merged' }");
     let headless = Network::new(&backbone(), 0, SIZE);
     assert_eq!((plain.operations, plain.bytes_read), (0, 2 * headless.bytes()));
@@ -114,7 +114,7 @@ fn a_merge_reads_its_sources_and_passes_images_for_batch_norm_alone() {
 }
 
 #[test]
-fn a_measuring_merge_passes_what_it_measures() {
+fn a_merge_that_measures_counts_its_measurements() {
     let operations = |method: &str, keys: &str| {
         work(&format!("merge = {{ sources = ['a', 'b', 'c'], method.{method}, dataset = 'cells', {keys} }}"))
             .operations
@@ -127,7 +127,7 @@ fn a_measuring_merge_passes_what_it_measures() {
     assert_eq!(
         operations("fisher = {}", ""),
         3 * 3 * TRAIN * 2 * forward + reestimate,
-        "no more than there are"
+        "at most the available images"
     );
     assert!(operations("regmean = {}", merged) > 3 * TRAIN * forward);
     let memory = |keys: &str| work(&format!("merge = {{ sources = ['a', 'b'], {keys} }}")).memory_bytes;
@@ -138,14 +138,14 @@ fn a_measuring_merge_passes_what_it_measures() {
 }
 
 #[test]
-fn an_evaluation_passes_the_split_once_a_model() {
+fn an_evaluation_runs_each_model_once_on_the_split() {
     let evaluate = work("evaluate = { models = { A = 'a', B = 'b', C = 'a' }, datasets = ['cells'] }");
     assert_eq!(evaluate.operations, network().forward() * 2 * TEST, "`a` is evaluated once");
     assert_eq!(evaluate.disk_bytes, 2 * TEST * 2 * 20);
 }
 
 #[test]
-fn an_ensemble_costs_the_passes_of_members_that_are_no_rows() {
+fn an_ensemble_costs_inference_of_members_that_are_not_rows() {
     let evaluate = work(
         "evaluate = { models = { A = 'a' }, datasets = ['cells'], \
          ensembles = { x = { models = ['a', 'b'] }, y = { models = ['c', 'b'], of = 'logits' } } }",
@@ -162,18 +162,18 @@ fn an_import_reads_and_keeps_the_model() {
 }
 
 #[test]
-fn memory_counts_what_the_optimiser_and_the_selection_keep() {
+fn memory_counts_the_optimizer_state_and_the_best_epoch() {
     let memory = |options: &str| finetune(options).memory_bytes;
     let [plain, momentum, adam] = ["sgd.momentum = 0.0", "sgd.momentum = 0.9", "adam.lr = 0.001"]
         .map(|optimizer| memory(&format!("train.optimizer.{optimizer}")));
-    let learnt = model::work::F32 * network().learnt;
-    assert_eq!([momentum - plain, adam - plain], [learnt, 2 * learnt]);
+    let learned = model::work::F32 * network().learned;
+    assert_eq!([momentum - plain, adam - plain], [learned, 2 * learned]);
     let unselected = memory("train = { optimizer.sgd.momentum = 0.0, select = 'none' }");
     assert_eq!(plain - unselected, network().bytes(), "the best epoch");
     let [few, half, all, more] =
         [10, 20, 40, 64].map(|images| memory(&format!("train.batch_size = {images}")));
-    assert_eq!(half - few, network().stepping(10), "ten images more");
-    assert_eq!((all, all - half), (more, network().stepping(20)), "no more images than there are");
+    assert_eq!(half - few, network().stepping(10), "ten more images");
+    assert_eq!((all, all - half), (more, network().stepping(20)), "at most the available images");
 }
 
 proptest! {

@@ -1,10 +1,10 @@
-//! An artifact as files, and back. The bytes depend on the artifact and its provenance: no time, no name
-//! of a stage or a machine is in them, so the same work gives the same bytes.
+//! Encoding artifacts as files, and decoding them. The bytes depend only on the artifact and its provenance, not on the
+//! time, stage names or the machine, so equal work gives equal bytes.
 //!
 //! | artifact | files |
 //! |---|---|
 //! | model | `model.safetensors`, and `history.csv` if it was trained |
-//! | merge weights | `merge_weights.safetensors`, and `history.csv` if they were learnt |
+//! | merge weights | `merge_weights.safetensors`, and `history.csv` if they were learned |
 //! | evaluation | for each pair, `<model>.<data set>.predictions.csv`: first digits of the fingerprints; an ensemble
 //! counts as a model and has [a fingerprint of its own](stage::ensemble::Ensemble::fingerprint) |
 
@@ -20,13 +20,13 @@ use train::EpochRecord;
 
 const MODEL: &str = "model.safetensors";
 const MERGE_WEIGHTS: &str = "merge_weights.safetensors";
-/// Names of files of tensors.
+/// Names of the files of tensors.
 pub(super) const TENSORS: [&str; 2] = [MODEL, MERGE_WEIGHTS];
 
 const HISTORY: &str = "history.csv";
 const PREDICTIONS: &str = ".predictions.csv";
 
-/// The files of an artifact: name to content, in the order of writing.
+/// The files of an artifact, name to content, in writing order.
 pub(super) fn encode(
     header: &EntryHeader,
     artifact: &Artifact,
@@ -40,7 +40,7 @@ pub(super) fn encode(
     }
 }
 
-/// The artifact in the files of an entry.
+/// Decode the artifact in the files of an entry.
 pub(super) fn decode<Bytes: AsRef<[u8]>>(
     header: &EntryHeader,
     files: &IndexMap<String, Bytes>,
@@ -89,7 +89,7 @@ fn tables(header: &EntryHeader, evaluation: &Evaluation) -> Result<IndexMap<Stri
         let pair = format!("{}.{}", prediction.model.short(), prediction.dataset.short());
         if whole_names(header, &pair)? != (prediction.model, prediction.dataset) {
             let problem =
-                format!("predictions `{pair}` are of no model and data set that the stage was given");
+                format!("predictions `{pair}` do not belong to a model and a data set of the stage");
             return Err(ContentError::Malformed(problem));
         }
         files.insert(pair + PREDICTIONS, predictions::encode(prediction)?);
@@ -102,7 +102,7 @@ fn table(header: &EntryHeader, pair: &str, bytes: &[u8]) -> Result<Prediction, C
     predictions::decode(bytes, model, dataset)
 }
 
-/// The fingerprints of the input (or an ensemble of inputs) and the data set whose first digits stand in a file's name.
+/// The fingerprints of the input (or ensemble of inputs) and the data set whose first digits are in a file's name.
 fn whole_names(header: &EntryHeader, pair: &str) -> Result<(Fingerprint, Fingerprint), ContentError> {
     let (model, dataset) = pair.split_once('.').unwrap_or((pair, ""));
     let inputs = header.inputs.iter().map(|(role, fingerprint)| (role, *fingerprint));
@@ -111,6 +111,7 @@ fn whole_names(header: &EntryHeader, pair: &str) -> Result<(Fingerprint, Fingerp
     let input = models.find(|fingerprint| fingerprint.short() == model);
     let mut datasets = header.datasets.iter().map(|(_, fingerprint)| *fingerprint);
     let data = datasets.find(|fingerprint| fingerprint.short() == dataset);
-    let unknown = || ContentError::Malformed(format!("predictions `{pair}` are of no input of the stage"));
+    let unknown =
+        || ContentError::Malformed(format!("predictions `{pair}` do not belong to an input of the stage"));
     input.zip(data).ok_or_else(unknown)
 }

@@ -1,7 +1,7 @@
-//! Tensors and where they come from, in a safetensors file that PyTorch reads.
+//! Checkpoints: tensors and their provenance in a safetensors file that PyTorch reads.
 //!
-//! The bytes depend on the tensors and the metadata alone. The format keeps metadata in a map without an
-//! order, so everything goes under the one key [`KEY`].
+//! The bytes depend only on the tensors and the metadata. Because safetensors metadata is an unordered map, everything
+//! is stored under the single key [`KEY`].
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -14,27 +14,27 @@ use super::entry::map;
 use super::{ContentError, StoreError};
 use nn::StateDict;
 
-/// The metadata's key under which medmerge keeps provenance.
+/// The metadata key of medmerge's provenance.
 pub const KEY: &str = "medmerge";
 
-/// Writes tensors (f32 and i64) sorted by name, integers first, as the format wants it.
+/// Write tensors (f32 and i64), integers first and sorted by name, as the format requires.
 ///
 /// # Errors
-/// A tensor of another number type; a file that cannot be written.
+/// A tensor has another type, or the file cannot be written.
 pub fn save(tensors: &StateDict, metadata: HashMap<String, String>, path: &Path) -> Result<(), StoreError> {
     let bytes = encode(tensors, metadata).map_err(|problem| StoreError::content("write", path, problem))?;
     std::fs::write(path, bytes).map_err(|source| StoreError::io("write", path, source))
 }
 
-/// Reads a file's tensors to the CPU, and its metadata.
+/// Read a file's tensors to the CPU, and its metadata.
 ///
 /// # Errors
-/// A file that cannot be read or is no safetensors file.
+/// The file cannot be read or is not a safetensors file.
 pub fn load(path: &Path) -> Result<(StateDict, HashMap<String, String>), StoreError> {
     decode(&map(path)?).map_err(|problem| StoreError::content("read", path, problem))
 }
 
-/// The bytes of a safetensors file.
+/// Encode a safetensors file.
 pub(super) fn encode(
     tensors: &StateDict,
     metadata: HashMap<String, String>,
@@ -44,7 +44,7 @@ pub(super) fn encode(
     Ok(safetensors::serialize(tensors, Some(metadata))?)
 }
 
-/// The tensors and the metadata in the bytes of a safetensors file.
+/// Decode the tensors and the metadata of a safetensors file.
 pub(super) fn decode(bytes: &[u8]) -> Result<(StateDict, HashMap<String, String>), ContentError> {
     let (_, header) = SafeTensors::read_metadata(bytes)?;
     let file = SafeTensors::deserialize(bytes)?;
@@ -103,20 +103,20 @@ mod tests {
         assert_eq!(
             blake3::hash(&first).to_hex().as_str(),
             "75af9cd97e58df5b1b3f5f38ce55119b29065aa888faca74dab6b65c077c972e",
-            "the bytes of a checkpoint changed: every stored model would look different"
+            "the bytes of a checkpoint changed: stored models would differ"
         );
     }
 
     #[test]
-    fn a_type_that_torchvision_does_not_use_is_refused_by_name() {
+    fn a_type_that_torchvision_does_not_use_is_an_error_that_names_it() {
         let tensor = Tensor::new(&[1f64], &Device::Cpu).unwrap();
         let refused = encode(&StateDict::from([("fc.bias".into(), tensor)]), metadata()).unwrap_err();
-        let text = "the tensor `fc.bias` holds f64 numbers; only f32 and i64 are kept";
+        let text = "tensor `fc.bias` has type f64; only f32 and i64 can be stored";
         assert_eq!(refused.to_string(), text);
     }
 
     #[test]
-    fn a_file_that_is_no_checkpoint_is_named() {
+    fn the_error_for_a_file_that_is_not_a_checkpoint_names_it() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("notes.safetensors");
         std::fs::write(&path, b"not tensors at all").unwrap();

@@ -6,7 +6,7 @@ use csv::{ReaderBuilder, StringRecord, Writer};
 
 use super::ContentError;
 
-/// Rows, the header first, as CSV.
+/// Encode rows as CSV, header first.
 pub(super) fn to_bytes(rows: impl IntoIterator<Item = Vec<String>>) -> Result<Vec<u8>, ContentError> {
     let mut writer = Writer::from_writer(Vec::new());
     for row in rows {
@@ -15,14 +15,14 @@ pub(super) fn to_bytes(rows: impl IntoIterator<Item = Vec<String>>) -> Result<Ve
     writer.into_inner().map_err(|error| ContentError::Csv(error.into_error().into()))
 }
 
-/// The header and the rows of a CSV; all rows are as long as the header.
+/// The header and the rows of a CSV; all rows have the length of the header.
 pub(super) fn rows(bytes: &[u8]) -> Result<(StringRecord, Vec<StringRecord>), ContentError> {
     let mut reader = ReaderBuilder::new().from_reader(bytes);
     let header = reader.headers()?.clone();
     Ok((header, reader.records().collect::<Result<_, _>>()?))
 }
 
-/// The cell of a row in a column.
+/// Parse the cell of a row in a column.
 pub(super) fn parse<T: FromStr>(
     header: &StringRecord,
     row: &StringRecord,
@@ -32,7 +32,7 @@ pub(super) fn parse<T: FromStr>(
     let wrong = || {
         let line = row.position().map_or(0, csv::Position::line);
         let name = header.get(column).unwrap_or_default();
-        ContentError::Malformed(format!("line {line}: `{cell}` is no `{name}`"))
+        ContentError::Malformed(format!("line {line}: `{cell}` is not a valid `{name}`"))
     };
     cell.parse().map_err(|_| wrong())
 }

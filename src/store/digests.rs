@@ -1,18 +1,17 @@
-//! `digests/<key>`: what was read from files outside the store, so that they need not be read again while
-//! nobody touches them.
+//! `digests/<key>`: a cache of values read from files outside the store, so that unchanged files are not read again.
 //!
-//! The key is a hash of what is read and of the paths. A note has two lines: a seal, and what was read, as
-//! JSON. The seal is a hash, under the key, of that JSON and of the files' stamps; so a note is of use only if
-//! it is whole, stands under its own name, and every file is what it was.
+//! The key is a hash of what is read and of the paths. A note has two lines: a seal, and the value as JSON. The seal is
+//! a hash of the key, the JSON and the files' stamps. So a note is valid only if it is intact, has its own name, and
+//! all files are unchanged.
 //!
-//! | in a stamp | what it tells |
+//! | in a stamp | what it detects |
 //! |---|---|
-//! | length, mtime | that the content was changed |
-//! | ctime | the same if a program set mtime back: ctime can be set by none |
-//! | inode, device | that another file, however old, was put in its place |
+//! | length, mtime | a change of the content |
+//! | ctime | the same after mtime was reset: programs cannot set ctime |
+//! | inode, device | a replacement by another file, even an older one |
 //!
-//! A file that was changed just now can be changed again within one tick of its file system's clock, and its
-//! stamp stays the same. So nothing is noted unless every stamp was older than a tick before reading began.
+//! A file that has just changed can change again within one tick of its file system's clock without changing its stamp.
+//! So a value is cached only if every stamp was older than a tick before reading began.
 
 use std::fs;
 use std::path::PathBuf;
@@ -30,18 +29,18 @@ const SECOND: i128 = 1_000_000_000;
 /// The coarsest tick of a file system's clock: FAT's.
 const TICK: i128 = 2 * SECOND;
 
-/// How far the clock of another file system (another machine's) may be from that of the store's.
+/// The maximum clock difference between another file system (on another machine) and the store's.
 const DRIFT: i128 = 3600 * SECOND;
 
-/// Remembers in a store what was read from files outside it.
+/// A cache, in a store, of values read from files outside it.
 #[derive(Clone, Copy, Debug)]
 pub struct Digests<'a> {
     store: &'a Store,
-    /// The stamp of a file that the store's file system makes now.
+    /// The stamp that the store's file system gives a new file.
     clock: fn(&Store) -> Option<Stamp>,
 }
 
-/// What the system says of a file without reading it; times in nanoseconds since 1970.
+/// File metadata that detects changes without reading the file; times in nanoseconds since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stamp {
     bytes: u64,
@@ -52,18 +51,18 @@ struct Stamp {
 }
 
 impl<'a> Digests<'a> {
-    /// Notes in this store.
+    /// The cache in this store.
     pub fn new(store: &'a Store) -> Self {
         Self { store, clock: now }
     }
 
-    /// What `read` makes of files: from a note if nobody touched them since it was made, else by calling it.
+    /// The result of `read`: from a valid note, or else by calling `read`.
     ///
-    /// `what` names all that it depends on beside the files. `files` lists them; it is asked again after
-    /// reading, since such a list may itself stand in a file. Of no file nothing is noted.
+    /// `what` identifies everything else that the result depends on. `files` lists the files; it is called again after
+    /// reading, since such a list may itself be in a file. Without files, nothing is cached.
     ///
     /// # Errors
-    /// Those of `read`. A note that cannot be written costs a warning.
+    /// The errors of `read`. A note that cannot be written only causes a warning.
     pub fn read_once<T: Serialize + DeserializeOwned, E>(
         &self,
         what: &str,
@@ -87,7 +86,7 @@ impl<'a> Digests<'a> {
         Ok(value)
     }
 
-    /// The stamps of the files, unless one is so young that a change might not show in it.
+    /// The stamps of the files, unless one is too recent to detect all changes.
     fn settled_stamps(&self, paths: &[PathBuf]) -> Option<Vec<Stamp>> {
         let now = (self.clock)(self.store)?;
         stamps(paths).filter(|stamps| stamps.iter().all(|stamp| stamp.is_settled(&now)))
@@ -103,10 +102,10 @@ impl<'a> Digests<'a> {
     }
 
     fn note(&self, key: &blake3::Hash, stamps: &[Stamp], value: &impl Serialize) {
-        let json = serde_json::to_string(value).expect("what is noted has string keys only");
+        let json = serde_json::to_string(value).expect("cached values have string keys only");
         let note = format!("{}\n{json}", seal(key, stamps, &json).to_hex());
         if let Err(error) = self.store.replace(&self.path(key), note.as_bytes()) {
-            tracing::warn!("{error}; the same files are read again the next time");
+            tracing::warn!("{error}; these files will be read again");
         }
     }
 
@@ -116,7 +115,7 @@ impl<'a> Digests<'a> {
 }
 
 impl Stamp {
-    /// Whether any change from now on gives the file another stamp. A file of the future never is.
+    /// Whether any later change gives the file another stamp. False for a stamp in the future.
     fn is_settled(&self, now: &Self) -> bool {
         let margin = if self.device == now.device { TICK } else { DRIFT };
         self.modified.max(self.changed) + margin <= now.modified
@@ -135,25 +134,25 @@ impl Stamp {
         })
     }
 
-    /// Other systems tell too little.
+    /// Other systems provide too little metadata.
     #[cfg(not(unix))]
     fn of(_: &fs::Metadata) -> Option<Self> {
         None
     }
 }
 
-/// The stamp of a file that is made for it and has no name.
+/// The stamp of a temporary file without a name.
 fn now(store: &Store) -> Option<Stamp> {
     let file = tempfile::tempfile_in(store.root().join("digests"));
     Stamp::of(&file.and_then(|file| file.metadata()).ok()?)
 }
 
-/// One for each file; `None` if the system cannot tell one of them.
+/// The stamps of the files; `None` if one is unavailable.
 fn stamps(paths: &[PathBuf]) -> Option<Vec<Stamp>> {
     paths.par_iter().map(|path| Stamp::of(&path.metadata().ok()?)).collect()
 }
 
-/// Each part is preceded by its length, so that none can pass for another.
+/// Each part is preceded by its length, so that different parts give different keys.
 fn key(what: &str, paths: &[PathBuf]) -> blake3::Hash {
     let absolute = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
     let paths: Vec<PathBuf> = paths.iter().map(absolute).collect();
@@ -179,7 +178,7 @@ fn seal(key: &blake3::Hash, stamps: &[Stamp], json: &str) -> blake3::Hash {
     hasher.finalize()
 }
 
-/// As if time had passed.
+/// A simulated clock.
 #[cfg(any(test, feature = "testing"))]
 mod testing {
     use super::*;
@@ -187,7 +186,7 @@ mod testing {
     pub(super) const DAY: i128 = 24 * 3600 * SECOND;
 
     impl<'a> Digests<'a> {
-        /// As if a day had passed since the files were written.
+        /// A cache for which a day has passed since the files were written.
         pub fn later(store: &'a Store) -> Self {
             Self { store, clock: |store| at(store, DAY) }
         }

@@ -1,4 +1,4 @@
-//! An entry's folder: written whole, read only if it is whole.
+//! An entry's folder: written atomically, read only if it is intact.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
@@ -11,16 +11,16 @@ use super::manifest::{MANIFEST, Manifest};
 use super::{EntryHeader, FileRecord, StoreError};
 use identity::Fingerprint;
 
-/// Why an entry is of no use.
+/// Why an entry cannot be used.
 #[derive(Debug)]
 pub(super) enum Unusable {
-    /// It is not what was written.
+    /// Its content differs from what was written.
     Damaged(String),
-    /// The system does not let us look.
+    /// It cannot be read.
     Trouble(StoreError),
 }
 
-/// Writes an entry's files, flushed to the disk, the manifest last.
+/// Write an entry's files, flushed to disk, the manifest last.
 pub(super) fn write(
     folder: &Path,
     header: EntryHeader,
@@ -38,8 +38,8 @@ pub(super) fn write(
     Ok(manifest)
 }
 
-/// The manifest of the entry in a folder; `None` if there is no folder. Every file must be there and as
-/// long as the manifest says; its content is not read.
+/// The manifest of the entry in a folder; `None` if there is no folder. Every file must exist with the length in the
+/// manifest; the content is not read.
 pub(super) fn manifest(folder: &Path, fingerprint: &Fingerprint) -> Result<Option<Manifest>, Unusable> {
     let path = folder.join(MANIFEST);
     let json = match fs::read(&path) {
@@ -50,39 +50,39 @@ pub(super) fn manifest(folder: &Path, fingerprint: &Fingerprint) -> Result<Optio
     let manifest = Manifest::from_json(&json).map_err(Unusable::Damaged)?;
     if manifest.header.fingerprint != *fingerprint {
         let other = manifest.header.fingerprint.short();
-        return Err(Unusable::Damaged(format!("{MANIFEST} is of another entry, {other}")));
+        return Err(Unusable::Damaged(format!("{MANIFEST} belongs to another entry, {other}")));
     }
     manifest.files.iter().try_for_each(|(name, record)| check_length(&folder.join(name), name, record))?;
     Ok(Some(manifest))
 }
 
-/// Every file of an entry, its digest verified.
+/// Every file of an entry, with verified digest.
 pub(super) fn verified(folder: &Path, manifest: &Manifest) -> Result<IndexMap<String, Mmap>, Unusable> {
     let verified = |(name, record): (&String, &FileRecord)| {
         let path = folder.join(name);
         let bytes = map_file(&path).map_err(|error| unreadable(&path, error))?;
         if blake3::hash(&bytes).to_hex().as_str() != record.blake3 {
-            return Err(Unusable::Damaged(format!("{name} is not what was written (its digest differs)")));
+            return Err(Unusable::Damaged(format!("the digest of {name} differs")));
         }
         Ok((name.clone(), bytes))
     };
     manifest.files.iter().map(verified).collect()
 }
 
-/// Maps a file into memory.
+/// Map a file into memory.
 pub(super) fn map(path: &Path) -> Result<Mmap, StoreError> {
     map_file(path).map_err(|source| StoreError::io("read", path, source))
 }
 
-/// [`map`], with what the system says.
+/// [`map`], with the system's error.
 pub(super) fn map_file(path: &Path) -> std::io::Result<Mmap> {
     let file = File::open(path)?;
-    // SAFETY: the files of an entry are never written again; whoever cuts a file that is in use ends this
-    // process with a bus error, and no memory is corrupted.
+    // SAFETY: the files of an entry are never rewritten. Truncating a file in use ends this process with a bus error,
+    // but does not corrupt memory.
     unsafe { Mmap::map(&file) }
 }
 
-/// Writes a file and waits for the disk.
+/// Write a file and flush it to disk.
 pub(super) fn write_flushed(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     let write = || {
         let mut file = File::create(path)?;
@@ -92,7 +92,7 @@ pub(super) fn write_flushed(path: &Path, bytes: &[u8]) -> Result<(), StoreError>
     write().map_err(|source| StoreError::io("write", path, source))
 }
 
-/// Waits until the disk has the names in a folder. Only Unix lets one ask.
+/// Flush the names in a folder to disk; supported only on Unix.
 pub(super) fn flush_folder(folder: &Path) -> Result<(), StoreError> {
     if cfg!(unix) {
         let flushed = File::open(folder).and_then(|folder| folder.sync_all());
@@ -107,10 +107,10 @@ fn check_length(path: &Path, name: &str, record: &FileRecord) -> Result<(), Unus
         return Ok(());
     }
     let (is, was) = (metadata.len(), record.bytes);
-    Err(Unusable::Damaged(format!("{name} has {is} bytes instead of {was}")))
+    Err(Unusable::Damaged(format!("{name} has {is} bytes, expected {was}")))
 }
 
-/// A file that is missing is damage. If somebody took the whole entry away, the second look tells.
+/// A missing file means damage, unless the whole entry was removed, which a second look shows.
 pub(super) fn unreadable(path: &Path, error: std::io::Error) -> Unusable {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     match error.kind() {

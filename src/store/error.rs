@@ -1,52 +1,52 @@
-//! What can go wrong with the store. Exit code 4.
+//! Errors of the store. Exit code 4.
 
 use std::io::{Error as IoError, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use identity::Fingerprint;
 
-/// What can go wrong with the store. Exit code 4.
+/// Errors of the store. Exit code 4.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// No right to write there.
+    /// No permission to write.
     #[error(
         "failed to {action} {}: {source}; choose another folder with --store or MEDMERGE_STORE, \
-         or get the right to write there",
+         or change its permissions",
         path.display()
     )]
     Unwritable {
-        /// What was tried: `write`, `create the folder`, …
+        /// The action: `write`, `create the folder`, …
         action: &'static str,
         /// The file or folder.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: IoError,
     },
-    /// No space left, or no right to so much of it.
+    /// The disk or the quota is full.
     #[error(
         "failed to {action} {}: {source}; free some space on the disk or in the quota, or choose another folder \
-         with --store or MEDMERGE_STORE, and run again: what is in the store stays usable",
+         with --store or MEDMERGE_STORE, and run again; the store is intact",
         path.display()
     )]
     Full {
-        /// What was tried.
+        /// The action.
         action: &'static str,
         /// The file or folder.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: IoError,
     },
-    /// Any other trouble with a file.
+    /// Any other error with a file.
     #[error("failed to {action} {}: {source}", path.display())]
     Io {
-        /// What was tried.
+        /// The action.
         action: &'static str,
         /// The file or folder.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: IoError,
     },
-    /// The store was there when it was opened.
+    /// The store was removed after it was opened.
     #[error(
         "failed to find the store {}: its folder was removed or moved while it was in use; put it back, or run \
          again to start a new one",
@@ -57,31 +57,31 @@ pub enum StoreError {
         root: PathBuf,
     },
     /// No such entry.
-    #[error("failed to find {fingerprint} in the store {}; run the experiment to make it", root.display())]
+    #[error("failed to find {fingerprint} in the store {}; run the experiment to create it", root.display())]
     Missing {
-        /// What was asked for.
+        /// The requested entry.
         fingerprint: Fingerprint,
         /// The store.
         root: PathBuf,
     },
-    /// An entry is not what was written; it was set aside.
+    /// An entry is damaged and was set aside.
     #[error(
-        "failed to use {} from the store: {problem}; it was set aside as {}: run the experiment again to make \
-         it anew",
+        "failed to use {} from the store: {problem}; it was set aside as {}: run the experiment again to recreate \
+         it",
         fingerprint.short(),
         aside.display()
     )]
     Damaged {
-        /// What was asked for.
+        /// The requested entry.
         fingerprint: Fingerprint,
-        /// The file and what is wrong with it.
+        /// The file and the problem.
         problem: String,
-        /// Where the entry lies now.
+        /// Current path of the entry.
         aside: PathBuf,
     },
-    /// Decoded images are not what was written; they were set aside.
+    /// Decoded images are damaged and were set aside.
     #[error(
-        "failed to use {}: the images are not what was decoded; the file was set aside as {}: the next run that \
+        "failed to use {}: its decoded images are damaged; the file was set aside as {}: the next run that \
          needs them decodes them again",
         path.display(),
         aside.display()
@@ -89,23 +89,23 @@ pub enum StoreError {
     DamagedImages {
         /// The file.
         path: PathBuf,
-        /// Where it lies now.
+        /// Current path of the file.
         aside: PathBuf,
     },
-    /// An archive, or an entry in it, is not what was exported.
+    /// An archive, or an entry in it, is invalid.
     #[error("failed to import {what} from {}: {problem}", path.display())]
     Archive {
         /// The archive.
         path: PathBuf,
-        /// What is not imported: an entry, or anything at all.
+        /// What was not imported: an entry, or anything at all.
         what: String,
         /// What is wrong and what to do.
         problem: String,
     },
-    /// What a stage returned, or a file holds, is not what the store keeps.
+    /// A stage's result, or the content of a file, cannot be stored or read.
     #[error("failed to {action} {}: {source}", path.display())]
     Content {
-        /// What was tried: `write`, `read`.
+        /// The action: `write`, `read`.
         action: &'static str,
         /// The file, or the entry's folder.
         path: PathBuf,
@@ -114,21 +114,21 @@ pub enum StoreError {
     },
 }
 
-/// What is wrong with the content of a file.
+/// An error in the content of a file.
 #[derive(Debug, thiserror::Error)]
 pub enum ContentError {
-    /// A tensor of a number type that checkpoints do not have.
-    #[error("the tensor `{name}` holds {dtype} numbers; only f32 and i64 are kept")]
+    /// A tensor with a type that checkpoints do not support.
+    #[error("tensor `{name}` has type {dtype}; only f32 and i64 can be stored")]
     Dtype {
-        /// The tensor.
+        /// Name of the tensor.
         name: String,
-        /// Its number type.
+        /// Its type.
         dtype: &'static str,
     },
     /// A tensor could not be copied.
     #[error("a tensor operation failed: {0}")]
     Tensor(#[from] candle_core::Error),
-    /// Not a safetensors file, or one that cannot be written.
+    /// Not a safetensors file, or not writable as one.
     #[error(transparent)]
     Safetensors(#[from] safetensors::SafeTensorError),
     /// Not a CSV file.
@@ -143,7 +143,7 @@ pub enum ContentError {
 }
 
 impl StoreError {
-    /// Sorts trouble with a file by what a person can do about it.
+    /// Classify a file error by how the user can resolve it.
     pub(crate) fn io(action: &'static str, path: &Path, source: IoError) -> Self {
         let path = path.to_path_buf();
         match source.kind() {
@@ -158,7 +158,7 @@ impl StoreError {
         }
     }
 
-    /// Something that is wrong with what was read or is to be written.
+    /// An error in content that was read or is to be written.
     pub(crate) fn content(action: &'static str, path: &Path, source: impl Into<ContentError>) -> Self {
         Self::Content { action, path: path.to_path_buf(), source: Box::new(source.into()) }
     }
@@ -169,7 +169,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn trouble_that_a_person_can_end_comes_with_what_to_do() {
+    fn errors_that_users_can_resolve_say_what_to_do() {
         let text = |kind| StoreError::io("write", Path::new("a/b"), IoError::from(kind)).to_string();
         for full in [ErrorKind::StorageFull, ErrorKind::QuotaExceeded, ErrorKind::FileTooLarge] {
             assert!(text(full).contains("; free some space on the disk"), "{}", text(full));
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_system_said_stays_at_hand() {
+    fn the_error_of_the_system_is_kept() {
         let error = StoreError::io("write", Path::new("a"), IoError::from(ErrorKind::StorageFull));
         let source = std::error::Error::source(&error).and_then(|source| source.downcast_ref::<IoError>());
         assert_eq!(source.map(IoError::kind), Some(ErrorKind::StorageFull));

@@ -1,16 +1,16 @@
-//! What nobody needs any more: found, and taken out.
+//! Garbage collection: finding and removing what is no longer needed.
 //!
-//! | what | is left over unless |
+//! | what | is garbage unless |
 //! |---|---|
-//! | an entry | it is needed (to be kept, or in the plan of a run at work), or somebody is making it |
-//! | what was set aside as damaged | |
-//! | decoded images | they are to be kept; a file that is being written stays anyhow |
-//! | a training that was not finished | its entry is needed and not there yet, or somebody is making it |
-//! | a run's record | it is among the newest, or the run is at work |
-//! | a lock's file | somebody holds it |
+//! | an entry | it is needed (to be kept, or in the plan of an active run), or being made |
+//! | anything set aside as damaged | |
+//! | decoded images | they are to be kept, or the file is being written |
+//! | an unfinished training | its entry is needed and does not exist yet, or is being made |
+//! | a run's record | it is among the newest, or the run is active |
+//! | the file of a lock | the lock is held |
 //!
-//! A run at work holds a lock of its own, see [`Store::lock_run`]. What is taken out is renamed first, so
-//! a reader finds it whole or not at all; a file that is open or mapped stays readable on Unix.
+//! An active run holds a lock, see [`Store::lock_run`]. Removal starts with a rename, so a reader finds everything or
+//! nothing; on Unix, files that are open or mapped stay readable.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -23,37 +23,37 @@ use super::lock::lock_now;
 use super::{ContentError, Lock, Store, StoreError, entry, names};
 use identity::Fingerprint;
 
-/// Records that are kept, the newest first.
+/// The number of run records to keep, the newest ones.
 pub const KEPT_RUNS: usize = 20;
 
-/// What must stay.
+/// What to keep.
 #[derive(Clone, Debug, Default)]
 pub struct Keep {
-    /// Entries, whether they are there or not.
+    /// Entries, existing or not.
     pub entries: BTreeSet<Fingerprint>,
     /// Folders of decoded images, by [`Store::data_cache`].
     pub images: BTreeSet<PathBuf>,
 }
 
-/// What sort of thing is left over. Things are listed in this order.
+/// The sort of a leftover. Leftovers are listed in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Sort {
     /// An entry.
     Entry,
-    /// Something that was set aside.
+    /// Something set aside as damaged.
     Damaged,
     /// A file of decoded images.
     Images,
-    /// A training that was not finished.
+    /// An unfinished training.
     Partial,
-    /// A run's record.
+    /// The record of a run.
     Run,
-    /// The file of a lock that nobody holds.
+    /// The file of a lock that is not held.
     Lock,
 }
 
 impl Sort {
-    /// In one word.
+    /// The sort in one word.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Entry => "entry",
@@ -66,24 +66,24 @@ impl Sort {
     }
 }
 
-/// Something that is left over.
+/// A file or folder that is no longer needed.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Leftover {
-    /// What it is.
+    /// Its sort.
     pub sort: Sort,
-    /// Where it is, below the store's root.
+    /// Path relative to the store's root.
     pub path: PathBuf,
-    /// Sum of its files' lengths.
+    /// Total size of its files.
     pub bytes: u64,
-    /// Of an entry, its kind and the stages that made it.
+    /// For an entry: its kind and the stages that made it.
     pub about: String,
 }
 
 impl Store {
-    /// Everything that is left over if this is kept, by sort and name. Changes nothing.
+    /// Everything that is not needed if `keep` is kept, by sort and name. Changes nothing.
     ///
     /// # Errors
-    /// A folder that cannot be read; a run that has just begun.
+    /// A folder cannot be read, or a run has just started.
     pub fn leftovers(&self, keep: &Keep) -> Result<Vec<Leftover>, StoreError> {
         self.present()?;
         let needed = &keep.entries | &self.entries_in_use()?;
@@ -100,10 +100,10 @@ impl Store {
         Ok(leftovers)
     }
 
-    /// Removes something that is left over. `false` if somebody is making or using it now; it then stays.
+    /// Remove a leftover. Returns `false`, and keeps it, if it is being made or used.
     ///
     /// # Errors
-    /// No right to write there.
+    /// No permission to write.
     pub fn free(&self, leftover: &Leftover) -> Result<bool, StoreError> {
         let path = self.root.join(&leftover.path);
         let name = leftover.path.file_name().unwrap_or_default().to_string_lossy();
@@ -117,25 +117,25 @@ impl Store {
             Sort::Images => {
                 free_unless_written(&path).map_err(|source| StoreError::io("remove", &path, source))
             }
-            // Whoever lets go of a lock removes its file.
+            // Releasing a lock removes its file.
             Sort::Lock => Ok(Lock::try_now(&path)?.is_some()),
         }
     }
 
-    /// Marks a run as being at work, as long as it is held: nothing that the run's plan has is left over.
-    /// `record` is the name of its folder in `runs/`, in which `plan.json` is.
+    /// Mark a run as active while the lock is held: nothing in the run's plan is garbage. `record` is the name of its
+    /// folder in `runs/`, which contains `plan.json`.
     ///
     /// # Errors
-    /// A lock file that cannot be opened, a file system without locks.
+    /// The lock file cannot be opened, or the file system has no locks.
     pub fn lock_run(&self, record: &str) -> Result<Lock, StoreError> {
         self.present()?;
         Lock::wait(&self.run_lock_file(record))
     }
 
-    /// Whether a run is at work, by the name of its folder in `runs/`.
+    /// Whether a run is active, by the name of its folder in `runs/`.
     ///
     /// # Errors
-    /// A lock file that cannot be opened, a file system without locks.
+    /// The lock file cannot be opened, or the file system has no locks.
     pub fn is_at_work(&self, record: &str) -> Result<bool, StoreError> {
         Lock::is_held(&self.run_lock_file(record))
     }
@@ -155,7 +155,7 @@ impl Store {
         Ok(leftovers)
     }
 
-    /// What the plans of the runs at work have.
+    /// The entries in the plans of active runs.
     fn entries_in_use(&self) -> Result<BTreeSet<Fingerprint>, StoreError> {
         let mut in_use = BTreeSet::new();
         for record in self.names_below("runs")? {
@@ -171,7 +171,7 @@ impl Store {
         for name in self.names_below("data")? {
             let folder = self.root.join("data").join(&name);
             let kept = keep.images.contains(&folder);
-            // In a folder that is kept, what lies beside the images was left by a killed process.
+            // In a kept folder, files other than images were left by a killed process.
             let left = |file: &str| {
                 let stays = (kept && file == "pixels") || is_being_written(&folder.join(file))?;
                 Ok(!stays)
@@ -198,7 +198,7 @@ impl Store {
         })
     }
 
-    /// What lies in a folder of the store and `is_left`, by name.
+    /// Everything in a folder of the store for which `is_left` is true, by name.
     fn left_below(
         &self,
         folder: &str,
@@ -214,7 +214,7 @@ impl Store {
         Ok(leftovers)
     }
 
-    /// Names of what lies in a folder of the store, sorted; none if there is no such folder.
+    /// Sorted names in a folder of the store; empty if there is no such folder.
     fn names_below(&self, folder: &str) -> Result<Vec<String>, StoreError> {
         let folder = self.root.join(folder);
         let mut names = if folder.is_dir() { names(&folder)? } else { Vec::new() };
@@ -222,7 +222,7 @@ impl Store {
         Ok(names)
     }
 
-    /// `None` if it has gone meanwhile.
+    /// `None` if it was removed in the meantime.
     fn leftover(&self, sort: Sort, path: &Path, about: String) -> Result<Option<Leftover>, StoreError> {
         let below = path.strip_prefix(&self.root).unwrap_or(path).to_path_buf();
         let bytes = match bytes(path) {
@@ -254,14 +254,15 @@ fn planned(path: &Path) -> Result<Vec<Fingerprint>, StoreError> {
     let read = fs::read(path).map_err(|error| error.to_string());
     let plan = read.and_then(|json| serde_json::from_slice(&json).map_err(|error| error.to_string()));
     let plan: Value = plan.map_err(|problem| {
-        let problem = format!("{problem}; its run is at work: try again, at the latest when it has ended");
+        let problem =
+            format!("{problem}; its run is active: try again later, at the latest when it has ended");
         StoreError::content("read", path, ContentError::Malformed(problem))
     })?;
     let stages = plan["stages"].as_array().into_iter().flatten();
     Ok(stages.filter_map(|stage| stage["fingerprint"].as_str()?.parse().ok()).collect())
 }
 
-/// Whoever writes decoded images holds a lock on their file.
+/// A process that writes decoded images holds a lock on their file.
 fn is_being_written(path: &Path) -> Result<bool, StoreError> {
     let free = File::options().write(true).open(path).and_then(|file| lock_now(&file));
     match free {
@@ -270,7 +271,7 @@ fn is_being_written(path: &Path) -> Result<bool, StoreError> {
     }
 }
 
-/// Removes a file of decoded images, and its folder with the last one.
+/// Remove a file of decoded images, and its folder if it is empty.
 fn free_unless_written(path: &Path) -> std::io::Result<bool> {
     let file = match File::options().write(true).open(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(true),
@@ -281,13 +282,13 @@ fn free_unless_written(path: &Path) -> std::io::Result<bool> {
     }
     fs::remove_file(path)?;
     if let Some(folder) = path.parent() {
-        // Others may lie there, or be about to.
+        // Others may be there, or about to be.
         let _ = fs::remove_dir(folder);
     }
     Ok(true)
 }
 
-/// Sum of the lengths of all files at or below a path; links are not followed.
+/// Total size of all files at or below a path, without following links.
 fn bytes(path: &Path) -> std::io::Result<u64> {
     let metadata = fs::symlink_metadata(path)?;
     if !metadata.is_dir() {

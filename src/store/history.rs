@@ -1,4 +1,4 @@
-//! `history.csv`: a row an epoch, `epoch,lr,train_loss,val_<score>…,best`.
+//! `history.csv`: one row per epoch, `epoch,lr,train_loss,val_<score>…,best`.
 
 use csv::StringRecord;
 use indexmap::{IndexMap, IndexSet};
@@ -7,7 +7,7 @@ use super::ContentError;
 use super::csv_rows::{parse, rows, to_bytes};
 use train::EpochRecord;
 
-/// Rows as CSV; floats in shortest round-trip form. A score that an epoch lacks is left empty.
+/// Encode as CSV; floats in the shortest round-trip form. Missing scores of an epoch are empty.
 pub(super) fn encode(history: &[EpochRecord]) -> Result<Vec<u8>, ContentError> {
     let scores: IndexSet<&String> = history.iter().flat_map(|record| record.val.keys()).collect();
     let mut header = vec!["epoch".to_string(), "lr".into(), "train_loss".into()];
@@ -25,7 +25,7 @@ pub(super) fn encode(history: &[EpochRecord]) -> Result<Vec<u8>, ContentError> {
     to_bytes(std::iter::once(header).chain(history.iter().map(cells)))
 }
 
-/// The rows of a CSV that [`encode`] wrote.
+/// Decode a CSV written by [`encode`].
 pub(super) fn decode(bytes: &[u8]) -> Result<Vec<EpochRecord>, ContentError> {
     let (header, rows) = rows(bytes)?;
     rows.iter().map(|row| record(&header, row)).collect()

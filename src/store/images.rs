@@ -1,4 +1,4 @@
-//! Decoded images, verified.
+//! Verifying decoded images.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -8,11 +8,11 @@ use super::{Store, StoreError, names};
 use dataset::is_intact;
 
 impl Store {
-    /// Reads all decoded images, and sets a damaged file aside. Returns how many data sets have some, and an
-    /// error for each file that was damaged.
+    /// Verify all decoded images, and set damaged files aside. Returns the number of data sets with decoded images, and
+    /// an error for each damaged file.
     ///
     /// # Errors
-    /// A folder or a file that cannot be read.
+    /// A folder or a file cannot be read.
     pub fn verify_images(&self) -> Result<(usize, Vec<StoreError>), StoreError> {
         self.present()?;
         let data = self.root.join("data");
@@ -27,7 +27,7 @@ impl Store {
                     count += 1;
                     damaged.push(self.set_images_aside(&name, path)?);
                 }
-                // Nothing was decoded, or somebody took it away.
+                // Nothing was decoded, or it was removed in the meantime.
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 Err(source) => return Err(StoreError::io("read", &path, source)),
             }
@@ -35,7 +35,7 @@ impl Store {
         Ok((count, damaged))
     }
 
-    /// Moves damaged images out of the way.
+    /// Move damaged images out of the way.
     fn set_images_aside(&self, name: &str, path: PathBuf) -> Result<StoreError, StoreError> {
         let _removing = self.lock_removal()?;
         let aside = self.next_aside(name);

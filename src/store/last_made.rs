@@ -1,5 +1,4 @@
-//! `experiments/<name>.json`: the fingerprint that each stage of an experiment last had, so that a rerun
-//! can be explained by what changed since.
+//! `experiments/<name>.json`: the last fingerprint of each stage of an experiment, to explain a rerun by what changed.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,17 +11,17 @@ use identity::Fingerprint;
 pub type ByStage = BTreeMap<String, Fingerprint>;
 
 impl Store {
-    /// The fingerprint that each stage of an experiment had when it was last made here. Empty too if the
-    /// notes cannot be read: they only explain.
+    /// The fingerprint of each stage of an experiment when it was last made here. Also empty if the file cannot be
+    /// read, since it is only used for explanations.
     pub fn last_made(&self, experiment: &str) -> ByStage {
         read(&self.notes_of(experiment))
     }
 
-    /// Notes (stage id, fingerprint) of stages that are now in the store, for [`Store::last_made`]. Without
-    /// news, nothing is written.
+    /// Record (stage id, fingerprint) of stages that are now in the store, for [`Store::last_made`]. Without changes,
+    /// nothing is written.
     ///
     /// # Errors
-    /// A file that cannot be written.
+    /// The file cannot be written.
     pub fn remember(&self, experiment: &str, stages: &[(String, Fingerprint)]) -> Result<(), StoreError> {
         self.present()?;
         let _writing = Lock::wait(&self.lock_file("experiments"))?;

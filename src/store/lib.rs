@@ -1,16 +1,16 @@
-//! What was made: one folder an entry, whole or not there at all.
+//! The store of results: one folder per entry, written atomically.
 //!
 //! ```text
 //! store/<2 hex>/<fingerprint>/   manifest.json, log.txt and the artifact's files
-//! partial/<fingerprint>/         what there is of a stage that is not finished
-//! staging/                       entries being written; what a killed process left is removed by the next
-//! damaged/<name>-<n>             entries and images that were not what had been written: set aside, never used
+//! partial/<fingerprint>/         state of an unfinished stage
+//! staging/                       entries being written; leftovers of a killed process are removed by the next
+//! damaged/<name>-<n>             damaged entries and images: set aside, never used
 //! data/<digest>-<size>/          decoded images
-//! digests/<key>                  what was read from files outside the store
-//! experiments/<name>.json        what each stage of an experiment last was
-//! throughput.json                how fast stages computed
-//! runs/<time>/                   what happened
-//! locks/                         held while an entry is made or a run is at work; then removed
+//! digests/<key>                  values read from files outside the store
+//! experiments/<name>.json        last fingerprint of each stage of an experiment
+//! throughput.json                measured speeds of stages
+//! runs/<time>/                   records of runs
+//! locks/                         held while an entry is made or a run is active, then removed
 //! ```
 //!
 //! | file | what |
@@ -27,9 +27,9 @@
 //! | `digests` | files outside the store, read once |
 //! | [`outside`] | data sets and files outside the store, looked at once |
 //! | [`lock`] | advisory locks |
-//! | [`gc`] | what nobody needs any more, and its removal |
-//! | [`archive`] | entries as one file, to move them between machines |
-//! | `images` | decoded images verified |
+//! | [`gc`] | garbage collection |
+//! | [`archive`] | entries in one file, to move them between machines |
+//! | `images` | verifying decoded images |
 //! | `space` | free space |
 
 pub mod archive;
@@ -70,17 +70,17 @@ pub use provenance::Provenance;
 use identity::Fingerprint;
 use stage::Artifact;
 
-/// A store on disk; cheap to clone, safe to use from many threads and processes at once.
+/// A store on disk: cheap to clone, safe for concurrent use by many threads and processes.
 #[derive(Clone, Debug)]
 pub struct Store {
     root: PathBuf,
 }
 
 impl Store {
-    /// Opens a store, creating what is missing and removing what killed processes left half-written.
+    /// Open a store, creating what is missing and removing what killed processes left half-written.
     ///
     /// # Errors
-    /// A folder that cannot be created or written to.
+    /// A folder cannot be created or written.
     pub fn open(root: &Path) -> Result<Self, StoreError> {
         let store = Self { root: root.to_path_buf() };
         const FOLDERS: [&str; 9] =
@@ -92,25 +92,25 @@ impl Store {
         Ok(store)
     }
 
-    /// A store that somebody else opened before: nothing is created, nothing removed.
+    /// Open an existing store, without creating or removing anything.
     ///
     /// # Errors
-    /// There is none.
+    /// There is no store.
     pub fn existing(root: &Path) -> Result<Self, StoreError> {
         let store = Self { root: root.to_path_buf() };
         store.present().map(|()| store)
     }
 
-    /// The folder it lies in.
+    /// The store's folder.
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// Where an entry comes from and which files it has; `None` if there is none. Every file is there and
-    /// has the length that it should have; a damaged entry is set aside and there is none.
+    /// The manifest of an entry; `None` if there is no entry. Every file exists and has the right length; a damaged
+    /// entry is set aside and gives `None`.
     ///
     /// # Errors
-    /// A file that cannot be read, as opposed to one that is missing or wrong.
+    /// A file cannot be read, as opposed to being missing or damaged.
     pub fn manifest(&self, fingerprint: &Fingerprint) -> Result<Option<Manifest>, StoreError> {
         match self.usable(fingerprint, |folder| entry::manifest(folder, fingerprint)) {
             Err(StoreError::Damaged { .. }) => Ok(None),
@@ -118,10 +118,10 @@ impl Store {
         }
     }
 
-    /// An entry, the digest of every file verified; tensors are on the CPU.
+    /// The artifact of an entry, with every digest verified; tensors are on the CPU.
     ///
     /// # Errors
-    /// No such entry, or a damaged one, which is set aside; a file that cannot be read.
+    /// There is no such entry, it is damaged (then it is set aside), or a file cannot be read.
     pub fn get(&self, fingerprint: &Fingerprint) -> Result<Artifact, StoreError> {
         let read = |folder: &Path| {
             let Some(manifest) = entry::manifest(folder, fingerprint)? else { return Ok(None) };
@@ -134,12 +134,11 @@ impl Store {
         artifact_files::decode(&manifest.header, &files).map_err(content)
     }
 
-    /// Keeps an artifact and the log of its making: written beside, flushed, renamed. If the entry is
-    /// there already, it stays as it is.
+    /// Store an artifact and the log of its stage: written to a temporary folder, flushed, renamed. An existing entry
+    /// is not changed.
     ///
     /// # Errors
-    /// An artifact that cannot be written as files; a full disk, no right to write, a failing disk. The
-    /// store is then as it was.
+    /// The artifact cannot be encoded; or the disk is full, not writable or failing. The store is then unchanged.
     pub fn put(&self, header: EntryHeader, artifact: &Artifact, log: &str) -> Result<Manifest, StoreError> {
         let fingerprint = header.fingerprint;
         if let Some(present) = self.manifest(&fingerprint)? {
@@ -155,10 +154,10 @@ impl Store {
         })
     }
 
-    /// Every entry's fingerprint, sorted.
+    /// Fingerprints of all entries, sorted.
     ///
     /// # Errors
-    /// A folder that cannot be read.
+    /// A folder cannot be read.
     pub fn fingerprints(&self) -> Result<Vec<Fingerprint>, StoreError> {
         self.present()?;
         let mut fingerprints = Vec::new();
@@ -170,10 +169,10 @@ impl Store {
         Ok(fingerprints)
     }
 
-    /// Takes an entry out of the store, so that it can be made again. Nothing happens if there is none.
+    /// Remove an entry, so that it can be made again; does nothing if there is none.
     ///
     /// # Errors
-    /// No right to write there.
+    /// No permission to write.
     pub fn remove(&self, fingerprint: &Fingerprint) -> Result<(), StoreError> {
         let _removing = self.lock_removal()?;
         let folder = self.entry(fingerprint);
@@ -183,30 +182,30 @@ impl Store {
         self.take_out(&folder)
     }
 
-    /// Waits for the right to make an entry.
+    /// Wait for the lock to make an entry.
     ///
     /// # Errors
-    /// A lock file that cannot be opened, a file system without locks.
+    /// The lock file cannot be opened, or the file system has no locks.
     pub fn lock(&self, fingerprint: &Fingerprint) -> Result<Lock, StoreError> {
         self.present()?;
         Lock::wait(&self.lock_file(&fingerprint.to_string()))
     }
 
-    /// The right to make an entry; `None` if somebody has it.
+    /// The lock to make an entry; `None` if it is held.
     ///
     /// # Errors
-    /// A lock file that cannot be opened, a file system without locks.
+    /// The lock file cannot be opened, or the file system has no locks.
     pub fn try_lock(&self, fingerprint: &Fingerprint) -> Result<Option<Lock>, StoreError> {
         self.present()?;
         Lock::try_now(&self.lock_file(&fingerprint.to_string()))
     }
 
-    /// Folder for the decoded images of a data set: its content's digest, and the side in pixels.
+    /// Folder for the decoded images of a data set, by the digest of its content and the side length in pixels.
     pub fn data_cache(&self, content_digest: &str, size: usize) -> PathBuf {
         self.root.join("data").join(format!("{content_digest}-{size}"))
     }
 
-    /// Where the latest damaged entry of a fingerprint was set aside, if there is one.
+    /// Path of the latest damaged entry of a fingerprint, if there is one.
     pub fn set_aside_as(&self, fingerprint: &Fingerprint) -> Option<PathBuf> {
         self.asides(&fingerprint.to_string()).take_while(|aside| aside.exists()).last()
     }
@@ -227,12 +226,12 @@ impl Store {
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
                 Err(StoreError::Gone { root: self.root.clone() })
             }
-            // What else there is to say, says whoever reads or writes there.
+            // Other errors are reported by the operation that follows.
             _ => Ok(()),
         }
     }
 
-    /// Reads from an entry; sets it aside if it is damaged.
+    /// Read from an entry; set it aside if it is damaged.
     fn usable<T>(
         &self,
         fingerprint: &Fingerprint,
@@ -245,8 +244,8 @@ impl Store {
             Err(Unusable::Trouble(error)) => return Err(error),
             Err(Unusable::Damaged(_)) => {}
         }
-        // Somebody else may have noticed too, and may have made it anew: look again, now that nobody
-        // else can take it away.
+        // Another process may have noticed, too, and may have recreated it: look again, now that no other process can
+        // remove it.
         let _removing = self.lock_removal()?;
         match read(&folder) {
             Ok(read) => Ok(read),
@@ -255,7 +254,7 @@ impl Store {
         }
     }
 
-    /// Takes a folder or a file out at once, and then removes it. Only with [`Store::lock_removal`] held.
+    /// Remove a folder or a file, by renaming it first. Requires [`Store::lock_removal`].
     fn take_out(&self, path: &Path) -> Result<(), StoreError> {
         self.staged(|staging| {
             let removed = fs::rename(path, staging.join("removed"));
@@ -263,7 +262,7 @@ impl Store {
         })
     }
 
-    /// Moves a damaged entry out of the way. Only with [`Store::lock_removal`] held.
+    /// Move a damaged entry out of the way. Requires [`Store::lock_removal`].
     fn set_aside(&self, fingerprint: &Fingerprint, problem: String) -> StoreError {
         let aside = self.next_aside(&fingerprint.to_string());
         let folder = self.entry(fingerprint);
@@ -283,18 +282,18 @@ impl Store {
         })
     }
 
-    /// Where to put something damaged. Only with [`Store::lock_removal`] held.
+    /// A free path for something damaged. Requires [`Store::lock_removal`].
     fn next_aside(&self, name: &str) -> PathBuf {
         self.asides(name).find(|aside| !aside.exists()).expect("numbers do not end")
     }
 
-    /// Held by whoever takes an entry out of the store.
+    /// The lock for removing entries.
     fn lock_removal(&self) -> Result<Lock, StoreError> {
         self.present()?;
         Lock::wait(&self.lock_file("removal"))
     }
 
-    /// Renames a written entry into its place, unless somebody else was first.
+    /// Rename a written entry to its final path, unless another process was first.
     fn publish(
         &self,
         beside: &Path,
@@ -312,7 +311,7 @@ impl Store {
         Ok(manifest)
     }
 
-    /// Writes a small file, whole or not at all, in the place of an older one.
+    /// Write a small file atomically, replacing an older one.
     fn replace(&self, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
         self.staged(|staging| {
             let beside = staging.join("file");
@@ -321,7 +320,7 @@ impl Store {
         })
     }
 
-    /// Works in a folder of its own on the store's disk, which is removed afterwards.
+    /// Run `work` in a temporary folder on the store's disk, which is removed afterwards.
     fn staged<T>(&self, work: impl FnOnce(&Path) -> Result<T, StoreError>) -> Result<T, StoreError> {
         self.present()?;
         let _at_work = Lock::share(&self.lock_file("staging"))?;
@@ -331,8 +330,8 @@ impl Store {
         work(staging.path())
     }
 
-    /// Removes what killed processes left in `staging`. Whoever works there shares a lock, so if it is to
-    /// be had alone, all that lies there is left over.
+    /// Remove what killed processes left in `staging`. Active writers share a lock, so if the exclusive lock is free,
+    /// everything there is left over.
     fn sweep(&self) -> Result<(), StoreError> {
         let Some(_alone) = Lock::try_now(&self.lock_file("staging"))? else { return Ok(()) };
         let staging = self.root.join("staging");
@@ -348,7 +347,7 @@ fn create_folder(path: &Path) -> Result<(), StoreError> {
     fs::create_dir_all(path).map_err(|source| StoreError::io("create the folder", path, source))
 }
 
-/// Names of what lies in a folder.
+/// Names in a folder.
 fn names(folder: &Path) -> Result<Vec<String>, StoreError> {
     let failed = |source| StoreError::io("read the folder", folder, source);
     let names = fs::read_dir(folder).map_err(failed)?;

@@ -1,7 +1,6 @@
-//! Where something comes from, down to its sources, as far as it is known.
+//! Lineage: the origins of an entry or a checkpoint, down to its sources, as far as they are known.
 //!
-//! A checkpoint tells what it and its ancestors depend on; manifests of the store tell, beside that, the names that
-//! people gave.
+//! A checkpoint contains what it and its ancestors depend on; manifests in the store add the names given by users.
 
 use indexmap::IndexMap;
 
@@ -11,28 +10,28 @@ use identity::{Field, Fingerprint, Role};
 /// Stages and data sets by their fingerprints.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Lineage {
-    /// The stage that was asked for.
+    /// The requested stage.
     pub root: Fingerprint,
-    /// What is known of it and of what it comes from.
+    /// The known origins of it and its ancestors.
     pub known: IndexMap<Fingerprint, Origin>,
 }
 
-/// What is known of a stage or a data set.
+/// What is known about a stage or a data set.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Origin {
-    /// What its result depends on, or what is known of that.
+    /// The fields that its result depends on, as far as known.
     pub fields: Vec<Field>,
-    /// What people call it: ids of stages, the name of a data set.
+    /// Names given by users: ids of stages, or the name of a data set.
     pub names: Vec<String>,
 }
 
 impl Origin {
-    /// The kind of the stage or data set; empty if it is not known.
+    /// The kind of the stage or data set; empty if unknown.
     pub fn kind(&self) -> &str {
         self.fields.iter().find(|field| field.path == "kind").map_or("", |field| &field.value)
     }
 
-    /// (role, fingerprint) of each input, sources in the order of their numbers.
+    /// (role, fingerprint) of each input, sources in numerical order.
     pub fn inputs(&self) -> Vec<(Role, Fingerprint)> {
         self.references("input.")
     }
@@ -42,14 +41,14 @@ impl Origin {
         self.references("dataset.")
     }
 
-    /// The options that were set, and what else decides the result: all but the kind, inputs and data sets.
+    /// The options, and everything else that affects the result except the kind, inputs and data sets.
     pub fn options(&self) -> impl Iterator<Item = &Field> {
         let other =
             |path: &str| path != "kind" && !path.starts_with("input.") && !path.starts_with("dataset.");
         self.fields.iter().filter(move |field| other(&field.path))
     }
 
-    /// Whether these are all fields that a fingerprint is the hash of.
+    /// Whether the fields are complete, i.e. their hash is `fingerprint`.
     pub fn is_whole(&self, fingerprint: &Fingerprint) -> bool {
         Fingerprint::of(&self.fields) == *fingerprint
     }
@@ -64,7 +63,7 @@ impl Origin {
 }
 
 impl Lineage {
-    /// Of an entry, from a store.
+    /// The lineage of an entry in a store.
     ///
     /// # Errors
     /// The store cannot be read.
@@ -74,7 +73,7 @@ impl Lineage {
         Ok(lineage)
     }
 
-    /// Of a checkpoint: what it says of itself, and what a store knows beside that.
+    /// The lineage of a checkpoint: from its provenance, and from a store if given.
     ///
     /// # Errors
     /// The store cannot be read.
@@ -85,7 +84,7 @@ impl Lineage {
         Ok(lineage)
     }
 
-    /// Looks up the root, and whatever it leads to.
+    /// Look up the root and all its ancestors in a store.
     fn ask(&mut self, store: &Store) -> Result<(), StoreError> {
         let mut seen = std::collections::HashSet::new();
         let mut waiting = vec![self.root];
@@ -104,7 +103,7 @@ impl Lineage {
         Ok(())
     }
 
-    /// Takes over what a manifest says.
+    /// Add the information in a manifest.
     fn read(&mut self, manifest: &Manifest) {
         let header = &manifest.header;
         let origin = Origin { fields: header.fields.clone(), names: header.stage_ids.clone() };
@@ -117,7 +116,7 @@ impl Lineage {
         }
     }
 
-    /// Takes over what a checkpoint says of what is not known yet.
+    /// Add the missing information from a checkpoint.
     fn learn(&mut self, provenance: &Provenance) {
         for (fingerprint, fields) in &provenance.ancestry {
             let origin = self.known.entry(*fingerprint).or_default();
@@ -145,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_tell_kind_inputs_data_and_options() {
+    fn fields_contain_kind_inputs_data_and_options() {
         let fields = [
             ("dataset.dataset", "dd".repeat(32)),
             ("input.source.0", "a0".repeat(32)),

@@ -1,11 +1,11 @@
-//! Advisory locks between processes and threads, by files that go when their holder lets go.
+//! Advisory locks between processes and threads, by files that are removed on release.
 //!
-//! The system lets go of a lock when its holder ends, however it ends. To remove a file for which somebody
-//! waits could leave two holders, each with a file of the same name. So whoever has locked a file looks
-//! whether it still is the one of that name, and starts over if not. From then on the name is the holder's,
-//! for only who holds the named file alone removes it. Who shares a lock leaves the file to the others.
+//! The system releases a lock when its holder ends, for any reason. Removing a file that others wait for could create
+//! two holders, each with a file of the same name. So after locking a file, a process checks that the name still refers
+//! to it, and otherwise starts over. From then on, only the holder can remove the file. Holders of a shared lock do not
+//! remove it.
 //!
-//! Where files cannot be told apart (elsewhere than on Unix), they all stay.
+//! On systems other than Unix, files cannot be identified, and are never removed.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind};
@@ -13,35 +13,35 @@ use std::path::{Path, PathBuf};
 
 use super::StoreError;
 
-/// Held until dropped.
+/// A lock, held until dropped.
 #[derive(Debug)]
 pub struct Lock {
-    /// The system's lock goes with it.
+    /// The system's lock is released with it.
     file: File,
     path: PathBuf,
     alone: bool,
 }
 
 impl Lock {
-    /// Waits until nobody else holds it.
+    /// Wait for an exclusive lock.
     pub(crate) fn wait(path: &Path) -> Result<Self, StoreError> {
         let (file, ()) = locked(path, File::lock)?;
         Ok(Self { file, path: path.into(), alone: true })
     }
 
-    /// Waits until nobody else holds it but others who share it.
+    /// Wait for a shared lock.
     pub(crate) fn share(path: &Path) -> Result<Self, StoreError> {
         let (file, ()) = locked(path, File::lock_shared)?;
         Ok(Self { file, path: path.into(), alone: false })
     }
 
-    /// `None` if anybody else holds or shares it.
+    /// Try to get an exclusive lock; `None` if any lock is held.
     pub(crate) fn try_now(path: &Path) -> Result<Option<Self>, StoreError> {
         let (file, had) = locked(path, lock_now)?;
         Ok(had.then(|| Self { file, path: path.into(), alone: true }))
     }
 
-    /// Whether anybody holds or shares it. The file stays.
+    /// Whether an exclusive or shared lock is held. The file is not removed.
     pub(crate) fn is_held(path: &Path) -> Result<bool, StoreError> {
         let failed = |source| StoreError::io("open the lock", path, source);
         match File::options().write(true).open(path) {
@@ -54,13 +54,14 @@ impl Lock {
 impl Drop for Lock {
     fn drop(&mut self) {
         if self.alone && cfg!(unix) && is_named(&self.file, &self.path).unwrap_or(false) {
-            // A file that stays does no harm.
+            // A remaining file does no harm.
             let _ = fs::remove_file(&self.path);
         }
     }
 }
 
-/// Opens and locks the file of a name: the one that still has it afterwards. Also says what locking said.
+/// Open and lock the file with a name, such that the name still refers to it afterwards. Also returns the result of
+/// `lock`.
 fn locked<T>(path: &Path, lock: impl Fn(&File) -> io::Result<T>) -> Result<(File, T), StoreError> {
     loop {
         let file = File::options().create(true).truncate(false).write(true).open(path);
@@ -73,7 +74,7 @@ fn locked<T>(path: &Path, lock: impl Fn(&File) -> io::Result<T>) -> Result<(File
     }
 }
 
-/// Whether the lock was to be had.
+/// Try to lock a file; whether it succeeded.
 pub(super) fn lock_now(file: &File) -> io::Result<bool> {
     match file.try_lock() {
         Ok(()) => Ok(true),
@@ -82,7 +83,7 @@ pub(super) fn lock_now(file: &File) -> io::Result<bool> {
     }
 }
 
-/// Whether an open file is the one of that name.
+/// Whether the name still refers to the open file.
 #[cfg(unix)]
 fn is_named(file: &File, path: &Path) -> io::Result<bool> {
     use std::os::unix::fs::MetadataExt;
@@ -94,7 +95,7 @@ fn is_named(file: &File, path: &Path) -> io::Result<bool> {
     Ok((open.dev(), open.ino()) == (named.dev(), named.ino()))
 }
 
-/// Files stay, so it always is.
+/// Files are never removed, so it always does.
 #[cfg(not(unix))]
 fn is_named(_: &File, _: &Path) -> io::Result<bool> {
     Ok(true)

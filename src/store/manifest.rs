@@ -1,5 +1,5 @@
-//! What stands in `manifest.json`: where an entry comes from and what its files must be. Its last line is
-//! the digest of all before it.
+//! `manifest.json`: provenance of an entry, and length and digest of its files. Its last line is the digest of
+//! everything before it.
 
 use std::time::{Duration, SystemTime};
 
@@ -9,72 +9,72 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use identity::{Ancestry, Field, Fingerprint, Role};
 use stage::Description;
 
-/// Name of the file.
+/// File name of manifests.
 pub(super) const MANIFEST: &str = "manifest.json";
 
-/// What stands between the content of the file and its digest.
+/// The text between the content of the file and its digest.
 const SEAL: &str = ",\n  \"blake3\": \"";
 
 /// Version of medmerge.
 pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// Where an entry comes from.
+/// The origin of an entry.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EntryHeader {
-    /// Of the stage that made it.
+    /// Fingerprint of the stage that made it.
     pub fingerprint: Fingerprint,
-    /// The stage's kind.
+    /// Kind of the stage.
     pub kind: String,
-    /// The kind's revision.
+    /// Revision of the kind.
     pub revision: u32,
-    /// All that the result depends on.
+    /// Everything that the result depends on.
     pub fields: Vec<Field>,
-    /// (role, fingerprint) of each input, in the order of the stage.
+    /// (role, fingerprint) of each input, in the stage's order.
     pub inputs: Vec<(Role, Fingerprint)>,
-    /// (role, fingerprint) of each data set, in the order of the stage.
+    /// (role, fingerprint) of each data set, in the stage's order.
     pub datasets: Vec<(Role, Fingerprint)>,
-    /// Names of the data sets where it was made, in the same order, for people; empty in older manifests.
+    /// Names of the data sets when it was made, in the same order, for users; empty in older manifests.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dataset_names: Vec<String>,
-    /// All that it and what it was made from depend on. Goes with its checkpoint, and is not in the manifest.
+    /// Everything that it and its ancestors depend on. Stored in its checkpoint, not in the manifest.
     #[serde(skip)]
     pub ancestry: Ancestry,
-    /// Stages that asked for it when it was made, for people.
+    /// Ids of the stages that requested it when it was made, for users.
     pub stage_ids: Vec<String>,
-    /// What it is.
+    /// Description of the artifact.
     pub description: Description,
-    /// When the work began; in the manifest, whole seconds since 1970.
+    /// Start time; in the manifest, whole seconds since 1970.
     #[serde(serialize_with = "to_unix_seconds", deserialize_with = "from_unix_seconds")]
     pub started: SystemTime,
-    /// How long it took.
+    /// Duration in seconds.
     pub seconds: f64,
 }
 
-/// `manifest.json`: written last, so an entry that has one is whole.
+/// `manifest.json`: written last, so an entry with a manifest is complete.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
-    /// Where the entry comes from.
+    /// Origin of the entry.
     #[serde(flatten)]
     pub header: EntryHeader,
     /// Version of medmerge that made it.
     pub version: String,
     /// Version of candle that computed it.
     pub candle: String,
-    /// Every other file of the entry, in the order of writing.
+    /// Every other file of the entry, in writing order.
     pub files: IndexMap<String, FileRecord>,
 }
 
-/// What a file must be.
+/// Expected length and digest of a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileRecord {
-    /// Length.
+    /// Length in bytes.
     pub bytes: u64,
-    /// blake3 of the content in hexadecimal.
+    /// BLAKE3 hash of the content in hexadecimal.
     pub blake3: String,
 }
 
 impl Manifest {
-    /// The manifest of files with these contents, made by this program.
+    /// The manifest of files with these contents, written by this program.
     pub(super) fn new(header: EntryHeader, contents: &IndexMap<String, Vec<u8>>) -> Self {
         let record = |bytes: &Vec<u8>| FileRecord {
             bytes: bytes.len() as u64,
@@ -91,25 +91,25 @@ impl Manifest {
         Ok(format!("{content}{SEAL}{}\"\n}}", blake3::hash(content.as_bytes())))
     }
 
-    /// What [`Manifest::to_json`] wrote; else what is wrong with it.
+    /// Parse the output of [`Manifest::to_json`]; an error message otherwise.
     pub(super) fn from_json(json: &[u8]) -> Result<Self, String> {
         let manifest: Self =
             serde_json::from_slice(json).map_err(|error| format!("{MANIFEST} cannot be read ({error})"))?;
-        // What is JSON is text.
+        // JSON is text.
         let json = String::from_utf8_lossy(json);
         let as_written = match json.rsplit_once(SEAL) {
             Some((content, seal)) => {
                 seal.strip_suffix("\"\n}") == Some(blake3::hash(content.as_bytes()).to_hex().as_str())
             }
-            // Manifests once had no digest; they had nothing else either.
+            // Old manifests had no digest, and no further content.
             None => serde_json::to_string_pretty(&manifest).is_ok_and(|written| written == json),
         };
-        let changed = || format!("{MANIFEST} is not what was written (its digest differs)");
+        let changed = || format!("the digest of {MANIFEST} differs");
         if as_written { Ok(manifest) } else { Err(changed()) }
     }
 }
 
-/// Version of candle-core in the lock file that this program was built from.
+/// Version of candle-core in the lock file of this build.
 fn candle_version() -> &'static str {
     let lock_file = include_str!("../../Cargo.lock");
     let after = lock_file.split_once("name = \"candle-core\"\nversion = \"").map(|(_, after)| after);
@@ -124,7 +124,7 @@ fn to_unix_seconds<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S:
 fn from_unix_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SystemTime, D::Error> {
     let seconds = u64::deserialize(deserializer)?;
     let time = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds));
-    time.ok_or_else(|| serde::de::Error::custom("a time beyond what this machine can tell"))
+    time.ok_or_else(|| serde::de::Error::custom("a time that this machine cannot represent"))
 }
 
 #[cfg(test)]
@@ -168,7 +168,7 @@ mod tests {
         let json = serde_json::to_string_pretty(&manifest()).unwrap();
         assert_eq!(Manifest::from_json(json.as_bytes()).unwrap(), manifest());
         let more = json.replacen("{\n", "{\n  \"more\": 1,\n", 1);
-        assert!(Manifest::from_json(more.as_bytes()).unwrap_err().contains("its digest differs"));
+        assert!(Manifest::from_json(more.as_bytes()).unwrap_err().contains("the digest of"));
     }
 
     #[test]

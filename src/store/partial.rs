@@ -1,13 +1,13 @@
-//! `partial/<fingerprint>/`: what there is of a stage that is not finished.
+//! `partial/<fingerprint>/`: state of an unfinished stage.
 //!
 //! ```text
 //! state     a training's state: its digest in hexadecimal, a line break, and a safetensors file of the tensors
 //!           `learner/…`, `optimizer/…` and `best/…`, its position in the metadata
-//! log.txt   what the stage said so far, over all attempts
+//! log.txt   output of the stage so far, over all attempts
 //! ```
 //!
-//! Whoever makes the stage holds its lock, so nobody else writes here. A state that another version of
-//! medmerge wrote is not taken up: its kernels might round otherwise.
+//! The process that runs the stage holds its lock, so no other process writes here. A state from another version of
+//! medmerge is not used, because its kernels may round differently.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -29,13 +29,13 @@ const LOG: &str = "log.txt";
 /// Hexadecimal digits of a digest.
 const DIGEST: usize = 2 * blake3::OUT_LEN;
 
-/// The folder of a stage that is not finished.
+/// The folder of an unfinished stage.
 #[derive(Clone, Debug)]
 pub struct Partial {
     folder: PathBuf,
 }
 
-/// What stands in the metadata of a state.
+/// The metadata of a state.
 #[derive(Serialize, Deserialize)]
 struct Header {
     version: String,
@@ -43,10 +43,10 @@ struct Header {
 }
 
 impl Store {
-    /// The folder for an unfinished stage; it is made.
+    /// The folder for an unfinished stage, created if missing.
     ///
     /// # Errors
-    /// It cannot be made; the store has gone.
+    /// It cannot be created, or the store was removed.
     pub fn partial(&self, fingerprint: &Fingerprint) -> Result<Partial, StoreError> {
         self.present()?;
         let folder = self.root().join("partial").join(fingerprint.to_string());
@@ -58,7 +58,7 @@ impl Store {
         }
     }
 
-    /// Removes what a process that was killed left of stages that it had just finished.
+    /// Remove what killed processes left of stages that had just finished.
     ///
     /// # Errors
     /// The store cannot be read.
@@ -76,34 +76,34 @@ impl Store {
 }
 
 impl Partial {
-    /// The file that takes what the stage says, at its end.
+    /// Open the stage's log for appending.
     ///
     /// # Errors
-    /// It cannot be opened.
+    /// The file cannot be opened.
     pub fn open_log(&self) -> Result<File, StoreError> {
         let path = self.log_path();
         let file = File::options().create(true).append(true).open(&path);
         file.map_err(|source| StoreError::io("write", &path, source))
     }
 
-    /// Where that file is.
+    /// Path of the log.
     pub fn log_path(&self) -> PathBuf {
         self.folder.join(LOG)
     }
 
-    /// What the stage said so far.
+    /// The log so far.
     pub fn log(&self) -> String {
         let bytes = fs::read(self.log_path()).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    /// Gives up the training's state, to make room for its result.
+    /// Delete the training's state, to free disk space for its result.
     pub fn forget_state(&self) {
-        // What cannot be removed makes no room; whoever needs it says so.
+        // If it cannot be removed, the lack of space is reported later.
         let _ = fs::remove_file(self.folder.join(STATE));
     }
 
-    /// The stage is finished: nothing of this is needed any more.
+    /// Remove the folder of a finished stage.
     pub fn remove(self) {
         if let Err(error) = fs::remove_dir_all(&self.folder) {
             tracing::warn!("failed to remove {}: {error}; it can be deleted", self.folder.display());
@@ -112,9 +112,9 @@ impl Partial {
 
     fn read(&self, path: &Path) -> Result<TrainState, String> {
         let bytes = map(path).map_err(|error| error.to_string())?;
-        let (digest, content) = bytes.split_at_checked(DIGEST + 1).ok_or("it is cut short")?;
+        let (digest, content) = bytes.split_at_checked(DIGEST + 1).ok_or("it is truncated")?;
         if digest[..DIGEST] != *blake3::hash(content).to_hex().as_bytes() {
-            return Err("it is not what was written (its digest differs)".into());
+            return Err("its digest differs".into());
         }
         decode(content).map_err(|error| error.to_string())
     }
@@ -136,14 +136,18 @@ impl Resume for Partial {
             return None;
         }
         let state = self.read(&path);
-        state.map_err(|why| tracing::warn!("starts anew, not from {}: {why}", path.display())).ok()
+        state
+            .map_err(|why| {
+                tracing::warn!("training starts over, because {} cannot be used: {why}", path.display())
+            })
+            .ok()
     }
 
     fn save(&self, state: &TrainState) {
         if let Err(error) = self.write(state) {
-            // What lies half-written takes space that the result needs.
+            // A half-written file takes space that the result needs.
             let _ = fs::remove_file(self.folder.join("state.new"));
-            tracing::warn!("{error}; training goes on, but could not be resumed from here");
+            tracing::warn!("{error}; training continues, but cannot be resumed from here");
         }
     }
 }
@@ -167,7 +171,7 @@ fn decode(content: &[u8]) -> Result<TrainState, ContentError> {
     let header: Header =
         serde_json::from_str(metadata.get(checkpoint::KEY).map_or("", |header| header.as_str()))?;
     if header.version != VERSION {
-        let message = format!("medmerge {} wrote it, and this is {VERSION}", header.version);
+        let message = format!("it was written by medmerge {}, and this is {VERSION}", header.version);
         return Err(ContentError::Malformed(message));
     }
     let part = |part: &str| -> StateDict {
@@ -226,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_state_that_is_damaged_or_cut_short_is_not_taken_up() {
+    fn a_damaged_or_truncated_state_is_not_used() {
         let (_root, partial) = partial();
         partial.save(&state());
         let path = partial.folder.join(STATE);
@@ -235,7 +239,7 @@ mod tests {
             let mut damaged = whole.clone();
             damaged[at] ^= 1;
             fs::write(&path, damaged).unwrap();
-            // The line break alone carries nothing.
+            // The line break has no content.
             assert_eq!(partial.load().is_none(), at != DIGEST, "byte {at}");
         }
         for length in [0, DIGEST, whole.len() - 1] {
@@ -245,12 +249,12 @@ mod tests {
     }
 
     #[test]
-    fn a_state_of_another_version_is_not_taken_up() {
+    fn a_state_of_another_version_is_not_used() {
         let header = Header { version: "0.0.1".into(), position: Position::default() };
         let metadata =
             HashMap::from([(checkpoint::KEY.to_string(), serde_json::to_string(&header).unwrap())]);
         let content = checkpoint::encode(&StateDict::new(), metadata).unwrap();
-        assert!(decode(&content).unwrap_err().to_string().starts_with("medmerge 0.0.1 wrote it"));
+        assert!(decode(&content).unwrap_err().to_string().starts_with("it was written by medmerge 0.0.1"));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! `<model>.<data set>.predictions.csv`: a row an image, `image,label,predicted,p_0,…`.
+//! `<model>.<data set>.predictions.csv`: one row per image, `image,label,predicted,p_0,…`.
 
 use csv::StringRecord;
 
@@ -10,14 +10,14 @@ use stage::Prediction;
 /// Columns before the probabilities.
 const FIRST: [&str; 3] = ["image", "label", "predicted"];
 
-/// A prediction as CSV; probabilities in shortest round-trip form.
+/// Encode a prediction as CSV; probabilities in the shortest round-trip form.
 pub(super) fn encode(prediction: &Prediction) -> Result<Vec<u8>, ContentError> {
     let Prediction { images, labels, probabilities, .. } = prediction;
     let classes = probabilities.first().map_or(0, Vec::len);
     let even = probabilities.iter().all(|row| row.len() == classes);
     if images.len() != labels.len() || images.len() != probabilities.len() || !even {
         let problem = format!(
-            "predictions of {} images, {} labels and {} rows of probabilities do not fit together",
+            "numbers of images ({}), labels ({}) and rows of probabilities ({}) differ",
             images.len(),
             labels.len(),
             probabilities.len()
@@ -34,7 +34,7 @@ pub(super) fn encode(prediction: &Prediction) -> Result<Vec<u8>, ContentError> {
     to_bytes(std::iter::once(header).chain((0..images.len()).map(cells)))
 }
 
-/// A CSV that [`encode`] wrote, of a model and a data set by their fingerprints.
+/// Decode a CSV written by [`encode`], given the fingerprints of the model and the data set.
 pub(super) fn decode(
     bytes: &[u8],
     model: Fingerprint,
@@ -52,7 +52,7 @@ pub(super) fn decode(
     })
 }
 
-/// The class of the highest probability; the first of equals.
+/// The class of the highest probability; the first on ties.
 fn most_likely(probabilities: &[f32]) -> usize {
     let best = probabilities.iter().enumerate().rev().max_by(|a, b| a.1.total_cmp(b.1));
     best.map_or(0, |(class, _)| class)
@@ -105,8 +105,8 @@ mod tests {
     }
 
     #[test]
-    fn rows_that_do_not_fit_together_are_refused() {
+    fn different_numbers_of_rows_are_an_error() {
         let short = Prediction { labels: vec![1], ..prediction() };
-        assert!(encode(&short).unwrap_err().to_string().contains("2 images, 1 labels"));
+        assert!(encode(&short).unwrap_err().to_string().contains("images (2), labels (1)"));
     }
 }

@@ -1,4 +1,4 @@
-//! What a checkpoint says of itself.
+//! Provenance in a checkpoint.
 
 use std::path::Path;
 
@@ -10,21 +10,21 @@ use super::{ContentError, EntryHeader, Manifest, Store, StoreError, artifact_fil
 use identity::{Ancestry, Fingerprint, Role};
 use stage::ModelInfo;
 
-/// What a safetensors file says of itself, as JSON under [`checkpoint::KEY`]. It goes with the file wherever that is
-/// copied to. No time, no name of a stage or a machine is in it.
+/// Provenance in a safetensors file, as JSON under [`checkpoint::KEY`]. It stays with copies of the file. It contains
+/// no time, stage name or machine.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Provenance {
     /// Version of medmerge that wrote it.
     pub version: String,
     /// Kind of the stage that made it.
     pub kind: String,
-    /// Of that stage.
+    /// Fingerprint of that stage.
     pub fingerprint: Fingerprint,
-    /// Architecture, normalisation, head.
+    /// Architecture, input normalization and head.
     pub info: ModelInfo,
     /// (role, fingerprint) of each input of the stage.
     pub inputs: Vec<(Role, Fingerprint)>,
-    /// All that it and what it was made from depend on, itself first. Empty in files of earlier versions.
+    /// Everything that it and its ancestors depend on, itself first. Empty in files of earlier versions.
     #[serde(default, skip_serializing_if = "Ancestry::is_empty")]
     pub ancestry: Ancestry,
 }
@@ -41,16 +41,16 @@ impl Provenance {
         }
     }
 
-    /// Of the bytes of a safetensors file; `None` if no stage made it.
+    /// Read the provenance in the bytes of a safetensors file; `None` if no stage made it.
     ///
     /// # Errors
-    /// They are no safetensors file, or their provenance cannot be read.
+    /// They are not a safetensors file, or their provenance cannot be read.
     pub(super) fn read(bytes: &[u8]) -> Result<Option<Self>, ContentError> {
         let (_, header) = SafeTensors::read_metadata(bytes)?;
         let text = header.metadata().as_ref().and_then(|metadata| metadata.get(checkpoint::KEY));
         let Some(text) = text else { return Ok(None) };
         let said: serde_json::Value = serde_json::from_str(text)?;
-        // `medmerge merge` tells of the files that it merged by their digests, and has no fingerprint.
+        // `medmerge merge` records the digests of its input files, and no fingerprint.
         if said.get("blake3").is_some() {
             return Ok(None);
         }
@@ -58,16 +58,16 @@ impl Provenance {
     }
 }
 
-/// What a safetensors file says of itself; `None` if no stage made it.
+/// The provenance of a safetensors file; `None` if no stage made it.
 ///
 /// # Errors
-/// A file that cannot be read or is no safetensors file.
+/// The file cannot be read or is not a safetensors file.
 pub fn provenance(path: &Path) -> Result<Option<Provenance>, StoreError> {
     Provenance::read(&entry::map(path)?).map_err(|problem| StoreError::content("read", path, problem))
 }
 
 impl Store {
-    /// What an entry's checkpoint says of itself; `None` if it has none. Its digest is not verified.
+    /// The provenance of an entry's checkpoint; `None` if it has none. Its digest is not verified.
     ///
     /// # Errors
     /// The file cannot be read.

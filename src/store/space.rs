@@ -1,26 +1,25 @@
-//! How much room there is where the store lies.
+//! Free disk space of the store.
 
 use super::{Store, StoreError};
 
 impl Store {
-    /// Bytes that this user may still write on the store's disk; quotas are not looked at. `None` where the
-    /// system is not asked (elsewhere than on Unix).
+    /// Free bytes for this user on the store's disk, ignoring quotas. `None` on systems other than Unix, where it is
+    /// not known.
     ///
     /// # Errors
-    /// A store that has gone; a disk that does not answer.
+    /// The store was removed, or the disk does not respond.
     #[cfg(unix)]
     pub fn available_bytes(&self) -> Result<Option<u64>, StoreError> {
         self.present()?;
         let disk = rustix::fs::statvfs(&self.root);
-        let disk =
-            disk.map_err(|error| StoreError::io("ask for the free space of", &self.root, error.into()))?;
+        let disk = disk.map_err(|error| StoreError::io("get the free space of", &self.root, error.into()))?;
         Ok(Some(disk.f_bavail.saturating_mul(disk.f_frsize)))
     }
 
-    /// Bytes that this user may still write on the store's disk: not known here.
+    /// Free bytes for this user on the store's disk: unknown on this system.
     ///
     /// # Errors
-    /// A store that has gone.
+    /// The store was removed.
     #[cfg(not(unix))]
     pub fn available_bytes(&self) -> Result<Option<u64>, StoreError> {
         self.present().map(|()| None)

@@ -1,7 +1,7 @@
-//! `throughput.json`: how fast stages computed here, so that a plan can say how long the next will take.
+//! `throughput.json`: measured speeds of stages, to estimate the time of a plan.
 //!
 //! ```text
-//! {"<numerics>": {"<kind>": <operations a second>}}
+//! {"<numerics>": {"<kind>": <operations per second>}}
 //! ```
 
 use std::collections::BTreeMap;
@@ -11,24 +11,24 @@ use std::path::PathBuf;
 use super::{Lock, Store, StoreError};
 use identity::Numerics;
 
-/// Share of the latest measurement in the mean: about the last five count.
+/// Weight of the latest measurement in the exponential moving average, which covers about the last five.
 const LATEST: f64 = 0.3;
 
 type Throughputs = BTreeMap<String, BTreeMap<String, f64>>;
 
 impl Store {
-    /// Multiply-adds a second of stages of a kind: of one thread on a CPU, of the device on a GPU. `None` if none was
-    /// measured here, or if the note of it cannot be read: it only helps to estimate.
+    /// Multiply-adds per second of stages of a kind: per thread on a CPU, per device on a GPU. `None` if there is no
+    /// measurement or the file cannot be read, since it is only used for estimates.
     pub fn throughput(&self, numerics: Numerics, kind: &str) -> Option<f64> {
         let measured = self.throughputs().get(numerics.as_str())?.get(kind).copied();
         measured.filter(|&speed| is_speed(speed))
     }
 
-    /// Takes a measurement into the mean for [`Store::throughput`]. One that says nothing, of a stage that computed
-    /// nothing or took no time, changes nothing.
+    /// Add a measurement to the average of [`Store::throughput`]. Measurements of stages without operations or without
+    /// duration are ignored.
     ///
     /// # Errors
-    /// A file that cannot be written.
+    /// The file cannot be written.
     pub fn note_throughput(
         &self,
         numerics: Numerics,
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_cannot_be_read_or_makes_no_sense_counts_as_absent() {
+    fn an_unreadable_or_invalid_file_counts_as_missing() {
         for text in ["{\"cpu-f32\": ", "{\"cpu-f32\": {\"finetune\": -3}}", "[1, 2]"] {
             with_store(|store| {
                 fs::write(store.throughput_file(), text).unwrap();
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn measurements_of_many_threads_at_once_are_all_taken_in() {
+    fn concurrent_measurements_are_all_recorded() {
         with_store(|store| {
             std::thread::scope(|scope| {
                 for kind in ["import", "pretrain", "finetune", "merge", "evaluate"] {

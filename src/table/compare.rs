@@ -1,4 +1,4 @@
-//! Every row of a table against one of them.
+//! Comparisons of every row of a table with one reference row.
 
 use super::layout::{Layout, Scores};
 use super::pivot::Pivot;
@@ -8,38 +8,38 @@ use super::{Score, metrics_csv};
 use statistics::paired_t::PairedT;
 use statistics::{Interval, bootstrap, holm, wilcoxon};
 
-/// A row against another in a column, over the values of `over` for which both have a score.
+/// Comparison of two rows in a column, over the values of `over` for which both have a score.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Comparison {
-    /// Position of the column.
+    /// Index of the column.
     pub column: usize,
-    /// Position of the line.
+    /// Index of the row.
     pub row: usize,
-    /// Position of the line that it is compared with.
+    /// Index of the reference row.
     pub to: usize,
     /// Number of pairs.
     pub n: usize,
-    /// Mean of the pairs' differences, `row` − `to`.
+    /// Mean difference `row − to` over the pairs.
     pub difference: f64,
-    /// Interval of the difference; the signed-rank test has none.
+    /// Confidence interval of the difference; the signed-rank test has none.
     pub interval: Option<Interval>,
-    /// Two-sided; `None` where there is nothing to judge by.
+    /// Two-sided p-value; `None` if the test is not applicable.
     pub p: Option<f64>,
-    /// After the correction.
+    /// p-value after correction.
     pub p_adjusted: Option<f64>,
 }
 
 impl Comparison {
-    /// Whether its p, after the correction, is below alpha.
+    /// Whether its corrected p-value is below `alpha`.
     pub fn differs(&self, alpha: f64) -> bool {
         self.p_adjusted.is_some_and(|p| p < alpha)
     }
 }
 
-/// Defined scores with their values of `over`, in the order of these.
+/// Defined scores with their values of `over`, in the order of these values.
 type Values<'a> = Vec<(&'a str, &'a Score)>;
 
-/// The defined scores of a cell; numbers among the values of `over` go by size.
+/// The defined scores of a cell, sorted by value of `over` (numbers numerically).
 pub(super) fn with_values<'a>(scores: &Scores<'a>) -> Values<'a> {
     let defined = scores.iter().filter(|(_, score)| score.defined().is_some());
     let mut values: Values<'a> = defined.map(|(value, score)| (*value, *score)).collect();
@@ -47,8 +47,8 @@ pub(super) fn with_values<'a>(scores: &Scores<'a>) -> Values<'a> {
     values
 }
 
-/// All comparisons of a table, column by column, corrected as one family. `resamples` are there if the test
-/// needs them.
+/// All comparisons of a table, column by column, corrected as one family. `resamples` must be given if the test needs
+/// them.
 pub(super) fn comparisons(
     pivot: &Pivot,
     spec: &CompareSpec,
@@ -71,7 +71,7 @@ pub(super) fn comparisons(
     found
 }
 
-/// The line that the others of a column are compared with.
+/// The reference row of a column.
 fn to(pivot: &Pivot, spec: &CompareSpec, column: usize) -> Option<usize> {
     match spec.to.as_str() {
         BEST => best(pivot, spec, column),
@@ -79,7 +79,7 @@ fn to(pivot: &Pivot, spec: &CompareSpec, column: usize) -> Option<usize> {
     }
 }
 
-/// The line with the best mean of those that may be it; the first of equals.
+/// The row with the best mean among the candidates; the first on ties.
 fn best(pivot: &Pivot, spec: &CompareSpec, column: usize) -> Option<usize> {
     let higher = pivot.columns[column].higher_is_better?;
     let admitted = pivot.lines.iter().enumerate().filter(|(_, line)| spec.admits(&line.label));
@@ -108,7 +108,7 @@ fn correct(found: &mut [Comparison], correction: Correction) {
     judged.zip(adjusted).for_each(|(comparison, p)| comparison.p_adjusted = Some(p));
 }
 
-/// The scores of two rows, pair by pair.
+/// Paired scores of two rows.
 struct Pairs<'p, 'a> {
     a: Values<'a>,
     b: Values<'a>,
@@ -121,14 +121,14 @@ impl Pairs<'_, '_> {
         pairs.filter_map(|((_, a), (_, b))| Some(a.defined()? - b.defined()?)).collect()
     }
 
-    /// How many pairs there are, and the mean of their differences; `None` without a pair.
+    /// The number of pairs and the mean difference; `None` without pairs.
     fn mean_difference(&self) -> Option<(usize, f64)> {
         let differences = self.differences();
         let n = differences.len();
         (n > 0).then(|| (n, differences.iter().sum::<f64>() / n as f64))
     }
 
-    /// Interval of the difference and p.
+    /// Confidence interval of the difference, and p-value.
     fn judged(&self, test: Test, confidence: f64) -> (Option<Interval>, Option<f64>) {
         match test {
             Test::PairedBootstrap => self.bootstrapped(),

@@ -1,10 +1,10 @@
-//! `<table>.compare.csv`: a row a comparison.
+//! `<table>.compare.csv`: one row per comparison.
 
 use super::compare::Comparison;
 use super::{Pivot, csv_text, number_text};
 
-/// The columns of the table, one each, then `row,to,n,difference,low,high,p,p_adjusted`; scripts rely on it. What
-/// is not defined is empty.
+/// One column for each of the table's `columns`, then `row,to,n,difference,low,high,p,p_adjusted`; scripts rely on it.
+/// Undefined values are empty.
 pub(super) fn render(pivot: &Pivot) -> String {
     let rest = ["row", "to", "n", "difference", "low", "high", "p", "p_adjusted"];
     let header = pivot.spec.columns.iter().cloned().chain(rest.map(str::to_owned));
@@ -36,7 +36,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_a_comparison() {
+    fn one_line_per_comparison() {
         insta::assert_snapshot!(rendered(Test::PairedBootstrap, &predicted_scores()), @r"
         target,metric,row,to,n,difference,low,high,p,p_adjusted
         lesions,macro_f1,Average + FT,LP-FT A,3,-0.0004370477958715406,-0.14672497439565688,0.14358761709608017,0.845771144278607,0.845771144278607
@@ -47,7 +47,7 @@ mod tests {
     }
 
     #[test]
-    fn the_best_is_one_of_those_that_may_be_it() {
+    fn the_best_is_one_of_the_candidates() {
         let among = vec!["LP-FT A".into(), "Average + FT".into()];
         let compare = CompareSpec {
             to: "best".into(),

@@ -1,4 +1,4 @@
-//! Why a result table cannot be made or read.
+//! Errors of making or reading a result table.
 
 use std::path::PathBuf;
 
@@ -10,20 +10,20 @@ pub enum TableError {
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// A `metrics.csv` that this version did not write.
+    /// A `metrics.csv` in a format that this version does not write.
     #[error("{}, line {line}: {message}", path.display())]
     Malformed {
         /// The file.
         path: PathBuf,
-        /// From 1.
+        /// Line number, from 1.
         line: u64,
         /// What is wrong and what to do.
         message: String,
     },
-    /// A name that cannot be one of a file.
+    /// A name that is not a valid file name.
     #[error("{what} `{name}` cannot be the name of a file in the results; {help}")]
     FileName {
         /// `experiment`, `table` or `figure`.
@@ -39,9 +39,9 @@ pub enum TableError {
         /// The axis.
         axis: String,
     },
-    /// `rows`, `columns` or `over` names nothing that scores have.
+    /// `rows`, `columns` or `over` is not a field of the scores.
     #[error(
-        "table `{table}`: `{key}` names `{field}`, which is neither a sweep axis nor a field; there are {known}"
+        "table `{table}`: `{key}` has `{field}`, which is neither a sweep axis nor a field; there are {known}"
     )]
     UnknownField {
         /// The table.
@@ -50,13 +50,13 @@ pub enum TableError {
         key: &'static str,
         /// The name.
         field: String,
-        /// Names that it could be.
+        /// Valid names.
         known: String,
     },
     /// Several scores for one value of `over` in one cell.
     #[error(
         "table `{table}`: several scores fall into {cell}: they differ in `{field}` (`{first}` and `{second}`); \
-         add \"{field}\" to `columns`, make it `rows` or `over`, or make a table for each"
+         add \"{field}\" to `columns`, set `rows` or `over` to it, or make one table for each"
     )]
     Ambiguous {
         /// The table.
@@ -70,19 +70,19 @@ pub enum TableError {
         /// Its value in another.
         second: String,
     },
-    /// Images cannot be drawn anew.
+    /// Images cannot be resampled without predictions.
     #[error(
-        "table `{table}`: a bootstrap draws images anew, which takes the predictions behind the scores, and these \
-         are scores alone, as metrics.csv has them; write the table with `medmerge table`"
+        "table `{table}`: a bootstrap resamples images, which needs predictions, but metrics.csv contains only \
+         scores; write the table with `medmerge table`"
     )]
     NoPredictions {
         /// The table.
         table: String,
     },
-    /// The same score twice.
+    /// Duplicate scores.
     #[error(
-        "table `{table}`: two scores fall into {cell}, which differ in nothing but perhaps the value; name each \
-         stage in `from` once and give each model a label of its own"
+        "table `{table}`: duplicate scores in {cell}; name each \
+         stage in `from` once and give each model its own label"
     )]
     Duplicate {
         /// The table.
@@ -93,7 +93,7 @@ pub enum TableError {
 }
 
 impl TableError {
-    /// For `map_err`: an error of the system with its path.
+    /// For `map_err`: a system error with its path.
     pub(super) fn io(path: &std::path::Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Io { path, source }

@@ -1,4 +1,4 @@
-//! `<table>.tex`: for a paper, to be read by `\input` within a `table`; needs the package booktabs.
+//! `<table>.tex`: LaTeX for `\input` within a `table`; needs the package booktabs.
 
 use super::note::{DAGGER, note};
 use super::pivot::Mark;
@@ -7,7 +7,7 @@ use super::{Pivot, pivot::Column};
 
 const HEAD: &str = "% \\usepackage{booktabs}, and \\input this file within \\begin{table} … \\end{table}";
 
-/// A header line for each of the table's `columns`, the best of each column in bold, the second underlined.
+/// One header line for each of the table's `columns`; the best of each column in bold, the second underlined.
 pub(super) fn render(pivot: &Pivot) -> String {
     let Some(note) = note(pivot) else { return format!("% {NO_SCORES}\n") };
     let dagger = pivot.has_differences();
@@ -32,8 +32,8 @@ fn row(cells: &[String]) -> String {
     format!("{} \\\\", cells.join(" & "))
 }
 
-/// Outer values over the columns that share them, each group with a rule below; the innermost values, then,
-/// beside what a row is.
+/// Header lines: outer values span their columns, each group with a rule below; the innermost values are next to the
+/// name of the rows.
 fn header(pivot: &Pivot) -> Vec<String> {
     let depth = pivot.spec.columns.len();
     let rank = || pivot.spec.rank.then_some(RANK);
@@ -52,7 +52,7 @@ fn header(pivot: &Pivot) -> Vec<String> {
     lines
 }
 
-/// Neighbouring columns with the same values down to a level: the value there, and how many they are.
+/// Adjacent columns with the same values down to a level: the value there and the number of columns.
 fn groups(columns: &[Column], level: usize) -> Vec<(String, usize)> {
     let same = |a: &Column, b: &Column| a.values[..=level] == b.values[..=level];
     let group = |group: &[Column]| (escape(&label(&group[0].values[level])), group.len());
@@ -68,7 +68,7 @@ fn rules(groups: &[(String, usize)]) -> String {
     groups.iter().map(|(_, columns)| *columns).scan(1, rule).collect::<Vec<_>>().join(" ")
 }
 
-/// `differs` is `None` where no cell of the table is marked; else cells without a mark leave its room.
+/// `differs` is `None` if no cell of the table is marked; otherwise unmarked cells reserve the mark's width.
 fn decorate(text: &str, mark: Mark, differs: Option<bool>) -> String {
     let text =
         if text == NOTHING { "--".to_owned() } else { text.replace('-', "$-$").replace('±', "$\\pm$") };
@@ -84,7 +84,7 @@ fn decorate(text: &str, mark: Mark, differs: Option<bool>) -> String {
     }
 }
 
-/// As LaTeX takes text: nothing in it is a command, nor an option or a star of the `\\` of the line above.
+/// Escape text for LaTeX: nothing in it is a command, an option or a star of the `\\` of the line above.
 fn escape(text: &str) -> String {
     let mut escaped = String::new();
     for c in text.chars() {
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_no_commands() {
+    fn names_are_escaped() {
         let scores = [score("[a] & 50%_#$", "{t}~^", "0", Some(-0.5)), score("*b\\c", "", "0", None)];
         insta::assert_snapshot!(rendered(&spec(), &scores), @r"
         % \usepackage{booktabs}, and \input this file within \begin{table} … \end{table}
@@ -203,7 +203,7 @@ mod tests {
     }
 
     proptest! {
-        /// Every `&` and `\\` is the table's own, and braces are in pairs.
+        /// Every `&` and `\\` is the table's own, and braces are balanced.
         #[test]
         fn no_label_breaks_the_table(labels in prop::collection::btree_set("[ -~é]{1,9}", 2..5)) {
             let scores: Vec<Score> =
@@ -211,7 +211,7 @@ mod tests {
             let text = rendered(&spec(), &scores);
             let bare = text.replace("\\{", "").replace("\\}", "").replace("\\&", "");
             prop_assert_eq!(bare.matches('{').count(), bare.matches('}').count());
-            // two header lines, a line a label
+            // two header lines, one line per label
             prop_assert_eq!(bare.matches("\\\\").count(), labels.len() + 2);
             prop_assert_eq!(bare.matches('&').count(), labels.len() * (labels.len() + 2));
         }

@@ -1,4 +1,4 @@
-//! Which score stands where: rows × columns × values of `over`.
+//! The layout of scores: rows × columns × values of `over`.
 
 use std::collections::HashSet;
 
@@ -6,29 +6,28 @@ use indexmap::{IndexMap, IndexSet};
 
 use super::{Score, TableError, TableSpec};
 
-/// Where a score stands: its row and the values of its column.
+/// A score's place: its row and the values of its column.
 type Place<'a> = (&'a str, Vec<&'a str>);
 
-/// Scores of one cell by their value of `over`.
+/// Scores of one cell, by value of `over`.
 pub(super) type Scores<'a> = IndexMap<&'a str, &'a Score>;
 
-/// The scores that a table shows, in their places.
+/// The scores of a table, in their places.
 pub(super) struct Layout<'a> {
     /// Labels of the rows, from top to bottom.
     pub(super) rows: Vec<&'a str>,
     /// Values of the columns, from left to right, the outermost first.
     pub(super) columns: Vec<Vec<&'a str>>,
-    /// Scores of each row in each column; none where there is nothing to show.
+    /// Scores of each row in each column; empty where there are none.
     pub(super) cells: Vec<Vec<Scores<'a>>>,
 }
 
 impl<'a> Layout<'a> {
-    /// The table `name` of an experiment with these sweep axes. Rows and columns stand in the order in
-    /// which the scores first name them, metrics in the order of the spec.
+    /// The layout of table `name` of an experiment with these sweep axes. Rows and columns are in the order of their
+    /// first score, metrics in the order of the spec.
     ///
     /// # Errors
-    /// If the spec names no field of the scores, or several scores fall into one cell for one value of
-    /// `over`.
+    /// The spec names a field that scores do not have, or several scores share a cell and a value of `over`.
     pub(super) fn new(
         name: &str,
         spec: &'a TableSpec,
@@ -59,7 +58,7 @@ impl<'a> Layout<'a> {
         self.cells.iter().flat_map(move |row| row[column].values().copied())
     }
 
-    /// Every score that is shown, column by column.
+    /// Every shown score, column by column.
     pub(super) fn scores(&self) -> impl Iterator<Item = &'a Score> {
         (0..self.columns.len()).flat_map(|column| self.scores_of(column))
     }
@@ -100,8 +99,8 @@ fn group<'a>(
     Ok(cells)
 }
 
-/// Why two scores must not share a cell. Axes are named before what follows from them, such as the
-/// data set.
+/// The error for two scores in one cell. It names an axis rather than a field that follows from it, such as the data
+/// set.
 fn clash(table: &str, spec: &TableSpec, axes: &[String], first: &Score, second: &Score) -> TableError {
     let mut fields =
         axes.iter().map(String::as_str).chain(["seed", "metric", "dataset", "model", "split", "stage"]);
@@ -122,7 +121,7 @@ fn clash(table: &str, spec: &TableSpec, axes: &[String], first: &Score, second: 
     }
 }
 
-/// The values of a field, in the order of the table.
+/// The values of a field, in table order.
 fn values<'a>(spec: &'a TableSpec, scores: &[&'a Score], field: &str) -> IndexSet<&'a str> {
     let found: IndexSet<&str> = scores.iter().map(|score| score.field(field)).collect();
     if field != "metric" {
@@ -131,7 +130,7 @@ fn values<'a>(spec: &'a TableSpec, scores: &[&'a Score], field: &str) -> IndexSe
     spec.metrics.iter().map(String::as_str).filter(|metric| found.contains(metric)).collect()
 }
 
-/// The columns that have a score, outer values first.
+/// The columns with a score, outer values first.
 fn columns<'a>(spec: &'a TableSpec, scores: &[&'a Score]) -> Vec<Vec<&'a str>> {
     let orders: Vec<IndexSet<&str>> = spec.columns.iter().map(|field| values(spec, scores, field)).collect();
     let found: IndexSet<Vec<&str>> = scores.iter().map(|score| place(spec, score).1).collect();
@@ -148,14 +147,14 @@ mod tests {
     use super::*;
 
     fn error(spec: &TableSpec, scores: &[Score]) -> String {
-        Layout::new("main", spec, &axes(), scores).err().expect("nothing is wrong with it").to_string()
+        Layout::new("main", spec, &axes(), scores).err().expect("the layout is valid").to_string()
     }
 
     #[test]
     fn an_axis_that_the_table_leaves_out_is_an_error_that_names_it() {
         let spec = TableSpec { columns: vec!["metric".into()], ..spec() };
         let error = error(&spec, &scores());
-        insta::assert_snapshot!(error, @r#"table `main`: several scores fall into row `LP-FT A`, column `macro_f1` for seed = `0`: they differ in `target` (`lesions` and `fundus`); add "target" to `columns`, make it `rows` or `over`, or make a table for each"#);
+        insta::assert_snapshot!(error, @r#"table `main`: several scores fall into row `LP-FT A`, column `macro_f1` for seed = `0`: they differ in `target` (`lesions` and `fundus`); add "target" to `columns`, set `rows` or `over` to it, or make one table for each"#);
     }
 
     #[test]
@@ -169,16 +168,13 @@ mod tests {
     fn the_same_score_twice_is_an_error() {
         let scores = [score("a", "t", "0", Some(0.1)), score("a", "t", "0", Some(0.2))];
         let error = error(&spec(), &scores);
-        assert!(
-            error.contains("two scores fall into row `a`, column `t.macro_f1` for seed = `0`"),
-            "{error}"
-        );
+        assert!(error.contains("duplicate scores in row `a`, column `t.macro_f1` for seed = `0`"), "{error}");
     }
 
     #[test]
-    fn a_field_that_is_not_there_is_an_error_that_lists_those_that_are() {
+    fn an_unknown_field_is_an_error_that_lists_the_known_ones() {
         let spec = TableSpec { rows: "targt".into(), ..spec() };
         let error = error(&spec, &[]);
-        assert!(error.contains("`rows` names `targt`") && error.contains("`target`"), "{error}");
+        assert!(error.contains("`rows` has `targt`") && error.contains("`target`"), "{error}");
     }
 }

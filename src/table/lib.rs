@@ -1,15 +1,15 @@
-//! Result tables: tidy scores in, CSV, Markdown and LaTeX out.
+//! Result tables: tidy scores to CSV, Markdown and LaTeX.
 //!
 //! | file | what |
 //! |---|---|
 //! | [`spec`] | `[table.<name>]` |
-//! | [`metrics_csv`] | `metrics.csv`: every score in a row of its own, written and read |
-//! | `layout` | which score stands where |
-//! | [`pivot`] | rows × columns of mean and standard deviation, intervals, ranks |
-//! | `resample` | scores of resampled images, from the predictions behind the scores |
-//! | [`compare`] | every row against one of them |
-//! | `table_csv`, `compare_csv`, `markdown`, `latex`, `terminal` | the ways in which a pivot is shown |
-//! | `text`, `note` | what the renderings for people share: cells, headers, the note below |
+//! | [`metrics_csv`] | `metrics.csv`: one row per score, written and read |
+//! | `layout` | rows × columns × values of `over` |
+//! | [`pivot`] | means, standard deviations, intervals and ranks in rows × columns |
+//! | `resample` | scores of resampled images, from predictions |
+//! | [`compare`] | comparisons of every row with one reference row |
+//! | `table_csv`, `compare_csv`, `markdown`, `latex`, `terminal` | renderings of a pivot |
+//! | `text`, `note` | cells, headers and the note below, shared by the renderings |
 //! | `write` | the files under `results/<experiment>/` |
 
 pub mod compare;
@@ -41,43 +41,43 @@ pub use pivot::Pivot;
 pub use write::write_file;
 pub use write::{Rendered, write_results};
 
-/// One row of `metrics.csv`: one score.
+/// A score: one row of `metrics.csv`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Score {
-    /// Experiment's name.
+    /// Name of the experiment.
     pub experiment: String,
-    /// `evaluate` stage's name as written.
+    /// Name of the `evaluate` stage.
     pub stage: String,
     /// Row label of the model.
     pub model: String,
-    /// Data set's name as written.
+    /// Name of the data set.
     pub dataset: String,
     /// `train`, `val` or `test`.
     pub split: String,
-    /// Value of the axis `seed`; empty if there is none.
+    /// Value of the axis `seed`; empty without this axis.
     pub seed: String,
-    /// Values of the other axes, one for each axis of the experiment; empty where it does not apply.
+    /// Values of the other axes of the experiment; empty where an axis does not apply.
     pub axes: IndexMap<String, String>,
-    /// Metric's name.
+    /// Name of the metric.
     pub metric: String,
-    /// The score; `None` where it is not defined (AUROC with a class absent).
+    /// The score; `None` if it is undefined (AUROC with a class absent).
     pub value: Option<f64>,
     /// Number of images.
     pub n: usize,
-    /// What it was computed from, if a table draws images anew.
+    /// The predictions it was computed from, if a table resamples images.
     pub predicted: Option<Arc<Predicted>>,
 }
 
-/// Predictions, and which images they are of.
+/// Predictions with an identifier of their images.
 #[derive(Debug)]
 pub struct Predicted {
-    /// Stands for the names and labels of the images, in their order.
+    /// A hash of the names and labels of the images, in order.
     images: u64,
     predictions: Predictions,
 }
 
 impl Predicted {
-    /// Predictions of images with these names and labels, in their order.
+    /// Predictions of images with these names and labels, in order.
     pub fn new(names: &[String], labels: &[u32], predictions: Predictions) -> Self {
         let images: Vec<String> =
             names.iter().zip(labels).map(|(name, label)| format!("{label} {name}")).collect();
@@ -92,7 +92,7 @@ impl PartialEq for Predicted {
 }
 
 impl Score {
-    /// What a table can be laid out by, beside the sweep axes.
+    /// Fields for the layout of tables, in addition to the sweep axes.
     const FIELDS: [&'static str; 6] = ["model", "dataset", "metric", "stage", "split", "seed"];
 
     /// The value of one of [`Score::FIELDS`] or of an axis; empty where an axis does not apply.
@@ -108,13 +108,13 @@ impl Score {
         }
     }
 
-    /// The value, if it is defined and a number.
+    /// The value, if it is defined and not NaN.
     fn defined(&self) -> Option<f64> {
         self.value.filter(|value| value.is_finite())
     }
 }
 
-/// CSV text of records that are all of the same length.
+/// CSV text of records of equal length.
 pub fn csv_text(records: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut writer = csv::Writer::from_writer(Vec::new());
     for record in records {
@@ -124,18 +124,18 @@ pub fn csv_text(records: impl IntoIterator<Item = Vec<String>>) -> String {
     String::from_utf8(bytes).expect("made of strings")
 }
 
-/// Shortest text that reads back as the same number; empty where there is none.
+/// The shortest text that parses as the same number; empty for `None`.
 pub fn number_text(value: Option<f64>) -> String {
     value.map_or_else(String::new, |value| format!("{value:?}"))
 }
 
-/// Scores for the tests of this folder.
+/// Scores for the tests of this crate.
 #[cfg(test)]
 mod example {
     use super::spec::{CompareSpec, Correction, IntervalKind, Test};
     use super::*;
 
-    /// A macro F1 of a model on a target with a seed.
+    /// A macro F1 score of a model on a target with a seed.
     pub(super) fn score(model: &str, target: &str, seed: &str, value: Option<f64>) -> Score {
         Score {
             experiment: "quickstart".into(),
@@ -152,7 +152,7 @@ mod example {
         }
     }
 
-    /// The same of 60 images of three classes, of which as many are predicted right; by names of the target's.
+    /// The same for 60 images of three classes, predicted with about this accuracy, pseudo-randomly by the names.
     pub(super) fn predicted_score(model: &str, target: &str, seed: u64, right: f64) -> Score {
         let labels: Vec<u32> = (0..60).map(|image| image % 3).collect();
         let names: Vec<String> = labels.iter().enumerate().map(|(i, _)| format!("{target}/{i}")).collect();
@@ -169,7 +169,7 @@ mod example {
         Score { predicted, ..score(model, target, &seed.to_string(), value) }
     }
 
-    /// Three models on two targets, over three seeds, with predictions; the last model is much the best.
+    /// Three models on two targets, over three seeds, with predictions; the last model is by far the best.
     pub(super) fn predicted_scores() -> Vec<Score> {
         let models = [("LP-FT A", 0.6), ("Average + FT", 0.65), ("MedMerge + FT", 0.9)];
         let seeds = (0..3).flat_map(|seed| ["lesions", "fundus"].map(|target| (seed, target)));
@@ -205,7 +205,7 @@ mod example {
         }
     }
 
-    /// Everything that a table can say: intervals, a comparison, ranks.
+    /// All features of a table: intervals, a comparison, ranks.
     pub(super) fn full_spec() -> TableSpec {
         let compare = CompareSpec {
             to: "LP-FT A".into(),

@@ -1,4 +1,4 @@
-//! `<table>.md`: GitHub Markdown with the best of each column in bold and the second underlined.
+//! `<table>.md`: GitHub Markdown; the best of each column in bold, the second underlined.
 
 use super::note::{DAGGER, note};
 use super::pivot::Mark;
@@ -26,7 +26,7 @@ fn row(cells: &[String], widths: &[usize]) -> String {
     format!("| {} |", padded.collect::<Vec<_>>().join(" | "))
 }
 
-/// Labels to the left, numbers to the right.
+/// Labels are left-aligned, numbers right-aligned.
 fn rule(widths: &[usize]) -> String {
     let dashes = widths.iter().enumerate().map(|(i, &width)| match i {
         0 => format!(":{}", "-".repeat(width - 1)),
@@ -44,7 +44,7 @@ fn decorate(text: String, mark: Mark, differs: bool) -> String {
     }
 }
 
-/// Characters that would end a cell or start mark-up. Underscores inside words are left: they start none.
+/// Escape characters that would end a cell or start markup, except underscores within words.
 fn escape(text: &str) -> String {
     let mut escaped = String::new();
     for c in text.chars() {
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn cells_that_are_not_there_and_cells_of_fewer_seeds() {
+    fn missing_cells_and_cells_of_fewer_seeds() {
         let scores = [
             score("a|b", "fundus", "0", Some(0.5)),
             score("a|b", "fundus", "1", Some(0.75)),

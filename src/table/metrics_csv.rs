@@ -1,8 +1,8 @@
-//! `metrics.csv`: tidy results, a row a score.
+//! `metrics.csv`: tidy results, one row per score.
 //!
-//! Columns: `experiment, stage, model, dataset, split, seed`, one for each other sweep axis, then
-//! `metric, value, n`. Scripts rely on them. Rows are sorted, so that the order in which stages finish
-//! leaves no trace; values that are numbers sort as numbers.
+//! Columns: `experiment, stage, model, dataset, split, seed`, one for each other sweep axis, then `metric, value, n`.
+//! Scripts rely on them. Rows are sorted (numbers numerically), so that they do not depend on the order in which stages
+//! finish.
 
 use std::cmp::Ordering;
 use std::path::Path;
@@ -15,10 +15,10 @@ use super::{Score, TableError, csv_text, number_text};
 const BEFORE_AXES: [&str; 6] = ["experiment", "stage", "model", "dataset", "split", "seed"];
 const AFTER_AXES: [&str; 3] = ["metric", "value", "n"];
 
-/// The file's text. `axes` are the sweep axes but `seed`, in the order of their columns.
+/// The file's text. `axes` are the sweep axes except `seed`, in column order.
 ///
 /// # Errors
-/// If an axis has the name of another column.
+/// An axis has the name of another column.
 pub fn write(axes: &[String], scores: &[Score]) -> Result<String, TableError> {
     if let Some(axis) = axes.iter().find(|axis| is_fixed(axis)) {
         return Err(TableError::AxisName { axis: axis.clone() });
@@ -56,7 +56,7 @@ fn order(axes: &[String], a: &Score, b: &Score) -> Ordering {
         .then_with(|| by("metric"))
 }
 
-/// Numbers by their value and before everything else, which goes by its letters.
+/// Numbers are ordered numerically and before other values, which are ordered as text.
 pub(super) fn compare(a: &str, b: &str) -> Ordering {
     match (a.parse::<f64>(), b.parse::<f64>()) {
         (Ok(x), Ok(y)) => x.total_cmp(&y).then_with(|| a.cmp(b)),
@@ -66,7 +66,7 @@ pub(super) fn compare(a: &str, b: &str) -> Ordering {
     }
 }
 
-/// The scores of a file, in its order.
+/// The scores of a file, in file order.
 ///
 /// # Errors
 /// If it cannot be read, or is not as [`write`](fn@write) writes it.
@@ -92,9 +92,7 @@ fn axes_of(header: &StringRecord) -> Result<Vec<String>, String> {
     let axes = axes.map(|axes| axes.iter().map(ToString::to_string).collect());
     axes.ok_or_else(|| {
         let (before, after) = (BEFORE_AXES.join(","), AFTER_AXES.join(","));
-        format!(
-            "the header is not `{before},<sweep axes>,{after}`; write the file anew with `medmerge table`"
-        )
+        format!("the header is not `{before},<sweep axes>,{after}`; rewrite the file with `medmerge table`")
     })
 }
 
@@ -128,9 +126,7 @@ fn value_of(text: &str) -> Result<Option<f64>, String> {
     }
     match text.parse::<f64>() {
         Ok(value) if value.is_finite() => Ok(Some(value)),
-        _ => {
-            Err(format!("the value is `{text}`, not a number; leave it empty where the score is not defined"))
-        }
+        _ => Err(format!("the value is `{text}`, not a number; leave it empty if the score is undefined")),
     }
 }
 
@@ -148,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_are_sorted_whatever_order_the_scores_come_in() {
+    fn rows_are_sorted_regardless_of_the_order_of_the_scores() {
         let mut scores = scores();
         let text = write(&axes(), &scores).unwrap();
         scores.reverse();
@@ -189,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_a_file_is_said_with_its_line() {
+    fn errors_in_a_file_have_a_line_number() {
         let good = write(&axes(), &[score("a", "t", "0", Some(0.5))]).unwrap();
         for (from, to, line, what) in [
             ("model,dataset", "dataset,model", "line 1", "the header is not"),

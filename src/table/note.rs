@@ -1,4 +1,4 @@
-//! The note below a table: what its numbers are, in sentences without mark-up.
+//! The note below a table, which explains its numbers in plain sentences.
 
 use super::Pivot;
 use super::compare::Comparison;
@@ -7,13 +7,13 @@ use super::spec::{BEST, CompareSpec, Correction, Test};
 use super::text::{label, most};
 use statistics::{bootstrap, wilcoxon};
 
-/// Marks cells that differ from what they are compared with.
+/// Marks cells that differ significantly from the reference.
 pub(super) const DAGGER: &str = "†";
 
-/// So many values of `over` are named.
+/// The maximum number of values of `over` to list.
 const MOST_NAMED: usize = 10;
 
-/// What the numbers are, a sentence or two at a time; `None` if there are none.
+/// The note in pieces of one or two sentences; `None` for an empty table.
 pub(super) fn note(pivot: &Pivot) -> Option<Vec<String>> {
     let mut sentences = vec![numbers(pivot)?];
     sentences.extend(undefined(pivot));
@@ -27,7 +27,7 @@ pub(super) fn note(pivot: &Pivot) -> Option<Vec<String>> {
     Some(sentences)
 }
 
-/// What stands in the cells.
+/// The content of the cells.
 fn numbers(pivot: &Pivot) -> Option<String> {
     let cells = || pivot.lines.iter().flat_map(|line| &line.cells);
     let most = most(pivot);
@@ -44,7 +44,7 @@ fn numbers(pivot: &Pivot) -> Option<String> {
     })
 }
 
-/// The axis, and its values where more than it is said of the numbers.
+/// The axis and, where they matter, its values.
 fn over(pivot: &Pivot) -> String {
     let over = label(&pivot.spec.over);
     let named = pivot
@@ -65,7 +65,7 @@ fn interval(pivot: &Pivot) -> String {
     format!("its {percent} % bootstrap interval over {} ({resamples} resamples, percentiles)", drawn(pivot))
 }
 
-/// What a resample draws.
+/// The units that are resampled.
 fn drawn(pivot: &Pivot) -> String {
     match most(pivot) {
         1 => "images".to_owned(),
@@ -73,7 +73,7 @@ fn drawn(pivot: &Pivot) -> String {
     }
 }
 
-/// 95 for 0.95, without what rounding adds.
+/// 95 for 0.95, without rounding errors.
 fn percent(share: f64) -> f64 {
     (share * 1e6).round() / 1e4
 }
@@ -122,7 +122,7 @@ fn several(comparisons: usize) -> String {
     format!("{comparisons} comparison{s}")
 }
 
-/// Says so if no comparison could have been marked, whatever the scores.
+/// A warning if no comparison could be significant, whatever the scores.
 fn out_of_reach(pivot: &Pivot, compare: &CompareSpec) -> Option<String> {
     let judged = || pivot.comparisons.iter().filter(|found| found.p.is_some());
     let pairs = judged().map(|found| found.n).max()?;
@@ -145,7 +145,7 @@ fn out_of_reach(pivot: &Pivot, compare: &CompareSpec) -> Option<String> {
     })
 }
 
-/// To two digits.
+/// Rounded to two significant digits.
 fn significant(p: f64) -> f64 {
     format!("{p:.1e}").parse().unwrap_or(p)
 }
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_test_that_cannot_reach_alpha_is_said_to() {
+    fn a_test_that_cannot_reach_alpha_is_reported() {
         let notes = [
             sentences(&compared(Test::Wilcoxon, Correction::None, "LP-FT A"), &predicted_scores()),
             sentences(&compared(Test::PairedBootstrap, Correction::Holm, "best"), &predicted_scores()),
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rows_that_the_best_is_one_of_are_named() {
+    fn candidates_for_the_best_row_are_named() {
         let mut spec = compared(Test::Wilcoxon, Correction::None, "best");
         spec.compare
             .iter_mut()
@@ -223,8 +223,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_tested_is_counted() {
-        // the example's differences are the same for every seed
+    fn untested_comparisons_are_counted() {
+        // the example's differences are equal for all seeds
         insta::assert_snapshot!(sentences(&compared(Test::TTest, Correction::Holm, "LP-FT A"), &scores()), @r"
         Mean ± sample standard deviation over seed (0, 1, 2), n = 3.
         Images: lesions 60, fundus 60.
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn one_seed_leaves_the_images_to_be_drawn() {
+    fn with_one_seed_only_images_are_resampled() {
         let mut scores =
             [("a", 0.5), ("b", 0.9)].map(|(model, right)| predicted_score(model, "t", 7, right)).to_vec();
         let alone = sentences(&full_spec(), &scores);

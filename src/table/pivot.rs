@@ -1,5 +1,4 @@
-//! Scores laid out as rows × columns: in the cells mean and standard deviation, intervals, and what a comparison
-//! found.
+//! Scores in rows × columns: means, standard deviations, intervals and comparisons per cell.
 
 use indexmap::{IndexMap, IndexSet};
 
@@ -9,20 +8,20 @@ use super::resample::Resamples;
 use super::{Score, TableError, TableSpec, metrics_csv};
 use statistics::{Interval, ranks::mean_ranks};
 
-/// A table before it is shown.
+/// A table before rendering.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pivot {
-    /// What was asked for.
+    /// The spec of the table.
     pub spec: TableSpec,
     /// Columns from left to right.
     pub columns: Vec<Column>,
-    /// Lines from top to bottom.
+    /// Rows from top to bottom.
     pub lines: Vec<Line>,
-    /// Column by column, line by line; empty unless the spec compares.
+    /// Comparisons, column by column and row by row; empty unless the spec compares.
     pub comparisons: Vec<Comparison>,
-    /// The values of `over`, numbers by size.
+    /// The values of `over`, numbers in numerical order.
     pub over: Vec<String>,
-    /// Of each data set, the smallest and the largest number of images.
+    /// The smallest and the largest number of images of each data set.
     pub images: IndexMap<String, (usize, usize)>,
 }
 
@@ -31,40 +30,40 @@ pub struct Pivot {
 pub struct Column {
     /// A value for each of the table's `columns`, outermost first.
     pub values: Vec<String>,
-    /// Whether a larger mean is better; `None` if the column mixes metrics or its metric is not known.
+    /// Whether a larger mean is better; `None` if the column mixes metrics or its metric is unknown.
     pub higher_is_better: Option<bool>,
 }
 
-/// A line of a table.
+/// A row of a table.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Line {
-    /// The model, …
+    /// The row's value: the model, …
     pub label: String,
-    /// One for each column.
+    /// Cells, one per column.
     pub cells: Vec<Cell>,
-    /// Mean rank over the columns in which every line has a mean, 1 being the best, if the spec asks for it
+    /// Mean rank over the columns in which every row has a mean, 1 being the best; `None` unless the spec asks for it
     /// and there is such a column.
     pub rank: Option<f64>,
 }
 
-/// What is known of a row in a column.
+/// A cell of a table.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Cell {
-    /// Mean of the defined scores, if there are any.
+    /// Mean of the defined scores, if any.
     pub mean: Option<f64>,
-    /// Sample standard deviation (n − 1), from two scores on.
+    /// Sample standard deviation (n − 1), for at least two scores.
     pub std: Option<f64>,
     /// Number of defined scores.
     pub n: usize,
-    /// Interval of the mean, if the spec asks for it.
+    /// Confidence interval of the mean, if the spec asks for it.
     pub interval: Option<Interval>,
-    /// Resamples in which the mean was not defined.
+    /// Number of resamples with an undefined mean.
     pub undefined: usize,
-    /// Whether it differs from what it is compared with, at the spec's alpha.
+    /// Whether it differs significantly from the reference, at the spec's alpha.
     pub differs: bool,
 }
 
-/// How a cell compares with the others of its column.
+/// Rank of a cell in its column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mark {
     /// The best mean of several.
@@ -76,12 +75,12 @@ pub enum Mark {
 }
 
 impl Pivot {
-    /// The table `name` of an experiment with these sweep axes. Rows and columns stand in the order in
-    /// which the scores first name them, metrics in the order of the spec.
+    /// The pivot of table `name` of an experiment with these sweep axes. Rows and columns are in the order of their
+    /// first score, metrics in the order of the spec.
     ///
     /// # Errors
-    /// If the spec names no field of the scores, several scores fall into one cell for one value of `over`,
-    /// or images are to be drawn and a score comes without its predictions.
+    /// The spec names a field that scores do not have, several scores share a cell and a value of `over`, or images are
+    /// to be resampled and a score has no predictions.
     pub fn new(name: &str, spec: &TableSpec, axes: &[String], scores: &[Score]) -> Result<Self, TableError> {
         let layout = Layout::new(name, spec, axes, scores)?;
         let mut pivot = Self::of_means(spec, &layout);
@@ -138,26 +137,26 @@ impl Pivot {
         }
     }
 
-    /// The columns in which every line has a mean, and it is known which is the best.
+    /// The columns in which every row has a mean and it is known which is the best.
     pub fn ranked_columns(&self) -> Vec<usize> {
         let complete = |&column: &usize| self.lines.iter().all(|line| line.cells[column].mean.is_some());
         let directed = |&column: &usize| self.columns[column].higher_is_better.is_some();
         (0..self.columns.len()).filter(directed).filter(complete).collect()
     }
 
-    /// The rank of each line in a column, 1 being the best; ties share their mean.
+    /// The rank of each row in a column, 1 being the best; ties share their mean rank.
     fn ranks(&self, column: usize) -> Vec<f64> {
         let sign = if self.columns[column].higher_is_better == Some(true) { -1.0 } else { 1.0 };
         let means = self.lines.iter().filter_map(|line| line.cells[column].mean);
         mean_ranks(&means.map(|mean| sign * mean).collect::<Vec<f64>>())
     }
 
-    /// Whether any cell differs from what it is compared with.
+    /// Whether any cell differs significantly from its reference.
     pub(super) fn has_differences(&self) -> bool {
         self.lines.iter().flat_map(|line| &line.cells).any(|cell| cell.differs)
     }
 
-    /// How each line compares in a column; [`Mark::None`] everywhere if nothing can be compared.
+    /// The mark of each row in a column; [`Mark::None`] for all rows if they cannot be compared.
     pub fn marks(&self, column: usize) -> Vec<Mark> {
         let means: Vec<Option<f64>> = self.lines.iter().map(|line| line.cells[column].mean).collect();
         let mut best_first: Vec<f64> = means.iter().copied().flatten().collect();
@@ -227,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_and_columns_stand_in_the_order_of_the_scores_and_metrics_in_that_of_the_table() {
+    fn rows_and_columns_are_in_the_order_of_the_scores_and_metrics_in_that_of_the_spec() {
         let pivot = Pivot::new("main", &spec(), &axes(), &scores()).unwrap();
         assert_eq!(labels(&pivot), ["LP-FT A", "Average + FT", "MedMerge + FT"]);
         let columns: Vec<String> = pivot.columns.iter().map(|column| column.values.join(".")).collect();
@@ -238,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cell_holds_mean_and_sample_standard_deviation() {
+    fn a_cell_has_mean_and_sample_standard_deviation() {
         let pivot = Pivot::new("main", &spec(), &axes(), &scores()).unwrap();
         let cell = pivot.lines[0].cells[0];
         assert!((cell.mean.unwrap() - 0.71).abs() < 1e-12);

@@ -1,9 +1,9 @@
-//! Every score of a table in resamples of its images, and means over resampled values of `over`.
+//! Bootstrap: every score of a table in resamples of its images, and means over resampled values of `over`.
 //!
-//! One resample draws, with replacement, as many images as a data set has and as many values of `over` as a cell
-//! has. What is drawn depends on the number of the resample and on what is drawn from, and on nothing else: rows
-//! that were scored on the same images, or have the same seeds, meet the same draws, so their differences are
-//! paired; another order of rows, another thread or another table changes nothing.
+//! One resample draws, with replacement, as many images as the data set has and as many values of `over` as the cell
+//! has. The draws depend only on the index of the resample and on the set that is drawn from. Rows scored on the same
+//! images, or with the same seeds, share their draws, so that their differences are paired; the order of rows, the
+//! thread and the table have no influence.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,28 +17,28 @@ use metric::{Metric, by_name};
 use rng::name_index;
 use statistics::{Interval, bootstrap};
 
-/// The name of a list of images, and their number.
+/// A hash of a list of images, and their number.
 type Images = (u64, usize);
 
-/// Where a score's resamples are kept: by where its predictions lie, and its metric.
+/// The key of a score's resamples: the address of its predictions, and its metric.
 type Key<'a> = (*const Predicted, &'a str);
 
-/// The metrics wanted of each of some predictions.
+/// The metrics to compute from each of some predictions.
 type Wanted<'a> = IndexMap<*const Predicted, (&'a Predicted, Vec<&'static Metric>)>;
 
-/// Scores in resamples of images; NaN where one is not defined.
+/// Scores in resamples of images; NaN where undefined.
 pub(super) struct Resamples<'a> {
     spec: &'a TableSpec,
     scores: HashMap<Key<'a>, Vec<f64>>,
-    /// Stands for a score of a metric that is not known.
+    /// Used for scores of an unknown metric.
     undefined: Vec<f64>,
 }
 
 impl<'a> Resamples<'a> {
-    /// Of every score that the table shows.
+    /// Resample every score that the table shows.
     ///
     /// # Errors
-    /// A score comes without its predictions.
+    /// A score has no predictions.
     pub(super) fn new(table: &str, spec: &'a TableSpec, layout: &Layout<'a>) -> Result<Self, TableError> {
         let mut by_images: IndexMap<Images, Wanted<'a>> = IndexMap::new();
         for score in layout.scores() {
@@ -55,8 +55,8 @@ impl<'a> Resamples<'a> {
         Ok(Self { spec, scores, undefined: vec![f64::NAN; spec.resamples] })
     }
 
-    /// The mean of the scores in each resample, over values of `over` that are drawn, too. `scores` stand in an
-    /// order that depends on these values alone.
+    /// The mean of the scores in each resample, over resampled values of `over`. The order of `scores` must depend on
+    /// these values alone.
     pub(super) fn means(&self, scores: &[(&str, &'a Score)]) -> Vec<f64> {
         let values: Vec<&str> = scores.iter().map(|(value, _)| *value).collect();
         let what = name_index(&format!("{}\n{}", self.spec.over, values.join("\n")));
@@ -71,13 +71,13 @@ impl<'a> Resamples<'a> {
         lie.and_then(|lie| self.scores.get(&(lie, score.metric.as_str()))).unwrap_or(&self.undefined)
     }
 
-    /// Of means, or of differences of them, with the table's confidence.
+    /// The interval of means, or of differences of means, at the table's confidence level.
     pub(super) fn interval(&self, values: &[f64]) -> Option<Interval> {
         bootstrap::percentile_interval(values, self.spec.confidence)
     }
 }
 
-/// The scores on the same images: these are drawn once a resample, for all.
+/// All scores on the same images, which are drawn once per resample.
 fn scores<'a>((images, n): Images, wanted: &Wanted<'a>, resamples: usize) -> Vec<(Key<'a>, Vec<f64>)> {
     let keys = wanted.iter().flat_map(|(lie, (_, metrics))| metrics.iter().map(|metric| (*lie, metric.name)));
     let keys: Vec<Key<'a>> = keys.collect();

@@ -1,12 +1,12 @@
-//! `<table>.csv`: a row per table row, with mean, standard deviation and count of each column, and what else the
-//! table asks for.
+//! `<table>.csv`: one row per table row, with mean, standard deviation and count of each column, and optional intervals
+//! and ranks.
 
 use super::pivot::{Cell, Column};
 use super::{Pivot, csv_text, number_text};
 
-/// The header is the row's kind, then `<column values>.mean`, `.std`, `.n`, with intervals `.low`, `.high`, values
-/// joined by `.`; at the end `rank`, if asked for; scripts rely on it. Numbers are empty where they are not
-/// defined.
+/// The header is the field of the rows, then for each column `<values>.mean`, `.std`, `.n` and, with intervals, `.low`,
+/// `.high`, where values are joined by `.`; finally an optional `rank`; scripts rely on it. Undefined numbers are
+/// empty.
 pub(super) fn render(pivot: &Pivot) -> String {
     let intervals = pivot.spec.interval.is_some();
     let rank = pivot.spec.rank.then(|| "rank".to_owned());

@@ -1,14 +1,15 @@
-//! A table in plain text, for the end of a run.
+//! A table in plain text, printed at the end of a run.
 
 use super::note::{DAGGER, note};
 use super::pivot::Mark;
 use super::text::{Grid, has_marks, pad};
 use super::{Pivot, text};
 
-/// Aligned columns, the best of each marked with `*`, what differs with a dagger, under the table's name.
+/// Aligned columns below the table's name; the best of each column is marked with `*`, significant differences with a
+/// dagger.
 pub(super) fn render(name: &str, pivot: &Pivot) -> String {
     let Some(mut note) = note(pivot) else { return format!("{name}\n\n{}\n", text::NO_SCORES) };
-    // Every other number leaves room for the marks, so that digits stand below digits.
+    // Unmarked numbers reserve the marks' width, so that digits are aligned.
     let room = if pivot.has_differences() { " " } else { "" };
     let decorate = |text: String, mark, differs| {
         let dagger = if differs { DAGGER } else { room };

@@ -1,4 +1,4 @@
-//! What the renderings for people share: the text of cells and headers, widths.
+//! Text of cells and headers, and widths, shared by the renderings.
 
 use unicode_width::UnicodeWidthStr;
 
@@ -6,24 +6,24 @@ use super::Pivot;
 use super::pivot::{Cell, Column, Line, Mark};
 use statistics::Interval;
 
-/// Stands where there is nothing to show.
+/// Text of an empty cell.
 pub(super) const NOTHING: &str = "–";
 
-/// Heads the column of mean ranks.
+/// Header of the column of mean ranks.
 pub(super) const RANK: &str = "rank";
 
-/// Stands below a table that is empty.
+/// Text below an empty table.
 pub(super) const NO_SCORES: &str = "No scores: no stage that the table takes from has finished.";
 
-/// A table as texts: a header, then lines; the first column holds the labels.
+/// A table as text: a header, then rows; the first column contains the labels.
 pub(super) struct Grid {
     pub(super) header: Vec<String>,
     pub(super) lines: Vec<Vec<String>>,
 }
 
 impl Grid {
-    /// Each cell's text as `decorate` marks it, told whether it differs from what it is compared with; each label
-    /// as `escape` writes it.
+    /// The grid of a pivot. `decorate` marks a cell's text, given whether it differs significantly; `escape` is applied
+    /// to labels.
     pub(super) fn new(
         pivot: &Pivot,
         escape: impl Fn(&str) -> String,
@@ -53,7 +53,7 @@ impl Grid {
     }
 }
 
-/// The text with blanks up to a width: labels (column 0) to the left, numbers to the right.
+/// Pad a text to a width: labels (column 0) are left-aligned, numbers right-aligned.
 pub(super) fn pad(column: usize, text: &str, width: usize) -> String {
     let blanks = " ".repeat(width.saturating_sub(text.width()));
     if column == 0 { format!("{text}{blanks}") } else { format!("{blanks}{text}") }
@@ -64,12 +64,12 @@ pub(super) fn has_marks(pivot: &Pivot) -> bool {
     (0..pivot.columns.len()).any(|column| pivot.marks(column).contains(&Mark::Best))
 }
 
-/// The most scores that a cell has.
+/// The maximum number of scores in a cell.
 pub(super) fn most(pivot: &Pivot) -> usize {
     pivot.lines.iter().flat_map(|line| &line.cells).map(|cell| cell.n).max().unwrap_or(0)
 }
 
-/// Heads the only column of a table without `columns`.
+/// Header of the only column of a table without `columns`.
 pub(super) const MEAN: &str = "mean";
 
 fn title(column: &Column) -> String {
@@ -79,7 +79,7 @@ fn title(column: &Column) -> String {
     column.values.iter().map(|value| label(value)).collect::<Vec<_>>().join(" / ")
 }
 
-/// On one line, and visible where an axis does not apply.
+/// A label on one line, visible even where an axis does not apply.
 pub(super) fn label(text: &str) -> String {
     if text.trim().is_empty() {
         return NOTHING.to_owned();
@@ -87,7 +87,7 @@ pub(super) fn label(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
-/// An interval goes before the standard deviation. Says its number of scores where others have more.
+/// An interval takes precedence over the standard deviation. The number of scores is shown if other cells have more.
 fn cell_text(cell: &Cell, most: usize) -> String {
     let Some(mean) = cell.mean else { return NOTHING.to_owned() };
     let std = || cell.std.map_or_else(String::new, |std| format!(" ± {std:.3}"));

@@ -1,4 +1,4 @@
-//! The files of an experiment under `results/`.
+//! Writing the files of an experiment under `results/`.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -9,29 +9,29 @@ use indexmap::IndexMap;
 use super::{Pivot, Score, TableError, TableSpec};
 use super::{compare_csv, latex, markdown, metrics_csv, table_csv, terminal};
 
-/// A table as it was written.
+/// A written table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rendered {
     /// The table's name.
     pub name: String,
-    /// Its files.
+    /// Paths of its files.
     pub files: Vec<PathBuf>,
-    /// Its text for a terminal.
+    /// The table's text for a terminal.
     pub terminal: String,
-    /// What the `.csv` file holds.
+    /// Content of the `.csv` file.
     pub csv: String,
-    /// What the `.md` file holds.
+    /// Content of the `.md` file.
     pub markdown: String,
-    /// What the `.tex` file holds.
+    /// Content of the `.tex` file.
     pub latex: String,
 }
 
-/// Writes `<dir>/<experiment>/metrics.csv` and for each table a CSV, a Markdown and a LaTeX file, and one of its
-/// comparisons, if it has any. `axes` are the sweep axes but `seed`. A file appears whole or not at all; one that would not change is left alone.
+/// Write `<dir>/<experiment>/metrics.csv` and, for each table, a CSV, a Markdown and a LaTeX file, and a CSV of its
+/// comparisons, if any. `axes` are the sweep axes except `seed`. Files are written atomically; unchanged files are not
+/// rewritten.
 ///
 /// # Errors
-/// If a file cannot be written or a table cannot be made; `metrics.csv` and the other tables are written
-/// all the same.
+/// A file cannot be written or a table cannot be made; `metrics.csv` and the other tables are still written.
 pub fn write_results(
     dir: &Path,
     experiment: &str,
@@ -70,11 +70,11 @@ fn write_table(folder: &Path, name: &str, pivot: &Pivot) -> Result<Rendered, Tab
     Ok(rendered)
 }
 
-/// Writes `<dir>/<experiment>/<name>.<extension>`, whole or not at all, unless it is there already; `what` says what has
-/// the name: `figure`. Returns its path.
+/// Write `<dir>/<experiment>/<name>.<extension>` atomically, unless it is unchanged; `what` is what the name belongs
+/// to: `figure`. Returns the path.
 ///
 /// # Errors
-/// A name that cannot be one of a file; a file that cannot be written.
+/// The name is not a valid file name, or the file cannot be written.
 pub fn write_file(
     dir: &Path,
     experiment: &str,
@@ -93,7 +93,7 @@ pub fn write_file(
 
 fn check_name(what: &'static str, name: &str) -> Result<(), TableError> {
     let error = |help| Err(TableError::FileName { what, name: name.to_owned(), help });
-    // An experiment may be a folder in a folder, `small/main`; everything else is one file.
+    // The name of an experiment may be a nested folder, `small/main`; other names are a single file.
     let mut parts = name.split(if what == "experiment" { &['/'][..] } else { &[] });
     let plain = |part: &str| {
         let mut parts = Path::new(part).components();
@@ -106,7 +106,7 @@ fn check_name(what: &'static str, name: &str) -> Result<(), TableError> {
         });
     }
     if what != "experiment" && name.eq_ignore_ascii_case("metrics") {
-        return error("metrics.csv holds the scores themselves; give it another name");
+        return error("metrics.csv is the file of scores; choose another name");
     }
     Ok(())
 }
@@ -118,7 +118,7 @@ fn write_if_changed(path: &Path, text: &str) -> Result<(), TableError> {
     write_whole(path, text).map_err(TableError::io(path))
 }
 
-/// Written beside, flushed, renamed. Not tempfile's own opening, which gives a file to its owner alone.
+/// Written to a temporary file, flushed and renamed. Not opened by tempfile, which makes files private to their owner.
 fn write_whole(path: &Path, text: &str) -> std::io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let mut file =

@@ -50,7 +50,7 @@ fn an_unknown_command_is_answered_with_a_near_one() {
 #[test]
 fn an_unknown_device_is_a_mistake_of_the_command_line() {
     let assert = Workplace::new("").medmerge(&["run", "a.toml", "--device", "tpu"]).assert().code(2);
-    assert.stderr(contains("write cpu, cuda, cuda:<index> or cuda:<index>,<index>"));
+    assert.stderr(contains("use cpu, cuda, cuda:<index> or cuda:<index>,<index>"));
 }
 
 #[test]
@@ -136,14 +136,14 @@ fn what_is_neither_a_file_nor_an_entry_cannot_be_shown() {
     workplace.medmerge(&["show", "abc"]).assert().code(2).stderr(contains("medmerge store list"));
     let workplace = workplace.with("text.safetensors", "not tensors");
     let assert = workplace.medmerge(&["show", "text.safetensors"]).assert().code(2);
-    assert.stderr(contains("it is no safetensors file"));
+    assert.stderr(contains("it is not a safetensors file"));
 }
 
 #[test]
 fn a_new_store_is_empty_and_whole() {
     let workplace = Workplace::new("");
     workplace.medmerge(&["store", "list", "--json"]).assert().code(0).stdout("[]\n");
-    workplace.medmerge(&["store", "verify"]).assert().code(0).stdout("0 entries, all whole\n");
+    workplace.medmerge(&["store", "verify"]).assert().code(0).stdout("0 entries, all intact\n");
 }
 
 #[test]

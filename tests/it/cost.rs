@@ -65,7 +65,7 @@ fn a_plan_says_what_each_stage_and_all_of_them_take() {
       run    merge                merged   0.0 s  108.0 MiB memory  2.7 MiB disk  never made
       run    evaluate             scores   0.0 s  104.0 MiB memory  0.6 KiB disk  never made
     times are guesses: stages of these kinds have not run here yet: evaluate, finetune, pretrain
-    in sum 0.1 s and 10.7 MiB disk; the longest way 0.1 s; with --jobs 2 0.1 s
+    total 0.1 s and 10.7 MiB disk; critical path 0.1 s; with --jobs 2 0.1 s
     ");
 }
 

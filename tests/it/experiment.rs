@@ -30,7 +30,7 @@ fn parse(text: &str) -> Result<Experiment, String> {
 
 /// What is said of a file that goes on like this.
 fn complaint(rest: &str) -> String {
-    parse(&format!("{DATA}{rest}")).expect_err("nothing is wrong with it")
+    parse(&format!("{DATA}{rest}")).expect_err("the experiment is invalid")
 }
 
 #[test]
@@ -109,13 +109,13 @@ fn a_circle_is_shown_with_its_way() {
     let stages = "\n[stage.b.finetune]\nfrom = \"c\"\ndataset = \"cells\"\n\n\
                   [stage.c.finetune]\nfrom = \"b\"\ndataset = \"cells\"\n";
     assert_snapshot!(complaint(stages), @r"
-    error: stages take from each other in a circle: b -> c -> b
+    error: stages depend on each other in a cycle: b -> c -> b
        ┌─ tiny.toml:11:8
        │
     11 │ [stage.b.finetune]
        │        ^
        │
-       = help: let one of them start from something else
+       = help: change the inputs of one of them
     ");
 }
 
@@ -128,7 +128,7 @@ fn a_missing_file_is_named_as_it_was_looked_for() {
     12 │ path = "data/breast.npz"
        │        ^^^^^^^^^^^^^^^^^
        │
-       = help: paths start from the experiment file's folder
+       = help: paths are relative to the experiment file's folder
     "#);
 }
 
@@ -151,7 +151,7 @@ fn a_bad_sweep_is_explained_value_by_value() {
     13 │ seed = []
        │        ^^
 
-    error: axis `lr` is mentioned nowhere
+    error: axis `lr` is unused
        ┌─ tiny.toml:14:1
        │
     14 │ lr = [0.1, 0.1]
@@ -159,7 +159,7 @@ fn a_bad_sweep_is_explained_value_by_value() {
        │
        = help: write `${lr}` in a stage or data set, or leave the axis out
 
-    error: axis `lr` has the value `0.1` twice
+    error: axis `lr` has the duplicate value `0.1`
        ┌─ tiny.toml:14:12
        │
     14 │ lr = [0.1, 0.1]
@@ -173,7 +173,7 @@ fn a_bad_sweep_is_explained_value_by_value() {
        │
        = help: it is a column of metrics.csv
 
-    error: axis `unused` is mentioned nowhere
+    error: axis `unused` is unused
        ┌─ tiny.toml:16:1
        │
     16 │ unused = [1]
@@ -221,13 +221,13 @@ metrics = [\"macro_f2\"]
 columns = [\"target\", \"metrc\"]
 ";
     assert_snapshot!(parse(text).unwrap_err(), @r#"
-    error: "not a folder" cannot name an experiment
+    error: "not a folder" is not a valid name of an experiment
       ┌─ tiny.toml:2:8
       │
     2 │ name = "not a folder"
       │        ^^^^^^^^^^^^^^
       │
-      = help: it names the folder under results/: letters, digits, - _ and . with / between folders
+      = help: use letters, digits, -, _ and ., with / between nested folders; it is the folder under results/
 
     error: `epochs` must be 1 or more, not 0
       ┌─ tiny.toml:8:10
@@ -351,7 +351,7 @@ fn a_file_that_cannot_be_read_is_named() {
 fn complaint_of(overrides: &[&str]) -> String {
     let overrides = overrides.iter().copied().map(Override::from).collect();
     let source = Source { overrides, ..Source::new("tiny.toml", DATA) };
-    Experiment::parse(source).expect_err("nothing is wrong with it").to_string()
+    Experiment::parse(source).expect_err("the experiment is invalid").to_string()
 }
 
 #[test]
@@ -392,7 +392,7 @@ fn an_override_of_nothing_in_the_file_is_answered_with_a_near_one() {
       │
       = help: did you mean `a`?
 
-    error: data set `cells` is a `phantom` and no `cifar`
+    error: data set `cells` is a `phantom`, not a `cifar`
       ┌─ tiny.toml --set:2:15
       │
     2 │ dataset.cells.cifar.size=28
@@ -460,7 +460,7 @@ fn an_override_is_checked_beside_the_file_and_its_paths_start_there() {
     2 │ stage.i.path=b.pth
       │              ^^^^^
       │
-      = help: paths start from the experiment file's folder
+      = help: paths are relative to the experiment file's folder
     ");
 }
 

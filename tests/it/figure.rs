@@ -112,13 +112,13 @@ panels = 'seed'
     let output = workplace.medmerge(&["check", "experiment.toml"]).output().expect("an answer");
     assert_eq!(output.status.code(), Some(2));
     insta::assert_snapshot!(String::from_utf8_lossy(&output.stderr), @r#"
-    error: a table has the name `main` already
+    error: the name `main` is already used by a table
        ┌─ experiment.toml:76:9
        │
     76 │ [figure.main]
        │         ^^^^
        │
-       = help: give the figure another name: it names a file in the results
+       = help: give the figure another name, which is a file name in the results
 
     error: unknown stage `weight`
        ┌─ experiment.toml:77:9
@@ -150,7 +150,7 @@ panels = 'seed'
     82 │ columns = 'seed'
        │           ^^^^^^
        │
-       = help: what is put together cannot stand side by side; name another axis in one of them
+       = help: an axis cannot be both pooled and shown as columns; use another axis in one of them
 
     error: unknown key `panels`
        ┌─ experiment.toml:83:1

@@ -56,7 +56,7 @@ fn made(workplace: &Workplace) -> Vec<(String, Vec<u8>)> {
 
 fn finish(workplace: &Workplace) {
     workplace.medmerge(&["run", "experiment.toml"]).assert().code(0).stderr(contains("failed 0, skipped 0"));
-    workplace.medmerge(&["store", "verify"]).assert().code(0).stdout(contains("all whole"));
+    workplace.medmerge(&["store", "verify"]).assert().code(0).stdout(contains("all intact"));
     for folder in ["partial", "staging"] {
         let left = std::fs::read_dir(workplace.path(".medmerge").join(folder)).expect("a folder").count();
         assert_eq!(left, 0, "something is left in {folder}");

@@ -81,8 +81,7 @@ fn files_of_anyone_are_merged_and_say_where_they_come_from() {
 fn a_file_is_replaced_by_force_alone_and_may_be_one_of_the_sources() {
     let workplace = workplace();
     let merge = ["merge", "a.safetensors", "b.safetensors", "--out", "a.safetensors"];
-    let refused =
-        contains("a.safetensors is there already; choose another --out, or replace it with --force");
+    let refused = contains("a.safetensors already exists; choose another --out, or replace it with --force");
     workplace.medmerge(&merge).assert().code(2).stderr(refused);
     assert_eq!(bits(&tensors(&workplace.path("a.safetensors"))), bits(&model(1.0, 2)));
     workplace.medmerge(&merge).arg("--force").assert().code(0);
@@ -248,7 +247,7 @@ fn git_rebasin_aligns_files_of_a_network_that_is_named() {
     };
     merge(&[]).code(2).stderr(contains("must know which channels belong together"));
     merge(&["--backbone", "resnet19"]).code(2).stderr(contains("unknown variant `resnet19`"));
-    merge(&["--backbone", "resnet18"]).code(2).stderr(contains("the files hold no resnet18"));
+    merge(&["--backbone", "resnet18"]).code(2).stderr(contains("the files do not contain a resnet18"));
     merge(&["--backbone", "resnet18 = { stem = 'small', width = 4 }"]).code(0);
     let merged = tensors(&workplace.path("m.safetensors"));
     for (name, tensor) in &original {

@@ -122,7 +122,7 @@ fn models_that_began_apart_are_refused() {
         ("sources = ['one', 'stranger']\nmethod = 'uniform_soup'", "`stranger`", "source `one`"),
     ] {
         let message =
-            format!("source {other} began at another `pretrain` stage, or at a merge, than {reference}, but");
+            format!("source {other} and {reference} start from different `pretrain` or `merge` stages, but");
         let problem = problem(merge);
         assert!(problem.contains(&message), "{problem}");
     }

@@ -114,10 +114,10 @@ pub(crate) fn made_by_one_thread_and_two(experiment: &str) -> Vec<String> {
 #[test]
 fn images_that_a_backbone_cannot_take_are_told_before_anything_runs() {
     for (backbone, words) in [
-        ("densenet121 = {}", "takes images of 29 pixels or more, but those of data set `cells` have 28"),
+        ("densenet121 = {}", "takes images of 29 pixels or more, but data set `cells` has images of 28"),
         (
             "vit_tiny = {}",
-            "takes images of 224 pixels, but those of data set `cells` have 28; set `size = 224`",
+            "takes images of 224 pixels, but data set `cells` has images of 28; set `size = 224`",
         ),
     ] {
         let workplace = Workplace::new(&format!(

@@ -321,8 +321,7 @@ fn a_data_set_that_is_missing_or_lacks_images_is_an_error_of_the_data() {
     let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
     let lack = |split, stage| {
         format!(
-            "hospital.toml, data set `xray`: the split `{split}` has no images, and the stage `{stage}` reads it; \
-             give it some"
+            "hospital.toml, data set `xray`: split `{split}` has no images, but stage `{stage}` needs some"
         )
     };
     assert_eq!(errors, [lack("val", "tuned"), lack("test", "scores")]);

@@ -39,11 +39,11 @@ fn options_that_do_not_go_together_are_refused_before_anything_runs() {
         ("method = 'git_rebasin'\nbatch_norm = 'repair'", "`batch_norm = \"repair\"` needs a `dataset`"),
         (
             "method = 'git_rebasin'\nbatch_norm = 'merged'\ndataset = 'cells'",
-            "`dataset` is not used with `batch_norm = \"merged\"`; leave it out",
+            "`dataset` is unused with `batch_norm = \"merged\"`; remove it",
         ),
         (
             "method.git_rebasin = { weights = [2, -1] }\nbatch_norm = 'repair'\ndataset = 'cells'",
-            "needs weights from 0, as a deviation cannot be negative",
+            "needs non-negative weights, because a standard deviation cannot be negative",
         ),
         ("method.git_rebasin = { weights = [2] }\ndataset = 'cells'", "1 weights for 2 sources"),
         ("method.git_rebasin = { weights = [1, -1] }\ndataset = 'cells'", "must have a positive sum, not 0"),

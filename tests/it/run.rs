@@ -167,7 +167,7 @@ fn damaged_predictions_are_noticed_and_made_again() {
     fs::write(&predictions, fs::read_to_string(&predictions).unwrap().replace("0.", "1.")).unwrap();
     run(&lab, &[]).code(0).stderr(contains("damaged").and(ends_with("executed 1, fresh 4, ")));
     assert_eq!(read(&lab, "results/tiny/metrics.csv"), metrics);
-    lab.medmerge(&["store", "verify"]).assert().code(0).stdout("5 entries, all whole\n");
+    lab.medmerge(&["store", "verify"]).assert().code(0).stdout("5 entries, all intact\n");
 }
 
 #[test]
@@ -189,8 +189,7 @@ fn a_change_is_explained_by_the_old_and_the_new_value() {
     run(&lab, &["--quiet"]).code(0);
     let lab = lab.with("experiment.toml", EXPERIMENT.replace("batch_size = 8", "batch_size = 4"));
     let assert = lab.medmerge(&["explain", "experiment.toml", "tuned[seed=0]"]).assert().code(0);
-    let why =
-        contains("why: train.batch_size: 8 -> 4\n").and(contains("why: from: source makes something else\n"));
+    let why = contains("why: train.batch_size: 8 -> 4\n").and(contains("why: from: source changed\n"));
     assert.stdout(contains("tuned[seed=0] (finetune) is stale\n").and(why));
     let plan = lab.medmerge(&["plan", "experiment.toml"]).assert().code(0);
     plan.stdout(contains("tiny: 5 stages, 5 to run\n  run    pretrain             source"));

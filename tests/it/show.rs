@@ -124,7 +124,7 @@ fn a_checkpoint_that_was_copied_tells_its_ancestry_without_the_store() {
        ├─ source.1: finetune #5  (see above)
        └─ anchor: finetune #2  (see above)
 
-    tensors: 122, numbers: 702983; --all lists them
+    tensors: 122, elements: 702983; --all lists them
     "#);
     assert!(!workplace.path(".medmerge").exists(), "nothing was made to look at a file");
     let weights = shown(&workplace, &["elsewhere/merge_weights.safetensors"]);
@@ -157,10 +157,10 @@ fn a_file_that_says_less_is_shown_as_far_as_it_goes() {
     };
     save("other.safetensors", &[("format", "pt")]);
     insta::assert_snapshot!(shown(&workplace, &["other.safetensors", "--all"]), @r#"
-    medmerge did not write this file: nothing is known of where it comes from
+    this file was not written by medmerge; its origin is unknown
     format: pt
 
-    tensors: 1, numbers: 2
+    tensors: 1, elements: 2
     fc.bias  F32 [2]
     "#);
     let (a, b) = ("a".repeat(64), "b".repeat(64));
@@ -171,11 +171,11 @@ fn a_file_that_says_less_is_shown_as_far_as_it_goes() {
     );
     save("old.safetensors", &[(checkpoint::KEY, &says)]);
     insta::assert_snapshot!(shown(&workplace, &["old.safetensors"]), @r#"
-    merge #0  (its options are not known)
+    merge #0  (options unknown)
     ├─ source.0: merge #0  (see above)
-    └─ source.1: #1  (nothing more is known of it)
+    └─ source.1: #1  (unknown)
 
-    tensors: 1, numbers: 2; --all lists them
+    tensors: 1, elements: 2; --all lists them
     "#);
     save("evil.safetensors", &[(checkpoint::KEY, &says.replace(&b, "../../precious"))]);
     let assert = workplace.medmerge(&["show", "evil.safetensors"]).assert().code(4);

@@ -286,7 +286,10 @@ fn comparisons_have_a_file_and_scores_of_a_file_no_intervals() {
     }
     let scores = metrics_csv::read(&dir.path().join("quick/metrics.csv")).unwrap();
     let error = write(dir.path(), &[("main", spec)], &scores).unwrap_err().to_string();
-    assert!(error.contains("table `main`") && error.contains("the predictions behind the scores"), "{error}");
+    assert!(
+        error.contains("table `main`") && error.contains("resamples images, which needs predictions"),
+        "{error}"
+    );
     assert!(
         write(
             dir.path(),

@@ -1,4 +1,4 @@
-//! For programs.
+//! JSON output of `medmerge show`.
 
 use serde_json::{Value, json};
 

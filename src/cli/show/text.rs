@@ -1,4 +1,4 @@
-//! For people: a tree of what something comes from, and what merge weights are like.
+//! Text output of `medmerge show`: a tree of origins, and statistics of merge weights.
 
 use std::collections::HashSet;
 use std::fmt::Write;
@@ -11,7 +11,7 @@ use crate::identity::{Field, Fingerprint, short};
 use crate::store::checkpoint::KEY;
 use crate::store::{Lineage, Origin};
 
-/// What is told of a stage's options, unless all are asked for: paths that are, or start with, one of these.
+/// Paths, or prefixes of paths, of the options shown by default.
 const TOLD: [&str; 12] = [
     "backbone.",
     "method",
@@ -27,7 +27,7 @@ const TOLD: [&str; 12] = [
     "file.",
 ];
 
-/// Options of an optimiser are many, and mostly left as they are.
+/// Optimizers have many options, mostly at their defaults; only this one is shown.
 const TOLD_OF_OPTIMIZER: &str = ".lr";
 
 pub(super) fn text(shown: &Shown, all: bool) -> String {
@@ -35,9 +35,9 @@ pub(super) fn text(shown: &Shown, all: bool) -> String {
     if let Some(lineage) = &shown.lineage {
         text += &Tree { lineage, all }.text();
     } else if shown.metadata.contains_key(KEY) {
-        text += "`medmerge merge` made this file, and no stage of an experiment\n";
+        text += "this file was made by `medmerge merge`, not by a stage of an experiment\n";
     } else {
-        text += "medmerge did not write this file: nothing is known of where it comes from\n";
+        text += "this file was not written by medmerge; its origin is unknown\n";
     }
     for (key, value) in &shown.metadata {
         line(&mut text, format_args!("{key}: {value}"));
@@ -59,9 +59,9 @@ pub(super) fn text(shown: &Shown, all: bool) -> String {
 }
 
 fn tensors(shown: &Shown, all: bool) -> String {
-    let numbers: usize = shown.tensors.iter().map(|(_, _, shape)| shape.iter().product::<usize>()).sum();
+    let elements: usize = shown.tensors.iter().map(|(_, _, shape)| shape.iter().product::<usize>()).sum();
     let hint = if all { "" } else { "; --all lists them" };
-    let mut text = format!("\ntensors: {}, numbers: {numbers}{hint}\n", shown.tensors.len());
+    let mut text = format!("\ntensors: {}, elements: {elements}{hint}\n", shown.tensors.len());
     for (name, dtype, shape) in shown.tensors.iter().filter(|_| all) {
         line(&mut text, format_args!("{name}  {dtype} {shape:?}"));
     }
@@ -77,16 +77,16 @@ struct Tree<'a> {
     all: bool,
 }
 
-/// A stage that is still to be told.
+/// A stage still to be printed.
 struct Branch {
     role: Option<String>,
     fingerprint: Fingerprint,
-    /// What stands before its own line, and before those below.
+    /// Prefix of its own line, and of those below.
     lead: (String, String),
 }
 
 impl Tree<'_> {
-    /// Each stage with what it takes from below it; one that was told before is only named.
+    /// Each stage, with its inputs below it; a stage that was printed before is only named.
     fn text(&self) -> String {
         let mut text = String::new();
         let mut told = HashSet::new();
@@ -118,7 +118,7 @@ impl Tree<'_> {
         let role = branch.role.as_ref().map_or_else(String::new, |role| format!("{role}: "));
         let short = branch.fingerprint.short();
         let Some(origin) = self.lineage.known.get(&branch.fingerprint) else {
-            return format!("{role}{short}  (nothing more is known of it)");
+            return format!("{role}{short}  (unknown)");
         };
         let names = match &origin.names[..] {
             [] => String::new(),
@@ -127,13 +127,13 @@ impl Tree<'_> {
         };
         let note = match () {
             () if again => "  (see above)",
-            () if !origin.is_whole(&branch.fingerprint) => "  (its options are not known)",
+            () if !origin.is_whole(&branch.fingerprint) => "  (options unknown)",
             () => "",
         };
         format!("{role}{} {short}{names}{note}", origin.kind())
     }
 
-    /// The stage's options, and a line for each of its data sets.
+    /// The stage's options, and one line per data set.
     fn details(&self, origin: &Origin) -> Vec<String> {
         let options = list(origin.options().filter(|field| self.all || is_told(field)));
         let mut details = Vec::from_iter(Some(options).filter(|options| !options.is_empty()));
@@ -174,7 +174,7 @@ fn list<'f>(fields: impl Iterator<Item = &'f Field>) -> String {
     fields.map(text).collect::<Vec<_>>().join(", ")
 }
 
-/// A line a layer; for each source mean ± standard deviation, and its share of the kernels.
+/// One line per layer: for each source mean ± standard deviation, and its share of the kernels.
 fn weights(all: &[SourceWeights]) -> String {
     let sources = all.iter().take_while(|row| row.layer == all[0].layer).count();
     let mut lines = vec![vec!["layer".to_owned(), "kernels".to_owned()]];

@@ -1,26 +1,26 @@
-//! Merge weights, layer by layer.
+//! Statistics of merge weights, layer by layer.
 
 use candle_core::Result;
 
-use crate::figure::learnt::layers;
+use crate::figure::learned::layers;
 use crate::figure::{SourceStatistics, statistics};
 use crate::nn::StateDict;
 use crate::stage::{MergeWeights, ModelInfo};
 use crate::store::Lineage;
 
-/// Of one source in one layer.
+/// Statistics of one source in one layer.
 pub(super) struct SourceWeights {
     pub(super) layer: String,
-    /// Name of the stage that made the source if it is known, else its role.
+    /// Name of the source's stage if known, otherwise its role.
     pub(super) source: String,
     pub(super) kernels: usize,
     pub(super) of: SourceStatistics,
 }
 
-/// Layer by layer in the order of the network, and source by source.
+/// Statistics in network order, for each layer source by source.
 ///
 /// # Errors
-/// The tensors are not those of merge weights for this model.
+/// The tensors are not merge weights for this model.
 pub(super) fn of(info: ModelInfo, tensors: StateDict, lineage: &Lineage) -> Result<Vec<SourceWeights>> {
     let mut all = Vec::new();
     for layer in layers(&MergeWeights { info, tensors, history: Vec::new() })? {

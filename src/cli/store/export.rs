@@ -26,13 +26,13 @@ Examples:
 There: medmerge store import main.zip
 The same entries give the same bytes.")]
 pub(in crate::cli) struct Export {
-    /// The file to write; one that is there already is replaced
+    /// File to write; an existing one is replaced
     #[arg(value_name = "ARCHIVE.zip")]
     archive: PathBuf,
-    /// What an experiment's stages made; a folder means every .toml in it; may be repeated
+    /// Export the results of an experiment; a folder stands for every .toml file in it; may be repeated
     #[arg(long, value_name = "FILE")]
     experiment: Vec<PathBuf>,
-    /// Entries
+    /// Entries to export
     #[arg(value_name = "FINGERPRINT")]
     fingerprints: Vec<String>,
     #[command(flatten)]
@@ -50,7 +50,7 @@ impl Export {
         if entries.is_empty() {
             let root = store.root().display();
             return Err(Error::Usage(format!(
-                "failed to find anything to export in {root}; run the experiment first, or name the --device \
+                "failed to find anything to export in {root}; run the experiment first, or set the --device \
                  on which it ran"
             )));
         }
@@ -59,7 +59,7 @@ impl Export {
         Ok(writeln!(std::io::stdout(), "{archive}: {} entries, {:.1} MiB", entries.len(), mib(bytes))?)
     }
 
-    /// What the experiments' stages made. Says what is missing.
+    /// The entries of the experiments' stages; warns about missing ones.
     fn made(&self, store: &Store) -> Result<Vec<Fingerprint>, Error> {
         let experiments = load_all(&self.experiment, &[])?;
         let plan = |experiment| Ok(Plan::new(Arc::clone(experiment), store, self.on.numerics())?);
@@ -71,7 +71,9 @@ impl Export {
             if !missing.is_empty() {
                 let missing: Vec<_> = missing.into_iter().map(|stage| stage.id.as_str()).collect();
                 let (name, missing) = (&plan.experiment.name, missing.join(", "));
-                tracing::warn!("the archive lacks what has not been made of {name}: {missing}");
+                tracing::warn!(
+                    "the archive of {name} is incomplete; these stages have not finished: {missing}"
+                );
             }
         }
         Ok(made)

@@ -12,7 +12,7 @@ use crate::plan::Plan;
 use crate::store::Store;
 use crate::store::gc::{Keep, Leftover};
 
-/// Delete what none of these experiments needs
+/// Delete everything that none of these experiments needs
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -27,7 +27,7 @@ another process is making, and what a run at work needs, stays.")]
 pub(in crate::cli) struct Gc {
     #[command(flatten)]
     files: Files,
-    /// Delete; without it, the command only says what it would delete
+    /// Delete; without it, only list what would be deleted
     #[arg(long)]
     yes: bool,
 }
@@ -45,18 +45,18 @@ impl Gc {
             writeln!(out, "{}", line(leftover))?;
         }
         if !self.yes {
-            return Ok(writeln!(out, "{}; nothing was deleted: to delete it, add --yes", sum(&leftovers))?);
+            return Ok(writeln!(out, "{}; nothing was deleted; add --yes to delete", sum(&leftovers))?);
         }
         let (freed, in_use) = free(store, leftovers)?;
         writeln!(out, "{} deleted", sum(&freed))?;
         if !in_use.is_empty() {
-            writeln!(out, "{} left, which another process is using", sum(&in_use))?;
+            writeln!(out, "{} kept, because another process is using them", sum(&in_use))?;
         }
         Ok(())
     }
 }
 
-/// What these plans make and read.
+/// Everything that these plans make and read.
 fn keep(plans: &[Plan], store: &Store) -> Keep {
     let stages = || plans.iter().flat_map(|plan| plan.stages());
     let datasets = stages().flat_map(|stage| &stage.datasets);
@@ -66,7 +66,7 @@ fn keep(plans: &[Plan], store: &Store) -> Keep {
     }
 }
 
-/// Deletes what can be, and returns it; and what is in use.
+/// Delete what is not in use; returns what was deleted and what is in use.
 fn free(store: &Store, leftovers: Vec<Leftover>) -> Result<(Vec<Leftover>, Vec<Leftover>), Error> {
     let (mut freed, mut in_use) = (Vec::new(), Vec::new());
     for leftover in leftovers {
@@ -83,5 +83,5 @@ fn line(leftover: &Leftover) -> String {
 
 fn sum(leftovers: &[Leftover]) -> String {
     let bytes = leftovers.iter().map(|leftover| leftover.bytes).sum();
-    format!("{} things, {:.1} MiB", leftovers.len(), mib(bytes))
+    format!("{} items, {:.1} MiB", leftovers.len(), mib(bytes))
 }

@@ -8,7 +8,7 @@ use super::{Error, mib};
 use crate::run::utc;
 use crate::store::{Manifest, Store};
 
-/// In the order in which they were made.
+/// In order of creation.
 pub(super) fn list(store: &Store, as_json: bool) -> Result<(), Error> {
     let mut manifests = Vec::new();
     for fingerprint in store.fingerprints()? {

@@ -1,4 +1,4 @@
-//! `medmerge store`: a file a subcommand.
+//! `medmerge store`: one file per subcommand.
 
 mod export;
 mod gc;
@@ -12,10 +12,10 @@ use clap::Subcommand;
 
 use super::{Error, Global};
 
-/// What the store has
+/// Inspect and maintain the store
 #[derive(Debug, Subcommand)]
 pub(super) enum Store {
-    /// Every entry: fingerprint, kind, size, time, stages that made it
+    /// List all entries: fingerprint, kind, size, time, stages that made them
     #[command(after_help = "\
 Examples:
   medmerge store list
@@ -25,21 +25,21 @@ Examples:
         #[arg(long)]
         json: bool,
     },
-    /// Read every file of every entry; set aside what is damaged, so that the next run makes it again
+    /// Verify every file of every entry; damaged entries are set aside, so that the next run recreates them
     #[command(after_help = "\
 Example:
   medmerge store verify")]
     Verify,
     Gc(gc::Gc),
     Export(export::Export),
-    /// Take from an archive every entry that the store lacks
+    /// Import the entries of an archive that the store lacks
     #[command(after_help = "\
 Example:
   medmerge store import main.zip
 
 Each entry is verified and imported whole or not at all, whatever is wrong with others.")]
     Import {
-        /// What `medmerge store export` wrote
+        /// Archive written by `medmerge store export`
         #[arg(value_name = "ARCHIVE.zip")]
         archive: PathBuf,
     },

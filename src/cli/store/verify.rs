@@ -6,11 +6,11 @@ use super::Error;
 use crate::store::{Store, StoreError};
 
 /// # Errors
-/// Every entry, and all decoded images, that cannot be used.
+/// Every entry and every file of decoded images that cannot be used.
 pub(super) fn verify(store: &Store) -> Result<(), Error> {
     let fingerprints = store.fingerprints()?;
     let verified = |fingerprint| match store.get(fingerprint) {
-        // Set aside meanwhile, or removed by another process.
+        // Set aside in the meantime, or removed by another process.
         Err(StoreError::Missing { .. }) | Ok(_) => None,
         Err(error) => Some(error),
     };
@@ -25,15 +25,15 @@ pub(super) fn verify(store: &Store) -> Result<(), Error> {
     Error::all(problems.into_iter().map(Error::from).collect())
 }
 
-/// `all whole`, or how many were not.
+/// `all intact`, or how many were not.
 fn how_many(all: usize, problems: &[StoreError]) -> String {
     let set_aside = problems
         .iter()
         .filter(|problem| matches!(problem, StoreError::Damaged { .. } | StoreError::DamagedImages { .. }));
     let (whole, set_aside) = (all - problems.len(), set_aside.count());
     match problems.len() - set_aside {
-        0 if set_aside == 0 => "all whole".into(),
-        0 => format!("{whole} whole, {set_aside} set aside"),
-        unreadable => format!("{whole} whole, {set_aside} set aside, {unreadable} that cannot be read"),
+        0 if set_aside == 0 => "all intact".into(),
+        0 => format!("{whole} intact, {set_aside} set aside"),
+        unreadable => format!("{whole} intact, {set_aside} set aside, {unreadable} unreadable"),
     }
 }

@@ -10,14 +10,14 @@ use super::FisherSpec;
 use crate::Merging;
 use crate::method::classes;
 
-/// Passes of a training image: the backward pass costs two.
+/// Passes of a training image, in forward passes: the backward pass costs two.
 const PASSES: u64 = 3;
 
-/// F = 1/n · Σ_x Σ_y p(y|x) · (∂ log p(y|x) / ∂θ)² over images x and all classes y, of each source: nothing is sampled.
+/// F = 1/n · Σ_x Σ_y p(y|x) · (∂ log p(y|x) / ∂θ)² for each source, over images x and all classes y, without sampling.
 /// Networks are in evaluation mode.
 ///
 /// # Errors
-/// A tensor operation failed, or the person asked to stop.
+/// A tensor operation failed, or the user interrupted.
 pub(crate) fn information(spec: &FisherSpec, merging: &Merging<'_>) -> Result<Vec<StateDict>, StageError> {
     let (context, sources) = (merging.context, &merging.sources);
     let images = merging.drawn(merging.dataset().train.len(), spec.images);
@@ -38,7 +38,7 @@ pub(crate) fn information(spec: &FisherSpec, merging: &Merging<'_>) -> Result<Ve
     Ok(measured)
 }
 
-/// One image at a time: the squares of gradients are wanted, and not those of a batch's gradient.
+/// One image at a time: the square of each image's gradient is needed, not that of the batch's gradient.
 fn add_image(
     total: &mut StateDict,
     model: &Checkpoint,
@@ -62,13 +62,13 @@ fn add_image(
     Ok(())
 }
 
-/// √p(y|x) · ∂ log p(y|x) / ∂θ up to its sign, by the names of all that is learnt.
+/// √p(y|x) · ∂ log p(y|x) / ∂θ up to its sign, for all trainable tensors, by name.
 fn gradient(model: &Checkpoint, x: &Tensor, class: usize, classes: usize) -> candle_core::Result<StateDict> {
     let backbone = model.info.backbone.build();
-    let learnt =
+    let learned =
         backbone.all_parameters(Some(classes)).into_iter().filter(|parameter| parameter.is_trainable());
-    let learnt: Vec<String> = learnt.map(|parameter| parameter.name).collect();
-    let leaves = leaves(&model.tensors, &learnt);
+    let learned: Vec<String> = learned.map(|parameter| parameter.name).collect();
+    let leaves = leaves(&model.tensors, &learned);
     let net = Net::with_values(&model.tensors, leaves.clone(), Mode::Eval);
     let logits = backbone.logits(&net, &Value::constant(x.clone()), classes)?;
     let mut of_logits = candle_nn::ops::softmax(logits.tensor(), 1)?.to_vec2::<f32>()?;
@@ -78,7 +78,7 @@ fn gradient(model: &Checkpoint, x: &Tensor, class: usize, classes: usize) -> can
     gradients(&logits, Tensor::new(of_logits, x.device())?, &leaves)
 }
 
-/// A pass forth and back for each source, image and class.
+/// A forward and a backward pass for each source, image and class.
 pub(super) fn work(
     spec: &FisherSpec,
     sources: &[&ModelInfo],

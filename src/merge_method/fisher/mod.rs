@@ -1,5 +1,4 @@
-//! Fisher merging (Matena & Raffel 2022, arXiv 2111.09832): a mean in which each weight of each source counts by its
-//! Fisher information.
+//! Fisher merging (Matena & Raffel 2022, arXiv 2111.09832): a mean weighted elementwise by Fisher information.
 
 pub(crate) mod information;
 
@@ -16,20 +15,20 @@ use super::average::{Average, AverageSpec};
 use super::method::validate_shares;
 use super::{KnownMerge, MergeMethod, MergeTensors, Merged, Merging};
 
-/// A mean in which each weight of each source counts by its Fisher information (arXiv 2111.09832).
+/// The mean of the sources, weighted elementwise by their Fisher information (arXiv 2111.09832).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct FisherSpec {
-    /// Training images that each source is measured on; all, if there are fewer.
+    /// Number of training images to estimate the Fisher information on; all if there are fewer.
     pub images: usize,
-    /// Smallest Fisher information, so that a weight on which no prediction depends is averaged.
+    /// Lower bound of the Fisher information, above 0; weights without influence on predictions are averaged.
     pub floor: f64,
-    /// One factor λ a source; equal if absent.
+    /// Factors λ_i of the sources, one per source; equal if absent.
     pub weights: Option<Vec<f64>>,
 }
 
 impl Default for FisherSpec {
-    /// The number of images is ours; the floor is the paper's.
+    /// `floor` is the paper's; `images` is our choice.
     fn default() -> Self {
         Self { images: 256, floor: 1e-6, weights: None }
     }
@@ -60,7 +59,7 @@ impl MergeMethod for FisherSpec {
         let headless = merge.names.iter().zip(&merge.sources).filter(|(_, source)| source.head.is_none());
         let problem = |(name, _)| {
             format!(
-                "the source `{name}` has no head, and Fisher information is of predictions; fine-tune or probe it first"
+                "source `{name}` has no head, but Fisher information needs predictions; fine-tune or probe it first"
             )
         };
         headless.map(problem).collect()
@@ -76,7 +75,7 @@ impl MergeMethod for FisherSpec {
 }
 
 impl FisherSpec {
-    /// The merge of sources with these diagonals of their Fisher information matrices, by the names of the tensors.
+    /// The merge of sources with these diagonals of their Fisher information matrices, by tensor name.
     pub fn of(&self, information: Vec<StateDict>) -> Fisher {
         let weights = self.weights.clone().unwrap_or_else(|| vec![1.0; information.len()]);
         let average = AverageSpec { weights: Some(weights.clone()) }.of(information.len());
@@ -84,8 +83,8 @@ impl FisherSpec {
     }
 }
 
-/// Σ_i λ_i·F_i·θ_i / Σ_i λ_i·F_i, number by number (equation 2 with weights); Σ_i λ_i·θ_i / Σ_i λ_i for tensors that
-/// nothing was measured of (running statistics).
+/// Σ_i λ_i·F_i·θ_i / Σ_i λ_i·F_i, elementwise (equation 2 with weights); Σ_i λ_i·θ_i / Σ_i λ_i for tensors without
+/// Fisher information (running statistics).
 pub struct Fisher {
     information: Vec<StateDict>,
     floor: f64,
@@ -126,10 +125,10 @@ mod tests {
     }
 
     #[test]
-    fn a_number_weighs_as_much_as_predictions_hang_on_it() {
+    fn elements_are_weighted_by_their_fisher_information() {
         let near = |actual: Vec<f32>, expected: [f32; 3]| {
             let pairs = actual.iter().zip(expected);
-            assert!(pairs.clone().all(|(a, e)| (a - e).abs() < 1e-5), "{actual:?} is not {expected:?}");
+            assert!(pairs.clone().all(|(a, e)| (a - e).abs() < 1e-5), "{actual:?} should be {expected:?}");
         };
         near(merged(&FisherSpec::default(), "a.weight"), [2.0, 3.0, 5.0]);
         let weighted = FisherSpec { weights: Some(vec![1.0, 3.0]), ..FisherSpec::default() };

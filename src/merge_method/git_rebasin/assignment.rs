@@ -1,9 +1,9 @@
-//! The linear assignment problem: a partner for each row and column, so that the scores of the pairs add up to the most.
+//! The linear assignment problem: pair each row with a column so that the sum of the pairs' scores is maximal.
 
-/// For each row of `scores [n, n]` the column that it is paired with.
+/// For each row of `scores [n, n]`, the column paired with it.
 ///
-/// Paths of least cost are added one by one (Jonker and Volgenant 1987, Computing 38, 325–340; steps and names as in
-/// Crouse 2016, IEEE Trans. Aerosp. Electron. Syst. 52, 1679–1696): O(n³), and exact but for rounding.
+/// Shortest augmenting paths are added one by one (Jonker and Volgenant 1987, Computing 38, 325–340; steps and names as
+/// in Crouse 2016, IEEE Trans. Aerosp. Electron. Syst. 52, 1679–1696): O(n³), and exact up to rounding.
 ///
 /// # Panics
 /// A score is not finite, or there are not n² of them.
@@ -13,7 +13,7 @@ pub fn assign(scores: &[f64], n: usize) -> Vec<usize> {
 
 const NONE: usize = usize::MAX;
 
-/// An assignment, and numbers that prove it the best: with costs c = −score, `u[i] + v[j] ≤ c[i, j]` everywhere,
+/// An assignment with dual variables that prove it optimal: with costs c = −score, `u[i] + v[j] ≤ c[i, j]` everywhere,
 /// with equality for each pair.
 struct Solution {
     column_of: Vec<usize>,
@@ -23,8 +23,8 @@ struct Solution {
 }
 
 fn solve(scores: &[f64], n: usize) -> Solution {
-    assert_eq!(scores.len(), n * n, "a square of scores");
-    assert!(scores.iter().all(|score| score.is_finite()), "scores are finite");
+    assert_eq!(scores.len(), n * n, "scores must be square");
+    assert!(scores.iter().all(|score| score.is_finite()), "scores must be finite");
     let mut solution = Solution::start(scores, n);
     let mut search = Search::new(n);
     for row in 0..n {
@@ -38,8 +38,8 @@ fn solve(scores: &[f64], n: usize) -> Solution {
 }
 
 impl Solution {
-    /// Each column's least cost as its `v`, and as pairs those where two columns do not want the same row. A good
-    /// start when the two networks are alike already.
+    /// `v` is each column's least cost; pairs are formed where no two columns choose the same row. A good start when
+    /// the two networks are already similar.
     fn start(scores: &[f64], n: usize) -> Self {
         let mut best = vec![(f64::NEG_INFINITY, NONE); n];
         for (i, row) in scores.chunks_exact(n.max(1)).enumerate() {
@@ -60,15 +60,15 @@ impl Solution {
     }
 }
 
-/// A search for the cheapest way from a row to a free column, along pairs and what they could be exchanged for.
+/// A search for the shortest augmenting path from a row to a free column.
 struct Search {
-    /// The least cost of a way to each column, and the row from which it goes there.
+    /// The least cost of a path to each column, and the preceding row.
     cost: Vec<f64>,
     from: Vec<usize>,
-    /// Columns whose way is final, in that order, then those whose way is not.
+    /// Columns with a final path, in order of their cost, followed by the others.
     columns: Vec<usize>,
     reached: usize,
-    /// Cost of the way found.
+    /// Cost of the path found.
     least: f64,
 }
 
@@ -77,8 +77,8 @@ impl Search {
         Self { cost: vec![0.0; n], from: vec![NONE; n], columns: (0..n).collect(), reached: 0, least: 0.0 }
     }
 
-    /// The free column that is cheapest to reach from `row`; Dijkstra's algorithm on the costs less `u` and `v`,
-    /// which are not negative.
+    /// The free column that is closest to `row`: Dijkstra's algorithm on the reduced costs c − u − v, which are not
+    /// negative.
     fn shortest_path(&mut self, scores: &[f64], solution: &Solution, row: usize) -> usize {
         let n = self.cost.len();
         self.cost.fill(f64::INFINITY);
@@ -109,7 +109,7 @@ impl Search {
         }
     }
 
-    /// Change `u` and `v` so that they stay a proof, with equality along the way found.
+    /// Update `u` and `v` so that they remain feasible, with equality along the path found.
     fn adjust(&self, solution: &mut Solution, row: usize) {
         solution.u[row] += self.least;
         for &j in &self.columns[..self.reached] {
@@ -121,7 +121,7 @@ impl Search {
         }
     }
 
-    /// Exchange the pairs along the way.
+    /// Exchange the pairs along the path.
     fn augment(&self, solution: &mut Solution, row: usize, column: usize) {
         let mut j = column;
         loop {
@@ -147,7 +147,7 @@ mod tests {
         columns.iter().enumerate().map(|(i, &j)| scores[i * n + j]).sum()
     }
 
-    /// The most of all n! assignments.
+    /// The maximum over all n! assignments.
     fn most(scores: &[f64], n: usize, used: &mut Vec<usize>) -> f64 {
         if used.len() == n {
             return total(scores, n, used);
@@ -182,7 +182,7 @@ mod tests {
         }
     }
 
-    /// By linear programming's duality the sum of `u` and `v` is a bound that the cost cannot go below.
+    /// By linear programming duality, the sum of `u` and `v` is a lower bound on the cost.
     #[test]
     fn a_large_assignment_is_proved_the_best() {
         let n = 150;

@@ -1,5 +1,5 @@
-//! Weight matching (arXiv 2209.04836, section 3.2 and algorithm 1): the units of one network in the order in which its
-//! tensors have the largest inner product with another's.
+//! Weight matching (arXiv 2209.04836, section 3.2 and algorithm 1): the order of one network's units that maximizes the
+//! inner product of its tensors with another network's.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -16,25 +16,25 @@ use nn::cost::{product, sum};
 use nn::init::Parameter;
 use rng::{Purpose, rng};
 
-/// A gain below this share of what was added up is taken for a rounding error.
+/// Gains below this fraction of the sum's magnitude are treated as rounding errors.
 const TOLERANCE: f64 = 1e-10;
 
-/// How to permute `other` so that it is as near as possible to `reference`.
+/// The permutations of `other` that bring it as close as possible to `reference`.
 ///
-/// Symmetry by symmetry, in a new order drawn from `seed` each time, the best assignment of units is found, given the
-/// places of all others, until nothing changes. It is the best over groups and the units within them, too: groups are
-/// assigned by how well their units can be.
+/// Symmetry by symmetry, in a random order drawn anew from `seed` in each round, the best assignment of units is
+/// computed with all other symmetries fixed, until nothing changes. The assignment is optimal over groups and the units
+/// in them: groups are assigned by the best score of their units.
 ///
-/// Running statistics move along and do not count: their scale has nothing to do with that of weights. The classifier
-/// counts if both have one for as many classes.
+/// Running statistics are permuted but do not enter the score, because their scale is unrelated to that of weights. The
+/// classifier enters the score if both models have one for the same number of classes.
 ///
-/// The paper starts with the units as they are. In a transformer that ends far from the best: what is matched first is
-/// matched by weights whose other side is in another order, so by chance, and the channels of tokens are matched to
-/// that. Here each symmetry is matched once before, by what is in order already: the first by the weights of pixels, the
-/// next by the weights of units that were matched. Of the two starts the nearer one is taken.
+/// The paper starts with the identity. In a transformer that ends far from the optimum: the first symmetries are
+/// matched by weights whose other axis is still permuted, so at random, and the token channels are then matched to
+/// that. Here each symmetry is also matched once beforehand by weights that are already in order: the first by the
+/// weights of pixels, the next by the weights of matched units. The closer of the two starts is taken.
 ///
 /// # Errors
-/// A tensor is missing, of another shape, cannot be read, or holds numbers that are not finite.
+/// A tensor is missing, has another shape, cannot be read, or contains values that are not finite.
 pub fn align(
     reference: &dyn NamedTensors,
     other: &dyn NamedTensors,
@@ -57,7 +57,7 @@ pub fn align(
     Ok(matching.permutations)
 }
 
-/// Multiply-adds of a round of [`align`] for a network of these parameters.
+/// Multiply-adds of one round of [`align`] for a network with these parameters.
 pub fn operations(symmetries: &[Symmetry], parameters: &[Parameter]) -> u64 {
     let shapes: HashMap<&str, &[usize]> =
         parameters.iter().map(|parameter| (parameter.name.as_str(), parameter.shape.as_slice())).collect();
@@ -76,16 +76,16 @@ pub fn operations(symmetries: &[Symmetry], parameters: &[Parameter]) -> u64 {
     sum(places.map(|(place, units)| of_place(place, units)))
 }
 
-/// Two networks, one of them permuted as far as is known by now.
+/// Two networks, one of them permuted by the permutations found so far.
 struct Matching<'a> {
     symmetries: &'a [Symmetry],
-    /// What is learnt of both, as it was but on the processor.
+    /// The trainable tensors of both networks, unpermuted, on the CPU.
     reference: StateDict,
     permuted: StateDict,
     permutations: Permutations,
     /// The symmetries that permute each of these tensors.
     of_tensor: BTreeMap<&'a str, BTreeSet<usize>>,
-    /// Symmetries that were matched, with nothing that they are matched by changed since.
+    /// Symmetries that were matched and whose inputs have not changed since.
     settled: Vec<bool>,
 }
 
@@ -118,16 +118,16 @@ impl<'a> Matching<'a> {
         Ok(matching)
     }
 
-    /// Read a tensor of both. A classifier that one lacks, or has for other classes, is left out.
+    /// Read a tensor of both networks. A classifier that one network lacks, or has for other classes, is left out.
     fn take(&mut self, place: &Place, reference: &dyn NamedTensors, other: &dyn NamedTensors) -> Result<()> {
         let name = &place.tensor;
         let (a, b) = match (reference.tensor(name)?, other.tensor(name)?) {
             (Some(a), Some(b)) if a.dims() == b.dims() => (a, b),
             _ if place.role == Role::Head => return Ok(()),
             (Some(a), Some(b)) => {
-                bail!("`{name}` has the shape {:?} in one model and {:?} in another", a.dims(), b.dims())
+                bail!("`{name}` has shape {:?} in one model and {:?} in another", a.dims(), b.dims())
             }
-            _ => bail!("a model has no tensor `{name}`, by which its units would be matched"),
+            _ => bail!("a model has no tensor `{name}`, which is needed to match its units"),
         };
         for (tensors, tensor) in [(&mut self.reference, a), (&mut self.permuted, b)] {
             tensors.insert(name.clone(), tensor.to_device(&Device::Cpu)?);
@@ -135,14 +135,14 @@ impl<'a> Matching<'a> {
         Ok(())
     }
 
-    /// Whether a tensor has so many units at a place.
+    /// Check that a tensor has `units` units at a place.
     fn check(&self, place: &Place, units: usize) -> Result<()> {
         let Some(tensor) = self.reference.get(&place.tensor) else { return Ok(()) };
         match tensor.dims().get(place.axis) {
             Some(&length) if length >= place.start + units => Ok(()),
             _ => bail!(
-                "`{}` has the shape {:?}, too small for the {units} units from {} on of its dimension {}; are the \
-                 tensors those of another backbone?",
+                "`{}` has shape {:?}, too small for {units} units from index {} of dimension {}; are the \
+                 tensors from another backbone?",
                 place.tensor,
                 tensor.dims(),
                 place.start,
@@ -151,7 +151,7 @@ impl<'a> Matching<'a> {
         }
     }
 
-    /// ⟨reference, permuted⟩ over all tensors: what is to be as large as possible.
+    /// ⟨reference, permuted⟩ over all tensors: the objective to maximize.
     fn objective(&self) -> Result<f64> {
         let mut sum = 0.0;
         for (name, a) in &self.reference {
@@ -161,7 +161,7 @@ impl<'a> Matching<'a> {
         Ok(sum)
     }
 
-    /// Match each symmetry once by what is in order already, unless the networks are nearer as they are.
+    /// Match each symmetry once by weights that are already in order, unless the identity is closer.
     fn start(&mut self) -> Result<()> {
         let before = self.objective()?;
         let as_it_was = (self.permuted.clone(), self.permutations.clone());
@@ -172,8 +172,8 @@ impl<'a> Matching<'a> {
         Ok(())
     }
 
-    /// Match each symmetry once by the weights whose other side nothing permutes, as pixels and classes, or a symmetry
-    /// that was matched before. The next is always the one with the largest part of its weights in order.
+    /// Match each symmetry once by the weights whose other axis is not permuted (pixels, classes) or belongs to a
+    /// matched symmetry. The next symmetry is always the one with the largest fraction of its weights in order.
     fn match_from_what_is_in_order(&mut self) -> Result<()> {
         let mut matched = vec![false; self.symmetries.len()];
         for _ in self.symmetries {
@@ -194,7 +194,7 @@ impl<'a> Matching<'a> {
         Ok(())
     }
 
-    /// How many numbers of each unit are at the places of a symmetry that count.
+    /// Elements of each unit at those places of a symmetry that `counts` selects.
     fn numbers(&self, symmetry: usize, counts: impl Fn(&Place) -> bool) -> usize {
         let of_place = |place: &Place| {
             let tensor = self.reference.get(&place.tensor).filter(|_| place.role != Role::Statistic);
@@ -204,7 +204,7 @@ impl<'a> Matching<'a> {
         self.symmetries[symmetry].sets.iter().flat_map(|set| &set.places).map(of_place).sum()
     }
 
-    /// Permute the units of a symmetry as is best, if that is better than how they are.
+    /// Permute the units of a symmetry optimally, if that improves the objective.
     fn improve(&mut self, symmetry: usize) -> Result<bool> {
         if self.settled[symmetry] {
             return Ok(false);
@@ -216,7 +216,7 @@ impl<'a> Matching<'a> {
         Ok(changed)
     }
 
-    /// The best orders of a symmetry's units by the places that count; none if that is how they are.
+    /// The best orders of a symmetry's units by the selected places; `None` if the current order is optimal.
     fn better_orders(
         &self,
         symmetry: usize,
@@ -227,7 +227,7 @@ impl<'a> Matching<'a> {
         Ok(better_orders(symmetry, &scores.collect::<Result<Vec<_>>>()?))
     }
 
-    /// Put units in an order, if there is one; what is matched by them is to be looked at again.
+    /// Apply orders, if there are any, and mark the symmetries that depend on them as unsettled.
     fn reorder(&mut self, symmetry: usize, orders: Option<Vec<Vec<usize>>>) -> Result<()> {
         for (set, order) in self.symmetries[symmetry].sets.iter().zip(orders.iter().flatten()) {
             for place in &set.places {
@@ -242,13 +242,13 @@ impl<'a> Matching<'a> {
         Ok(())
     }
 
-    /// ⟨unit of the reference, unit of the other⟩ for each pair of all groups' units, summed over the places that count: a
-    /// square, row by row.
+    /// ⟨unit of the reference, unit of the other⟩ for each pair of units of all groups, summed over the selected
+    /// places; square, row-major.
     fn similarities(&self, set: &Units, groups: usize, counts: impl Fn(&Place) -> bool) -> Result<Vec<f64>> {
         let units = groups * set.size;
         let mut sum = Tensor::zeros((units, units), DType::F64, &Device::Cpu)?;
-        let learnt = set.places.iter().filter(|place| place.role != Role::Statistic);
-        for place in learnt.filter(|place| self.reference.contains_key(&place.tensor) && counts(place)) {
+        let learned = set.places.iter().filter(|place| place.role != Role::Statistic);
+        for place in learned.filter(|place| self.reference.contains_key(&place.tensor) && counts(place)) {
             let [a, b] = [&self.reference, &self.permuted].map(|tensors| rows(tensors, place, units));
             sum = (sum + a?.matmul(&b?.t()?)?)?;
         }
@@ -256,7 +256,7 @@ impl<'a> Matching<'a> {
         if scores.iter().any(|score| !score.is_finite()) {
             let names: Vec<_> = set.places.iter().map(|place| format!("`{}`", place.tensor)).collect();
             bail!(
-                "units cannot be matched, as one of {} holds numbers that are not finite",
+                "units cannot be matched, because one of {} contains values that are not finite",
                 names.join(", ")
             );
         }
@@ -264,14 +264,13 @@ impl<'a> Matching<'a> {
     }
 }
 
-/// A place's units as rows of f64.
+/// The units at a place as rows, in f64.
 fn rows(tensors: &StateDict, place: &Place, units: usize) -> Result<Tensor> {
     let tensor = tensors[&place.tensor].narrow(place.axis, place.start, units)?;
     tensor.transpose(0, place.axis)?.to_dtype(DType::F64)?.reshape((units, ()))
 }
 
-/// For each set the order of units in which the scores of those that meet add up to the most; none if it is no more than
-/// as they are.
+/// For each set, the order of units that maximizes the sum of scores; `None` if it does not exceed the current sum.
 fn better_orders(symmetry: &Symmetry, scores: &[Vec<f64>]) -> Option<Vec<Vec<usize>>> {
     let groups = symmetry.groups;
     let pairs: Vec<Pair> = (0..groups * groups)
@@ -289,9 +288,9 @@ fn better_orders(symmetry: &Symmetry, scores: &[Vec<f64>]) -> Option<Vec<Vec<usi
     })
 }
 
-/// A group of the reference and one of the other whose units meet as is best.
+/// A group of the reference and one of the other network, with the best assignment of their units.
 struct Pair {
-    /// For each set, the units of the other's group in the order of the reference's.
+    /// For each set, the units of the other network's group in the order of the reference's.
     orders: Vec<Vec<usize>>,
     score: f64,
     magnitude: f64,
@@ -315,7 +314,7 @@ impl Pair {
     }
 }
 
-/// The sum of the scores of units that meet now, and of their magnitudes.
+/// The sum of the scores in the current order, and the sum of their magnitudes.
 fn as_they_are(symmetry: &Symmetry, scores: &[Vec<f64>]) -> (f64, f64) {
     let diagonals = symmetry.sets.iter().zip(scores).flat_map(|(set, scores)| {
         let units = symmetry.groups * set.size;

@@ -1,15 +1,14 @@
-//! Git Re-Basin (Ainsworth, Hayase and Srinivasa 2023, arXiv 2209.04836): the mean of networks whose units were put in
-//! the same order first.
+//! Git Re-Basin (Ainsworth, Hayase and Srinivasa 2023, arXiv 2209.04836): the mean of networks after permuting their
+//! units into the same order.
 //!
 //! | file | what |
 //! |---|---|
-//! | [`matching`] | weight matching: the best order of one network's units beside another's |
+//! | [`matching`] | weight matching: the order of one network's units closest to another network |
 //! | [`assignment`] | the linear assignment problem |
-//! | [`permutations`] | orders of units, as permutations of named tensors |
+//! | [`permutations`] | permutations of named tensors |
 //!
-//! The symmetries are the backbone's to declare
-//! ([`Backbone::symmetries`](backbone::Backbone::symmetries)). More than two sources are all aligned to the
-//! first.
+//! The symmetries are declared by the backbone ([`Backbone::symmetries`](backbone::Backbone::symmetries)). All sources
+//! are aligned to the first.
 
 pub mod assignment;
 pub mod matching;
@@ -36,16 +35,16 @@ use super::{KnownMerge, MergeMethod, MergeTensors, Merged, Merging, NamedTensors
 pub use matching::{align, operations};
 pub use permutations::Permutations;
 
-/// Rounds in which two networks are aligned, about; doubled, since they are computed in f64.
+/// Approximate number of rounds to align two networks; doubled, because they compute in f64.
 const ROUNDS: u64 = 6;
 
-/// The (weighted) mean of sources whose units were put in the same order first (Git Re-Basin, arXiv 2209.04836).
+/// The (weighted) mean of sources after permuting their units into the same order (Git Re-Basin, arXiv 2209.04836).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct GitRebasinSpec {
-    /// Seed of the order in which symmetries are looked at, on which the result may depend.
+    /// Seed of the order in which symmetries are matched, on which the result may depend.
     pub seed: u64,
-    /// One number a source; equal shares if absent. They are divided by their sum.
+    /// Weights of the sources, one per source, divided by their sum; equal if absent.
     pub weights: Option<Vec<f64>>,
 }
 
@@ -62,7 +61,7 @@ impl MergeMethod for GitRebasinSpec {
         Some(self.average().of(sources).shares().to_vec())
     }
 
-    /// One of the sources is held permuted, too.
+    /// Memory also holds a permuted copy of one source.
     fn cost(&self, models: u64, merge: &KnownMerge<'_>) -> (u64, u64) {
         let backbone = merge.sources[0].backbone.build();
         let matching = operations(&backbone.symmetries(), &backbone.parameters());
@@ -78,11 +77,11 @@ impl MergeMethod for GitRebasinSpec {
         sources: &[&dyn NamedTensors],
         backbone: Option<&BackboneSpec>,
     ) -> Result<Box<dyn MergeTensors>> {
-        let Some(backbone) = backbone else { candle_core::bail!("the backbone of the files is not known") };
+        let Some(backbone) = backbone else { candle_core::bail!("the backbone of the files is unknown") };
         Ok(Box::new(self.of(sources, &backbone.build().symmetries())?))
     }
 
-    /// Heads of different data sets say nothing about which units are alike.
+    /// Heads of different data sets carry no information about which units correspond.
     fn merge(&self, merging: &Merging<'_>) -> std::result::Result<Merged, StageError> {
         let infos: Vec<_> = merging.sources.iter().map(|source| &source.info).collect();
         let mut bodies: Vec<StateDict> = merging.state_dicts().into_iter().cloned().collect();
@@ -100,7 +99,7 @@ impl GitRebasinSpec {
     /// Align sources to the first of them.
     ///
     /// # Errors
-    /// As of [`align`].
+    /// See [`align`].
     pub fn of(&self, sources: &[&dyn NamedTensors], symmetries: &[Symmetry]) -> Result<GitRebasin> {
         let others = sources[1..].iter();
         let aligned = others.map(|other| align(sources[0], *other, symmetries, self.seed));
@@ -112,20 +111,20 @@ impl GitRebasinSpec {
         })
     }
 
-    /// What is done once the sources are aligned.
+    /// The average to take after alignment.
     pub fn average(&self) -> AverageSpec {
         AverageSpec { weights: self.weights.clone() }
     }
 }
 
-/// Σ_i w_i · P_i(S_i) with shares w that add up to 1 and the permutations P_i that align source i to the first.
+/// Σ_i w_i · P_i(S_i), where the shares w sum to 1 and the permutations P_i align source i to the first.
 pub struct GitRebasin {
     average: Average,
     permutations: Vec<Permutations>,
 }
 
 impl GitRebasin {
-    /// How each source is permuted; the first is not.
+    /// The permutation of each source; the first is the identity.
     pub fn into_permutations(self) -> Vec<Permutations> {
         self.permutations
     }
@@ -137,7 +136,7 @@ impl MergeTensors for GitRebasin {
         self.average.merge(name, &aligned.collect::<Result<Vec<_>>>()?, base)
     }
 
-    /// Running statistics move with the channels that they are of.
+    /// Running statistics are permuted with their channels.
     fn merges_statistics(&self) -> bool {
         true
     }

@@ -7,15 +7,16 @@ use candle_core::{Result, Tensor};
 use backbone::symmetry::Place;
 use nn::StateDict;
 
-/// Where each slice of a tensor comes from, by its name and axis. What is not named stays as it is.
+/// For each slice of a tensor's axis, the index it comes from, by name and axis. Unnamed tensors and axes are not
+/// permuted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Permutations(BTreeMap<String, BTreeMap<usize, Vec<u32>>>);
 
 impl Permutations {
-    /// The tensor of a name, permuted.
+    /// Permute the tensor called `name`.
     ///
     /// # Errors
-    /// It is not of the network that the permutations are for.
+    /// The tensor belongs to another network.
     pub fn apply(&self, name: &str, tensor: &Tensor) -> Result<Tensor> {
         let mut permuted = tensor.clone();
         for (axis, sources) in self.0.get(name).into_iter().flatten() {
@@ -24,15 +25,15 @@ impl Permutations {
         Ok(permuted)
     }
 
-    /// All tensors of a model, permuted.
+    /// Permute all tensors of a model.
     ///
     /// # Errors
-    /// As of [`Permutations::apply`].
+    /// See [`Permutations::apply`].
     pub fn apply_to_all(&self, tensors: &StateDict) -> Result<StateDict> {
         tensors.iter().map(|(name, tensor)| Ok((name.clone(), self.apply(name, tensor)?))).collect()
     }
 
-    /// Then also have unit `order[j]` take the place of unit `j`.
+    /// Compose with a further order: unit `order[j]` moves to position `j`.
     pub(super) fn reorder(&mut self, place: &Place, order: &[usize]) {
         let sources = self.0.entry(place.tensor.clone()).or_default().entry(place.axis).or_default();
         let end = place.start + order.len();
@@ -44,7 +45,7 @@ impl Permutations {
     }
 }
 
-/// The slices of an axis from other places; those behind `sources` stay.
+/// Permute the slices of an axis; those after `sources` stay.
 fn permute(tensor: &Tensor, axis: usize, sources: &[u32]) -> Result<Tensor> {
     let length = tensor.dim(axis)? as u32;
     let sources: Vec<u32> = sources.iter().copied().chain(sources.len() as u32..length).collect();

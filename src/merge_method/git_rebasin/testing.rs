@@ -1,4 +1,4 @@
-//! Models to align, for tests.
+//! Models to align in tests.
 
 use candle_core::{Device, Tensor};
 use rand::Rng;
@@ -14,12 +14,12 @@ use rng::{Purpose, name_index, rng};
 /// Classes of the models.
 pub const CLASSES: usize = 4;
 
-/// A backbone as it is written in an experiment file.
+/// Parses a backbone as written in an experiment file.
 pub fn backbone(text: &str) -> BackboneSpec {
     toml::from_str(text).unwrap()
 }
 
-/// A model with norms and statistics as if it had been trained.
+/// A model with random norms and running statistics, as after training.
 pub fn model(spec: &BackboneSpec, seed: u64) -> StateDict {
     let parameters = spec.build().all_parameters(Some(CLASSES));
     let mut tensors = initial_values(&parameters, seed, &Device::Cpu).unwrap();
@@ -36,7 +36,7 @@ pub fn model(spec: &BackboneSpec, seed: u64) -> StateDict {
     tensors
 }
 
-/// The units of every symmetry in an order drawn at random.
+/// A random order of the units of every symmetry.
 pub fn shuffled(symmetries: &[Symmetry], seed: u64) -> Permutations {
     let mut permutations = Permutations::default();
     for (i, Symmetry { groups, sets }) in symmetries.iter().enumerate() {
@@ -59,7 +59,7 @@ pub fn shuffled(symmetries: &[Symmetry], seed: u64) -> Permutations {
     permutations
 }
 
-/// Logits of three images of a side.
+/// Logits of three images with this side length.
 pub fn logits(spec: &BackboneSpec, tensors: &StateDict, side: usize) -> Tensor {
     let value = |i: usize| ((0.05 * i as f64).sin() + 0.5 * (0.0137 * i as f64).cos()) as f32;
     let numbers: Vec<f32> = (0..3 * side * side * 3).map(value).collect();
@@ -68,7 +68,7 @@ pub fn logits(spec: &BackboneSpec, tensors: &StateDict, side: usize) -> Tensor {
     spec.build().logits(&net, &Value::constant(images), CLASSES).unwrap().tensor().clone()
 }
 
-/// The largest difference of two tensors' numbers.
+/// The largest difference between elements of two tensors.
 pub fn difference(a: &Tensor, b: &Tensor) -> f32 {
     (a - b).unwrap().abs().unwrap().max_all().unwrap().to_scalar().unwrap()
 }

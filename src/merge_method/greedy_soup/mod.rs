@@ -1,5 +1,5 @@
-//! The greedy soup (Wortsman et al. 2022, "Model soups", arXiv 2203.05482, recipe 1): the mean of those models that,
-//! added one by one, do not make it worse on validation images.
+//! Greedy soup (Wortsman et al. 2022, "Model soups", arXiv 2203.05482, recipe 1): the mean of the models that, added
+//! one by one, do not lower the validation score.
 
 pub(crate) mod score;
 
@@ -14,11 +14,11 @@ use serde::{Deserialize, Serialize};
 use super::average::{Average, AverageSpec};
 use super::{KnownMerge, MergeMethod, MergeTensors, Merged, Merging};
 
-/// The mean of those models that, added one by one, do not make it worse on validation images (arXiv 2203.05482).
+/// The mean of the models that, added one by one, do not lower the validation score (greedy soup, arXiv 2203.05482).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct GreedySoupSpec {
-    /// The score on validation images: any metric.
+    /// Metric of the validation score.
     pub metric: String,
 }
 
@@ -57,23 +57,23 @@ impl MergeMethod for GreedySoupSpec {
     }
 }
 
-/// What was tried, and what came of it.
+/// The candidates and the chosen models.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Choice {
-    /// The models that were chosen, sorted.
+    /// Indices of the chosen models, sorted.
     pub members: Vec<usize>,
-    /// Of each model alone.
+    /// Score of each model alone.
     pub alone: Vec<f64>,
-    /// The others in the order in which they were tried, with the score of the soup that holds them, too.
+    /// The other models in the order they were tried, each with the score of the soup that includes it.
     pub tried: Vec<(usize, f64)>,
 }
 
-/// Chooses among `n` models, 1 or more: the best alone is first, then each, the better alone the earlier, is added
-/// unless the score falls. Among equals the order of the models decides. `score` gets sorted models and says how good
-/// their mean is: higher is better.
+/// Choose among `n ≥ 1` models: start with the best model alone, then try the others from best to worst, and add each
+/// unless the score falls. Ties are broken by the order of the models. `score` takes sorted indices and returns the
+/// score of their mean; higher is better.
 ///
 /// # Errors
-/// That of `score`.
+/// The error of `score`.
 pub fn choose<E>(
     n: usize,
     mut score: impl FnMut(&[usize]) -> std::result::Result<f64, E>,
@@ -102,7 +102,7 @@ pub struct GreedySoup {
 }
 
 impl GreedySoup {
-    /// Of the sources at these positions, one or more.
+    /// The soup of the sources at these positions, one or more.
     pub fn of(members: &[usize]) -> Self {
         Self { members: members.to_vec(), average: AverageSpec::default().of(members.len()) }
     }
@@ -114,7 +114,7 @@ impl MergeTensors for GreedySoup {
         self.average.merge(name, &members, base)
     }
 
-    /// Those of the members alone.
+    /// Running statistics are averaged over the members alone.
     fn merges_statistics(&self) -> bool {
         true
     }
@@ -127,11 +127,11 @@ mod tests {
 
     use super::*;
 
-    /// Chooses by a table of the scores of sets of models.
+    /// Choose by a table of scores of sets of models.
     fn chosen(n: usize, scores: &[(&[usize], f64)]) -> Choice {
         let score = |models: &[usize]| {
             let found = scores.iter().find(|(known, _)| *known == models);
-            found.map(|(_, score)| *score).ok_or_else(|| format!("{models:?} was tried"))
+            found.map(|(_, score)| *score).ok_or_else(|| format!("no score for {models:?}"))
         };
         choose(n, score).unwrap()
     }
@@ -145,8 +145,8 @@ mod tests {
                 (&[1], 0.8),
                 (&[2], 0.7),
                 (&[3], 0.6),
-                (&[1, 2], 0.75),    // worse than 1 alone
-                (&[1, 3], 0.8),     // as good: it stays
+                (&[1, 2], 0.75),    // lower than 1 alone
+                (&[1, 3], 0.8),     // equal: kept
                 (&[0, 1, 3], 0.81), // better
             ],
         );
@@ -168,7 +168,7 @@ mod tests {
     }
 
     proptest! {
-        /// The score of a set is any function of it: here the numbers of its models, mixed.
+        /// The score of a set is an arbitrary function of it: a hash of its indices.
         #[test]
         fn the_soup_is_never_worse_than_the_best_model(
             numbers in prop::collection::vec(0..1000_u32, 1..8), salt in 1..97_u32,

@@ -12,12 +12,11 @@ use train::epoch::softmax_rows;
 use super::{GreedySoup, GreedySoupSpec, choose};
 use crate::{Merging, merge_in_memory};
 
-/// The sources of the soup: those that, added one by one, do not make it worse. Every soup, of one source or several, is
-/// scored as it would be made, with its batch norm's statistics
-/// re-estimated if the merge's are.
+/// The sources of the soup. Each candidate, of one source or several, is scored as the final model would be, with batch
+/// norm's statistics re-estimated if the merge re-estimates them.
 ///
 /// # Errors
-/// The score is not defined on the validation images, a tensor operation failed, or the person asked to stop.
+/// The score is undefined on the validation images, a tensor operation failed, or the user interrupted.
 pub(crate) fn chosen(spec: &GreedySoupSpec, merging: &Merging<'_>) -> Result<GreedySoup, StageError> {
     let &Merging { context, ref sources, names, reestimates } = merging;
     let state_dicts = merging.state_dicts();
@@ -45,7 +44,7 @@ fn score(metric: &Metric, soup: &Checkpoint, context: &Context<'_>) -> Result<f6
         .map_err(|error| failed(error.to_string()))?;
     metric.score(&predictions).ok_or_else(|| {
         let problem =
-            "of the validation images is undefined, since a class has none; choose another `metric`";
+            "is undefined on the validation images, because a class has none; choose another `metric`";
         failed(format!("{} {problem}", metric.name))
     })
 }
@@ -54,12 +53,12 @@ fn failed(problem: String) -> StageError {
     StageError::Failed(format!("failed to score a soup: {problem}"))
 }
 
-/// Why models make no soup.
+/// Why these models cannot be combined into a soup.
 pub(super) fn problem(sources: &[&ModelInfo], dataset: &KnownDataset<'_>) -> Option<String> {
     let head = sources[0].head.as_ref();
     if head.is_none() || sources.iter().any(|source| source.head.as_ref() != head) {
         return Some(
-            "the sources of a greedy soup must have heads for one data set; fine-tune all of them on it"
+            "the sources of a greedy soup must have heads for the same data set; fine-tune all of them on it"
                 .into(),
         );
     }
@@ -74,7 +73,7 @@ pub(super) fn problem(sources: &[&ModelInfo], dataset: &KnownDataset<'_>) -> Opt
     })
 }
 
-/// Each source alone is scored, and each but the first once more.
+/// Each source is scored alone, and each but the first once more in a soup.
 pub(super) fn work(
     sources: &[&ModelInfo],
     dataset: &KnownDataset<'_>,

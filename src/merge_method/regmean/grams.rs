@@ -1,11 +1,11 @@
-//! Gram matrices of what goes into the layers of each source, and the weights that follow from them.
+//! Gram matrices of layer inputs for each source, and the weights that follow from them.
 //!
-//! A Gram matrix has a number for each pair of inputs: 85 MB for the 4608 of a 3x3 convolution over 512 channels. So
-//! layers are measured some at a time, as many as [`BUDGET`] holds for all sources, one if it has more; the images pass
-//! once for each such group.
+//! A Gram matrix has one element per pair of inputs: 85 MB for the 4608 inputs of a 3x3 convolution over 512 channels.
+//! So layers are measured in groups, each with as many layers as fit into [`BUDGET`] for all sources (at least one),
+//! with one pass over the images per group.
 //!
-//! What goes into a layer is what this program has it compute: of a transformer's last block behind its attention, the
-//! class token alone; of a dense network's transition, the means that its pool makes.
+//! The inputs of a layer are those of this implementation: after the attention of a transformer's last block only the
+//! class token; in a dense network's transition the outputs of the pooling.
 
 use std::cell::RefCell;
 
@@ -21,18 +21,18 @@ use super::{RegmeanSpec, solved};
 use crate::Merging;
 use crate::method::classes as classes_of;
 
-/// Bytes of the Gram matrices that are held at once: 1 GiB.
+/// Bytes of Gram matrices held at once: 1 GiB.
 const BUDGET: u64 = 1 << 30;
-/// Images that pass at once.
+/// Images per batch.
 const BATCH: usize = 32;
-/// Bytes of a number in a Gram matrix.
+/// Bytes of an element of a Gram matrix.
 const F32: u64 = 4;
-/// Bytes of a number where equations are solved.
+/// Bytes of an element of the linear systems.
 const F64: u64 = 8;
-/// Bytes of the patches that are gathered at once.
+/// Bytes of patches gathered at once.
 const PATCHES: u64 = 64 << 20;
 
-/// A layer that has a linear map.
+/// A layer with a linear map.
 struct Layer {
     name: String,
     outputs: usize,
@@ -45,16 +45,16 @@ impl Layer {
     }
 }
 
-/// The weights of all layers that are linear maps, by name.
+/// The solved weights of all linear maps, by name.
 ///
 /// # Errors
-/// A convolution has groups, a source computes numbers that are not finite, or the person asked to stop.
+/// A convolution is grouped, a source computes values that are not finite, or the user interrupted.
 pub(crate) fn solved_weights(
     spec: &RegmeanSpec,
     merging: &Merging<'_>,
 ) -> std::result::Result<StateDict, StageError> {
     let (context, sources) = (merging.context, &merging.sources);
-    // Heads are for the same classes if they are merged; else they are not.
+    // Merged heads are for the same classes; other heads are skipped.
     let head = sources[0].info.head.as_ref();
     let shared = sources.iter().all(|source| source.info.head.as_ref() == head);
     let classes = if shared { classes_of(&sources[0].info) } else { 0 };
@@ -91,7 +91,7 @@ pub(crate) fn solved_weights(
     Ok(weights)
 }
 
-/// The linear maps of a network, with a head for so many classes if any, in the order of its state_dict.
+/// The linear maps of a network in `state_dict` order, with a head for `classes` classes (0: no head).
 fn layers(backbone: &dyn Backbone, classes: usize) -> Vec<Layer> {
     let parameters = backbone.all_parameters((classes > 0).then_some(classes)).into_iter();
     let layer = |parameter: nn::init::Parameter| {
@@ -103,7 +103,7 @@ fn layers(backbone: &dyn Backbone, classes: usize) -> Vec<Layer> {
     parameters.filter_map(layer).collect()
 }
 
-/// The layers that are measured at once.
+/// The groups of layers that are measured at once.
 fn groups(layers: &[Layer], sources: usize) -> Vec<&[Layer]> {
     let mut groups = Vec::new();
     let (mut first, mut held) = (0, 0);
@@ -119,7 +119,7 @@ fn groups(layers: &[Layer], sources: usize) -> Vec<&[Layer]> {
     groups
 }
 
-/// Xᵀ·X of the rows that go into each of some layers of a model, over images that pass in evaluation mode.
+/// Xᵀ·X of the input rows of each of some layers of a model, over images in evaluation mode.
 fn gram_matrices(
     backbone: &dyn Backbone,
     model: &Checkpoint,
@@ -135,7 +135,7 @@ fn gram_matrices(
         let Some(layer) = group.iter().find(|layer| layer.name == name) else { return Ok(()) };
         let gram = input.gram()?;
         if gram.dims() != [layer.inputs, layer.inputs] {
-            bail!("`{name}` has {} inputs, but was given others: {:?}", layer.inputs, gram.dims());
+            bail!("`{name}` takes {} inputs, but its Gram matrix has shape {:?}", layer.inputs, gram.dims());
         }
         let mut grams = grams.borrow_mut();
         let sum = match grams.get(name) {
@@ -158,8 +158,8 @@ fn gram_matrices(
     Ok(grams.into_inner())
 }
 
-/// The images pass each source once for each group. A Gram matrix costs what its layer costs, times the layer's inputs
-/// over its outputs; layers are taken to cost the same.
+/// One pass over the images for each source and group. A Gram matrix costs as much as its layer, times the layer's
+/// inputs over its outputs; layers are assumed to cost the same.
 pub(super) fn work(
     spec: &RegmeanSpec,
     sources: &[&ModelInfo],

@@ -1,7 +1,7 @@
-//! RegMean (Jin et al. 2023, "Dataless knowledge fusion", arXiv 2212.09849): each linear map becomes the one that, on
-//! every source's own inputs, comes nearest to what the source's map makes of them.
+//! RegMean (Jin et al. 2023, "Dataless knowledge fusion", arXiv 2212.09849): each linear map is replaced by the
+//! least-squares fit to the outputs of all sources on their own inputs.
 //!
-//! A convolution is the linear map of its patches. Biases and norms are averaged, as in the paper.
+//! A convolution is a linear map of patches. Biases and norms are averaged, as in the paper.
 
 pub(crate) mod grams;
 
@@ -19,22 +19,23 @@ use super::average::AverageSpec;
 use super::cholesky::Cholesky;
 use super::{KnownMerge, MergeMethod, MergeTensors, Merged, Merging};
 
-/// What is added to each number on the diagonals, as a share of its mean over the sources: rounding errors do not then
-/// decide about inputs that always come together.
+/// Ridge on the diagonal of each Gram matrix, relative to its mean over the sources, so that rounding errors do not
+/// decide between collinear inputs.
 const RIDGE: f64 = 1e-6;
 
-/// Each linear map the one nearest to the sources' on their own inputs (RegMean, arXiv 2212.09849).
+/// Least-squares merge of linear layers: each fits the outputs of all sources on their own inputs (RegMean, arXiv
+/// 2212.09849).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RegmeanSpec {
-    /// Training images that the inputs of each source's layers are measured on; all, if there are fewer.
+    /// Number of training images to measure the Gram matrices on; all if there are fewer.
     pub images: usize,
-    /// Factor of the off-diagonal elements of the Gram matrices, 0 to 1.
+    /// Factor α of the off-diagonal elements of the Gram matrices, from 0 to 1.
     pub alpha: f64,
 }
 
 impl Default for RegmeanSpec {
-    /// The number of images is ours; α is the paper's.
+    /// `alpha` is the paper's; `images` is our choice.
     fn default() -> Self {
         Self { images: 256, alpha: 0.9 }
     }
@@ -63,9 +64,9 @@ impl MergeMethod for RegmeanSpec {
     }
 }
 
-/// Weights that were [solved] for, and the mean of all other tensors.
+/// Weights from [`solved`], and the mean of all other tensors.
 pub struct Regmean {
-    /// By name.
+    /// The solved weights, by name.
     pub solved: StateDict,
 }
 
@@ -78,14 +79,13 @@ impl MergeTensors for Regmean {
     }
 }
 
-/// The weight W = (Σ_i G_i)⁻¹·Σ_i G_i·W_i of a layer (equation 3, for the transposed weights that layers have).
+/// The weight W = (Σ_i G_i)⁻¹·Σ_i G_i·W_i of a layer (equation 3, in terms of transposed weights).
 ///
-/// `grams` are Xᵀ·X of the rows that go into each source's layer, `[in, in]`; `weights` the sources' weights,
-/// `[out, in]`, or `[out, ci, kh, kw]` of a convolution, whose rows are `[kh, kw, ci]`. Computed in f64 on the
-/// processor.
+/// `grams` are Xᵀ·X of the rows that enter each source's layer, `[in, in]`; `weights` are the sources' weights, `[out,
+/// in]`, or `[out, ci, kh, kw]` for a convolution, with rows of `[kh, kw, ci]`. Computed in f64 on the CPU.
 ///
 /// # Errors
-/// Shapes that do not fit together, or numbers that are not finite.
+/// Shapes do not match, or values are not finite.
 pub fn solved(grams: &[Tensor], weights: &[Tensor], alpha: f64) -> Result<Tensor> {
     let rows = weights.iter().map(in_rows).collect::<Result<Vec<_>>>()?;
     let (outputs, inputs) = rows[0].dims2()?;
@@ -94,7 +94,11 @@ pub fn solved(grams: &[Tensor], weights: &[Tensor], alpha: f64) -> Result<Tensor
         || !grams.iter().all(|gram| fits(gram, [inputs, inputs]))
         || !rows.iter().all(|row| fits(row, [outputs, inputs]))
     {
-        bail!("Gram matrices {:?} do not fit weights {:?}", grams[0].dims(), weights[0].dims());
+        bail!(
+            "Gram matrices of shape {:?} do not match weights of shape {:?}",
+            grams[0].dims(),
+            weights[0].dims()
+        );
     }
     let mut sum = vec![0.0; inputs * inputs];
     let mut solution = vec![0.0; outputs * inputs];
@@ -109,7 +113,7 @@ pub fn solved(grams: &[Tensor], weights: &[Tensor], alpha: f64) -> Result<Tensor
     }
     let Some(factor) = Cholesky::of(sum, inputs) else {
         bail!(
-            "the equations of a layer have no solution: its inputs are not finite, or `alpha` is too near to 1"
+            "the equations of a layer have no solution: its inputs are not finite, or `alpha` is too close to 1"
         );
     };
     solution.par_chunks_mut(inputs).for_each(|row| factor.solve(row));
@@ -118,16 +122,16 @@ pub fn solved(grams: &[Tensor], weights: &[Tensor], alpha: f64) -> Result<Tensor
     in_place_of(&solution, &weights[0])
 }
 
-/// A layer's weight as `[out, in]`, the inputs in the order of a patch.
+/// A layer's weight as `[out, in]`, with inputs in patch order.
 fn in_rows(weight: &Tensor) -> Result<Tensor> {
     match *weight.dims() {
         [_, _] => Ok(weight.clone()),
         [co, ci, kh, kw] => weight.permute((0, 2, 3, 1))?.reshape((co, kh * kw * ci)),
-        _ => bail!("no linear map has a weight of {:?}", weight.dims()),
+        _ => bail!("a linear map cannot have a weight of shape {:?}", weight.dims()),
     }
 }
 
-/// The inverse of [`in_rows`], for a weight of the shape of another.
+/// The inverse of [`in_rows`], for the shape of `weight`.
 fn in_place_of(rows: &Tensor, weight: &Tensor) -> Result<Tensor> {
     match *weight.dims() {
         [co, ci, kh, kw] => rows.reshape((co, kh, kw, ci))?.permute((0, 3, 1, 2))?.contiguous(),
@@ -139,14 +143,15 @@ fn numbers(tensor: &Tensor) -> Result<Vec<f64>> {
     tensor.to_dtype(DType::F64)?.flatten_all()?.to_vec1()
 }
 
-/// What is added to each source's diagonal. An input that never occurs leaves nothing to go by: its weights are averaged.
+/// The ridge of each input. For an input that never occurs, nothing determines the weights; the ridge makes them the
+/// average.
 fn ridge(grams: &[Vec<f64>], inputs: usize) -> Vec<f64> {
     let mean = |i: usize| grams.iter().map(|gram| gram[i * (inputs + 1)]).sum::<f64>() / grams.len() as f64;
     let of = |mean: f64| if mean == 0.0 { 1.0 } else { RIDGE * mean };
     (0..inputs).map(|i| of(mean(i))).collect()
 }
 
-/// α·G + (1 − α)·diag(G), and the ridge.
+/// G ← α·G + (1 − α)·diag(G) + ridge.
 fn scale(gram: &mut [f64], ridge: &[f64], alpha: f64) {
     for (i, row) in gram.chunks_exact_mut(ridge.len()).enumerate() {
         let diagonal = row[i] + ridge[i];
@@ -178,12 +183,12 @@ mod tests {
     fn assert_near(actual: &Tensor, expected: &[f32]) {
         let actual = actual.flatten_all().unwrap().to_vec1::<f32>().unwrap();
         let near = actual.iter().zip(expected).all(|(a, e)| (a - e).abs() < 1e-5);
-        assert!(near, "{actual:?} is not {expected:?}");
+        assert!(near, "{actual:?} should be {expected:?}");
     }
 
     /// By hand: (G_a + G_b) = [[3, 1], [1, 2]], whose inverse is [[2, −1], [−1, 3]] / 5.
     #[test]
-    fn a_small_case_is_what_it_is_by_hand() {
+    fn a_small_case_agrees_with_the_solution_by_hand() {
         let grams = [matrix(&[[2.0, 1.0], [1.0, 1.0]]), matrix(&[[1.0, 0.0], [0.0, 1.0]])];
         let weights = [matrix(&[[1.0, 0.0]]), matrix(&[[0.0, 1.0]])];
         // w_a·G_a + w_b·G_b = [2, 1] + [0, 1] = [2, 2]

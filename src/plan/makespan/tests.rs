@@ -2,14 +2,14 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// More than rounding.
+/// More than rounding errors.
 const SLACK: f64 = 1e-6;
 
 fn job(seconds: f64, inputs: &[usize]) -> Job {
     Job { seconds, inputs: inputs.to_vec() }
 }
 
-/// Jobs, each waiting for some of those before it.
+/// Jobs, each depending on some earlier ones.
 fn any_jobs() -> impl Strategy<Value = Vec<Job>> {
     let job = (0.0..100.0, proptest::collection::vec(any::<prop::sample::Index>(), 0..3));
     proptest::collection::vec(job, 1..25).prop_map(|jobs| {
@@ -31,7 +31,7 @@ fn assert_near(seconds: f64, expected: f64) {
 }
 
 #[test]
-fn two_jobs_on_two_threads_gain_what_a_job_loses_on_two() {
+fn two_jobs_on_two_threads_gain_what_one_job_on_two_threads_loses() {
     let jobs = [job(10.0, &[]), job(10.0, &[])];
     assert_near(makespan(&jobs, 1, 2), 20.0);
     assert_near(makespan(&jobs, 2, 2), 10.0 * speed_up(2));
@@ -39,11 +39,11 @@ fn two_jobs_on_two_threads_gain_what_a_job_loses_on_two() {
 }
 
 #[test]
-fn the_longest_way_starts_first() {
-    // The last of the three independent jobs has a long one behind it.
+fn the_job_with_the_longest_path_starts_first() {
+    // A long job depends on the last of three independent jobs.
     let jobs = [job(1.0, &[]), job(1.0, &[]), job(1.0, &[]), job(10.0, &[2])];
     let one_thread = speed_up(2);
-    // It and another at once on a thread each; then the long one with the third beside it.
+    // That job and another run first, on a thread each; then the long job and the third.
     assert_near(makespan(&jobs, 2, 2), (1.0 + 10.0) * one_thread);
 }
 
@@ -63,13 +63,13 @@ fn more_jobs_than_threads_slow_each_other_down() {
 }
 
 #[test]
-fn nothing_to_do_takes_no_time() {
+fn no_jobs_take_no_time() {
     assert_eq!((makespan(&[], 4, 4), critical_path(&[]), best_jobs(&[], 4)), (0.0, 0.0, 1));
 }
 
 proptest! {
     #[test]
-    fn no_schedule_beats_the_longest_way_or_the_threads(
+    fn no_schedule_beats_the_critical_path_or_the_threads(
         jobs in any_jobs(), at_once in 1..9usize, threads in 1..17usize,
     ) {
         let seconds = makespan(&jobs, at_once, threads) * (1.0 + SLACK) + SLACK;
@@ -91,7 +91,7 @@ proptest! {
     }
 
     #[test]
-    fn a_chain_takes_the_sum_whatever_may_run_at_once(
+    fn a_chain_takes_the_sum_regardless_of_parallelism(
         seconds in proptest::collection::vec(0.0..100.0, 1..10), at_once in 1..9usize, threads in 1..17usize,
     ) {
         let inputs = |i: usize| i.checked_sub(1).into_iter().collect();
@@ -109,19 +109,19 @@ proptest! {
     }
 
     #[test]
-    fn room_for_more_jobs_than_there_are_changes_nothing(jobs in any_jobs(), threads in 1..17usize) {
+    fn allowing_more_jobs_than_there_are_changes_nothing(jobs in any_jobs(), threads in 1..17usize) {
         let all = makespan(&jobs, jobs.len(), threads);
         prop_assert_eq!(makespan(&jobs, jobs.len() + 7, threads), all);
     }
 
     #[test]
-    fn no_number_of_jobs_is_better_than_the_best(jobs in any_jobs(), threads in 1..9usize) {
+    fn no_number_of_jobs_beats_the_best(jobs in any_jobs(), threads in 1..9usize) {
         let best = best_jobs(&jobs, threads);
         let seconds = makespan(&jobs, best, threads);
         for at_once in 1..=threads {
             let other = makespan(&jobs, at_once, threads);
             prop_assert!(seconds <= other * (1.0 + SLACK));
-            prop_assert!(at_once >= best || other > seconds, "fewer of equal numbers");
+            prop_assert!(at_once >= best || other > seconds, "the smallest on ties");
         }
     }
 }

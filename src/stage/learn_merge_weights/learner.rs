@@ -14,23 +14,23 @@ use model::head::replace_head;
 use nn::{Mode, Net, Normalize, StateDict, Value, Values, leaves};
 use train::epoch::{Forward, Learner, Task};
 
-/// Learns merge weights and the head; the sources stay frozen.
+/// Learns merge weights and the head; the sources are frozen.
 ///
-/// One network is computed, of merged kernels: convolution is linear in its kernel, so weighting kernels
-/// equals weighting the sources' feature maps, at the cost of one network instead of one a source.
+/// Computes one network with merged kernels: convolution is linear in its kernel, so weighting kernels equals weighting
+/// the sources' feature maps, at the cost of one network instead of one per source.
 pub(super) struct MergeLearner<'a> {
     pub(super) spec: &'a LearnMergeWeightsSpec,
     pub(super) backbone: Box<dyn Backbone>,
     pub(super) groups: Vec<KernelGroup>,
     pub(super) normalize: Normalize,
     pub(super) classes: usize,
-    /// The sources' kernels, `[sources, kernels, ..]` by name.
+    /// The sources' kernels, `[sources, kernels, ..]`, by name.
     pub(super) sources: StateDict,
-    /// Numbers of the learnt sources, `[learnt sources, kernels or 1]`, by [`MergeLearner::key`].
+    /// Learned merge weights, `[learned sources, kernels or 1]`, by [`MergeLearner::key`].
     pub(super) weights: StateDict,
-    /// Where the numbers of each learnt source start, `[learnt sources, 1]`.
+    /// Initial merge weights of the learned sources, `[learned sources, 1]`.
     start: Tensor,
-    /// Everything that is not merged: the head, running statistics and counts.
+    /// All tensors that are not merged: the head, running statistics and batch counts.
     pub(super) rest: StateDict,
     pub(super) weight_variables: Vec<(String, Var)>,
     pub(super) head_variables: Vec<(String, Var)>,
@@ -57,7 +57,7 @@ impl<'a> MergeLearner<'a> {
         let mut weights = Self::starting_weights(spec, &groups, task)?;
         let names: Vec<String> = weights.keys().cloned().collect();
         let weight_variables = make_variables(&mut weights, names)?;
-        let column: Vec<f32> = spec.learnt_sources().into_iter().map(|source| spec.start(source)).collect();
+        let column: Vec<f32> = spec.learned_sources().into_iter().map(|source| spec.start(source)).collect();
         let state_dicts: Vec<&StateDict> = sources.iter().map(|source| &source.tensors).collect();
         Ok(Self {
             spec,
@@ -67,7 +67,7 @@ impl<'a> MergeLearner<'a> {
             groups,
             classes,
             weights,
-            start: Tensor::from_vec(column, (spec.learnt_sources().len(), 1), task.device)?,
+            start: Tensor::from_vec(column, (spec.learned_sources().len(), 1), task.device)?,
             rest,
             weight_variables,
             head_variables,
@@ -80,21 +80,21 @@ impl<'a> MergeLearner<'a> {
         groups: &[KernelGroup],
         task: &Task<'_>,
     ) -> candle_core::Result<StateDict> {
-        let learnt = spec.learnt_sources();
+        let learned = spec.learned_sources();
         let mut sizes = BTreeMap::new();
         for group in groups {
             let size = if spec.granularity == Granularity::Kernel { group.kernels } else { 1 };
             sizes.insert(Self::key(spec, group), size);
         }
         let start = |(key, size): (String, usize)| {
-            let rows = learnt.iter().flat_map(|&source| std::iter::repeat_n(spec.start(source), size));
+            let rows = learned.iter().flat_map(|&source| std::iter::repeat_n(spec.start(source), size));
             let values: Vec<f32> = rows.collect();
-            Ok((key, Tensor::from_vec(values, (learnt.len(), size), task.device)?))
+            Ok((key, Tensor::from_vec(values, (learned.len(), size), task.device)?))
         };
         sizes.into_iter().map(start).collect()
     }
 
-    /// Name of the variable that holds a group's numbers.
+    /// Name of the variable that holds a group's merge weights.
     fn key(spec: &LearnMergeWeightsSpec, group: &KernelGroup) -> String {
         match spec.granularity {
             Granularity::Kernel | Granularity::Layer => weights_name(group),
@@ -102,16 +102,16 @@ impl<'a> MergeLearner<'a> {
         }
     }
 
-    /// A group's numbers of all sources, `[sources, kernels]`, as a function of `weights`.
+    /// A group's merge weights of all sources, `[sources, kernels]`, as a function of `weights`.
     pub(super) fn group_weights(&self, weights: &Values, group: &KernelGroup) -> candle_core::Result<Value> {
-        let learnt = self.spec.learnt_sources();
+        let learned = self.spec.learned_sources();
         let sources = self.spec.sources.len();
-        let row = |numbers: &Tensor, source: usize| match learnt.iter().position(|&i| i == source) {
+        let row = |numbers: &Tensor, source: usize| match learned.iter().position(|&i| i == source) {
             Some(i) => numbers.narrow(0, i, 1),
             None => numbers.narrow(0, 0, 1)?.ones_like(),
         };
         let variable = &weights[&Self::key(self.spec, group)];
-        if learnt.len() == sources && variable.dims()[1] == group.kernels {
+        if learned.len() == sources && variable.dims()[1] == group.kernels {
             return Ok(variable.clone());
         }
         Value::composed(&[variable], |t| {
@@ -129,20 +129,20 @@ impl<'a> MergeLearner<'a> {
         Ok(values)
     }
 
-    /// `[learnt sources, n]` numbers, moved to their start by this share of the way.
+    /// `w − share · (w − start)` for merge weights `w [learned sources, n]`.
     fn nearer_to_start(&self, weights: &Tensor, share: f64) -> candle_core::Result<Tensor> {
         (weights * (1.0 - share))?.broadcast_add(&(&self.start * share)?)
     }
 
-    /// The stage's result: every group's numbers, and all that is not merged.
-    pub(super) fn learnt(&self) -> candle_core::Result<StateDict> {
-        let mut learnt = copied(&self.rest)?;
+    /// The stage's result: every group's merge weights, and all tensors that are not merged.
+    pub(super) fn learned(&self) -> candle_core::Result<StateDict> {
+        let mut learned = copied(&self.rest)?;
         let weights = constants(&self.weights);
         for group in &self.groups {
             let numbers = self.group_weights(&weights, group)?;
-            learnt.insert(weights_name(group), numbers.tensor().force_contiguous()?);
+            learned.insert(weights_name(group), numbers.tensor().force_contiguous()?);
         }
-        Ok(learnt)
+        Ok(learned)
     }
 }
 
@@ -174,7 +174,7 @@ impl Learner for MergeLearner<'_> {
     fn after_step(&mut self, lr: f64) -> candle_core::Result<()> {
         for (_, var) in &self.weight_variables {
             if self.spec.decay_to_start > 0.0 {
-                // A schedule may raise the rate above the one that `decay_to_start` was checked with.
+                // A schedule may raise the rate above the one that `decay_to_start` was checked against.
                 let share = (lr * self.spec.decay_to_start).min(1.0);
                 var.set(&self.nearer_to_start(&var.as_tensor().detach(), share)?)?;
             }
@@ -206,20 +206,20 @@ impl Learner for MergeLearner<'_> {
     }
 }
 
-/// Tensors that no gradient is wanted of.
+/// Tensors without gradients.
 pub(super) fn constants(tensors: &StateDict) -> Values {
     let constant = |(name, tensor): (&String, &Tensor)| (name.clone(), Value::constant(tensor.detach()));
     tensors.iter().map(constant).collect()
 }
 
-/// The nearest numbers in 0..=1. Comparisons and not `clamp`, which takes a NaN for a number on some devices.
+/// Clamp to [0, 1]. By comparisons, because `clamp` turns NaN into a number on some devices.
 fn into_box(weights: &Tensor) -> candle_core::Result<Tensor> {
     let positive = weights.lt(0f32)?.where_cond(&weights.zeros_like()?, weights)?;
     positive.gt(1f32)?.where_cond(&positive.ones_like()?, &positive)
 }
 
-/// The nearest point whose columns are not negative and add up to 1, column by column of `[sources, n]`
-/// (Duchi et al. 2008, "Efficient projections onto the l1-ball", figure 1).
+/// Project each column of `[sources, n]` onto the probability simplex (Duchi et al. 2008, "Efficient projections onto
+/// the l1-ball", figure 1).
 pub(super) fn onto_simplex(weights: &Tensor) -> candle_core::Result<Tensor> {
     let mut columns = weights.t()?.to_vec2::<f32>()?;
     for column in &mut columns {
@@ -233,7 +233,7 @@ pub(super) fn onto_simplex(weights: &Tensor) -> candle_core::Result<Tensor> {
                 shift = candidate;
             }
         }
-        // A comparison and not `max`, so that a NaN stays one.
+        // A comparison instead of `max`, to preserve NaN.
         for value in column {
             *value = if *value < shift { 0.0 } else { *value - shift };
         }

@@ -1,4 +1,4 @@
-//! The learned merge holds what the method promises.
+//! Properties of learned merges.
 
 use candle_core::{DType, Device, Result, Tensor};
 
@@ -29,7 +29,7 @@ fn resnet() -> BackboneSpec {
     BackboneSpec::Resnet18(ResnetSpec { stem: Stem::Small, width: 8 })
 }
 
-/// A ResNet with statistics of its own, as if it had been trained.
+/// A ResNet with random running statistics, as after training.
 fn model(seed: u64) -> Checkpoint {
     model_of(resnet(), seed)
 }
@@ -124,7 +124,7 @@ fn at_the_first_step_it_is_the_probed_anchor() {
     }
 }
 
-/// The families other than ResNet: kernels are channels of convolutions, rows of linear layers, norms of their own.
+/// Other families than ResNet: kernels are channels of convolutions, rows of linear layers, or norms.
 #[test]
 fn every_family_starts_at_the_anchor_and_has_right_gradients() -> Result<()> {
     let densenet = BackboneSpec::Densenet121(DensenetSpec { growth: 4 });
@@ -148,7 +148,7 @@ fn every_family_starts_at_the_anchor_and_has_right_gradients() -> Result<()> {
     Ok(())
 }
 
-/// Numbers far from their start, so that every source counts.
+/// Set merge weights far from their start, so that every source contributes.
 fn scatter(learner: &MergeLearner<'_>) {
     for (_, var) in &learner.weight_variables {
         let value = |i: usize| 0.5 + 0.4 * (i as f32 * 2.3).sin();
@@ -157,11 +157,11 @@ fn scatter(learner: &MergeLearner<'_>) {
     }
 }
 
-/// A network that really computes every source's feature map of every layer and weights them per channel:
-/// conv and norm of each layer by Σ_i w_i[k] · (feature map k of source i's kernels).
+/// A network that computes every source's feature map of every layer and weights them per channel: conv and norm of
+/// each layer by Σ_i w_i[k] · (feature map k of source i's kernels).
 fn weighted_feature_maps(
     folded: &StateDict,
-    learnt: &StateDict,
+    learned: &StateDict,
     sources: &[Checkpoint],
     x: &Tensor,
 ) -> Result<Tensor> {
@@ -172,7 +172,7 @@ fn weighted_feature_maps(
                  stride: usize,
                  then: Then<'_>|
      -> Result<Tensor> {
-        let w = &learnt[&format!("{conv}.merge_weights")];
+        let w = &learned[&format!("{conv}.merge_weights")];
         let weighted = |what: &str, i: usize| -> Result<Tensor> {
             sources[i].tensors[&format!("{norm}.{what}")].mul(&w.get(i)?)
         };
@@ -223,16 +223,16 @@ fn the_folded_network_equals_weighted_feature_maps() -> Result<()> {
     for n in [2, 3] {
         let sources: Vec<Checkpoint> = (0..n as u64).map(model).collect();
         let positions: Vec<usize> = (0..12).collect();
-        let (learnt, x) = with_learner(&spec(n, Some(0)), |learner| {
+        let (learned, x) = with_learner(&spec(n, Some(0)), |learner| {
             scatter(learner);
-            (learner.learnt().unwrap(), val_images(learner.task, &learner.normalize, &positions).unwrap())
+            (learner.learned().unwrap(), val_images(learner.task, &learner.normalize, &positions).unwrap())
         });
         let backbone = sources[0].info.backbone.build();
         let state_dicts: Vec<&StateDict> = sources.iter().map(|source| &source.tensors).collect();
-        let folded = learned::merge(&state_dicts, &backbone.kernel_groups(), &learnt)?;
+        let folded = learned::merge(&state_dicts, &backbone.kernel_groups(), &learned)?;
         let net = Net::new(&folded, Mode::Eval);
         let logits = backbone.logits(&net, &Value::constant(x.clone()), CLASSES)?;
-        let expected = weighted_feature_maps(&folded, &learnt, &sources, &x)?;
+        let expected = weighted_feature_maps(&folded, &learned, &sources, &x)?;
         let largest = expected.abs()?.flatten_all()?.max(0)?.to_scalar::<f32>()?;
         let difference = largest_difference(logits.tensor(), &expected);
         assert!(difference <= 1e-4 * largest.max(1.0), "{difference} of {largest}");
@@ -240,13 +240,13 @@ fn the_folded_network_equals_weighted_feature_maps() -> Result<()> {
     Ok(())
 }
 
-/// The logits in evaluation mode, a smooth function of the numbers but for relu's kinks.
+/// The logits in evaluation mode, a smooth function of the merge weights except for ReLU's kinks.
 fn logits(learner: &MergeLearner<'_>, weights: &Values, x: &Tensor) -> Result<Value> {
     let net = Net::with_values(&learner.rest, learner.values(weights, Values::new())?, Mode::Eval);
     learner.backbone.logits(&net, &Value::constant(x.clone()), CLASSES)
 }
 
-/// The mean of the squared logits.
+/// The mean of squared logits.
 fn loss(logits: &Tensor) -> Result<f64> {
     logits.sqr()?.mean_all()?.to_scalar()
 }
@@ -262,7 +262,7 @@ fn gradients_of_merge_weights_agree_with_finite_differences() -> Result<()> {
     Ok(())
 }
 
-/// Along the gradient's own direction: (L(w + hd) − L(w − hd)) / 2h = ⟨∇L, d⟩, variable by variable, in f64.
+/// Along the gradient: (L(w + hd) − L(w − hd)) / 2h = ⟨∇L, d⟩, variable by variable, in f64.
 fn agrees_with_finite_differences(learner: &mut MergeLearner<'_>) -> Result<()> {
     scatter(learner);
     let x =
@@ -283,7 +283,7 @@ fn agrees_with_finite_differences(learner: &mut MergeLearner<'_>) -> Result<()> 
         };
         let h = 1e-6;
         let slope = (at(h)? - at(-h)?) / (2.0 * h);
-        assert!((slope - norm).abs() <= 1e-4 * norm + 1e-8, "{name}: {slope} instead of {norm}");
+        assert!((slope - norm).abs() <= 1e-4 * norm + 1e-8, "{name}: {slope}, expected {norm}");
     }
     Ok(())
 }
@@ -296,19 +296,19 @@ fn in_f64(tensors: &StateDict) -> Result<StateDict> {
     tensors.iter().map(|(name, tensor)| Ok((name.clone(), convert(tensor)?))).collect()
 }
 
-/// On a ResNet, whose norms follow convolutions, and a DenseNet, whose norms are kernels of their own.
+/// On a ResNet, whose norms follow convolutions, and a DenseNet, whose norms have their own merge weights.
 #[test]
 fn norms_can_stay_the_anchors() -> Result<()> {
     let densenet = BackboneSpec::Densenet121(DensenetSpec { growth: 4 });
     for (backbone, size) in [(resnet(), 12), (densenet, 32)] {
         let sources: Vec<Checkpoint> = (0..2).map(|seed| model_of(backbone.clone(), seed)).collect();
         let spec = LearnMergeWeightsSpec { norms: Norms::Anchor, ..spec(2, Some(1)) };
-        let learnt = with_learner_of(&backbone, size, &spec, |learner| {
+        let learned = with_learner_of(&backbone, size, &spec, |learner| {
             scatter(learner);
-            learner.learnt()
+            learner.learned()
         })?;
         let state_dicts: Vec<&StateDict> = sources.iter().map(|source| &source.tensors).collect();
-        let folded = learned::merge(&state_dicts, &backbone.build().kernel_groups(), &learnt)?;
+        let folded = learned::merge(&state_dicts, &backbone.build().kernel_groups(), &learned)?;
         let norms = norms(&backbone.build().parameters());
         assert!(norms.len() > 30 && norms.iter().all(|name| !name.contains("conv")), "{norms:?}");
         for (name, tensor) in folded.iter().filter(|(_, tensor)| tensor.dtype().is_float()) {
@@ -325,19 +325,19 @@ fn a_new_head_takes_the_place_of_the_anchors() {
     let spec = LearnMergeWeightsSpec { head: StartingHead::New, ..spec(2, Some(1)) };
     let anchor = model(1);
     with_learner(&spec, |learner| {
-        let start = learner.learnt().unwrap();
+        let start = learner.learned().unwrap();
         assert!(largest_difference(&start["fc.weight"], &anchor.tensors["fc.weight"]) > 0.0);
         assert_eq!(largest_difference(&start["bn1.running_mean"], &anchor.tensors["bn1.running_mean"]), 0.0);
     });
 }
 
 #[test]
-fn a_fixed_anchor_is_not_learnt() {
+fn a_fixed_anchor_is_not_learned() {
     let spec = LearnMergeWeightsSpec { anchor_weight: AnchorWeight::Fixed, ..spec(2, Some(1)) };
     with_learner(&spec, |learner| {
         scatter(learner);
-        let learnt = learner.learnt().unwrap();
-        let numbers = learnt["conv1.merge_weights"].to_vec2::<f32>().unwrap();
+        let learned = learner.learned().unwrap();
+        let numbers = learned["conv1.merge_weights"].to_vec2::<f32>().unwrap();
         assert!(numbers[1].iter().all(|w| *w == 1.0) && numbers[0].iter().all(|w| *w != 0.0));
     });
 }
@@ -354,7 +354,7 @@ fn constraints_hold_after_a_step() {
                 var.set(&Tensor::cat(&[first, rest], 0).unwrap()).unwrap();
             }
             learner.after_step(1e-2).unwrap();
-            learner.learnt().unwrap()["conv1.merge_weights"].t().unwrap().to_vec2::<f32>().unwrap()
+            learner.learned().unwrap()["conv1.merge_weights"].t().unwrap().to_vec2::<f32>().unwrap()
         })
     };
     for column in numbers(Constraint::Box) {
@@ -367,13 +367,13 @@ fn constraints_hold_after_a_step() {
 }
 
 #[test]
-fn numbers_are_drawn_to_where_they_start() {
+fn merge_weights_decay_to_their_start() {
     let fixed = LearnMergeWeightsSpec { anchor_weight: AnchorWeight::Fixed, ..spec(2, Some(0)) };
     for spec in [spec(2, Some(1)), spec(3, None), fixed] {
         let spec = LearnMergeWeightsSpec { decay_to_start: 5.0, ..spec };
         with_learner(&spec, |learner| {
             let numbers = |learner: &MergeLearner<'_>| {
-                learner.learnt().unwrap()["conv1.merge_weights"].to_vec2::<f32>().unwrap()
+                learner.learned().unwrap()["conv1.merge_weights"].to_vec2::<f32>().unwrap()
             };
             scatter(learner);
             let before = numbers(learner);
@@ -381,7 +381,7 @@ fn numbers_are_drawn_to_where_they_start() {
             for (source, (before, after)) in before.iter().zip(numbers(learner)).enumerate() {
                 for (before, after) in before.iter().zip(after) {
                     let expected = before - 1e-2 * 5.0 * (before - spec.start(source));
-                    assert!((after - expected).abs() < 1e-6, "{before} became {after}, not {expected}");
+                    assert!((after - expected).abs() < 1e-6, "{before} became {after}, expected {expected}");
                 }
             }
         });

@@ -1,4 +1,4 @@
-//! A repaired network has the statistics that it should.
+//! A repaired network has the sources' statistics.
 
 use std::sync::Arc;
 
@@ -59,7 +59,7 @@ fn spreads(model: &Checkpoint, context: &Context<'_>) -> Spreads {
     pass.spreads(&model.tensors, None).unwrap()
 }
 
-/// The largest difference of means and deviations from the goals, in deviations that are the goal.
+/// The largest difference of means and deviations from the goals, in units of the goal's deviation.
 fn off(spreads: &Spreads, goals: &Spreads) -> f32 {
     let of_layer = |(layer, spread): (&String, &Spread)| {
         let goal = &goals[layer];
@@ -72,14 +72,14 @@ fn off(spreads: &Spreads, goals: &Spreads) -> f32 {
 }
 
 #[test]
-fn every_channel_gets_the_mean_and_deviation_that_the_sources_have() {
+fn every_channel_gets_the_mean_and_deviation_of_the_sources() {
     let spec = backbone(VIT);
     let context = context(&spec, [model(&spec, 1), model(&spec, 2)]);
     let mut goals = Spreads::new();
     for (i, share) in [0.75, 0.25].into_iter().enumerate() {
         add(&mut goals, spreads(context.model(i).unwrap(), &context), share).unwrap();
     }
-    assert_eq!(goals.len(), 1 + 12 * 4, "patches, and four layers a block");
+    assert_eq!(goals.len(), 1 + 12 * 4, "the patch embedding, and four layers per block");
     let plain = merged(&context, average([3.0, 1.0]), BatchNormStatistics::Merged);
     assert!(off(&spreads(&plain, &context), &goals) > 0.5);
     let repaired = merged(&context, average([3.0, 1.0]), BatchNormStatistics::Repair);
@@ -119,8 +119,8 @@ fn with_batch_norm_it_is_re_estimation() {
     assert!(floats().any(|(name, tensor)| difference(tensor, &plain[name]) > 0.1));
 }
 
-/// Why that is enough: behind a batch norm each channel has the mean β and the deviation |γ|, whatever comes before, and
-/// these are the means of the sources' if each source has its own statistics.
+/// Why that is enough: after a batch norm each channel has the mean β and the deviation |γ|, whatever its input, and
+/// these are the means over the sources if each source has its own statistics.
 #[test]
 fn re_estimated_batch_norms_make_the_channels_that_repair_would() {
     use nn::batch_norm::{Then, batch_norm_eval};

@@ -1,4 +1,4 @@
-//! Entries to an archive.
+//! Writing entries to an archive.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
@@ -14,16 +14,16 @@ use crate::manifest::MANIFEST;
 use crate::{Store, StoreError};
 use identity::Fingerprint;
 
-/// Every file of an entry by its name, the manifest too.
+/// Every file of an entry by name, including the manifest.
 type Files = BTreeMap<String, Mmap>;
 
 impl Store {
-    /// Writes an archive of these entries, every digest verified: beside, flushed, renamed. Returns its length
-    /// in bytes. An archive that is there already is replaced.
+    /// Write an archive of these entries, with every digest verified: to a temporary file, flushed, renamed. Returns
+    /// its length in bytes. An existing archive is replaced.
     ///
     /// # Errors
-    /// An entry that is missing or damaged, which is set aside; an archive that cannot be written. There is
-    /// then none, or still the old one.
+    /// An entry is missing or damaged (then it is set aside), or the archive cannot be written. An existing archive is
+    /// then unchanged.
     pub fn export(&self, entries: &BTreeSet<Fingerprint>, archive: &Path) -> Result<u64, StoreError> {
         let failed = |source| StoreError::io("write the archive", archive, source);
         let mut zip = ZipWriter::new(Output::beside(archive).map_err(failed)?);
@@ -51,7 +51,7 @@ impl Store {
     }
 }
 
-/// Nothing of this machine or this moment; with 64-bit lengths if they are needed.
+/// No time and no data of this machine; 64-bit lengths if needed.
 fn options(bytes: usize) -> SimpleFileOptions {
     SimpleFileOptions::default()
         .compression_method(CompressionMethod::Stored)

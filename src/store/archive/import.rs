@@ -1,4 +1,4 @@
-//! An archive to entries.
+//! Importing entries from an archive.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -13,30 +13,30 @@ use crate::manifest::{MANIFEST, Manifest};
 use crate::{FileRecord, Store, StoreError};
 use identity::Fingerprint;
 
-/// A manifest is much shorter.
+/// Limit of a manifest's length; real ones are much shorter.
 const LONGEST_MANIFEST: u64 = 64 << 20;
 
-/// What came of an archive. Each entry is in one of them, sorted.
+/// The result of an import: each entry is in one of the lists, sorted.
 #[derive(Debug, Default)]
 pub struct Imported {
-    /// Entries that are in the store now.
+    /// Imported entries.
     pub added: Vec<Fingerprint>,
-    /// Entries that were there before.
+    /// Entries that were already in the store.
     pub present: Vec<Fingerprint>,
-    /// What is wrong with each entry that is not whole; it was not imported.
+    /// An error for each damaged entry, which was not imported.
     pub damaged: Vec<StoreError>,
 }
 
-/// Position in the archive of each file of each entry, by name.
+/// Index in the archive of each file of each entry, by name.
 type Contents = BTreeMap<Fingerprint, BTreeMap<String, usize>>;
 
 impl Store {
-    /// Takes every entry of an archive that the store lacks, each written beside, every digest verified,
-    /// flushed, renamed. An entry is imported whole or not at all, whatever is wrong with others.
+    /// Import every entry that the store lacks, with every digest verified: each is written to a temporary folder,
+    /// flushed and renamed. A damaged entry does not affect others.
     ///
     /// # Errors
-    /// A file that is no archive, or not one of entries: then nothing is imported. An entry that cannot be
-    /// written, though it is whole; those before it are in the store.
+    /// The file is not an archive of entries: then nothing is imported. Or an intact entry cannot be written; entries
+    /// before it are in the store.
     pub fn import(&self, path: &Path) -> Result<Imported, StoreError> {
         let unreadable = |source| StoreError::io("read the archive", path, source);
         let file = File::open(path).map_err(unreadable)?;
@@ -84,13 +84,13 @@ struct ArchivedEntry<'a> {
 }
 
 impl ArchivedEntry<'_> {
-    /// The manifest as it was read and as it was understood. It lists the entry's other files, and no others.
+    /// The manifest as bytes and parsed. It must list the entry's other files exactly.
     fn manifest(&mut self) -> Result<(Vec<u8>, Manifest), StoreError> {
         let json = self.read(MANIFEST, LONGEST_MANIFEST)?;
         let manifest = Manifest::from_json(&json).map_err(|problem| self.damaged(problem))?;
         if manifest.header.fingerprint != *self.fingerprint {
             let other = manifest.header.fingerprint.short();
-            return Err(self.damaged(format!("{MANIFEST} is of another entry, {other}")));
+            return Err(self.damaged(format!("{MANIFEST} belongs to another entry, {other}")));
         }
         let unlisted = |name: &&String| *name != MANIFEST && !manifest.files.contains_key(*name);
         if let Some(name) = self.files.keys().find(unlisted) {
@@ -99,16 +99,16 @@ impl ArchivedEntry<'_> {
         Ok((json, manifest))
     }
 
-    /// A file that is what the manifest says.
+    /// A file whose digest matches the manifest.
     fn verified(&mut self, name: &str, record: &FileRecord) -> Result<Vec<u8>, StoreError> {
         let bytes = self.read(name, record.bytes)?;
         if blake3::hash(&bytes).to_hex().as_str() != record.blake3 {
-            return Err(self.damaged(format!("{name} is not what was exported (its digest differs)")));
+            return Err(self.damaged(format!("the digest of {name} differs from that of the export")));
         }
         Ok(bytes)
     }
 
-    /// A file, to its end or just beyond the longest that it may be.
+    /// Read a file, up to just beyond its maximum length.
     fn read(&mut self, name: &str, longest: u64) -> Result<Vec<u8>, StoreError> {
         let &index = self.files.get(name).ok_or_else(|| self.damaged(format!("{name} is missing")))?;
         let mut bytes = Vec::new();
@@ -129,10 +129,10 @@ impl ArchivedEntry<'_> {
     }
 }
 
-/// Where each file of each entry is.
+/// The index of each file of each entry.
 ///
 /// # Errors
-/// A name that no file of an entry can have: it might lead out of the entry's folder.
+/// A name that is not valid for a file of an entry: it might be outside of the entry's folder.
 fn contents(archive: &ZipArchive<BufReader<File>>) -> Result<Contents, String> {
     if archive.has_duplicate_names() {
         return Err("two of its files have the same name".into());
@@ -140,10 +140,10 @@ fn contents(archive: &ZipArchive<BufReader<File>>) -> Result<Contents, String> {
     let mut contents = Contents::new();
     for (index, name) in archive.file_names().enumerate() {
         let name = name.map_err(|error| error.to_string())?;
-        let (fingerprint, file) =
-            entry_and_file(&name).ok_or_else(|| format!("`{name}` is the name of no file of an entry"))?;
+        let (fingerprint, file) = entry_and_file(&name)
+            .ok_or_else(|| format!("`{name}` is not a valid name for a file of an entry"))?;
         let files = contents.entry(fingerprint).or_default();
-        // Other programs list the folders, too.
+        // Other programs also list the folders.
         if !file.is_empty() {
             files.insert(file.into(), index);
         }
@@ -161,7 +161,7 @@ fn entry_and_file(name: &str) -> Option<(Fingerprint, &str)> {
 
 fn nothing(path: &Path, problem: impl Display) -> StoreError {
     let problem =
-        format!("{problem}; make the archive again with `medmerge store export`, and copy it whole");
+        format!("{problem}; create the archive again with `medmerge store export`, and copy it completely");
     StoreError::Archive { path: path.into(), what: "anything".into(), problem }
 }
 
@@ -170,7 +170,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_names_of_files_of_entries_are_taken() {
+    fn only_valid_names_of_files_are_accepted() {
         let entry = "0a".repeat(32);
         let file = |name: &str| entry_and_file(&format!("{entry}/{name}")).map(|(_, file)| file.to_string());
         for name in ["manifest.json", "a1b2.c3d4.predictions.csv", ""] {

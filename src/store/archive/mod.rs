@@ -1,13 +1,13 @@
-//! Entries as one file, to move them between machines.
+//! Archives: entries in one file, to move them between machines.
 //!
-//! An archive is a `.zip` with the files of each entry as `<fingerprint>/<file>`, sorted and stored as they
-//! are. It holds no time and no machine, so the same entries give the same bytes.
+//! An archive is a `.zip` with the files of each entry as `<fingerprint>/<file>`, sorted and uncompressed. It contains
+//! no time and no machine, so equal entries give equal bytes.
 //!
 //! | file | what |
 //! |---|---|
-//! | `export` | entries to an archive |
-//! | `output` | the file that an archive is written to |
-//! | `import` | an archive to entries |
+//! | `export` | writing entries to an archive |
+//! | `output` | the output file of an archive |
+//! | `import` | importing entries from an archive |
 
 mod export;
 mod import;

@@ -1,4 +1,4 @@
-//! The file that an archive is written to.
+//! The output file of an archive.
 
 use std::fs::File;
 use std::io::{self, BufWriter, ErrorKind, Seek, SeekFrom, Write};
@@ -6,10 +6,10 @@ use std::path::Path;
 
 use tempfile::NamedTempFile;
 
-/// A new file beside the archive, which becomes the archive at last.
+/// A temporary file next to the archive, renamed to it at the end.
 ///
-/// A writer of archives that is dropped after a failure tries to end the archive, and tells on stderr that it
-/// cannot. So once this file could not be written, it takes everything and keeps nothing.
+/// A zip writer that is dropped after a failure tries to finish the archive, and prints to stderr if it cannot. So
+/// after a write error, this file accepts and discards all further data.
 #[derive(Debug)]
 pub(super) struct Output {
     file: BufWriter<NamedTempFile>,
@@ -19,7 +19,7 @@ pub(super) struct Output {
 impl Output {
     pub(super) fn beside(archive: &Path) -> io::Result<Self> {
         let folder = archive.parent().filter(|folder| !folder.as_os_str().is_empty());
-        // Not tempfile's own opening, which gives a file to its owner alone.
+        // Not opened by tempfile, which makes files private to their owner.
         let file = tempfile::Builder::new()
             .prefix(".")
             .suffix(".tmp")
@@ -27,7 +27,7 @@ impl Output {
         Ok(Self { file: BufWriter::new(file), failed: false })
     }
 
-    /// Waits for the disk and gives the file the archive's name. Returns its length.
+    /// Flush the file and rename it to the archive. Returns its length.
     pub(super) fn publish(self, archive: &Path) -> io::Result<u64> {
         if self.failed {
             return Err(io::Error::other("a part of it was not written"));

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use super::testing::{DAY, at};
 use super::*;
 
-/// A store, a file `a` and how often files were read.
+/// A store, a file `a` and the number of times files were read.
 struct Lab {
     folder: TempDir,
     store: Store,
@@ -27,7 +27,7 @@ impl Lab {
         self.folder.path().join(name)
     }
 
-    /// What stands in files, a day later.
+    /// The content of files, a day later.
     fn read(&self, names: &[&str]) -> String {
         self.read_by(Digests::later(&self.store), names)
     }
@@ -63,13 +63,13 @@ fn untouched_files_are_read_once() {
         assert_eq!(lab.read(&["a", "b"]), "onetwo");
     }
     assert_eq!((lab.reads.get(), lab.notes().len()), (1, 1));
-    assert_eq!(lab.read(&["b", "a"]), "twoone", "another order is another thing");
+    assert_eq!(lab.read(&["b", "a"]), "twoone", "the order of files matters");
     assert_eq!(lab.read(&["a"]), "one");
     assert_eq!(lab.reads.get(), 3);
 }
 
 #[test]
-fn another_thing_read_from_the_same_file_has_a_note_of_its_own() {
+fn another_value_read_from_the_same_file_has_its_own_note() {
     let lab = Lab::new();
     let digests = Digests::later(&lab.store);
     let read = |what: &str, value: usize| {
@@ -88,7 +88,7 @@ fn a_changed_file_is_read_again() {
 }
 
 #[test]
-fn a_file_put_in_its_place_is_read_though_length_and_mtime_are_the_same() {
+fn a_replaced_file_is_read_even_if_length_and_mtime_are_equal() {
     let lab = Lab::new();
     lab.read(&["a"]);
     let time = modified(&lab.path("a"));
@@ -106,7 +106,7 @@ fn a_file_rewritten_with_its_mtime_set_back_is_read_again() {
     lab.read(&["a"]);
     let stamp = || Stamp::of(&path.metadata().unwrap()).unwrap();
     let (before, time) = (stamp(), modified(&path));
-    // until the clock has ticked: the day that has passed is a pretence
+    // wait for a tick of the clock: the day that has passed is simulated
     while stamp().changed == before.changed {
         fs::write(&path, "two").unwrap();
         set_modified(&path, time);
@@ -116,7 +116,7 @@ fn a_file_rewritten_with_its_mtime_set_back_is_read_again() {
 }
 
 #[test]
-fn fresh_files_and_files_of_the_future_are_not_remembered() {
+fn recent_files_and_files_in_the_future_are_not_cached() {
     let lab = Lab::new();
     let set_back = Digests { store: &lab.store, clock: |store| at(store, -DAY) };
     lab.read_by(set_back, &["a"]);
@@ -129,14 +129,14 @@ fn a_stamp_is_settled_after_a_tick_and_on_another_device_after_an_hour() {
     let file = Stamp { bytes: 1, modified: 10 * SECOND, changed: 20 * SECOND, inode: 1, device: 1 };
     let settled = |device, modified| file.is_settled(&Stamp { modified, device, ..file });
     assert!(settled(1, 22 * SECOND) && !settled(1, 22 * SECOND - 1), "ctime counts");
-    assert!(!settled(1, 0), "a file of the future");
+    assert!(!settled(1, 0), "a file in the future");
     assert!(settled(2, 3620 * SECOND) && !settled(2, 3620 * SECOND - 1));
     let touched = Stamp { modified: 30 * SECOND, ..file };
     assert!(!touched.is_settled(&Stamp { modified: 31 * SECOND, ..file }), "mtime counts");
 }
 
 #[test]
-fn a_note_that_was_damaged_anywhere_is_made_again() {
+fn a_damaged_note_is_rewritten() {
     let lab = Lab::new();
     lab.read(&["a"]);
     let [note] = &lab.notes()[..] else { panic!("one note") };
@@ -156,7 +156,7 @@ fn a_note_that_was_damaged_anywhere_is_made_again() {
 }
 
 #[test]
-fn a_note_under_the_name_of_another_is_of_no_use() {
+fn a_note_under_another_name_is_invalid() {
     let lab = Lab::new();
     fs::hard_link(lab.path("a"), lab.path("b")).unwrap();
     lab.read(&["a"]);
@@ -169,7 +169,7 @@ fn a_note_under_the_name_of_another_is_of_no_use() {
 }
 
 #[test]
-fn what_changes_while_it_is_read_is_not_remembered() {
+fn a_file_that_changes_while_it_is_read_is_not_cached() {
     let lab = Lab::new();
     let digests = Digests::later(&lab.store);
     let growing = || {
@@ -189,7 +189,7 @@ fn what_changes_while_it_is_read_is_not_remembered() {
 }
 
 #[test]
-fn an_error_is_not_remembered_and_a_missing_file_is_left_to_the_reader() {
+fn errors_are_not_cached_and_missing_files_are_left_to_the_reader() {
     let lab = Lab::new();
     let digests = Digests::later(&lab.store);
     let fails = digests.read_once("text", || vec![lab.path("a")], || Err::<(), _>("broken"));
@@ -208,7 +208,7 @@ fn a_moved_store_keeps_its_notes() {
 }
 
 #[test]
-fn a_note_that_cannot_be_written_costs_nothing_but_time() {
+fn a_note_that_cannot_be_written_only_costs_time() {
     let lab = Lab::new();
     lab.read(&["a"]);
     let note = lab.notes().remove(0);

@@ -131,7 +131,7 @@ fn an_archive_that_was_cut_or_is_none_is_refused() {
         fs::write(&archive, bytes).unwrap();
         let error = store.import(&archive).unwrap_err().to_string();
         assert!(
-            error.starts_with("failed to import anything from ") && error.contains("copy it whole"),
+            error.starts_with("failed to import anything from ") && error.contains("copy it completely"),
             "{error}"
         );
         assert!(store.fingerprints().unwrap().is_empty());
@@ -175,7 +175,7 @@ fn an_entry_with_other_files_than_its_manifest_lists_is_not_taken() {
         (&|files| files.retain(|(name, _)| *name != manifest), "manifest.json is missing"),
         (
             &|files| files.iter_mut().for_each(|(name, _)| *name = name.replace(&entry, &other)),
-            "manifest.json is of another entry, 010101010101",
+            "manifest.json belongs to another entry, 010101010101",
         ),
         (
             &|files| files.iter_mut().filter(|(name, _)| *name == model).for_each(|(_, bytes)| bytes.push(0)),
@@ -222,7 +222,7 @@ fn what_one_machine_made_is_fresh_on_another() {
     let export = ["store", "export", archive, "--experiment", "experiment.toml"];
     here.medmerge(&export).assert().code(0).stdout(contains("tiny.zip: 9 entries, "));
     let import = there.medmerge(&["store", "import", "tiny.zip"]).assert().code(0);
-    import.stdout("tiny.zip: 9 entries imported, 0 there already, 0 damaged\n");
+    import.stdout("tiny.zip: 9 entries imported, 0 already present, 0 damaged\n");
     there.medmerge(&["run", "experiment.toml"]).assert().code(0).stderr(contains("executed 0, fresh 9"));
     assert_eq!(fs::read(there.path("results/tiny/metrics.csv")).unwrap(), scores);
 
@@ -237,7 +237,8 @@ fn what_one_machine_made_is_fresh_on_another() {
         .code(0)
         .stdout(contains(": 1 entries"));
     store.remove(&merged.parse::<Fingerprint>().unwrap()).unwrap();
-    let missing = contains("the archive lacks what has not been made of tiny: merged[seed=0]");
+    let missing =
+        contains("the archive of tiny is incomplete; these stages have not finished: merged[seed=0]");
     here.medmerge(&export).assert().code(0).stdout(contains(": 8 entries, ")).stderr(missing);
 }
 

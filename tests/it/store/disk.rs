@@ -95,7 +95,7 @@ fn a_disk_without_room_is_told_before_anything_starts() {
     assert_eq!(fs::read_to_string(lab.path("code")).unwrap(), "4\n", "{stderr}");
     assert!(stderr.contains("error: failed to start: what is to be made takes about "), "{stderr}");
     assert!(!stderr.contains("source_a"), "{stderr}");
-    assert!(fs::read_to_string(lab.path("verified")).unwrap().starts_with("9 entries, all whole\n"));
+    assert!(fs::read_to_string(lab.path("verified")).unwrap().starts_with("9 entries, all intact\n"));
 }
 
 #[test]
@@ -117,8 +117,8 @@ fn a_disk_that_another_program_fills_keeps_what_is_whole_and_the_next_run_goes_o
     assert_eq!(fs::read_to_string(lab.path("code")).unwrap(), "4\n", "{stderr}");
     assert!(stderr.contains("/.medmerge/") && stderr.contains("; free some space"), "{stderr}");
     let verified = fs::read_to_string(lab.path("verified")).unwrap();
-    assert!(verified.contains(" entries, all whole\n") && !verified.starts_with("9 "), "{verified}");
-    assert!(fs::read_to_string(lab.path("verified_again")).unwrap().starts_with("9 entries, all whole\n"));
+    assert!(verified.contains(" entries, all intact\n") && !verified.starts_with("9 "), "{verified}");
+    assert!(fs::read_to_string(lab.path("verified_again")).unwrap().starts_with("9 entries, all intact\n"));
     let undisturbed = self::lab();
     undisturbed.medmerge(&["run", "experiment.toml", "--quiet"]).assert().code(0);
     let scores = |lab: &Workplace| fs::read(lab.path("results/tiny/metrics.csv")).unwrap();

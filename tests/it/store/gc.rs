@@ -184,17 +184,16 @@ fn the_command_keeps_what_its_experiments_need_and_deletes_only_if_told() {
     let before = tree(&lab.path(".medmerge"));
     let listed = lab.medmerge(&["store", "gc", "experiment.toml"]).assert().code(0);
     let told = contains("finetune final[seed=0]\n").and(contains("evaluate scores[seed=0]\n"));
-    listed.stdout(
-        told.and(contains("2 things, ")).and(contains("nothing was deleted: to delete it, add --yes\n")),
-    );
+    listed
+        .stdout(told.and(contains("2 items, ")).and(contains("nothing was deleted; add --yes to delete\n")));
     assert_eq!(tree(&lab.path(".medmerge")), before);
 
     let deleted = lab.medmerge(&["store", "gc", "experiment.toml", "--yes"]).assert().code(0);
-    deleted.stdout(contains("2 things, ").and(contains(" deleted\n")));
+    deleted.stdout(contains("2 items, ").and(contains(" deleted\n")));
     run(&lab).stderr(contains("executed 0, fresh 9"));
-    lab.medmerge(&["store", "verify"]).assert().code(0).stdout(contains("9 entries, all whole\n"));
+    lab.medmerge(&["store", "verify"]).assert().code(0).stdout(contains("9 entries, all intact\n"));
     let again = lab.medmerge(&["store", "gc", "experiment.toml", "--yes"]).assert().code(0);
-    again.stdout("0 things, 0.0 MiB deleted\n");
+    again.stdout("0 items, 0.0 MiB deleted\n");
 }
 
 #[test]
@@ -214,7 +213,7 @@ fn entries_of_every_device_are_kept() {
     }
     put(&store, &planned(&[])[0].parse().unwrap(), &artifact);
     let deleted = lab.medmerge(&["store", "gc", "experiment.toml", "--yes"]).assert().code(0);
-    deleted.stdout(contains("0 things"));
+    deleted.stdout(contains("0 items"));
     assert_eq!(store.fingerprints().unwrap().len(), 4);
 }
 

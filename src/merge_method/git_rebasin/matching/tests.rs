@@ -1,4 +1,4 @@
-//! Networks are permuted without a change of what they compute, and aligned back.
+//! Permuting a network does not change its outputs, and matching aligns it back.
 
 use super::*;
 use crate::git_rebasin::GitRebasinSpec;
@@ -6,7 +6,7 @@ use crate::git_rebasin::testing::{backbone, difference, logits, model, shuffled}
 use crate::merge_in_memory;
 use backbone::BackboneSpec;
 
-/// Backbones of each kind, small, with the side of their images.
+/// Small backbones of each kind, with the side length of their images.
 const KINDS: [(&str, usize); 6] = [
     ("resnet18 = { stem = 'small', width = 16 }", 12),
     ("resnet18 = { width = 16 }", 32),
@@ -21,7 +21,7 @@ fn symmetries(spec: &BackboneSpec) -> Vec<Symmetry> {
 }
 
 #[test]
-fn no_order_of_units_changes_what_a_network_computes() {
+fn permuting_units_does_not_change_the_outputs() {
     for (text, side) in KINDS {
         let spec = backbone(text);
         let tensors = model(&spec, 1);
@@ -33,10 +33,10 @@ fn no_order_of_units_changes_what_a_network_computes() {
             .iter()
             .filter(|(name, tensor)| tensor.dtype().is_float() && difference(tensor, &permuted[*name]) > 0.0);
         let all = tensors.values().filter(|tensor| tensor.dtype().is_float()).count();
-        // All but the head's bias.
+        // All tensors but the head's bias.
         assert_eq!(differs.count(), all - 1, "{text}");
         let spread = difference(&before, &before.mean_all().unwrap().broadcast_as(before.shape()).unwrap());
-        assert!(spread > 1e-2, "{text}: logits that tell nothing");
+        assert!(spread > 1e-2, "{text}: all logits are equal");
     }
 }
 
@@ -59,7 +59,7 @@ fn objective(matching: &Matching<'_>) -> f64 {
     matching.objective().unwrap()
 }
 
-/// The first layer alone would have all others permuted.
+/// The first layer alone would permute all others.
 #[test]
 fn networks_that_are_near_are_not_moved_apart() {
     let spec = backbone(KINDS[0].0);
@@ -71,7 +71,7 @@ fn networks_that_are_near_are_not_moved_apart() {
     let mut matching = Matching::new(&a, &b, &symmetries).unwrap();
     let before = objective(&matching);
     matching.match_from_what_is_in_order().unwrap();
-    assert!(objective(&matching) < before, "nothing would be shown");
+    assert!(objective(&matching) < before, "the test needs a start that is not optimal");
     let back = align(&a, &b, &symmetries, 0).unwrap().apply_to_all(&b).unwrap();
     assert_eq!(difference(&back["layer1.0.conv1.weight"], &a["layer1.0.conv1.weight"]), 0.0);
 }
@@ -90,7 +90,7 @@ fn each_step_brings_two_networks_nearer() {
             let after = objective(&matching);
             assert!(if changed { after > before } else { after == before }, "{before} then {after}");
             matching.settled[symmetry] = false;
-            assert!(!matching.improve(symmetry).unwrap(), "what is best is not changed again");
+            assert!(!matching.improve(symmetry).unwrap(), "the optimum is not changed again");
             before = after;
         }
         assert!(before > start);
@@ -99,7 +99,7 @@ fn each_step_brings_two_networks_nearer() {
     }
 }
 
-/// By trying all orders of heads and, in turn, of the units within.
+/// Compared with trying all orders of heads and, in turn, of the units in each.
 #[test]
 fn heads_and_the_units_within_are_assigned_together() {
     let numbers = |seed: u64| {
@@ -123,7 +123,7 @@ fn heads_and_the_units_within_are_assigned_together() {
         other.permuted = step.apply_to_all(&b).unwrap();
         most = most.max(objective(&other));
     }
-    assert!((found - most).abs() < 1e-9, "{found}, but {most} can be had");
+    assert!((found - most).abs() < 1e-9, "{found}, but the maximum is {most}");
 }
 
 #[test]
@@ -155,7 +155,7 @@ fn heads_of_other_classes_do_not_count_and_move_along() {
 }
 
 #[test]
-fn what_cannot_be_aligned_is_told_by_name() {
+fn errors_name_the_tensor_that_cannot_be_aligned() {
     let spec = backbone(KINDS[0].0);
     let (a, b) = (model(&spec, 1), model(&spec, 2));
     let message = |other: &StateDict, symmetries: &[Symmetry]| {

@@ -1,4 +1,4 @@
-//! The numbers that a `learn_merge_weights` stage learnt.
+//! Merge weights learned by `learn_merge_weights` stages.
 
 use candle_core::{Result, bail};
 use indexmap::IndexMap;
@@ -6,37 +6,37 @@ use indexmap::IndexMap;
 use merge_method::learned::weights_name;
 use stage::MergeWeights;
 
-/// What one stage learnt, and where it stands in its experiment.
+/// The merge weights learned by one stage, and its place in the experiment.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Learnt {
-    /// The stage's name as written.
+pub struct LearnedWeights {
+    /// Name of the stage.
     pub stage: String,
-    /// `name[axis=value,…]`, for messages.
+    /// Id of the stage, `name[axis=value,…]`, for messages.
     pub id: String,
     /// Values of the sweep axes that it depends on.
     pub at: IndexMap<String, String>,
-    /// Names of the stages whose models are its sources, in their order.
+    /// Names of the source stages, in order.
     pub sources: Vec<String>,
-    /// Every layer, in the order of the network.
+    /// Layers, in network order.
     pub layers: Vec<LayerWeights>,
 }
 
-/// The numbers of one layer.
+/// The merge weights of one layer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LayerWeights {
-    /// The layer's name: `layer1.0.conv1`.
+    /// Name of the layer: `layer1.0.conv1`.
     pub layer: String,
-    /// `[sources][kernels]`.
+    /// Merge weights, `[sources][kernels]`.
     pub weights: Vec<Vec<f32>>,
 }
 
-/// The numbers of every layer, in the order of the network.
+/// The merge weights of every layer, in network order.
 ///
 /// # Errors
-/// A layer of the backbone has no numbers, or has them of more or fewer sources than the first.
-pub fn layers(learnt: &MergeWeights) -> Result<Vec<LayerWeights>> {
-    let groups = learnt.info.backbone.build().kernel_groups();
-    let layer = |group: &backbone::KernelGroup| match learnt.tensors.get(&weights_name(group)) {
+/// A layer of the backbone has no merge weights, or for a different number of sources than the first layer.
+pub fn layers(learned: &MergeWeights) -> Result<Vec<LayerWeights>> {
+    let groups = learned.info.backbone.build().kernel_groups();
+    let layer = |group: &backbone::KernelGroup| match learned.tensors.get(&weights_name(group)) {
         Some(weights) => Ok(LayerWeights { layer: group.layer.clone(), weights: weights.to_vec2()? }),
         None => bail!("no merge weights for layer `{}`", group.layer),
     };
@@ -44,7 +44,7 @@ pub fn layers(learnt: &MergeWeights) -> Result<Vec<LayerWeights>> {
     let sources = layers.first().map_or(0, |layer| layer.weights.len());
     match layers.iter().find(|layer| layer.weights.len() != sources) {
         Some(other) => bail!(
-            "layer `{}` has merge weights of {} sources, not of {sources}",
+            "layer `{}` has merge weights for {} sources, not {sources}",
             other.layer,
             other.weights.len()
         ),
@@ -60,7 +60,7 @@ mod tests {
     use nn::Normalize;
     use stage::ModelInfo;
 
-    fn learnt() -> MergeWeights {
+    fn learned() -> MergeWeights {
         let backbone = toml::from_str("resnet18 = { stem = \"small\", width = 4 }").unwrap();
         let info = ModelInfo { backbone, normalize: Normalize::default(), head: None };
         let groups = info.backbone.build().kernel_groups();
@@ -70,8 +70,8 @@ mod tests {
     }
 
     #[test]
-    fn layers_stand_in_the_order_of_the_network() {
-        let layers = layers(&learnt()).unwrap();
+    fn layers_are_in_network_order() {
+        let layers = layers(&learned()).unwrap();
         let names: Vec<&str> = layers.iter().map(|layer| layer.layer.as_str()).collect();
         assert_eq!(names[..3], ["conv1", "layer1.0.conv1", "layer1.0.conv2"]);
         let places = ["layer2.0.conv2", "layer2.0.downsample.0", "layer2.1.conv1", "layer4.1.conv2"]
@@ -81,16 +81,16 @@ mod tests {
     }
 
     #[test]
-    fn numbers_that_are_missing_or_of_other_sources_are_told() {
-        let mut less = learnt();
+    fn missing_merge_weights_and_other_numbers_of_sources_are_errors() {
+        let mut less = learned();
         less.tensors.remove("layer1.0.conv1.merge_weights");
         assert!(
             layers(&less).unwrap_err().to_string().contains("no merge weights for layer `layer1.0.conv1`")
         );
-        let mut three = learnt();
+        let mut three = learned();
         let other = Tensor::ones((3, 4), DType::F32, &Device::Cpu).unwrap();
         three.tensors.insert("layer1.0.conv1.merge_weights".into(), other);
         let error = layers(&three).unwrap_err().to_string();
-        assert!(error.contains("`layer1.0.conv1` has merge weights of 3 sources, not of 2"), "{error}");
+        assert!(error.contains("`layer1.0.conv1` has merge weights for 3 sources, not 2"), "{error}");
     }
 }
