@@ -78,8 +78,8 @@ mod tests {
     use super::*;
 
     /// M·Mᵀ + I for a matrix M of these elements.
-    fn positive(numbers: &[f64], n: usize) -> Vec<f64> {
-        let at = |i: usize, j: usize| numbers[(i * n + j) % numbers.len()] * ((i * 7 + j * 3) as f64).sin();
+    fn positive(elements: &[f64], n: usize) -> Vec<f64> {
+        let at = |i: usize, j: usize| elements[(i * n + j) % elements.len()] * ((i * 7 + j * 3) as f64).sin();
         let product = |i: usize, j: usize| (0..n).map(|k| at(i, k) * at(j, k)).sum::<f64>();
         (0..n * n).map(|p| product(p / n, p % n) + f64::from(u8::from(p / n == p % n))).collect()
     }
@@ -95,9 +95,9 @@ mod tests {
 
         #[test]
         fn the_solution_solves_the_equations(
-            numbers in prop::collection::vec(-3.0..3.0_f64, 50), n in 1..90_usize,
+            elements in prop::collection::vec(-3.0..3.0_f64, 50), n in 1..90_usize,
         ) {
-            let matrix = positive(&numbers, n);
+            let matrix = positive(&elements, n);
             let b: Vec<f64> = (0..n).map(|i| (i as f64).cos()).collect();
             let mut x = b.clone();
             Cholesky::of(matrix.clone(), n).unwrap().solve(&mut x);

@@ -25,7 +25,7 @@ fn in_one_pass(terms: &[(&Tensor, f64)]) -> Option<Vec<f32>> {
     const PIECE: usize = 1 << 11;
     let stored: Vec<_> = terms.iter().map(|(tensor, _)| tensor.storage_and_layout()).collect();
     let slices = stored.iter().map(|(storage, layout)| match (&**storage, layout.contiguous_offsets()) {
-        (Storage::Cpu(CpuStorage::F32(numbers)), Some((start, end))) => Some(&numbers[start..end]),
+        (Storage::Cpu(CpuStorage::F32(elements)), Some((start, end))) => Some(&elements[start..end]),
         _ => None,
     });
     let slices = slices.collect::<Option<Vec<&[f32]>>>()?;
@@ -60,7 +60,7 @@ pub(super) fn mean(tensors: &[Tensor]) -> Result<Tensor> {
 ///
 /// # Errors
 /// They cannot be copied to the CPU.
-pub(super) fn numbers(tensor: &Tensor) -> Result<Vec<f32>> {
+pub(super) fn elements(tensor: &Tensor) -> Result<Vec<f32>> {
     tensor.flatten_all()?.to_dtype(DType::F32)?.to_vec1()
 }
 
@@ -68,8 +68,8 @@ pub(super) fn numbers(tensor: &Tensor) -> Result<Vec<f32>> {
 ///
 /// # Errors
 /// The number of elements does not match, or the device is out of memory.
-pub(super) fn tensor_like(like: &Tensor, numbers: Vec<f32>) -> Result<Tensor> {
-    Tensor::from_vec(numbers, like.shape(), like.device())?.to_dtype(like.dtype())
+pub(super) fn tensor_like(like: &Tensor, elements: Vec<f32>) -> Result<Tensor> {
+    Tensor::from_vec(elements, like.shape(), like.device())?.to_dtype(like.dtype())
 }
 
 /// The common start, for a method that needs one.
@@ -108,8 +108,8 @@ mod tests {
                 (sum + (tensor * *factor).unwrap()).unwrap()
             });
         let found = in_one_pass(&tensors.iter().zip(factors).collect::<Vec<_>>()).unwrap();
-        let bits = |numbers: &[f32]| numbers.iter().map(|number| number.to_bits()).collect::<Vec<_>>();
-        assert_eq!(bits(&found), bits(&numbers(&expected).unwrap()));
+        let bits = |elements: &[f32]| elements.iter().map(|number| number.to_bits()).collect::<Vec<_>>();
+        assert_eq!(bits(&found), bits(&elements(&expected).unwrap()));
     }
 
     #[test]

@@ -96,12 +96,12 @@ const LABELS: [u32; 6] = [0, 1, 2, 0, 1, 2];
 fn assert_close(what: &str, actual: &StateDict, expected: &StateDict, tolerance: f64) {
     assert!(!expected.is_empty(), "{what}");
     for (name, expected) in expected {
-        let numbers = |tensor: &Tensor| {
+        let elements = |tensor: &Tensor| {
             let tensor = tensor.to_dtype(DType::F64).and_then(|tensor| tensor.flatten_all());
             tensor.and_then(|tensor| tensor.to_vec1::<f64>()).unwrap()
         };
         assert_eq!(actual[name].dims(), expected.dims(), "{what} {name}");
-        let (actual, expected) = (numbers(&actual[name]), numbers(expected));
+        let (actual, expected) = (elements(&actual[name]), elements(expected));
         let largest = expected.iter().fold(0.0, |most: f64, number| most.max(number.abs()));
         let pairs = actual.iter().zip(&expected);
         let worst = pairs.map(|(a, e)| (a - e).abs()).fold(0.0, f64::max);

@@ -10,7 +10,7 @@ use kind::Kind;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::combination::{combination, dot, numbers, start};
+use super::combination::{combination, dot, elements, start};
 use super::{MergeMethod, MergeTensors};
 
 /// Interpolation from the common start to the mean of the sources, with a ratio from the angle between task vectors
@@ -54,7 +54,7 @@ pub struct ModelStock;
 impl MergeTensors for ModelStock {
     fn merge(&self, name: &str, sources: &[Tensor], base: Option<&Tensor>) -> Result<Tensor> {
         let base = start(name, base)?;
-        let vectors = sources.iter().map(|source| numbers(&(source - base)?)).collect::<Result<Vec<_>>>()?;
+        let vectors = sources.iter().map(|source| elements(&(source - base)?)).collect::<Result<Vec<_>>>()?;
         let (n, cosine) = (sources.len() as f64, mean_cosine(&vectors).max(0.0));
         let t = n * cosine / (1.0 + (n - 1.0) * cosine);
         let of_base = (base, 1.0 - t);

@@ -12,7 +12,7 @@ use kind::{Kind, Problems};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::combination::{combination, dot, numbers};
+use super::combination::{combination, dot, elements};
 use super::{MergeMethod, MergeTensors};
 
 /// Above this |cos θ|, interpolation is linear.
@@ -66,7 +66,7 @@ pub struct Slerp {
 impl MergeTensors for Slerp {
     fn merge(&self, _: &str, sources: &[Tensor], _: Option<&Tensor>) -> Result<Tensor> {
         let [first, second] = sources else { bail!("slerp takes two sources, not {}", sources.len()) };
-        let (a, b) = (numbers(first)?, numbers(second)?);
+        let (a, b) = (elements(first)?, elements(second)?);
         let norms = (dot(&a, &a) * dot(&b, &b)).sqrt();
         let [of_first, of_second] = shares(self.t, dot(&a, &b) / norms);
         combination([(first, of_first), (second, of_second)])

@@ -12,7 +12,7 @@ use kind::{Kind, Problems};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::combination::{numbers, start, tensor_like};
+use super::combination::{elements, start, tensor_like};
 use super::{MergeMethod, MergeTensors};
 
 /// Task vectors trimmed, and averaged where their signs agree (TIES, arXiv 2306.01708).
@@ -74,9 +74,9 @@ impl MergeTensors for Ties {
     fn merge(&self, name: &str, sources: &[Tensor], base: Option<&Tensor>) -> Result<Tensor> {
         let base = start(name, base)?;
         let task_vector = |source: &Tensor| {
-            let mut numbers = numbers(&(source - base)?)?;
-            trim(&mut numbers, self.density);
-            Ok(numbers)
+            let mut elements = elements(&(source - base)?)?;
+            trim(&mut elements, self.density);
+            Ok(elements)
         };
         let trimmed = sources.iter().map(task_vector).collect::<Result<Vec<_>>>()?;
         let agreed =
@@ -86,16 +86,16 @@ impl MergeTensors for Ties {
 }
 
 /// Zero all but the fraction `density` of largest magnitude; among equal magnitudes, the first are kept.
-fn trim(numbers: &mut [f32], density: f64) {
-    let kept = ((density * numbers.len() as f64) as usize).max(1);
-    if kept >= numbers.len() {
+fn trim(elements: &mut [f32], density: f64) {
+    let kept = ((density * elements.len() as f64) as usize).max(1);
+    if kept >= elements.len() {
         return;
     }
-    let mut magnitudes: Vec<f32> = numbers.iter().map(|number| number.abs()).collect();
+    let mut magnitudes: Vec<f32> = elements.iter().map(|number| number.abs()).collect();
     let (larger, least, _) = magnitudes.select_nth_unstable_by(kept - 1, |a, b| b.total_cmp(a));
     let least = *least;
     let mut equal = kept - larger.iter().filter(|magnitude| magnitude.total_cmp(&least).is_gt()).count();
-    for number in numbers {
+    for number in elements {
         let order = number.abs().total_cmp(&least);
         let stays = order.is_gt() || (order.is_eq() && equal > 0);
         equal -= usize::from(stays && order.is_eq());
@@ -106,9 +106,9 @@ fn trim(numbers: &mut [f32], density: f64) {
 }
 
 /// The mean of the elements that have the sign of the sum; 0 if there are none.
-fn agreed(numbers: impl Iterator<Item = f32> + Clone) -> f32 {
-    let sum: f32 = numbers.clone().sum();
-    let agree = numbers.filter(|number| *number != 0.0 && (*number > 0.0) == (sum >= 0.0));
+fn agreed(elements: impl Iterator<Item = f32> + Clone) -> f32 {
+    let sum: f32 = elements.clone().sum();
+    let agree = elements.filter(|number| *number != 0.0 && (*number > 0.0) == (sum >= 0.0));
     let (sum, count) = agree.fold((0f32, 0u32), |(sum, count), number| (sum + number, count + 1));
     sum / count.max(1) as f32
 }
@@ -120,9 +120,9 @@ mod tests {
     #[test]
     fn the_fraction_of_largest_magnitude_is_kept_and_at_least_one_element() {
         let trimmed = |density| {
-            let mut numbers = [0.5, -3.0, 2.0, -2.0, 1.0];
-            trim(&mut numbers, density);
-            numbers
+            let mut elements = [0.5, -3.0, 2.0, -2.0, 1.0];
+            trim(&mut elements, density);
+            elements
         };
         assert_eq!(trimmed(1.0), [0.5, -3.0, 2.0, -2.0, 1.0]);
         assert_eq!(trimmed(0.4), [0.0, -3.0, 2.0, 0.0, 0.0], "of two equal ones the first");

@@ -64,10 +64,10 @@ pub struct Network {
     image: u64,
     feature_size: u64,
     /// Elements of all tensors, of the trainable ones and of the head's.
-    numbers: u64,
+    elements: u64,
     /// Trainable elements.
     pub learned: u64,
-    head_numbers: u64,
+    head_elements: u64,
     /// Kernels that can have a merge weight.
     kernels: u64,
 }
@@ -103,12 +103,12 @@ impl Network {
 
     /// Size of its checkpoint in bytes.
     pub fn bytes(&self) -> u64 {
-        product([F32, self.numbers])
+        product([F32, self.elements])
     }
 
     /// Whether it has running statistics, which are not trainable.
     pub fn has_batch_norm(&self) -> bool {
-        self.numbers > self.learned
+        self.elements > self.learned
     }
 
     /// Memory of inference in bytes, on at most `images` images at once.
@@ -159,11 +159,14 @@ impl<'a> TrainingWork<'a> {
     /// Training of all trainable parameters, in a network that is one of `models` in memory.
     pub fn whole(&self, models: u64) -> Work {
         let network = &self.network;
-        let numbers =
-            [product([network.numbers, models]), self.best(network.numbers), self.learning(network.learned)];
+        let elements = [
+            product([network.elements, models]),
+            self.best(network.elements),
+            self.learning(network.learned),
+        ];
         Work {
             operations: self.operations(),
-            memory_bytes: sum([product([F32, sum(numbers)]), self.step(), self.dataset.decoded_bytes()]),
+            memory_bytes: sum([product([F32, sum(elements)]), self.step(), self.dataset.decoded_bytes()]),
             disk_bytes: network.bytes(),
             ..Work::default()
         }
@@ -177,14 +180,14 @@ impl<'a> TrainingWork<'a> {
         let computed = (images as f64 * variants.unwrap_or(epochs as f64)).round() as u64;
         let remembered = sum([validation, variants.map_or(0, |_| computed)]);
         let features = product([remembered, network.feature_size]);
-        let head = network.head_numbers;
-        let numbers = [network.numbers, features, self.best(head), self.learning(head)];
+        let head = network.head_elements;
+        let elements = [network.elements, features, self.best(head), self.learning(head)];
         let backbone = product([network.features(), sum([computed, validation])]);
         let batch = self.batch().max(validation);
         Work {
             operations: sum([backbone, product([network.head.multiply_adds, self.passes()])]),
             memory_bytes: sum([
-                product([F32, sum(numbers)]),
+                product([F32, sum(elements)]),
                 network.inference(batch),
                 self.dataset.decoded_bytes(),
             ]),
@@ -198,12 +201,12 @@ impl<'a> TrainingWork<'a> {
     pub fn merge_weights(&self, sources: usize) -> Work {
         let (network, sources) = (&self.network, sources as u64);
         let weights = product([sources, network.kernels]);
-        let unmerged = sum([network.numbers - network.learned, network.head_numbers]);
-        let models = product([network.numbers, sum([product([2, sources]), 2])]);
-        let numbers = [models, self.learning(sum([weights, network.head_numbers]))];
+        let unmerged = sum([network.elements - network.learned, network.head_elements]);
+        let models = product([network.elements, sum([product([2, sources]), 2])]);
+        let elements = [models, self.learning(sum([weights, network.head_elements]))];
         Work {
             operations: self.operations(),
-            memory_bytes: sum([product([F32, sum(numbers)]), self.step(), self.dataset.decoded_bytes()]),
+            memory_bytes: sum([product([F32, sum(elements)]), self.step(), self.dataset.decoded_bytes()]),
             disk_bytes: product([F32, sum([weights, unmerged])]),
             ..Work::default()
         }
@@ -233,8 +236,8 @@ impl<'a> TrainingWork<'a> {
     }
 
     /// Elements of the copy of the best epoch.
-    fn best(&self, numbers: u64) -> u64 {
-        if self.selects() { numbers } else { 0 }
+    fn best(&self, elements: u64) -> u64 {
+        if self.selects() { elements } else { 0 }
     }
 
     /// Elements in addition to the trainable ones: a gradient of each, and the optimizer's state.

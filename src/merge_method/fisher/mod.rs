@@ -119,7 +119,7 @@ mod tests {
 
     fn merged(spec: &FisherSpec, name: &str) -> Vec<f32> {
         let information = [&[3.0, 0.0, 2.0], &[1.0, 0.0, 2.0]]
-            .map(|numbers: &[f32; 3]| StateDict::from([("a.weight".to_owned(), tensor(numbers))]));
+            .map(|elements: &[f32; 3]| StateDict::from([("a.weight".to_owned(), tensor(elements))]));
         let sources = [tensor(&[1.0, 2.0, 3.0]), tensor(&[5.0, 4.0, 7.0])];
         spec.of(information.into()).merge(name, &sources, None).unwrap().to_vec1().unwrap()
     }

@@ -173,9 +173,9 @@ mod tests {
         #[test]
         fn no_assignment_scores_more(
             n in 0..7_usize,
-            numbers in prop::collection::vec(prop_oneof![-5.0..5.0, (-2..3_i8).prop_map(f64::from)], 36),
+            elements in prop::collection::vec(prop_oneof![-5.0..5.0, (-2..3_i8).prop_map(f64::from)], 36),
         ) {
-            let scores = &numbers[..n * n];
+            let scores = &elements[..n * n];
             let columns = assign(scores, n);
             assert_permutation(&columns);
             prop_assert!((total(scores, n, &columns) - most(scores, n, &mut Vec::new())).abs() < 1e-9);

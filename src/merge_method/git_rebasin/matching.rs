@@ -181,8 +181,8 @@ impl<'a> Matching<'a> {
                 self.of_tensor[place.tensor.as_str()].iter().all(|&other| other == i || matched[other])
             };
             let part = |i: usize| {
-                let all = self.numbers(i, |_| true);
-                self.numbers(i, |place| in_order(i, place)) as f64 / all.max(1) as f64
+                let all = self.elements(i, |_| true);
+                self.elements(i, |place| in_order(i, place)) as f64 / all.max(1) as f64
             };
             let left = (0..matched.len()).filter(|&i| !matched[i]).map(|i| (i, part(i)));
             let most = left.reduce(|best, next| if next.1 > best.1 { next } else { best });
@@ -195,7 +195,7 @@ impl<'a> Matching<'a> {
     }
 
     /// Elements of each unit at those places of a symmetry that `counts` selects.
-    fn numbers(&self, symmetry: usize, counts: impl Fn(&Place) -> bool) -> usize {
+    fn elements(&self, symmetry: usize, counts: impl Fn(&Place) -> bool) -> usize {
         let of_place = |place: &Place| {
             let tensor = self.reference.get(&place.tensor).filter(|_| place.role != Role::Statistic);
             let of_unit = |tensor: &Tensor| tensor.elem_count() / tensor.dims()[place.axis].max(1);

@@ -62,8 +62,8 @@ pub fn shuffled(symmetries: &[Symmetry], seed: u64) -> Permutations {
 /// Logits of three images with this side length.
 pub fn logits(spec: &BackboneSpec, tensors: &StateDict, side: usize) -> Tensor {
     let value = |i: usize| ((0.05 * i as f64).sin() + 0.5 * (0.0137 * i as f64).cos()) as f32;
-    let numbers: Vec<f32> = (0..3 * side * side * 3).map(value).collect();
-    let images = Tensor::from_vec(numbers, (3, side, side, 3), &Device::Cpu).unwrap();
+    let elements: Vec<f32> = (0..3 * side * side * 3).map(value).collect();
+    let images = Tensor::from_vec(elements, (3, side, side, 3), &Device::Cpu).unwrap();
     let net = Net::new(tensors, Mode::Eval);
     spec.build().logits(&net, &Value::constant(images), CLASSES).unwrap().tensor().clone()
 }

@@ -171,17 +171,17 @@ mod tests {
         /// The score of a set is an arbitrary function of it: a hash of its indices.
         #[test]
         fn the_soup_is_never_worse_than_the_best_model(
-            numbers in prop::collection::vec(0..1000_u32, 1..8), salt in 1..97_u32,
+            elements in prop::collection::vec(0..1000_u32, 1..8), salt in 1..97_u32,
         ) {
             let score = |models: &[usize]| {
-                let mixed = models.iter().fold(salt, |mixed, &model| mixed.wrapping_mul(31).wrapping_add(numbers[model]));
+                let mixed = models.iter().fold(salt, |mixed, &model| mixed.wrapping_mul(31).wrapping_add(elements[model]));
                 Ok::<_, ()>(f64::from(mixed % 101))
             };
-            let choice = choose(numbers.len(), score).unwrap();
+            let choice = choose(elements.len(), score).unwrap();
             let best = choice.alone.iter().copied().fold(0.0, f64::max);
             prop_assert!(score(&choice.members).unwrap() >= best);
             prop_assert!(choice.members.is_sorted() && !choice.members.is_empty());
-            prop_assert_eq!(choice.tried.len(), numbers.len() - 1);
+            prop_assert_eq!(choice.tried.len(), elements.len() - 1);
         }
     }
 }

@@ -102,12 +102,12 @@ pub fn solved(grams: &[Tensor], weights: &[Tensor], alpha: f64) -> Result<Tensor
     }
     let mut sum = vec![0.0; inputs * inputs];
     let mut solution = vec![0.0; outputs * inputs];
-    let mut grams = grams.iter().map(numbers).collect::<Result<Vec<_>>>()?;
+    let mut grams = grams.iter().map(elements).collect::<Result<Vec<_>>>()?;
     let ridge = ridge(&grams, inputs);
     for (gram, rows) in grams.iter_mut().zip(&rows) {
         scale(gram, &ridge, alpha);
         sum.par_iter_mut().zip(&*gram).for_each(|(sum, number)| *sum += number);
-        let rows = numbers(rows)?;
+        let rows = elements(rows)?;
         let pairs = solution.par_chunks_mut(inputs).zip(rows.par_chunks(inputs));
         pairs.for_each(|(to, row)| add_product(to, row, gram));
     }
@@ -139,7 +139,7 @@ fn in_place_of(rows: &Tensor, weight: &Tensor) -> Result<Tensor> {
     }
 }
 
-fn numbers(tensor: &Tensor) -> Result<Vec<f64>> {
+fn elements(tensor: &Tensor) -> Result<Vec<f64>> {
     tensor.to_dtype(DType::F64)?.flatten_all()?.to_vec1()
 }
 

@@ -102,13 +102,13 @@ fn each_step_brings_two_networks_nearer() {
 /// Compared with trying all orders of heads and, in turn, of the units in each.
 #[test]
 fn heads_and_the_units_within_are_assigned_together() {
-    let numbers = |seed: u64| {
+    let elements = |seed: u64| {
         let value = |i: u64| ((i * i + 3 * i + 7 * seed) as f64 * 1.3).sin() as f32;
         Tensor::from_vec((0..24).map(value).collect(), (6, 4), &Device::Cpu).unwrap()
     };
     let place = Place { tensor: "w".into(), axis: 0, start: 0, role: Role::Learned };
     let symmetries = [Symmetry { groups: 3, sets: vec![Units { size: 2, places: vec![place.clone()] }] }];
-    let [a, b] = [1, 2].map(|seed| StateDict::from([("w".to_owned(), numbers(seed))]));
+    let [a, b] = [1, 2].map(|seed| StateDict::from([("w".to_owned(), elements(seed))]));
     let mut matching = Matching::new(&a, &b, &symmetries).unwrap();
     matching.improve(0).unwrap();
     let found = objective(&matching);
