@@ -84,9 +84,9 @@ impl Network {
             head: head.cost(1),
             image: product([3, image_size as u64, image_size as u64]),
             feature_size: backbone.feature_size() as u64,
-            numbers: sum(parameters.iter().map(Parameter::elements)),
+            elements: sum(parameters.iter().map(Parameter::elements)),
             learned: sum(learned.map(Parameter::elements)),
-            head_numbers: sum(head.parameters().iter().map(Parameter::elements)),
+            head_elements: sum(head.parameters().iter().map(Parameter::elements)),
             kernels: sum(backbone.kernel_groups().iter().map(|group| group.kernels as u64)),
         }
     }
