@@ -28,7 +28,7 @@ pub struct LearnMergeWeightsSpec {
     /// Allowed values of merge weights.
     #[serde(default)]
     pub constraint: Constraint,
-    /// Kernels that share one merge weight.
+    /// Granularity of merge weights: one per source and kernel, layer or model.
     #[serde(default)]
     pub granularity: Granularity,
     /// Decay of merge weights to their start, 0 or more: each step also subtracts lr · decay_to_start · (w − start), as
@@ -73,16 +73,16 @@ pub enum Constraint {
     Box,
 }
 
-/// Kernels that share one merge weight.
+/// Granularity of merge weights: one per source and kernel, layer or model.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Granularity {
-    /// None: each kernel has its own.
+    /// One merge weight per kernel.
     #[default]
     Kernel,
-    /// All kernels of a layer.
+    /// One merge weight for all kernels of a layer.
     Layer,
-    /// All kernels of the model.
+    /// One merge weight for all kernels of the model.
     Model,
 }
 

@@ -147,7 +147,7 @@ mod tests {
     use super::*;
 
     fn error(spec: &TableSpec, scores: &[Score]) -> String {
-        Layout::new("main", spec, &axes(), scores).err().expect("the layout is valid").to_string()
+        Layout::new("main", spec, &axes(), scores).err().expect("an error").to_string()
     }
 
     #[test]

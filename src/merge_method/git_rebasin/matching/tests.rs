@@ -175,9 +175,9 @@ fn errors_name_the_tensor_that_cannot_be_aligned() {
     insta::assert_snapshot!(
         [message(&lacks, &of_this), message(&smaller, &of_this), message(&b, &wider)].join("\n"),
         @r"
-    a model has no tensor `layer1.0.bn1.weight`, by which its units would be matched
-    `bn1.bias` has the shape [16] in one model and [1] in another
-    `layer1.0.conv1.weight` has the shape [16, 16, 3, 3], too small for the 32 units from 0 on of its dimension 0; are the tensors those of another backbone?
+    a model has no tensor `layer1.0.bn1.weight`, which is needed to match its units
+    `bn1.bias` has shape [16] in one model and [1] in another
+    `layer1.0.conv1.weight` has shape [16, 16, 3, 3], too small for 32 units from index 0 of dimension 0; are the tensors from another backbone?
     "
     );
     assert!(not_finite.contains("`bn1.bias`") && not_finite.contains("not finite"), "{not_finite}");
