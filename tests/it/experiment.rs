@@ -157,7 +157,7 @@ fn a_bad_sweep_is_explained_value_by_value() {
     14 │ lr = [0.1, 0.1]
        │ ^^
        │
-       = help: write `${lr}` in a stage or data set, or leave the axis out
+       = help: write `${lr}` in a stage or data set, or remove the axis
 
     error: axis `lr` has the duplicate value `0.1`
        ┌─ tiny.toml:14:12
@@ -179,7 +179,7 @@ fn a_bad_sweep_is_explained_value_by_value() {
     16 │ unused = [1]
        │ ^^^^^^
        │
-       = help: write `${unused}` in a stage or data set, or leave the axis out
+       = help: write `${unused}` in a stage or data set, or remove the axis
     "#);
 }
 

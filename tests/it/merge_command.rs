@@ -74,7 +74,7 @@ fn files_of_anyone_are_merged_and_say_where_they_come_from() {
         .medmerge(&["show", "m.safetensors"])
         .assert()
         .code(0)
-        .stdout(contains(digest).and(contains("`medmerge merge` made")));
+        .stdout(contains(digest).and(contains("made by `medmerge merge`")));
 }
 
 #[test]
@@ -245,7 +245,7 @@ fn git_rebasin_aligns_files_of_a_network_that_is_named() {
             ["merge", "a.safetensors", "b.safetensors", "--method", "git_rebasin", "--out", "m.safetensors"];
         workplace.medmerge(&[&files[..], rest].concat()).assert()
     };
-    merge(&[]).code(2).stderr(contains("must know which channels belong together"));
+    merge(&[]).code(2).stderr(contains("needs the backbone to match channels"));
     merge(&["--backbone", "resnet19"]).code(2).stderr(contains("unknown variant `resnet19`"));
     merge(&["--backbone", "resnet18"]).code(2).stderr(contains("the files do not contain a resnet18"));
     merge(&["--backbone", "resnet18 = { stem = 'small', width = 4 }"]).code(0);

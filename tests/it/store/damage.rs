@@ -84,7 +84,7 @@ fn verify_tells_every_changed_byte_and_the_next_run_makes_anew_what_it_needs() {
         let path = stored(&lab, file, stage);
         flip(&path);
         let verify = lab.medmerge(&["store", "verify"]).assert().code(4);
-        let told = verify.stdout("9 entries, 8 whole, 1 set aside\n");
+        let told = verify.stdout("9 entries, 8 intact, 1 set aside\n");
         told.stderr(contains(file).and(contains("set aside as .medmerge/damaged/")));
         assert!(!path.exists());
         lab.medmerge(&[&["run", "experiment.toml"], using].concat()).assert().code(0);
@@ -100,8 +100,8 @@ fn verify_goes_on_after_the_first_damage() {
     flip(&stored(&lab, "model.safetensors", "source_a"));
     flip(&stored(&lab, "history.csv", "source_b"));
     let verify = lab.medmerge(&["store", "verify"]).assert().code(4);
-    let told = contains("model.safetensors is not what").and(contains("history.csv is not what"));
-    verify.stdout("9 entries, 7 whole, 2 set aside\n").stderr(told);
+    let told = contains("the digest of model.safetensors differs").and(contains("the digest of history.csv differs"));
+    verify.stdout("9 entries, 7 intact, 2 set aside\n").stderr(told);
 }
 
 /// A run of an experiment with files of images, and where these lie decoded.
@@ -130,7 +130,7 @@ fn verify_sets_damaged_images_aside_and_the_next_run_decodes_them_again() {
     lab.medmerge(&["store", "verify"]).assert().code(0).stdout(whole);
     flip(&pixels);
     let verify = lab.medmerge(&["store", "verify"]).assert().code(4);
-    let told = contains("/pixels: the images are not what was decoded")
+    let told = contains("/pixels: its decoded images are damaged")
         .and(contains("set aside as .medmerge/damaged/"));
     verify.stdout("2 entries, all intact\nimages of 1 data sets, 0 intact, 1 set aside\n").stderr(told);
     assert!(!pixels.exists());
