@@ -138,7 +138,7 @@ impl Resume for Partial {
         let state = self.read(&path);
         state
             .map_err(|why| {
-                tracing::warn!("training starts over, because {} cannot be used: {why}", path.display())
+                tracing::warn!("training starts over, because {} cannot be used: {why}", path.display());
             })
             .ok()
     }

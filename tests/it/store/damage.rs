@@ -100,7 +100,8 @@ fn verify_goes_on_after_the_first_damage() {
     flip(&stored(&lab, "model.safetensors", "source_a"));
     flip(&stored(&lab, "history.csv", "source_b"));
     let verify = lab.medmerge(&["store", "verify"]).assert().code(4);
-    let told = contains("the digest of model.safetensors differs").and(contains("the digest of history.csv differs"));
+    let told = contains("the digest of model.safetensors differs")
+        .and(contains("the digest of history.csv differs"));
     verify.stdout("9 entries, 7 intact, 2 set aside\n").stderr(told);
 }
 
@@ -130,8 +131,8 @@ fn verify_sets_damaged_images_aside_and_the_next_run_decodes_them_again() {
     lab.medmerge(&["store", "verify"]).assert().code(0).stdout(whole);
     flip(&pixels);
     let verify = lab.medmerge(&["store", "verify"]).assert().code(4);
-    let told = contains("/pixels: its decoded images are damaged")
-        .and(contains("set aside as .medmerge/damaged/"));
+    let told =
+        contains("/pixels: its decoded images are damaged").and(contains("set aside as .medmerge/damaged/"));
     verify.stdout("2 entries, all intact\nimages of 1 data sets, 0 intact, 1 set aside\n").stderr(told);
     assert!(!pixels.exists());
     lab.medmerge(&["run", "experiment.toml", "--rerun", "model"]).assert().code(0);
