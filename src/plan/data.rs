@@ -98,7 +98,7 @@ fn unreadable(path: &Path, user: &str, error: &std::io::Error) -> DataError {
         path: path.to_path_buf(),
         place: None,
         message: format!(
-            "failed to read the file that the stage `{user}` takes: {error}; put it there, or correct its path"
+            "failed to read the file of stage `{user}`: {error}; add it, or correct its path"
         ),
     }
 }
