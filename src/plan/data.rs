@@ -97,9 +97,7 @@ fn unreadable(path: &Path, user: &str, error: &std::io::Error) -> DataError {
     DataError {
         path: path.to_path_buf(),
         place: None,
-        message: format!(
-            "failed to read the file of stage `{user}`: {error}; add it, or correct its path"
-        ),
+        message: format!("failed to read the file of stage `{user}`: {error}; add it, or correct its path"),
     }
 }
 
