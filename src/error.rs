@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 
+use crate::collect::CollectError;
 use crate::dataset::DataError;
 use crate::experiment::Errors;
 use crate::figure::FigureError;
 use crate::merge_files::FileError;
 use crate::plan::PlanError;
 use crate::run::RunError;
-use crate::run::collect::CollectError;
 use crate::store::StoreError;
 use crate::table::TableError;
 

@@ -40,6 +40,7 @@
 //! | [`table`] | scores to `metrics.csv`, pivots to CSV, Markdown, LaTeX and the terminal; intervals and comparisons |
 //! | [`figure`] | learned merge weights, layer by layer, to CSV and SVG |
 //! | [`run`] | the queue of stages, executors, workers, events and reporters |
+//! | [`collect`] | from the store to scores and learned merge weights |
 //! | [`cli`] | one file per command |
 //! | [`guide`] | the documentation, also shown by `medmerge guide` |
 //! | [`doctor`] | whether a device computes as it should |
@@ -103,6 +104,7 @@ pub use {
 };
 
 pub mod cli;
+pub mod collect;
 pub mod doctor;
 pub mod error;
 pub mod guide;

@@ -136,23 +136,23 @@ def norm_of(layer):
 def compare_merges(medmerge, stages):
     """Merged kernels against sums over the sources: W[k] = Σ_i w_i[k] · W_i[k], with norm and bias alike."""
     probes = [medmerge.model(stages[name]) for name in ("probe_a", "probe_b")]
-    learnt = load_file(medmerge.entry(stages["weights"]["fingerprint"]) / "merge_weights.safetensors")
+    merge_weights = load_file(medmerge.entry(stages["weights"]["fingerprint"]) / "merge_weights.safetensors")
     average, learned = medmerge.model(stages["average"]), medmerge.model(stages["learned"])
-    layers = [name.removesuffix(".merge_weights") for name in learnt if name.endswith(".merge_weights")]
+    layers = [name.removesuffix(".merge_weights") for name in merge_weights if name.endswith(".merge_weights")]
     assert len(layers) == 20, "a ResNet-18 has 20 convolutions"
     of_average = of_learned = moved = 0.0
     for layer in layers:
-        weights = learnt[f"{layer}.merge_weights"]
+        weights = merge_weights[f"{layer}.merge_weights"]
         moved = max(moved, largest_difference(weights[1], torch.zeros(())))
         for name in (f"{layer}.weight", f"{norm_of(layer)}.weight", f"{norm_of(layer)}.bias"):
             tensors = torch.stack([probe[name] for probe in probes])
             shares = weights.reshape(weights.shape + (1,) * (tensors.dim() - 2))
             of_average = max(of_average, largest_difference(average[name], tensors.mean(0)))
             of_learned = max(of_learned, largest_difference(learned[name], (shares * tensors).sum(0)))
-    assert moved > TOLERANCE, "no merge weight of the other source was learnt"
+    assert moved > TOLERANCE, "no merge weight of the other source was learned"
     yield "average: kernels and norms", of_average
     yield "learned: kernels and norms", of_learned
-    yield "learned: head", largest_difference(learned["fc.weight"], learnt["fc.weight"])
+    yield "learned: head", largest_difference(learned["fc.weight"], merge_weights["fc.weight"])
 
 
 def report(comparisons):

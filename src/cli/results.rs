@@ -7,10 +7,10 @@ use clap::ValueEnum;
 
 use super::only::Only;
 use super::{Error, Global};
+use crate::collect::weights::{CollectedWeights, collect_weights};
+use crate::collect::{Collected, SEED, collect};
 use crate::figure::write_figure;
 use crate::plan::Plan;
-use crate::run::collect::{Collected, SEED, collect};
-use crate::run::learnt::{CollectedWeights, collect_weights};
 use crate::store::Store;
 use crate::table::{Rendered, write_results};
 
@@ -95,7 +95,7 @@ fn figures(
     let experiment = &plan.experiment;
     let axes: Vec<_> = experiment.axes.keys().cloned().collect();
     for (name, figure) in &experiment.figures {
-        let files = write_figure(&global.results, &experiment.name, name, figure, &axes, &collected.learnt)?;
+        let files = write_figure(&global.results, &experiment.name, name, figure, &axes, &collected.learned)?;
         if matches!(format, Format::Terminal) && !files.is_empty() && only.prints(plan, name) {
             writeln!(std::io::stdout(), "{name}\n-> {}\n", list(&files))?;
         }

@@ -2,9 +2,9 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | [`learnt`] | the numbers that a stage learnt, by layer in the order of the network |
-//! | [`statistics`](mod@statistics) | what the numbers of a layer are like, source by source |
-//! | `tidy` | the CSV: a row a layer and source; a row a number |
+//! | [`learned`] | the merge weights of a stage, by layer in network order |
+//! | [`statistics`](mod@statistics) | statistics of a layer's merge weights, source by source |
+//! | `tidy` | the CSV: a row per layer and source; a row per merge weight |
 //! | `panel` | which stages stand where, and which are put together |
 //! | `layout`, `draw` | panels as SVG |
 //! | `write` | the files under `results/<experiment>/` |
@@ -21,8 +21,6 @@ mod write;
 pub use error::FigureError;
 pub use experiment::figure_spec::{COLUMNS, FigureSpec, STAGE};
 pub use learned::{LayerWeights, LearnedWeights};
-// the former names, which `run` uses
-pub use learned::{self as learnt, LearnedWeights as Learnt};
 pub use statistics::{SourceStatistics, statistics};
 pub use write::write_figure;
 

@@ -17,15 +17,11 @@
 //! | `work` | the whole: from a plan to its outcome |
 //! | [`folder`] | `runs/<time>-<experiment>/` in the store |
 //! | [`status`] | what the record of a run says of it, while it goes on or later |
-//! | [`collect`] | from the store's predictions to scores |
-//! | [`learnt`] | the merge weights that figures show |
 
-pub mod collect;
 mod error;
 pub mod event;
 pub mod executor;
 pub mod folder;
-pub mod learnt;
 pub mod machine;
 pub mod message;
 pub mod order;

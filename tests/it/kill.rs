@@ -4,6 +4,7 @@
 
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use predicates::str::contains;
@@ -63,11 +64,34 @@ fn finish(workplace: &Workplace) {
     }
 }
 
-fn whole() -> (Vec<(String, Vec<u8>)>, Duration) {
-    let workplace = Workplace::new(&experiment());
-    let start = Instant::now();
-    finish(&workplace);
-    (made(&workplace), start.elapsed())
+/// What an undisturbed run makes, and how long it takes. It is made once for all tests.
+fn whole() -> &'static (Vec<(String, Vec<u8>)>, Duration) {
+    static WHOLE: OnceLock<(Vec<(String, Vec<u8>)>, Duration)> = OnceLock::new();
+    WHOLE.get_or_init(|| {
+        let workplace = Workplace::new(&experiment());
+        let start = Instant::now();
+        finish(&workplace);
+        (made(&workplace), start.elapsed())
+    })
+}
+
+/// Polls until a condition holds.
+fn wait_until(what: &str, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(120);
+    while !condition() {
+        assert!(Instant::now() < deadline, "{what}: not within two minutes");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Waits until a stage is in the middle of its training.
+fn wait_for_an_epoch(workplace: &Workplace) {
+    wait_until("an epoch", || {
+        let partials = std::fs::read_dir(workplace.path(".medmerge/partial")).into_iter().flatten();
+        let mut logs =
+            partials.filter_map(|partial| std::fs::read_to_string(partial.ok()?.path().join("log.txt")).ok());
+        logs.any(|log| log.contains("epoch 1"))
+    });
 }
 
 fn assert_same(made: &[(String, Vec<u8>)], whole: &[(String, Vec<u8>)]) {
@@ -91,34 +115,34 @@ fn a_killed_run_is_finished_with_the_same_bytes() {
             run.wait().expect("a run");
         }
         finish(&workplace);
-        assert_same(&made(&workplace), &whole);
+        assert_same(&made(&workplace), whole);
     }
 }
 
 #[test]
 fn workers_of_a_killed_run_stop_by_themselves_and_lose_nothing() {
-    let (whole, time) = whole();
+    let (whole, _) = whole();
     let workplace = Workplace::new(&experiment());
     let mut run = start(&workplace);
-    std::thread::sleep(time / 3);
+    wait_for_an_epoch(&workplace);
     signal("-9", &run.id().to_string());
     run.wait().expect("a run");
     finish(&workplace);
-    assert_same(&made(&workplace), &whole);
+    assert_same(&made(&workplace), whole);
 }
 
 #[test]
 fn an_interrupted_run_ends_with_its_code_and_goes_on() {
-    let (whole, time) = whole();
+    let (whole, _) = whole();
     let workplace = Workplace::new(&experiment());
     let mut run = start(&workplace);
-    std::thread::sleep(time / 3);
+    wait_for_an_epoch(&workplace);
     signal("-TERM", &run.id().to_string());
     assert_eq!(run.wait().expect("a run").code(), Some(130));
     let status = workplace.medmerge(&["status"]).assert().code(0);
     status.stdout(contains("tiny: was interrupted; "));
     finish(&workplace);
-    assert_same(&made(&workplace), &whole);
+    assert_same(&made(&workplace), whole);
 }
 
 /// The processes that a process started and that have not ended.
@@ -143,14 +167,8 @@ fn with_a_killed_worker(workplace: &Workplace, jobs: usize) -> (Option<i32>, Str
     let command = command.args(["run", "experiment.toml", "--jobs", &jobs.to_string()]);
     let command = command.current_dir(workplace.path("")).env_remove("MEDMERGE_STORE");
     let run = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("a run");
-    let workers = loop {
-        let workers = children(run.id());
-        if workers.len() == jobs {
-            break workers;
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    };
-    signal("-9", &workers[0].to_string());
+    wait_until("workers", || children(run.id()).len() == jobs);
+    signal("-9", &children(run.id())[0].to_string());
     let output = run.wait_with_output().expect("a run");
     (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
 }
@@ -163,7 +181,7 @@ fn a_worker_that_is_killed_beside_another_runs_again_alone() {
     let (code, stderr) = with_a_killed_worker(&workplace, 2);
     assert_eq!(code, Some(0), "{stderr}");
     assert!(stderr.contains("will run again, alone: its process ended with signal: 9"), "{stderr}");
-    assert_same(&made(&workplace), &whole);
+    assert_same(&made(&workplace), whole);
 }
 
 #[cfg(target_os = "linux")]
@@ -178,22 +196,7 @@ fn a_worker_that_is_killed_alone_loses_its_stage_and_what_depends_on_it_until_th
     assert!(stderr.contains("the system killed it, most likely for memory; free some memory"), "{stderr}");
     assert!(stderr.contains(&last), "{stderr}");
     finish(&workplace);
-    assert_same(&made(&workplace), &whole);
-}
-
-/// Waits until a stage has written so much of its log that it is in the middle of its work.
-fn wait_for_an_epoch(workplace: &Workplace) {
-    let deadline = Instant::now() + Duration::from_secs(120);
-    let has_epoch = || {
-        let partials = std::fs::read_dir(workplace.path(".medmerge/partial")).into_iter().flatten();
-        let mut logs =
-            partials.filter_map(|partial| std::fs::read_to_string(partial.ok()?.path().join("log.txt")).ok());
-        logs.any(|log| log.contains("epoch 1"))
-    };
-    while !has_epoch() {
-        assert!(Instant::now() < deadline, "no stage began");
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    assert_same(&made(&workplace), whole);
 }
 
 #[cfg(target_os = "linux")]
@@ -219,15 +222,15 @@ fn a_worker_that_gets_sigterm_loses_its_stage_alone() {
 
 #[test]
 fn a_store_that_is_deleted_under_a_run_is_told_and_the_next_run_starts_anew() {
-    let (whole, time) = whole();
+    let (whole, _) = whole();
     let workplace = Workplace::new(&experiment());
     let mut run = start(&workplace);
-    std::thread::sleep(time / 3);
+    wait_for_an_epoch(&workplace);
     // Workers may be writing into it.
-    while std::fs::remove_dir_all(workplace.path(".medmerge")).is_err() {}
+    wait_until("an empty store", || std::fs::remove_dir_all(workplace.path(".medmerge")).is_ok());
     assert_eq!(run.wait().expect("a run").code(), Some(4));
     finish(&workplace);
-    assert_same(&made(&workplace), &whole);
+    assert_same(&made(&workplace), whole);
 }
 
 #[test]
@@ -260,6 +263,6 @@ fn runs_side_by_side_make_every_stage_once() {
         let made: Vec<_> = made(&workplace);
         let made: Vec<_> =
             made.into_iter().filter(|(name, _)| whole.iter().any(|(w, _)| w == name)).collect();
-        assert_same(&made, &whole);
+        assert_same(&made, whole);
     }
 }

@@ -133,7 +133,7 @@ l = F.binary_cross_entropy_with_logits(z, t, pos_weight=pw); l.backward()
 loss.update({"bce.z": z.detach().numpy(), "bce.t": t.numpy(), "bce.pos_weight": pw.numpy(), "bce.loss": np.float32(l.item()), "bce.gz": z.grad.numpy()})
 save("losses", loss)
 
-# ---------------------------------------------------------------- optimisers and schedules: 12 steps on a quadratic
+# ---------------------------------------------------------------- optimizers and schedules: 12 steps on a quadratic
 opt_out = dict(source=f"torch {torch.__version__}", runs=[])
 w0 = torch.linspace(-1, 1, 7); tgt = torch.cos(torch.arange(7).float())
 for name, mk in {

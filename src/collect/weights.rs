@@ -1,25 +1,25 @@
-//! The merge weights that figures show, from the store.
+//! Learned merge weights, for figures.
 
 use std::collections::HashSet;
 
 use rayon::prelude::*;
 
-use super::collect::CollectError;
-use figure::{Learnt, learnt};
-use plan::{Plan, StageId};
-use stage::{Artifact, Description};
-use store::Store;
+use super::CollectError;
+use crate::figure::{LearnedWeights, learned};
+use crate::plan::{Plan, StageId};
+use crate::stage::{Artifact, Description};
+use crate::store::Store;
 
-/// What the stages of an experiment's figures learnt.
+/// What the stages in an experiment's figures learned.
 #[derive(Clone, Debug, Default)]
 pub struct CollectedWeights {
     /// In the order of the plan.
-    pub learnt: Vec<Learnt>,
-    /// Ids of stages that the store lacks.
+    pub learned: Vec<LearnedWeights>,
+    /// Ids of stages missing from the store.
     pub missing: Vec<String>,
 }
 
-/// The merge weights of every stage that a figure shows and that the store has.
+/// The merge weights of every stage that is shown in a figure and present in the store.
 ///
 /// # Errors
 /// An entry of the store is damaged.
@@ -27,11 +27,11 @@ pub fn collect_weights(plan: &Plan, store: &Store) -> Result<CollectedWeights, C
     let shown: HashSet<&String> = plan.experiment.figures.values().flat_map(|figure| &figure.from).collect();
     let nodes = plan.stage_ids().filter(|&node| shown.contains(&plan.stage(node).name));
     let nodes: Vec<StageId> = nodes.collect();
-    let found = nodes.par_iter().map(|&node| Ok((node, learnt_by(plan, store, node)?)));
+    let found = nodes.par_iter().map(|&node| Ok((node, weights_of(plan, store, node)?)));
     let mut collected = CollectedWeights::default();
-    for (node, learnt) in found.collect::<Result<Vec<_>, CollectError>>()? {
-        match learnt {
-            Some(learnt) => collected.learnt.push(learnt),
+    for (node, learned) in found.collect::<Result<Vec<_>, CollectError>>()? {
+        match learned {
+            Some(learned) => collected.learned.push(learned),
             None => collected.missing.push(plan.stage(node).id.clone()),
         }
     }
@@ -39,7 +39,7 @@ pub fn collect_weights(plan: &Plan, store: &Store) -> Result<CollectedWeights, C
 }
 
 /// `None` if the store lacks the entry.
-fn learnt_by(plan: &Plan, store: &Store, node: StageId) -> Result<Option<Learnt>, CollectError> {
+fn weights_of(plan: &Plan, store: &Store, node: StageId) -> Result<Option<LearnedWeights>, CollectError> {
     let stage = plan.stage(node);
     if store.manifest(&stage.fingerprint)?.is_none() {
         return Ok(None);
@@ -50,11 +50,11 @@ fn learnt_by(plan: &Plan, store: &Store, node: StageId) -> Result<Option<Learnt>
         Description::MergeWeights { sources, .. } => sources.len(),
         _ => 0,
     };
-    Ok(Some(Learnt {
+    Ok(Some(LearnedWeights {
         stage: stage.name.clone(),
         id: stage.id.clone(),
         at: stage.at.iter().map(|(axis, value)| (axis.clone(), value.to_string())).collect(),
         sources: stage.inputs[..sources].iter().map(|(input, _)| input.stage.clone()).collect(),
-        layers: learnt::layers(&weights).map_err(unusable)?,
+        layers: learned::layers(&weights).map_err(unusable)?,
     }))
 }

@@ -1,23 +1,30 @@
-//! From the predictions in the store to scores.
+//! From the store to what tables and figures show.
 //!
-//! Scores are computed anew each time: that is cheap, and a new metric needs no stage to run again.
+//! | file | what |
+//! |---|---|
+//! | this one | predictions to scores |
+//! | [`weights`] | learned merge weights, for figures |
+//!
+//! Scores are computed each time: that is cheap, and a new metric needs no stage to run again.
+
+pub mod weights;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use identity::Fingerprint;
+use crate::identity::Fingerprint;
 use indexmap::IndexMap;
 use rayon::prelude::*;
 
-use experiment::{Coordinates, Experiment};
-use metric::{MetricError, Predictions, scores};
-use plan::{Plan, PlannedDataset, PlannedStage};
-use stage::evaluate::EvaluateSpec;
-use stage::{Artifact, Prediction, StageSpec, ensemble};
-use store::{Store, StoreError};
-use table::{Predicted, Score};
+use crate::experiment::{Coordinates, Experiment};
+use crate::metric::{MetricError, Predictions, scores};
+use crate::plan::{Plan, PlannedDataset, PlannedStage};
+use crate::stage::evaluate::EvaluateSpec;
+use crate::stage::{Artifact, Prediction, StageSpec, ensemble};
+use crate::store::{Store, StoreError};
+use crate::table::{Predicted, Score};
 
-/// The axis that has its own column in `metrics.csv`.
+/// The axis with its own column in `metrics.csv`.
 pub const SEED: &str = "seed";
 
 /// The scores of an experiment.
@@ -25,7 +32,7 @@ pub const SEED: &str = "seed";
 pub struct Collected {
     /// In the order of the plan, then of models, data sets and metrics.
     pub scores: Vec<Score>,
-    /// Ids of `evaluate` stages that the store lacks.
+    /// Ids of `evaluate` stages missing from the store.
     pub missing: Vec<String>,
 }
 
@@ -35,25 +42,25 @@ pub enum CollectError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Predictions that are none.
+    /// Predictions that cannot be scored.
     #[error("failed to score the predictions of {stage} for the model {model:?}: {source}")]
     Metric {
         /// The stage's id.
         stage: String,
         /// Row label of the model or ensemble.
         model: String,
-        /// What is wrong with them.
+        /// The cause.
         source: MetricError,
     },
-    /// Merge weights that are not those of the model that they are for.
+    /// Merge weights that do not fit the model.
     #[error("failed to read the merge weights of {stage}: {source}")]
     Weights {
         /// The stage's id.
         stage: String,
-        /// What is wrong with them.
+        /// The cause.
         source: candle_core::Error,
     },
-    /// An entry without what it should have.
+    /// An entry that lacks the predictions.
     #[error(
         "failed to find the predictions of {stage} for the model {model:?} on {dataset:?} in the store; \
          make them again with: medmerge run {} --rerun '{stage}'",
@@ -71,7 +78,7 @@ pub enum CollectError {
     },
 }
 
-/// Scores of every `evaluate` stage that the store has.
+/// The scores of every `evaluate` stage in the store.
 ///
 /// # Errors
 /// An entry of the store is damaged.
@@ -126,7 +133,7 @@ fn scores_of(
     Ok(Some(scores))
 }
 
-/// Whether a table draws the images of a stage anew.
+/// Whether a table resamples the images of a stage.
 fn keeps_predictions(experiment: &Experiment, stage: &str) -> bool {
     experiment
         .tables
@@ -134,7 +141,7 @@ fn keeps_predictions(experiment: &Experiment, stage: &str) -> bool {
         .any(|table| table.draws_images() && table.from.iter().any(|from| from == stage))
 }
 
-/// Label and fingerprint of every model and then of every ensemble, in the order of the file.
+/// Labels and fingerprints: models, then ensembles, in the order of the file.
 fn rows<'a>(plan: &Plan, stage: &'a PlannedStage, spec: &'a EvaluateSpec) -> Vec<(&'a str, Fingerprint)> {
     let inputs = stage.inputs.iter().map(|(input, node)| (&input.role, plan.stage(*node).fingerprint));
     let models = spec.models.keys().zip(inputs.clone().map(|(_, fingerprint)| fingerprint));
@@ -143,7 +150,7 @@ fn rows<'a>(plan: &Plan, stage: &'a PlannedStage, spec: &'a EvaluateSpec) -> Vec
     models.chain(ensembles).map(|(label, fingerprint)| (label.as_str(), fingerprint)).collect()
 }
 
-/// One model, or ensemble, on one data set.
+/// One model or ensemble on one data set.
 struct Cell<'a> {
     experiment: &'a Experiment,
     stage: &'a PlannedStage,
@@ -156,7 +163,7 @@ struct Cell<'a> {
 }
 
 impl Cell<'_> {
-    /// A score a metric.
+    /// One score per metric.
     fn scores(&self, prediction: &Prediction) -> Result<Vec<Score>, CollectError> {
         let Prediction { images, labels, probabilities, .. } = prediction;
         let predictions = Predictions::new(labels, probabilities, self.dataset.summary.classes.len());
@@ -202,7 +209,7 @@ impl Cell<'_> {
     }
 }
 
-/// The value of an axis as result tables have it; empty where the stage does not depend on it.
+/// The value of an axis in result tables; empty if the stage does not depend on it.
 fn axis(at: &Coordinates, name: &str) -> String {
     at.get(name).map(ToString::to_string).unwrap_or_default()
 }
