@@ -1,7 +1,7 @@
 //! The allocator of programs that train.
 //!
 //! A training step frees and allocates the same large activations again. This allocator keeps their pages, where the
-//! system's would return them to the kernel, which then clears each page anew.
+//! system's would return them to the kernel, which then clears each page again.
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -55,8 +55,8 @@
 //!     model.safetensors                  import, pretrain, finetune, merge
 //!     merge_weights.safetensors          learn_merge_weights
 //!     <model>.<data set>.predictions.csv evaluate, of a model or an ensemble; first 12 digits of both fingerprints
-//!     history.csv                        a row an epoch, if it was trained
-//!     log.txt                            a line an epoch, and warnings
+//!     history.csv                        one row per epoch, if it was trained
+//!     log.txt                            one line per epoch, and warnings
 //!   partial/<fingerprint>/             a stage that is not finished: a training's state, log.txt
 //!   staging/                           entries being written; renamed into store/ when whole
 //!   damaged/                           entries and images that fail verification; never used
@@ -67,7 +67,7 @@
 //!   runs/<time>-<experiment>/          plan.json, events.jsonl
 //!   locks/                             held while an entry is made or a run is at work; then removed
 //! results/<experiment>/                --results, MEDMERGE_RESULTS
-//!   metrics.csv                        a row a score
+//!   metrics.csv                        one row per score
 //!   <table>.csv, <table>.md, .tex      a [table.<table>] of the experiment
 //!   <table>.compare.csv                its rows against one of them, if it has `compare`
 //!   <figure>.svg, <figure>.csv         a [figure.<figure>] of the experiment; <figure>.kernels.csv if it asks

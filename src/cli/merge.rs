@@ -74,7 +74,7 @@ impl Merge {
         self.check_method(&spec)?;
         let sources = self.sources.iter().map(|path| Input::open(path)).collect::<Result<_, _>>()?;
         let inputs = Inputs { sources, base: self.base.as_deref().map(Input::open).transpose()? };
-        let Agreement { common, mismatches } = Agreement::of(&inputs);
+        let Agreement { common, mismatches } = Agreement::between(&inputs);
         self.check(&common, &mismatches)?;
         let method = self.method(&spec, &inputs, &common)?;
 

@@ -91,7 +91,7 @@ fn of_file(path: &Path, store: Option<&Store>) -> Result<Shown, Error> {
     metadata.remove(checkpoint::KEY);
     let lineage = Lineage::of_checkpoint(&says, store)?;
     let weights = match says.kind == "learn_merge_weights" {
-        true => weights::of(says.info, checkpoint::load(path)?.0, &lineage)
+        true => weights::source_weights(says.info, checkpoint::load(path)?.0, &lineage)
             .map_err(|error| unreadable(error.to_string()))?,
         false => Vec::new(),
     };
@@ -110,7 +110,7 @@ fn of_entry(store: &Store, fingerprint: &Fingerprint) -> Result<Shown, Error> {
     let weights = match manifest.header.kind == "learn_merge_weights" {
         true => match store.get(fingerprint)? {
             Artifact::MergeWeights(learned) => {
-                weights::of(learned.info, learned.tensors, &lineage).map_err(unreadable)?
+                weights::source_weights(learned.info, learned.tensors, &lineage).map_err(unreadable)?
             }
             _ => Vec::new(),
         },

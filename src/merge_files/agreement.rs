@@ -37,7 +37,7 @@ struct Kind {
 
 impl Agreement {
     /// Compare the files. The base needs only the parameters.
-    pub fn of(inputs: &Inputs) -> Self {
+    pub fn between(inputs: &Inputs) -> Self {
         let files = || inputs.roles().map(|(_, file)| file);
         let names: BTreeSet<&String> =
             inputs.sources.iter().flat_map(|source| source.tensors().keys()).collect();

@@ -28,17 +28,17 @@ impl MergeMethod for AverageSpec {
     }
 
     fn shares(&self, sources: usize) -> Option<Vec<f64>> {
-        Some(self.of(sources).shares().to_vec())
+        Some(self.build(sources).shares().to_vec())
     }
 
     fn formula(&self, sources: usize) -> Option<Box<dyn MergeTensors>> {
-        Some(Box::new(self.of(sources)))
+        Some(Box::new(self.build(sources)))
     }
 }
 
 impl AverageSpec {
     /// The average of `sources` sources.
-    pub fn of(&self, sources: usize) -> Average {
+    pub fn build(&self, sources: usize) -> Average {
         let weights = self.weights.clone().unwrap_or_else(|| vec![1.0; sources]);
         let sum: f64 = weights.iter().sum();
         Average { shares: weights.into_iter().map(|weight| weight / sum).collect() }
@@ -77,7 +77,7 @@ mod tests {
     fn shares_are_normalized() {
         let sources = [[1f32, 2.0], [3.0, 6.0]].map(|values| Tensor::new(&values, &Device::Cpu).unwrap());
         let values = |spec: &AverageSpec| {
-            spec.of(2).merge("a.weight", &sources, None).unwrap().to_vec1::<f32>().unwrap()
+            spec.build(2).merge("a.weight", &sources, None).unwrap().to_vec1::<f32>().unwrap()
         };
         assert_eq!(values(&AverageSpec::default()), [2.0, 4.0]);
         assert_eq!(values(&AverageSpec { weights: Some(vec![3.0, 1.0]) }), [1.5, 3.0]);

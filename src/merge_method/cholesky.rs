@@ -15,7 +15,7 @@ pub(super) struct Cholesky {
 impl Cholesky {
     /// Factor `matrix [n, n]`, reading only its lower triangle; `None` if it is not positive definite. Each element is
     /// computed by one task in a fixed order.
-    pub(super) fn of(mut matrix: Vec<f64>, n: usize) -> Option<Self> {
+    pub(super) fn factor(mut matrix: Vec<f64>, n: usize) -> Option<Self> {
         for first in (0..n).step_by(BLOCK) {
             let end = (first + BLOCK).min(n);
             let (above, below) = matrix.split_at_mut(end * n);
@@ -100,7 +100,7 @@ mod tests {
             let matrix = positive(&elements, n);
             let b: Vec<f64> = (0..n).map(|i| (i as f64).cos()).collect();
             let mut x = b.clone();
-            Cholesky::of(matrix.clone(), n).unwrap().solve(&mut x);
+            Cholesky::factor(matrix.clone(), n).unwrap().solve(&mut x);
             prop_assert!(residual(&matrix, &x, &b) < 1e-8);
         }
     }
@@ -110,16 +110,16 @@ mod tests {
         let matrix = positive(&[0.3, -1.2, 0.7], 200);
         let lower = |threads: usize| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            pool.install(|| Cholesky::of(matrix.clone(), 200).unwrap().lower)
+            pool.install(|| Cholesky::factor(matrix.clone(), 200).unwrap().lower)
         };
         assert!(lower(1) == lower(3));
     }
 
     #[test]
     fn a_matrix_that_is_not_positive_definite_has_no_factor() {
-        assert!(Cholesky::of(vec![1.0, 2.0, 2.0, 1.0], 2).is_none());
-        assert!(Cholesky::of(vec![0.0], 1).is_none());
-        assert!(Cholesky::of(vec![f64::NAN], 1).is_none());
-        assert!(Cholesky::of(Vec::new(), 0).is_some());
+        assert!(Cholesky::factor(vec![1.0, 2.0, 2.0, 1.0], 2).is_none());
+        assert!(Cholesky::factor(vec![0.0], 1).is_none());
+        assert!(Cholesky::factor(vec![f64::NAN], 1).is_none());
+        assert!(Cholesky::factor(Vec::new(), 0).is_some());
     }
 }

@@ -56,13 +56,13 @@ impl MergeMethod for DareSpec {
     }
 
     fn formula(&self, _: usize) -> Option<Box<dyn MergeTensors>> {
-        Some(Box::new(self.of()))
+        Some(Box::new(self.build()))
     }
 }
 
 impl DareSpec {
     /// The formula of this spec.
-    pub fn of(&self) -> Dare {
+    pub fn build(&self) -> Dare {
         Dare { options: Self { base: None, ..self.clone() } }
     }
 }
@@ -118,7 +118,7 @@ mod tests {
 
     fn kept(spec: DareSpec, name: &str, source: usize) -> Vec<f32> {
         let like = Tensor::zeros(10_000, DType::F32, &Device::Cpu).unwrap();
-        spec.of().kept(name, source, &like).unwrap().to_vec1().unwrap()
+        spec.build().kept(name, source, &like).unwrap().to_vec1().unwrap()
     }
 
     #[test]

@@ -216,7 +216,7 @@ mod tests {
         };
         assert_eq!(merged(&Last), [2.5]);
         let weights = Some(vec![2.0, 1.0]);
-        assert_eq!(merged(&average::AverageSpec { weights }.of(2)), [2.0]);
+        assert_eq!(merged(&average::AverageSpec { weights }.build(2)), [2.0]);
     }
 
     #[test]

@@ -123,7 +123,7 @@ fn fisher_information_is_autograds_squares() {
         assert_close(&format!("source {i}"), information, &expected, 1e-4);
     }
     let state_dicts: Vec<&StateDict> = sources.iter().map(|source| &source.tensors).collect();
-    let merged = merge_in_memory(&spec.of(information), &state_dicts, None).unwrap();
+    let merged = merge_in_memory(&spec.build(information), &state_dicts, None).unwrap();
     assert_close("merged", &merged, &part(&all, "fisher_merged"), 1e-3);
     let mean = ((&sources[0].tensors["bn1.running_mean"] + &sources[1].tensors["bn1.running_mean"]).unwrap()
         / 2.0)
@@ -205,9 +205,9 @@ fn a_soup_takes_what_helps_on_the_validation_images() {
         with_context(dataset(&all, &labels), |context| score::chosen(&spec, &merging(models, names, context)))
     };
     let soup = chosen(&names, &models, "accuracy").unwrap();
-    assert_eq!(soup, GreedySoup::of(&[0, 2]));
+    assert_eq!(soup, GreedySoup::new(&[0, 2]));
     let soup = chosen(&names[1..], &models[1..], "accuracy").unwrap();
-    assert_eq!(soup, GreedySoup::of(&[1]));
+    assert_eq!(soup, GreedySoup::new(&[1]));
     let error = chosen(&names, &models, "clarity").unwrap_err().to_string();
     assert_eq!(error, "failed to score a soup: there is no metric `clarity`");
 }

@@ -36,13 +36,13 @@ impl MergeMethod for ModelStockSpec {
     }
 
     fn formula(&self, _: usize) -> Option<Box<dyn MergeTensors>> {
-        Some(Box::new(self.of()))
+        Some(Box::new(self.build()))
     }
 }
 
 impl ModelStockSpec {
     /// The formula of this spec.
-    pub fn of(&self) -> ModelStock {
+    pub fn build(&self) -> ModelStock {
         ModelStock
     }
 }

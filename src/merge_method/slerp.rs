@@ -46,13 +46,13 @@ impl MergeMethod for SlerpSpec {
     }
 
     fn formula(&self, _: usize) -> Option<Box<dyn MergeTensors>> {
-        Some(Box::new(self.of()))
+        Some(Box::new(self.build()))
     }
 }
 
 impl SlerpSpec {
     /// The formula of this spec.
-    pub fn of(&self) -> Slerp {
+    pub fn build(&self) -> Slerp {
         Slerp { t: self.t }
     }
 }
@@ -90,7 +90,7 @@ mod tests {
 
     fn merged(a: [f32; 2], b: [f32; 2], t: f64) -> Vec<f32> {
         let sources = [a, b].map(|values| Tensor::new(&values, &Device::Cpu).unwrap());
-        SlerpSpec { t }.of().merge("a.weight", &sources, None).unwrap().to_vec1().unwrap()
+        SlerpSpec { t }.build().merge("a.weight", &sources, None).unwrap().to_vec1().unwrap()
     }
 
     #[test]
@@ -111,6 +111,6 @@ mod tests {
     #[test]
     fn it_is_between_two_sources() {
         let source = Tensor::new(&[1f32], &Device::Cpu).unwrap();
-        assert!(SlerpSpec::default().of().merge("a", &[source], None).is_err());
+        assert!(SlerpSpec::default().build().merge("a", &[source], None).is_err());
     }
 }

@@ -44,13 +44,13 @@ impl MergeMethod for TaskArithmeticSpec {
     }
 
     fn formula(&self, _: usize) -> Option<Box<dyn MergeTensors>> {
-        Some(Box::new(self.of()))
+        Some(Box::new(self.build()))
     }
 }
 
 impl TaskArithmeticSpec {
     /// The formula of this spec.
-    pub fn of(&self) -> TaskArithmetic {
+    pub fn build(&self) -> TaskArithmetic {
         TaskArithmetic { scaling: self.scaling }
     }
 }

@@ -52,13 +52,13 @@ impl MergeMethod for TiesSpec {
     }
 
     fn formula(&self, _: usize) -> Option<Box<dyn MergeTensors>> {
-        Some(Box::new(self.of()))
+        Some(Box::new(self.build()))
     }
 }
 
 impl TiesSpec {
     /// The formula of this spec.
-    pub fn of(&self) -> Ties {
+    pub fn build(&self) -> Ties {
         Ties { density: self.density, scaling: self.scaling }
     }
 }

@@ -38,13 +38,13 @@ impl MergeMethod for UniformSoupSpec {
     }
 
     fn formula(&self, sources: usize) -> Option<Box<dyn MergeTensors>> {
-        Some(Box::new(self.of(sources)))
+        Some(Box::new(self.build(sources)))
     }
 }
 
 impl UniformSoupSpec {
     /// The soup of `sources` models.
-    pub fn of(&self, sources: usize) -> Average {
-        AverageSpec::default().of(sources)
+    pub fn build(&self, sources: usize) -> Average {
+        AverageSpec::default().build(sources)
     }
 }

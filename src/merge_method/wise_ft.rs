@@ -52,13 +52,13 @@ impl MergeMethod for WiseFtSpec {
     }
 
     fn formula(&self, _: usize) -> Option<Box<dyn MergeTensors>> {
-        Some(Box::new(self.of()))
+        Some(Box::new(self.build()))
     }
 }
 
 impl WiseFtSpec {
     /// The formula of this spec.
-    pub fn of(&self) -> WiseFt {
+    pub fn build(&self) -> WiseFt {
         WiseFt { alpha: self.alpha }
     }
 }

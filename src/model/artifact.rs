@@ -26,7 +26,7 @@ impl Artifact {
     ///
     /// # Errors
     /// The device is out of memory.
-    pub fn on(&self, device: &Device) -> Result<Self> {
+    pub fn to_device(&self, device: &Device) -> Result<Self> {
         let tensors = |tensors: &StateDict| -> Result<StateDict> {
             tensors.iter().map(|(name, tensor)| Ok((name.clone(), tensor.to_device(device)?))).collect()
         };

@@ -42,7 +42,7 @@ impl Networks {
     }
 
     /// The network for the classes and image size of a data set.
-    pub fn on(&mut self, spec: &BackboneSpec, dataset: &KnownDataset<'_>) -> Network {
+    pub fn for_dataset(&mut self, spec: &BackboneSpec, dataset: &KnownDataset<'_>) -> Network {
         self.get(spec, dataset.summary.classes.len(), dataset.size)
     }
 
@@ -153,7 +153,7 @@ impl<'a> TrainingWork<'a> {
         networks: &mut Networks,
     ) -> Self {
         let dataset = known.datasets[0];
-        Self { network: networks.on(backbone, &dataset), dataset, spec }
+        Self { network: networks.for_dataset(backbone, &dataset), dataset, spec }
     }
 
     /// Training of all trainable parameters, in a network that is one of `models` in memory.

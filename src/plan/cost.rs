@@ -116,7 +116,7 @@ impl Estimates {
     }
 }
 
-/// What it takes to make a stage's entry at so many operations a second. Its inputs are in the graph.
+/// The cost of making a stage's entry at this throughput in operations per second. Its inputs are in the graph.
 fn estimate(
     stage: &PlannedStage,
     graph: &Graph,

@@ -241,7 +241,7 @@ impl Plan {
         self.order.iter().copied().filter(|&node| self.graph[node].is_called(name_or_id)).collect()
     }
 
-    /// Marks the stages that a name or an id means as asked for, so that they are made anew.
+    /// Mark the stages with this name or id as requested, so that they are made again.
     pub fn ask(&mut self, name_or_id: &str) {
         let asked = |stage: &&mut PlannedStage| stage.is_called(name_or_id);
         for stage in self.graph.stages_mut().filter(asked) {

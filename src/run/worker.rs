@@ -247,7 +247,7 @@ impl Making<'_, '_> {
                 let artifact = store.get(fingerprint)?;
                 let artifact = match device.is_cpu() {
                     true => artifact,
-                    false => artifact.on(device).map_err(StageError::from)?,
+                    false => artifact.to_device(device).map_err(StageError::from)?,
                 };
                 known.insert(fingerprint, Arc::new(artifact));
             }

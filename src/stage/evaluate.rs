@@ -97,7 +97,7 @@ impl Stage for EvaluateSpec {
         let mut passing = Vec::new();
         for (&i, dataset) in distinct.iter().flat_map(|i| datasets.values().map(move |dataset| (i, dataset)))
         {
-            let network = networks.on(&known.described_model(i).backbone, dataset);
+            let network = networks.for_dataset(&known.described_model(i).backbone, dataset);
             passing.push(self.passing(network, dataset));
         }
         let probabilities = |dataset: &&KnownDataset<'_>| {

@@ -30,7 +30,7 @@ fn backbone() -> BackboneSpec {
 }
 
 fn network() -> Network {
-    Networks::default().on(&backbone(), &known_dataset(&summary([0; 3])))
+    Networks::default().for_dataset(&backbone(), &known_dataset(&summary([0; 3])))
 }
 
 /// The work of a stage with models of `backbone` as inputs, on a data set with these image counts.

@@ -1,5 +1,5 @@
-//! What is read from data sets and files outside the store: by plans, and again by whoever makes a stage, to see
-//! that nothing changed since. Both share the notes of [`Digests`], so a second look reads no file.
+//! Digests of data sets and files outside the store. A plan computes them, and a worker checks that nothing has changed
+//! since. Both share the cache of [`Digests`], so unchanged files are read once.
 
 use std::fs::File;
 use std::io;

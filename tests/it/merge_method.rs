@@ -33,7 +33,9 @@ fn every_formula_gives_the_references_numbers() {
         for method in case["methods"].as_array().expect("methods") {
             let spec: MergeMethodSpec = serde_json::from_value(method["method"].clone()).expect("a method");
             let merged = match &spec {
-                MergeMethodSpec::Dare(dare) => dare.of().merge_kept(&base, &sources, &all(&method["masks"])),
+                MergeMethodSpec::Dare(dare) => {
+                    dare.build().merge_kept(&base, &sources, &all(&method["masks"]))
+                }
                 spec => {
                     let formula = spec.formula(sources.len()).expect("a formula");
                     formula.merge("a.weight", &sources, spec.common_start().map(|_| &base))

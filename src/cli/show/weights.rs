@@ -21,7 +21,11 @@ pub(super) struct SourceWeights {
 ///
 /// # Errors
 /// The tensors are not merge weights for this model.
-pub(super) fn of(info: ModelInfo, tensors: StateDict, lineage: &Lineage) -> Result<Vec<SourceWeights>> {
+pub(super) fn source_weights(
+    info: ModelInfo,
+    tensors: StateDict,
+    lineage: &Lineage,
+) -> Result<Vec<SourceWeights>> {
     let mut all = Vec::new();
     for layer in layers(&MergeWeights { info, tensors, history: Vec::new() })? {
         for (source, of) in statistics(&layer.weights).into_iter().enumerate() {

@@ -70,15 +70,15 @@ impl MergeMethod for FisherSpec {
     }
 
     fn merge(&self, merging: &Merging<'_>) -> std::result::Result<Merged, StageError> {
-        merging.by_formula(&self.of(information::information(self, merging)?), false)
+        merging.by_formula(&self.build(information::information(self, merging)?), false)
     }
 }
 
 impl FisherSpec {
     /// The merge of sources with these diagonals of their Fisher information matrices, by tensor name.
-    pub fn of(&self, information: Vec<StateDict>) -> Fisher {
+    pub fn build(&self, information: Vec<StateDict>) -> Fisher {
         let weights = self.weights.clone().unwrap_or_else(|| vec![1.0; information.len()]);
-        let average = AverageSpec { weights: Some(weights.clone()) }.of(information.len());
+        let average = AverageSpec { weights: Some(weights.clone()) }.build(information.len());
         Fisher { information, floor: self.floor, weights, average }
     }
 }
@@ -121,7 +121,7 @@ mod tests {
         let information = [&[3.0, 0.0, 2.0], &[1.0, 0.0, 2.0]]
             .map(|elements: &[f32; 3]| StateDict::from([("a.weight".to_owned(), tensor(elements))]));
         let sources = [tensor(&[1.0, 2.0, 3.0]), tensor(&[5.0, 4.0, 7.0])];
-        spec.of(information.into()).merge(name, &sources, None).unwrap().to_vec1().unwrap()
+        spec.build(information.into()).merge(name, &sources, None).unwrap().to_vec1().unwrap()
     }
 
     #[test]

@@ -21,7 +21,7 @@ const TOLERANCE: f64 = 1e-10;
 
 /// The permutations of `other` that bring it as close as possible to `reference`.
 ///
-/// Symmetry by symmetry, in a random order drawn anew from `seed` in each round, the best assignment of units is
+/// Symmetry by symmetry, in a random order drawn from `seed` for each round, the best assignment of units is
 /// computed with all other symmetries fixed, until nothing changes. The assignment is optimal over groups and the units
 /// in them: groups are assigned by the best score of their units.
 ///

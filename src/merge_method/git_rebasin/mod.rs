@@ -58,7 +58,7 @@ impl MergeMethod for GitRebasinSpec {
     }
 
     fn shares(&self, sources: usize) -> Option<Vec<f64>> {
-        Some(self.average().of(sources).shares().to_vec())
+        Some(self.average().build(sources).shares().to_vec())
     }
 
     /// Memory also holds a permuted copy of one source.
@@ -78,7 +78,7 @@ impl MergeMethod for GitRebasinSpec {
         backbone: Option<&BackboneSpec>,
     ) -> Result<Box<dyn MergeTensors>> {
         let Some(backbone) = backbone else { candle_core::bail!("the backbone of the files is unknown") };
-        Ok(Box::new(self.of(sources, &backbone.build().symmetries())?))
+        Ok(Box::new(self.build(sources, &backbone.build().symmetries())?))
     }
 
     /// Heads of different data sets carry no information about which units correspond.
@@ -89,7 +89,7 @@ impl MergeMethod for GitRebasinSpec {
             bodies.iter_mut().for_each(|body| remove_head(body, &infos[0].backbone));
         }
         let bodies: Vec<&dyn NamedTensors> = bodies.iter().map(|body| body as &dyn NamedTensors).collect();
-        let aligned = self.of(&bodies, &infos[0].backbone.build().symmetries())?;
+        let aligned = self.build(&bodies, &infos[0].backbone.build().symmetries())?;
         let merged = merging.by_formula(&aligned, false)?;
         Ok(Merged { permutations: aligned.into_permutations(), ..merged })
     }
@@ -100,14 +100,14 @@ impl GitRebasinSpec {
     ///
     /// # Errors
     /// See [`align`].
-    pub fn of(&self, sources: &[&dyn NamedTensors], symmetries: &[Symmetry]) -> Result<GitRebasin> {
+    pub fn build(&self, sources: &[&dyn NamedTensors], symmetries: &[Symmetry]) -> Result<GitRebasin> {
         let others = sources[1..].iter();
         let aligned = others.map(|other| align(sources[0], *other, symmetries, self.seed));
         Ok(GitRebasin {
             permutations: std::iter::once(Ok(Permutations::default()))
                 .chain(aligned)
                 .collect::<Result<_>>()?,
-            average: self.average().of(sources.len()),
+            average: self.average().build(sources.len()),
         })
     }
 

@@ -103,8 +103,8 @@ pub struct GreedySoup {
 
 impl GreedySoup {
     /// The soup of the sources at these positions, one or more.
-    pub fn of(members: &[usize]) -> Self {
-        Self { members: members.to_vec(), average: AverageSpec::default().of(members.len()) }
+    pub fn new(members: &[usize]) -> Self {
+        Self { members: members.to_vec(), average: AverageSpec::default().build(members.len()) }
     }
 }
 
@@ -163,7 +163,7 @@ mod tests {
     #[test]
     fn the_soup_is_the_mean_of_its_members() {
         let sources = [1f32, 10.0, 3.0].map(|number| Tensor::new(&[number], &Device::Cpu).unwrap());
-        let soup = GreedySoup::of(&[0, 2]).merge("a", &sources, None).unwrap();
+        let soup = GreedySoup::new(&[0, 2]).merge("a", &sources, None).unwrap();
         assert_eq!(soup.to_vec1::<f32>().unwrap(), [2.0]);
     }
 

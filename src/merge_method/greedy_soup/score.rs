@@ -23,7 +23,7 @@ pub(crate) fn chosen(spec: &GreedySoupSpec, merging: &Merging<'_>) -> Result<Gre
     let metric =
         by_name(&spec.metric).ok_or_else(|| failed(format!("there is no metric `{}`", spec.metric)))?;
     let choice = choose(sources.len(), |members| {
-        let tensors = merge_in_memory(&GreedySoup::of(members), &state_dicts, None)?;
+        let tensors = merge_in_memory(&GreedySoup::new(members), &state_dicts, None)?;
         let mut soup = Checkpoint { info: sources[0].info.clone(), tensors, history: Vec::new() };
         if reestimates {
             reestimate_statistics(&mut soup, &context.datasets[0], context)?;
@@ -33,7 +33,7 @@ pub(crate) fn chosen(spec: &GreedySoupSpec, merging: &Merging<'_>) -> Result<Gre
         tracing::info!("soup of {}: {} {score:.6}", names.join(", "), metric.name);
         Ok::<_, StageError>(if metric.higher_is_better { score } else { -score })
     })?;
-    Ok(GreedySoup::of(&choice.members))
+    Ok(GreedySoup::new(&choice.members))
 }
 
 /// The score of a soup on the validation images.
@@ -80,7 +80,7 @@ pub(super) fn work(
     reestimate: u64,
     networks: &mut Networks,
 ) -> Work {
-    let network = networks.on(&sources[0].backbone, dataset);
+    let network = networks.for_dataset(&sources[0].backbone, dataset);
     let soups = (2 * sources.len()).saturating_sub(1) as u64;
     let images = dataset.images(SplitName::Val);
     let soup = sum([product([network.forward(), images]), reestimate]);

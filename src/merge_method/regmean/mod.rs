@@ -74,7 +74,7 @@ impl MergeTensors for Regmean {
     fn merge(&self, name: &str, sources: &[Tensor], base: Option<&Tensor>) -> Result<Tensor> {
         match self.solved.get(name) {
             Some(solved) => Ok(solved.clone()),
-            None => AverageSpec::default().of(sources.len()).merge(name, sources, base),
+            None => AverageSpec::default().build(sources.len()).merge(name, sources, base),
         }
     }
 }
@@ -111,7 +111,7 @@ pub fn solved(grams: &[Tensor], weights: &[Tensor], alpha: f64) -> Result<Tensor
         let pairs = solution.par_chunks_mut(inputs).zip(rows.par_chunks(inputs));
         pairs.for_each(|(to, row)| add_product(to, row, gram));
     }
-    let Some(factor) = Cholesky::of(sum, inputs) else {
+    let Some(factor) = Cholesky::factor(sum, inputs) else {
         bail!(
             "the equations of a layer have no solution: its inputs are not finite, or `alpha` is too close to 1"
         );

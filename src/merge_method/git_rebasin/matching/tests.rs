@@ -48,7 +48,7 @@ fn a_permuted_copy_is_aligned_back_whatever_the_seed() {
         let permuted = shuffled(&symmetries(&spec), 2).apply_to_all(&tensors).unwrap();
         let sources: [&dyn NamedTensors; 2] = [&tensors, &permuted];
         let method =
-            GitRebasinSpec { seed: seed as u64, weights: None }.of(&sources, &symmetries(&spec)).unwrap();
+            GitRebasinSpec { seed: seed as u64, weights: None }.build(&sources, &symmetries(&spec)).unwrap();
         let merged = merge_in_memory(&method, &[&tensors, &permuted], None).unwrap();
         let off = difference(&logits(&spec, &tensors, side), &logits(&spec, &merged, side));
         assert!(off < 1e-4, "{text}: {off}");
