@@ -56,7 +56,7 @@ pub fn images(
     pixels.par_chunks_mut(len).zip(positions).for_each_init(Default::default, |buffers, (to, &position)| {
         let mut from = &split.pixels[position * len..][..len];
         if let Some(variant) = variant {
-            from = variant.changes(position).apply(from, size, buffers);
+            from = variant.changes(position).applied(from, size, buffers);
         }
         for (to, from) in to.chunks_exact_mut(3).zip(from.chunks_exact(3)) {
             for channel in 0..3 {

@@ -4,13 +4,35 @@
 //! |---|---|
 //! | [`horizontal_flip`], [`vertical_flip`] | mirror with probability 1/2 |
 //! | [`crop`] | pad with black, crop to the original size at a random position |
+//! | [`random_resized_crop`] | a random part, resized to the whole |
+//! | [`rotation`], [`affine`] | geometric transforms around the center |
+//! | [`color_jitter`], [`gaussian_blur`], [`random_erasing`] | colors, sharpness, occlusion |
+//! | [`rand_augment`], [`trivial_augment`] | policies of random operations |
+//! | [`minimal`], [`medium`], [`heavy`] | presets |
+//! | `warp`, `color`, `operation` | what transforms share: affine maps, changes of colors, the policies' operations |
+//! | `draws` | random numbers |
 //!
 //! To add one: a file here with a spec that implements [`Augmentation`], a `mod` line and a line in
 //! [`AugmentationSpec`].
 
+pub mod affine;
+mod color;
+pub mod color_jitter;
 pub mod crop;
+mod draws;
+pub mod gaussian_blur;
+pub mod heavy;
 pub mod horizontal_flip;
+pub mod medium;
+pub mod minimal;
+mod operation;
+pub mod rand_augment;
+pub mod random_erasing;
+pub mod random_resized_crop;
+pub mod rotation;
+pub mod trivial_augment;
 pub mod vertical_flip;
+pub mod warp;
 
 use identity::Identity;
 use kind::{Kind, Problems, kinds};
@@ -21,8 +43,19 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use self::affine::AffineSpec;
+use self::color_jitter::ColorJitterSpec;
 use self::crop::CropSpec;
+use self::gaussian_blur::GaussianBlurSpec;
+use self::heavy::HeavySpec;
 use self::horizontal_flip::HorizontalFlipSpec;
+use self::medium::MediumSpec;
+use self::minimal::MinimalSpec;
+use self::rand_augment::RandAugmentSpec;
+use self::random_erasing::RandomErasingSpec;
+use self::random_resized_crop::RandomResizedCropSpec;
+use self::rotation::RotationSpec;
+use self::trivial_augment::TrivialAugmentSpec;
 use self::vertical_flip::VerticalFlipSpec;
 
 kinds! {
@@ -31,6 +64,17 @@ kinds! {
         HorizontalFlip(HorizontalFlipSpec),
         VerticalFlip(VerticalFlipSpec),
         Crop(CropSpec),
+        RandomResizedCrop(RandomResizedCropSpec),
+        Rotation(RotationSpec),
+        Affine(AffineSpec),
+        ColorJitter(ColorJitterSpec),
+        GaussianBlur(GaussianBlurSpec),
+        RandomErasing(RandomErasingSpec),
+        RandAugment(RandAugmentSpec),
+        TrivialAugment(TrivialAugmentSpec),
+        Minimal(MinimalSpec),
+        Medium(MediumSpec),
+        Heavy(HeavySpec),
     }
 }
 
@@ -152,7 +196,7 @@ impl Changes {
     ///
     /// # Panics
     /// If `image` does not have that length.
-    pub fn apply<'b>(&self, image: &'b [u8], size: usize, buffers: &'b mut [Vec<u8>; 2]) -> &'b [u8] {
+    pub fn applied<'b>(&self, image: &'b [u8], size: usize, buffers: &'b mut [Vec<u8>; 2]) -> &'b [u8] {
         assert_eq!(image.len(), size * size * 3, "not a square RGB image");
         let [current, next] = buffers;
         let mut is_changed = false;
@@ -171,11 +215,25 @@ impl Changes {
     }
 }
 
+/// For transforms that are made of others.
+impl Change for Changes {
+    fn apply(&self, image: &[u8], size: usize, out: &mut [u8]) {
+        out.copy_from_slice(self.applied(image, size, &mut Default::default()));
+    }
+
+    fn is_identity(&self) -> bool {
+        self.0.iter().all(|change| change.is_identity())
+    }
+}
+
 /// Maps a random number to one below `bound`. Always uses one draw, unlike rand's ranges, which reject some draws to
 /// remove a bias of 2⁻⁶⁴ · bound.
 fn below(number: u64, bound: usize) -> usize {
     ((u128::from(number) * bound as u128) >> 64) as usize
 }
+
+#[cfg(test)]
+mod reference_tests;
 
 #[cfg(test)]
 mod tests {
@@ -197,7 +255,7 @@ mod tests {
     }
 
     fn applied(augment: &Augment, index: usize) -> Vec<u8> {
-        augment.draw(3, 0, index).apply(&image(), SIZE, &mut Default::default()).to_vec()
+        augment.draw(3, 0, index).applied(&image(), SIZE, &mut Default::default()).to_vec()
     }
 
     fn pixel(image: &[u8], y: usize, x: usize) -> &[u8] {
