@@ -1,6 +1,7 @@
 //! Runs that are killed at any moment, and runs side by side: nothing is lost, mixed up or made twice.
 //!
-//! More and longer runs: `MEDMERGE_KILLED_RUNS=50 MEDMERGE_KILLED_EPOCHS=120 cargo test --release a_killed_run`.
+//! More and longer runs: `MEDMERGE_KILLED_RUNS=50 MEDMERGE_KILLED_EPOCHS=120 cargo test --release a_killed_run`; others
+//! than before with `MEDMERGE_KILLED_FIRST=50`.
 
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
@@ -31,10 +32,15 @@ fn experiment() -> String {
 
 /// `medmerge run`, as the leader of a process group of its own.
 fn start(workplace: &Workplace) -> Child {
+    start_with(workplace, Stdio::null())
+}
+
+/// The same, with a stderr.
+fn start_with(workplace: &Workplace, stderr: Stdio) -> Child {
     let mut command = Command::new(env!("CARGO_BIN_EXE_medmerge"));
     let command = command.args(["run", "experiment.toml", "--quiet"]).current_dir(workplace.path(""));
     let command = command.env_remove("MEDMERGE_STORE").env_remove("MEDMERGE_RESULTS");
-    command.stdout(Stdio::null()).stderr(Stdio::null()).process_group(0).spawn().expect("a run")
+    command.stdout(Stdio::null()).stderr(stderr).process_group(0).spawn().expect("a run")
 }
 
 /// Sends a signal to a process, or with `-` before its number to its whole group.
@@ -102,17 +108,44 @@ fn assert_same(made: &[(String, Vec<u8>)], whole: &[(String, Vec<u8>)]) {
     }
 }
 
+/// Closed, full or gone.
+fn any_stderr(rng: &mut ChaCha8Rng) -> Stdio {
+    let full = || std::fs::File::options().write(true).open("/dev/full").ok();
+    match rng.random_range(0..3) {
+        0 => full().map_or_else(Stdio::null, Stdio::from),
+        // Nobody reads it: it is closed as soon as the run starts.
+        1 => std::io::pipe().map_or_else(|_| Stdio::null(), |(_, writer)| Stdio::from(writer)),
+        _ => Stdio::null(),
+    }
+}
+
+/// Kills a run and its workers, hangs up, asks it to end, or kills it after a pause.
+fn stop_somehow(rng: &mut ChaCha8Rng, run: &mut Child) {
+    let group = format!("-{}", run.id());
+    match rng.random_range(0..4) {
+        0 => signal("-9", &group),
+        1 => signal("-HUP", &group),
+        2 => signal("-TERM", &group),
+        _ => {
+            signal("-STOP", &group);
+            signal("-CONT", &group);
+            signal("-9", &group);
+        }
+    }
+    run.wait().expect("a run");
+}
+
 #[test]
 fn a_killed_run_is_finished_with_the_same_bytes() {
     let (whole, time) = whole();
-    for seed in 0..number("MEDMERGE_KILLED_RUNS", RUNS) {
+    let first = number("MEDMERGE_KILLED_FIRST", 0);
+    for seed in first..first + number("MEDMERGE_KILLED_RUNS", RUNS) {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let workplace = Workplace::new(&experiment());
         for _ in 0..rng.random_range(1..=3) {
-            let mut run = start(&workplace);
+            let mut run = start_with(&workplace, any_stderr(&mut rng));
             std::thread::sleep(time.mul_f64(rng.random_range(0.0..0.8)));
-            signal("-9", &format!("-{}", run.id()));
-            run.wait().expect("a run");
+            stop_somehow(&mut rng, &mut run);
         }
         finish(&workplace);
         assert_same(&made(&workplace), whole);

@@ -278,6 +278,36 @@ mod tests {
         assert_eq!(digest(&augment(json!([{ "horizontal_flip": {} }]))), "64a0821f71e18832");
     }
 
+    /// One transform of each kind with its defaults, and the most that their ranges allow.
+    fn of_each_kind() -> Augment {
+        let kinds = AugmentationSpec::KINDS.iter().map(|kind| json!({ *kind: {} }));
+        let extremes = [
+            json!({ "random_resized_crop": { "scale": [1e-4, 100.0], "ratio": [0.01, 100.0] } }),
+            json!({ "random_erasing": { "probability": 1.0, "scale": [1e-4, 1.0], "ratio": [0.01, 100.0] } }),
+            json!({ "affine": { "degrees": 180.0, "translate": 1.0, "scale": [0.01, 100.0], "shear": 89.0 } }),
+            json!({ "color_jitter": { "brightness": 1.0, "contrast": 1.0, "saturation": 1.0, "hue": 0.5 } }),
+            json!({ "gaussian_blur": { "kernel_size": 99, "sigma": [1e-3, 1e3] } }),
+            json!({ "rand_augment": { "operations": 14, "magnitude": 30 } }),
+        ];
+        augment(kinds.chain(extremes).collect())
+    }
+
+    #[test]
+    fn every_kind_works_on_images_of_any_size_and_repeats_itself() {
+        let augment = of_each_kind();
+        let mut problems = Problems::default();
+        augment.validate(&mut problems);
+        assert!(problems.is_empty(), "{:?}", problems.into_list());
+        for size in [1, 2, 3, 12] {
+            let image: Vec<u8> = (0..size * size * 3).map(|i| (i * 37 % 256) as u8).collect();
+            for index in 0..200 {
+                let changed =
+                    || augment.draw(5, 1, index).applied(&image, size, &mut Default::default()).to_vec();
+                assert_eq!(changed(), changed());
+            }
+        }
+    }
+
     #[test]
     fn flips_are_independent_and_have_probability_one_half() {
         let flips = augment(json!([{ "horizontal_flip": {} }, { "vertical_flip": {} }]));
