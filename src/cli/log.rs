@@ -39,7 +39,7 @@ pub(super) fn start_worker() {
 ///
 /// # Errors
 /// Stdout is closed: the run has ended.
-pub(super) fn tell(message: &Message) -> io::Result<()> {
+pub(super) fn send(message: &Message) -> io::Result<()> {
     let mut line = serde_json::to_string(message)?;
     line.push('\n');
     io::stdout().lock().write_all(line.as_bytes())
@@ -64,7 +64,7 @@ impl Write for ToRun {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         io::stderr().write_all(bytes)?;
         // A run that has ended is noticed when progress is reported.
-        let _ = tell(&Message::Said(String::from_utf8_lossy(bytes).trim().to_owned()));
+        let _ = send(&Message::Warning(String::from_utf8_lossy(bytes).trim().to_owned()));
         Ok(bytes.len())
     }
 

@@ -12,8 +12,8 @@ use crate::run::status::{RunState, RunStatus, runs, status};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  medmerge status            every run that goes on; if none does, the last one
-  medmerge status --all      every run of which there is a record
+  medmerge status            all current runs, or the last one
+  medmerge status --all      all recorded runs
   medmerge status --json | jq '.[].running'")]
 pub(super) struct Status {
     /// Show every recorded run
@@ -30,7 +30,7 @@ impl Status {
         let folders = runs(&store)?.into_iter();
         let mut statuses = folders.map(|folder| status(&store, &folder)).collect::<Result<Vec<_>, _>>()?;
         if !self.all {
-            leave_the_interesting(&mut statuses);
+            keep_relevant(&mut statuses);
         }
         let mut out = std::io::stdout().lock();
         if self.json {
@@ -40,12 +40,12 @@ impl Status {
         if statuses.is_empty() {
             return Ok(writeln!(out, "no run yet in {}", store.root().display())?);
         }
-        Ok(statuses.iter().try_for_each(|status| tell(status, &mut out))?)
+        Ok(statuses.iter().try_for_each(|status| print(status, &mut out))?)
     }
 }
 
 /// Keep the active runs, or else the last one.
-fn leave_the_interesting(statuses: &mut Vec<RunStatus>) {
+fn keep_relevant(statuses: &mut Vec<RunStatus>) {
     if statuses.iter().any(|status| status.state == RunState::Running) {
         statuses.retain(|status| status.state == RunState::Running);
     } else {
@@ -53,7 +53,7 @@ fn leave_the_interesting(statuses: &mut Vec<RunStatus>) {
     }
 }
 
-fn tell(status: &RunStatus, out: &mut impl Write) -> std::io::Result<()> {
+fn print(status: &RunStatus, out: &mut impl Write) -> std::io::Result<()> {
     let RunStatus { run, state, seconds, stages, done, failed, skipped, running, .. } = status;
     let state = match state {
         RunState::Running => "running",

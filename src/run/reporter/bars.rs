@@ -90,7 +90,7 @@ impl Default for Bars {
 
 impl Reporter for Bars {
     fn event(&mut self, event: &Event) {
-        let line = self.lines.of(event);
+        let line = self.lines.line(event);
         match event {
             Event::RunStarted { stages, .. } => self.start_run(*stages),
             Event::StageStarted { stage, kind, .. } => return self.start_stage(stage, kind),
@@ -101,7 +101,7 @@ impl Reporter for Bars {
             | Event::StageFailed { stage, .. }
             | Event::StageSkipped { stage, .. } => self.end_stage(stage),
             Event::StageRetried { stage, .. } | Event::StageStopped { stage } => self.remove(stage),
-            Event::StageWaiting { .. } | Event::StageSaid { .. } => {}
+            Event::StageWaiting { .. } | Event::StageWarning { .. } => {}
         }
         if let Some(line) = line {
             // A terminal that is gone takes no lines; the run goes on.

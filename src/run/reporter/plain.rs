@@ -1,4 +1,4 @@
-//! Lines without cursor movements: a line when a stage starts or ends, and one now and then between.
+//! Plain lines: one when a stage starts or ends, and progress at intervals.
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -8,10 +8,10 @@ use super::super::Event;
 use super::{Reporter, Throttles, text};
 use train::Progress;
 
-/// Time between two lines of one stage.
+/// Minimum time between two progress lines of a stage.
 const INTERVAL: Duration = Duration::from_secs(10);
 
-/// Writes plain lines. What cannot be written is lost: a run does not stop for its reporter.
+/// Writes plain lines. Write errors are ignored: a run does not stop because of its reporter.
 #[derive(Debug)]
 pub struct Plain<W> {
     out: W,
@@ -20,7 +20,7 @@ pub struct Plain<W> {
 }
 
 impl<W: Write> Plain<W> {
-    /// Lines to `out`.
+    /// Write to `out`.
     pub fn new(out: W) -> Self {
         Self { out, lines: Lines::default(), throttles: Throttles::new(INTERVAL) }
     }
@@ -35,34 +35,34 @@ impl<W: Write + Send> Reporter for Plain<W> {
             _ => None,
         };
         self.throttles.forget(event);
-        let lines = line.into_iter().chain(self.lines.of(event));
+        let lines = line.into_iter().chain(self.lines.line(event));
         for line in lines {
             let _ = writeln!(self.out, "{line}");
         }
     }
 }
 
-/// The text of events, with what must be remembered for it.
+/// Formats events as lines of text.
 #[derive(Debug, Default)]
 pub(super) struct Lines {
-    /// Of each stage that runs.
+    /// Running stages by id.
     stages: HashMap<String, Running>,
 }
 
-/// What is remembered of a stage that runs.
+/// A running stage.
 #[derive(Debug, Default)]
 struct Running {
     /// `3/12`.
     number: String,
-    /// Its last validation scores.
+    /// Latest validation scores.
     validation: Option<String>,
 }
 
 impl Lines {
-    /// The line of an event; `None` for progress, which is remembered.
-    pub(super) fn of(&mut self, event: &Event) -> Option<String> {
+    /// The line of an event; `None` for progress.
+    pub(super) fn line(&mut self, event: &Event) -> Option<String> {
         let text = self.text(event);
-        if let Some(stage) = event.end_of() {
+        if let Some(stage) = event.ended_stage() {
             self.stages.remove(stage);
         }
         text
@@ -79,24 +79,24 @@ impl Lines {
                 format!("{}: {kind}", self.name(stage))
             }
             Event::StageProgress { stage, progress } => {
-                self.remember(stage, progress);
+                self.note_validation(stage, progress);
                 return None;
             }
             Event::StageWaiting { stage } => {
-                format!("{}: another run is making it; waiting for that", self.name(stage))
+                format!("{}: waiting for another run, which is making it", self.name(stage))
             }
-            Event::StageSaid { stage, message } => format!("{}: {message}", self.name(stage)),
+            Event::StageWarning { stage, message } => format!("{}: {message}", self.name(stage)),
             Event::StageFinished { stage, seconds } => self.finished(stage, *seconds),
-            Event::StageFound { stage } => format!("{}: made meanwhile", self.name(stage)),
+            Event::StageFound { stage } => format!("{}: found in the store", self.name(stage)),
             Event::StageFailed { stage, message } => format!("{}: failed: {message}", self.name(stage)),
             Event::StageRetried { stage, message } => {
-                format!("{}: will run again, alone: {message}", self.name(stage))
+                format!("{}: will be retried alone: {message}", self.name(stage))
             }
             Event::StageStopped { stage } => format!("{}: stopped", self.name(stage)),
             Event::StageSkipped { stage, because_of } => {
-                format!("{stage}: skipped, since {because_of} failed")
+                format!("{stage}: skipped because {because_of} failed")
             }
-            // The command has the last word, over all its experiments.
+            // The command prints the totals of all experiments.
             Event::RunFinished { .. } => return None,
         })
     }
@@ -118,7 +118,7 @@ impl Lines {
         format!("{}: done in {}{validation}", self.name(stage), text::duration(seconds))
     }
 
-    fn remember(&mut self, stage: &str, progress: &Progress) {
+    fn note_validation(&mut self, stage: &str, progress: &Progress) {
         if let (Progress::Epoch(record), Some(running)) = (progress, self.stages.get_mut(stage)) {
             running.validation = text::validation(record);
         }
@@ -131,7 +131,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_run_reads_like_this() {
+    fn a_run_has_one_line_for_each_start_and_end() {
         let mut out = Vec::new();
         let mut plain = Plain::new(&mut out);
         a_run().iter().for_each(|event| plain.event(event));
@@ -140,15 +140,15 @@ mod tests {
         [1/4] probe[seed=0]: finetune
         [1/4] probe[seed=0]: done in 12 s, val macro_f1 0.7500, accuracy 0.8000
         [2/4] twin: merge
-        [2/4] twin: made meanwhile
+        [2/4] twin: found in the store
         [3/4] merged: merge
         [3/4] merged: failed: the sources differ
-        final: skipped, since merged failed
+        final: skipped because merged failed
         ");
     }
 
     #[test]
-    fn a_long_stage_tells_how_far_it_is() {
+    fn a_long_stage_reports_progress() {
         let mut out = Vec::new();
         let mut plain = Plain::new(&mut out);
         plain.throttles = Throttles::new(Duration::ZERO);

@@ -1,4 +1,4 @@
-//! Words and numbers that reporters share.
+//! Text that reporters share.
 
 use train::{EpochRecord, Progress};
 
@@ -13,7 +13,7 @@ pub fn duration(seconds: f64) -> String {
     }
 }
 
-/// How far a stage is: `epoch 2/8, 64/512 images, loss 0.693, 95 images/s, 40 s left`.
+/// Progress of a stage: `epoch 2/8, 64/512 images, loss 0.693, 95 images/s, 40 s left`.
 pub fn progress(progress: &Progress) -> String {
     match progress {
         Progress::Step { epoch, epochs, images, of, loss, images_per_second } => {
@@ -59,13 +59,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_have_the_digits_that_matter() {
+    fn durations_have_a_sensible_precision() {
         let texts = [0.04, 4.26, 9.96, 59.4, 59.9, 185.0, 7_650.0].map(duration);
         assert_eq!(texts, ["0.0 s", "4.3 s", "10 s", "59 s", "1 min 00 s", "3 min 05 s", "2 h 07 min"]);
     }
 
     #[test]
-    fn the_time_left_counts_the_epochs_to_come() {
+    fn the_time_left_includes_later_epochs() {
         let step =
             Progress::Step { epoch: 1, epochs: 3, images: 50, of: 100, loss: 0.5, images_per_second: 10.0 };
         assert_eq!(time_left(&step), Some(15.0));
