@@ -11,6 +11,7 @@ use super::experiments::{Files, every, stages_named};
 use super::interrupt;
 use super::only::Only;
 use super::results::{Format, write_and_print};
+use super::stderr::print_line;
 use super::{Error, Exit, Global};
 use crate::experiment::Experiment;
 use crate::plan::Plan;
@@ -92,7 +93,11 @@ impl Run {
             if total.interrupted {
                 break;
             }
-            write_and_print(&plan, &store, &self.only, Format::default(), global)?;
+            match write_and_print(&plan, &store, &self.only, Format::default(), global) {
+                // Nobody reads the tables, which are also in files. The run goes on.
+                Err(error) if error.is_closed_stdout() => {}
+                written => written?,
+            }
             if self.fail_fast && !total.failed.is_empty() {
                 break;
             }
@@ -163,7 +168,7 @@ impl Run {
         if !self.logs_json() {
             print_failures(total);
         }
-        eprintln!("{total}");
+        print_line(total);
         match total {
             Outcome { interrupted: true, .. } => Exit::Interrupted,
             Outcome { failed, .. } if !failed.is_empty() => Exit::StageFailed,
@@ -180,9 +185,9 @@ fn reaches(plan: &Plan, name: &str) -> bool {
 
 fn print_failures(total: &Outcome) {
     for (stage, message) in &total.failed {
-        eprintln!("failed: {stage}: {message}");
+        print_line(format_args!("failed: {stage}: {message}"));
     }
     if total.interrupted {
-        eprintln!("interrupted; to resume, repeat the command");
+        print_line("interrupted; to resume, repeat the command");
     }
 }

@@ -18,6 +18,8 @@
 //! | [`folder`] | `runs/<time>-<experiment>/` in the store |
 //! | [`status`] | state of a current or earlier run, read from its events |
 
+#![warn(clippy::print_stdout, clippy::print_stderr, reason = "they panic if the stream is closed")]
+
 mod error;
 pub mod event;
 pub mod executor;

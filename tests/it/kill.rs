@@ -85,7 +85,7 @@ fn wait_until(what: &str, condition: impl Fn() -> bool) {
 }
 
 /// Waits until a stage is in the middle of its training.
-fn wait_for_an_epoch(workplace: &Workplace) {
+pub(crate) fn wait_for_an_epoch(workplace: &Workplace) {
     wait_until("an epoch", || {
         let partials = std::fs::read_dir(workplace.path(".medmerge/partial")).into_iter().flatten();
         let mut logs =
