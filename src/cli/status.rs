@@ -12,7 +12,7 @@ use crate::run::status::{RunState, RunStatus, runs, status};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  medmerge status            all current runs, or the last one
+  medmerge status            all current runs, or the last one that made something
   medmerge status --all      all recorded runs
   medmerge status --json | jq '.[].running'")]
 pub(super) struct Status {
@@ -44,12 +44,13 @@ impl Status {
     }
 }
 
-/// Keep the active runs, or else the last one.
+/// Keep the active runs, or else the last one. Runs that had nothing to make do not count, unless there are no others.
 fn keep_relevant(statuses: &mut Vec<RunStatus>) {
     if statuses.iter().any(|status| status.state == RunState::Running) {
         statuses.retain(|status| status.state == RunState::Running);
     } else {
-        statuses.drain(..statuses.len().saturating_sub(1));
+        let last = statuses.iter().rposition(|status| status.stages > 0).or(statuses.len().checked_sub(1));
+        *statuses = last.map(|last| statuses.swap_remove(last)).into_iter().collect();
     }
 }
 

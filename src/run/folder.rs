@@ -8,7 +8,8 @@ use std::time::{Duration, Instant, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use super::reporter::Throttles;
-use super::{Event, Reporter, RunError, utc};
+use super::utc::utc_milliseconds;
+use super::{Event, Reporter, RunError};
 
 /// File name of the event log.
 pub(super) const EVENTS: &str = "events.jsonl";
@@ -23,7 +24,8 @@ pub struct RunFolder {
 }
 
 impl RunFolder {
-    /// Create `runs/<UTC time>-<experiment>` in the store; if it exists, append a number.
+    /// Create `runs/<UTC time>-<experiment>` in the store; if it exists, append a number. The time has milliseconds, so
+    /// that names are in the order of starts.
     ///
     /// # Errors
     /// The folder cannot be created.
@@ -31,7 +33,7 @@ impl RunFolder {
         let runs = store_root.join("runs");
         fs::create_dir_all(&runs).map_err(record_error(&runs))?;
         // Some file systems allow no colons.
-        let name = format!("{}-{experiment}", utc(now)).replace([':', '/'], "-");
+        let name = format!("{}-{experiment}", utc_milliseconds(now)).replace([':', '/'], "-");
         let mut path = runs.join(&name);
         let mut number = 1;
         loop {
@@ -116,10 +118,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn two_runs_in_one_second_have_two_folders() {
+    fn f05_runs_within_a_second_are_in_the_order_of_their_starts() {
+        let root = tempfile::tempdir().unwrap();
+        let at = |milliseconds| UNIX_EPOCH + Duration::from_millis(milliseconds);
+        let name = |name: &str, time| RunFolder::create(root.path(), name, at(time)).unwrap().name();
+        let names = [name("b", 999), name("a", 1001), name("a", 1010), name("a-2", 1100)];
+        assert!(names.is_sorted(), "{names:?}");
+        assert_eq!(names[1], "1970-01-01T00-00-01.001Z-a");
+    }
+
+    #[test]
+    fn two_runs_in_one_millisecond_have_two_folders() {
         let root = tempfile::tempdir().unwrap();
         let names = [(); 3].map(|()| RunFolder::create(root.path(), "tiny", UNIX_EPOCH).unwrap().name());
-        let first = "1970-01-01T00-00-00Z-tiny";
+        let first = "1970-01-01T00-00-00.000Z-tiny";
         assert_eq!(names, [first.into(), format!("{first}-2"), format!("{first}-3")]);
     }
 

@@ -10,6 +10,12 @@ pub fn utc(time: SystemTime) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
+/// `2026-01-31T23:59:59.999Z`.
+pub(super) fn utc_milliseconds(time: SystemTime) -> String {
+    let milliseconds = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.subsec_millis());
+    utc(time).replace('Z', &format!(".{milliseconds:03}Z"))
+}
+
 /// Year, month and day in the Gregorian calendar, from days since 1970-01-01.
 fn civil_date(mut days: u64) -> (u64, usize, u64) {
     let mut year = 1970;

@@ -162,16 +162,24 @@ impl Job<'_, '_> {
             partial.remove();
             return Ok(Ending::Found);
         }
+        let made = self.make_entry(&partial);
+        match made {
+            Ok(_) => partial.remove(),
+            Err(_) => partial.remove_if_empty(),
+        }
+        made
+    }
+
+    fn make_entry(&mut self, partial: &Partial) -> Result<Ending, Failure> {
         let log = partial.open_log()?;
         let _logging = OwnLog::redirect_to(&log);
         let (started, start) = (SystemTime::now(), Instant::now());
-        let artifact = self.artifact(&partial, log)?;
+        let artifact = self.artifact(partial, log)?;
         let seconds = start.elapsed().as_secs_f64();
         if self.order.rerun {
-            store.remove(fingerprint)?;
+            self.worker.store.remove(&self.order.fingerprint)?;
         }
-        self.put(&artifact, &partial, &self.header(started, seconds))?;
-        partial.remove();
+        self.put(&artifact, partial, &self.header(started, seconds))?;
         Ok(Ending::Executed { seconds })
     }
 
