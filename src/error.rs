@@ -102,10 +102,15 @@ impl Error {
             // The error is in the experiment's `[table.…]` or `[figure.…]`.
             Self::Table(_) | Self::Figure(_) => Exit::Usage,
             // `medmerge plan … | head` is not a failure.
-            Self::Output(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Exit::Done,
+            Self::Output(_) if self.is_closed_stdout() => Exit::Done,
             Self::Output(_) => Exit::Store,
             Self::Several(errors) => errors.first().map_or(Exit::Usage, Self::exit),
         }
+    }
+
+    /// Whether the reader of stdout has closed it.
+    pub fn is_closed_stdout(&self) -> bool {
+        matches!(self, Self::Output(error) if error.kind() == std::io::ErrorKind::BrokenPipe)
     }
 
     /// Combine errors: `Ok` for none, the error itself for one, [`Error::Several`] for more.

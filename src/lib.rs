@@ -98,6 +98,8 @@
 //! Whoever changes the numbers that the same spec and inputs give raises the `revision` of the stage or data set, so
 //! that earlier results are not taken for current ones.
 
+#![warn(clippy::print_stdout, clippy::print_stderr, reason = "they panic if the stream is closed")]
+
 pub use {
     backbone, dataset, experiment, figure, identity, kind, merge_files, merge_method, metric, model, nn,
     plan, rng, run, stage, statistics, store, table, train,

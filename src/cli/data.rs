@@ -1,34 +1,33 @@
 //! `medmerge data`.
 
-use std::io::Write;
-use std::path::PathBuf;
-
 use clap::Subcommand;
+use std::io::Write;
 
 use super::Error;
+use super::experiments::Files;
 use crate::dataset::{SplitName, Summary};
-use crate::experiment::{DatasetInstance, Experiment};
+use crate::experiment::DatasetInstance;
 
 /// Data sets of an experiment
 #[derive(Debug, Subcommand)]
 pub(super) enum Data {
     /// Show classes and numbers of images of each data set
     #[command(after_help = "\
-Example:
-  medmerge data list experiments/quickstart.toml")]
+Examples:
+  medmerge data list experiments/quickstart.toml
+  medmerge data list experiments/quickstart.toml --set dataset.fundus.train=50")]
     List {
-        /// Experiment file
-        #[arg(value_name = "FILE")]
-        file: PathBuf,
+        #[command(flatten)]
+        files: Files,
     },
 }
 
 impl Data {
     pub(super) fn execute(&self) -> Result<(), Error> {
-        let Self::List { file } = self;
-        let experiment = Experiment::load(file)?;
+        let Self::List { files } = self;
+        let experiments = files.load()?;
         let mut out = std::io::stdout().lock();
-        for dataset in &experiment.datasets {
+        for dataset in experiments.iter().flat_map(|experiment| &experiment.datasets) {
             let summary = dataset.labels.summary(dataset.spec.summary()?);
             summary.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
             describe(dataset, &summary, &mut out)?;

@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::experiments::{OneFile, stages_named};
 use super::{Error, Global};
-use crate::plan::{PlannedStage, Status};
+use crate::plan::{Cause, PlannedStage, Status};
 
 /// Show why a stage would run, and everything that its result depends on
 #[derive(Debug, Args)]
@@ -23,22 +23,26 @@ pub(super) struct Explain {
 
 impl Explain {
     pub(super) fn execute(&self, global: &Global) -> Result<(), Error> {
-        let plan = self.of.plan(&global.open_store()?)?;
+        let store = global.open_store()?;
+        let plan = self.of.plan(&store)?;
         let mut out = std::io::stdout().lock();
         for stage in stages_named(&plan, &self.stage)? {
-            explain(stage, &mut out)?;
+            explain(stage, &plan.root_causes(stage, &store)?, &mut out)?;
         }
         Ok(())
     }
 }
 
-fn explain(stage: &PlannedStage, out: &mut impl Write) -> std::io::Result<()> {
+fn explain(stage: &PlannedStage, causes: &[Cause], out: &mut impl Write) -> std::io::Result<()> {
     writeln!(out, "{} ({}) is {}", stage.id, stage.spec.kind(), stage.status.word())?;
     writeln!(out, "  fingerprint {}", stage.fingerprint)?;
     if let Status::Stale(reasons) = &stage.status {
         for why in reasons {
             writeln!(out, "  why: {why}")?;
         }
+    }
+    for Cause { stage, why } in causes {
+        writeln!(out, "  root cause: {stage}: {why}")?;
     }
     writeln!(out, "  depends on")?;
     for field in &stage.fields {

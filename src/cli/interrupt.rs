@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::Error;
 use crate::error::Exit;
+use crate::run::reporter::erase_bars;
 use crate::run::signals::Signals;
 
 /// Install signal handlers. The first signal sets the returned flag, so that the running stage stops at its next
@@ -17,6 +18,7 @@ pub(super) fn listen() -> Result<Arc<AtomicBool>, Error> {
     let raised = Arc::clone(&flag);
     let handler = move || {
         if raised.swap(true, Ordering::Relaxed) {
+            erase_bars();
             std::process::exit(Exit::Interrupted as i32);
         }
     };
@@ -24,11 +26,11 @@ pub(super) fn listen() -> Result<Arc<AtomicBool>, Error> {
     Ok(flag)
 }
 
-/// In a worker: from now on a signal ends the process, after what it is making has stopped where it can go on later; the
-/// second one at once.
+/// Install signal handlers in a worker. The first signal ends the process after the current stage has stopped at a point
+/// from which it can be resumed; the second ends it immediately.
 ///
 /// # Errors
-/// The system refuses a handler.
+/// The handler cannot be installed.
 pub(super) fn end_with(signals: &Arc<Signals>) -> Result<(), Error> {
     let signals = Arc::clone(signals);
     let handler = move || {

@@ -18,11 +18,11 @@ mod run;
 mod schema;
 mod show;
 mod status;
+mod stderr;
 mod store;
 mod table;
 mod worker;
 
-use std::io::{IsTerminal, stderr};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
@@ -31,6 +31,7 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 use crate::error::{Error, Exit};
 use crate::plan::PlanError;
 use crate::store::Store;
+use stderr::{has_color, print_line};
 
 /// Declarative experiment pipelines for transferring and merging medical imaging models.
 #[derive(Debug, Parser)]
@@ -107,7 +108,7 @@ impl Cli {
             Err(error) => {
                 let exit = error.exit();
                 if exit != Exit::Done {
-                    tell(&error);
+                    print_error(&error);
                 }
                 exit
             }
@@ -116,14 +117,14 @@ impl Cli {
 }
 
 /// Print an error to stderr; for experiment files, with the text in question.
-fn tell(error: &Error) {
+fn print_error(error: &Error) {
     match error {
-        Error::Several(errors) => errors.iter().for_each(tell),
+        Error::Several(errors) => errors.iter().for_each(print_error),
         Error::Experiment(errors) | Error::Plan(PlanError::Experiment(errors)) => {
-            let text = if stderr().is_terminal() { errors.to_ansi() } else { errors.to_string() };
-            eprintln!("{}", text.trim_end());
+            let text = if has_color() { errors.to_ansi() } else { errors.to_string() };
+            print_line(text.trim_end());
         }
-        other => eprintln!("error: {other}"),
+        other => print_line(format_args!("error: {other}")),
     }
 }
 

@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 use std::io::{self, BufWriter, Write};
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 
 use clap::Args;
 
-use super::experiments::OneFile;
+use super::device::OnDevice;
+use super::experiments::{Files, every};
 use super::only::Only;
 use super::{Error, Global};
 use crate::plan::makespan::{best_jobs, critical_path, makespan};
@@ -18,6 +20,8 @@ use crate::run::reporter::duration;
 #[command(after_help = "\
 Examples:
   medmerge plan experiments/quickstart.toml
+  medmerge plan experiments/                                          every .toml in the folder
+  medmerge plan experiments/quickstart.toml --all                     fresh stages, too
   medmerge plan experiments/quickstart.toml --only 'merged_ft[seed=0]'
   medmerge plan experiments/quickstart.toml --set train.epochs=20     what this would make stale
   medmerge plan experiments/quickstart.toml --json | jq '.stages[] | select(.status == \"stale\") | .id'
@@ -26,10 +30,15 @@ Examples:
 Times are estimated from the speed of earlier stages of the same kind in this store, and improve with each run.")]
 pub(super) struct Plan {
     #[command(flatten)]
-    of: OneFile,
+    files: Files,
+    #[command(flatten)]
+    on: OnDevice,
     #[command(flatten)]
     only: Only,
-    /// Print JSON
+    /// List every stage, not only those that would run
+    #[arg(long)]
+    all: bool,
+    /// Print JSON, one object per file
     #[arg(long, group = "form")]
     json: bool,
     /// Print the graph of stages for Graphviz
@@ -45,33 +54,42 @@ pub(super) struct Plan {
 
 impl Plan {
     pub(super) fn execute(&self, global: &Global) -> Result<(), Error> {
+        let experiments = self.files.load()?;
         let store = global.open_store()?;
-        let mut plan = self.of.plan(&store)?;
-        self.only.check(std::slice::from_ref(&plan))?;
-        self.only.restrict(&mut plan);
-        let estimates = plan.estimates(&store, rayon::current_num_threads());
+        let plan = |experiment| Ok(plan::Plan::new(Arc::clone(experiment), &store, self.on.numerics())?);
+        let mut plans = every(experiments.iter().map(plan))?;
+        self.only.check(&plans)?;
+        plans.retain(|plan| self.only.concerns(plan));
         let mut out = BufWriter::new(io::stdout().lock());
-        match self {
-            Self { json: true, .. } => writeln!(out, "{:#}", plan.to_json(&estimates))?,
-            Self { dot: true, .. } => write!(out, "{}", plan.to_dot())?,
-            Self { mermaid: true, .. } => write!(out, "{}", plan.to_mermaid())?,
-            _ => self.list(&plan, &estimates, &mut out)?,
+        for plan in &mut plans {
+            self.only.restrict(plan);
+            self.print(plan, &plan.estimates(&store, rayon::current_num_threads()), &mut out)?;
         }
         Ok(out.flush()?)
     }
 
+    fn print(&self, plan: &plan::Plan, estimates: &Estimates, out: &mut impl Write) -> io::Result<()> {
+        match self {
+            Self { json: true, .. } => writeln!(out, "{:#}", plan.to_json(estimates)),
+            Self { dot: true, .. } => write!(out, "{}", plan.to_dot()),
+            Self { mermaid: true, .. } => write!(out, "{}", plan.to_mermaid()),
+            _ => self.list(plan, estimates, out),
+        }
+    }
+
     /// One line per stage, in execution order, then totals.
     fn list(&self, plan: &plan::Plan, estimates: &Estimates, out: &mut impl Write) -> io::Result<()> {
-        let needed = plan.needed();
-        let (stages, name) = (plan.stage_ids().len(), &plan.experiment.name);
-        writeln!(out, "{name}: {stages} stages, {} to run", needed.len())?;
-        let columns = Columns::new(plan, estimates, &needed);
-        for node in plan.stage_ids() {
-            writeln!(
-                out,
-                "{}",
-                columns.line(plan.stage(node), needed.contains(&node).then(|| estimates.of(node)))
-            )?;
+        let (reached, needed) = (plan.reached(), plan.needed());
+        writeln!(out, "{}: {} stages, {} to run", plan.experiment.name, reached.len(), needed.len())?;
+        let nodes = plan.stage_ids().filter(|node| reached.contains(node));
+        let (shown, folded): (Vec<_>, Vec<_>) = nodes.partition(|node| self.all || needed.contains(node));
+        let columns = Columns::new(plan, &shown, estimates, &needed);
+        for &node in &shown {
+            let estimate = needed.contains(&node).then(|| estimates.of(node));
+            writeln!(out, "{}", columns.line(plan.stage(node), estimate))?;
+        }
+        if !folded.is_empty() {
+            writeln!(out, "  {}", summary(folded.iter().map(|&node| plan.stage(node))))?;
         }
         let guessed = estimates.guessed(plan, &needed);
         if !guessed.is_empty() {
@@ -106,8 +124,9 @@ struct Columns {
 }
 
 impl Columns {
-    fn new(plan: &plan::Plan, estimates: &Estimates, needed: &BTreeSet<StageId>) -> Self {
-        let id = plan.stages().map(|stage| stage.id.chars().count()).max().unwrap_or_default();
+    fn new(plan: &plan::Plan, shown: &[StageId], estimates: &Estimates, needed: &BTreeSet<StageId>) -> Self {
+        let ids = shown.iter().map(|&node| plan.stage(node).id.chars().count());
+        let id = ids.max().unwrap_or_default();
         let mut widths = [0; 3];
         for cells in needed.iter().map(|&node| cells(estimates.of(node))) {
             widths.iter_mut().zip(&cells).for_each(|(width, cell)| *width = cell.len().max(*width));
@@ -150,6 +169,15 @@ fn reasons(stage: &PlannedStage) -> String {
         Status::Fresh => String::new(),
         Status::Stale(why) => why.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
     }
+}
+
+/// `12 fresh`; `12 fresh; 3 stale, but not needed`.
+fn summary<'a>(folded: impl Iterator<Item = &'a PlannedStage>) -> String {
+    let (stale, fresh): (Vec<_>, Vec<_>) = folded.partition(|stage| stage.status.is_stale());
+    let counts = [(fresh.len(), "fresh"), (stale.len(), "stale, but not needed")];
+    let counts = counts.iter().filter(|(count, _)| *count > 0);
+    let counts: Vec<_> = counts.map(|(count, what)| format!("{count} {what}")).collect();
+    format!("{}; --all lists them", counts.join("; "))
 }
 
 #[cfg(test)]

@@ -31,8 +31,8 @@ pub(super) enum Format {
     Csv,
 }
 
-/// Write the results of every `evaluate` stage in the store, and the figures of the available merge weights. Print the
-/// wanted tables to stdout, and the paths of the wanted figures. Where there is nothing to show, files of earlier runs
+/// Write the results of every `evaluate` stage in the store, and the figures of the available merge weights. Then print
+/// the wanted tables to stdout, and the paths of the wanted figures. Where there is nothing to show, files of earlier runs
 /// are kept.
 pub(super) fn write_and_print(
     plan: &Plan,
@@ -50,8 +50,19 @@ pub(super) fn write_and_print(
             listed(&missing)
         );
     }
-    tables(plan, &scores, only, format, global)?;
-    figures(plan, &weights, only, format, global)
+    let tables = write_tables(plan, &scores, global)?;
+    let figures = write_figures(plan, &weights, global)?;
+    let mut out = std::io::stdout().lock();
+    for table in tables.iter().filter(|table| only.prints(plan, &table.name)) {
+        writeln!(out, "{}", printed(table, format))?;
+    }
+    // Paths of figures are printed only with the tables for terminals.
+    for (name, files) in figures.iter().filter(|(name, _)| only.prints(plan, name)) {
+        if matches!(format, Format::Terminal) {
+            writeln!(out, "{name}\n-> {}\n", list(files))?;
+        }
+    }
+    Ok(())
 }
 
 /// The first names, and the number of further ones.
@@ -63,44 +74,31 @@ fn listed(names: &[&str]) -> String {
     }
 }
 
-fn tables(
-    plan: &Plan,
-    collected: &Collected,
-    only: &Only,
-    format: Format,
-    global: &Global,
-) -> Result<(), Error> {
+fn write_tables(plan: &Plan, collected: &Collected, global: &Global) -> Result<Vec<Rendered>, Error> {
     let experiment = &plan.experiment;
     if collected.scores.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let axes: Vec<_> = experiment.axes.keys().filter(|axis| *axis != SEED).cloned().collect();
-    let rendered =
-        write_results(&global.results, &experiment.name, &axes, &experiment.tables, &collected.scores)?;
-    let mut out = std::io::stdout().lock();
-    for table in rendered.iter().filter(|table| only.prints(plan, &table.name)) {
-        writeln!(out, "{}", printed(table, format))?;
-    }
-    Ok(())
+    Ok(write_results(&global.results, &experiment.name, &axes, &experiment.tables, &collected.scores)?)
 }
 
-/// Paths of figures are printed only with the tables for terminals.
-fn figures(
-    plan: &Plan,
+/// Names of figures with their files, for those that have something to show.
+fn write_figures<'p>(
+    plan: &'p Plan,
     collected: &CollectedWeights,
-    only: &Only,
-    format: Format,
     global: &Global,
-) -> Result<(), Error> {
+) -> Result<Vec<(&'p str, Vec<PathBuf>)>, Error> {
     let experiment = &plan.experiment;
     let axes: Vec<_> = experiment.axes.keys().cloned().collect();
+    let mut written = Vec::new();
     for (name, figure) in &experiment.figures {
         let files = write_figure(&global.results, &experiment.name, name, figure, &axes, &collected.learned)?;
-        if matches!(format, Format::Terminal) && !files.is_empty() && only.prints(plan, name) {
-            writeln!(std::io::stdout(), "{name}\n-> {}\n", list(&files))?;
+        if !files.is_empty() {
+            written.push((name.as_str(), files));
         }
     }
-    Ok(())
+    Ok(written)
 }
 
 fn printed(table: &Rendered, format: Format) -> String {

@@ -11,50 +11,50 @@ use super::experiments::{Files, every, stages_named};
 use super::interrupt;
 use super::only::Only;
 use super::results::{Format, write_and_print};
+use super::stderr::{has_color, print_line};
 use super::{Error, Exit, Global};
 use crate::experiment::Experiment;
 use crate::plan::Plan;
-use crate::run::reporter::{Bars, Json, Plain};
+use crate::run::reporter::{Bars, Json, Plain, one_line, printable};
 use crate::run::{ExecutorKind, Options, Outcome, Reporter, run, set_aside_damaged};
 use crate::store::Store;
 
-/// Make everything that an experiment needs and that the store lacks; write its tables and figures
+/// Run the stages of an experiment that the store lacks; write its tables and figures
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   medmerge run experiments/quickstart.toml
   medmerge run experiments/                            every .toml in the folder
-  medmerge run experiments/main.toml --jobs 4          at most four stages at once
-  medmerge run experiments/main.toml --device cuda:1   on the second GPU (`medmerge doctor` examines it)
-  medmerge run experiments/main.toml --device cuda:0,1 on two GPUs, a stage on each
-  medmerge run experiments/main.toml --rerun merged    make `merged` again even if it is there
+  medmerge run experiments/main.toml --jobs 4          at most four stages in parallel
+  medmerge run experiments/main.toml --device cuda:1   on the second GPU (`medmerge doctor` checks it)
+  medmerge run experiments/main.toml --device cuda:0,1 on two GPUs, one stage on each
+  medmerge run experiments/main.toml --rerun merged    run `merged` again even if it is in the store
   medmerge run experiments/main.toml --only 'final[seed=0]'
-                                                       just this stage and what it needs
+                                                       only this stage and what it needs
   medmerge run experiments/main.toml --set 'sweep.seed=[0]' --set train.epochs=1 \\
-      --set experiment.name=trial                      a quick trial, with results of its own
+      --set experiment.name=trial                      a quick trial with separate results
 
-Stages are made by processes of their own, workers. A stage that fails loses what depends on it; the rest goes
-on. After Ctrl-C or a crash, run the same command again: stages that finished are kept, and a training
-goes on where it stopped, with the same result. `medmerge status` says from another terminal how far a
-run is.
+Stages run in worker processes. If a stage fails, only stages that depend on it are skipped. After Ctrl-C or
+a crash, run the same command again: finished stages are kept, and training resumes where it stopped, with
+the same result. `medmerge status` shows the progress of a run in another terminal.
 The last line on stderr is `executed E, fresh F, failed X, skipped S in T s`.")]
 pub(super) struct Run {
     #[command(flatten)]
     files: Files,
     #[command(flatten)]
     only: Only,
-    /// Start nothing any more after a stage failed
+    /// Stop starting stages after the first failure
     #[arg(long)]
     fail_fast: bool,
-    /// Make this stage (named as for --only) even if the store has it; may be repeated
+    /// Run this stage (named as for --only) even if the store has it; may be repeated
     #[arg(long, value_name = "STAGE")]
     rerun: Vec<String>,
-    /// Stages at once, which share the threads [default: what finishes soonest; on GPUs, one on each]
+    /// Maximum number of parallel stages, which share the threads [default: what finishes soonest; one per GPU]
     #[arg(long, short, value_name = "N")]
     jobs: Option<NonZeroUsize>,
     #[command(flatten)]
     on: OnDevice,
-    /// Where stages are made
+    /// Where stages run
     #[arg(long, value_enum, default_value_t = ExecutorKind::default(), value_name = "EXECUTOR")]
     executor: ExecutorKind,
     /// How progress is shown on stderr
@@ -64,13 +64,13 @@ pub(super) struct Run {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum LogFormat {
-    /// Bars on a terminal, else plain lines
+    /// Progress bars on a terminal, plain lines otherwise
     Auto,
-    /// Bars, which need a terminal
+    /// Progress bars, which need a terminal
     Bars,
-    /// A line when a stage starts and ends, and now and then between
+    /// A line when a stage starts or ends, and progress at intervals
     Plain,
-    /// Each event as a JSON object on a line of its own
+    /// One JSON object per event and line
     Json,
 }
 
@@ -86,14 +86,18 @@ impl Run {
         let mut total = Outcome::default();
         for mut plan in plans.into_iter().filter(|plan| self.only.concerns(plan)) {
             if total.executed > 0 {
-                // The plans before it may have made what it needs.
+                // Earlier plans may have made what it needs.
                 plan = self.plan(&plan.experiment, &store)?;
             }
             total += run(&plan, &store, &options, &mut reporter)?;
             if total.interrupted {
                 break;
             }
-            write_and_print(&plan, &store, &self.only, Format::default(), global)?;
+            match write_and_print(&plan, &store, &self.only, Format::default(), global) {
+                // Nobody reads the tables, which are also in files. The run goes on.
+                Err(error) if error.is_closed_stdout() => {}
+                written => written?,
+            }
             if self.fail_fast && !total.failed.is_empty() {
                 break;
             }
@@ -112,7 +116,7 @@ impl Run {
         })
     }
 
-    /// A plan none of whose entries to be read is damaged.
+    /// Make a plan; damaged entries that it would read are set aside first.
     fn plan(&self, experiment: &Arc<Experiment>, store: &Store) -> Result<Plan, Error> {
         loop {
             let mut plan = Plan::new(Arc::clone(experiment), store, self.on.numerics())?;
@@ -127,7 +131,7 @@ impl Run {
     }
 
     /// # Errors
-    /// No plan has a stage that `--rerun` names, or `--only` leaves it out.
+    /// No plan has a stage named by `--rerun`, or `--only` excludes it.
     fn check_rerun(&self, plans: &[Plan]) -> Result<(), Error> {
         for name in &self.rerun {
             let searches = plans.iter().map(|plan| stages_named(plan, name));
@@ -136,7 +140,7 @@ impl Run {
                 return Err(errors.remove(0));
             }
             if !plans.iter().any(|plan| reaches(plan, name)) {
-                let message = format!("failed to run {name:?} again: nothing that --only names needs it");
+                let message = format!("failed to run {name:?} again: --only excludes it");
                 return Err(Error::Usage(message));
             }
         }
@@ -147,24 +151,24 @@ impl Run {
         let reporter: Box<dyn Reporter> = match self.log_format {
             _ if global.quiet => return Vec::new(),
             LogFormat::Json => Box::new(Json::new(stderr())),
-            LogFormat::Bars => Box::new(Bars::new()),
-            LogFormat::Auto if stderr().is_terminal() => Box::new(Bars::new()),
+            LogFormat::Bars => Box::new(Bars::new(has_color())),
+            LogFormat::Auto if stderr().is_terminal() => Box::new(Bars::new(has_color())),
             LogFormat::Auto | LogFormat::Plain => Box::new(Plain::new(stderr())),
         };
         vec![reporter]
     }
 
-    /// Whether stderr is for programs.
+    /// Whether stderr is JSON.
     pub(super) fn logs_json(&self) -> bool {
         matches!(self.log_format, LogFormat::Json)
     }
 
-    /// Says on stderr how it all ended.
+    /// Print the outcome to stderr.
     fn conclude(&self, total: &Outcome) -> Exit {
         if !self.logs_json() {
-            tell_what_is_missing(total);
+            print_failures(total);
         }
-        eprintln!("{total}");
+        print_line(total);
         match total {
             Outcome { interrupted: true, .. } => Exit::Interrupted,
             Outcome { failed, .. } if !failed.is_empty() => Exit::StageFailed,
@@ -173,17 +177,17 @@ impl Run {
     }
 }
 
-/// Whether a plan may run one of the stages that a name means.
+/// Whether a plan includes one of the stages with this name.
 fn reaches(plan: &Plan, name: &str) -> bool {
     let reached = plan.reached();
     plan.called(name).iter().any(|node| reached.contains(node))
 }
 
-fn tell_what_is_missing(total: &Outcome) {
+fn print_failures(total: &Outcome) {
     for (stage, message) in &total.failed {
-        eprintln!("failed: {stage}: {message}");
+        print_line(format_args!("failed: {}: {}", one_line(stage), printable(message)));
     }
     if total.interrupted {
-        eprintln!("interrupted: nothing is lost; to go on, give the same command again");
+        print_line("interrupted; to resume, repeat the command");
     }
 }

@@ -5,15 +5,15 @@ use std::io::Write;
 use clap::Args;
 
 use super::{Error, Global};
-use crate::run::reporter::{duration, progress_text};
+use crate::run::reporter::{duration, one_line, printable, progress_text};
 use crate::run::status::{RunState, RunStatus, runs, status};
 
 /// Show the progress of current runs, or the result of the last one
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  medmerge status            every run that goes on; if none does, the last one
-  medmerge status --all      every run of which there is a record
+  medmerge status            all current runs, or the last one that made something
+  medmerge status --all      all recorded runs
   medmerge status --json | jq '.[].running'")]
 pub(super) struct Status {
     /// Show every recorded run
@@ -30,7 +30,7 @@ impl Status {
         let folders = runs(&store)?.into_iter();
         let mut statuses = folders.map(|folder| status(&store, &folder)).collect::<Result<Vec<_>, _>>()?;
         if !self.all {
-            leave_the_interesting(&mut statuses);
+            keep_relevant(&mut statuses);
         }
         let mut out = std::io::stdout().lock();
         if self.json {
@@ -40,20 +40,21 @@ impl Status {
         if statuses.is_empty() {
             return Ok(writeln!(out, "no run yet in {}", store.root().display())?);
         }
-        Ok(statuses.iter().try_for_each(|status| tell(status, &mut out))?)
+        Ok(statuses.iter().try_for_each(|status| print(status, &mut out))?)
     }
 }
 
-/// Keep the active runs, or else the last one.
-fn leave_the_interesting(statuses: &mut Vec<RunStatus>) {
+/// Keep the active runs, or else the last one. Runs that had nothing to make do not count, unless there are no others.
+fn keep_relevant(statuses: &mut Vec<RunStatus>) {
     if statuses.iter().any(|status| status.state == RunState::Running) {
         statuses.retain(|status| status.state == RunState::Running);
     } else {
-        statuses.drain(..statuses.len().saturating_sub(1));
+        let last = statuses.iter().rposition(|status| status.stages > 0).or(statuses.len().checked_sub(1));
+        *statuses = last.map(|last| statuses.swap_remove(last)).into_iter().collect();
     }
 }
 
-fn tell(status: &RunStatus, out: &mut impl Write) -> std::io::Result<()> {
+fn print(status: &RunStatus, out: &mut impl Write) -> std::io::Result<()> {
     let RunStatus { run, state, seconds, stages, done, failed, skipped, running, .. } = status;
     let state = match state {
         RunState::Running => "running",
@@ -63,16 +64,17 @@ fn tell(status: &RunStatus, out: &mut impl Write) -> std::io::Result<()> {
     };
     writeln!(
         out,
-        "{run}: {state}; {done} of {stages} stages made, {} failed, {skipped} skipped in {}",
+        "{}: {state}; {done} of {stages} stages made, {} failed, {skipped} skipped in {}",
+        one_line(run),
         failed.len(),
         duration(*seconds)
     )?;
     for (stage, progress) in running {
         let progress = progress.as_ref().map_or_else(|| "started".into(), progress_text);
-        writeln!(out, "  {stage}: {progress}")?;
+        writeln!(out, "  {}: {progress}", one_line(stage))?;
     }
     for (stage, message) in failed {
-        writeln!(out, "  {stage}: failed: {message}")?;
+        writeln!(out, "  {}: failed: {}", one_line(stage), printable(message))?;
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! `medmerge worker`: what `medmerge run` starts to make stages.
+//! `medmerge worker`: makes stages for `medmerge run`.
 
 use std::io::{BufReader, stdin};
 use std::sync::Arc;
@@ -10,10 +10,10 @@ use super::{Error, Exit, Global, interrupt, log};
 use crate::run::message::{Ending, Order};
 use crate::run::serve::{receive, serve};
 use crate::run::signals::Signals;
-use crate::run::worker::{Tell, Worker as Work};
+use crate::run::worker::{Notify, Worker as Work};
 use crate::store::Store;
 
-/// Make stages, as the orders on stdin say; for `medmerge run`, which starts it
+/// Make stages according to orders on stdin; started by `medmerge run`
 #[derive(Debug, Args)]
 pub(super) struct Worker {
     #[command(flatten)]
@@ -25,15 +25,15 @@ impl Worker {
         let signals = Arc::new(Signals::default());
         interrupt::end_with(&signals)?;
         let orders = receive(BufReader::new(stdin()), &signals);
-        let tell = |message| {
-            // A run that is gone finds what was made in the store.
-            if log::tell(&message).is_err() {
+        let notify = |message| {
+            // The run has ended. A later one can resume the stage.
+            if log::send(&message).is_err() {
                 signals.stop();
             }
         };
         let mut work = None;
-        let make = |order: &Order| self.make(&mut work, order, global, &signals, &tell);
-        serve(&orders, &signals, &tell, make).map_err(|error| {
+        let make = |order: &Order| self.make(&mut work, order, global, &signals, &notify);
+        serve(&orders, &signals, &notify, make).map_err(|error| {
             Error::Usage(format!(
                 "failed to read an order from stdin: {error}; `medmerge run` starts workers"
             ))
@@ -41,26 +41,31 @@ impl Worker {
         Ok(Exit::Done)
     }
 
-    /// The device is opened for the first order, whose run hears if it cannot be.
+    /// Make a stage. The device is opened for the first order, so that an error is reported to the run.
     fn make<'a>(
         &self,
         work: &mut Option<Work<'a>>,
         order: &Order,
         global: &Global,
         signals: &'a Signals,
-        tell: &'a Tell<'a>,
+        notify: &'a Notify<'a>,
     ) -> Ending {
         if work.is_none() {
-            match self.work(global, signals, tell) {
+            match self.work(global, signals, notify) {
                 Ok(ready) => *work = Some(ready),
-                Err(error) => return Ending::Stopped(error.to_string()),
+                Err(error) => return Ending::Fatal(error.to_string()),
             }
         }
-        work.as_mut().expect("it is ready").make(order)
+        work.as_mut().expect("the device has just been opened").make(order)
     }
 
-    fn work<'a>(&self, global: &Global, signals: &'a Signals, tell: &'a Tell<'a>) -> Result<Work<'a>, Error> {
+    fn work<'a>(
+        &self,
+        global: &Global,
+        signals: &'a Signals,
+        notify: &'a Notify<'a>,
+    ) -> Result<Work<'a>, Error> {
         let store = Store::existing(&global.store)?;
-        Ok(Work::new(store, self.on.open()?, self.on.numerics(), signals, tell))
+        Ok(Work::new(store, self.on.open()?, self.on.numerics(), signals, notify))
     }
 }

@@ -128,7 +128,7 @@ pub(super) fn judge(
 }
 
 /// Every field that is not what it was, sorted by path.
-fn changes(old: &[Field], stage: &PlannedStage, graph: &Graph) -> Vec<Why> {
+pub(super) fn changes(old: &[Field], stage: &PlannedStage, graph: &Graph) -> Vec<Why> {
     let only_in = |these: &[Field], those: &[Field]| {
         let those: HashSet<&Field> = those.iter().collect();
         let mut values: BTreeMap<String, VecDeque<String>> = BTreeMap::new();

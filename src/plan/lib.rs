@@ -7,6 +7,7 @@
 //! | [`graph`] | the plan: stages as a graph, in execution order |
 //! | [`fingerprint`] | everything that a result depends on, and its hash |
 //! | [`freshness`] | fresh or stale, and why |
+//! | `cause` | the root causes of changed inputs |
 //! | `ancestry` | the ancestry of a result, down to its sources |
 //! | `assemble` | assembling the plan of an experiment |
 //! | `data` | summaries of data sets and digests of files |
@@ -18,6 +19,7 @@
 
 mod ancestry;
 mod assemble;
+mod cause;
 mod check;
 pub mod cost;
 mod data;
@@ -31,6 +33,7 @@ pub mod makespan;
 #[cfg(test)]
 mod testing;
 
+pub use cause::Cause;
 pub use cost::{Estimate, Estimates};
 pub use error::PlanError;
 pub use fingerprint::{dataset_fields, dataset_fingerprint, stage_fields};

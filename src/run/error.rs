@@ -1,29 +1,29 @@
-//! Why a run could not go on at all. A stage that fails is no such error: it is in the outcome.
+//! Errors that stop a whole run. A failed stage does not: it is part of the [`Outcome`](super::Outcome).
 
 use std::path::PathBuf;
 
 use store::StoreError;
 
-/// Why a run could not go on.
+/// An error that stops a run.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// What is to be made has no room.
+    /// There is not enough disk space for the results.
     #[error(
-        "failed to start: what is to be made takes about {} MiB, and the disk of {} has {} MiB left; free some space \
-         (`medmerge store gc FILE…` tells what could go), or choose another folder with --store or MEDMERGE_STORE",
+        "failed to start: the results need about {} MiB, and the disk of {} has {} MiB free; free some space \
+         (`medmerge store gc FILE…` lists what can be deleted), or choose another folder with --store or MEDMERGE_STORE",
         needed >> 20,
         root.display(),
         free >> 20
     )]
     Space {
-        /// Bytes that it takes, about.
+        /// Estimated size of the results in bytes.
         needed: u64,
-        /// Bytes that are free.
+        /// Free disk space in bytes.
         free: u64,
-        /// The store.
+        /// The store's folder.
         root: PathBuf,
     },
     /// The run's record could not be written.
@@ -31,25 +31,23 @@ pub enum RunError {
     Record {
         /// The file or folder.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// A worker found that no stage can go on.
+    /// A worker reported an error that affects every stage.
     #[error("{stage}: {message}")]
     Worker {
-        /// Id of the stage that it was to make.
+        /// Id of the stage that it was started for.
         stage: String,
         /// What is wrong and what to do.
         message: String,
     },
     /// A worker could not be started.
-    #[error(
-        "failed to start a process to make {stage}: {source}; is there memory left, and room for a process?"
-    )]
+    #[error("failed to start a process for {stage}: {source}; check free memory and the limit on processes")]
     Start {
-        /// Id of the stage that it was to make.
+        /// Id of the stage that it was started for.
         stage: String,
-        /// What the system says.
+        /// The system's error.
         source: std::io::Error,
     },
 }

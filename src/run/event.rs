@@ -1,107 +1,117 @@
-//! Everything that happens in a run, as `events.jsonl` and `--log-format json` have it.
+//! Events of a run, as written to `events.jsonl` and by `--log-format json`.
 
 use serde::{Deserialize, Serialize};
 
 use super::Outcome;
 use train::Progress;
 
-/// Something that happened in a run. Stages are named by their ids.
+/// An event of a run. Stages are identified by their ids.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "event")]
 pub enum Event {
-    /// The plan is made; stages start now.
+    /// The plan is ready; stages are about to start.
     RunStarted {
         /// The experiment's name.
         experiment: String,
         /// Stages to make.
         stages: usize,
-        /// Stages whose results are in the store already.
+        /// Stages whose results are already in the store.
         fresh: usize,
+        /// Sum of the estimated times of all stages in seconds, each alone on all threads.
+        #[serde(default)]
+        estimate: f64,
     },
-    /// A stage starts.
+    /// A stage has started.
     StageStarted {
-        /// Which.
+        /// The stage.
         stage: String,
         /// Its kind, as written in the experiment file.
         kind: String,
-        /// How many have started, it included.
+        /// Number of stages started so far, including this one.
         number: usize,
         /// Stages to make.
         of: usize,
-        /// Threads that it computes with.
+        /// Number of threads for this stage.
         threads: usize,
+        /// Its estimated time in seconds, alone on all threads.
+        #[serde(default)]
+        estimate: f64,
     },
-    /// Another run is making the stage; this one waits for it.
+    /// Another run is making this stage; this run waits for it.
     StageWaiting {
-        /// Which.
+        /// The stage.
         stage: String,
     },
-    /// A stage has a warning for a person.
-    StageSaid {
-        /// Which.
+    /// A stage issued a warning.
+    #[serde(rename = "stage_said")]
+    StageWarning {
+        /// The stage.
         stage: String,
-        /// The warning.
+        /// The text of the warning.
         message: String,
     },
-    /// A stage goes on.
+    /// A stage made progress.
     StageProgress {
-        /// Which.
+        /// The stage.
         stage: String,
-        /// How far it is.
+        /// Its current progress.
         progress: Progress,
     },
     /// A stage's result is in the store.
     StageFinished {
-        /// Which.
+        /// The stage.
         stage: String,
-        /// Time that it took.
+        /// Elapsed time in seconds.
         seconds: f64,
     },
-    /// A stage's result appeared in the store since the plan was made: another run, or another stage of
-    /// the same work, made it.
+    /// A stage's result appeared in the store after planning: another run, or another stage with the same fingerprint,
+    /// made it.
     StageFound {
-        /// Which.
+        /// The stage.
         stage: String,
     },
     /// A stage failed.
     StageFailed {
-        /// Which.
+        /// The stage.
         stage: String,
-        /// Why, for a person.
+        /// The error message.
         message: String,
     },
-    /// A stage ran out of memory beside others, and will run again alone.
+    /// A stage ran out of memory while sharing a device; it will be retried alone.
     StageRetried {
-        /// Which.
+        /// The stage.
         stage: String,
-        /// What happened, for a person.
+        /// The error message.
         message: String,
     },
-    /// A stage stopped since the run stops; it can go on from there.
+    /// A stage was stopped because the run is stopping; it can be resumed.
     StageStopped {
-        /// Which.
+        /// The stage.
         stage: String,
     },
-    /// A stage did not run, since one that it depends on failed.
+    /// A stage was skipped because a stage it depends on failed.
     StageSkipped {
-        /// Which.
+        /// The stage.
         stage: String,
-        /// The stage that failed.
+        /// The failed stage.
         because_of: String,
+        /// Its estimated time in seconds, alone on all threads.
+        #[serde(default)]
+        estimate: f64,
     },
-    /// No stage will start any more.
+    /// The run has ended.
     RunFinished {
         /// Stages made.
         executed: usize,
-        /// Stages whose results were in the store.
+        /// Stages whose results were already in the store.
         fresh: usize,
         /// Stages that failed.
         failed: usize,
-        /// Stages that did not run, since one that they depend on failed.
+        /// Stages that were skipped because a stage they depend on failed.
         skipped: usize,
-        /// Time that it took.
+        /// Elapsed time in seconds.
         seconds: f64,
-        /// Whether the person stopped it.
+        /// Whether the user interrupted it.
         interrupted: bool,
     },
 }
@@ -119,8 +129,8 @@ impl Event {
         }
     }
 
-    /// The stage that it is of, if that says no more.
-    pub fn end_of(&self) -> Option<&str> {
+    /// The stage whose attempt this event ends, if any.
+    pub fn ended_stage(&self) -> Option<&str> {
         match self {
             Self::StageFinished { stage, .. }
             | Self::StageFound { stage }
@@ -131,9 +141,8 @@ impl Event {
         }
     }
 
-    /// The stage that it is of, if it is soon replaced by another one of its kind: a position within an epoch, a
-    /// count.
-    pub fn momentary_of(&self) -> Option<&str> {
+    /// The stage of a transient event, which the next one of its kind supersedes: a position within an epoch, a count.
+    pub fn transient_stage(&self) -> Option<&str> {
         match self {
             Self::StageProgress { stage, progress: Progress::Step { .. } | Progress::Count { .. } } => {
                 Some(stage)

@@ -1,5 +1,4 @@
-//! `runs/<UTC time>-<experiment>/`: what a run was to do (`plan.json`) and what happened
-//! (`events.jsonl`).
+//! `runs/<UTC time>-<experiment>/`: the plan of a run (`plan.json`) and its events (`events.jsonl`).
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
@@ -9,30 +8,32 @@ use std::time::{Duration, Instant, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use super::reporter::Throttles;
-use super::{Event, Reporter, RunError, utc};
+use super::utc::utc_milliseconds;
+use super::{Event, Reporter, RunError};
 
-/// Name of the events' file.
+/// File name of the event log.
 pub(super) const EVENTS: &str = "events.jsonl";
 
-/// Least time between two momentary events of a stage.
+/// Minimum time between two transient events of a stage.
 const INTERVAL: Duration = Duration::from_secs(2);
 
-/// A run's folder in the store.
+/// Folder of a run in the store.
 #[derive(Debug)]
 pub struct RunFolder {
     path: PathBuf,
 }
 
 impl RunFolder {
-    /// Makes `runs/<UTC time>-<experiment>` under the store's root; a number is added if it exists.
+    /// Create `runs/<UTC time>-<experiment>` in the store; if it exists, append a number. The time has milliseconds, so
+    /// that names are in the order of starts.
     ///
     /// # Errors
-    /// The folder cannot be made.
+    /// The folder cannot be created.
     pub fn create(store_root: &Path, experiment: &str, now: SystemTime) -> Result<Self, RunError> {
         let runs = store_root.join("runs");
         fs::create_dir_all(&runs).map_err(record_error(&runs))?;
-        // No colons: they cannot stand in a file name everywhere.
-        let name = format!("{}-{experiment}", utc(now)).replace([':', '/'], "-");
+        // Some file systems allow no colons.
+        let name = format!("{}-{experiment}", utc_milliseconds(now)).replace([':', '/'], "-");
         let mut path = runs.join(&name);
         let mut number = 1;
         loop {
@@ -41,17 +42,17 @@ impl RunFolder {
                     number += 1;
                     path = runs.join(format!("{name}-{number}"));
                 }
-                made => return made.map_err(record_error(&path)).map(|()| Self { path }),
+                created => return created.map_err(record_error(&path)).map(|()| Self { path }),
             }
         }
     }
 
-    /// Its name in `runs/`.
+    /// Its name within `runs/`.
     pub fn name(&self) -> String {
         self.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 
-    /// Writes `plan.json`.
+    /// Write `plan.json`.
     ///
     /// # Errors
     /// The file cannot be written.
@@ -76,11 +77,11 @@ fn record_error(path: &Path) -> impl FnOnce(std::io::Error) -> RunError {
     |source| RunError::Record { path, source }
 }
 
-/// Writes one JSON line an event, momentary ones now and then, with the seconds since the run started.
+/// Writes each event as a line of JSON with the seconds since the run started; transient events are thinned out.
 #[derive(Debug)]
 pub struct EventLog {
     path: PathBuf,
-    /// `None` after a line could not be written: a run does not stop for its record.
+    /// `None` after a write failed: the run goes on without its record.
     file: Option<File>,
     start: Instant,
     throttles: Throttles,
@@ -98,7 +99,7 @@ pub(super) struct Line<E> {
 
 impl Reporter for EventLog {
     fn event(&mut self, event: &Event) {
-        let too_soon = event.momentary_of().is_some_and(|stage| !self.throttles.ready(stage));
+        let too_soon = event.transient_stage().is_some_and(|stage| !self.throttles.ready(stage));
         self.throttles.forget(event);
         let Some(file) = self.file.as_mut().filter(|_| !too_soon) else { return };
         let at = (self.start.elapsed().as_secs_f64() * 1e3).round() / 1e3;
@@ -117,15 +118,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn two_runs_in_one_second_have_two_folders() {
+    fn f05_runs_within_a_second_are_in_the_order_of_their_starts() {
+        let root = tempfile::tempdir().unwrap();
+        let at = |milliseconds| UNIX_EPOCH + Duration::from_millis(milliseconds);
+        let name = |name: &str, time| RunFolder::create(root.path(), name, at(time)).unwrap().name();
+        let names = [name("b", 999), name("a", 1001), name("a", 1010), name("a-2", 1100)];
+        assert!(names.is_sorted(), "{names:?}");
+        assert_eq!(names[1], "1970-01-01T00-00-01.001Z-a");
+    }
+
+    #[test]
+    fn two_runs_in_one_millisecond_have_two_folders() {
         let root = tempfile::tempdir().unwrap();
         let names = [(); 3].map(|()| RunFolder::create(root.path(), "tiny", UNIX_EPOCH).unwrap().name());
-        let first = "1970-01-01T00-00-00Z-tiny";
+        let first = "1970-01-01T00-00-00.000Z-tiny";
         assert_eq!(names, [first.into(), format!("{first}-2"), format!("{first}-3")]);
     }
 
     #[test]
-    fn the_event_log_has_a_json_object_a_line() {
+    fn the_event_log_has_one_json_object_per_line() {
         let root = tempfile::tempdir().unwrap();
         let folder = RunFolder::create(root.path(), "tiny", UNIX_EPOCH).unwrap();
         let event = Event::StageFound { stage: "a".into() };

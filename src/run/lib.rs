@@ -1,22 +1,24 @@
-//! Running: from a plan to events, and to entries of the store.
+//! Running a plan: stages are made by worker processes, which write entries of the store; progress is reported as events.
 //!
 //! | file | what |
 //! |---|---|
-//! | [`queue`] | which job may start next, where, beside how many; pure |
-//! | [`scheduler`] | the loop: starts jobs, hears what they say, tells reporters |
-//! | [`executor`] | where jobs are done: workers on this machine |
-//! | [`order`] | from a plan to orders, each complete in itself |
-//! | [`message`] | what a run and its workers say to each other |
-//! | [`serve`] | in a worker: one order after the other |
-//! | [`worker`] | in a worker: makes an order's entry |
-//! | [`signals`] | in a worker: what asks it to stop |
-//! | [`machine`] | threads and memory of this machine |
-//! | [`event`] | everything that happens in a run |
-//! | [`reporter`] | who draws or writes events |
-//! | `speeds` | how fast stages were, for later plans |
-//! | `work` | the whole: from a plan to its outcome |
+//! | [`queue`] | which job starts next, on which device, and how many run in parallel; pure |
+//! | [`scheduler`] | the main loop: starts jobs, handles their messages, reports events |
+//! | [`executor`] | where jobs run: workers on this machine |
+//! | [`order`] | converts planned stages to self-contained orders |
+//! | [`message`] | the protocol between a run and its workers |
+//! | [`serve`] | worker side: the loop over orders |
+//! | [`worker`] | worker side: makes the entry of one order |
+//! | [`signals`] | worker side: requests to stop |
+//! | [`machine`] | memory of this machine and its GPUs |
+//! | [`event`] | events of a run |
+//! | [`reporter`] | how events are displayed or written |
+//! | `speeds` | measures the speed of stages, for estimates of later plans |
+//! | `work` | entry point: runs a plan and returns its outcome |
 //! | [`folder`] | `runs/<time>-<experiment>/` in the store |
-//! | [`status`] | what the record of a run says of it, while it goes on or later |
+//! | [`status`] | state of a current or earlier run, read from its events |
+
+#![warn(clippy::print_stdout, clippy::print_stderr, reason = "they panic if the stream is closed")]
 
 mod error;
 pub mod event;

@@ -1,8 +1,8 @@
-//! What a run and its workers say to each other: JSON, a line each.
+//! The protocol between a run and its workers: one JSON value per line.
 //!
-//! A worker reads [`Request`]s from stdin and makes what each order says, one after the other; the next order comes
-//! only after the end of the one before. To stdout it writes [`Message`]s: for each order first [`Message::Begun`], last
-//! [`Message::Ended`]. The end of stdin asks it to stop and to go, so no worker outlives its run.
+//! A worker reads [`Request`]s from stdin and carries out one order at a time; the run sends the next order after the
+//! previous one has ended. The worker writes [`Message`]s to stdout: for each order, first [`Message::Started`], last
+//! [`Message::Ended`]. When stdin is closed, the worker stops and exits, so it does not outlive its run.
 
 use std::path::PathBuf;
 
@@ -13,106 +13,106 @@ use identity::{Ancestry, Field, Fingerprint, Numerics, Role};
 use stage::{Description, StageSpec};
 use train::Progress;
 
-/// What a run asks a worker for.
+/// A request from a run to a worker.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Request {
-    /// To make a stage.
+    /// Make a stage.
     Make(Box<Order>),
-    /// To stop what it is making, as soon as it can go on from there later.
+    /// Stop the current stage at the next point from which it can be resumed.
     Stop,
 }
 
-/// All that it takes to make one stage, wherever the store is: no experiment, no plan.
+/// Everything that is needed to make one stage, besides the store; it depends on no experiment or plan.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Order {
-    /// Ids of the stages that are this work, for people.
+    /// Ids of all stages with this fingerprint, for display.
     pub stages: Vec<String>,
-    /// What to do.
+    /// The stage's specification.
     pub spec: StageSpec,
-    /// What it must make: the hash of `fields`.
+    /// Fingerprint of the result: the hash of `fields`.
     pub fingerprint: Fingerprint,
-    /// All that the result depends on.
+    /// Everything that the result depends on.
     pub fields: Vec<Field>,
-    /// What it takes from the store, in the order of [`Stage::inputs`](stage::Stage::inputs).
+    /// Inputs from the store, in the order of [`Stage::inputs`](stage::Stage::inputs).
     pub inputs: Vec<(Role, Fingerprint)>,
-    /// What it reads, in the order of [`Stage::datasets`](stage::Stage::datasets).
-    pub datasets: Vec<OrderedDataset>,
+    /// Data sets, in the order of [`Stage::datasets`](stage::Stage::datasets).
+    pub datasets: Vec<OrderDataset>,
     /// Files outside the store, in the order of [`Stage::files`](stage::Stage::files).
-    pub files: Vec<OrderedFile>,
-    /// The fields of it and of all that it is made from.
+    pub files: Vec<OrderFile>,
+    /// The fields of this stage and of all its ancestors.
     pub ancestry: Ancestry,
-    /// What it makes.
+    /// Description of the result.
     pub description: Description,
-    /// The device class and number type that it must be made with.
+    /// Device class and number type to compute with.
     pub numerics: Numerics,
-    /// Threads to compute with; the result does not depend on it.
+    /// Number of threads; it does not affect the result.
     pub threads: usize,
     /// Whether to make it even if the store has it.
-    pub anew: bool,
+    pub rerun: bool,
 }
 
-/// A data set that a stage reads.
+/// A data set of an order.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct OrderedDataset {
-    /// What for.
+pub struct OrderDataset {
+    /// Its role in the stage.
     pub role: Role,
-    /// Where it is and how it is read.
+    /// How to read it.
     pub spec: DatasetSpec,
-    /// How many of its training images count.
+    /// Which of its training images are used.
     pub labels: LabelBudget,
-    /// As written in the experiment file, for people.
+    /// Name in the experiment file, for display.
     pub name: String,
-    /// blake3 of the content that it must have: [`Summary::digest`](dataset::Summary::digest).
+    /// blake3 of its expected content: [`Summary::digest`](dataset::Summary::digest).
     pub digest: String,
-    /// Of its options, content and label budget.
+    /// Fingerprint of its options, content and label budget.
     pub fingerprint: Fingerprint,
 }
 
-/// A file that a stage reads.
+/// A file of an order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OrderedFile {
-    /// Where it is.
+pub struct OrderFile {
+    /// Its path.
     pub path: PathBuf,
-    /// blake3 of the content that it must have.
+    /// blake3 of its expected content.
     pub digest: String,
 }
 
-/// What a worker says.
+/// A message from a worker to its run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Message {
-    /// The first message about an order: it was received whole.
-    Begun,
-    /// Another run is making the stage.
+    /// The worker has accepted an order.
+    Started,
+    /// Another run is making the stage; the worker waits for it.
     Waiting,
-    /// How far it is.
+    /// Progress of the stage.
     Progress(Progress),
-    /// A warning, for a person.
-    Said(String),
-    /// The last message about an order.
+    /// A warning for the user.
+    Warning(String),
+    /// The order has ended; its last message.
     Ended(Ending),
 }
 
-/// How a worker's work ended.
+/// How an order ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ending {
     /// The stage was made.
     Executed {
-        /// Time that it took.
+        /// Elapsed time in seconds.
         seconds: f64,
     },
-    /// Its entry was in the store.
+    /// Its entry was already in the store.
     Found,
-    /// The stage failed: what depends on it is skipped, the rest goes on.
+    /// The stage failed; only stages that depend on it are affected.
     Failed(String),
     /// There was not enough memory.
     OutOfMemory(String),
     /// The run asked it to stop.
     Interrupted,
-    /// Its process got a signal to end. If the run got one too, that stops it all; otherwise this stage is lost alone.
+    /// Its process received a signal. If the run received one as well, the run stops; otherwise only this stage failed.
     Terminated,
-    /// No stage can go on: the store or the device failed.
-    Stopped(String),
+    /// No stage can run: the store or the device failed.
+    Fatal(String),
 }

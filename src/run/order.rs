@@ -1,23 +1,23 @@
-//! From a plan to orders.
+//! Converts planned stages to orders.
 
 use std::collections::HashMap;
 
-use super::message::{Order, OrderedDataset, OrderedFile};
+use super::message::{Order, OrderDataset, OrderFile};
 use identity::{Field, Fingerprint, Role};
 use kind::NamedPath;
 use plan::{Plan, PlannedDataset, PlannedStage, StageId};
 use stage::{DataInput, Input, StageSpec};
 
-/// Writes the order of each job.
+/// Makes the orders of a plan's jobs.
 #[derive(Debug)]
 pub struct Orders<'a> {
     plan: &'a Plan,
-    /// The stage of each job.
+    /// The stage of each job, by job number.
     nodes: &'a [StageId],
-    /// Ids of the stages of the same work.
+    /// Ids of all stages with the same fingerprint.
     same_work: HashMap<Fingerprint, Vec<String>>,
-    /// The job that makes anew what was asked for: stages of the same work do not ask again.
-    anew: HashMap<Fingerprint, usize>,
+    /// The job that reruns a requested stage; other stages with the same fingerprint do not rerun it.
+    rerun: HashMap<Fingerprint, usize>,
 }
 
 impl<'a> Orders<'a> {
@@ -27,15 +27,15 @@ impl<'a> Orders<'a> {
         for stage in plan.stages() {
             same_work.entry(stage.fingerprint).or_default().push(stage.id.clone());
         }
-        Self { plan, nodes, same_work, anew: HashMap::new() }
+        Self { plan, nodes, same_work, rerun: HashMap::new() }
     }
 
-    /// Id of the stage of a job.
+    /// The id of a job's stage.
     pub fn id(&self, job: usize) -> &'a str {
         &self.stage(job).id
     }
 
-    /// All that it takes to do a job with so many threads.
+    /// The order of a job, with this number of threads.
     pub fn order(&mut self, job: usize, threads: usize) -> Order {
         let stage = self.stage(job);
         let spec = absolute(stage.spec.as_ref().clone());
@@ -51,7 +51,7 @@ impl<'a> Orders<'a> {
             description: stage.description.clone(),
             numerics: self.plan.numerics,
             threads,
-            anew: stage.status.is_asked() && *self.anew.entry(stage.fingerprint).or_insert(job) == job,
+            rerun: stage.status.is_asked() && *self.rerun.entry(stage.fingerprint).or_insert(job) == job,
         }
     }
 
@@ -64,10 +64,10 @@ impl<'a> Orders<'a> {
     }
 }
 
-fn ordered(input: &DataInput, dataset: &PlannedDataset) -> OrderedDataset {
+fn ordered(input: &DataInput, dataset: &PlannedDataset) -> OrderDataset {
     let mut spec = dataset.spec.clone();
     spec.paths().into_iter().for_each(make_absolute);
-    OrderedDataset {
+    OrderDataset {
         role: input.role.clone(),
         spec,
         labels: dataset.labels,
@@ -77,18 +77,18 @@ fn ordered(input: &DataInput, dataset: &PlannedDataset) -> OrderedDataset {
     }
 }
 
-/// The files of a stage; their digests are among its fields.
-fn files(spec: &StageSpec, fields: &[Field]) -> Vec<OrderedFile> {
+/// The files of a stage, with digests from its fields.
+fn files(spec: &StageSpec, fields: &[Field]) -> Vec<OrderFile> {
     let digest = |i: usize| {
         let path = format!("file.{i}");
         let field = fields.iter().find(|field| field.path == path);
         field.map(|field| field.value.clone()).unwrap_or_default()
     };
     let files = spec.files().into_iter().enumerate();
-    files.map(|(i, path)| OrderedFile { path, digest: digest(i) }).collect()
+    files.map(|(i, path)| OrderFile { path, digest: digest(i) }).collect()
 }
 
-/// A worker may run in another folder.
+/// Make paths absolute: a worker may have another working directory.
 fn absolute(mut spec: StageSpec) -> StageSpec {
     spec.paths().into_iter().for_each(make_absolute);
     spec

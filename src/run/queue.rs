@@ -1,40 +1,40 @@
-//! Which job starts next, where and beside how many others, and which never will. No I/O, no clock.
+//! Decides which job starts next, on which device, and which jobs are skipped. No I/O, no clock.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What a job needs.
+/// Requirements of a job.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Need {
-    /// The jobs that it takes from; one may be named twice.
+    /// Jobs that it depends on; may contain duplicates.
     pub inputs: Vec<usize>,
-    /// How long it takes from its start to the end of all that depends on it, in any unit: whatever holds up
-    /// the most starts first.
+    /// Length of the critical path from its start to the end of everything that depends on it, in any unit. The job with
+    /// the longest one starts first.
     pub urgency: u64,
-    /// Bytes of its device's memory.
+    /// Device memory in bytes.
     pub memory: u64,
 }
 
-/// Where jobs run.
+/// Limits on running jobs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Room {
-    /// Jobs at once, over all devices; at least one.
+pub struct Limits {
+    /// Maximum number of parallel jobs on all devices; at least one.
     pub jobs: usize,
-    /// Bytes of memory of each device; at least one.
+    /// Memory of each device in bytes; at least one device.
     pub devices: Vec<u64>,
 }
 
-/// Jobs, and how far they are.
+/// Jobs and their states.
 ///
-/// A job becomes ready when each of its inputs is finished; when one of them fails, the job is skipped,
-/// and so is everything that depends on it. Jobs share a device only if it has memory for all of them; one that
-/// ran out of memory all the same is tried once more, alone.
+/// A job is ready when all its inputs have finished. When an input fails, the job is skipped, along with everything that
+/// depends on it. Jobs share a device only if their memory fits; a job that runs out of memory on a shared device is
+/// retried once, alone.
 #[derive(Debug)]
 pub struct Queue {
-    room: Room,
+    limits: Limits,
     jobs: Vec<Job>,
     ready: BTreeSet<(Reverse<u64>, usize)>,
-    /// Ready jobs that must have a device for themselves.
+    /// Ready jobs that need a device to themselves.
     alone: BTreeSet<usize>,
     running: BTreeMap<usize, Place>,
 }
@@ -49,39 +49,39 @@ struct Job {
     skipped: bool,
 }
 
-/// Where a running job runs.
+/// The device of a running job.
 #[derive(Clone, Copy, Debug)]
 struct Place {
     device: usize,
-    /// Whether another job was on the device meanwhile.
+    /// Whether it has shared the device with another job.
     shared: bool,
-    /// Whether no other job may be.
+    /// Whether it needs the device to itself.
     alone: bool,
 }
 
-/// A job that starts.
+/// A job to start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Start {
-    /// Its number.
+    /// Job number.
     pub job: usize,
-    /// The device that it runs on.
+    /// Device number.
     pub device: usize,
-    /// Jobs that will run at once when all have started that can: it and the others.
+    /// Number of jobs that will run in parallel, including this one, once every job that can start has started.
     pub at_once: usize,
 }
 
-/// A job that will not run.
+/// A skipped job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Skipped {
-    /// Its number.
+    /// Job number.
     pub job: usize,
-    /// The failed job that it depends on.
+    /// The failed job.
     pub because_of: usize,
 }
 
 impl Queue {
-    /// Jobs `0..needs.len()`; inputs have lower numbers than their users, or none ever starts.
-    pub fn new(needs: &[Need], room: Room) -> Self {
+    /// A queue of jobs `0..needs.len()`. Dependencies must not be cyclic.
+    pub fn new(needs: &[Need], limits: Limits) -> Self {
         let job = |need: &Need| Job {
             users: Vec::new(),
             unfinished_inputs: need.inputs.len(),
@@ -97,19 +97,20 @@ impl Queue {
             }
         }
         let (ready, alone, running) = Default::default();
-        let mut queue = Self { room, jobs, ready, alone, running };
+        let mut queue = Self { limits, jobs, ready, alone, running };
         (0..needs.len()).filter(|&job| needs[job].inputs.is_empty()).for_each(|job| queue.make_ready(job));
         queue
     }
 
-    /// Starts the most urgent job, the first of equals. `None` if none is ready, or there is no room now: a
-    /// large job is not overtaken for ever by small ones that would fit.
+    /// Start the most urgent job; of equals, the one with the lowest number. `None` if no job is ready or the most urgent
+    /// one does not fit now: smaller jobs do not overtake it.
     pub fn start(&mut self) -> Option<Start> {
-        if self.running.len() >= self.room.jobs {
+        if self.running.len() >= self.limits.jobs {
             return None;
         }
         if let Some(&job) = self.alone.first() {
-            let device = (0..self.room.devices.len()).find(|&device| self.on(device).next().is_none())?;
+            let device =
+                (0..self.limits.devices.len()).find(|&device| self.jobs_on(device).next().is_none())?;
             self.alone.remove(&job);
             return Some(self.begin(job, device, true));
         }
@@ -119,12 +120,12 @@ impl Queue {
         Some(self.begin(job, device, false))
     }
 
-    /// Jobs that run now.
+    /// Number of running jobs.
     pub fn running(&self) -> usize {
         self.running.len()
     }
 
-    /// A running job is done: those that waited for nothing else become ready.
+    /// A running job has finished; jobs whose inputs have all finished become ready.
     pub fn finish(&mut self, job: usize) {
         self.running.remove(&job);
         for user in std::mem::take(&mut self.jobs[job].users) {
@@ -135,7 +136,7 @@ impl Queue {
         }
     }
 
-    /// A running job failed: returns everything that is skipped for it, in order.
+    /// A running job has failed; returns the jobs that are skipped as a result, in order.
     pub fn fail(&mut self, job: usize) -> Vec<Skipped> {
         self.running.remove(&job);
         let mut skipped = BTreeSet::new();
@@ -151,8 +152,8 @@ impl Queue {
         skipped.into_iter().map(|user| Skipped { job: user, because_of: job }).collect()
     }
 
-    /// A running job ran out of memory. If others were on its device it will run once more, alone: `true`.
-    /// Otherwise it keeps running as far as this knows, and has to be told to have failed.
+    /// A running job ran out of memory. If it shared its device, it is scheduled to run again alone; returns `true`.
+    /// Otherwise nothing changes, and the caller reports the failure.
     pub fn retry_alone(&mut self, job: usize) -> bool {
         let shared = self.running.get(&job).is_some_and(|place| place.shared);
         if shared {
@@ -163,12 +164,12 @@ impl Queue {
         shared
     }
 
-    /// A running job was stopped; what waits for it never starts.
+    /// A running job was stopped; jobs that depend on it do not start.
     pub fn stop(&mut self, job: usize) {
         self.running.remove(&job);
     }
 
-    /// Nothing starts any more: everything that was neither started nor skipped, in order.
+    /// Skip and return all jobs that have not started, in order.
     pub fn give_up(&mut self, because_of: usize) -> Vec<Skipped> {
         self.ready.clear();
         self.alone.clear();
@@ -195,26 +196,26 @@ impl Queue {
         self.jobs[job].started = true;
         self.running.insert(job, Place { device, shared, alone });
         let could_run = self.running.len() + if alone { 0 } else { self.ready.len() };
-        Start { job, device, at_once: could_run.min(self.room.jobs) }
+        Start { job, device, at_once: could_run.min(self.limits.jobs) }
     }
 
-    /// Jobs on a device.
-    fn on(&self, device: usize) -> impl Iterator<Item = (usize, Place)> {
+    /// Running jobs on a device.
+    fn jobs_on(&self, device: usize) -> impl Iterator<Item = (usize, Place)> {
         let here = move |(_, place): &(&usize, &Place)| place.device == device;
         self.running.iter().filter(here).map(|(&job, &place)| (job, place))
     }
 
-    /// The least busy device that takes a job of so much memory. An idle one takes any: nobody knows better
-    /// than to try.
+    /// The device with the fewest jobs that has room for a job with this memory. An idle device accepts any job: the
+    /// estimate may be too high.
     fn device_for(&self, memory: u64) -> Option<usize> {
-        let most = self.room.jobs.div_ceil(self.room.devices.len());
-        let takes = |&device: &usize| {
-            let used: u64 = self.on(device).map(|(job, _)| self.jobs[job].memory).sum();
-            let busy = self.on(device).count();
-            let fits = used.saturating_add(memory) <= self.room.devices[device];
-            busy == 0 || (busy < most && fits && self.on(device).all(|(_, place)| !place.alone))
+        let max_jobs = self.limits.jobs.div_ceil(self.limits.devices.len());
+        let accepts = |&device: &usize| {
+            let used: u64 = self.jobs_on(device).map(|(job, _)| self.jobs[job].memory).sum();
+            let busy = self.jobs_on(device).count();
+            let fits = used.saturating_add(memory) <= self.limits.devices[device];
+            busy == 0 || (busy < max_jobs && fits && self.jobs_on(device).all(|(_, place)| !place.alone))
         };
-        (0..self.room.devices.len()).filter(takes).min_by_key(|&device| self.on(device).count())
+        (0..self.limits.devices.len()).filter(accepts).min_by_key(|&device| self.jobs_on(device).count())
     }
 }
 

@@ -1,4 +1,4 @@
-//! The loop of a run: starts jobs while there is room, hears what they say and tells the reporter.
+//! The main loop of a run: starts jobs within the limits, handles their messages, and reports events.
 
 use std::fmt;
 use std::ops::AddAssign;
@@ -6,48 +6,50 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::message::{Ending, Message};
-use super::queue::{Need, Queue, Room, Skipped, Start};
+use super::queue::{Limits, Need, Queue, Skipped, Start};
 use super::{Event, Executor, Reporter, RunError};
 
-/// Time between two looks at whether the person asked to stop.
-const PATIENCE: Duration = Duration::from_millis(100);
+/// Interval for checking whether the user interrupted the run.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
-/// A stage to make, as the scheduler sees it.
+/// A stage to make.
 #[derive(Clone, Debug)]
 pub struct Job {
     /// The stage's id.
     pub id: String,
     /// The stage's kind.
     pub kind: &'static str,
-    /// What it needs.
+    /// Its estimated time in seconds, alone on all threads.
+    pub seconds: f64,
+    /// Its requirements.
     pub need: Need,
 }
 
-/// How jobs are run.
+/// How to run jobs.
 #[derive(Clone, Debug)]
 pub struct Rules {
-    /// Where.
-    pub room: Room,
-    /// Threads that all running jobs share.
+    /// Limits on parallel jobs.
+    pub limits: Limits,
+    /// Number of threads, shared by all running jobs.
     pub threads: usize,
-    /// Whether nothing starts any more after a stage failed.
+    /// Whether to stop starting stages after the first failure.
     pub fail_fast: bool,
 }
 
-/// How a run ended. Stages are named by their ids.
+/// How a run ended. Stages are identified by their ids.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Outcome {
     /// Stages made.
     pub executed: usize,
-    /// Stages whose results were in the store.
+    /// Stages whose results were already in the store.
     pub fresh: usize,
-    /// Stages that failed, with the message.
+    /// Failed stages with their error messages.
     pub failed: Vec<(String, String)>,
-    /// Stages that did not run, with the failed stage that they depend on.
+    /// Skipped stages with the failed stage that each depends on.
     pub skipped: Vec<(String, String)>,
-    /// Time that it took.
+    /// Elapsed time in seconds.
     pub seconds: f64,
-    /// Whether the person stopped it.
+    /// Whether the user interrupted it.
     pub interrupted: bool,
 }
 
@@ -60,7 +62,7 @@ impl fmt::Display for Outcome {
 }
 
 impl AddAssign for Outcome {
-    /// As if both had been one run.
+    /// Combine two outcomes as if they were one run.
     fn add_assign(&mut self, other: Self) {
         self.executed += other.executed;
         self.fresh += other.fresh;
@@ -71,10 +73,10 @@ impl AddAssign for Outcome {
     }
 }
 
-/// Does all jobs whose inputs do not fail; `outcome` says what was known before.
+/// Run all jobs, except those whose inputs fail, and add the results to `outcome`.
 ///
 /// # Errors
-/// Why no stage could go on; those that ran have stopped by then.
+/// No stage can run; running stages have been stopped.
 pub fn run_jobs(
     jobs: &[Job],
     rules: &Rules,
@@ -84,7 +86,7 @@ pub fn run_jobs(
     outcome: &mut Outcome,
 ) -> Result<(), RunError> {
     let needs: Vec<_> = jobs.iter().map(|job| job.need.clone()).collect();
-    let queue = Queue::new(&needs, rules.room.clone());
+    let queue = Queue::new(&needs, rules.limits.clone());
     let start = Instant::now();
     let mut scheduler =
         Scheduler { jobs, rules, queue, started: 0, stopped: None, interrupt, executor, reporter, outcome };
@@ -92,25 +94,25 @@ pub fn run_jobs(
     let stopped = scheduler.stopped;
     outcome.seconds += start.elapsed().as_secs_f64();
     match stopped {
-        Some(Stop::Broken(error)) => Err(error),
+        Some(Stop::Error(error)) => Err(error),
         Some(Stop::Interrupted) | None => Ok(()),
     }
 }
 
-/// Why nothing starts any more.
+/// Why the run is stopping.
 #[derive(Debug)]
 enum Stop {
-    /// The person asked for it.
+    /// The user interrupted it.
     Interrupted,
-    /// No stage can go on.
-    Broken(RunError),
+    /// An error that affects every stage.
+    Error(RunError),
 }
 
 struct Scheduler<'a> {
     jobs: &'a [Job],
     rules: &'a Rules,
     queue: Queue,
-    /// Jobs that started so far, each counted once.
+    /// Number of jobs started so far; retries do not count.
     started: usize,
     stopped: Option<Stop>,
     interrupt: &'a AtomicBool,
@@ -122,24 +124,25 @@ struct Scheduler<'a> {
 impl Scheduler<'_> {
     fn run(&mut self) {
         loop {
-            self.look_for_interrupt();
+            self.check_interrupt();
             self.start_jobs();
             if self.queue.running() == 0 {
                 break;
             }
-            if let Some((job, message)) = self.executor.hear(PATIENCE) {
-                self.hear(job, message);
+            if let Some((job, message)) = self.executor.receive(POLL_INTERVAL) {
+                self.handle(job, message);
             }
+            self.reporter.tick();
         }
     }
 
-    fn look_for_interrupt(&mut self) {
+    fn check_interrupt(&mut self) {
         if self.stopped.is_none() && self.interrupt.load(Ordering::Relaxed) {
             self.stop(Stop::Interrupted);
         }
     }
 
-    fn stops(&self) -> bool {
+    fn is_stopping(&self) -> bool {
         self.stopped.is_some() || self.interrupt.load(Ordering::Relaxed)
     }
 
@@ -157,23 +160,23 @@ impl Scheduler<'_> {
         {
             self.started += 1;
             let threads = (self.rules.threads / at_once).max(1);
-            let Job { id, kind, .. } = &self.jobs[job];
-            let (stage, kind, number) = (id.clone(), (*kind).to_owned(), self.started);
-            self.emit(Event::StageStarted { stage, kind, number, of: self.jobs.len(), threads });
+            let Job { id, kind, seconds: estimate, .. } = self.jobs[job].clone();
+            let (number, of) = (self.started, self.jobs.len());
+            self.emit(Event::StageStarted { stage: id, kind: kind.into(), number, of, threads, estimate });
             if let Err(error) = self.executor.start(job, device, threads) {
                 self.queue.stop(job);
-                self.stop(Stop::Broken(error));
+                self.stop(Stop::Error(error));
             }
         }
     }
 
-    fn hear(&mut self, job: usize, message: Message) {
+    fn handle(&mut self, job: usize, message: Message) {
         let stage = self.jobs[job].id.clone();
         match message {
-            Message::Begun => {}
+            Message::Started => {}
             Message::Waiting => self.emit(Event::StageWaiting { stage }),
             Message::Progress(progress) => self.emit(Event::StageProgress { stage, progress }),
-            Message::Said(message) => self.emit(Event::StageSaid { stage, message }),
+            Message::Warning(message) => self.emit(Event::StageWarning { stage, message }),
             Message::Ended(ending) => self.end(job, stage, ending),
         }
     }
@@ -195,19 +198,19 @@ impl Scheduler<'_> {
                 self.emit(Event::StageRetried { stage, message });
             }
             Ending::Failed(message) | Ending::OutOfMemory(message) => self.fail(job, stage, message),
-            // The run was asked to stop, too: that concerns all.
-            Ending::Terminated if !self.stops() => {
-                self.fail(job, stage, "was stopped by SIGTERM; run again to go on".into());
+            // Only this worker received the signal, not the run.
+            Ending::Terminated if !self.is_stopping() => {
+                self.fail(job, stage, "its process was stopped by a signal; to resume it, run again".into());
             }
             Ending::Interrupted | Ending::Terminated => {
                 self.emit(Event::StageStopped { stage });
                 self.queue.stop(job);
                 self.stop(Stop::Interrupted);
             }
-            Ending::Stopped(message) => {
+            Ending::Fatal(message) => {
                 self.emit(Event::StageStopped { stage: stage.clone() });
                 self.queue.stop(job);
-                self.stop(Stop::Broken(RunError::Worker { stage, message }));
+                self.stop(Stop::Error(RunError::Worker { stage, message }));
             }
         }
     }
@@ -225,7 +228,7 @@ impl Scheduler<'_> {
     fn skip(&mut self, Skipped { job, because_of }: Skipped) {
         let [stage, because_of] = [job, because_of].map(|job| self.jobs[job].id.clone());
         self.outcome.skipped.push((stage.clone(), because_of.clone()));
-        self.emit(Event::StageSkipped { stage, because_of });
+        self.emit(Event::StageSkipped { stage, because_of, estimate: self.jobs[job].seconds });
     }
 
     fn emit(&mut self, event: Event) {

@@ -1,4 +1,4 @@
-//! In a worker: makes what its run asks for, one order after the other.
+//! Worker side: carries out the orders of a run, one at a time.
 
 use std::io::BufRead;
 use std::sync::Arc;
@@ -7,12 +7,12 @@ use std::thread;
 
 use super::message::{Ending, Message, Order, Request};
 use super::signals::Signals;
-use super::worker::Tell;
+use super::worker::Notify;
 
-/// An order, or why a line is none.
+/// An order, or a parse error.
 pub type Received = Result<Box<Order>, serde_json::Error>;
 
-/// Reads requests in a thread of its own until there are no more, so that one to stop is heard at once.
+/// Read requests in a separate thread until the end of input, so that a request to stop takes effect immediately.
 pub fn receive(requests: impl BufRead + Send + 'static, signals: &Arc<Signals>) -> Receiver<Received> {
     let (sender, receiver) = channel();
     let signals = Arc::clone(signals);
@@ -26,25 +26,25 @@ pub fn receive(requests: impl BufRead + Send + 'static, signals: &Arc<Signals>) 
                 Ok(Request::Make(order)) => Ok(order),
                 Err(error) => Err(error),
             };
-            signals.go_on();
+            signals.resume();
             if sender.send(received).is_err() {
                 break;
             }
         }
-        // The run has no more to ask for, or is gone.
+        // The run has closed the pipe or ended.
         signals.stop();
     });
     receiver
 }
 
-/// Makes what orders say until there are no more, or a signal says to end.
+/// Carry out orders until there are no more, or a signal asks the process to end.
 ///
 /// # Errors
-/// A line that is no order.
+/// A request could not be parsed.
 pub fn serve(
     orders: &Receiver<Received>,
     signals: &Signals,
-    tell: &Tell<'_>,
+    notify: &Notify<'_>,
     mut make: impl FnMut(&Order) -> Ending,
 ) -> Result<(), serde_json::Error> {
     while let Ok(order) = orders.recv() {
@@ -52,11 +52,11 @@ pub fn serve(
         if !signals.begin() {
             break;
         }
-        tell(Message::Begun);
+        notify(Message::Started);
         let ending = make(&order);
-        let may_go_on = signals.end();
-        tell(Message::Ended(ending));
-        if !may_go_on {
+        let may_continue = signals.end();
+        notify(Message::Ended(ending));
+        if !may_continue {
             break;
         }
     }

@@ -1,56 +1,55 @@
-//! What asks a worker to stop: its run, or a signal to its process.
+//! Worker side: requests to stop, from the run or by a signal.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Raised by other threads of a worker, looked at by whoever makes a stage.
+/// Flags set by other threads of a worker and checked while a stage is being made.
 #[derive(Debug, Default)]
 pub struct Signals {
-    /// The run asks to stop, or is gone.
+    /// The run asked to stop, or has ended.
     stopped: AtomicBool,
-    /// The process got a signal to end.
+    /// The process received a signal to end.
     terminated: AtomicBool,
     /// A stage is being made.
     busy: AtomicBool,
 }
 
-// Each of two threads writes one of `terminated` and `busy` and then reads the other one: in one order of all accesses
-// at least one of them sees what the other wrote.
+// One thread writes `terminated` and then reads `busy`; the other writes `busy` and then reads `terminated`. With
+// sequentially consistent ordering, at least one of them sees the other's write.
 impl Signals {
-    /// The run asks to stop what is being made.
+    /// Request to stop the current stage.
     pub fn stop(&self) {
         self.stopped.store(true, Ordering::SeqCst);
     }
 
-    /// Another order came: what the run asked before is of the past.
-    pub fn go_on(&self) {
+    /// Another order has arrived: clear the request to stop.
+    pub fn resume(&self) {
         self.stopped.store(false, Ordering::SeqCst);
     }
 
-    /// The process got a signal to end. Returns whether to end at once: nothing is being made, or it is not the first
-    /// signal.
+    /// The process received a signal. Returns whether to exit immediately: the worker is idle, or it is the second signal.
     pub fn terminate(&self) -> bool {
         let again = self.terminated.swap(true, Ordering::SeqCst);
         again || !self.busy.load(Ordering::SeqCst)
     }
 
-    /// Work begins. Returns whether it may: no signal came before.
+    /// Start work. Returns whether to proceed: no signal has been received.
     pub fn begin(&self) -> bool {
         self.busy.store(true, Ordering::SeqCst);
         !self.is_terminated()
     }
 
-    /// Work ended. Returns whether there may be more: no signal came meanwhile.
+    /// End work. Returns whether to continue with the next order: no signal has been received.
     pub fn end(&self) -> bool {
         self.busy.store(false, Ordering::SeqCst);
         !self.is_terminated()
     }
 
-    /// Whether to stop what is being made.
+    /// Whether to stop the current stage.
     pub fn is_stopped(&self) -> bool {
         self.stopped.load(Ordering::Relaxed) || self.is_terminated()
     }
 
-    /// Whether the process got a signal to end.
+    /// Whether the process received a signal to end.
     pub fn is_terminated(&self) -> bool {
         self.terminated.load(Ordering::SeqCst)
     }
@@ -61,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_signal_ends_an_idle_process_at_once_and_a_busy_one_after_its_work() {
+    fn a_signal_ends_an_idle_process_immediately_and_a_busy_one_after_its_work() {
         assert!(Signals::default().terminate());
         let signals = Signals::default();
         assert!(signals.begin());
@@ -71,11 +70,11 @@ mod tests {
     }
 
     #[test]
-    fn what_a_run_asked_to_stop_is_of_the_past_when_another_order_comes() {
+    fn another_order_clears_a_request_to_stop() {
         let signals = Signals::default();
         signals.stop();
         assert!(signals.is_stopped() && !signals.is_terminated());
-        signals.go_on();
+        signals.resume();
         assert!(!signals.is_stopped() && signals.begin() && signals.end());
     }
 }

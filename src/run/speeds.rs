@@ -1,4 +1,4 @@
-//! How fast stages were, measured as they finish.
+//! Measures the speed of stages as they finish.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -8,26 +8,26 @@ use plan::{Estimates, Plan, StageId};
 use store::Store;
 use train::Progress;
 
-/// Time between two writes: what a run that is killed forgets.
+/// Interval of writes; a killed run loses the measurements of one interval.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Notes how fast stages were, so that later plans know how long they take.
+/// Records the speed of stages, so that later plans can estimate their times.
 pub(super) struct Speeds<'a> {
     plan: &'a Plan,
     store: &'a Store,
     estimates: &'a Estimates,
-    /// By id.
+    /// Stages by id.
     stages: HashMap<&'a str, StageId>,
     running: HashMap<String, Measured>,
-    /// (kind, speed) of stages that are not written down yet.
-    noted: Vec<(&'static str, f64)>,
+    /// (kind, speed) of stages, not yet written.
+    pending: Vec<(&'static str, f64)>,
     written: Instant,
 }
 
-/// A stage that runs.
+/// A running stage.
 struct Measured {
     threads: usize,
-    /// Epochs of this attempt.
+    /// Epochs trained in this attempt.
     epochs: usize,
 }
 
@@ -42,7 +42,7 @@ impl Reporter for Speeds<'_> {
                     measured.epochs += 1;
                 }
             }
-            Event::StageFinished { stage, seconds } => self.note(stage, *seconds),
+            Event::StageFinished { stage, seconds } => self.measure(stage, *seconds),
             Event::StageFound { stage } | Event::StageFailed { stage, .. } => {
                 self.running.remove(stage);
             }
@@ -54,28 +54,28 @@ impl Reporter for Speeds<'_> {
 impl<'a> Speeds<'a> {
     pub(super) fn new(plan: &'a Plan, store: &'a Store, estimates: &'a Estimates) -> Self {
         let stages = plan.stage_ids().map(|node| (plan.stage(node).id.as_str(), node)).collect();
-        let (running, noted) = Default::default();
-        Self { plan, store, estimates, stages, running, noted, written: Instant::now() }
+        let (running, pending) = Default::default();
+        Self { plan, store, estimates, stages, running, pending, written: Instant::now() }
     }
 
-    fn note(&mut self, id: &str, seconds: f64) {
+    fn measure(&mut self, id: &str, seconds: f64) {
         let node = self.stages.get(id).copied();
         let Some((node, Measured { threads, epochs })) = node.zip(self.running.remove(id)) else { return };
         let (spec, numerics) = (&self.plan.stage(node).spec, self.plan.numerics);
-        // A training may have gone on where another attempt stopped, or have ended early.
+        // Training may have resumed an earlier attempt, or stopped early.
         let share = spec.train().map_or(1.0, |train| epochs as f64 / train.epochs as f64);
         let speed = share * self.estimates.of(node).throughput(seconds, numerics, threads);
-        self.noted.push((spec.kind(), speed));
+        self.pending.push((spec.kind(), speed));
         if self.written.elapsed() >= INTERVAL {
             self.write();
         }
     }
 
-    /// Writes down what was noted since the last time.
+    /// Write the pending measurements.
     pub(super) fn write(&mut self) {
-        let noted = std::mem::take(&mut self.noted);
-        if let Err(error) = self.store.note_throughputs(self.plan.numerics, &noted) {
-            tracing::warn!("{error}; the times that plans tell will be less exact");
+        let pending = std::mem::take(&mut self.pending);
+        if let Err(error) = self.store.note_throughputs(self.plan.numerics, &pending) {
+            tracing::warn!("{error}; estimated times will be less accurate");
         }
         self.written = Instant::now();
     }

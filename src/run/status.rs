@@ -1,4 +1,4 @@
-//! What the record of a run says of it: from its events to how far it is.
+//! The state of a current or earlier run, read from its events.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,47 +11,47 @@ use super::{Event, RunError};
 use store::Store;
 use train::Progress;
 
-/// How far a run is, or how it ended. Stages are named by their ids.
+/// Progress of a run, or how it ended. Stages are identified by their ids.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct RunStatus {
     /// Name of its folder: `<UTC time>-<experiment>`.
     pub run: String,
     /// The experiment's name.
     pub experiment: String,
-    /// How it stands.
+    /// Its state.
     pub state: RunState,
     /// Seconds from its start to the last event.
     pub seconds: f64,
     /// Stages to make.
     pub stages: usize,
-    /// Stages whose results were in the store from the start.
+    /// Stages whose results were in the store at the start.
     pub fresh: usize,
-    /// Stages made, by this run or meanwhile by another.
+    /// Stages made by this run, or found to be made by another one.
     pub done: usize,
-    /// Stages that run, and how far they are if they said it.
+    /// Running stages with their latest progress.
     pub running: BTreeMap<String, Option<Progress>>,
-    /// Stages that failed, and why.
+    /// Failed stages with their error messages.
     pub failed: BTreeMap<String, String>,
-    /// Stages that did not run for a failure.
+    /// Stages skipped because another one failed.
     pub skipped: usize,
 }
 
-/// How a run stands.
+/// State of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RunState {
-    /// It goes on.
+    /// It is running.
     Running,
-    /// It came to its end.
+    /// It ran to the end.
     Finished,
-    /// The person stopped it.
+    /// The user interrupted it.
     Interrupted,
-    /// It was killed, or could not go on.
+    /// It was killed, or ended with an error.
     #[default]
     Died,
 }
 
-/// The folders of all runs, the oldest first. One that was killed before its first event has no record.
+/// Folders of all runs with an event log, oldest first.
 ///
 /// # Errors
 /// The store's folder cannot be read.
@@ -66,18 +66,18 @@ pub fn runs(store: &Store) -> Result<Vec<PathBuf>, RunError> {
     Ok(runs)
 }
 
-/// How the run with this folder stands.
+/// The status of the run in this folder.
 ///
 /// # Errors
 /// The record cannot be read.
 pub fn status(store: &Store, folder: &Path) -> Result<RunStatus, RunError> {
     let path = folder.join(EVENTS);
     let text = fs::read_to_string(&path).map_err(|source| RunError::Record { path, source })?;
-    // The last line may be half-written.
+    // The last line may be incomplete.
     let lines = text.lines().filter_map(|line| serde_json::from_str::<Line<Event>>(line).ok());
     let run = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let mut status = RunStatus { run, ..RunStatus::default() };
-    lines.for_each(|line| status.hear(line));
+    lines.for_each(|line| status.update(line));
     if status.state == RunState::Died && store.is_at_work(&status.run)? {
         status.state = RunState::Running;
     }
@@ -85,10 +85,10 @@ pub fn status(store: &Store, folder: &Path) -> Result<RunStatus, RunError> {
 }
 
 impl RunStatus {
-    fn hear(&mut self, Line { at, event }: Line<Event>) {
+    fn update(&mut self, Line { at, event }: Line<Event>) {
         self.seconds = at;
         match event {
-            Event::RunStarted { experiment, stages, fresh } => {
+            Event::RunStarted { experiment, stages, fresh, .. } => {
                 (self.experiment, self.stages, self.fresh) = (experiment, stages, fresh);
             }
             Event::StageStarted { stage, .. } | Event::StageWaiting { stage } => {
@@ -109,7 +109,7 @@ impl RunStatus {
                 self.running.remove(&stage);
             }
             Event::StageSkipped { .. } => self.skipped += 1,
-            Event::StageSaid { .. } => {}
+            Event::StageWarning { .. } => {}
             Event::RunFinished { interrupted, .. } => {
                 self.state = if interrupted { RunState::Interrupted } else { RunState::Finished };
             }
@@ -132,21 +132,21 @@ mod tests {
         (root, store)
     }
 
-    /// While the run is at work, and afterwards.
+    /// Status during the run, and afterwards.
     fn status_after(events: &[Event]) -> (RunStatus, RunStatus) {
         let (root, store) = store();
         let folder = RunFolder::create(root.path(), "tiny", SystemTime::UNIX_EPOCH).unwrap();
-        let at_work = store.lock_run(&folder.name()).unwrap();
+        let lock = store.lock_run(&folder.name()).unwrap();
         let mut log = folder.event_log().unwrap();
         events.iter().for_each(|event| log.event(event));
         let path = runs(&store).unwrap().remove(0);
         let during = status(&store, &path).unwrap();
-        drop(at_work);
+        drop(lock);
         (during, status(&store, &path).unwrap())
     }
 
     #[test]
-    fn a_run_is_followed_to_its_end() {
+    fn the_status_follows_the_events() {
         let (during, after) = status_after(&a_run()[..4]);
         assert_eq!((during.state, after.state), (RunState::Running, RunState::Died));
         assert!(matches!(&during.running["probe[seed=0]"], Some(Progress::Epoch(record)) if record.best));
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_not_whole_is_left_out() {
+    fn an_incomplete_line_is_ignored() {
         let (root, store) = store();
         let folder = root.path().join("run");
         fs::create_dir(&folder).unwrap();

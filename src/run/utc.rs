@@ -1,4 +1,4 @@
-//! Times for people and file names, in UTC.
+//! UTC times for display and file names.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -10,7 +10,13 @@ pub fn utc(time: SystemTime) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
-/// Year, month and day of the Gregorian calendar, so many days after 1970-01-01.
+/// `2026-01-31T23:59:59.999Z`.
+pub(super) fn utc_milliseconds(time: SystemTime) -> String {
+    let milliseconds = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.subsec_millis());
+    utc(time).replace('Z', &format!(".{milliseconds:03}Z"))
+}
+
+/// Year, month and day in the Gregorian calendar, from days since 1970-01-01.
 fn civil_date(mut days: u64) -> (u64, usize, u64) {
     let mut year = 1970;
     while days >= 365 + leap_days(year) {
@@ -41,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_know_leap_years() {
+    fn leap_years_are_handled() {
         let at = |seconds| utc(UNIX_EPOCH + Duration::from_secs(seconds));
         assert_eq!(at(0), "1970-01-01T00:00:00Z");
         assert_eq!(at(951_782_400), "2000-02-29T00:00:00Z");

@@ -1,4 +1,4 @@
-//! Running a plan: which of its stages are jobs, and what is written beside them.
+//! Runs a plan: turns stages into jobs, and records the run.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use super::executor::{Capacity, ExecutorKind, Workers};
 use super::folder::RunFolder;
 use super::order::Orders;
-use super::queue::{Need, Room};
+use super::queue::{Limits, Need};
 use super::scheduler::{Job, Rules, run_jobs};
 use super::speeds::Speeds;
 use super::{Event, Outcome, Reporter, RunError};
@@ -19,27 +19,27 @@ use plan::{Estimates, Plan, StageId};
 use stage::Description;
 use store::{Store, StoreError};
 
-/// How to run.
+/// Options of a run.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Where stages are made.
+    /// Where stages run.
     pub executor: ExecutorKind,
-    /// How workers are started.
+    /// How to start workers.
     pub workers: Workers,
-    /// Threads that all stages share which run at once.
+    /// Number of threads, shared by all running stages.
     pub threads: usize,
-    /// Stages at once; `None` for as many as are done first, or on GPUs one on each.
+    /// Maximum number of parallel stages; `None` for the number that finishes soonest, or one per GPU.
     pub jobs: Option<usize>,
-    /// Whether nothing starts any more after a stage failed.
+    /// Whether to stop starting stages after the first failure.
     pub fail_fast: bool,
-    /// Raised when the person asks to stop; a signal handler raises it.
+    /// Set by a signal handler when the user interrupts the run.
     pub interrupt: Arc<AtomicBool>,
 }
 
-/// Makes every stage that the plan needs. A stage that fails is no error: see the outcome.
+/// Make every stage that the plan needs. Failed stages are reported in the outcome.
 ///
 /// # Errors
-/// The store or the run's record cannot be written, or no worker can work.
+/// The store or the run's record cannot be written, or workers cannot run.
 pub fn run(
     plan: &Plan,
     store: &Store,
@@ -51,18 +51,19 @@ pub fn run(
     check_space(store, estimates.disk_bytes(plan, &needed))?;
     let folder = RunFolder::create(store.root(), &plan.experiment.name, SystemTime::now())?;
     folder.write_plan(&plan.to_json(&estimates))?;
-    let _at_work = store.lock_run(&folder.name())?;
+    let _lock = store.lock_run(&folder.name())?;
     let nodes: Vec<_> = plan.stage_ids().filter(|node| needed.contains(node)).collect();
     let fresh = plan.reached().len() - nodes.len();
     let mut outcome = Outcome { fresh, ..Outcome::default() };
     let timed = estimates.jobs(plan, &needed);
     let mut executor = options.executor.build(Orders::new(plan, &nodes), store, &options.workers);
     let rules = options.rules(executor.capacity(), &timed);
+    let estimate = timed.iter().map(|job| job.seconds).sum();
     let jobs = jobs(plan, &nodes, timed, &estimates);
     let speeds = Speeds::new(plan, store, &estimates);
-    let mut reporter = Recorded { log: folder.event_log()?, speeds, reporter };
+    let mut reporter = Reporters { log: folder.event_log()?, speeds, reporter };
     let experiment = plan.experiment.name.clone();
-    reporter.event(&Event::RunStarted { experiment, stages: nodes.len(), fresh });
+    reporter.event(&Event::RunStarted { experiment, stages: nodes.len(), fresh, estimate });
     let ended = run_jobs(&jobs, &rules, &options.interrupt, executor.as_mut(), &mut reporter, &mut outcome);
     drop(executor);
     reporter.speeds.write();
@@ -79,27 +80,32 @@ impl Options {
             false => capacity.memory.len(),
         };
         let jobs = self.jobs.unwrap_or_else(default);
-        let room = Room { jobs, devices: capacity.memory };
-        Rules { room, threads: self.threads, fail_fast: self.fail_fast }
+        let limits = Limits { jobs, devices: capacity.memory };
+        Rules { limits, threads: self.threads, fail_fast: self.fail_fast }
     }
 }
 
-/// Tells the run's record, whoever measures speeds, and another reporter.
-struct Recorded<'a, L> {
+/// The reporters of a run: its record, the measurement of speeds, and another one.
+struct Reporters<'a, L> {
     log: L,
     speeds: Speeds<'a>,
     reporter: &'a mut dyn Reporter,
 }
 
-impl<L: Reporter> Reporter for Recorded<'_, L> {
+impl<L: Reporter> Reporter for Reporters<'_, L> {
     fn event(&mut self, event: &Event) {
         self.log.event(event);
         self.speeds.event(event);
         self.reporter.event(event);
     }
+
+    fn tick(&mut self) {
+        self.reporter.tick();
+    }
 }
 
-/// Better no work than work whose result has no room.
+/// # Errors
+/// There is not enough disk space for the results.
 fn check_space(store: &Store, needed: u64) -> Result<(), RunError> {
     match store.available_bytes()? {
         Some(free) if free < needed => Err(RunError::Space { needed, free, root: store.root().to_owned() }),
@@ -107,20 +113,20 @@ fn check_space(store: &Store, needed: u64) -> Result<(), RunError> {
     }
 }
 
-/// A job a stage. A stage of the same work as an earlier one waits for it, and then finds its entry.
+/// One job per stage. A stage with the fingerprint of an earlier one waits for it, and then finds its entry.
 fn jobs(plan: &Plan, nodes: &[StageId], timed: Vec<makespan::Job>, estimates: &Estimates) -> Vec<Job> {
     let ways = ways(&timed);
     let job = |((&node, timed), way): ((&StageId, makespan::Job), f64)| {
         let stage = plan.stage(node);
         let memory = estimates.of(node).memory_bytes;
-        // Milliseconds; a time beyond measure is the most.
+        // In milliseconds; the cast saturates.
         let need = Need { inputs: timed.inputs, urgency: (way * 1e3) as u64, memory };
-        Job { id: stage.id.clone(), kind: stage.spec.kind(), need }
+        Job { id: stage.id.clone(), kind: stage.spec.kind(), seconds: timed.seconds, need }
     };
     nodes.iter().zip(timed).zip(ways).map(job).collect()
 }
 
-/// Notes what there is now of each stage, so that a later plan can say what changed.
+/// Record the fingerprint of each stage's result, so that later plans can explain what changed.
 fn remember(plan: &Plan, store: &Store) -> Result<(), RunError> {
     let mut made = Vec::new();
     for stage in plan.stages() {
@@ -131,17 +137,16 @@ fn remember(plan: &Plan, store: &Store) -> Result<(), RunError> {
     Ok(store.remember(&plan.experiment.name, &made)?)
 }
 
-/// Reads every entry that running this plan would use: inputs of what will run, and what tables and figures
-/// show. A damaged
-/// one is set aside by the store, and the plan no longer holds. Returns how many were.
+/// Read every entry that running this plan would use: inputs of stages to run, and entries shown in tables and figures.
+/// The store sets damaged entries aside; if there are any, the plan is out of date. Returns their number.
 ///
 /// # Errors
 /// The store cannot be read.
 pub fn set_aside_damaged(plan: &Plan, store: &Store) -> Result<usize, RunError> {
     let needed = plan.needed();
     let inputs = needed.iter().flat_map(|&node| plan.stage(node).inputs.iter().map(|(_, input)| *input));
-    let shows = |node: StageId| plan.stage(node).description == Description::Scores || plan.draws(node);
-    let shown = plan.stage_ids().filter(|&node| shows(node));
+    let is_shown = |node: StageId| plan.stage(node).description == Description::Scores || plan.draws(node);
+    let shown = plan.stage_ids().filter(|&node| is_shown(node));
     let used: BTreeSet<_> = inputs.chain(shown).filter(|&node| !plan.stage(node).status.is_stale()).collect();
     let used: Vec<_> = used.into_iter().collect();
     let damaged = |&node: &StageId| match store.get(&plan.stage(node).fingerprint) {

@@ -1,4 +1,4 @@
-//! A worker's work: makes one stage's entry in the store after the other, as orders say.
+//! Worker side: makes the store entries of orders.
 
 mod datasets;
 mod own_log;
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant, SystemTime};
 use candle_core::Device;
 use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 
-use super::message::{Ending, Message, Order, OrderedDataset, OrderedFile};
+use super::message::{Ending, Message, Order, OrderDataset, OrderFile};
 use super::reporter::{Throttle, epoch_line};
 use super::signals::Signals;
 use dataset::{DataError, Dataset};
@@ -26,32 +26,32 @@ use store::outside::look;
 use store::{Digests, EntryHeader, Lock, Partial, Store, StoreError};
 use train::{Interrupted, Progress};
 
-/// Time between two looks at a lock that another run holds.
+/// Interval for retrying a lock that another run holds.
 const LOCK_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Least time between two messages about steps.
+/// Minimum time between two messages about steps.
 const STEP_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Where a worker's messages go.
-pub type Tell<'a> = dyn Fn(Message) + Sync + 'a;
+/// Sends a worker's messages to its run.
+pub type Notify<'a> = dyn Fn(Message) + Sync + 'a;
 
-/// Makes stages, and keeps between them what it would otherwise prepare anew: device, threads, data sets.
+/// Makes stages. Keeps the device, threads and data sets from one stage to the next.
 pub struct Worker<'a> {
-    /// Where inputs are, and where entries go.
+    /// Inputs are read from it, and entries written to it.
     store: Store,
-    /// Where tensors live.
+    /// Device of tensors.
     device: Device,
-    /// What the device rounds like.
+    /// Numerics of the device.
     numerics: Numerics,
-    /// Raised when it is to stop.
+    /// Requests to stop.
     signals: &'a Signals,
-    /// Hears how far it is.
-    tell: &'a Tell<'a>,
+    /// Receives messages.
+    notify: &'a Notify<'a>,
     datasets: Datasets,
     pool: Option<Arc<ThreadPool>>,
 }
 
-/// Why there is no entry.
+/// Why no entry was made.
 enum Failure {
     /// The stage failed.
     Stage(StageError),
@@ -59,11 +59,11 @@ enum Failure {
     Panic(String),
     /// The store failed.
     Store(StoreError),
-    /// What it reads is not what it was when the order was written.
+    /// Its data or files have changed since planning.
     Changed,
-    /// It is not what this worker can make.
-    Wrong(String),
-    /// There are no threads to compute with.
+    /// The order does not match this worker.
+    Mismatch(String),
+    /// Threads cannot be started.
     Threads(ThreadPoolBuildError),
     /// It was asked to stop.
     Interrupted,
@@ -89,38 +89,36 @@ impl From<Failure> for Ending {
         match failure {
             Failure::Stage(error) if error.is_out_of_memory() => Self::OutOfMemory(error.to_string()),
             Failure::Stage(error) => Self::Failed(error.to_string()),
-            Failure::Panic(message) => Self::Failed(format!(
-                "it panicked, which is a defect of medmerge; please report it: {message}"
-            )),
-            // A damaged or missing input is this stage's trouble, and the next run makes it anew.
+            Failure::Panic(message) => {
+                Self::Failed(format!("it panicked, which is a bug in medmerge; please report it: {message}"))
+            }
+            // A damaged or missing input affects only this stage; the next run makes it again.
             Failure::Store(error @ (StoreError::Damaged { .. } | StoreError::Missing { .. })) => {
                 Self::Failed(error.to_string())
             }
-            Failure::Store(error) => Self::Stopped(error.to_string()),
-            Failure::Changed => {
-                Self::Failed("its data or files changed while the run went on; run again".into())
-            }
-            Failure::Wrong(message) => Self::Failed(message),
-            Failure::Threads(error) => Self::Stopped(format!("failed to start threads: {error}")),
+            Failure::Store(error) => Self::Fatal(error.to_string()),
+            Failure::Changed => Self::Failed("its data or files changed during the run; run again".into()),
+            Failure::Mismatch(message) => Self::Failed(message),
+            Failure::Threads(error) => Self::Fatal(format!("failed to start threads: {error}")),
             Failure::Interrupted => Self::Interrupted,
         }
     }
 }
 
 impl<'a> Worker<'a> {
-    /// A worker on this device, which rounds as `numerics` says.
+    /// A worker on this device with these numerics.
     pub fn new(
         store: Store,
         device: Device,
         numerics: Numerics,
         signals: &'a Signals,
-        tell: &'a Tell<'a>,
+        notify: &'a Notify<'a>,
     ) -> Self {
         let datasets = Datasets::default();
-        Self { store, device, numerics, signals, tell, datasets, pool: None }
+        Self { store, device, numerics, signals, notify, datasets, pool: None }
     }
 
-    /// Makes a stage's entry, unless it is there.
+    /// Make the entry of an order, unless it exists.
     pub fn make(&mut self, order: &Order) -> Ending {
         let ending = self.in_pool(order).unwrap_or_else(Ending::from);
         match ending {
@@ -129,14 +127,13 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// In the threads that the order allows: in them all along, so that each of the many short parallel loops of a step
-    /// starts without a handover.
+    /// Make the entry within a thread pool, so that the many short parallel loops of a step start without switching pools.
     fn in_pool(&mut self, order: &Order) -> Result<Ending, Failure> {
         let pool = self.pool(order.threads).map_err(Failure::Threads)?;
-        pool.install(|| Making { worker: self, order }.make())
+        pool.install(|| Job { worker: self, order }.make())
     }
 
-    /// The last one, if it has so many threads.
+    /// A pool with this number of threads; the previous one if it has.
     fn pool(&mut self, threads: usize) -> Result<Arc<ThreadPool>, ThreadPoolBuildError> {
         if let Some(pool) = self.pool.as_ref().filter(|pool| pool.current_num_threads() == threads) {
             return Ok(Arc::clone(pool));
@@ -147,13 +144,13 @@ impl<'a> Worker<'a> {
     }
 }
 
-/// A worker that makes a stage.
-struct Making<'a, 'w> {
+/// An order in progress.
+struct Job<'a, 'w> {
     worker: &'a mut Worker<'w>,
     order: &'a Order,
 }
 
-impl Making<'_, '_> {
+impl Job<'_, '_> {
     fn make(&mut self) -> Result<Ending, Failure> {
         let Self { worker, order } = self;
         let fingerprint = &order.fingerprint;
@@ -161,25 +158,33 @@ impl Making<'_, '_> {
         let store = worker.store.clone();
         let _lock = self.lock()?;
         let partial = store.partial(fingerprint)?;
-        if !self.order.anew && store.manifest(fingerprint)?.is_some() {
+        if !self.order.rerun && store.manifest(fingerprint)?.is_some() {
             partial.remove();
             return Ok(Ending::Found);
         }
+        let made = self.make_entry(&partial);
+        match made {
+            Ok(_) => partial.remove(),
+            Err(_) => partial.remove_if_empty(),
+        }
+        made
+    }
+
+    fn make_entry(&mut self, partial: &Partial) -> Result<Ending, Failure> {
         let log = partial.open_log()?;
         let _logging = OwnLog::redirect_to(&log);
         let (started, start) = (SystemTime::now(), Instant::now());
-        let artifact = self.artifact(&partial, log)?;
+        let artifact = self.artifact(partial, log)?;
         let seconds = start.elapsed().as_secs_f64();
-        if self.order.anew {
-            store.remove(fingerprint)?;
+        if self.order.rerun {
+            self.worker.store.remove(&self.order.fingerprint)?;
         }
-        self.keep(&artifact, &partial, &self.header(started, seconds))?;
-        partial.remove();
+        self.put(&artifact, partial, &self.header(started, seconds))?;
         Ok(Ending::Executed { seconds })
     }
 
-    /// Where there is no room beside the training's state, its result goes before it.
-    fn keep(&self, artifact: &Artifact, partial: &Partial, header: &EntryHeader) -> Result<(), StoreError> {
+    /// Write the entry. If the disk is full, delete the training state and try again.
+    fn put(&self, artifact: &Artifact, partial: &Partial, header: &EntryHeader) -> Result<(), StoreError> {
         let put = || self.worker.store.put(header.clone(), artifact, &partial.log()).map(drop);
         match put() {
             Err(StoreError::Full { .. }) => {
@@ -190,9 +195,9 @@ impl Making<'_, '_> {
         }
     }
 
-    /// Waits for the right to make the entry; another run may be making it.
+    /// Lock the entry, waiting while another run is making it.
     fn lock(&self) -> Result<Lock, Failure> {
-        let mut told = false;
+        let mut notified = false;
         loop {
             if let Some(lock) = self.worker.store.try_lock(&self.order.fingerprint)? {
                 return Ok(lock);
@@ -200,25 +205,25 @@ impl Making<'_, '_> {
             if self.worker.signals.is_stopped() {
                 return Err(Failure::Interrupted);
             }
-            if !std::mem::replace(&mut told, true) {
-                (self.worker.tell)(Message::Waiting);
+            if !std::mem::replace(&mut notified, true) {
+                (self.worker.notify)(Message::Waiting);
             }
             std::thread::sleep(LOCK_INTERVAL);
         }
     }
 
-    /// Lets the stage do its work.
+    /// Run the stage.
     fn artifact(&mut self, partial: &Partial, log: File) -> Result<Artifact, Failure> {
-        let (tell, signals) = (self.worker.tell, self.worker.signals);
+        let (notify, signals) = (self.worker.notify, self.worker.signals);
         let log = Mutex::new(log);
         let throttle = Mutex::new(Throttle::new(STEP_INTERVAL));
         let report = |progress: Progress| -> Result<(), Interrupted> {
             if let Progress::Epoch(record) = &progress {
-                // Its absence from the log is no reason to stop; a full disk shows elsewhere.
-                let _ = writeln!(held(&log), "{}", epoch_line(record));
+                // A missing log line does not stop the stage; a full disk is noticed when the entry is written.
+                let _ = writeln!(locked(&log), "{}", epoch_line(record));
             }
-            if matches!(progress, Progress::Epoch(_)) || held(&throttle).ready() {
-                tell(Message::Progress(progress));
+            if matches!(progress, Progress::Epoch(_)) || locked(&throttle).ready() {
+                notify(Message::Progress(progress));
             }
             if signals.is_stopped() { Err(Interrupted) } else { Ok(()) }
         };
@@ -234,10 +239,10 @@ impl Making<'_, '_> {
             report: &report,
             resume: partial,
         };
-        caught(|| order.spec.run(&context))
+        catch_panic(|| order.spec.run(&context))
     }
 
-    /// What other stages made, each read once, and their fingerprints.
+    /// Artifacts of other stages, each read once, and their fingerprints.
     fn inputs(&self) -> Result<(Vec<Arc<Artifact>>, Vec<Fingerprint>), Failure> {
         let Worker { store, device, .. } = &*self.worker;
         let mut known = HashMap::new();
@@ -257,8 +262,8 @@ impl Making<'_, '_> {
         Ok((inputs, fingerprints))
     }
 
-    /// A data set whose content is what the order says.
-    fn dataset(&mut self, ordered: &OrderedDataset) -> Result<Arc<Dataset>, Failure> {
+    /// A data set, checked against the digest in the order.
+    fn dataset(&mut self, ordered: &OrderDataset) -> Result<Arc<Dataset>, Failure> {
         self.check_dataset(ordered)?;
         if let Some(loaded) = self.worker.datasets.get(&ordered.fingerprint) {
             return Ok(loaded);
@@ -268,14 +273,14 @@ impl Making<'_, '_> {
         Ok(dataset)
     }
 
-    /// Files that nobody touched since the plan was made are not read again.
-    fn check_dataset(&self, ordered: &OrderedDataset) -> Result<(), Failure> {
+    /// Check a data set's digest; unchanged files are not read again.
+    fn check_dataset(&self, ordered: &OrderDataset) -> Result<(), Failure> {
         let (_, summary) =
             Digests::new(&self.worker.store).look_once(&ordered.spec, look).map_err(StageError::from)?;
         if summary.digest == ordered.digest { Ok(()) } else { Err(Failure::Changed) }
     }
 
-    fn check_file(&self, OrderedFile { path, digest }: &OrderedFile) -> Result<(), Failure> {
+    fn check_file(&self, OrderFile { path, digest }: &OrderFile) -> Result<(), Failure> {
         match Digests::new(&self.worker.store).file(path) {
             Ok(found) if found == *digest => Ok(()),
             _ => Err(Failure::Changed),
@@ -302,35 +307,37 @@ impl Making<'_, '_> {
     }
 }
 
-/// Whether an order is in itself right, and one that this program can carry out on this device.
+/// Check that an order is consistent and that this worker can carry it out.
+///
+/// # Errors
+/// It does not match this program or device.
 fn check(order: &Order, numerics: Numerics) -> Result<(), Failure> {
     if order.numerics != numerics {
         let (wanted, given) = (order.numerics.as_str(), numerics.as_str());
-        return Err(Failure::Wrong(format!(
-            "it is to be made with {wanted}, and its worker computes with {given}"
+        return Err(Failure::Mismatch(format!(
+            "its order requires {wanted}, but its worker computes with {given}"
         )));
     }
     let revision = Field::new("revision", order.spec.revision().to_string());
     if Fingerprint::of(&order.fields) != order.fingerprint || !order.fields.contains(&revision) {
-        let message =
-            "its order does not fit its fingerprint; run and worker must be the same version of medmerge";
-        return Err(Failure::Wrong(message.into()));
+        let message = "its order does not match its fingerprint; the run and its workers must have the same version of medmerge";
+        return Err(Failure::Mismatch(message.into()));
     }
     Ok(())
 }
 
-fn load(ordered: &OrderedDataset, store: &Store) -> Result<Dataset, DataError> {
+fn load(ordered: &OrderDataset, store: &Store) -> Result<Dataset, DataError> {
     let source = &ordered.spec;
     let whole = source.load(Some(&store.data_cache(&ordered.digest, source.size())))?;
     Ok(ordered.labels.dataset(whole))
 }
 
-fn held<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A panic becomes a failure of the stage, with its message.
-fn caught(run: impl FnOnce() -> Result<Artifact, StageError>) -> Result<Artifact, Failure> {
+/// Turn a panic into a failure with its message.
+fn catch_panic(run: impl FnOnce() -> Result<Artifact, StageError>) -> Result<Artifact, Failure> {
     match catch_unwind(AssertUnwindSafe(run)) {
         Ok(ended) => ended.map_err(Failure::from),
         Err(payload) => Err(Failure::Panic(panic_message(payload.as_ref()).to_owned())),
@@ -352,20 +359,20 @@ mod tests {
 
     #[test]
     fn a_panic_is_a_failure_with_its_message() {
-        let Ending::Failed(message) = ending(caught(|| panic!("index {} out of range", 3))) else {
+        let Ending::Failed(message) = ending(catch_panic(|| panic!("index {} out of range", 3))) else {
             panic!("a failure")
         };
         assert!(message.ends_with("report it: index 3 out of range"));
     }
 
     #[test]
-    fn an_interrupted_stage_has_not_failed() {
-        assert_eq!(ending(caught(|| Err(Interrupted.into()))), Ending::Interrupted);
+    fn an_interrupted_stage_is_not_a_failure() {
+        assert_eq!(ending(catch_panic(|| Err(Interrupted.into()))), Ending::Interrupted);
     }
 
     #[test]
-    fn a_device_without_memory_is_told_apart_from_other_failures() {
-        let failed = |text: &str| ending(caught(|| Err(candle_core::Error::Msg(text.into()).into())));
+    fn an_out_of_memory_error_of_the_device_is_recognized() {
+        let failed = |text: &str| ending(catch_panic(|| Err(candle_core::Error::Msg(text.into()).into())));
         assert!(matches!(failed("DriverError(CUDA_ERROR_OUT_OF_MEMORY)"), Ending::OutOfMemory(_)));
         assert!(matches!(failed("shape mismatch"), Ending::Failed(_)));
     }

@@ -110,6 +110,14 @@ impl Partial {
         }
     }
 
+    /// Remove the folder of a failed or interrupted stage that left neither output nor a state.
+    pub fn remove_if_empty(self) {
+        let log = fs::metadata(self.log_path());
+        if log.map_or(true, |log| log.len() == 0) && !self.folder.join(STATE).exists() {
+            self.remove();
+        }
+    }
+
     fn read(&self, path: &Path) -> Result<TrainState, String> {
         let bytes = map(path).map_err(|error| error.to_string())?;
         let (digest, content) = bytes.split_at_checked(DIGEST + 1).ok_or("it is truncated")?;

@@ -236,8 +236,9 @@ pub fn too_few(split: &Split) -> TrainError {
 fn diverged(loss: f64, epoch: usize, images: usize, spec: &TrainSpec) -> TrainError {
     let lr = spec.optimizer.lr();
     TrainError::Failed(format!(
-        "the loss became {loss} in epoch {epoch} after {images} images: training diverged; lower the learning \
-         rate (now {lr}), set `clip_norm`, or warm up"
+        "the loss became {loss} in epoch {} after {images} images: training diverged; lower the learning rate (now \
+         {lr}), set `clip_norm`, or warm up",
+        epoch + 1
     ))
 }
 

@@ -121,7 +121,7 @@ fn a_part_that_no_file_has_is_answered_with_a_near_one() {
     let assert = workplace.medmerge(&["plan", "b/a.toml", "--only", "table:first"]).assert().code(2);
     assert.stderr(contains("\"table:first\" in b/a.toml; did you mean \"first\"?"));
     let assert = workplace.medmerge(&["run", "b", "--only", "first", "--rerun", "second"]).assert().code(2);
-    assert.stderr(contains("failed to run \"second\" again: nothing that --only names needs it"));
+    assert.stderr(contains("failed to run \"second\" again: --only excludes it"));
 }
 
 #[test]

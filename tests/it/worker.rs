@@ -45,7 +45,7 @@ impl Process {
     /// Hands it an order and waits for its end.
     fn make(&mut self, order: Order) -> Ending {
         self.ask(&Request::Make(Box::new(order)));
-        assert_eq!(self.hear(), Message::Begun);
+        assert_eq!(self.hear(), Message::Started);
         loop {
             if let Message::Ended(ending) = self.hear() {
                 return ending;
@@ -126,13 +126,13 @@ fn an_order_that_is_not_what_its_fingerprint_says_is_refused() {
     let mut order = orders(&workplace).remove(0);
     order.fields[0].value.push('0');
     let Ending::Failed(message) = worker.make(order) else { panic!("a failure") };
-    assert!(message.contains("does not fit its fingerprint"), "{message}");
+    assert!(message.contains("does not match its fingerprint"), "{message}");
     let order = Order { numerics: Numerics::ALL[1], ..orders(&workplace).remove(0) };
     let Ending::Failed(message) = worker.make(order) else { panic!("a failure") };
-    assert_eq!(message, "it is to be made with cuda-f32, and its worker computes with cpu-f32");
+    assert_eq!(message, "its order requires cuda-f32, but its worker computes with cpu-f32");
 }
 
-const CHANGED: &str = "its data or files changed while the run went on; run again";
+const CHANGED: &str = "its data or files changed during the run; run again";
 
 #[test]
 fn a_data_set_that_changed_after_the_plan_is_refused() {
@@ -170,7 +170,7 @@ fn a_worker_that_is_asked_to_stop_makes_the_next_order() {
     let mut worker = Process::start(&workplace);
     for order in orders(&workplace).into_iter().take(2) {
         worker.ask(&Request::Make(Box::new(order)));
-        assert_eq!(worker.hear(), Message::Begun);
+        assert_eq!(worker.hear(), Message::Started);
         while !matches!(worker.hear(), Message::Progress(_)) {}
         worker.ask(&Request::Stop);
         let ending = std::iter::repeat_with(|| worker.hear()).find_map(|message| match message {

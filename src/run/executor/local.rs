@@ -1,5 +1,5 @@
-//! Workers on this machine: processes, so that whatever happens to one happens to the stage that it is making and to no
-//! other. They are kept between stages, for what they have prepared: a device, threads, data sets.
+//! Worker processes on this machine. A crash affects only the stage that the worker is making. Workers are reused, so
+//! that a device, threads and data sets are set up once.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -11,43 +11,43 @@ use std::time::{Duration, Instant};
 use super::super::RunError;
 use super::super::message::{Ending, Message, Request};
 use super::super::order::Orders;
-use super::process::{Death, Heard, Process, Word, line, wait_for};
+use super::process::{Process, WorkerEvent, WorkerExit, to_line, wait_for};
 use super::{Capacity, Executor, WorkerDevice, Workers};
 use identity::Fingerprint;
 use store::Store;
 
-/// How long a worker is kept that has nothing to do: it holds memory.
-const IDLE: Duration = Duration::from_secs(10);
+/// How long an idle worker, which holds memory, is kept.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a worker that was let go is waited for before others need its memory.
-const FAREWELL: Duration = Duration::from_secs(5);
+/// How long to wait for released workers to exit and free their memory.
+const EXIT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Does jobs by processes of this program.
+/// Runs jobs in processes of this program.
 pub struct LocalExecutor<'a> {
     orders: Orders<'a>,
     store: &'a Store,
     workers: &'a Workers,
-    /// Those that may get orders, by their numbers.
+    /// Workers that accept orders, by number.
     processes: HashMap<usize, Process>,
-    /// What they are making.
+    /// Current tasks, by worker number.
     tasks: HashMap<usize, Task>,
-    /// Those without a task, and since when; the latest at the end.
+    /// Idle workers and since when, most recent last.
     idle: Vec<(usize, Instant)>,
-    /// Those that were let go.
-    leaving: Vec<JoinHandle<()>>,
-    /// Workers started so far.
+    /// Released workers that may not have exited yet.
+    exiting: Vec<JoinHandle<()>>,
+    /// Number of workers started so far.
     started: usize,
-    sender: Sender<Heard>,
-    receiver: Receiver<Heard>,
+    sender: Sender<(usize, WorkerEvent)>,
+    receiver: Receiver<(usize, WorkerEvent)>,
 }
 
-/// What a worker is making.
+/// The task of a worker.
 #[derive(Debug)]
 struct Task {
     job: usize,
     slot: usize,
     fingerprint: Fingerprint,
-    /// The order, while a new worker could take it over: a worker that had been idle may have died before it came.
+    /// The order, until the worker has accepted it: an idle worker may have died, and then another one takes over.
     order: Option<String>,
 }
 
@@ -55,13 +55,13 @@ impl<'a> LocalExecutor<'a> {
     /// An executor for the jobs of these orders.
     pub fn new(orders: Orders<'a>, store: &'a Store, workers: &'a Workers) -> Self {
         let (sender, receiver) = channel();
-        let (processes, tasks, idle, leaving, started) = Default::default();
-        Self { orders, store, workers, processes, tasks, idle, leaving, started, sender, receiver }
+        let (processes, tasks, idle, exiting, started) = Default::default();
+        Self { orders, store, workers, processes, tasks, idle, exiting, started, sender, receiver }
     }
 
     fn command(&self, slot: usize) -> Command {
         let mut command = Command::new(&self.workers.program);
-        // Orders say how many threads to compute with; the program's own pool has nothing to do.
+        // Orders set the number of threads; the global pool is unused.
         command.arg("worker").arg("--store").arg(self.store.root()).args(["--threads", "1"]);
         command.args(&self.workers.arguments);
         match &self.workers.devices[slot] {
@@ -73,8 +73,8 @@ impl<'a> LocalExecutor<'a> {
         command
     }
 
-    /// A new worker's number.
-    fn hire(&mut self, slot: usize, job: usize) -> Result<usize, RunError> {
+    /// Start a worker and return its number.
+    fn start_worker(&mut self, slot: usize, job: usize) -> Result<usize, RunError> {
         let number = self.started;
         let (command, folder) = (self.command(slot), self.store.root());
         let process = Process::start(command, folder, number, slot, self.sender.clone());
@@ -84,100 +84,100 @@ impl<'a> LocalExecutor<'a> {
         Ok(number)
     }
 
-    /// The worker of a slot that became idle last.
-    fn idle_in(&mut self, slot: usize) -> Option<usize> {
+    /// Take the most recently idle worker of a slot.
+    fn take_idle(&mut self, slot: usize) -> Option<usize> {
         let position = self.idle.iter().rposition(|(number, _)| self.processes[number].slot == slot)?;
         Some(self.idle.remove(position).0)
     }
 
-    fn hand(&mut self, number: usize, order: &str, task: Task) {
+    fn assign(&mut self, number: usize, order: &str, task: Task) {
         self.tasks.insert(number, task);
         if let Some(process) = self.processes.get_mut(&number) {
-            process.ask(order);
+            process.send(order);
         }
     }
 
-    /// What of a worker's word concerns its job.
-    fn take(&mut self, number: usize, word: Word) -> Option<(usize, Message)> {
-        match word {
-            Word::Said(Message::Begun) => {
+    /// Handle what happened to a worker; return its message about its job, if any.
+    fn handle(&mut self, number: usize, event: WorkerEvent) -> Option<(usize, Message)> {
+        match event {
+            WorkerEvent::Message(Message::Started) => {
                 self.tasks.get_mut(&number)?.order = None;
                 None
             }
-            Word::Said(Message::Ended(ending)) => {
+            WorkerEvent::Message(Message::Ended(ending)) => {
                 let task = self.tasks.remove(&number)?;
-                Some(self.end(number, &task, ending))
+                Some(self.finish(number, &task, ending))
             }
-            Word::Said(message) => Some((self.tasks.get(&number)?.job, message)),
-            Word::Died(death) => self.bury(number, &death),
+            WorkerEvent::Message(message) => Some((self.tasks.get(&number)?.job, message)),
+            WorkerEvent::Exited(exit) => self.handle_exit(number, &exit),
         }
     }
 
-    /// Keeps a worker whose work came to a good end. Nobody knows what state another one is in: a GPU may be poisoned.
-    fn end(&mut self, number: usize, task: &Task, ending: Ending) -> (usize, Message) {
+    /// Keep a worker after success. After a failure its state is unknown (a GPU context may be corrupt): release it.
+    fn finish(&mut self, number: usize, task: &Task, ending: Ending) -> (usize, Message) {
         match ending {
             Ending::Executed { .. } | Ending::Found => self.idle.push((number, Instant::now())),
-            _ => self.let_go(number),
+            _ => self.release(number),
         }
         if matches!(ending, Ending::OutOfMemory(_)) {
-            self.make_room(task.slot);
+            self.release_idle_in(task.slot);
         }
         (task.job, Message::Ended(ending))
     }
 
-    fn bury(&mut self, number: usize, death: &Death) -> Option<(usize, Message)> {
+    fn handle_exit(&mut self, number: usize, exit: &WorkerExit) -> Option<(usize, Message)> {
         self.idle.retain(|(idle, _)| *idle != number);
         self.processes.remove(&number);
         let Task { job, slot, fingerprint, order } = self.tasks.remove(&number)?;
         if let Some(order) = order {
-            return self.hand_anew(Task { job, slot, fingerprint, order: None }, &order);
+            return self.reassign(Task { job, slot, fingerprint, order: None }, &order);
         }
-        let ending = self.ending(&fingerprint, death);
+        let ending = self.ending(&fingerprint, exit);
         if matches!(ending, Ending::OutOfMemory(_)) {
-            self.make_room(slot);
+            self.release_idle_in(slot);
         }
         Some((job, Message::Ended(ending)))
     }
 
-    /// The worker died before it read its order; another one takes it over.
-    fn hand_anew(&mut self, task: Task, order: &str) -> Option<(usize, Message)> {
-        match self.hire(task.slot, task.job) {
+    /// Give the order of a worker that exited before accepting it to a new worker.
+    fn reassign(&mut self, task: Task, order: &str) -> Option<(usize, Message)> {
+        match self.start_worker(task.slot, task.job) {
             Ok(number) => {
-                self.hand(number, order, task);
+                self.assign(number, order, task);
                 None
             }
-            Err(error) => Some((task.job, Message::Ended(Ending::Stopped(error.to_string())))),
+            Err(error) => Some((task.job, Message::Ended(Ending::Fatal(error.to_string())))),
         }
     }
 
-    fn ending(&self, fingerprint: &Fingerprint, death: &Death) -> Ending {
+    fn ending(&self, fingerprint: &Fingerprint, exit: &WorkerExit) -> Ending {
         match self.store.partial(fingerprint) {
-            Ok(partial) => death.ending(&partial.log(), &partial.log_path()),
-            Err(_) => death.ending("", &PathBuf::from("its log")),
+            Ok(partial) => exit.ending(&partial.log(), &partial.log_path()),
+            Err(_) => exit.ending("", &PathBuf::from("its log")),
         }
     }
 
-    fn let_go(&mut self, number: usize) {
+    fn release(&mut self, number: usize) {
         if let Some(process) = self.processes.remove(&number) {
-            self.leaving.push(process.let_go());
+            self.exiting.push(process.release());
         }
     }
 
-    /// Lets go of workers that had nothing to do for a while.
-    fn let_idle_go(&mut self) {
-        self.leaving.retain(|listener| !listener.is_finished());
-        while let Some(&(number, _)) = self.idle.first().filter(|(_, since)| since.elapsed() > IDLE) {
+    /// Release workers that have been idle for too long.
+    fn release_idle(&mut self) {
+        self.exiting.retain(|reader| !reader.is_finished());
+        while let Some(&(number, _)) = self.idle.first().filter(|(_, since)| since.elapsed() > IDLE_TIMEOUT) {
             self.idle.remove(0);
-            self.let_go(number);
+            self.release(number);
         }
     }
 
-    /// Memory ran out: whoever has nothing to do in a slot gives back what it holds.
-    fn make_room(&mut self, slot: usize) {
-        while let Some(number) = self.idle_in(slot) {
-            self.let_go(number);
+    /// Release all idle workers of a slot, which frees their memory.
+    fn release_idle_in(&mut self, slot: usize) {
+        while let Some(number) = self.take_idle(slot) {
+            self.release(number);
         }
-        wait_for(&self.leaving, FAREWELL);
+        wait_for(&self.exiting, EXIT_TIMEOUT);
     }
 }
 
@@ -193,46 +193,46 @@ impl Executor for LocalExecutor<'_> {
     fn start(&mut self, job: usize, slot: usize, threads: usize) -> Result<(), RunError> {
         let order = self.orders.order(job, threads);
         let fingerprint = order.fingerprint;
-        let order = line(&Request::Make(Box::new(order)));
-        match self.idle_in(slot) {
+        let order = to_line(&Request::Make(Box::new(order)));
+        match self.take_idle(slot) {
             Some(number) => {
                 let task = Task { job, slot, fingerprint, order: Some(order.clone()) };
-                self.hand(number, &order, task);
+                self.assign(number, &order, task);
             }
             None => {
-                let number = self.hire(slot, job)?;
-                self.hand(number, &order, Task { job, slot, fingerprint, order: None });
+                let number = self.start_worker(slot, job)?;
+                self.assign(number, &order, Task { job, slot, fingerprint, order: None });
             }
         }
         Ok(())
     }
 
-    fn hear(&mut self, patience: Duration) -> Option<(usize, Message)> {
-        let deadline = Instant::now() + patience;
+    fn receive(&mut self, timeout: Duration) -> Option<(usize, Message)> {
+        let deadline = Instant::now() + timeout;
         loop {
-            self.let_idle_go();
+            self.release_idle();
             let left = deadline.saturating_duration_since(Instant::now());
-            let (number, word) = self.receiver.recv_timeout(left).ok()?;
-            if let Some(heard) = self.take(number, word) {
-                return Some(heard);
+            let (number, event) = self.receiver.recv_timeout(left).ok()?;
+            if let Some(message) = self.handle(number, event) {
+                return Some(message);
             }
         }
     }
 
     fn stop(&mut self) {
-        let stop = line(&Request::Stop);
+        let stop = to_line(&Request::Stop);
         for number in self.tasks.keys() {
             if let Some(process) = self.processes.get_mut(number) {
-                process.ask(&stop);
+                process.send(&stop);
             }
         }
     }
 }
 
-/// The end of stdin tells workers to go. They hold memory that the next run may need.
+/// Closing stdin makes workers exit. Wait, as they hold memory that the next run may need.
 impl Drop for LocalExecutor<'_> {
     fn drop(&mut self) {
-        self.leaving.extend(self.processes.drain().map(|(_, process)| process.let_go()));
-        wait_for(&self.leaving, FAREWELL);
+        self.exiting.extend(self.processes.drain().map(|(_, process)| process.release()));
+        wait_for(&self.exiting, EXIT_TIMEOUT);
     }
 }

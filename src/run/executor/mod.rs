@@ -1,10 +1,10 @@
-//! Where jobs are done. To add an executor: a file here with a type that implements [`Executor`], a `mod` line and a line
-//! in [`ExecutorKind`].
+//! Where jobs run. To add an executor, add a file with a type that implements [`Executor`], a `mod` line, and a line in
+//! [`ExecutorKind`].
 //!
 //! | file | what |
 //! |---|---|
 //! | [`local`] | workers on this machine |
-//! | `process` | a worker's process, and what to make of its end |
+//! | `process` | a worker process: messages, and how its exit is interpreted |
 
 pub mod local;
 mod process;
@@ -19,46 +19,46 @@ use super::order::Orders;
 use super::{RunError, machine};
 use store::Store;
 
-/// Does jobs.
+/// Runs jobs.
 pub trait Executor {
-    /// How many jobs it can do at once, as far as it depends on where they are done.
+    /// The capacity of the place where jobs run.
     fn capacity(&self) -> Capacity;
 
-    /// Starts a job in a slot, with so many threads.
+    /// Start a job in a slot with this number of threads.
     ///
     /// # Errors
-    /// No job can be started.
+    /// Jobs cannot be started at all.
     fn start(&mut self, job: usize, slot: usize, threads: usize) -> Result<(), RunError>;
 
-    /// The next thing that a started job says, if one speaks in time. The last message of each is
+    /// The next message from a running job, if one arrives before the timeout. The last message of each job is
     /// [`Message::Ended`], even if it crashes.
-    fn hear(&mut self, patience: Duration) -> Option<(usize, Message)>;
+    fn receive(&mut self, timeout: Duration) -> Option<(usize, Message)>;
 
-    /// Asks all jobs to stop.
+    /// Ask all jobs to stop.
     fn stop(&mut self);
 }
 
-/// Where an executor has room.
+/// Capacity of an executor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Capacity {
-    /// Bytes of memory that are free in each slot, at least one. Jobs share a slot as far as its memory allows.
+    /// Free memory of each slot in bytes; at least one slot. Jobs share a slot if its memory suffices.
     pub memory: Vec<u64>,
-    /// Whether jobs share one machine's threads, so that it depends on the jobs how many at once are done first;
-    /// otherwise one a slot.
+    /// Whether jobs share the threads of one machine. If so, the best number of parallel jobs depends on the jobs;
+    /// otherwise it is one per slot.
     pub shares_threads: bool,
 }
 
-/// Declares the kinds of executors, one line a kind: its name for `--executor`, and its type.
+/// Declares the kinds of executors, one per line: the name for `--executor`, and the type.
 macro_rules! executors {
     ($($(#[$meta:meta])* $Kind:ident => $Executor:path),+ $(,)?) => {
-        /// What `--executor` chooses from.
+        /// The value of `--executor`.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
         pub enum ExecutorKind {
             $($(#[$meta])* $Kind,)+
         }
 
         impl ExecutorKind {
-            /// An executor of this kind for the jobs of these orders.
+            /// Make an executor of this kind for the jobs of these orders.
             pub fn build<'a>(
                 self,
                 orders: Orders<'a>,
@@ -79,28 +79,28 @@ executors! {
     Local => local::LocalExecutor,
 }
 
-/// How workers are started.
+/// How to start workers.
 #[derive(Clone, Debug)]
 pub struct Workers {
-    /// This program.
+    /// Path of this program.
     pub program: PathBuf,
-    /// Arguments that choose numerics: `--precision tf32`.
+    /// Arguments that select the numerics: `--precision tf32`.
     pub arguments: Vec<String>,
-    /// Where workers run; a job's slot is a position here.
+    /// Devices of workers; a job's slot is an index into this list.
     pub devices: Vec<WorkerDevice>,
 }
 
-/// Where a worker runs.
+/// Device of a worker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WorkerDevice {
-    /// The processor.
+    /// The CPU.
     Cpu,
-    /// A GPU, as `CUDA_VISIBLE_DEVICES` names it: the worker sees no other.
+    /// A GPU, named as in `CUDA_VISIBLE_DEVICES`; the only one visible to the worker.
     Cuda(String),
 }
 
 impl WorkerDevice {
-    /// Bytes of its memory that are free; without end if nobody tells.
+    /// Free memory in bytes; `u64::MAX` if unknown.
     pub fn free_memory(&self) -> u64 {
         let free = match self {
             Self::Cpu => machine::memory().map(|(free, _)| free),
@@ -110,10 +110,10 @@ impl WorkerDevice {
     }
 }
 
-/// This program, even if its file is replaced by a newer one meanwhile.
+/// Path of this program that stays valid if a newer version replaces its file.
 ///
 /// # Errors
-/// The system does not tell.
+/// The system does not provide it.
 pub fn this_program() -> std::io::Result<PathBuf> {
     let running = Path::new("/proc/self/exe");
     if running.exists() { Ok(running.to_path_buf()) } else { std::env::current_exe() }

@@ -1,4 +1,4 @@
-//! The queue, tested with integers.
+//! Tests of the queue with integers.
 
 use proptest::prelude::*;
 
@@ -8,9 +8,9 @@ fn needs(inputs: &[&[usize]]) -> Vec<Need> {
     inputs.iter().map(|inputs| Need { inputs: inputs.to_vec(), ..Need::default() }).collect()
 }
 
-/// One device with memory without end.
-fn jobs_at_once(jobs: usize) -> Room {
-    Room { jobs, devices: vec![u64::MAX] }
+/// One device with unlimited memory.
+fn jobs_at_once(jobs: usize) -> Limits {
+    Limits { jobs, devices: vec![u64::MAX] }
 }
 
 fn started(queue: &mut Queue) -> Vec<usize> {
@@ -28,7 +28,7 @@ fn ready_jobs_start_in_the_order_of_their_numbers() {
 }
 
 #[test]
-fn what_holds_up_the_most_starts_first() {
+fn the_job_with_the_longest_critical_path_starts_first() {
     let mut jobs = needs(&[&[], &[], &[]]);
     jobs[1].urgency = 5;
     jobs[2].urgency = 7;
@@ -36,7 +36,7 @@ fn what_holds_up_the_most_starts_first() {
 }
 
 #[test]
-fn no_more_jobs_run_than_there_is_room_for_and_each_knows_how_many() {
+fn the_limit_on_parallel_jobs_holds_and_each_job_knows_their_number() {
     let mut queue = Queue::new(&needs(&[&[], &[], &[]]), jobs_at_once(2));
     let first = queue.start().unwrap();
     assert_eq!((first.job, first.at_once), (0, 2));
@@ -45,16 +45,16 @@ fn no_more_jobs_run_than_there_is_room_for_and_each_knows_how_many() {
     queue.finish(0);
     queue.finish(1);
     let last = queue.start().unwrap();
-    assert_eq!((last.job, last.at_once), (2, 1), "nothing else will run beside it");
+    assert_eq!((last.job, last.at_once), (2, 1), "no other job will run");
 }
 
 #[test]
-fn jobs_are_spread_over_devices_and_share_one_only_if_their_memory_fits() {
+fn jobs_spread_over_devices_and_share_one_only_if_their_memory_fits() {
     let mut jobs = needs(&[&[], &[], &[], &[]]);
     for (job, memory) in jobs.iter_mut().zip([6, 6, 4, 9]) {
         job.memory = memory;
     }
-    let mut queue = Queue::new(&jobs, Room { jobs: 4, devices: vec![10, 10] });
+    let mut queue = Queue::new(&jobs, Limits { jobs: 4, devices: vec![10, 10] });
     let devices: Vec<_> = std::iter::from_fn(|| queue.start()).map(|start| start.device).collect();
     assert_eq!(devices, [0, 1, 0], "the fourth fits nowhere");
     queue.finish(1);
@@ -62,32 +62,32 @@ fn jobs_are_spread_over_devices_and_share_one_only_if_their_memory_fits() {
 }
 
 #[test]
-fn a_job_that_no_device_has_memory_for_is_tried_alone() {
+fn a_job_too_large_for_every_device_is_tried_alone() {
     let mut jobs = needs(&[&[], &[]]);
     jobs[0].memory = 11;
-    let mut queue = Queue::new(&jobs, Room { jobs: 2, devices: vec![10] });
+    let mut queue = Queue::new(&jobs, Limits { jobs: 2, devices: vec![10] });
     assert_eq!(started(&mut queue), [0], "the second waits, although it needs nothing");
     queue.finish(0);
     assert_eq!(started(&mut queue), [1]);
 }
 
 #[test]
-fn out_of_memory_beside_another_is_tried_once_more_alone() {
+fn a_job_that_ran_out_of_memory_on_a_shared_device_is_retried_alone() {
     let mut queue = Queue::new(&needs(&[&[], &[], &[]]), jobs_at_once(2));
     assert_eq!(started(&mut queue), [0, 1]);
     assert!(queue.retry_alone(1));
-    assert_eq!(queue.start(), None, "not beside the first");
+    assert_eq!(queue.start(), None, "not in parallel with the first");
     queue.finish(0);
     let again = queue.start().unwrap();
     assert_eq!((again.job, again.at_once), (1, 1));
-    assert_eq!(queue.start(), None, "nothing beside it");
+    assert_eq!(queue.start(), None, "no other job may start");
     assert!(!queue.retry_alone(1), "it was alone: no third attempt");
     assert_eq!(queue.fail(1), []);
     assert_eq!(started(&mut queue), [2]);
 }
 
 #[test]
-fn an_input_named_twice_is_waited_for_once() {
+fn a_duplicate_input_counts_once() {
     let mut queue = Queue::new(&needs(&[&[], &[0, 0]]), jobs_at_once(1));
     queue.start();
     queue.finish(0);
@@ -95,7 +95,7 @@ fn an_input_named_twice_is_waited_for_once() {
 }
 
 #[test]
-fn a_failure_skips_its_dependants_to_the_last_and_names_the_cause() {
+fn a_failure_skips_all_dependents_and_names_the_cause() {
     let mut queue = Queue::new(&needs(&[&[], &[0], &[], &[1, 2]]), jobs_at_once(1));
     queue.start();
     let skipped = queue.fail(0);
@@ -106,7 +106,7 @@ fn a_failure_skips_its_dependants_to_the_last_and_names_the_cause() {
 }
 
 #[test]
-fn giving_up_skips_all_that_did_not_start() {
+fn giving_up_skips_all_jobs_that_have_not_started() {
     let mut queue = Queue::new(&needs(&[&[], &[], &[1], &[0]]), jobs_at_once(1));
     queue.start();
     assert_eq!(queue.fail(0), [Skipped { job: 3, because_of: 0 }]);
@@ -122,8 +122,8 @@ enum End {
     OutOfMemory,
 }
 
-/// Up to 20 jobs with inputs among those before them, how each ends, and the room.
-fn runs() -> impl Strategy<Value = (Vec<Need>, Vec<End>, Room)> {
+/// Up to 20 jobs with earlier jobs as inputs, how each ends, and the limits.
+fn runs() -> impl Strategy<Value = (Vec<Need>, Vec<End>, Limits)> {
     let needs = (1usize..20).prop_flat_map(|n| {
         (0..n)
             .map(|job| {
@@ -140,9 +140,9 @@ fn runs() -> impl Strategy<Value = (Vec<Need>, Vec<End>, Room)> {
             .collect::<Vec<_>>()
     });
     let end = prop_oneof![6 => Just(End::Finished), 1 => Just(End::Failed), 1 => Just(End::OutOfMemory)];
-    let room =
-        (1usize..5, prop::collection::vec(0u64..20, 1..4)).prop_map(|(jobs, devices)| Room { jobs, devices });
-    (needs, prop::collection::vec(end, 20), room)
+    let limits = (1usize..5, prop::collection::vec(0u64..20, 1..4))
+        .prop_map(|(jobs, devices)| Limits { jobs, devices });
+    (needs, prop::collection::vec(end, 20), limits)
 }
 
 #[derive(Debug, Default)]
@@ -153,14 +153,14 @@ struct Record {
     retried: BTreeSet<usize>,
 }
 
-/// Runs everything; of the running jobs, `pick` says which ends next.
-fn run(needs: &[Need], ends: &[End], room: &Room, mut pick: impl FnMut(usize) -> usize) -> Record {
-    let mut queue = Queue::new(needs, room.clone());
+/// Run all jobs; `pick` chooses which of the running jobs ends next.
+fn run(needs: &[Need], ends: &[End], limits: &Limits, mut pick: impl FnMut(usize) -> usize) -> Record {
+    let mut queue = Queue::new(needs, limits.clone());
     let mut running: Vec<Start> = Vec::new();
     let mut record = Record::default();
     loop {
         running.extend(std::iter::from_fn(|| queue.start()));
-        check_room(needs, room, &running);
+        check_limits(needs, limits, &running);
         assert_eq!(queue.running(), running.len());
         if running.is_empty() {
             return record;
@@ -182,12 +182,12 @@ fn run(needs: &[Need], ends: &[End], room: &Room, mut pick: impl FnMut(usize) ->
     }
 }
 
-fn check_room(needs: &[Need], room: &Room, running: &[Start]) {
-    assert!(running.len() <= room.jobs);
-    for (device, memory) in room.devices.iter().enumerate() {
+fn check_limits(needs: &[Need], limits: &Limits, running: &[Start]) {
+    assert!(running.len() <= limits.jobs);
+    for (device, memory) in limits.devices.iter().enumerate() {
         let here: Vec<_> = running.iter().filter(|start| start.device == device).collect();
         let used: u64 = here.iter().map(|start| needs[start.job].memory).sum();
-        assert!(here.len() <= 1 || used <= *memory, "device {device} is overfull");
+        assert!(here.len() <= 1 || used <= *memory, "device {device} is over its limit");
     }
 }
 
@@ -197,12 +197,12 @@ fn depends_on(needs: &[Need], job: usize, on: usize) -> bool {
 
 proptest! {
     #[test]
-    fn every_job_ends_once_after_its_inputs_or_is_skipped_for_a_failed_one(
-        (needs, ends, room) in runs(),
+    fn every_job_ends_once_after_its_inputs_or_is_skipped_because_one_failed(
+        (needs, ends, limits) in runs(),
         picks in prop::collection::vec(any::<prop::sample::Index>(), 60),
     ) {
         let mut picks = picks.into_iter().cycle();
-        let record = run(&needs, &ends, &room, |n| picks.next().map_or(0, |pick| pick.index(n)));
+        let record = run(&needs, &ends, &limits, |n| picks.next().map_or(0, |pick| pick.index(n)));
         for (job, need) in needs.iter().enumerate() {
             let dead = need.inputs.iter().any(|input| !record.finished.contains(input));
             let ended = record.finished.contains(&job) || record.failed.contains(&job);

@@ -1,4 +1,4 @@
-//! Events as JSON lines.
+//! Events as lines of JSON.
 
 use std::io::Write;
 use std::time::Duration;
@@ -6,10 +6,10 @@ use std::time::Duration;
 use super::super::Event;
 use super::{Reporter, Throttles};
 
-/// Least time between two momentary events of a stage.
+/// Minimum time between two transient events of a stage.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Writes one JSON object a line. What cannot be written is lost: a run does not stop for its reporter.
+/// Writes one JSON object per line. Write errors are ignored: a run does not stop because of its reporter.
 #[derive(Debug)]
 pub struct Json<W> {
     out: W,
@@ -17,7 +17,7 @@ pub struct Json<W> {
 }
 
 impl<W: Write> Json<W> {
-    /// Lines to `out`.
+    /// Write to `out`.
     pub fn new(out: W) -> Self {
         Self { out, throttles: Throttles::new(INTERVAL) }
     }
@@ -25,7 +25,7 @@ impl<W: Write> Json<W> {
 
 impl<W: Write + Send> Reporter for Json<W> {
     fn event(&mut self, event: &Event) {
-        if event.momentary_of().is_some_and(|stage| !self.throttles.ready(stage)) {
+        if event.transient_stage().is_some_and(|stage| !self.throttles.ready(stage)) {
             return;
         }
         self.throttles.forget(event);
@@ -40,16 +40,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_event_is_a_line_but_momentary_ones_in_quick_succession() {
+    fn every_event_is_a_line_except_transient_ones_in_quick_succession() {
         let mut out = Vec::new();
         let mut json = Json::new(&mut out);
         a_run().iter().for_each(|event| json.event(event));
         let lines = String::from_utf8(out).unwrap();
         let events: Vec<Event> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         let expected: Vec<Event> =
-            a_run().into_iter().filter(|event| event.momentary_of().is_none()).collect();
+            a_run().into_iter().filter(|event| event.transient_stage().is_none()).collect();
         assert_eq!(events, expected);
-        let started = r#"{"event":"stage_started","stage":"probe[seed=0]","kind":"finetune","number":1,"of":4,"threads":2}"#;
+        let started = r#"{"event":"stage_started","stage":"probe[seed=0]","kind":"finetune","number":1,"of":4,"threads":2,"estimate":10.0}"#;
         assert_eq!(lines.lines().nth(1), Some(started));
     }
 }

@@ -1,8 +1,10 @@
-//! Who draws or writes the events of a run. Reporters know nothing but events.
+//! Reporters display or write the events of a run. They depend on nothing but events.
 
 mod bars;
 mod json;
+mod layout;
 mod plain;
+mod screen;
 mod text;
 
 use std::collections::HashMap;
@@ -10,27 +12,37 @@ use std::time::{Duration, Instant};
 
 use super::Event;
 
-pub use bars::{Bars, beside_bars};
+pub use bars::Bars;
 pub use json::Json;
 pub use plain::Plain;
-pub use text::{duration, epoch as epoch_line, progress as progress_text};
+pub use screen::{beside_bars, erase_bars};
+pub use text::{duration, epoch as epoch_line, one_line, printable, progress as progress_text};
 
-/// Gets every event of a run, in order.
+/// Receives every event of a run, in order.
 pub trait Reporter: Send {
-    /// Something happened.
+    /// Handle an event.
     fn event(&mut self, event: &Event);
+
+    /// Called several times a second between events.
+    fn tick(&mut self) {}
 }
 
-/// Several reporters as one; none at all is a quiet run.
+/// Several reporters as one; an empty list is a quiet run.
 impl Reporter for Vec<Box<dyn Reporter>> {
     fn event(&mut self, event: &Event) {
         for reporter in self {
             reporter.event(event);
         }
     }
+
+    fn tick(&mut self) {
+        for reporter in self {
+            reporter.tick();
+        }
+    }
 }
 
-/// Lets something through at most once in a while.
+/// Limits how often something happens.
 #[derive(Debug)]
 pub(super) struct Throttle {
     interval: Duration,
@@ -38,12 +50,12 @@ pub(super) struct Throttle {
 }
 
 impl Throttle {
-    /// The first time comes after one interval.
+    /// A throttle that is ready after one interval.
     pub(super) fn new(interval: Duration) -> Self {
         Self { interval, last: Instant::now() }
     }
 
-    /// Whether it is time again; if so, the next interval starts.
+    /// Whether the interval has passed; if so, the next one starts.
     pub(super) fn ready(&mut self) -> bool {
         let ready = self.last.elapsed() >= self.interval;
         if ready {
@@ -53,7 +65,7 @@ impl Throttle {
     }
 }
 
-/// A throttle for each stage.
+/// One throttle per stage.
 #[derive(Debug)]
 pub(super) struct Throttles {
     interval: Duration,
@@ -65,14 +77,14 @@ impl Throttles {
         Self { interval, stages: HashMap::new() }
     }
 
-    /// A stage that says no more needs none.
+    /// Remove the throttle of a stage that has ended.
     pub(super) fn forget(&mut self, event: &Event) {
-        if let Some(stage) = event.end_of() {
+        if let Some(stage) = event.ended_stage() {
             self.stages.remove(stage);
         }
     }
 
-    /// Whether it is time again for a stage; the first time comes one interval after the first question.
+    /// Whether the interval of a stage has passed; its first one starts with the first call.
     pub(super) fn ready(&mut self, stage: &str) -> bool {
         match self.stages.get_mut(stage) {
             Some(throttle) => throttle.ready(),
@@ -91,7 +103,7 @@ pub(crate) mod tests {
     use super::*;
     use train::{EpochRecord, Progress};
 
-    /// A stage that finishes, one that was made meanwhile, one that fails and one that is skipped for it.
+    /// A stage that finishes, one whose result was found, one that fails, and one that is skipped as a result.
     pub(crate) fn a_run() -> Vec<Event> {
         let started = |stage: &str, kind: &str, number| Event::StageStarted {
             stage: stage.into(),
@@ -99,10 +111,11 @@ pub(crate) mod tests {
             number,
             of: 4,
             threads: 2,
+            estimate: 10.0,
         };
         let going = |progress| Event::StageProgress { stage: "probe[seed=0]".into(), progress };
         vec![
-            Event::RunStarted { experiment: "tiny".into(), stages: 4, fresh: 2 },
+            Event::RunStarted { experiment: "tiny".into(), stages: 4, fresh: 2, estimate: 40.0 },
             started("probe[seed=0]", "finetune", 1),
             going(Progress::Step {
                 epoch: 0,
@@ -124,7 +137,7 @@ pub(crate) mod tests {
             Event::StageFound { stage: "twin".into() },
             started("merged", "merge", 3),
             Event::StageFailed { stage: "merged".into(), message: "the sources differ".into() },
-            Event::StageSkipped { stage: "final".into(), because_of: "merged".into() },
+            Event::StageSkipped { stage: "final".into(), because_of: "merged".into(), estimate: 10.0 },
             Event::RunFinished {
                 executed: 1,
                 fresh: 3,
@@ -137,7 +150,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_throttle_waits_for_one_interval() {
+    fn a_throttle_is_ready_after_one_interval() {
         assert!(!Throttle::new(Duration::from_secs(3600)).ready());
         assert!(Throttle::new(Duration::ZERO).ready());
     }

@@ -1,17 +1,18 @@
-//! Lines without cursor movements: a line when a stage starts or ends, and one now and then between.
+//! Plain lines: one when a stage starts or ends, and progress at intervals.
 
 use std::collections::HashMap;
 use std::io::Write;
 use std::time::Duration;
 
 use super::super::Event;
+use super::text::{one_line, printable};
 use super::{Reporter, Throttles, text};
 use train::Progress;
 
-/// Time between two lines of one stage.
+/// Minimum time between two progress lines of a stage.
 const INTERVAL: Duration = Duration::from_secs(10);
 
-/// Writes plain lines. What cannot be written is lost: a run does not stop for its reporter.
+/// Writes plain lines. Write errors are ignored: a run does not stop because of its reporter.
 #[derive(Debug)]
 pub struct Plain<W> {
     out: W,
@@ -20,7 +21,7 @@ pub struct Plain<W> {
 }
 
 impl<W: Write> Plain<W> {
-    /// Lines to `out`.
+    /// Write to `out`.
     pub fn new(out: W) -> Self {
         Self { out, lines: Lines::default(), throttles: Throttles::new(INTERVAL) }
     }
@@ -35,34 +36,34 @@ impl<W: Write + Send> Reporter for Plain<W> {
             _ => None,
         };
         self.throttles.forget(event);
-        let lines = line.into_iter().chain(self.lines.of(event));
+        let lines = line.into_iter().chain(self.lines.line(event));
         for line in lines {
             let _ = writeln!(self.out, "{line}");
         }
     }
 }
 
-/// The text of events, with what must be remembered for it.
+/// Formats events as lines of text.
 #[derive(Debug, Default)]
 pub(super) struct Lines {
-    /// Of each stage that runs.
+    /// Running stages by id.
     stages: HashMap<String, Running>,
 }
 
-/// What is remembered of a stage that runs.
+/// A running stage.
 #[derive(Debug, Default)]
 struct Running {
     /// `3/12`.
     number: String,
-    /// Its last validation scores.
+    /// Latest validation scores.
     validation: Option<String>,
 }
 
 impl Lines {
-    /// The line of an event; `None` for progress, which is remembered.
-    pub(super) fn of(&mut self, event: &Event) -> Option<String> {
+    /// The line of an event; `None` for progress.
+    pub(super) fn line(&mut self, event: &Event) -> Option<String> {
         let text = self.text(event);
-        if let Some(stage) = event.end_of() {
+        if let Some(stage) = event.ended_stage() {
             self.stages.remove(stage);
         }
         text
@@ -70,8 +71,8 @@ impl Lines {
 
     fn text(&mut self, event: &Event) -> Option<String> {
         Some(match event {
-            Event::RunStarted { experiment, stages, fresh } => {
-                format!("{experiment}: {stages} to run, {fresh} fresh")
+            Event::RunStarted { experiment, stages, fresh, .. } => {
+                format!("{}: {stages} to run, {fresh} fresh", one_line(experiment))
             }
             Event::StageStarted { stage, kind, number, of, .. } => {
                 let running = Running { number: format!("{number}/{of}"), validation: None };
@@ -79,24 +80,26 @@ impl Lines {
                 format!("{}: {kind}", self.name(stage))
             }
             Event::StageProgress { stage, progress } => {
-                self.remember(stage, progress);
+                self.note_validation(stage, progress);
                 return None;
             }
             Event::StageWaiting { stage } => {
-                format!("{}: another run is making it; waiting for that", self.name(stage))
+                format!("{}: waiting for another run, which is making it", self.name(stage))
             }
-            Event::StageSaid { stage, message } => format!("{}: {message}", self.name(stage)),
+            Event::StageWarning { stage, message } => format!("{}: {}", self.name(stage), printable(message)),
             Event::StageFinished { stage, seconds } => self.finished(stage, *seconds),
-            Event::StageFound { stage } => format!("{}: made meanwhile", self.name(stage)),
-            Event::StageFailed { stage, message } => format!("{}: failed: {message}", self.name(stage)),
+            Event::StageFound { stage } => format!("{}: found in the store", self.name(stage)),
+            Event::StageFailed { stage, message } => {
+                format!("{}: failed: {}", self.name(stage), printable(message))
+            }
             Event::StageRetried { stage, message } => {
-                format!("{}: will run again, alone: {message}", self.name(stage))
+                format!("{}: will be retried alone: {}", self.name(stage), printable(message))
             }
             Event::StageStopped { stage } => format!("{}: stopped", self.name(stage)),
-            Event::StageSkipped { stage, because_of } => {
-                format!("{stage}: skipped, since {because_of} failed")
+            Event::StageSkipped { stage, because_of, .. } => {
+                format!("{}: skipped because {} failed", one_line(stage), one_line(because_of))
             }
-            // The command has the last word, over all its experiments.
+            // The command prints the totals of all experiments.
             Event::RunFinished { .. } => return None,
         })
     }
@@ -104,7 +107,7 @@ impl Lines {
     /// `[3/12] ft_a[seed=0]`.
     fn name(&self, stage: &str) -> String {
         let number = self.stages.get(stage).map_or("?", |running| running.number.as_str());
-        format!("[{number}] {stage}")
+        format!("[{number}] {}", one_line(stage))
     }
 
     /// `[3/12] ft_a[seed=0]: epoch 2/8, …`.
@@ -118,7 +121,7 @@ impl Lines {
         format!("{}: done in {}{validation}", self.name(stage), text::duration(seconds))
     }
 
-    fn remember(&mut self, stage: &str, progress: &Progress) {
+    fn note_validation(&mut self, stage: &str, progress: &Progress) {
         if let (Progress::Epoch(record), Some(running)) = (progress, self.stages.get_mut(stage)) {
             running.validation = text::validation(record);
         }
@@ -131,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_run_reads_like_this() {
+    fn a_run_has_one_line_for_each_start_and_end() {
         let mut out = Vec::new();
         let mut plain = Plain::new(&mut out);
         a_run().iter().for_each(|event| plain.event(event));
@@ -140,15 +143,24 @@ mod tests {
         [1/4] probe[seed=0]: finetune
         [1/4] probe[seed=0]: done in 12 s, val macro_f1 0.7500, accuracy 0.8000
         [2/4] twin: merge
-        [2/4] twin: made meanwhile
+        [2/4] twin: found in the store
         [3/4] merged: merge
         [3/4] merged: failed: the sources differ
-        final: skipped, since merged failed
+        final: skipped because merged failed
         ");
     }
 
     #[test]
-    fn a_long_stage_tells_how_far_it_is() {
+    fn f22_control_characters_of_names_and_messages_are_escaped() {
+        let mut lines = Lines::default();
+        let (stage, message) =
+            ("a\u{1b}[2J\n[x=\r]".to_owned(), "first\n    second\u{7}\u{9b}31m".to_owned());
+        let failed = lines.line(&Event::StageFailed { stage, message }).unwrap();
+        assert_eq!(failed, "[?] a\\u{1b}[2J\\n[x=\\r]: failed: first\n    second\\u{7}\\u{9b}31m");
+    }
+
+    #[test]
+    fn a_long_stage_reports_progress() {
         let mut out = Vec::new();
         let mut plain = Plain::new(&mut out);
         plain.throttles = Throttles::new(Duration::ZERO);

@@ -1,4 +1,4 @@
-//! The loop, with an executor that does nothing.
+//! Tests of the main loop with a fake executor.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -6,17 +6,17 @@ use super::super::executor::Capacity;
 use super::*;
 use train::Progress;
 
-/// Each started job reports once and then ends as it is told to; the first to start ends first.
+/// Each job reports progress once and then ends as specified, in the order of starting.
 #[derive(Default)]
 struct Fake {
-    /// How each attempt of a job ends; jobs and attempts that are not named are executed.
+    /// How each attempt of a job ends; the default is success.
     ends: BTreeMap<usize, VecDeque<Ending>>,
-    /// Which job's report comes with a raised flag.
+    /// The job whose progress report raises the interrupt flag.
     interrupts: Option<usize>,
     /// (job, device, threads).
     started: Vec<(usize, usize, usize)>,
-    said: VecDeque<(usize, Message)>,
-    asked_to_stop: bool,
+    messages: VecDeque<(usize, Message)>,
+    stopped: bool,
 }
 
 struct FakeExecutor<'a>(&'a mut Fake, &'a AtomicBool);
@@ -31,18 +31,18 @@ impl Executor for FakeExecutor<'_> {
         fake.started.push((job, device, threads));
         let end = fake.ends.get_mut(&job).and_then(VecDeque::pop_front);
         let progress = Progress::Count { done: 0, of: 1, what: "models".into() };
-        fake.said.push_back((job, Message::Progress(progress)));
-        fake.said.push_back((job, Message::Ended(end.unwrap_or(Ending::Executed { seconds: 1.0 }))));
+        fake.messages.push_back((job, Message::Progress(progress)));
+        fake.messages.push_back((job, Message::Ended(end.unwrap_or(Ending::Executed { seconds: 1.0 }))));
         Ok(())
     }
 
-    fn hear(&mut self, _: Duration) -> Option<(usize, Message)> {
+    fn receive(&mut self, _: Duration) -> Option<(usize, Message)> {
         let Self(fake, interrupt) = self;
-        let (job, message) = fake.said.pop_front()?;
+        let (job, message) = fake.messages.pop_front()?;
         let is_report = matches!(message, Message::Progress(_));
         interrupt.fetch_or(is_report && fake.interrupts == Some(job), Ordering::Relaxed);
         match message {
-            Message::Ended(ending) if fake.asked_to_stop && ending != Ending::Terminated => {
+            Message::Ended(ending) if fake.stopped && ending != Ending::Terminated => {
                 Some((job, Message::Ended(Ending::Interrupted)))
             }
             message => Some((job, message)),
@@ -50,7 +50,7 @@ impl Executor for FakeExecutor<'_> {
     }
 
     fn stop(&mut self) {
-        self.0.asked_to_stop = true;
+        self.0.stopped = true;
     }
 }
 
@@ -66,7 +66,7 @@ impl Reporter for Names {
             Event::StageFailed { stage, message } => ("failed", format!("{stage}: {message}")),
             Event::StageRetried { stage, .. } => ("retried", stage.clone()),
             Event::StageStopped { stage } => ("stopped", stage.clone()),
-            Event::StageSkipped { stage, because_of } => ("skipped", format!("{stage} for {because_of}")),
+            Event::StageSkipped { stage, because_of, .. } => ("skipped", format!("{stage} for {because_of}")),
             _ => return,
         };
         self.0.entry(name).or_default().push(text);
@@ -78,13 +78,14 @@ fn jobs() -> Vec<Job> {
     let job = |id: &str, inputs: &[usize]| Job {
         id: id.into(),
         kind: "merge",
+        seconds: 1.0,
         need: Need { inputs: inputs.to_vec(), ..Need::default() },
     };
     vec![job("a", &[]), job("b", &[0]), job("c", &[]), job("d", &[1]), job("e", &[2])]
 }
 
 fn rules(jobs: usize, fail_fast: bool) -> Rules {
-    Rules { room: Room { jobs, devices: vec![u64::MAX] }, threads: 4, fail_fast }
+    Rules { limits: Limits { jobs, devices: vec![u64::MAX] }, threads: 4, fail_fast }
 }
 
 fn run(fake: &mut Fake, rules: &Rules) -> (Result<(), RunError>, Outcome, Names) {
@@ -99,7 +100,7 @@ fn ending(job: usize, endings: &[Ending]) -> BTreeMap<usize, VecDeque<Ending>> {
 }
 
 #[test]
-fn one_at_a_time_jobs_run_in_order_with_all_threads() {
+fn sequential_jobs_run_in_order_with_all_threads() {
     let mut fake = Fake { ends: ending(2, &[Ending::Found]), ..Fake::default() };
     let (ended, outcome, names) = run(&mut fake, &rules(1, false));
     assert!(ended.is_ok());
@@ -110,7 +111,7 @@ fn one_at_a_time_jobs_run_in_order_with_all_threads() {
 }
 
 #[test]
-fn jobs_that_run_at_once_share_the_threads() {
+fn parallel_jobs_share_the_threads() {
     let mut fake = Fake::default();
     let (_, outcome, _) = run(&mut fake, &rules(2, false));
     assert_eq!(outcome.executed, 5);
@@ -120,7 +121,7 @@ fn jobs_that_run_at_once_share_the_threads() {
 }
 
 #[test]
-fn a_failure_skips_what_depends_on_it_and_the_rest_goes_on() {
+fn a_failure_skips_dependents_and_other_jobs_go_on() {
     let mut fake = Fake { ends: ending(0, &[Ending::Failed("it broke".into())]), ..Fake::default() };
     let (ended, outcome, names) = run(&mut fake, &rules(1, false));
     assert!(ended.is_ok());
@@ -139,7 +140,7 @@ fn fail_fast_skips_everything_that_has_not_started() {
 }
 
 #[test]
-fn fail_fast_lets_what_runs_come_to_its_end() {
+fn fail_fast_lets_running_jobs_finish() {
     let mut fake = Fake { ends: ending(0, &[Ending::Failed("it broke".into())]), ..Fake::default() };
     let (_, outcome, names) = run(&mut fake, &rules(2, true));
     assert_eq!((outcome.executed, outcome.skipped.len()), (1, 3));
@@ -147,7 +148,7 @@ fn fail_fast_lets_what_runs_come_to_its_end() {
 }
 
 #[test]
-fn out_of_memory_beside_another_stage_is_tried_again_and_alone_it_is_a_failure() {
+fn out_of_memory_is_retried_after_sharing_and_fails_alone() {
     let memory = || Ending::OutOfMemory("no memory".into());
     let mut fake = Fake { ends: ending(2, &[memory()]), ..Fake::default() };
     let (_, outcome, names) = run(&mut fake, &rules(2, false));
@@ -160,17 +161,17 @@ fn out_of_memory_beside_another_stage_is_tried_again_and_alone_it_is_a_failure()
 }
 
 #[test]
-fn a_worker_that_gets_a_signal_loses_its_stage_alone() {
+fn a_signal_to_a_worker_fails_only_its_stage() {
     let mut fake = Fake { ends: ending(0, &[Ending::Terminated]), ..Fake::default() };
     let (ended, outcome, names) = run(&mut fake, &rules(2, false));
-    assert!(ended.is_ok() && !outcome.interrupted && !fake.asked_to_stop);
-    assert_eq!(names.0["failed"], ["a: was stopped by SIGTERM; run again to go on"]);
+    assert!(ended.is_ok() && !outcome.interrupted && !fake.stopped);
+    assert_eq!(names.0["failed"], ["a: its process was stopped by a signal; to resume it, run again"]);
     assert_eq!(names.0["skipped"], ["b for a", "d for a"]);
     assert_eq!(outcome.executed, 2);
 }
 
 #[test]
-fn a_signal_to_worker_and_run_stops_the_run() {
+fn a_signal_to_both_worker_and_run_stops_the_run() {
     let ends = ending(1, &[Ending::Terminated]);
     let mut fake = Fake { ends, interrupts: Some(1), ..Fake::default() };
     let (ended, outcome, names) = run(&mut fake, &rules(1, false));
@@ -179,20 +180,20 @@ fn a_signal_to_worker_and_run_stops_the_run() {
 }
 
 #[test]
-fn an_interrupt_stops_what_runs_and_starts_nothing() {
+fn an_interrupt_stops_running_jobs_and_starts_none() {
     let mut fake = Fake { interrupts: Some(1), ..Fake::default() };
     let (ended, outcome, names) = run(&mut fake, &rules(2, false));
     assert!(ended.is_ok() && outcome.interrupted && outcome.failed.is_empty());
-    assert!(fake.asked_to_stop);
-    assert_eq!(outcome.executed, 2, "both that had ended");
+    assert!(fake.stopped);
+    assert_eq!(outcome.executed, 2, "both had ended");
     assert_eq!(names.0["stopped"], ["b", "e"]);
 }
 
 #[test]
-fn when_the_store_fails_nothing_goes_on() {
-    let mut fake = Fake { ends: ending(0, &[Ending::Stopped("the disk is full".into())]), ..Fake::default() };
+fn a_store_failure_stops_everything() {
+    let mut fake = Fake { ends: ending(0, &[Ending::Fatal("the disk is full".into())]), ..Fake::default() };
     let (ended, outcome, names) = run(&mut fake, &rules(2, false));
     assert_eq!(ended.unwrap_err().to_string(), "a: the disk is full");
-    assert!(fake.asked_to_stop);
+    assert!(fake.stopped);
     assert_eq!((outcome.executed, names.0["stopped"].clone()), (0, vec!["a".into(), "c".into()]));
 }

@@ -1,29 +1,29 @@
-//! Data sets that a worker keeps in memory for the stages to come.
+//! Data sets that a worker keeps in memory for later stages.
 
 use std::sync::Arc;
 
 use dataset::{Dataset, Pixels, Split, SplitName};
 use identity::Fingerprint;
 
-/// Bytes of memory that are kept; mapped files take none, as the system takes them back when it needs them.
-const MOST_BYTES: usize = 1 << 30;
+/// Maximum size in bytes. Memory-mapped files do not count: the system can evict them.
+const MAX_BYTES: usize = 1 << 30;
 
-/// The data sets that were used last, as many as have room together.
+/// The most recently used data sets, up to a total size.
 #[derive(Debug)]
 pub(super) struct Datasets {
-    most_bytes: usize,
-    /// The one that was used last at the end.
+    max_bytes: usize,
+    /// Most recently used last.
     loaded: Vec<(Fingerprint, Arc<Dataset>)>,
 }
 
 impl Default for Datasets {
     fn default() -> Self {
-        Self { most_bytes: MOST_BYTES, loaded: Vec::new() }
+        Self { max_bytes: MAX_BYTES, loaded: Vec::new() }
     }
 }
 
 impl Datasets {
-    /// One that is kept.
+    /// A data set, if it is kept.
     pub(super) fn get(&mut self, fingerprint: &Fingerprint) -> Option<Arc<Dataset>> {
         let position = self.loaded.iter().position(|(kept, _)| kept == fingerprint)?;
         let found = self.loaded.remove(position);
@@ -32,10 +32,10 @@ impl Datasets {
         Some(dataset)
     }
 
-    /// Keeps one, and lets go of those that were not used for longest until all have room.
+    /// Keep a data set; drop the least recently used ones until the rest fits.
     pub(super) fn keep(&mut self, fingerprint: Fingerprint, dataset: &Arc<Dataset>) {
         self.loaded.push((fingerprint, Arc::clone(dataset)));
-        while self.bytes() > self.most_bytes {
+        while self.bytes() > self.max_bytes {
             self.loaded.remove(0);
         }
     }
@@ -77,14 +77,14 @@ mod tests {
     }
 
     #[test]
-    fn the_last_used_are_kept_as_far_as_they_have_room() {
-        let mut datasets = Datasets { most_bytes: 10, ..Datasets::default() };
+    fn the_most_recently_used_data_sets_are_kept_within_the_limit() {
+        let mut datasets = Datasets { max_bytes: 10, ..Datasets::default() };
         [4, 5].into_iter().for_each(|bytes| datasets.keep(name(bytes), &dataset(bytes)));
         assert!(datasets.get(&name(4)).is_some());
         datasets.keep(name(3), &dataset(3));
         let kept = [3, 4, 5].map(|bytes| datasets.get(&name(bytes)).is_some());
-        assert_eq!(kept, [true, true, false], "5 was not used for longest");
+        assert_eq!(kept, [true, true, false], "5 is the least recently used");
         datasets.keep(name(11), &dataset(11));
-        assert_eq!(datasets.bytes(), 0, "it has no room even alone");
+        assert_eq!(datasets.bytes(), 0, "it exceeds the limit by itself");
     }
 }

@@ -1,9 +1,9 @@
-//! Stderr of a worker, in the log of the stage that it is making: whatever a library or the system says on a crash is
-//! among the stage's last words.
+//! Redirects a worker's stderr to the log of the current stage, so that the log has what a library or the system writes
+//! on a crash.
 
 use std::fs::File;
 
-/// Stderr goes to a stage's log until this is dropped.
+/// Stderr goes to a stage's log until this value is dropped.
 #[derive(Debug)]
 pub(super) struct OwnLog {
     #[cfg(unix)]
@@ -12,7 +12,7 @@ pub(super) struct OwnLog {
 
 #[cfg(unix)]
 impl OwnLog {
-    /// If the system does not let it be redirected, it stays where it is: only words are lost to the log.
+    /// Redirect stderr. If that fails, stderr is unchanged, and the log has less detail.
     pub(super) fn redirect_to(log: &File) -> Self {
         let before = rustix::io::dup(rustix::stdio::stderr()).ok();
         let before = before.filter(|_| rustix::stdio::dup2_stderr(log).is_ok());
@@ -29,7 +29,7 @@ impl Drop for OwnLog {
     }
 }
 
-/// Elsewhere it stays where it is.
+/// On other systems, stderr is not redirected.
 #[cfg(not(unix))]
 impl OwnLog {
     pub(super) fn redirect_to(_: &File) -> Self {

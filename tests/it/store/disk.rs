@@ -93,7 +93,7 @@ fn a_disk_without_room_is_told_before_anything_starts() {
     let stderr = text(&output.stderr);
     assert!(output.status.success(), "{stderr}");
     assert_eq!(fs::read_to_string(lab.path("code")).unwrap(), "4\n", "{stderr}");
-    assert!(stderr.contains("error: failed to start: what is to be made takes about "), "{stderr}");
+    assert!(stderr.contains("error: failed to start: the results need about "), "{stderr}");
     assert!(!stderr.contains("source_a"), "{stderr}");
     assert!(fs::read_to_string(lab.path("verified")).unwrap().starts_with("9 entries, all intact\n"));
 }
