@@ -8,7 +8,7 @@ use clap::Args;
 
 use super::experiments::OneFile;
 use super::only::Only;
-use super::{Error, Global};
+use super::{Error, Global, axes};
 use crate::plan::makespan::{best_jobs, critical_path, makespan};
 use crate::plan::{self, Estimate, Estimates, PlannedStage, StageId, Status};
 use crate::run::reporter::duration;
@@ -65,6 +65,7 @@ impl Plan {
         let needed = plan.needed();
         let (stages, name) = (plan.stage_ids().len(), &plan.experiment.name);
         writeln!(out, "{name}: {stages} stages, {} to run", needed.len())?;
+        axes::list(plan, out)?;
         let columns = Columns::new(plan, estimates, &needed);
         for node in plan.stage_ids() {
             writeln!(

@@ -11,7 +11,7 @@ use super::experiments::{Files, every, stages_named};
 use super::interrupt;
 use super::only::Only;
 use super::results::{Format, write_and_print};
-use super::{Error, Exit, Global};
+use super::{Error, Exit, Global, tell};
 use crate::experiment::Experiment;
 use crate::plan::Plan;
 use crate::run::reporter::{Bars, Json, Plain};
@@ -84,21 +84,27 @@ impl Run {
         let options = self.options()?;
         let mut reporter = self.reporter(global);
         let mut total = Outcome::default();
-        for mut plan in plans.into_iter().filter(|plan| self.only.concerns(plan)) {
-            if total.executed > 0 {
-                // The plans before it may have made what it needs.
-                plan = self.plan(&plan.experiment, &store)?;
+        let run_all = || -> Result<(), Error> {
+            for mut plan in plans.into_iter().filter(|plan| self.only.concerns(plan)) {
+                if total.executed > 0 {
+                    // The plans before it may have made what it needs.
+                    plan = self.plan(&plan.experiment, &store)?;
+                }
+                total += run(&plan, &store, &options, &mut reporter)?;
+                if total.interrupted {
+                    break;
+                }
+                write_and_print(&plan, &store, &self.only, Format::default(), global)?;
+                if self.fail_fast && !total.failed.is_empty() {
+                    break;
+                }
             }
-            total += run(&plan, &store, &options, &mut reporter)?;
-            if total.interrupted {
-                break;
-            }
-            write_and_print(&plan, &store, &self.only, Format::default(), global)?;
-            if self.fail_fast && !total.failed.is_empty() {
-                break;
-            }
-        }
-        Ok(self.conclude(&total))
+            Ok(())
+        };
+        let failed = run_all().err().filter(|error| error.exit() != Exit::Done);
+        failed.iter().for_each(tell);
+        let exit = self.conclude(&total);
+        Ok(failed.map_or(exit, |error| error.exit()))
     }
 
     fn options(&self) -> Result<Options, Error> {

@@ -94,6 +94,19 @@ impl DatasetKind for ManifestSpec {
         Ok(Summary { warnings, ..Summary::new(classes, &labels, hasher.finalize()) })
     }
 
+    fn examine_images(&self) -> Result<(), DataError> {
+        let rows = read_rows(&self.path)?;
+        let examined = rows.par_iter().filter_map(|row| Some((row, self.examine(row).err()?)));
+        let mut wrong: Vec<_> = examined.collect();
+        wrong.sort_by_key(|(row, _)| row.number);
+        let Some((first, message)) = wrong.first() else { return Ok(()) };
+        let more = match wrong.len() - 1 {
+            0 => String::new(),
+            more => format!("; neither can {more} more"),
+        };
+        Err(DataError::at(&self.path, first.place(), format!("{message}{more}")))
+    }
+
     fn load(&self, cache: Option<&Path>) -> Result<Dataset, DataError> {
         let Contents { classes, rows, labels } = self.contents()?;
         let splits =
@@ -154,6 +167,10 @@ impl ManifestSpec {
             Ok(blake3::hash(&bytes))
         };
         rows.par_iter().map(hash).collect::<Vec<_>>().into_iter().collect()
+    }
+
+    fn examine(&self, row: &Row) -> Result<(), String> {
+        image::examine(&self.image_path(row))
     }
 
     fn decode(&self, row: &Row, out: &mut [u8]) -> Result<(), DataError> {
@@ -352,5 +369,8 @@ mod tests {
         let message = bad.load(None).unwrap_err().to_string();
         assert!(message.contains("row 3: ") && message.contains("text.jpg cannot be decoded"), "{message}");
         assert!(bad.summary().is_ok(), "images are not decoded");
+        assert!(good.examine_images().is_ok());
+        let message = bad.examine_images().unwrap_err().to_string();
+        assert!(message.contains("row 3: ") && message.contains("text.jpg cannot be decoded"), "{message}");
     }
 }

@@ -10,7 +10,7 @@ use super::interpolate::Scope;
 use super::resolve::Links;
 use super::sweep::{Axes, Sweep};
 use super::tree::Table;
-use super::{Experiment, Override, Source, expand, figures, include, overrides, tables};
+use super::{Experiment, Override, Source, expand, figures, include, overrides, shown, tables};
 use stage::StageSpec;
 
 /// The environment variable behind `${data}`.
@@ -77,6 +77,8 @@ fn read(
     report.settle();
     let links = Links::new(&datasets, &stages, report);
     links.check_cycles(&stages, report);
+    let named = document.tables.iter().chain(&document.figures);
+    let spans = named.map(|(name, _)| (name.get_ref().to_string(), name.span())).collect();
     let tables = tables::read(document.tables, &stages, &sweep, report);
     let figures = figures::read(document.figures, &stages, &sweep, &tables, report);
     check_used(&sweep, &defaults, &datasets, &stages, report);
@@ -85,7 +87,7 @@ fn read(
     }
     let order = links.order();
     let axes = links.axes(&order, &datasets, &stages);
-    Some(Experiment {
+    let experiment = Experiment {
         name: document.name,
         description: document.description,
         source: source.clone(),
@@ -94,7 +96,10 @@ fn read(
         axes: sweep.into_values(),
         tables,
         figures,
-    })
+        spans,
+    };
+    shown::check(&experiment, report);
+    Some(experiment)
 }
 
 /// An unused axis is an error: it would have no effect.

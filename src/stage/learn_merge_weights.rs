@@ -232,6 +232,12 @@ impl LearnMergeWeightsSpec {
         }
     }
 
+    /// The merged layers of a backbone, each with its number of kernels.
+    pub fn layers(&self, backbone: &BackboneSpec) -> Vec<(String, usize)> {
+        let groups = self.groups(&*backbone.build());
+        groups.into_iter().map(|group| (group.layer, group.kernels)).collect()
+    }
+
     /// The kernel groups to merge.
     fn groups(&self, backbone: &dyn Backbone) -> Vec<KernelGroup> {
         let groups = backbone.kernel_groups();
