@@ -100,6 +100,9 @@ impl Plan {
     }
 }
 
+/// The widest column of ids; longer ids shift what follows.
+const WIDEST_ID: usize = 200;
+
 /// Widths of the columns of the list.
 struct Columns {
     id: usize,
@@ -108,7 +111,7 @@ struct Columns {
 
 impl Columns {
     fn new(plan: &plan::Plan, estimates: &Estimates, needed: &BTreeSet<StageId>) -> Self {
-        let id = plan.stages().map(|stage| stage.id.chars().count()).max().unwrap_or_default();
+        let id = plan.stages().map(|stage| stage.id.chars().count()).max().unwrap_or_default().min(WIDEST_ID);
         let mut widths = [0; 3];
         for cells in needed.iter().map(|&node| cells(estimates.of(node))) {
             widths.iter_mut().zip(&cells).for_each(|(width, cell)| *width = cell.len().max(*width));

@@ -5,6 +5,7 @@
 
 mod rows;
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use identity::Identity;
@@ -14,7 +15,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use self::rows::{Row, read_rows};
-use super::assemble::{PerSplit, check_classes, check_size};
+use super::assemble::{PerSplit, check_classes, check_size, validate_size};
 use super::cache::{self, Layout};
 use super::{DataError, Dataset, DatasetKind, SplitName, Summary, image};
 
@@ -53,7 +54,7 @@ impl Identity for ManifestSpec {
 
 impl Kind for ManifestSpec {
     fn validate(&self, problems: &mut Problems) {
-        problems.at_least("size", self.size, 8);
+        validate_size(problems, self.size);
     }
 
     fn paths(&mut self) -> Vec<NamedPath<'_>> {
@@ -129,13 +130,14 @@ impl ManifestSpec {
         let rows = read_rows(&self.path)?;
         let classes = self.classes.clone().unwrap_or_else(|| classes_of(&rows));
         check_classes(&self.path, &classes)?;
+        let indices: HashMap<&str, u32> = (0..).zip(&classes).map(|(i, class)| (class.as_str(), i)).collect();
         let mut labels = PerSplit::<Vec<u32>>::default();
         for row in &rows {
-            let class = classes.iter().position(|class| *class == row.label).ok_or_else(|| {
-                let message = format!("label '{}' is not in `classes` ({})", row.label, classes.join(", "));
+            let class = indices.get(row.label.as_str()).ok_or_else(|| {
+                let message = format!("label '{}' is not in `classes` ({})", row.label, listed(&classes));
                 DataError::at(&self.path, row.place(), message)
             })?;
-            labels[row.split as usize].push(class as u32);
+            labels[row.split as usize].push(*class);
         }
         self.check_images(&rows)?;
         Ok(Contents { classes, rows, labels })
@@ -182,6 +184,13 @@ impl ManifestSpec {
         let folder = self.images.as_deref().or_else(|| self.path.parent()).unwrap_or(Path::new(""));
         folder.join(&row.image)
     }
+}
+
+/// The first classes, for a message.
+fn listed(classes: &[String]) -> String {
+    const SHOWN: usize = 24;
+    let more = if classes.len() > SHOWN { ", …" } else { "" };
+    classes[..classes.len().min(SHOWN)].join(", ") + more
 }
 
 /// The labels that occur, sorted; numerically (`2` before `10`) if all are numbers.

@@ -5,7 +5,7 @@
 //! | `load` | all passes: [`Experiment::load`] |
 //! | `source` | the text of the file, its parts and its overrides: [`Source`] |
 //! | `include` | parts shared by several files, merged under the file |
-//! | `tree` | text to a tree with source locations; all syntax errors |
+//! | `tree`, `brackets` | text to a tree with source locations; the first syntax error |
 //! | `overrides` | keys set on the command line, merged into the tree before all checks |
 //! | `document` | sections, names and kinds |
 //! | `sweep`, `interpolate` | axes; `${axis}` and `${data}` substituted |
@@ -22,6 +22,7 @@
 //! | `schema`, `reference` | the JSON Schema for editors, the reference of keys for the guide |
 //! | `error` | errors with source locations |
 
+mod brackets;
 pub mod cell;
 mod decode;
 mod document;

@@ -1,8 +1,8 @@
 //! What tables and figures will show, checked against the expanded sweep: each score has a cell of its own, and each
 //! axis that is named is one that the stages depend on.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 
 use indexmap::IndexMap;
 
@@ -61,6 +61,7 @@ fn check_axes<'a>(
     fields: impl Iterator<Item = (&'static str, &'a String)>,
     report: &mut Report,
 ) {
+    let from: HashSet<&String> = from.iter().collect();
     for (key, axis) in fields.filter(|(_, field)| experiment.axes.contains_key(*field)) {
         let mut stages = experiment.stages.iter().filter(|stage| from.contains(&stage.name));
         if !stages.any(|stage| stage.at.contains_key(axis)) {
@@ -76,7 +77,8 @@ fn check_axes<'a>(
 
 /// The first two scores that would share a cell.
 fn clash(experiment: &Experiment, table: &TableSpec) -> Option<Clash> {
-    let stages = experiment.stages.iter().filter(|stage| table.from.contains(&stage.name));
+    let from: HashSet<&String> = table.from.iter().collect();
+    let stages = experiment.stages.iter().filter(|stage| from.contains(&stage.name));
     let stages: Vec<_> = stages.map(|stage| (stage, texts(stage))).collect();
     let mut cells: HashMap<(Place<'_>, &str), &Expected<'_>> = HashMap::new();
     let expected: Vec<Expected<'_>> =

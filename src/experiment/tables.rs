@@ -209,7 +209,8 @@ impl Checked<'_, '_> {
 
     pub(super) fn one_of(&self, path: &str, what: &str, word: &str, known: &[&str], report: &mut Report) {
         if !known.contains(&word) {
-            self.add(path, format!("unknown {what} `{word}`"), suggest::help(word, known), report);
+            let help = if report.is_full() { None } else { suggest::help(word, known) };
+            self.add(path, format!("unknown {what} `{word}`"), help, report);
         }
     }
 

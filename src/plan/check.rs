@@ -30,6 +30,9 @@ pub(super) fn splits(experiment: &Experiment, data: &Data) -> Vec<DataError> {
     readers.into_iter().filter_map(error).collect()
 }
 
+/// The maximum number of classes in a message.
+const CLASSES_SHOWN: usize = 24;
+
 /// What a split lacks for a stage that reads it.
 fn lack(summary: &Summary, split: SplitName, reader: &str) -> Option<String> {
     let counts = &summary.counts[split as usize];
@@ -42,7 +45,8 @@ fn lack(summary: &Summary, split: SplitName, reader: &str) -> Option<String> {
     if split != SplitName::Train || absent.is_empty() {
         return None;
     }
-    let absent = absent.join(", ");
+    let more = if absent.len() > CLASSES_SHOWN { ", …" } else { "" };
+    let absent = absent[..absent.len().min(CLASSES_SHOWN)].join(", ") + more;
     Some(format!(
         "split `{split_name}` has no image of class {absent}, but stage `{reader}` trains on it; \
          add some, or remove the class"

@@ -167,6 +167,7 @@ impl Stage for LearnMergeWeightsSpec {
     fn describe(&self, known: &Known<'_>) -> Result<Description, Vec<String>> {
         let sources = known.sources(self.sources.len())?;
         known.datasets[0].suits(&sources[0].backbone)?;
+        self.train.fits(known.datasets[0].size)?;
         let head = known.datasets[0].head();
         if self.anchor_weight == AnchorWeight::Fixed {
             if self.anchor.is_none() {

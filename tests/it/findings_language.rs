@@ -127,3 +127,122 @@ fn f12_check_and_plan_say_which_stages_each_axis_multiplies() {
         );
     }
 }
+
+/// The errors of an experiment with this text in place of `old`.
+fn errors(old: &str, new: &str) -> String {
+    assert!(EXPERIMENT.contains(old), "{old}");
+    let workplace = Workplace::new(&EXPERIMENT.replacen(old, new, 1));
+    let (code, error) = ended(&workplace, &["check", "experiment.toml"]);
+    assert!([Some(2), Some(3)].contains(&code), "{error}");
+    error
+}
+
+#[test]
+fn f04_an_unclosed_bracket_is_one_error_at_the_bracket() {
+    insta::assert_snapshot!(errors("seed = [0, 1]", "seed = [0, 1"));
+}
+
+#[test]
+fn f04_a_message_says_where_a_key_goes_and_what_is_accepted() {
+    let import = "[stage.imported.import]\npath = '.'\nbackbone = 'resnet18'\nhead = 'keep'\n\n[table.main]";
+    insta::assert_snapshot!(
+        [
+            errors("epochs = 1", "epochs = 1\noptimizer = { name = 'adamw', lr = 0.1 }"),
+            errors("epochs = 1", "epochs = 1\noptimizer = { lr = 0.1 }"),
+            errors("epochs = 1", "epochs = 1\noptimizer = 'adamw'\nlr = 0.1"),
+            errors("seed = 7", "seed = 7\nmomentum = 0.9"),
+            errors("[table.main]", import),
+        ]
+        .join("\n")
+    );
+}
+
+#[test]
+fn f04_a_path_may_start_at_home() {
+    let import = "[stage.imported.import]\npath = '~/model.pth'\nbackbone = 'resnet18'\n";
+    let workplace = with(import);
+    let mut command = workplace.medmerge(&["check", "experiment.toml"]);
+    let output = command.env("HOME", workplace.path("")).output().expect("failed to run the program");
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    let path = workplace.path("model.pth");
+    assert!(error.contains(&format!("no such file: {}", path.display())), "{error}");
+}
+
+#[test]
+fn f04_the_padding_of_a_crop_is_smaller_than_the_image() {
+    let error = errors("padding = 1", "padding = 12");
+    let wanted = "`crop.padding` is 12, but the images have a side of 12 pixels; set it below 12";
+    assert!(error.contains(wanted), "{error}");
+}
+
+#[test]
+fn f20_stages_are_limited_and_not_only_combinations_of_axes() {
+    let values: Vec<String> = (2..302).map(|value| value.to_string()).collect();
+    let axes = format!("seed = [{0}]\nwidth = [{0}]", values.join(", "));
+    let text = EXPERIMENT.replace("seed = [0, 1]", &axes).replace("width = 16", "width = '${width}'");
+    let (code, error) = ended(&Workplace::new(&text), &["check", "experiment.toml"]);
+    assert_eq!(code, Some(2), "{error}");
+    assert!(error.contains("stages of the 9 in the file"), "{error}");
+    assert!(error.contains("; 100000 is the limit"), "{error}");
+    let text = text
+        .replace("epochs = 1", "epochs = 1\nseed = '${seed}'\nbatch_size = '${width}'")
+        .replace("\nbatch_size = 16", "");
+    let text = text.replace("seed = 7", "").replace("seed = 8", "");
+    let (code, error) = ended(&Workplace::new(&text), &["check", "experiment.toml"]);
+    assert_eq!(code, Some(2), "{error}");
+    assert!(error.contains("there are more than 100000 stages and data sets, which is the limit"), "{error}");
+}
+
+#[test]
+fn f20_the_images_of_a_phantom_are_limited() {
+    for count in ["9223372036854775807", "1000000000000"] {
+        let error = errors("train = 32", &format!("train = {count}"));
+        assert!(error.contains(&format!("`train` must be 1 to 1000000, not {count}")), "{error}");
+    }
+}
+
+#[test]
+fn f22_the_included_parts_cannot_be_overridden() {
+    let (code, error) = ended(
+        &Workplace::new(EXPERIMENT),
+        &["check", "experiment.toml", "--set", "experiment.include=['a.toml']"],
+    );
+    assert_eq!(code, Some(2), "{error}");
+    assert!(error.contains("`experiment.include` cannot be overridden"), "{error}");
+}
+
+#[test]
+fn f22_names_are_limited() {
+    let long = "x".repeat(65_536);
+    for (old, new) in [
+        ("name = \"tiny\"", format!("name = \"{long}\"")),
+        ("name = \"tiny\"", format!("name = \"{}\"", &long[..255])),
+        ("[stage.source_a.pretrain]", format!("[stage.{long}.pretrain]")),
+        ("[dataset.cells.phantom]", format!("[dataset.{long}.phantom]")),
+        ("[table.main]", format!("[table.{long}]")),
+        ("seed = [0, 1]", format!("seed = [0, 1]\n{long} = [1]")),
+    ] {
+        let error = errors(old, &new);
+        assert!(error.contains("bytes; 100 is the limit") && error.len() < 20_000, "{error}");
+    }
+}
+
+#[test]
+fn f22_many_errors_are_counted_and_long_lines_cut() {
+    let keys: String = (0..20_000).map(|key| format!("wrong_{key} = 1\n")).collect();
+    let error = errors("epochs = 1\n", &format!("epochs = 1\n{keys}"));
+    assert_eq!(error.matches("error: unknown key").count(), 20);
+    assert!(error.ends_with("and 19980 more errors\n") && error.len() < 20_000, "{error}");
+    let models: String = (0..20_000).map(|model| format!("\"m{model}\" = \"none_{model}\", ")).collect();
+    let error = errors("models = { ", &format!("models = {{ {models}"));
+    assert!(error.ends_with("and 19980 more errors\n") && error.len() < 20_000, "{error}");
+}
+
+#[test]
+fn f22_factors_have_sane_ranges() {
+    let ties = "method.ties = { base = 'source_a', scaling = 1e300 }";
+    let error = errors("method = \"average\"", ties);
+    assert!(error.contains("`scaling` must be above 0 and up to 1000, not 1e300"), "{error}");
+    let error = errors("lr = 0.002", "lr = 1e300");
+    assert!(error.contains("`lr` must be 1e9 or less, not 1e300"), "{error}");
+}
