@@ -7,7 +7,8 @@ use clap::Args;
 
 use super::device::OnDevice;
 use super::experiments::{Files, every};
-use super::{Error, Global};
+use super::{Error, Global, axes};
+use crate::experiment::Experiment;
 use crate::plan::Plan;
 
 /// Check experiment files and their data without running anything
@@ -16,19 +17,29 @@ use crate::plan::Plan;
 Examples:
   medmerge check experiments/main.toml
   medmerge check experiments/            every .toml in the folder
-  medmerge check experiments/main.toml --set train.epochs=1")]
+  medmerge check experiments/main.toml --set train.epochs=1
+
+Besides everything that `plan` checks, it opens imported checkpoints and the headers of images. The lines below the
+result say which stages each axis of the sweep multiplies.")]
 pub(super) struct Check {
     #[command(flatten)]
     files: Files,
     #[command(flatten)]
     on: OnDevice,
+    /// Do not look into the images of data sets
+    #[arg(long)]
+    quick: bool,
 }
 
 impl Check {
     pub(super) fn execute(&self, global: &Global) -> Result<(), Error> {
         let experiments = self.files.load()?;
         let store = global.open_store()?;
-        let plan = |experiment| Ok(Plan::new(Arc::clone(experiment), &store, self.on.numerics())?);
+        let plan = |experiment: &Arc<Experiment>| {
+            let plan = Plan::new(Arc::clone(experiment), &store, self.on.numerics())?;
+            plan.examine(!self.quick)?;
+            Ok(plan)
+        };
         let mut out = std::io::stdout().lock();
         for plan in every(experiments.iter().map(plan))? {
             let experiment = &plan.experiment;
@@ -38,6 +49,7 @@ impl Check {
                 "{path}: {stages} stages, {} data sets: no errors found",
                 experiment.datasets.len()
             )?;
+            axes::list(&plan, &mut out)?;
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! The command line: one file per command.
 
+mod axes;
 mod check;
 mod completions;
 mod data;

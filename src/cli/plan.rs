@@ -10,7 +10,7 @@ use clap::Args;
 use super::device::OnDevice;
 use super::experiments::{Files, every};
 use super::only::Only;
-use super::{Error, Global};
+use super::{Error, Global, axes};
 use crate::plan::makespan::{best_jobs, critical_path, makespan};
 use crate::plan::{self, Estimate, Estimates, PlannedStage, StageId, Status};
 use crate::run::reporter::duration;
@@ -81,6 +81,7 @@ impl Plan {
     fn list(&self, plan: &plan::Plan, estimates: &Estimates, out: &mut impl Write) -> io::Result<()> {
         let (reached, needed) = (plan.reached(), plan.needed());
         writeln!(out, "{}: {} stages, {} to run", plan.experiment.name, reached.len(), needed.len())?;
+        axes::list(plan, out)?;
         let nodes = plan.stage_ids().filter(|node| reached.contains(node));
         let (shown, folded): (Vec<_>, Vec<_>) = nodes.partition(|node| self.all || needed.contains(node));
         let columns = Columns::new(plan, &shown, estimates, &needed);
@@ -117,6 +118,9 @@ impl Plan {
     }
 }
 
+/// The widest column of ids; longer ids shift what follows.
+const WIDEST_ID: usize = 200;
+
 /// Widths of the columns of the list.
 struct Columns {
     id: usize,
@@ -126,7 +130,7 @@ struct Columns {
 impl Columns {
     fn new(plan: &plan::Plan, shown: &[StageId], estimates: &Estimates, needed: &BTreeSet<StageId>) -> Self {
         let ids = shown.iter().map(|&node| plan.stage(node).id.chars().count());
-        let id = ids.max().unwrap_or_default();
+        let id = ids.max().unwrap_or_default().min(WIDEST_ID);
         let mut widths = [0; 3];
         for cells in needed.iter().map(|&node| cells(estimates.of(node))) {
             widths.iter_mut().zip(&cells).for_each(|(width, cell)| *width = cell.len().max(*width));

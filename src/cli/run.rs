@@ -12,7 +12,7 @@ use super::interrupt;
 use super::only::Only;
 use super::results::{Format, write_and_print};
 use super::stderr::{has_color, print_line};
-use super::{Error, Exit, Global};
+use super::{Error, Exit, Global, print_error};
 use crate::experiment::Experiment;
 use crate::plan::Plan;
 use crate::run::reporter::{Bars, Json, Plain, one_line, printable};
@@ -82,18 +82,34 @@ impl Run {
         self.only.check(&plans)?;
         self.check_rerun(&plans)?;
         let options = self.options()?;
-        let mut reporter = self.reporter(global);
         let mut total = Outcome::default();
+        let failed = self.run_all(plans, &store, &options, global, &mut total).err();
+        let failed = failed.filter(|error| error.exit() != Exit::Done);
+        failed.iter().for_each(print_error);
+        let exit = self.conclude(&total);
+        Ok(failed.map_or(exit, |error| error.exit()))
+    }
+
+    /// Run one plan after the other and write their results.
+    fn run_all(
+        &self,
+        plans: Vec<Plan>,
+        store: &Store,
+        options: &Options,
+        global: &Global,
+        total: &mut Outcome,
+    ) -> Result<(), Error> {
+        let mut reporter = self.reporter(global);
         for mut plan in plans.into_iter().filter(|plan| self.only.concerns(plan)) {
             if total.executed > 0 {
                 // Earlier plans may have made what it needs.
-                plan = self.plan(&plan.experiment, &store)?;
+                plan = self.plan(&plan.experiment, store)?;
             }
-            total += run(&plan, &store, &options, &mut reporter)?;
+            *total += run(&plan, store, options, &mut reporter)?;
             if total.interrupted {
                 break;
             }
-            match write_and_print(&plan, &store, &self.only, Format::default(), global) {
+            match write_and_print(&plan, store, &self.only, Format::default(), global) {
                 // Nobody reads the tables, which are also in files. The run goes on.
                 Err(error) if error.is_closed_stdout() => {}
                 written => written?,
@@ -102,7 +118,7 @@ impl Run {
                 break;
             }
         }
-        Ok(self.conclude(&total))
+        Ok(())
     }
 
     fn options(&self) -> Result<Options, Error> {

@@ -1,14 +1,26 @@
 //! Builds a [`Dataset`] and its [`Summary`] from labels, names and pixels; checks that all kinds share.
 
+use std::collections::HashSet;
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 use super::{DataError, Dataset, Pixels, Split, SplitName, Summary};
+use kind::Problems;
 
 /// One value per split, in the order of [`SplitName::ALL`].
 pub(super) type PerSplit<T> = [T; 3];
 
-/// Largest supported image side, in pixels.
-const LARGEST_SIZE: usize = 4096;
+/// Sides of images in pixels that a key `size` may have. Files may have smaller images.
+const SIZES: RangeInclusive<usize> = 8..=4096;
+
+/// Checks the key `size`.
+pub(super) fn validate_size(problems: &mut Problems, size: usize) {
+    problems.check("size", size, SIZES.contains(&size), &sizes());
+}
+
+fn sizes() -> String {
+    format!("{} to {} pixels", SIZES.start(), SIZES.end())
+}
 
 impl Summary {
     /// Counts the labels of each split.
@@ -84,11 +96,12 @@ pub(super) fn check_classes(path: &Path, classes: &[String]) -> Result<(), DataE
     if classes.is_empty() {
         return Err(DataError::new(path, "`classes` is empty; name every class, or omit `classes`"));
     }
+    let mut before = HashSet::new();
     for (index, name) in classes.iter().enumerate() {
         if name.trim().is_empty() {
             return Err(DataError::new(path, format!("name {index} of `classes` is empty")));
         }
-        if classes[..index].contains(name) {
+        if !before.insert(name) {
             return Err(DataError::new(path, format!("duplicate name '{name}' in `classes`")));
         }
     }
@@ -100,13 +113,10 @@ pub(super) fn check_classes(path: &Path, classes: &[String]) -> Result<(), DataE
 /// # Errors
 /// A side of 0 or above 4096 pixels.
 pub(super) fn check_size(path: &Path, size: usize) -> Result<(), DataError> {
-    if (1..=LARGEST_SIZE).contains(&size) {
+    if (1..=*SIZES.end()).contains(&size) {
         return Ok(());
     }
-    Err(DataError::new(
-        path,
-        format!("`size` is {size}, but the side in pixels must be from 1 to {LARGEST_SIZE}"),
-    ))
+    Err(DataError::new(path, format!("`size` must be {}, not {size}", sizes())))
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use kind::{Kind, NamedPath, Problems};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::assemble::numbered_classes;
+use super::assemble::{numbered_classes, validate_size};
 use super::natural::{Folder, Planes, check_feature, tenth};
 use super::{DataError, Dataset, DatasetKind, Summary};
 
@@ -44,7 +44,7 @@ impl Identity for IdxSpec {
 
 impl Kind for IdxSpec {
     fn validate(&self, problems: &mut Problems) {
-        self.size.iter().for_each(|&size| problems.at_least("size", size, 8));
+        self.size.iter().for_each(|&size| validate_size(problems, size));
         problems.inner_fraction("val_fraction", self.val_fraction);
     }
 

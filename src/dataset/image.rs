@@ -22,6 +22,19 @@ pub(super) fn decode(path: &Path, size: usize, out: &mut [u8]) -> Result<(), Str
     Ok(())
 }
 
+/// Checks the header of a JPEG or PNG file, recognized by its content.
+///
+/// # Errors
+/// A message: the file cannot be read, is neither JPEG nor PNG, or has a damaged header.
+pub(super) fn examine(path: &Path) -> Result<(), String> {
+    let reader = image::ImageReader::open(path).and_then(image::ImageReader::with_guessed_format);
+    let reader = reader.map_err(|error| format!("failed to read {}: {error}", path.display()))?;
+    match reader.into_dimensions() {
+        Ok(_) => Ok(()),
+        Err(error) => Err(format!("{} cannot be decoded as JPEG or PNG: {error}", path.display())),
+    }
+}
+
 /// Resizes RGB `[height, width, 3]` to `[size, size, 3]` with the triangle filter, antialiased when shrinking: Pillow's
 /// `resize((size, size), BILINEAR)`. The aspect ratio is not preserved.
 pub(super) fn resize(rgb: &[u8], width: usize, height: usize, size: usize, out: &mut [u8]) {

@@ -5,6 +5,7 @@
 
 mod rows;
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use identity::Identity;
@@ -14,7 +15,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use self::rows::{Row, read_rows};
-use super::assemble::{PerSplit, check_classes, check_size};
+use super::assemble::{PerSplit, check_classes, check_size, validate_size};
 use super::cache::{self, Layout};
 use super::{DataError, Dataset, DatasetKind, SplitName, Summary, image};
 
@@ -53,7 +54,7 @@ impl Identity for ManifestSpec {
 
 impl Kind for ManifestSpec {
     fn validate(&self, problems: &mut Problems) {
-        problems.at_least("size", self.size, 8);
+        validate_size(problems, self.size);
     }
 
     fn paths(&mut self) -> Vec<NamedPath<'_>> {
@@ -94,6 +95,19 @@ impl DatasetKind for ManifestSpec {
         Ok(Summary { warnings, ..Summary::new(classes, &labels, hasher.finalize()) })
     }
 
+    fn examine_images(&self) -> Result<(), DataError> {
+        let rows = read_rows(&self.path)?;
+        let examined = rows.par_iter().filter_map(|row| Some((row, self.examine(row).err()?)));
+        let mut wrong: Vec<_> = examined.collect();
+        wrong.sort_by_key(|(row, _)| row.number);
+        let Some((first, message)) = wrong.first() else { return Ok(()) };
+        let more = match wrong.len() - 1 {
+            0 => String::new(),
+            more => format!("; neither can {more} more"),
+        };
+        Err(DataError::at(&self.path, first.place(), format!("{message}{more}")))
+    }
+
     fn load(&self, cache: Option<&Path>) -> Result<Dataset, DataError> {
         let Contents { classes, rows, labels } = self.contents()?;
         let splits =
@@ -116,13 +130,14 @@ impl ManifestSpec {
         let rows = read_rows(&self.path)?;
         let classes = self.classes.clone().unwrap_or_else(|| classes_of(&rows));
         check_classes(&self.path, &classes)?;
+        let indices: HashMap<&str, u32> = (0..).zip(&classes).map(|(i, class)| (class.as_str(), i)).collect();
         let mut labels = PerSplit::<Vec<u32>>::default();
         for row in &rows {
-            let class = classes.iter().position(|class| *class == row.label).ok_or_else(|| {
-                let message = format!("label '{}' is not in `classes` ({})", row.label, classes.join(", "));
+            let class = indices.get(row.label.as_str()).ok_or_else(|| {
+                let message = format!("label '{}' is not in `classes` ({})", row.label, listed(&classes));
                 DataError::at(&self.path, row.place(), message)
             })?;
-            labels[row.split as usize].push(class as u32);
+            labels[row.split as usize].push(*class);
         }
         self.check_images(&rows)?;
         Ok(Contents { classes, rows, labels })
@@ -156,6 +171,10 @@ impl ManifestSpec {
         rows.par_iter().map(hash).collect::<Vec<_>>().into_iter().collect()
     }
 
+    fn examine(&self, row: &Row) -> Result<(), String> {
+        image::examine(&self.image_path(row))
+    }
+
     fn decode(&self, row: &Row, out: &mut [u8]) -> Result<(), DataError> {
         image::decode(&self.image_path(row), self.size, out)
             .map_err(|message| DataError::at(&self.path, row.place(), message))
@@ -165,6 +184,13 @@ impl ManifestSpec {
         let folder = self.images.as_deref().or_else(|| self.path.parent()).unwrap_or(Path::new(""));
         folder.join(&row.image)
     }
+}
+
+/// The first classes, for a message.
+fn listed(classes: &[String]) -> String {
+    const SHOWN: usize = 24;
+    let more = if classes.len() > SHOWN { ", …" } else { "" };
+    classes[..classes.len().min(SHOWN)].join(", ") + more
 }
 
 /// The labels that occur, sorted; numerically (`2` before `10`) if all are numbers.
@@ -352,5 +378,8 @@ mod tests {
         let message = bad.load(None).unwrap_err().to_string();
         assert!(message.contains("row 3: ") && message.contains("text.jpg cannot be decoded"), "{message}");
         assert!(bad.summary().is_ok(), "images are not decoded");
+        assert!(good.examine_images().is_ok());
+        let message = bad.examine_images().unwrap_err().to_string();
+        assert!(message.contains("row 3: ") && message.contains("text.jpg cannot be decoded"), "{message}");
     }
 }

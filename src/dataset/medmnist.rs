@@ -10,7 +10,9 @@ use kind::{Kind, NamedPath, Problems};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::assemble::{PerSplit, check_classes, check_labels, check_size, numbered_classes, numbered_names};
+use super::assemble::{
+    PerSplit, check_classes, check_labels, check_size, numbered_classes, numbered_names, validate_size,
+};
 use super::cache::{self, Layout, Sink};
 use super::npz::{Dtype, Header, Npz};
 use super::{DataError, Dataset, DatasetKind, SplitName, Summary, image};
@@ -53,7 +55,7 @@ impl Identity for MedmnistSpec {
 
 impl Kind for MedmnistSpec {
     fn validate(&self, problems: &mut Problems) {
-        self.size.iter().for_each(|&size| problems.at_least("size", size, 8));
+        self.size.iter().for_each(|&size| validate_size(problems, size));
     }
 
     fn paths(&mut self) -> Vec<NamedPath<'_>> {

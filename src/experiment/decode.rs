@@ -167,6 +167,9 @@ impl Check<'_> {
         let span = value.span();
         let Some(table) = tree::table_mut(value) else { return false };
         let (names, mut unknown) = (choice.names(), false);
+        if let Some((key, help)) = misplaced(table, choice) {
+            return self.wrong(key.span(), format!("`{}` is not a kind", key.get_ref()), Some(help));
+        }
         for key in table.keys().filter(|key| !names.contains(&key.get_ref().as_ref())) {
             unknown = true;
             let help = suggest::help(key.get_ref(), &names);
@@ -213,13 +216,17 @@ impl Check<'_> {
         let unknown = |key: &&Key<'_>| shape.key(key.get_ref()).is_none();
         let unknown: Vec<Key<'_>> = table.keys().filter(unknown).cloned().collect();
         let mut meant = Vec::new();
+        let known = self.suggestions(shape);
         for key in unknown {
-            let known = self.suggestions(shape);
-            meant.extend(suggest::nearest(key.get_ref(), &known).map(str::to_owned));
-            let help = suggest::help(key.get_ref(), &known);
-            self.wrong(key.span(), format!("unknown key `{}`", key.get_ref()), help);
-            table.remove(key.get_ref().as_ref());
+            let is_full = self.report.is_full();
+            let help = (!is_full).then(|| {
+                meant.extend(suggest::nearest(key.get_ref(), &known).map(str::to_owned));
+                belongs(table, shape, key.get_ref()).or_else(|| suggest::help(key.get_ref(), &known))
+            });
+            self.wrong(key.span(), format!("unknown key `{}`", key.get_ref()), help.flatten());
         }
+        let entries = std::mem::take(table).into_iter();
+        *table = entries.filter(|(key, _)| shape.key(key.get_ref()).is_some()).collect();
         meant
     }
 
@@ -252,6 +259,60 @@ impl Check<'_> {
         self.stand_ins += 1;
         NOWHERE + self.stand_ins..NOWHERE + self.stand_ins
     }
+}
+
+/// The first key of a choice's table that is a key of its kinds, or names one of them as in `name = "adamw"`, and where
+/// it goes.
+fn misplaced<'i>(table: &Table<'i>, choice: &Choice) -> Option<(Key<'i>, String)> {
+    let has = |kind: &Shape, key: &str| kind.as_table().is_some_and(|table| table.key(key).is_some());
+    let kinds = choice.keys.iter().filter(|_| choice.is_kinds);
+    let kinds: Vec<(&str, &Shape)> = kinds.map(|(name, shape)| (name.as_str(), shape)).collect();
+    let named = table.iter().find_map(|(_, value)| {
+        let word = value.get_ref().as_str()?;
+        kinds.iter().find(|(name, _)| *name == word).map(|(name, _)| *name)
+    });
+    let unknown = |key: &&Key<'_>| !kinds.iter().any(|(name, _)| *name == key.get_ref().as_ref());
+    let key = table.keys().find(unknown)?;
+    let owners: Vec<&str> =
+        kinds.iter().filter(|(_, kind)| has(kind, key.get_ref())).map(|(name, _)| *name).collect();
+    let help = match (named, owners.as_slice()) {
+        (Some(kind), _) => format!("write the kind as a key: `{{ {kind} = {{ … }} }}`"),
+        (None, []) => return None,
+        (None, owners) => {
+            format!(
+                "it is a key of {}: write `{{ {} = {{ {} = … }} }}`",
+                suggest::list(owners),
+                owners[0],
+                key.get_ref()
+            )
+        }
+    };
+    Some((key.clone(), help))
+}
+
+/// Where a key goes that is one of a table inside of this one: `lr` of `optimizer.adamw`.
+fn belongs(table: &Table<'_>, shape: &TableShape, word: &str) -> Option<String> {
+    let inner = |name: &str| table.get(name).and_then(|inner| inner.get_ref().as_table());
+    let of_train = shape.key(TRAIN).and_then(|train| train.shape.as_table());
+    let beside = of_train.and_then(|train| belongs_in(inner(TRAIN), train, word));
+    beside.or_else(|| belongs_in(Some(table), shape, word))
+}
+
+fn belongs_in(table: Option<&Table<'_>>, shape: &TableShape, word: &str) -> Option<String> {
+    shape.keys.iter().filter(|key| key.name != TRAIN).find_map(|key| {
+        let kinds = &key.shape.as_choice().filter(|choice| choice.is_kinds)?.keys;
+        let has = |shape: &Shape| shape.as_table().is_some_and(|table| table.key(word).is_some());
+        let owners: Vec<&str> =
+            kinds.iter().filter(|(_, shape)| has(shape)).map(|(name, _)| name.as_str()).collect();
+        let is_chosen = |kind: &&&str| {
+            let chosen = table.and_then(|table| table.get(key.name.as_str()));
+            chosen
+                .and_then(|chosen| chosen.get_ref().as_table())
+                .is_some_and(|chosen| chosen.contains_key(**kind))
+        };
+        let kind = owners.iter().find(is_chosen).or_else(|| owners.first())?;
+        Some(format!("it is a key of `{0}`: write `{0}.{kind} = {{ {word} = … }}`", key.name))
+    })
 }
 
 /// A placeholder value of a shape.

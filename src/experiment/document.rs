@@ -86,8 +86,21 @@ impl<'i> Document<'i> {
     }
 }
 
-/// Whether this is a valid name of a stage, data set, table, figure or axis.
-pub(super) fn is_name(name: &str) -> bool {
+/// The longest name, in bytes: names are names of files, too.
+const LONGEST_NAME: usize = 100;
+
+/// What is wrong with a name and what to do; `what` has an article: `a stage`.
+pub(super) fn wrong_name(name: &str, what: &str) -> Option<(String, String)> {
+    let is_long = name.len() > LONGEST_NAME;
+    if is_long {
+        let message = format!("the name of {what} has {} bytes; {LONGEST_NAME} is the limit", name.len());
+        return Some((message, "choose a shorter name".to_owned()));
+    }
+    let message = || format!("\"{name}\" is not a valid name of {what}");
+    (!is_name(name)).then(|| (message(), "use letters, digits, _ and -".to_owned()))
+}
+
+fn is_name(name: &str) -> bool {
     !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))
 }
 
@@ -105,10 +118,14 @@ fn header(section: Option<Value<'_>>, report: &mut Report) -> Option<Header> {
         return None;
     };
     let header: Option<Header> = decode(section, report).spec;
-    if let Some(Header { name, .. }) = header.as_ref().filter(|header| !is_folder_name(header.name.get_ref()))
-    {
+    if let Some(Header { name, .. }) = &header {
+        let long =
+            wrong_name(name.get_ref(), "an experiment").filter(|_| name.get_ref().len() > LONGEST_NAME);
         let message = format!("\"{}\" is not a valid name of an experiment", name.get_ref());
-        report.add(Diagnostic::at(name.span(), message).with_help(HELP.to_owned()));
+        let invalid = (!is_folder_name(name.get_ref())).then(|| (message, HELP.to_owned()));
+        if let Some((message, help)) = long.or(invalid) {
+            report.add(Diagnostic::at(name.span(), message).with_help(help));
+        }
     }
     header
 }
@@ -123,9 +140,10 @@ fn named<'i>(section: Option<Value<'i>>, what: &str, report: &mut Report) -> Vec
     };
     let mut entries: Vec<_> = table.into_iter().collect();
     entries.sort_by_key(|(name, _)| name.span().start);
-    for (name, _) in entries.iter().filter(|(name, _)| !is_name(name.get_ref())) {
-        let message = format!("\"{}\" is not a valid name of a {what}", name.get_ref());
-        report.add(Diagnostic::at(name.span(), message).with_help("use letters, digits, _ and -".to_owned()));
+    for (name, _) in &entries {
+        if let Some((message, help)) = wrong_name(name.get_ref(), &format!("a {what}")) {
+            report.add(Diagnostic::at(name.span(), message).with_help(help));
+        }
     }
     entries
 }

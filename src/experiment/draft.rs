@@ -1,8 +1,9 @@
 //! Sections, decoded and checked one by one, each at every combination of the axes that it uses directly. References
 //! between sections are checked later, in `resolve`.
 
+use std::cell::Cell;
 use std::ops::DerefMut;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use kind::{Kind, NamedPath, PathKind, Problems};
 use schemars::JsonSchema;
@@ -14,7 +15,7 @@ use super::decode::{Decoded, decode, decode_beside};
 use super::document::Section;
 use super::error::{Diagnostic, Report};
 use super::interpolate::Scope;
-use super::sweep::{Axes, Point};
+use super::sweep::{Axes, MOST_INSTANCES, Point};
 use super::tree::{self, Key, Table, Value};
 use super::{Span, shape};
 use dataset::{DatasetSpec, LabelBudget};
@@ -62,6 +63,8 @@ pub(super) struct Reader<'a, 'i> {
     pub(super) scope: Scope<'a, 'i>,
     /// Folder of the experiment file.
     pub(super) folder: &'a Path,
+    /// The number of versions that may still be read.
+    pub(super) room: Cell<usize>,
 }
 
 impl<'i> Reader<'_, 'i> {
@@ -135,12 +138,32 @@ impl<'i> Reader<'_, 'i> {
         };
         let axes = self.scope.mentions(&body, report);
         report.settle();
+        if !self.has_room(&name, &axes, report) {
+            return Draft { name, axes, versions: Vec::new(), has_kind: true };
+        }
         let points = self.scope.sweep.product(&axes).into_iter();
         let read = |at| {
             let body = self.filled(&body, &at);
             version(&name, &kind, body, at, report)
         };
         Draft { versions: points.filter_map(read).collect(), name, axes, has_kind: true }
+    }
+
+    /// Whether a section may be read at every combination of its axes; reported if not.
+    fn has_room(&self, name: &Key<'i>, axes: &Axes, report: &mut Report) -> bool {
+        let count = self.scope.sweep.combinations(axes);
+        let left = self.room.get().checked_sub(count);
+        self.room.set(left.unwrap_or(0));
+        if left.is_none() {
+            let message = format!(
+                "with the {count} combinations of the axes of `{}`, there are more than {MOST_INSTANCES} stages and \
+                 data sets, which is the limit",
+                name.get_ref()
+            );
+            let help = "sweep over fewer values, or split the experiment".to_owned();
+            report.add(Diagnostic::at(name.span(), message).with_help(help));
+        }
+        left.is_some()
     }
 
     fn filled(&self, body: &Value<'i>, at: &Point) -> Value<'i> {
@@ -202,15 +225,29 @@ fn budget(body: &mut Value<'_>, section: &Span, report: &mut Report) -> Option<L
 
 /// Resolve a path relative to `folder`, and report it if it does not exist.
 fn locate(NamedPath { key, path, kind }: NamedPath<'_>, folder: &Path, problems: &mut Problems) {
-    *path = folder.join(&*path);
-    let (found, what) = match kind {
-        PathKind::File => (path.is_file(), "file"),
-        PathKind::Folder => (path.is_dir(), "folder"),
-    };
-    if !found {
-        let help =
-            path.is_relative().then(|| "paths are relative to the experiment file's folder".to_owned());
-        problems.add(key, format!("no such {what}: {}", path.display()), help);
+    *path = folder.join(at_home(path));
+    let shown = path.display();
+    let is_relative =
+        || path.is_relative().then(|| "paths are relative to the experiment file's folder".to_owned());
+    match kind {
+        PathKind::File if path.is_file() => {}
+        PathKind::Folder if path.is_dir() => {}
+        PathKind::File if path.is_dir() => {
+            problems.add(key, format!("{shown} is a folder"), Some("name a file".to_owned()));
+        }
+        PathKind::Folder if path.is_file() => {
+            problems.add(key, format!("{shown} is a file"), Some("name a folder".to_owned()));
+        }
+        PathKind::File => problems.add(key, format!("no such file: {shown}"), is_relative()),
+        PathKind::Folder => problems.add(key, format!("no such folder: {shown}"), is_relative()),
+    }
+}
+
+/// The path, with a `~` at its start replaced by the home folder.
+fn at_home(path: &Path) -> PathBuf {
+    match (path.strip_prefix("~"), std::env::home_dir()) {
+        (Ok(rest), Some(home)) => home.join(rest),
+        _ => path.to_owned(),
     }
 }
 

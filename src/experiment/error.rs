@@ -1,11 +1,12 @@
 //! Errors of an experiment file, each with its location.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
 use codespan_reporting::diagnostic::{Diagnostic as Shown, Label};
-use codespan_reporting::files::{Error as Unshown, SimpleFiles};
+use codespan_reporting::files::{Error as Unshown, Files, SimpleFiles};
 use codespan_reporting::term::termcolor::Ansi;
 use codespan_reporting::term::{Config, Styles, StylesWriter, emit_into_string, emit_to_write_style};
 
@@ -50,10 +51,13 @@ impl Diagnostic {
         let label = self.span.iter().map(|span| {
             let (page, span) = source.place(span);
             let text = pages.get(page).map_or("", |page| page.source().as_str());
-            Label::primary(page, within(text, &span))
+            Label::primary(page, shortened(text, within(text, &span)))
         });
-        let help = self.help.iter().map(|help| format!("help: {help}"));
-        Shown::error().with_message(&self.message).with_labels(label.collect()).with_notes(help.collect())
+        let help = self.help.iter().map(|help| format!("help: {}", clipped(help)));
+        Shown::error()
+            .with_message(clipped(&self.message))
+            .with_labels(label.collect())
+            .with_notes(help.collect())
     }
 }
 
@@ -65,7 +69,7 @@ impl From<(Span, String)> for Diagnostic {
 
 /// All errors of an experiment file. Exit code 2.
 ///
-/// [`fmt::Display`] shows each error with `path:line:column`, the underlined text and a help line. An override is shown
+/// [`fmt::Display`] shows the first errors, each with `path:line:column`, the underlined text and a help line. An override is shown
 /// as typed, at `path --set:line:column`.
 #[derive(Clone, Debug)]
 pub struct Errors {
@@ -73,6 +77,8 @@ pub struct Errors {
     pub source: Arc<Source>,
     /// The errors in file order, without duplicates.
     pub list: Vec<Diagnostic>,
+    /// The number of further errors, which are not in the list.
+    pub more: usize,
 }
 
 impl Errors {
@@ -82,7 +88,7 @@ impl Errors {
         list.sort_by_key(Diagnostic::place);
         let mut seen = HashSet::new();
         list.retain(|diagnostic| seen.insert((diagnostic.place(), diagnostic.message.clone())));
-        Self { source, list }
+        Self { source, list, more: 0 }
     }
 
     /// As [`fmt::Display`], with ANSI colors for a terminal.
@@ -99,18 +105,22 @@ impl Errors {
 
     fn render(
         &self,
-        one: impl Fn(&Pages, &Shown<usize>) -> Result<String, Unshown>,
+        one: impl Fn(&Around<'_>, &Shown<usize>) -> Result<String, Unshown>,
     ) -> Result<String, Unshown> {
         let mut pages = Pages::new();
         for (name, text) in self.source.pages() {
             pages.add(name, text);
         }
-        let shown = self.list.iter().map(|diagnostic| {
-            let shown = one(&pages, &diagnostic.shown(&self.source, &pages))?;
+        let shown = self.list.iter().take(MOST_SHOWN).map(|diagnostic| {
+            let shown = diagnostic.shown(&self.source, &pages);
+            let span = shown.labels.first().map_or(0..0, |label| label.range.clone());
+            let shown = one(&Around { pages: &pages, span }, &shown)?;
             let lines: Vec<&str> = shown.lines().map(str::trim_end).collect();
             Ok::<_, Unshown>(lines.join("\n").trim_end().to_owned())
         });
-        Ok(shown.collect::<Result<Vec<_>, _>>()?.join("\n\n"))
+        let more = self.list.len().saturating_sub(MOST_SHOWN) + self.more;
+        let more = (more > 0).then(|| Ok(format!("error: and {more} more errors")));
+        Ok(shown.chain(more).collect::<Result<Vec<_>, _>>()?.join("\n\n"))
     }
 }
 
@@ -122,6 +132,74 @@ impl fmt::Display for Errors {
 }
 
 impl std::error::Error for Errors {}
+
+/// The maximum number of errors shown.
+const MOST_SHOWN: usize = 20;
+
+/// The maximum number of errors kept; others are counted. Errors are shown in file order but not found in this order.
+const MOST_KEPT: usize = 10 * MOST_SHOWN;
+
+/// The longest underlined text, and the longest text on each side of it, in bytes.
+const LONGEST: usize = 120;
+
+/// The longest message, in bytes.
+const LONGEST_MESSAGE: usize = 2000;
+
+fn clipped(message: &str) -> Cow<'_, str> {
+    match message.len() {
+        0..=LONGEST_MESSAGE => message.into(),
+        _ => format!("{} …", &message[within(message, &(0..LONGEST_MESSAGE))]).into(),
+    }
+}
+
+/// A span whose text on its first and last line is not too long; otherwise its beginning.
+fn shortened(text: &str, span: Span) -> Span {
+    let inside = &text[span.clone()];
+    let is_short = |line: Option<&str>| line.is_none_or(|line| line.len() <= LONGEST);
+    if is_short(inside.lines().next()) && is_short(inside.lines().last()) {
+        return span;
+    }
+    let first = inside.lines().next().map_or(0, str::len).min(LONGEST);
+    within(text, &(span.start..span.start + first))
+}
+
+/// The texts, with long lines cut to what surrounds a span.
+struct Around<'p> {
+    pages: &'p Pages,
+    span: Span,
+}
+
+impl<'a> Files<'a> for Around<'_>
+where
+    Self: 'a,
+{
+    type FileId = usize;
+    type Name = String;
+    type Source = &'a str;
+
+    fn name(&'a self, page: usize) -> Result<String, Unshown> {
+        self.pages.name(page)
+    }
+
+    fn source(&'a self, page: usize) -> Result<&'a str, Unshown> {
+        self.pages.source(page)
+    }
+
+    fn line_index(&'a self, page: usize, at: usize) -> Result<usize, Unshown> {
+        self.pages.line_index(page, at)
+    }
+
+    fn column_number(&'a self, page: usize, line: usize, at: usize) -> Result<usize, Unshown> {
+        self.pages.column_number(page, line, at)
+    }
+
+    fn line_range(&'a self, page: usize, line: usize) -> Result<Span, Unshown> {
+        let (text, whole) = (self.pages.source(page)?, self.pages.line_range(page, line)?);
+        let around = self.span.start.saturating_sub(LONGEST)..self.span.end + LONGEST;
+        let start = whole.start.max(around.start).min(whole.end);
+        Ok(within(text, &(start..whole.end.min(around.end).max(start))))
+    }
+}
 
 /// The part of `span` that lies in the text, aligned to character boundaries.
 fn within(text: &str, span: &Span) -> Span {
@@ -140,6 +218,8 @@ pub(super) struct Report {
     /// Locations of errors found by earlier passes.
     known: HashSet<Span>,
     settled: usize,
+    /// The number of errors that are not in the list.
+    more: usize,
 }
 
 /// Spans from here on lie in no text: they belong to placeholders for missing values, and errors at them are not
@@ -151,8 +231,16 @@ impl Report {
     pub(super) fn add(&mut self, diagnostic: Diagnostic) {
         let nowhere = diagnostic.span.as_ref().is_some_and(|span| span.start >= NOWHERE);
         if !nowhere && self.said.insert((diagnostic.span.clone(), diagnostic.message.clone())) {
-            self.list.push(diagnostic);
+            match self.is_full() {
+                true => self.more += 1,
+                false => self.list.push(diagnostic),
+            }
         }
+    }
+
+    /// Whether further errors are counted and not kept, so that neither their place nor their help matters.
+    pub(super) fn is_full(&self) -> bool {
+        self.list.len() >= MOST_KEPT
     }
 
     /// Make all errors so far known to [`Report::knows`].
@@ -179,7 +267,7 @@ impl Report {
 
     /// All errors.
     pub(super) fn into_errors(self, source: Arc<Source>) -> Errors {
-        Errors::new(source, self.list)
+        Errors { more: self.more, ..Errors::new(source, self.list) }
     }
 }
 
@@ -205,6 +293,28 @@ mod tests {
             assert!(shown.starts_with("error: wrong\n"), "{shown}");
         }
         assert!(errors("", vec![(0..0, "empty".into())]).to_string().contains("a.toml:1:1"));
+    }
+
+    #[test]
+    fn f22_the_first_errors_are_shown_and_the_others_counted() {
+        let mut report = Report::default();
+        (0..5000).for_each(|at| report.add(Diagnostic::at(at..at + 1, "wrong")));
+        let errors = report.into_errors(Arc::new(Source::new("a.toml", "x".repeat(5000))));
+        let shown = errors.to_string();
+        assert_eq!(shown.matches("error: wrong").count(), MOST_SHOWN);
+        assert!(shown.ends_with("error: and 4980 more errors"), "{shown}");
+        assert!(shown.len() < 20_000, "{}", shown.len());
+        assert!(shown.contains("a.toml:1:20"), "{shown}");
+    }
+
+    #[test]
+    fn f22_a_long_line_and_a_long_message_are_cut() {
+        let text = format!("a = [{}]\nb = 1", "'é', ".repeat(100_000));
+        for span in [0..text.len(), 4..text.len() - 6, 300_000..300_001, 300_001..300_900] {
+            let shown = errors(&text, vec![(span.clone(), "é".repeat(100_000))]).to_string();
+            assert!(shown.len() < 6000, "{span:?}: {}", shown.len());
+            assert!(shown.contains("a.toml:1:"), "{shown}");
+        }
     }
 
     #[test]

@@ -27,7 +27,8 @@ fn seed() -> String {
     "seed".into()
 }
 
-/// Columns of the figure's CSV files, in addition to the sweep axes.
+/// Columns of the figure's CSV files, in addition to the sweep axes. An axis with one of these names has the column
+/// `axis.<name>`.
 pub const COLUMNS: [&str; 14] = [
     "stage",
     "layer",

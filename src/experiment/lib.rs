@@ -5,7 +5,7 @@
 //! | `load` | all passes: [`Experiment::load`] |
 //! | `source` | the text of the file, its parts and its overrides: [`Source`] |
 //! | `include` | parts shared by several files, merged under the file |
-//! | `tree` | text to a tree with source locations; all syntax errors |
+//! | `tree`, `brackets` | text to a tree with source locations; the first syntax error |
 //! | `overrides` | keys set on the command line, merged into the tree before all checks |
 //! | `document` | sections, names and kinds |
 //! | `sweep`, `interpolate` | axes; `${axis}` and `${data}` substituted |
@@ -15,11 +15,15 @@
 //! | `resolve` | names, cycles, order, axes |
 //! | [`table_spec`], [`figure_spec`] | the keys of `[table.<name>]`, `[figure.<name>]` |
 //! | `tables`, `figures` | checks of the names in them |
+//! | [`cell`] | the cell of a table that a score falls into |
+//! | `shown` | checks of what they will show |
 //! | `expand` | the instances |
 //! | `method` | a merge method by itself, from the command line |
 //! | `schema`, `reference` | the JSON Schema for editors, the reference of keys for the guide |
 //! | `error` | errors with source locations |
 
+mod brackets;
+pub mod cell;
 mod decode;
 mod document;
 mod draft;
@@ -36,6 +40,7 @@ mod reference;
 mod resolve;
 mod schema;
 mod shape;
+mod shown;
 mod source;
 mod sweep;
 pub mod table_spec;
@@ -82,6 +87,8 @@ pub struct Experiment {
     pub tables: IndexMap<String, TableSpec>,
     /// Figures, in file order.
     pub figures: IndexMap<String, FigureSpec>,
+    /// Locations of the names of tables and figures, for messages.
+    pub spans: IndexMap<String, Span>,
 }
 
 /// Byte range of the source: of its text, followed by its parts and its overrides.

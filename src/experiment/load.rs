@@ -1,5 +1,6 @@
 //! Loading an experiment in passes, each of which reports all its errors.
 
+use std::cell::Cell;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -8,9 +9,9 @@ use super::draft::{DatasetDraft, Defaults, Draft, Reader};
 use super::error::{Diagnostic, Errors, Report};
 use super::interpolate::Scope;
 use super::resolve::Links;
-use super::sweep::{Axes, Sweep};
+use super::sweep::{Axes, MOST_INSTANCES, Sweep};
 use super::tree::Table;
-use super::{Experiment, Override, Source, expand, figures, include, overrides, tables};
+use super::{Experiment, Override, Source, expand, figures, include, overrides, shown, tables};
 use stage::StageSpec;
 
 /// The environment variable behind `${data}`.
@@ -68,7 +69,8 @@ fn read(
     let document = Document::read(root, report);
     let sweep = Sweep::read(document.sweep, report);
     let folder = source.path.parent().unwrap_or(Path::new(""));
-    let reader = Reader { scope: Scope { sweep: &sweep, data }, folder };
+    let room = Cell::new(MOST_INSTANCES);
+    let reader = Reader { scope: Scope { sweep: &sweep, data }, folder, room };
     let defaults = reader.train(document.train, report);
     let datasets: Vec<_> =
         document.datasets.into_iter().map(|section| reader.dataset(section, report)).collect();
@@ -77,6 +79,8 @@ fn read(
     report.settle();
     let links = Links::new(&datasets, &stages, report);
     links.check_cycles(&stages, report);
+    let named = document.tables.iter().chain(&document.figures);
+    let spans = named.map(|(name, _)| (name.get_ref().to_string(), name.span())).collect();
     let tables = tables::read(document.tables, &stages, &sweep, report);
     let figures = figures::read(document.figures, &stages, &sweep, &tables, report);
     check_used(&sweep, &defaults, &datasets, &stages, report);
@@ -85,7 +89,11 @@ fn read(
     }
     let order = links.order();
     let axes = links.axes(&order, &datasets, &stages);
-    Some(Experiment {
+    check_count(&sweep, &stages, &axes, report);
+    if !report.is_clean() {
+        return None;
+    }
+    let experiment = Experiment {
         name: document.name,
         description: document.description,
         source: source.clone(),
@@ -94,7 +102,26 @@ fn read(
         axes: sweep.into_values(),
         tables,
         figures,
-    })
+        spans,
+    };
+    shown::check(&experiment, report);
+    Some(experiment)
+}
+
+/// Report an excessive number of stages, each counted at every combination of its axes, at the one with the most.
+fn check_count(sweep: &Sweep<'_>, stages: &[Draft<'_, StageSpec>], axes: &[Axes], report: &mut Report) {
+    let counts: Vec<usize> = axes.iter().map(|axes| sweep.combinations(axes)).collect();
+    let total = counts.iter().copied().fold(0, usize::saturating_add);
+    let Some((most, stage)) = counts.iter().zip(stages).max_by_key(|(count, _)| **count) else { return };
+    if total > MOST_INSTANCES {
+        let message = format!(
+            "the axes make {total} stages of the {} in the file, {most} of `{}`; {MOST_INSTANCES} is the limit",
+            stages.len(),
+            stage.name.get_ref()
+        );
+        let help = "sweep over fewer values, or split the experiment".to_owned();
+        report.add(Diagnostic::at(stage.name.span(), message).with_help(help));
+    }
 }
 
 /// An unused axis is an error: it would have no effect.

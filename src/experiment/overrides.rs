@@ -172,6 +172,13 @@ struct Located<'i> {
 impl<'i> Setting<'i> {
     /// Resolve it in a file, filling in the kind if KEY omits it.
     fn located(mut self, root: &Table<'_>) -> Result<Located<'i>, Misfit> {
+        if let [section, key, ..] = &self.path[..]
+            && (section.get_ref().as_ref(), key.get_ref().as_ref()) == ("experiment", "include")
+        {
+            let diagnostic = Diagnostic::at(key.span(), "`experiment.include` cannot be overridden");
+            let help = "parts are read before keys are overridden; change `include` in the file".to_owned();
+            return Err(diagnostic.with_help(help).into());
+        }
         let (length, kind) = match self.path[0].get_ref().as_ref() {
             "experiment" | "train" => (1, None),
             "sweep" => self.entry(root, "axis").map(|_| (1, None))?,
@@ -357,6 +364,7 @@ mod tests {
             ("stage.a={}", "`stage.a` is a section, not a key"),
             ("stage.a.pretrain={}", "`stage.a.pretrain` is a section, not a key"),
             ("table=1", "`table` is a section, not a key"),
+            ("experiment.include=['a.toml']", "`experiment.include` cannot be overridden"),
         ] {
             assert_eq!(errors(&[set]), [message]);
         }

@@ -163,7 +163,8 @@ impl Reference<'_> {
     ) -> Option<usize> {
         let position = known.get_index_of(self.name);
         if position.is_none() {
-            let span = self.span(body).unwrap_or_else(|| section.clone());
+            let exact = if report.is_full() { None } else { self.span(body) };
+            let span = exact.unwrap_or_else(|| section.clone());
             self.report_unknown(span, known, others, report);
         }
         position
@@ -182,6 +183,8 @@ impl Reference<'_> {
         let help = if others.contains(self.name) {
             let other = if self.what == "stage" { "data set" } else { "stage" };
             Some(format!("there is a {other} with this name, but a {} is needed here", self.what))
+        } else if report.is_full() {
+            None
         } else {
             let known: Vec<&str> = known.iter().copied().collect();
             suggest::help(self.name, &known)

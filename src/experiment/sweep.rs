@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 use serde::Deserialize;
 use toml::de::{DeValue, ValueDeserializer};
 
-use super::document::is_name;
+use super::document::wrong_name;
 use super::error::{Diagnostic, Report};
 use super::tree::{self, Key, Value};
 use super::{AxisValue, Coordinates, Span};
@@ -17,6 +17,12 @@ const RESERVED: [&str; 9] =
 
 /// The maximum number of combinations of all axes.
 const MOST_COMBINATIONS: usize = 100_000;
+
+/// The maximum number of data sets and stages, each counted at every combination of its axes.
+pub(super) const MOST_INSTANCES: usize = 100_000;
+
+/// The longest value of an axis as text, in bytes; ids of stages contain it.
+const LONGEST_VALUE: usize = 1000;
 
 /// Positions of axes, in the order of `[sweep]`.
 pub(super) type Axes = BTreeSet<usize>;
@@ -68,6 +74,11 @@ impl<'i> Sweep<'i> {
                 axis.values.truncate(1);
             }
         }
+    }
+
+    /// The number of combinations of the values of some axes.
+    pub(super) fn combinations(&self, axes: &Axes) -> usize {
+        axes.iter().map(|&axis| self.axes[axis].values.len()).fold(1, usize::saturating_mul)
     }
 
     /// All axes.
@@ -154,6 +165,12 @@ impl<'i> Axis<'i> {
             let help = "values of an axis are strings, integers, finite floats or booleans".to_owned();
             return report.add(Diagnostic::at(item.span(), message).with_help(help));
         };
+        let bytes = value.to_string().len();
+        if bytes > LONGEST_VALUE {
+            let message =
+                format!("a value of axis `{}` has {bytes} bytes; {LONGEST_VALUE} is the limit", self.name);
+            return report.add(Diagnostic::at(item.span(), message));
+        }
         // compared as text, which names the instances: 1 and "1" could not be told apart
         if !texts.insert(value.to_string()) {
             let message = format!("axis `{}` has the duplicate value `{value}`", self.name);
@@ -175,9 +192,8 @@ fn axis_value(item: &Value<'_>) -> Option<AxisValue> {
 }
 
 fn check_name(name: &str, span: Span, report: &mut Report) {
-    if !is_name(name) {
-        let message = format!("\"{name}\" is not a valid name of an axis");
-        report.add(Diagnostic::at(span, message).with_help("use letters, digits, _ and -".to_owned()));
+    if let Some((message, help)) = wrong_name(name, "an axis") {
+        report.add(Diagnostic::at(span, message).with_help(help));
     } else if RESERVED.contains(&name) {
         let help = match name {
             "data" => "`${data}` stands for the environment variable MEDMERGE_DATA",

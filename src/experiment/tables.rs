@@ -43,12 +43,21 @@ pub(super) fn read<'i>(
             report.add(Diagnostic::at(section.span(), format!("expected a table, found {found}")));
             continue;
         }
+        check_file(&name, report);
         let Decoded { spec, tree, .. } = decode::<TableSpec>(section, report);
         let Some(spec) = spec else { continue };
         Checked { name: &name, tree: &tree, kinds: &kinds, stages, sweep }.check(&spec, report);
         tables.insert(name.into_inner().into_owned(), spec);
     }
     tables
+}
+
+/// Report the name of the file of scores, which is in the same folder.
+pub(super) fn check_file(name: &Key<'_>, report: &mut Report) {
+    if name.get_ref().eq_ignore_ascii_case("metrics") {
+        let help = "choose another name, which is a file name in the results".to_owned();
+        report.add(Diagnostic::at(name.span(), "metrics.csv is the file of scores").with_help(help));
+    }
 }
 
 /// The kind of each stage, by name.
@@ -200,7 +209,8 @@ impl Checked<'_, '_> {
 
     pub(super) fn one_of(&self, path: &str, what: &str, word: &str, known: &[&str], report: &mut Report) {
         if !known.contains(&word) {
-            self.add(path, format!("unknown {what} `{word}`"), suggest::help(word, known), report);
+            let help = if report.is_full() { None } else { suggest::help(word, known) };
+            self.add(path, format!("unknown {what} `{word}`"), help, report);
         }
     }
 

@@ -6,6 +6,7 @@ use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
 use super::Span;
+use super::brackets::unclosed;
 use super::error::{Diagnostic, Report};
 
 /// A key with its location.
@@ -15,14 +16,21 @@ pub(super) type Value<'i> = Spanned<DeValue<'i>>;
 /// Keys and values, in file order.
 pub(super) type Table<'i> = DeTable<'i>;
 
-/// Parse a file; `None` if it has syntax errors.
+/// Parse a file; `None` if it has a syntax error. The first one is reported: others may follow from it.
 pub(super) fn parse<'i>(text: &'i str, report: &mut Report) -> Option<Table<'i>> {
-    let (root, errors) = DeTable::parse_recoverable(text);
-    for error in &errors {
-        let span = error.span().unwrap_or_default();
-        report.add(Diagnostic::at(span, error.message()));
-    }
-    errors.is_empty().then(|| root.into_inner())
+    let error = match DeTable::parse(text) {
+        Ok(root) => return Some(root.into_inner()),
+        Err(error) => error,
+    };
+    let span = error.span().unwrap_or_default();
+    report.add(match unclosed(text).filter(|open| open.start < span.end) {
+        Some(open) => {
+            let message = format!("this `{}` is not closed", &text[open.clone()]);
+            Diagnostic::at(open, message).with_help("close it before the next key or section".to_owned())
+        }
+        None => Diagnostic::at(span, error.message()),
+    });
+    None
 }
 
 /// A string located at `span`.
@@ -144,11 +152,21 @@ mod tests {
     }
 
     #[test]
-    fn every_syntax_error_is_found() {
-        let mut report = Report::default();
-        assert!(parse("a = \nb = 1\nc = [1,, 2]\n", &mut report).is_none());
-        let errors = report.into_errors(std::sync::Arc::new(crate::Source::new("a.toml", "")));
-        assert_eq!(errors.list.len(), 2, "{:?}", errors.list);
+    fn f04_the_first_syntax_error_alone_is_reported() {
+        for (text, at) in [
+            ("a = \nb = 1\nc = [1,, 2]\n", 4),
+            ("a = 1\nb = [1,, 2]\n", 13),
+            ("a = [1, 2\n[b]\nc = 3\nd = [1]\n", 4),
+            ("a = [1,\n  [2]\nb = 3\n", 4),
+            ("a = { b = [1, 2 }\nc = 1\n", 10),
+            ("a = ['#', \"]\", 1\n", 4),
+        ] {
+            let mut report = Report::default();
+            assert!(parse(text, &mut report).is_none());
+            let errors = report.into_errors(std::sync::Arc::new(crate::Source::new("a.toml", "")));
+            assert_eq!(errors.list.len(), 1, "{text}: {:?}", errors.list);
+            assert_eq!(errors.list[0].span.as_ref().unwrap().start, at, "{text}: {:?}", errors.list);
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Tidy CSV: one row per layer and source, or one row per merge weight.
 
-use super::{LearnedWeights, statistics};
+use super::{COLUMNS, LearnedWeights, statistics};
 use table::{csv_text, number_text};
 
 /// `<figure>.csv`: the [`statistics`] of each layer (numbered from 1 at the images) and source (from 0).
@@ -45,7 +45,12 @@ pub(super) fn kernels(axes: &[String], all: &[&LearnedWeights]) -> String {
 
 fn header(axes: &[String], middle: &[&str], last: &[&str]) -> Vec<String> {
     let columns = middle.iter().chain(last).map(ToString::to_string);
-    std::iter::once("stage".to_owned()).chain(axes.iter().cloned()).chain(columns).collect()
+    std::iter::once("stage".to_owned()).chain(axes.iter().map(column)).chain(columns).collect()
+}
+
+/// The column of an axis: its name, or `axis.<name>` if that is a column already. No name of an axis has a dot.
+fn column(axis: &String) -> String {
+    if COLUMNS.contains(&axis.as_str()) { format!("axis.{axis}") } else { axis.clone() }
 }
 
 /// The stage and its axes; empty for axes that it does not depend on.
@@ -56,7 +61,6 @@ fn place(axes: &[String], learned: &LearnedWeights) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::COLUMNS;
     use super::super::example::{axes, learned};
     use super::*;
 
@@ -86,6 +90,18 @@ mod tests {
         weights,0,,layer1.0.conv1,2,0,0,probe_a,1.75
         weights,0,,layer1.0.conv1,2,0,1,probe_b,-0.5
         ");
+    }
+
+    #[test]
+    fn f06_the_column_of_an_axis_is_prefixed_only_if_its_name_is_taken() {
+        let axes = ["seed", "fraction", "kernel"].map(str::to_owned);
+        let mut one = learned("fundus", "0", 0.0);
+        one.at.insert("fraction".into(), "0.05".into());
+        for text in [layers(&axes, &[&one]), kernels(&axes, &[&one])] {
+            let first: Vec<_> = text.lines().take(2).collect();
+            assert!(first[0].starts_with("stage,seed,axis.fraction,axis.kernel,layer,depth,"), "{text}");
+            assert!(first[1].starts_with("weights,0,0.05,,conv1,1,"), "{text}");
+        }
     }
 
     #[test]

@@ -3,6 +3,13 @@
 use std::collections::HashSet;
 use std::fmt::Display;
 
+/// The largest number: in calculations with 32 bits, larger ones overflow.
+pub const LARGEST: f64 = 1e9;
+
+fn short(value: f64) -> String {
+    if value.abs() < LARGEST { value.to_string() } else { format!("{value:e}") }
+}
+
 /// An invalid value.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Problem {
@@ -66,14 +73,27 @@ impl Problems {
         self.check(key, value, value >= least, &format!("{least} or more"));
     }
 
-    /// Requires a finite number above 0.
+    /// Requires a finite number above 0, up to [`LARGEST`].
     pub fn positive(&mut self, key: &str, value: f64) {
         self.check(key, value, value > 0.0 && value.is_finite(), "a finite number above 0");
+        self.not_too_large(key, value);
     }
 
-    /// Requires a finite non-negative number.
+    /// Requires a finite non-negative number, up to [`LARGEST`].
     pub fn not_negative(&mut self, key: &str, value: f64) {
         self.check(key, value, value >= 0.0 && value.is_finite(), "a finite non-negative number");
+        self.not_too_large(key, value);
+    }
+
+    /// Requires a number above 0, up to `most`.
+    pub fn positive_up_to(&mut self, key: &str, value: f64, most: f64) {
+        let right = value > 0.0 && value <= most;
+        self.check(key, short(value), right, &format!("above 0 and up to {most}"));
+    }
+
+    fn not_too_large(&mut self, key: &str, value: f64) {
+        let right = value <= LARGEST || !value.is_finite();
+        self.check(key, short(value), right, &format!("{LARGEST:e} or less"));
     }
 
     /// Requires a number in [0, 1].

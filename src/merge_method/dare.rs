@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::combination::{start, tensor_like};
-use super::{MergeMethod, MergeTensors};
+use super::{LARGEST_SCALING, MergeMethod, MergeTensors};
 use rng::{Purpose, name_index, rng};
 
 /// Sum of task vectors with random elements dropped (DARE, arXiv 2311.03099).
@@ -46,7 +46,7 @@ impl Identity for DareSpec {
 impl Kind for DareSpec {
     fn validate(&self, problems: &mut Problems) {
         problems.fraction_below_1("drop", self.drop);
-        problems.positive("scaling", self.scaling);
+        problems.positive_up_to("scaling", self.scaling, LARGEST_SCALING);
     }
 }
 

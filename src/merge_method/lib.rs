@@ -36,6 +36,9 @@ use nn::StateDict;
 
 pub use method::{KnownMerge, MergeMethod, Merged, Merging, needs};
 
+/// The largest factor of a task vector.
+const LARGEST_SCALING: f64 = 1000.0;
+
 kinds! {
     /// The merge method: `method = "average"` or `method.<name> = { … }`.
     pub enum MergeMethodSpec: MergeMethod {

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::combination::{combination, start};
-use super::{MergeMethod, MergeTensors};
+use super::{LARGEST_SCALING, MergeMethod, MergeTensors};
 
 /// The common start plus a multiple of the sum of task vectors: B + λ · Σ_i (S_i − B) (arXiv 2212.04089).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -34,7 +34,7 @@ impl Identity for TaskArithmeticSpec {
 
 impl Kind for TaskArithmeticSpec {
     fn validate(&self, problems: &mut Problems) {
-        problems.positive("scaling", self.scaling);
+        problems.positive_up_to("scaling", self.scaling, LARGEST_SCALING);
     }
 }
 

@@ -13,7 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::combination::{elements, start, tensor_like};
-use super::{MergeMethod, MergeTensors};
+use super::{LARGEST_SCALING, MergeMethod, MergeTensors};
 
 /// Task vectors trimmed, and averaged where their signs agree (TIES, arXiv 2306.01708).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -42,7 +42,7 @@ impl Identity for TiesSpec {
 impl Kind for TiesSpec {
     fn validate(&self, problems: &mut Problems) {
         problems.fraction_above_0("density", self.density);
-        problems.positive("scaling", self.scaling);
+        problems.positive_up_to("scaling", self.scaling, LARGEST_SCALING);
     }
 }
 

@@ -73,6 +73,7 @@ fn join(
     }
     let identities = identify(&experiment, data, numerics);
     let descriptions = check::describe(&experiment, data, &identities, describe)?;
+    check::figures(&experiment, &descriptions)?;
     let mut graph = Graph::default();
     for ((instance, identity), description) in experiment.stages.iter().zip(identities).zip(descriptions) {
         graph.insert(planned(instance, identity, description, data));

@@ -1,11 +1,11 @@
 //! Checks before anything runs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::assemble::Identity;
 use super::data::Data;
 use dataset::{DataError, SplitName, Summary};
-use experiment::{Errors, Experiment, Span, StageInstance};
+use experiment::{Errors, Experiment, FigureSpec, Span, StageInstance};
 use stage::{Description, Known, StageSpec};
 
 /// Describes a stage's result, or returns all its errors.
@@ -30,6 +30,9 @@ pub(super) fn splits(experiment: &Experiment, data: &Data) -> Vec<DataError> {
     readers.into_iter().filter_map(error).collect()
 }
 
+/// The maximum number of classes in a message.
+const CLASSES_SHOWN: usize = 24;
+
 /// What a split lacks for a stage that reads it.
 fn lack(summary: &Summary, split: SplitName, reader: &str) -> Option<String> {
     let counts = &summary.counts[split as usize];
@@ -42,7 +45,8 @@ fn lack(summary: &Summary, split: SplitName, reader: &str) -> Option<String> {
     if split != SplitName::Train || absent.is_empty() {
         return None;
     }
-    let absent = absent.join(", ");
+    let more = if absent.len() > CLASSES_SHOWN { ", …" } else { "" };
+    let absent = absent[..absent.len().min(CLASSES_SHOWN)].join(", ") + more;
     Some(format!(
         "split `{split_name}` has no image of class {absent}, but stage `{reader}` trains on it; \
          add some, or remove the class"
@@ -74,6 +78,77 @@ pub(super) fn describe(
     }
     let all: Option<Vec<_>> = descriptions.into_iter().collect();
     all.ok_or_else(|| Errors::new(experiment.source.clone(), problems))
+}
+
+/// Check that the stages whose merge weights each figure pools have the same sources and layers.
+///
+/// # Errors
+/// The first two stages of each figure that differ, at the figure.
+pub(super) fn figures(experiment: &Experiment, descriptions: &[Description]) -> Result<(), Errors> {
+    let difference = |(name, figure): (&String, &FigureSpec)| {
+        let mut pools: HashMap<(&str, Vec<_>), (&StageInstance, Pooled<'_>)> = HashMap::new();
+        let described = experiment.stages.iter().zip(descriptions);
+        for (stage, description) in described.filter(|(stage, _)| figure.from.contains(&stage.name)) {
+            let at = stage.at.iter().filter(|(axis, _)| **axis != figure.over);
+            let at = at.map(|(axis, value)| (axis, value.to_string())).collect();
+            let pooled = pooled(stage, description)?;
+            let (first, of_first) = pools.entry((&stage.name, at)).or_insert_with(|| (stage, pooled.clone()));
+            if let Some(what) = of_first.difference(&pooled) {
+                return Some((
+                    experiment.spans[name].clone(),
+                    cannot_pool(name, figure, (first, stage), what),
+                ));
+            }
+        }
+        None
+    };
+    let found: Vec<_> = experiment.figures.iter().filter_map(difference).collect();
+    if found.is_empty() { Ok(()) } else { Err(Errors::new(experiment.source.clone(), found)) }
+}
+
+/// What stages have in common if a figure pools their merge weights.
+#[derive(Clone)]
+struct Pooled<'a> {
+    sources: Vec<&'a str>,
+    /// Names, and numbers of kernels.
+    layers: Vec<(String, usize)>,
+}
+
+impl Pooled<'_> {
+    fn difference(&self, other: &Self) -> Option<&'static str> {
+        match () {
+            () if self.sources != other.sources => Some("sources"),
+            () if self.layers != other.layers => Some("layers"),
+            () => None,
+        }
+    }
+}
+
+fn pooled<'a>(stage: &'a StageInstance, description: &Description) -> Option<Pooled<'a>> {
+    let (StageSpec::LearnMergeWeights(spec), Description::MergeWeights { info, .. }) =
+        (&stage.spec, description)
+    else {
+        return None;
+    };
+    Some(Pooled {
+        sources: spec.sources.iter().map(String::as_str).collect(),
+        layers: spec.layers(&info.backbone),
+    })
+}
+
+fn cannot_pool(
+    name: &str,
+    figure: &FigureSpec,
+    (first, second): (&StageInstance, &StageInstance),
+    what: &str,
+) -> String {
+    format!(
+        "figure `{name}`: `{}` and `{}` have different {what}, so their weights cannot be pooled over `{}`; set `over` \
+         to another axis",
+        first.id(),
+        second.id(),
+        figure.over
+    )
 }
 
 /// What is known about a stage's inputs; `None` if one of them is invalid.

@@ -18,6 +18,12 @@ pub enum PlanError {
     Store(#[from] StoreError),
 }
 
+/// The maximum number of errors shown.
+const MOST_SHOWN: usize = 20;
+
 fn lines(errors: &[DataError]) -> String {
-    errors.iter().map(DataError::to_string).collect::<Vec<_>>().join("\n")
+    let shown = errors.iter().take(MOST_SHOWN).map(DataError::to_string);
+    let more = errors.len().saturating_sub(MOST_SHOWN);
+    let more = (more > 0).then(|| format!("and {more} more errors in data"));
+    shown.chain(more).collect::<Vec<_>>().join("\n")
 }

@@ -12,6 +12,7 @@
 //! | `assemble` | assembling the plan of an experiment |
 //! | `data` | summaries of data sets and digests of files |
 //! | `check` | checks before anything runs |
+//! | `examine` | headers of checkpoints and images, for `check` |
 //! | [`cost`] | time, memory and disk space of each stage |
 //! | [`makespan`] | total time of stages, and the best number of parallel ones |
 //! | `json` | `plan --json` |
@@ -25,6 +26,7 @@ pub mod cost;
 mod data;
 mod draw;
 pub mod error;
+mod examine;
 pub mod fingerprint;
 pub mod freshness;
 pub mod graph;

@@ -92,6 +92,7 @@ pub(super) fn experiment() -> Experiment {
         stages: vec![pretrain("source", 0), finetune("tuned", 0, 1), evaluate("scores", &[1], 1)],
         tables: IndexMap::new(),
         figures: IndexMap::new(),
+        spans: IndexMap::new(),
     }
 }
 

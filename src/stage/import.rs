@@ -1,13 +1,17 @@
 //! `import`: load a checkpoint file.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::Read;
 use std::path::PathBuf;
 
 use candle_core::{DType, Device};
+use safetensors::tensor::Metadata;
 use sha2::{Digest, Sha256};
 
 use super::*;
 use model::head::remove_head;
-use nn::init::Init;
+use nn::init::{Init, Parameter};
 use nn::{Normalize, StateDict};
 
 /// Loads a safetensors or `.pth` file with the tensor names of torchvision or timm.
@@ -84,6 +88,16 @@ impl Stage for ImportSpec {
         vec![self.path.clone()]
     }
 
+    fn examine_files(&self) -> Result<(), DataError> {
+        let shapes = self.shapes().and_then(|mut shapes| {
+            if self.head == ImportHead::Drop {
+                remove_head(&mut shapes, &self.backbone);
+            }
+            self.check_shapes(&shapes)
+        });
+        shapes.map_err(|message| DataError::new(&self.path, message))
+    }
+
     fn describe(&self, _: &Known<'_>) -> Result<Description, Vec<String>> {
         Ok(Description::Model(self.info()))
     }
@@ -127,16 +141,47 @@ impl ImportSpec {
         Ok(())
     }
 
-    /// The file's tensors; the format is detected from its first bytes.
+    /// The file's tensors.
     fn read(&self, bytes: &[u8]) -> Result<StateDict, String> {
-        let is_safetensors = bytes.get(8) == Some(&b'{');
-        if bytes.starts_with(b"PK") {
-            let tensors = candle_core::pickle::read_all_with_key(&self.path, self.key.as_deref());
-            Ok(tensors.map_err(|error| self.unreadable(error))?.into_iter().collect())
-        } else if is_safetensors {
-            let tensors = candle_core::safetensors::load_buffer(bytes, &Device::Cpu);
-            Ok(tensors.map_err(|error| self.unreadable(error))?.into_iter().collect())
-        } else if bytes.first() == Some(&0x80) {
+        match self.format(bytes)? {
+            Format::Zip => {
+                let tensors = candle_core::pickle::read_all_with_key(&self.path, self.key.as_deref());
+                Ok(tensors.map_err(|error| self.unreadable(error))?.into_iter().collect())
+            }
+            Format::Safetensors => {
+                let tensors = candle_core::safetensors::load_buffer(bytes, &Device::Cpu);
+                Ok(tensors.map_err(|error| self.unreadable(error))?.into_iter().collect())
+            }
+        }
+    }
+
+    /// The shapes of the file's tensors, from its header alone.
+    fn shapes(&self) -> Result<Shapes, String> {
+        let unread = |error: std::io::Error| format!("failed to read: {error}");
+        let mut file = File::open(&self.path).map_err(unread)?;
+        let mut first = Vec::new();
+        file.by_ref().take(FIRST_BYTES).read_to_end(&mut first).map_err(unread)?;
+        match self.format(&first)? {
+            Format::Zip => {
+                let key = self.key.as_deref();
+                let infos = candle_core::pickle::read_pth_tensor_info(&self.path, false, key);
+                let infos = infos.map_err(|error| self.unreadable(error))?;
+                Ok(infos.into_iter().map(|info| (info.name, info.layout.dims().to_vec())).collect())
+            }
+            Format::Safetensors => {
+                let bytes = file.metadata().map_err(unread)?.len();
+                safetensors_shapes(&first, file, bytes).map_err(|error| self.unreadable(error))
+            }
+        }
+    }
+
+    /// The format, from the first [`FIRST_BYTES`] or more.
+    fn format(&self, first: &[u8]) -> Result<Format, String> {
+        if first.starts_with(b"PK") {
+            Ok(Format::Zip)
+        } else if first.get(8) == Some(&b'{') {
+            Ok(Format::Safetensors)
+        } else if first.first() == Some(&0x80) {
             Err(format!(
                 "a .pth file in PyTorch's format before 1.6, which is not a zip archive; convert it once with\n  \
                  python -c 'import torch; torch.save(torch.load(\"{0}\", map_location=\"cpu\", \
@@ -148,7 +193,7 @@ impl ImportSpec {
         }
     }
 
-    fn unreadable(&self, error: candle_core::Error) -> String {
+    fn unreadable(&self, error: impl std::fmt::Display) -> String {
         let hint = match &self.key {
             Some(key) => format!("; check that it has a dictionary under the key `{key}`"),
             None => "; if the tensors are in a nested dictionary, set `key`".into(),
@@ -158,31 +203,43 @@ impl ImportSpec {
 
     /// Exactly the backbone's tensors, in f32; batch counts that are missing in old files are added.
     fn fit_to_backbone(&self, mut tensors: StateDict, device: &Device) -> Result<StateDict, String> {
-        let classes = self.info().head.map(|head| head.classes.len());
-        let wanted = self.backbone.build().all_parameters(classes);
-        let mut fitted = StateDict::new();
-        let mut problems = Vec::new();
-        for parameter in wanted {
-            let found = tensors.remove(&parameter.name);
-            match found {
-                None if parameter.init == Init::Counter => {
-                    let zero = parameter.initial(0, device).map_err(|error| error.to_string())?;
-                    fitted.insert(parameter.name, zero);
+        let shape = |(name, tensor): (&String, &candle_core::Tensor)| (name.clone(), tensor.dims().to_vec());
+        self.check_shapes(&tensors.iter().map(shape).collect())?;
+        let mut fit = |parameter: Parameter| {
+            let tensor = match tensors.remove(&parameter.name) {
+                None => parameter.initial(0, device)?,
+                Some(tensor) if parameter.init == Init::Counter => tensor.to_dtype(DType::I64)?,
+                Some(tensor) => tensor.to_dtype(DType::F32)?,
+            };
+            Ok((parameter.name, tensor.to_device(device)?))
+        };
+        let fitted: candle_core::Result<_> = self.parameters().into_iter().map(&mut fit).collect();
+        fitted.map_err(|error| error.to_string())
+    }
+
+    /// Check that these are the backbone's tensors, apart from batch counts.
+    fn check_shapes(&self, shapes: &Shapes) -> Result<(), String> {
+        let (mut problems, mut wanted) = (Vec::new(), BTreeSet::new());
+        for Parameter { name, shape, init, .. } in self.parameters() {
+            match shapes.get(&name) {
+                None if init == Init::Counter => {}
+                None => problems.push(format!("`{name}` is missing")),
+                Some(found) if *found != shape => {
+                    problems.push(format!("`{name}` has shape {found:?}, expected {shape:?}"));
                 }
-                None => problems.push(format!("`{}` is missing", parameter.name)),
-                Some(tensor) if tensor.dims() != parameter.shape => {
-                    let (name, wanted) = (&parameter.name, &parameter.shape);
-                    problems.push(format!("`{name}` has shape {:?}, expected {wanted:?}", tensor.dims()));
-                }
-                Some(tensor) => {
-                    let dtype = if parameter.init == Init::Counter { DType::I64 } else { DType::F32 };
-                    let tensor = tensor.to_dtype(dtype).and_then(|tensor| tensor.to_device(device));
-                    fitted.insert(parameter.name, tensor.map_err(|error| error.to_string())?);
-                }
+                Some(_) => {}
             }
+            wanted.insert(name);
         }
-        problems.extend(tensors.keys().map(|name| format!("`{name}` is not part of the backbone")));
-        if problems.is_empty() { Ok(fitted) } else { Err(self.misfit(&problems)) }
+        let unknown = shapes.keys().filter(|name| !wanted.contains(*name));
+        problems.extend(unknown.map(|name| format!("`{name}` is not part of the backbone")));
+        if problems.is_empty() { Ok(()) } else { Err(self.misfit(&problems)) }
+    }
+
+    /// The parameters of the imported model.
+    fn parameters(&self) -> Vec<Parameter> {
+        let classes = self.info().head.map(|head| head.classes.len());
+        self.backbone.build().all_parameters(classes)
     }
 
     fn misfit(&self, problems: &[String]) -> String {
@@ -197,6 +254,36 @@ impl ImportSpec {
             self.backbone
         )
     }
+}
+
+/// The number of bytes that tell a format.
+const FIRST_BYTES: u64 = 9;
+
+/// The format of a checkpoint file.
+enum Format {
+    /// A `.pth` file of PyTorch 1.6 or later.
+    Zip,
+    Safetensors,
+}
+
+/// Shapes of tensors, by name.
+type Shapes = BTreeMap<String, Vec<usize>>;
+
+/// The shapes in a safetensors file of this many bytes, whose first [`FIRST_BYTES`] were read: the length of the header
+/// in 8 bytes, and the header's first one.
+fn safetensors_shapes(first: &[u8], file: impl Read, bytes: u64) -> Result<Shapes, String> {
+    let mut length = [0; 8];
+    length.copy_from_slice(&first[..8]);
+    let length = u64::from_le_bytes(length);
+    let truncated = || "the file is truncated".to_owned();
+    let left = bytes.checked_sub(8).and_then(|left| left.checked_sub(length)).ok_or_else(truncated)?;
+    let mut header = first[8..].to_vec();
+    file.take(length.saturating_sub(1)).read_to_end(&mut header).map_err(|error| error.to_string())?;
+    let header: Metadata = serde_json::from_slice(&header).map_err(|error| error.to_string())?;
+    if header.data_len() as u64 != left {
+        return Err(truncated());
+    }
+    Ok(header.tensors().into_iter().map(|(name, info)| (name, info.shape.clone())).collect())
 }
 
 #[cfg(test)]
@@ -254,6 +341,39 @@ mod tests {
             Ok(Artifact::Model(checkpoint)) => Ok(checkpoint),
             Ok(_) => Err("not a model".into()),
             Err(error) => Err(error.to_string()),
+        }
+    }
+
+    #[test]
+    fn f01_the_header_of_a_file_is_examined_as_its_tensors_are() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.safetensors");
+        let save = |tensors: &StateDict| {
+            let all: std::collections::HashMap<_, _> = tensors.clone().into_iter().collect();
+            candle_core::safetensors::save(&all, &path).unwrap();
+        };
+        let examined = |spec: &ImportSpec| {
+            let (header, whole) = (spec.examine_files(), import_file(spec).map(drop));
+            assert_eq!(
+                header.as_ref().map_err(ToString::to_string),
+                whole.as_ref().map(|()| &()).map_err(String::clone)
+            );
+            header.map_err(|error| error.to_string())
+        };
+        save(&tensors());
+        assert_eq!(examined(&spec(&path)), Ok(()));
+        let two = ImportHead::Keep(["a", "b"].map(String::from).into());
+        let error = examined(&ImportSpec { head: two, ..spec(&path) }).unwrap_err();
+        assert!(error.contains("`fc.weight` has shape [3, 64], expected [2, 64]"), "{error}");
+        let mut other = tensors();
+        other.remove("layer4.1.bn2.bias");
+        save(&other);
+        assert!(examined(&spec(&path)).unwrap_err().contains("`layer4.1.bn2.bias` is missing"));
+        let whole = std::fs::read(&path).unwrap();
+        for length in [0, 4, 9, 100, whole.len() - 1] {
+            std::fs::write(&path, &whole[..length]).unwrap();
+            assert!(spec(&path).examine_files().is_err(), "{length} bytes");
+            assert!(import_file(&spec(&path)).is_err(), "{length} bytes");
         }
     }
 

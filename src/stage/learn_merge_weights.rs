@@ -167,6 +167,7 @@ impl Stage for LearnMergeWeightsSpec {
     fn describe(&self, known: &Known<'_>) -> Result<Description, Vec<String>> {
         let sources = known.sources(self.sources.len())?;
         known.datasets[0].suits(&sources[0].backbone)?;
+        self.train.fits(known.datasets[0].size)?;
         let head = known.datasets[0].head();
         if self.anchor_weight == AnchorWeight::Fixed {
             if self.anchor.is_none() {
@@ -230,6 +231,12 @@ impl LearnMergeWeightsSpec {
             Some(_) => 0.0,
             None => 1.0 / self.sources.len() as f32,
         }
+    }
+
+    /// The merged layers of a backbone, each with its number of kernels.
+    pub fn layers(&self, backbone: &BackboneSpec) -> Vec<(String, usize)> {
+        let groups = self.groups(&*backbone.build());
+        groups.into_iter().map(|group| (group.layer, group.kernels)).collect()
     }
 
     /// The kernel groups to merge.

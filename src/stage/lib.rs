@@ -17,7 +17,7 @@ mod repair;
 mod work_tests;
 
 use backbone::BackboneSpec;
-use dataset::{Dataset, SplitName};
+use dataset::{DataError, Dataset, SplitName};
 use identity::options::replaced;
 use identity::{Fingerprint, Identity, Role, Spec};
 use indexmap::IndexMap;
@@ -58,6 +58,14 @@ pub trait Stage: Kind + Send + Sync {
     /// Files outside the experiment that affect the result (an imported checkpoint).
     fn files(&self) -> Vec<std::path::PathBuf> {
         Vec::new()
+    }
+
+    /// Check the headers of [`Self::files`], without reading tensors.
+    ///
+    /// # Errors
+    /// A file cannot be used.
+    fn examine_files(&self) -> Result<(), DataError> {
+        Ok(())
     }
 
     /// The training options, if it trains.

@@ -68,6 +68,7 @@ impl Stage for PretrainSpec {
 
     fn describe(&self, known: &Known<'_>) -> Result<Description, Vec<String>> {
         known.datasets[0].suits(&self.backbone)?;
+        self.train.fits(known.datasets[0].size)?;
         let head = Some(known.datasets[0].head());
         Ok(Description::Model(ModelInfo { backbone: self.backbone.clone(), normalize: self.normalize, head }))
     }

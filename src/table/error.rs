@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use experiment::cell::Clash;
+
 /// A table that cannot be made, written or read.
 #[derive(Debug, thiserror::Error)]
 pub enum TableError {
@@ -54,21 +56,12 @@ pub enum TableError {
         known: String,
     },
     /// Several scores for one value of `over` in one cell.
-    #[error(
-        "table `{table}`: several scores fall into {cell}: they differ in `{field}` (`{first}` and `{second}`); \
-         add \"{field}\" to `columns`, set `rows` or `over` to it, or make one table for each"
-    )]
-    Ambiguous {
+    #[error("table `{table}`: {clash}")]
+    Clash {
         /// The table.
         table: String,
-        /// Row, column and value of `over`, in words.
-        cell: String,
-        /// The field in which the scores differ.
-        field: String,
-        /// Its value in one of the scores.
-        first: String,
-        /// Its value in another.
-        second: String,
+        /// The scores.
+        clash: Clash,
     },
     /// Images cannot be resampled without predictions.
     #[error(
@@ -78,17 +71,6 @@ pub enum TableError {
     NoPredictions {
         /// The table.
         table: String,
-    },
-    /// Duplicate scores.
-    #[error(
-        "table `{table}`: duplicate scores in {cell}; name each \
-         stage in `from` once and give each model its own label"
-    )]
-    Duplicate {
-        /// The table.
-        table: String,
-        /// Row, column and value of `over`, in words.
-        cell: String,
     },
 }
 

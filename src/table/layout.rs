@@ -5,9 +5,7 @@ use std::collections::HashSet;
 use indexmap::{IndexMap, IndexSet};
 
 use super::{Score, TableError, TableSpec};
-
-/// A score's place: its row and the values of its column.
-type Place<'a> = (&'a str, Vec<&'a str>);
+use experiment::cell::{Clash, Fields, Place, place};
 
 /// Scores of one cell, by value of `over`.
 pub(super) type Scores<'a> = IndexMap<&'a str, &'a Score>;
@@ -79,10 +77,6 @@ fn check_fields(table: &str, spec: &TableSpec, axes: &[String]) -> Result<(), Ta
     }
 }
 
-fn place<'a>(spec: &TableSpec, score: &'a Score) -> Place<'a> {
-    (score.field(&spec.rows), spec.columns.iter().map(|column| score.field(column)).collect())
-}
-
 fn group<'a>(
     table: &str,
     spec: &TableSpec,
@@ -93,32 +87,11 @@ fn group<'a>(
     for &score in scores {
         let cell = cells.entry(place(spec, score)).or_default();
         if let Some(other) = cell.insert(score.field(&spec.over), score) {
-            return Err(clash(table, spec, axes, other, score));
+            let clash = Clash::new(spec, axes.iter().map(String::as_str), other, score);
+            return Err(TableError::Clash { table: table.to_owned(), clash });
         }
     }
     Ok(cells)
-}
-
-/// The error for two scores in one cell. It names an axis rather than a field that follows from it, such as the data
-/// set.
-fn clash(table: &str, spec: &TableSpec, axes: &[String], first: &Score, second: &Score) -> TableError {
-    let mut fields =
-        axes.iter().map(String::as_str).chain(["seed", "metric", "dataset", "model", "split", "stage"]);
-    let field = fields.find(|field| first.field(field) != second.field(field));
-    let (row, column) = place(spec, first);
-    let (over, value) = (&spec.over, first.field(&spec.over));
-    let cell = format!("row `{row}`, column `{}` for {over} = `{value}`", column.join("."));
-    let table = table.to_owned();
-    match field {
-        None => TableError::Duplicate { table, cell },
-        Some(field) => TableError::Ambiguous {
-            table,
-            cell,
-            field: field.to_owned(),
-            first: first.field(field).to_owned(),
-            second: second.field(field).to_owned(),
-        },
-    }
 }
 
 /// The values of a field, in table order.
@@ -133,7 +106,7 @@ fn values<'a>(spec: &'a TableSpec, scores: &[&'a Score], field: &str) -> IndexSe
 /// The columns with a score, outer values first.
 fn columns<'a>(spec: &'a TableSpec, scores: &[&'a Score]) -> Vec<Vec<&'a str>> {
     let orders: Vec<IndexSet<&str>> = spec.columns.iter().map(|field| values(spec, scores, field)).collect();
-    let found: IndexSet<Vec<&str>> = scores.iter().map(|score| place(spec, score).1).collect();
+    let found: IndexSet<Vec<&str>> = scores.iter().map(|score| place(spec, *score).1).collect();
     let mut columns: Vec<Vec<&str>> = found.into_iter().collect();
     columns.sort_by_key(|column| -> Vec<Option<usize>> {
         column.iter().zip(&orders).map(|(value, order)| order.get_index_of(value)).collect()

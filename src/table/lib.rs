@@ -31,6 +31,7 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 
+use experiment::cell::Fields;
 use metric::Predictions;
 use rng::name_index;
 
@@ -95,7 +96,13 @@ impl Score {
     /// Fields for the layout of tables, in addition to the sweep axes.
     const FIELDS: [&'static str; 6] = ["model", "dataset", "metric", "stage", "split", "seed"];
 
-    /// The value of one of [`Score::FIELDS`] or of an axis; empty where an axis does not apply.
+    /// The value, if it is defined and not NaN.
+    fn defined(&self) -> Option<f64> {
+        self.value.filter(|value| value.is_finite())
+    }
+}
+
+impl Fields for Score {
     fn field(&self, name: &str) -> &str {
         match name {
             "model" => &self.model,
@@ -106,11 +113,6 @@ impl Score {
             "seed" => &self.seed,
             axis => self.axes.get(axis).map_or("", String::as_str),
         }
-    }
-
-    /// The value, if it is defined and not NaN.
-    fn defined(&self) -> Option<f64> {
-        self.value.filter(|value| value.is_finite())
     }
 }
 

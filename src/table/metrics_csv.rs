@@ -11,6 +11,7 @@ use csv::StringRecord;
 use indexmap::IndexMap;
 
 use super::{Score, TableError, csv_text, number_text};
+use experiment::cell::Fields;
 
 const BEFORE_AXES: [&str; 6] = ["experiment", "stage", "model", "dataset", "split", "seed"];
 const AFTER_AXES: [&str; 3] = ["metric", "value", "n"];

@@ -6,6 +6,7 @@ use super::compare::{self, Comparison};
 use super::layout::{Layout, Scores};
 use super::resample::Resamples;
 use super::{Score, TableError, TableSpec, metrics_csv};
+use experiment::cell::Fields;
 use statistics::{Interval, ranks::mean_ranks};
 
 /// A table before rendering.

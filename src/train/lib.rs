@@ -81,6 +81,18 @@ impl Default for TrainSpec {
     }
 }
 
+impl TrainSpec {
+    /// Checks that the options fit images with this side in pixels.
+    ///
+    /// # Errors
+    /// Messages that say what to change.
+    pub fn fits(&self, size: usize) -> Result<(), Vec<String>> {
+        let misfits: Vec<String> =
+            self.augment.0.iter().filter_map(|transform| transform.misfit(size)).collect();
+        if misfits.is_empty() { Ok(()) } else { Err(misfits) }
+    }
+}
+
 impl Identity for TrainSpec {
     fn options(&self) -> Value {
         replaced(self.to_json(), "augment", self.augment.options())

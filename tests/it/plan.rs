@@ -291,6 +291,7 @@ fn experiment() -> Experiment {
         ],
         tables: IndexMap::new(),
         figures: IndexMap::new(),
+        spans: IndexMap::new(),
     }
 }
 

@@ -37,13 +37,16 @@ use serde::{Deserialize, Serialize};
 
 use self::canvas::Canvas;
 use self::dice::Dice;
-use super::assemble::{PerSplit, numbered_names};
+use super::assemble::{PerSplit, check_size, numbered_names, validate_size};
 use super::cache::{self, Layout};
 use super::{DataError, Dataset, DatasetKind, SplitName, Summary};
 use rng::{Purpose, rng};
 
-/// Supported sides in pixels; smaller images would show nothing.
-const SIZES: std::ops::RangeInclusive<usize> = 8..=1024;
+/// The smallest side in pixels; smaller images would show nothing.
+const SMALLEST: usize = 8;
+
+/// The maximum number of images in a split.
+const MOST_IMAGES: usize = 1_000_000;
 
 /// Procedural images of one family.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -51,16 +54,16 @@ const SIZES: std::ops::RangeInclusive<usize> = 8..=1024;
 pub struct PhantomSpec {
     /// Modality that the images imitate.
     pub family: Family,
-    /// Side of the images in pixels, from 8 to 1024.
+    /// Side of the images in pixels, 8 to 4096.
     #[serde(default = "default_size")]
     pub size: usize,
-    /// Number of training images.
+    /// Number of training images, up to 1000000.
     #[serde(default = "default_count")]
     pub train: usize,
-    /// Number of validation images.
+    /// Number of validation images, up to 1000000.
     #[serde(default = "default_count")]
     pub val: usize,
-    /// Number of test images.
+    /// Number of test images, up to 1000000.
     #[serde(default = "default_count")]
     pub test: usize,
     /// Seed of the images and labels.
@@ -115,10 +118,10 @@ impl Identity for PhantomSpec {}
 
 impl Kind for PhantomSpec {
     fn validate(&self, problems: &mut Problems) {
-        problems.at_least("size", self.size, 8);
-        problems.at_least("train", self.train, 1);
-        problems.at_least("val", self.val, 1);
-        problems.at_least("test", self.test, 1);
+        validate_size(problems, self.size);
+        problems.up_to("train", self.train, MOST_IMAGES);
+        problems.up_to("val", self.val, MOST_IMAGES);
+        problems.up_to("test", self.test, MOST_IMAGES);
     }
 }
 
@@ -166,12 +169,8 @@ impl DatasetKind for PhantomSpec {
 
 impl PhantomSpec {
     fn check(&self) -> Result<(), DataError> {
-        if SIZES.contains(&self.size) {
-            return Ok(());
-        }
-        let message =
-            format!("`size` is {}; it must be from {} to {} pixels", self.size, SIZES.start(), SIZES.end());
-        Err(DataError::new(Path::new("phantom"), message))
+        let size = if self.size < SMALLEST { 0 } else { self.size };
+        check_size(Path::new("phantom"), size)
     }
 
     fn classes(&self) -> Vec<String> {

@@ -37,6 +37,14 @@ impl Augmentation for CropSpec {
         Box::new(Crop { down, right, padding: self.padding })
     }
 
+    /// A larger shift would leave nothing of the image.
+    fn misfit(&self, size: usize) -> Option<String> {
+        (self.padding >= size).then(|| {
+            let padding = self.padding;
+            format!("`crop.padding` is {padding}, but the images have a side of {size} pixels; set it below {size}")
+        })
+    }
+
     fn first_word(&self) -> Option<u128> {
         Some(4)
     }

@@ -83,6 +83,12 @@ pub trait Augmentation: Kind {
     /// Draws a random change of an image. The stream `draws` belongs to the kind alone.
     fn draw(&self, draws: &mut dyn RngCore) -> Box<dyn Change>;
 
+    /// Why it does not fit images with this side in pixels, and what to do.
+    fn misfit(&self, size: usize) -> Option<String> {
+        let _ = size;
+        None
+    }
+
     /// Number of variants of an image, if small enough that caching what is computed from each variant pays off.
     fn variants(&self) -> Option<u32> {
         None

@@ -1,0 +1,39 @@
+//! Which stages each axis of a sweep multiplies, for `check` and `plan`.
+
+use std::io::{self, Write};
+
+use indexmap::IndexSet;
+
+use crate::plan::{Plan, PlannedStage};
+
+/// The maximum number of names in a line.
+const NAMES_SHOWN: usize = 8;
+
+/// One line per axis: its number of values, and the stages that it multiplies.
+pub(super) fn list(plan: &Plan, out: &mut impl Write) -> io::Result<()> {
+    for (axis, values) in &plan.experiment.axes {
+        writeln!(out, "{}", line(plan, axis, values.len()))?;
+    }
+    Ok(())
+}
+
+fn line(plan: &Plan, axis: &str, values: usize) -> String {
+    let names = |stage: &'_ PlannedStage| stage.name.clone();
+    let all: IndexSet<String> = plan.stages().map(names).collect();
+    let multiplied = || plan.stages().filter(|stage| stage.at.contains_key(axis));
+    let which: IndexSet<String> = multiplied().map(names).collect();
+    let (of, all, count) = (which.len(), all.len(), multiplied().count());
+    format!(
+        "  axis {axis}, {values} values: multiplies {of} of {all} stages, which gives {count}: {}",
+        listed(&which)
+    )
+}
+
+/// The first names, and the number of further ones.
+fn listed(names: &IndexSet<String>) -> String {
+    let shown: Vec<&str> = names.iter().take(NAMES_SHOWN).map(String::as_str).collect();
+    match names.len() - shown.len() {
+        0 => shown.join(", "),
+        more => format!("{}, and {more} more", shown.join(", ")),
+    }
+}
