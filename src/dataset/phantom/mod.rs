@@ -45,6 +45,9 @@ use rng::{Purpose, rng};
 /// Supported sides in pixels; smaller images would show nothing.
 const SIZES: std::ops::RangeInclusive<usize> = 8..=1024;
 
+/// Most images of a split.
+const MOST_IMAGES: usize = 1_000_000;
+
 /// Procedural images of one family.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -54,13 +57,13 @@ pub struct PhantomSpec {
     /// Side of the images in pixels, from 8 to 1024.
     #[serde(default = "default_size")]
     pub size: usize,
-    /// Number of training images.
+    /// Number of training images, from 1 to 1,000,000.
     #[serde(default = "default_count")]
     pub train: usize,
-    /// Number of validation images.
+    /// Number of validation images, from 1 to 1,000,000.
     #[serde(default = "default_count")]
     pub val: usize,
-    /// Number of test images.
+    /// Number of test images, from 1 to 1,000,000.
     #[serde(default = "default_count")]
     pub test: usize,
     /// Seed of the images and labels.
@@ -115,10 +118,10 @@ impl Identity for PhantomSpec {}
 
 impl Kind for PhantomSpec {
     fn validate(&self, problems: &mut Problems) {
-        problems.at_least("size", self.size, 8);
-        problems.at_least("train", self.train, 1);
-        problems.at_least("val", self.val, 1);
-        problems.at_least("test", self.test, 1);
+        problems.check("size", self.size, SIZES.contains(&self.size), "8 to 1024");
+        problems.up_to("train", self.train, MOST_IMAGES);
+        problems.up_to("val", self.val, MOST_IMAGES);
+        problems.up_to("test", self.test, MOST_IMAGES);
     }
 }
 
@@ -278,5 +281,19 @@ mod tests {
     fn a_size_that_shows_nothing_is_rejected() {
         let error = PhantomSpec { size: 4, ..spec(Family::Xray) }.load(None).unwrap_err();
         assert_eq!(error.to_string(), "phantom: `size` is 4; it must be from 8 to 1024 pixels");
+    }
+
+    #[test]
+    fn f20_counts_and_sizes_beyond_their_limits_are_reported_at_their_keys() {
+        let mut problems = Problems::default();
+        let huge = PhantomSpec { train: usize::MAX, val: 1_000_001, size: 1025, ..spec(Family::Cells) };
+        huge.validate(&mut problems);
+        let messages: Vec<_> = problems.into_list().into_iter().map(|problem| problem.message).collect();
+        let expected = [
+            "`size` must be 8 to 1024, not 1025".to_owned(),
+            format!("`train` must be 1 to 1000000, not {}", usize::MAX),
+            "`val` must be 1 to 1000000, not 1000001".to_owned(),
+        ];
+        assert_eq!(messages, expected);
     }
 }
