@@ -6,7 +6,8 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::device::OnDevice;
-use super::experiments::{Files, every};
+use super::experiments::{Files, every, warn};
+use super::output::stdout;
 use super::{Error, Global};
 use crate::plan::Plan;
 
@@ -29,8 +30,10 @@ impl Check {
         let experiments = self.files.load()?;
         let store = global.open_store()?;
         let plan = |experiment| Ok(Plan::new(Arc::clone(experiment), &store, self.on.numerics())?);
-        let mut out = std::io::stdout().lock();
-        for plan in every(experiments.iter().map(plan))? {
+        let plans = every(experiments.iter().map(plan))?;
+        warn(&plans);
+        let mut out = stdout();
+        for plan in plans {
             let experiment = &plan.experiment;
             let (path, stages) = (experiment.source.path.display(), plan.stage_ids().len());
             writeln!(

@@ -5,6 +5,7 @@ use std::io::Write;
 use clap::Args;
 
 use super::experiments::{OneFile, stages_named};
+use super::output::stdout;
 use super::{Error, Global};
 use crate::plan::{PlannedStage, Status};
 
@@ -24,7 +25,7 @@ pub(super) struct Explain {
 impl Explain {
     pub(super) fn execute(&self, global: &Global) -> Result<(), Error> {
         let plan = self.of.plan(&global.open_store()?)?;
-        let mut out = std::io::stdout().lock();
+        let mut out = stdout();
         for stage in stages_named(&plan, &self.stage)? {
             explain(stage, &mut out)?;
         }

@@ -12,6 +12,7 @@ mod interrupt;
 mod log;
 mod merge;
 mod only;
+mod output;
 mod plan;
 mod results;
 mod run;
@@ -29,6 +30,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 use crate::error::{Error, Exit};
+use crate::kind::text::visible_lines;
 use crate::plan::PlanError;
 use crate::store::Store;
 
@@ -123,7 +125,7 @@ fn tell(error: &Error) {
             let text = if stderr().is_terminal() { errors.to_ansi() } else { errors.to_string() };
             eprintln!("{}", text.trim_end());
         }
-        other => eprintln!("error: {other}"),
+        other => eprintln!("error: {}", visible_lines(&other.to_string())),
     }
 }
 

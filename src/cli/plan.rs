@@ -8,6 +8,7 @@ use clap::Args;
 
 use super::experiments::OneFile;
 use super::only::Only;
+use super::output::stdout;
 use super::{Error, Global};
 use crate::plan::makespan::{best_jobs, critical_path, makespan};
 use crate::plan::{self, Estimate, Estimates, PlannedStage, StageId, Status};
@@ -50,9 +51,9 @@ impl Plan {
         self.only.check(std::slice::from_ref(&plan))?;
         self.only.restrict(&mut plan);
         let estimates = plan.estimates(&store, rayon::current_num_threads());
-        let mut out = BufWriter::new(io::stdout().lock());
+        let mut out = BufWriter::new(stdout());
         match self {
-            Self { json: true, .. } => writeln!(out, "{:#}", plan.to_json(&estimates))?,
+            Self { json: true, .. } => writeln!(io::stdout(), "{:#}", plan.to_json(&estimates))?,
             Self { dot: true, .. } => write!(out, "{}", plan.to_dot())?,
             Self { mermaid: true, .. } => write!(out, "{}", plan.to_mermaid())?,
             _ => self.list(&plan, &estimates, &mut out)?,

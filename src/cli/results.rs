@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 
 use super::only::Only;
+use super::output::stdout;
 use super::{Error, Global};
 use crate::collect::weights::{CollectedWeights, collect_weights};
 use crate::collect::{Collected, SEED, collect};
@@ -77,9 +78,12 @@ fn tables(
     let axes: Vec<_> = experiment.axes.keys().filter(|axis| *axis != SEED).cloned().collect();
     let rendered =
         write_results(&global.results, &experiment.name, &axes, &experiment.tables, &collected.scores)?;
-    let mut out = std::io::stdout().lock();
     for table in rendered.iter().filter(|table| only.prints(plan, &table.name)) {
-        writeln!(out, "{}", printed(table, format))?;
+        let text = printed(table, format);
+        match format {
+            Format::Terminal => writeln!(stdout(), "{text}")?,
+            _ => writeln!(std::io::stdout(), "{text}")?,
+        }
     }
     Ok(())
 }
@@ -97,7 +101,7 @@ fn figures(
     for (name, figure) in &experiment.figures {
         let files = write_figure(&global.results, &experiment.name, name, figure, &axes, &collected.learned)?;
         if matches!(format, Format::Terminal) && !files.is_empty() && only.prints(plan, name) {
-            writeln!(std::io::stdout(), "{name}\n-> {}\n", list(&files))?;
+            writeln!(stdout(), "{name}\n-> {}\n", list(&files))?;
         }
     }
     Ok(())

@@ -7,12 +7,14 @@ use std::sync::Arc;
 use clap::{Args, ValueEnum};
 
 use super::device::OnDevice;
-use super::experiments::{Files, every, stages_named};
+use super::experiments::{Files, every, stages_named, warn};
 use super::interrupt;
 use super::only::Only;
+use super::output;
 use super::results::{Format, write_and_print};
 use super::{Error, Exit, Global};
 use crate::experiment::Experiment;
+use crate::kind::text::{visible, visible_lines};
 use crate::plan::Plan;
 use crate::run::reporter::{Bars, Json, Plain};
 use crate::run::{ExecutorKind, Options, Outcome, Reporter, run, set_aside_damaged};
@@ -79,6 +81,7 @@ impl Run {
         let experiments = self.files.load()?;
         let store = global.open_store()?;
         let plans = every(experiments.iter().map(|experiment| self.plan(experiment, &store)))?;
+        warn(&plans);
         self.only.check(&plans)?;
         self.check_rerun(&plans)?;
         let options = self.options()?;
@@ -149,7 +152,7 @@ impl Run {
             LogFormat::Json => Box::new(Json::new(stderr())),
             LogFormat::Bars => Box::new(Bars::new()),
             LogFormat::Auto if stderr().is_terminal() => Box::new(Bars::new()),
-            LogFormat::Auto | LogFormat::Plain => Box::new(Plain::new(stderr())),
+            LogFormat::Auto | LogFormat::Plain => Box::new(Plain::new(output::stderr())),
         };
         vec![reporter]
     }
@@ -181,7 +184,7 @@ fn reaches(plan: &Plan, name: &str) -> bool {
 
 fn tell_what_is_missing(total: &Outcome) {
     for (stage, message) in &total.failed {
-        eprintln!("failed: {stage}: {message}");
+        eprintln!("failed: {}: {}", visible(stage), visible_lines(message));
     }
     if total.interrupted {
         eprintln!("interrupted: nothing is lost; to go on, give the same command again");

@@ -4,6 +4,7 @@ use std::io::Write;
 
 use clap::Args;
 
+use super::output::stdout;
 use super::{Error, Global};
 use crate::run::reporter::{duration, progress_text};
 use crate::run::status::{RunState, RunStatus, runs, status};
@@ -32,11 +33,11 @@ impl Status {
         if !self.all {
             leave_the_interesting(&mut statuses);
         }
-        let mut out = std::io::stdout().lock();
         if self.json {
             let json = serde_json::to_string_pretty(&statuses).expect("statuses have string keys only");
-            return Ok(writeln!(out, "{json}")?);
+            return Ok(writeln!(std::io::stdout(), "{json}")?);
         }
+        let mut out = stdout();
         if statuses.is_empty() {
             return Ok(writeln!(out, "no run yet in {}", store.root().display())?);
         }

@@ -10,6 +10,7 @@ use codespan_reporting::term::termcolor::Ansi;
 use codespan_reporting::term::{Config, Styles, StylesWriter, emit_into_string, emit_to_write_style};
 
 use super::{Source, Span};
+use kind::text::{masked, visible, visible_lines};
 
 /// The texts shown by messages, by name.
 type Pages = SimpleFiles<String, String>;
@@ -52,8 +53,11 @@ impl Diagnostic {
             let text = pages.get(page).map_or("", |page| page.source().as_str());
             Label::primary(page, within(text, &span))
         });
-        let help = self.help.iter().map(|help| format!("help: {help}"));
-        Shown::error().with_message(&self.message).with_labels(label.collect()).with_notes(help.collect())
+        let help = self.help.iter().map(|help| format!("help: {}", visible_lines(help)));
+        Shown::error()
+            .with_message(visible_lines(&self.message))
+            .with_labels(label.collect())
+            .with_notes(help.collect())
     }
 }
 
@@ -65,7 +69,7 @@ impl From<(Span, String)> for Diagnostic {
 
 /// All errors of an experiment file. Exit code 2.
 ///
-/// [`fmt::Display`] shows each error with `path:line:column`, the underlined text and a help line. An override is shown
+/// [`fmt::Display`] shows control characters escaped, each error with `path:line:column`, the underlined text and a help line. An override is shown
 /// as typed, at `path --set:line:column`.
 #[derive(Clone, Debug)]
 pub struct Errors {
@@ -103,7 +107,7 @@ impl Errors {
     ) -> Result<String, Unshown> {
         let mut pages = Pages::new();
         for (name, text) in self.source.pages() {
-            pages.add(name, text);
+            pages.add(visible(&name).into_owned(), masked(&text));
         }
         let shown = self.list.iter().map(|diagnostic| {
             let shown = one(&pages, &diagnostic.shown(&self.source, &pages))?;
@@ -205,6 +209,17 @@ mod tests {
             assert!(shown.starts_with("error: wrong\n"), "{shown}");
         }
         assert!(errors("", vec![(0..0, "empty".into())]).to_string().contains("a.toml:1:1"));
+    }
+
+    #[test]
+    fn f22_control_characters_of_the_file_are_not_shown() {
+        let list = vec![(4..8, "unknown `\u{1b}[31m`".to_owned())];
+        let shown = errors("a = \u{1b}[0m b\u{9b} = 1\n", list).to_string();
+        assert!(!shown.contains(['\u{1b}', '\u{9b}']), "{shown}");
+        assert!(
+            shown.contains("error: unknown `\\u{1b}[31m`") && shown.contains("a = ?[0m b¿ = 1"),
+            "{shown}"
+        );
     }
 
     #[test]

@@ -9,6 +9,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use super::super::Event;
 use super::plain::Lines;
 use super::{Reporter, text};
+use kind::text::{visible, visible_lines};
 use train::Progress;
 
 /// All bars of the process: whoever writes to the terminal meanwhile must know of them.
@@ -45,7 +46,8 @@ impl Bars {
     }
 
     fn start_stage(&mut self, stage: &str, kind: &str) {
-        let bar = ProgressBar::new(0).with_style(stage_style()).with_prefix(format!("{stage} ({kind})"));
+        let bar =
+            ProgressBar::new(0).with_style(stage_style()).with_prefix(format!("{} ({kind})", visible(stage)));
         let bar = self.terminal.insert_before(&self.run, bar);
         bar.enable_steady_tick(Duration::from_millis(200));
         self.stages.insert(stage.to_owned(), bar);
@@ -105,7 +107,7 @@ impl Reporter for Bars {
         }
         if let Some(line) = line {
             // A terminal that is gone takes no lines; the run goes on.
-            let _ = self.terminal.println(line);
+            let _ = self.terminal.println(visible_lines(&line));
         }
     }
 }
