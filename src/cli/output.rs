@@ -38,7 +38,7 @@ mod tests {
     #[test]
     fn f22_control_characters_never_reach_the_terminal() {
         let mut out = Vec::new();
-        writeln!(Visible(&mut out), "{}\t{}", "a\u{1b}[31m", "é\u{9b}").unwrap();
+        Visible(&mut out).write_all("a\u{1b}[31m\té\u{9b}\n".as_bytes()).unwrap();
         assert_eq!(String::from_utf8(out).unwrap(), "a\\u{1b}[31m\té\\u{9b}\n");
     }
 }
