@@ -23,7 +23,7 @@
 //! |---|---|
 //! | [`rng`] | the only source of randomness |
 //! | [`identity`] | fingerprints, fields, roles, ancestry, numerics |
-//! | [`kind`] | what every kind of anything declares: keys, ranges, paths; schemas; "did you mean" |
+//! | [`kind`] | what every kind of anything declares: keys, ranges, paths; schemas; "did you mean"; files and text of users |
 //! | [`metric`] | scores as scikit-learn defines them |
 //! | [`statistics`] | bootstrap intervals, paired tests, corrections, ranks |
 //! | [`dataset`] | phantom, medmnist, manifest, idx, cifar; decoding, caching, label budgets |

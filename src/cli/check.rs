@@ -6,7 +6,8 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::device::OnDevice;
-use super::experiments::{Files, every};
+use super::experiments::{Files, every, warn};
+use super::output::stdout;
 use super::{Error, Global, axes};
 use crate::experiment::Experiment;
 use crate::plan::Plan;
@@ -40,8 +41,10 @@ impl Check {
             plan.examine(!self.quick)?;
             Ok(plan)
         };
-        let mut out = std::io::stdout().lock();
-        for plan in every(experiments.iter().map(plan))? {
+        let plans = every(experiments.iter().map(plan))?;
+        warn(&plans);
+        let mut out = stdout();
+        for plan in plans {
             let experiment = &plan.experiment;
             let (path, stages) = (experiment.source.path.display(), plan.stage_ids().len());
             writeln!(

@@ -5,8 +5,10 @@ use std::io::Write;
 
 use super::Error;
 use super::experiments::Files;
+use super::output::stdout;
 use crate::dataset::{SplitName, Summary};
 use crate::experiment::DatasetInstance;
+use crate::kind::text::visible;
 
 /// Data sets of an experiment
 #[derive(Debug, Subcommand)]
@@ -26,10 +28,15 @@ impl Data {
     pub(super) fn execute(&self) -> Result<(), Error> {
         let Self::List { files } = self;
         let experiments = files.load()?;
-        let mut out = std::io::stdout().lock();
+        let mut out = stdout();
         for dataset in experiments.iter().flat_map(|experiment| &experiment.datasets) {
             let summary = dataset.labels.summary(dataset.spec.summary()?);
-            summary.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+            let concerns = summary
+                .concerns()
+                .into_iter()
+                .map(|concern| format!("data set `{}` {concern}", dataset.id()));
+            let warnings = summary.warnings.iter().cloned().chain(concerns);
+            warnings.for_each(|warning| tracing::warn!("{}", visible(&warning)));
             describe(dataset, &summary, &mut out)?;
         }
         Ok(())
@@ -45,10 +52,11 @@ fn describe(dataset: &DatasetInstance, summary: &Summary, out: &mut impl Write) 
         false => format!(", {} % of the training labels", 100.0 * dataset.labels.label_fraction),
     };
     writeln!(out, "{id} ({kind}, {size} x {size} pixels, {} classes{budget})", summary.classes.len())?;
-    let width = summary.classes.iter().map(|class| class.chars().count()).max().unwrap_or_default().max(5);
+    let classes: Vec<_> = summary.classes.iter().map(|class| visible(class)).collect();
+    let width = classes.iter().map(|class| class.chars().count()).max().unwrap_or_default().max(5);
     let [train, val, test] = SplitName::ALL.map(SplitName::as_str);
     writeln!(out, "  {:<width$}  {train:>7}  {val:>7}  {test:>7}", "class")?;
-    for (label, class) in summary.classes.iter().enumerate() {
+    for (label, class) in classes.iter().enumerate() {
         let [train, val, test] = summary.counts.each_ref().map(|counts| counts[label]);
         writeln!(out, "  {class:<width$}  {train:>7}  {val:>7}  {test:>7}")?;
     }

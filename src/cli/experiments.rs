@@ -1,5 +1,6 @@
 //! Arguments for experiments and plans, shared by commands.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use clap::Args;
 use super::device::OnDevice;
 use crate::error::Error;
 use crate::experiment::{Experiment, Override, Source, share_out};
+use crate::kind::text::visible;
 use crate::plan::{Plan, PlannedStage};
 use crate::store::Store;
 
@@ -45,7 +47,9 @@ pub(super) struct OneFile {
 impl OneFile {
     pub(super) fn plan(&self, store: &Store) -> Result<Plan, Error> {
         let experiment = Experiment::load_with(&self.file, &self.overrides.set)?;
-        Ok(Plan::new(Arc::new(experiment), store, self.on.numerics())?)
+        let plan = Plan::new(Arc::new(experiment), store, self.on.numerics())?;
+        warn(std::slice::from_ref(&plan));
+        Ok(plan)
     }
 }
 
@@ -81,6 +85,12 @@ pub(super) fn load_all(paths: &[PathBuf], overrides: &[Override]) -> Result<Vec<
     let mut sources: Vec<_> = files.iter().map(|file| Source::read(file)).collect();
     share_out(overrides, &mut sources.iter_mut().flatten().collect::<Vec<_>>());
     every(sources.into_iter().map(|source| Ok(Arc::new(Experiment::parse(source?)?))))
+}
+
+/// Log the warnings of the plans, each once.
+pub(super) fn warn(plans: &[Plan]) {
+    let warnings: BTreeSet<&String> = plans.iter().flat_map(|plan| &plan.warnings).collect();
+    warnings.into_iter().for_each(|warning| tracing::warn!("{}", visible(warning)));
 }
 
 /// All values, or all errors.

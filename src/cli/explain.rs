@@ -5,6 +5,7 @@ use std::io::Write;
 use clap::Args;
 
 use super::experiments::{OneFile, stages_named};
+use super::output::stdout;
 use super::{Error, Global};
 use crate::plan::{Cause, PlannedStage, Status};
 
@@ -25,7 +26,7 @@ impl Explain {
     pub(super) fn execute(&self, global: &Global) -> Result<(), Error> {
         let store = global.open_store()?;
         let plan = self.of.plan(&store)?;
-        let mut out = std::io::stdout().lock();
+        let mut out = stdout();
         for stage in stages_named(&plan, &self.stage)? {
             explain(stage, &plan.root_causes(stage, &store)?, &mut out)?;
         }

@@ -12,6 +12,7 @@ use safetensors::tensor::TensorInfo;
 use serde_json::{Value, json};
 
 use super::Error;
+use super::output::stdout;
 use crate::backbone::BackboneSpec;
 use crate::experiment::{merge_method, needs_sources};
 use crate::merge_files::{Agreement, FileError, Input, Inputs, Mismatch, Output};
@@ -174,7 +175,7 @@ impl Merge {
 
     fn tell(&self, spec: &MergeMethodSpec, merged: usize, left_out: &[Mismatch]) -> Result<(), Error> {
         let (name, sources, out) = (spec.kind(), self.sources.len(), self.out.display());
-        let mut stdout = std::io::stdout().lock();
+        let mut stdout = stdout();
         writeln!(stdout, "{out}: {merged} tensors of {sources} models, merged by {name}")?;
         if !left_out.is_empty() {
             let names: Vec<&str> =

@@ -13,6 +13,7 @@ mod interrupt;
 mod log;
 mod merge;
 mod only;
+mod output;
 mod plan;
 mod results;
 mod run;
@@ -30,6 +31,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 use crate::error::{Error, Exit};
+use crate::kind::text::visible_lines;
 use crate::plan::PlanError;
 use crate::store::Store;
 use stderr::{has_color, print_line};
@@ -125,7 +127,7 @@ fn print_error(error: &Error) {
             let text = if has_color() { errors.to_ansi() } else { errors.to_string() };
             print_line(text.trim_end());
         }
-        other => print_line(format_args!("error: {other}")),
+        other => print_line(format_args!("error: {}", visible_lines(&other.to_string()))),
     }
 }
 

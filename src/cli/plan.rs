@@ -10,6 +10,7 @@ use clap::Args;
 use super::device::OnDevice;
 use super::experiments::{Files, every};
 use super::only::Only;
+use super::output::stdout;
 use super::{Error, Global, axes};
 use crate::plan::makespan::{best_jobs, critical_path, makespan};
 use crate::plan::{self, Estimate, Estimates, PlannedStage, StageId, Status};
@@ -60,7 +61,7 @@ impl Plan {
         let mut plans = every(experiments.iter().map(plan))?;
         self.only.check(&plans)?;
         plans.retain(|plan| self.only.concerns(plan));
-        let mut out = BufWriter::new(io::stdout().lock());
+        let mut out = BufWriter::new(stdout());
         for plan in &mut plans {
             self.only.restrict(plan);
             self.print(plan, &plan.estimates(&store, rayon::current_num_threads()), &mut out)?;

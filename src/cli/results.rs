@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 
 use super::only::Only;
+use super::output::stdout;
 use super::{Error, Global};
 use crate::collect::weights::{CollectedWeights, collect_weights};
 use crate::collect::{Collected, SEED, collect};

@@ -7,15 +7,16 @@ use std::sync::Arc;
 use clap::{Args, ValueEnum};
 
 use super::device::OnDevice;
-use super::experiments::{Files, every, stages_named};
+use super::experiments::{Files, every, stages_named, warn};
 use super::interrupt;
 use super::only::Only;
 use super::results::{Format, write_and_print};
 use super::stderr::{has_color, print_line};
 use super::{Error, Exit, Global, print_error};
 use crate::experiment::Experiment;
+use crate::kind::text::{visible, visible_lines};
 use crate::plan::Plan;
-use crate::run::reporter::{Bars, Json, Plain, one_line, printable};
+use crate::run::reporter::{Bars, Json, Plain};
 use crate::run::{ExecutorKind, Options, Outcome, Reporter, run, set_aside_damaged};
 use crate::store::Store;
 
@@ -79,6 +80,7 @@ impl Run {
         let experiments = self.files.load()?;
         let store = global.open_store()?;
         let plans = every(experiments.iter().map(|experiment| self.plan(experiment, &store)))?;
+        warn(&plans);
         self.only.check(&plans)?;
         self.check_rerun(&plans)?;
         let options = self.options()?;
@@ -201,7 +203,7 @@ fn reaches(plan: &Plan, name: &str) -> bool {
 
 fn print_failures(total: &Outcome) {
     for (stage, message) in &total.failed {
-        print_line(format_args!("failed: {}: {}", one_line(stage), printable(message)));
+        print_line(format_args!("failed: {}: {}", visible(stage), visible_lines(message)));
     }
     if total.interrupted {
         print_line("interrupted; to resume, repeat the command");

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use safetensors::SafeTensors;
 
+use super::output::stdout;
 use super::{Error, Global};
 use crate::identity::Fingerprint;
 use crate::stage::Artifact;
@@ -66,8 +67,10 @@ impl Show {
             let fingerprint = fingerprint(&store, &self.what.to_string_lossy())?;
             of_entry(&store, &fingerprint)?
         };
-        let text = if self.json { json::json(&shown) } else { text::text(&shown, self.all) };
-        Ok(writeln!(std::io::stdout(), "{}", text.trim_end())?)
+        if self.json {
+            return Ok(writeln!(std::io::stdout(), "{}", json::json(&shown).trim_end())?);
+        }
+        Ok(writeln!(stdout(), "{}", text::text(&shown, self.all).trim_end())?)
     }
 }
 

@@ -4,8 +4,10 @@ use std::io::Write;
 
 use clap::Args;
 
+use super::output::stdout;
 use super::{Error, Global};
-use crate::run::reporter::{duration, one_line, printable, progress_text};
+use crate::kind::text::{visible, visible_lines};
+use crate::run::reporter::{duration, progress_text};
 use crate::run::status::{RunState, RunStatus, runs, status};
 
 /// Show the progress of current runs, or the result of the last one
@@ -32,11 +34,11 @@ impl Status {
         if !self.all {
             keep_relevant(&mut statuses);
         }
-        let mut out = std::io::stdout().lock();
         if self.json {
             let json = serde_json::to_string_pretty(&statuses).expect("statuses have string keys only");
-            return Ok(writeln!(out, "{json}")?);
+            return Ok(writeln!(std::io::stdout(), "{json}")?);
         }
+        let mut out = stdout();
         if statuses.is_empty() {
             return Ok(writeln!(out, "no run yet in {}", store.root().display())?);
         }
@@ -65,16 +67,16 @@ fn print(status: &RunStatus, out: &mut impl Write) -> std::io::Result<()> {
     writeln!(
         out,
         "{}: {state}; {done} of {stages} stages made, {} failed, {skipped} skipped in {}",
-        one_line(run),
+        visible(run),
         failed.len(),
         duration(*seconds)
     )?;
     for (stage, progress) in running {
         let progress = progress.as_ref().map_or_else(|| "started".into(), progress_text);
-        writeln!(out, "  {}: {progress}", one_line(stage))?;
+        writeln!(out, "  {}: {progress}", visible(stage))?;
     }
     for (stage, message) in failed {
-        writeln!(out, "  {}: failed: {}", one_line(stage), printable(message))?;
+        writeln!(out, "  {}: failed: {}", visible(stage), visible_lines(message))?;
     }
     Ok(())
 }

@@ -207,20 +207,36 @@ impl Sink {
     pub(super) fn draw(&mut self, count: usize, image: &DrawImage) -> Result<(), DataError> {
         let bytes = self.layout.image_bytes();
         let Some(file) = &mut self.file else {
-            let mut pixels = vec![0; count * bytes];
+            let mut pixels = zeros(count.saturating_mul(bytes))?;
             draw_block(&mut pixels, bytes, 0, image)?;
             self.drawn.push(Pixels::Owned(pixels.into()));
             return Ok(());
         };
         let mut block = Vec::new();
         for start in (0..count).step_by(BLOCK) {
-            block.resize(BLOCK.min(count - start) * bytes, 0);
+            let length = BLOCK.min(count - start) * bytes;
+            if block.len() != length {
+                block = zeros(length)?;
+            }
             draw_block(&mut block, bytes, start, image)?;
             let path = file.file.path().to_owned();
             file.append(&block).map_err(|error| DataError::io(&path, "write decoded images", &error))?;
         }
         Ok(())
     }
+}
+
+/// # Errors
+/// Out of memory.
+fn zeros(bytes: usize) -> Result<Vec<u8>, DataError> {
+    let mut zeros = Vec::new();
+    let room = zeros.try_reserve_exact(bytes);
+    room.map_err(|_| {
+        let message = format!("out of memory: they take {bytes} bytes; use fewer or smaller images");
+        DataError::new(Path::new("decoded images"), message)
+    })?;
+    zeros.resize(bytes, 0);
+    Ok(zeros)
 }
 
 fn draw_block(pixels: &mut [u8], bytes: usize, start: usize, image: &DrawImage) -> Result<(), DataError> {
@@ -325,6 +341,13 @@ mod tests {
         let error = pixels(Some(folder.path()), LAYOUT, failing).unwrap_err();
         assert_eq!(error.message, "image 1");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn f22_running_out_of_memory_is_an_error() {
+        let layout = Layout { revision: 1, size: 1 << 30, counts: [1 << 20, 0, 0] };
+        let error = pixels(None, layout, |sink| sink.draw(1 << 20, &|_, _| Ok(()))).unwrap_err();
+        assert!(error.to_string().starts_with("decoded images: out of memory: they take "), "{error}");
     }
 
     #[test]

@@ -116,7 +116,7 @@ impl CifarSpec {
 }
 
 fn read_labels(path: &Path) -> Result<Vec<u32>, DataError> {
-    let bytes = std::fs::read(path).map_err(|error| {
+    let bytes = kind::file::read(path, u64::MAX).map_err(|error| {
         DataError::new(path, format!("failed to read: {error}; the folder must hold {}", FILES.join(", ")))
     })?;
     if bytes.len() != RECORDS * RECORD_BYTES {

@@ -2,7 +2,6 @@
 //!
 //! Format: <http://yann.lecun.com/exdb/mnist/>, also used by Fashion-MNIST, KMNIST and others.
 
-use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -101,6 +100,10 @@ impl IdxSpec {
             );
             return Err(DataError::new(&self.path, message));
         }
+        if height * width == 0 {
+            let message = format!("its images have no pixels ({width} x {height})");
+            return Err(DataError::new(&self.path, message));
+        }
         match self.size.is_some() || height == width {
             true => Ok([height, width]),
             false => {
@@ -119,7 +122,8 @@ impl IdxSpec {
                 format!("{count} labels for {images} images in {}", IMAGES[part]),
             ));
         }
-        let bytes = std::fs::read(&path).map_err(|error| DataError::io(&path, "read", &error))?;
+        let bytes =
+            kind::file::read(&path, u64::MAX).map_err(|error| DataError::io(&path, "read", &error))?;
         Ok(bytes[8..].iter().copied().map(u32::from).collect())
     }
 
@@ -145,7 +149,7 @@ fn read_header<const N: usize>(path: &Path, magic: u32) -> Result<[usize; N], Da
         let name = path.file_name().unwrap_or_default().display().to_string();
         DataError::new(path, format!("failed to open: {error}; if {name}.gz exists, unpack it with gunzip"))
     };
-    let mut file = File::open(path).map_err(|error| open(&error))?;
+    let mut file = kind::file::open(path).map_err(|error| open(&error))?;
     let length = file.metadata().map_err(|error| open(&error))?.len();
     let mut word = || {
         let mut bytes = [0; 4];
@@ -231,6 +235,9 @@ mod tests {
         assert!(spec.load(None).unwrap_err().to_string().contains("truncated or damaged"));
         write(&images, IMAGES_MAGIC, &[u32::MAX; 3], &[]);
         assert!(spec.load(None).unwrap_err().to_string().contains("truncated or damaged"));
+        write(&images, IMAGES_MAGIC, &[10, 0, 16], &[]);
+        write(&folder.path().join(IMAGES[1]), IMAGES_MAGIC, &[2, 0, 16], &[]);
+        assert!(spec.summary().unwrap_err().to_string().contains("no pixels (16 x 0)"));
         write(&images, 7, &[10, 16, 16], &[]);
         assert!(spec.summary().unwrap_err().to_string().contains("starts with 7"));
         write(&images, IMAGES_MAGIC, &[3, 16, 16], &[0; 768]);

@@ -1,38 +1,144 @@
 //! Decoding and resizing of images.
 
+mod whole;
+
+use std::io::Cursor;
 use std::path::Path;
 
 use fast_image_resize::images::{TypedImage, TypedImageRef};
 use fast_image_resize::pixels::U8x3;
 use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
+use image::{DynamicImage, ImageDecoder, ImageReader, Limits, RgbImage};
 
-/// Decodes a JPEG or PNG file, recognized by its content, and resizes it to `size` x `size`.
-///
-/// `out` receives `[size, size, 3]` bytes. Alpha is dropped, gray is replicated, 16 bits are reduced to 8; the
-/// orientation in the metadata is ignored.
-///
-/// # Errors
-/// A message: the file cannot be read, is neither JPEG nor PNG, or is damaged.
-pub(super) fn decode(path: &Path, size: usize, out: &mut [u8]) -> Result<(), String> {
-    let bytes = std::fs::read(path).map_err(|error| format!("failed to read {}: {error}", path.display()))?;
-    let image = image::load_from_memory(&bytes)
-        .map_err(|error| format!("{} cannot be decoded as JPEG or PNG: {error}", path.display()))?
-        .into_rgb8();
-    resize(image.as_raw(), image.width() as usize, image.height() as usize, size, out);
-    Ok(())
+/// Default limit of the pixels of an image: decoding one takes less than 1 GB.
+pub(super) const MAX_PIXELS: u64 = 64_000_000;
+
+/// Largest number of bytes per pixel while an image is decoded: RGBA with 16 bits, and RGB with 16 bits.
+const BYTES_PER_PIXEL: u64 = 14;
+
+/// Largest image file, in bytes.
+const LARGEST_FILE: u64 = 1 << 30;
+
+/// A JPEG or PNG file, recognized by its content. It is whole and has a reasonable number of pixels, but its pixels may
+/// be damaged.
+pub(super) struct Encoded<'a> {
+    path: &'a Path,
+    bytes: Vec<u8>,
+    max_pixels: u64,
+    /// Whether it has 16 bits per channel.
+    pub(super) is_deep: bool,
 }
 
-/// Checks the header of a JPEG or PNG file, recognized by its content.
-///
-/// # Errors
-/// A message: the file cannot be read, is neither JPEG nor PNG, or has a damaged header.
-pub(super) fn examine(path: &Path) -> Result<(), String> {
-    let reader = image::ImageReader::open(path).and_then(image::ImageReader::with_guessed_format);
-    let reader = reader.map_err(|error| format!("failed to read {}: {error}", path.display()))?;
-    match reader.into_dimensions() {
-        Ok(_) => Ok(()),
-        Err(error) => Err(format!("{} cannot be decoded as JPEG or PNG: {error}", path.display())),
+impl<'a> Encoded<'a> {
+    /// Reads a file and its header.
+    ///
+    /// # Errors
+    /// A message: the file cannot be read, is neither JPEG nor PNG, is truncated, or has no pixels or more than
+    /// `max_pixels`.
+    pub(super) fn read(path: &'a Path, max_pixels: u64) -> Result<Self, String> {
+        let bytes = kind::file::read(path, LARGEST_FILE)
+            .map_err(|error| format!("failed to read {}: {error}", path.display()))?;
+        let mut encoded = Self { path, bytes, max_pixels, is_deep: false };
+        if !whole::is_whole(&encoded.bytes) {
+            return Err(encoded.unusable("it is truncated; copy or download it again"));
+        }
+        encoded.is_deep = encoded.check_header()?;
+        Ok(encoded)
     }
+
+    /// The file as stored.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The largest level of the red, green and blue channels, from 0 to 65535; for images with 16 bits.
+    ///
+    /// # Errors
+    /// A message: the file is damaged.
+    pub(super) fn largest_level(&self) -> Result<u16, String> {
+        Ok(self.decoded()?.into_rgb16().iter().copied().max().unwrap_or(0))
+    }
+
+    /// Decodes the image and resizes it to `size` x `size`.
+    ///
+    /// `out` receives `[size, size, 3]` bytes. Alpha is dropped, gray is replicated. 16 bits are reduced to 8: the range
+    /// of `bits` bits becomes 0 to 255, that of all 16 if absent. The orientation in the metadata is ignored.
+    ///
+    /// # Errors
+    /// A message: the file is damaged, or a level exceeds `bits`.
+    pub(super) fn draw(&self, bits: Option<u32>, size: usize, out: &mut [u8]) -> Result<(), String> {
+        let decoded = self.decoded()?;
+        let rgb = match bits {
+            Some(bits) if self.is_deep => self.reduced(decoded, bits)?,
+            _ => decoded.into_rgb8(),
+        };
+        resize(rgb.as_raw(), rgb.width() as usize, rgb.height() as usize, size, out);
+        Ok(())
+    }
+
+    /// v ↦ round(255 v / (2^bits − 1))
+    fn reduced(&self, decoded: DynamicImage, bits: u32) -> Result<RgbImage, String> {
+        let deep = decoded.into_rgb16();
+        let white = white(bits);
+        if let Some(level) = deep.iter().find(|level| **level > white) {
+            let message = format!("level {level} exceeds {white}, the largest of `bits = {bits}`");
+            return Err(format!("{}: {message}; raise `bits`", self.path.display()));
+        }
+        let white = u32::from(white);
+        let reduced = |level: &u16| ((u32::from(*level) * 255 + white / 2) / white) as u8;
+        let levels = deep.iter().map(reduced).collect();
+        Ok(RgbImage::from_raw(deep.width(), deep.height(), levels).expect("a level for each level"))
+    }
+
+    fn decoded(&self) -> Result<DynamicImage, String> {
+        let decoder = self.decoder()?;
+        let bytes = decoder.total_bytes();
+        let room = Vec::<u8>::new().try_reserve_exact(usize::try_from(bytes).unwrap_or(usize::MAX));
+        room.map_err(|_| self.unusable(&format!("out of memory: it takes {bytes} bytes")))?;
+        DynamicImage::from_decoder(decoder).map_err(|error| self.unusable(&error.to_string()))
+    }
+
+    fn decoder(&self) -> Result<impl ImageDecoder + '_, String> {
+        let mut limits = Limits::no_limits();
+        limits.max_alloc = Some(self.max_pixels.saturating_mul(BYTES_PER_PIXEL).max(LARGEST_FILE));
+        let mut reader = ImageReader::new(Cursor::new(&self.bytes[..]));
+        reader.limits(limits);
+        let decoder = reader.with_guessed_format().map_err(image::ImageError::IoError);
+        decoder.and_then(ImageReader::into_decoder).map_err(|error| self.unusable(&error.to_string()))
+    }
+
+    /// Whether it has 16 bits per channel.
+    fn check_header(&self) -> Result<bool, String> {
+        let decoder = self.decoder()?;
+        self.check_pixels(decoder.dimensions())?;
+        let color = decoder.color_type();
+        Ok(color.bytes_per_pixel() > color.channel_count())
+    }
+
+    fn check_pixels(&self, (width, height): (u32, u32)) -> Result<(), String> {
+        let pixels = u64::from(width) * u64::from(height);
+        if pixels == 0 {
+            return Err(self.unusable(&format!("it has no pixels ({width} x {height})")));
+        }
+        if pixels <= self.max_pixels {
+            return Ok(());
+        }
+        let megabytes = pixels.saturating_mul(BYTES_PER_PIXEL) / 1_000_000;
+        Err(self.unusable(&format!(
+            "it has {width} x {height} = {pixels} pixels, more than `max_pixels` ({}), and could run out of memory; \
+             shrink it, or raise `max_pixels` (decoding takes up to {megabytes} MB)",
+            self.max_pixels
+        )))
+    }
+
+    fn unusable(&self, why: &str) -> String {
+        format!("{} cannot be decoded as JPEG or PNG: {why}", self.path.display())
+    }
+}
+
+/// The largest level of so many bits.
+pub(super) fn white(bits: u32) -> u16 {
+    u16::MAX >> 16u32.saturating_sub(bits).min(15)
 }
 
 /// Resizes RGB `[height, width, 3]` to `[size, size, 3]` with the triangle filter, antialiased when shrinking: Pillow's
@@ -70,6 +176,10 @@ mod tests {
         };
         let pixels = (0..30).flat_map(|y| (0..40).map(move |x| (x, y)));
         pixels.flat_map(|(x, y)| [0, 1, 2].map(|c| level(x, y, c) as u8)).collect()
+    }
+
+    fn decode(path: &Path, size: usize, out: &mut [u8]) -> Result<(), String> {
+        Encoded::read(path, MAX_PIXELS)?.draw(None, size, out)
     }
 
     /// Pillow's result for the same image:
@@ -128,10 +238,69 @@ mod tests {
     fn a_truncated_image_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("cut.png");
-        image::RgbImage::from_fn(40, 40, |x, y| image::Rgb([x as u8, y as u8, 7])).save(&path).unwrap();
+        RgbImage::from_fn(40, 40, |x, y| image::Rgb([x as u8, y as u8, 7])).save(&path).unwrap();
         let whole = std::fs::read(&path).unwrap();
         std::fs::write(&path, &whole[..whole.len() / 2]).unwrap();
         let message = decode(&path, 2, &mut [0; 12]).unwrap_err();
         assert!(message.contains("cut.png cannot be decoded"), "{message}");
+    }
+
+    fn deep(level: u16) -> (tempfile::TempDir, std::path::PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("deep.png");
+        image::ImageBuffer::from_pixel(1, 1, image::Luma([level])).save(&path).unwrap();
+        (folder, path)
+    }
+
+    #[test]
+    fn f02_sixteen_bits_are_scaled_by_the_bits_of_the_data() {
+        let (_folder, path) = deep(4095);
+        let image = Encoded::read(&path, MAX_PIXELS).unwrap();
+        assert!(image.is_deep);
+        assert_eq!(image.largest_level().unwrap(), 4095);
+        let level = |bits| {
+            let mut out = [0; 3];
+            image.draw(bits, 1, &mut out).map(|()| out[0])
+        };
+        assert_eq!(
+            (level(Some(12)), level(Some(13)), level(Some(16)), level(None)),
+            (Ok(255), Ok(127), Ok(16), Ok(16))
+        );
+        let message = level(Some(11)).unwrap_err();
+        assert!(
+            message.contains("deep.png: level 4095 exceeds 2047, the largest of `bits = 11`"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn f02_all_levels_of_sixteen_bits_are_reduced_as_before() {
+        let all = image::ImageBuffer::from_fn(256, 256, |x, y| image::Luma([(256 * y + x) as u16]));
+        let (_folder, path) = deep(0);
+        all.save(&path).unwrap();
+        let image = Encoded::read(&path, MAX_PIXELS).unwrap();
+        let (mut before, mut now) = (vec![0; 256 * 256 * 3], vec![0; 256 * 256 * 3]);
+        image.draw(None, 256, &mut before).unwrap();
+        image.draw(Some(16), 256, &mut now).unwrap();
+        assert_eq!(before, image::open(&path).unwrap().into_rgb8().into_raw());
+        assert_eq!(before, now);
+    }
+
+    #[test]
+    fn f22_pixels_are_counted_before_they_are_decoded() {
+        let (_folder, path) = deep(7);
+        image::GrayImage::new(30, 20).save(&path).unwrap();
+        assert!(Encoded::read(&path, 600).is_ok());
+        let message = Encoded::read(&path, 599).err().unwrap();
+        assert!(message.contains("it has 30 x 20 = 600 pixels, more than `max_pixels` (599)"), "{message}");
+    }
+
+    #[test]
+    fn f22_an_image_without_pixels_is_an_error() {
+        let (_folder, path) = deep(7);
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[16..20].fill(0);
+        std::fs::write(&path, &bytes).unwrap();
+        assert!(Encoded::read(&path, MAX_PIXELS).is_err());
     }
 }

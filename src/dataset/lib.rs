@@ -9,6 +9,7 @@
 mod assemble;
 mod cache;
 pub mod cifar;
+mod concerns;
 pub mod error;
 pub mod idx;
 mod image;
@@ -56,10 +57,10 @@ pub trait DatasetKind: Kind {
     /// The files of the data set, for messages and freshness; empty for procedural images.
     fn files(&self) -> Vec<PathBuf>;
 
-    /// Classes, counts and content digest, without decoding images.
+    /// Classes, counts and content digest. Images are not decoded, except those whose range of levels is in question.
     ///
     /// # Errors
-    /// A file is missing or malformed; the message names file and row.
+    /// A file is missing, truncated or malformed; the message names file and row.
     fn summary(&self) -> Result<Summary, DataError>;
 
     /// Check the header of every image file, without decoding it.
@@ -89,7 +90,7 @@ pub struct Summary {
     pub counts: [Vec<usize>; 3],
     /// blake3 of the content in hexadecimal: stored pixels, labels and splits; not paths or times.
     pub digest: String,
-    /// Warnings about a questionable but usable data set, as sentences.
+    /// Warnings about questionable but usable files, as sentences; see [`Summary::concerns`] for those about classes.
     #[serde(default)]
     pub warnings: Vec<String>,
 }

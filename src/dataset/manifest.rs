@@ -3,6 +3,8 @@
 //! Other columns are ignored. All images of a group (a patient, a lesion) must be in the same split. Within a split,
 //! images are sorted by path, independent of the order of the rows.
 
+mod aliases;
+mod depth;
 mod rows;
 
 use std::collections::HashMap;
@@ -17,7 +19,8 @@ use serde::{Deserialize, Serialize};
 use self::rows::{Row, read_rows};
 use super::assemble::{PerSplit, check_classes, check_size, validate_size};
 use super::cache::{self, Layout};
-use super::{DataError, Dataset, DatasetKind, SplitName, Summary, image};
+use super::image::{self, Encoded};
+use super::{DataError, Dataset, DatasetKind, SplitName, Summary};
 
 /// Maximum number of missing images listed in a message.
 const NAMED_AT_MOST: usize = 3;
@@ -37,6 +40,22 @@ pub struct ManifestSpec {
     /// numbers.
     #[serde(default)]
     pub classes: Option<Vec<String>>,
+    /// Bits per channel of the data in 16-bit images, from 1 to 16: with 12, level 4095 is white. If absent, all 16.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bits: Option<u32>,
+    /// Largest number of pixels of an image file. A larger one is an error before it is decoded.
+    #[serde(default = "max_pixels")]
+    pub max_pixels: u64,
+}
+
+fn max_pixels() -> u64 {
+    image::MAX_PIXELS
+}
+
+/// What is known of an image without decoding it.
+struct Stored {
+    hash: blake3::Hash,
+    is_deep: bool,
 }
 
 /// The rows of a CSV, sorted by image, and the class names.
@@ -48,13 +67,15 @@ struct Contents {
 
 impl Identity for ManifestSpec {
     fn left_out(&self) -> &'static [&'static str] {
-        &["path", "images"]
+        &["path", "images", "max_pixels"]
     }
 }
 
 impl Kind for ManifestSpec {
     fn validate(&self, problems: &mut Problems) {
         validate_size(problems, self.size);
+        self.bits.iter().for_each(|&bits| problems.up_to("bits", bits as usize, 16));
+        problems.check("max_pixels", self.max_pixels, self.max_pixels >= 1, "1 or more");
     }
 
     fn paths(&mut self) -> Vec<NamedPath<'_>> {
@@ -81,7 +102,9 @@ impl DatasetKind for ManifestSpec {
 
     fn summary(&self) -> Result<Summary, DataError> {
         let Contents { classes, rows, labels } = self.contents()?;
-        let hashes = self.hash_images(&rows)?;
+        let stored = self.stored(&rows)?;
+        let hashes: Vec<blake3::Hash> = stored.iter().map(|image| image.hash).collect();
+        aliases::check(&self.path, &rows, &hashes, |row| self.image_path(row))?;
         let mut hasher = blake3::Hasher::new();
         hasher.update(b"manifest");
         for (row, hash) in rows.iter().zip(&hashes) {
@@ -91,7 +114,13 @@ impl DatasetKind for ManifestSpec {
                 hasher.update(&(field.len() as u64).to_le_bytes()).update(field);
             }
         }
-        let warnings = twins(&self.path, &rows, &hashes).into_iter().collect();
+        if let Some(bits) = self.bits {
+            hasher.update(b"bits").update(&[bits as u8]);
+        }
+        let deep: Vec<&Row> =
+            rows.iter().zip(&stored).filter(|(_, image)| image.is_deep).map(|(row, _)| row).collect();
+        let warnings =
+            twins(&self.path, &rows, &hashes).into_iter().chain(self.depth_warning(&deep)).collect();
         Ok(Summary { warnings, ..Summary::new(classes, &labels, hasher.finalize()) })
     }
 
@@ -160,24 +189,33 @@ impl ManifestSpec {
         Err(DataError::at(&self.path, first.place(), message))
     }
 
-    fn hash_images(&self, rows: &[Row]) -> Result<Vec<blake3::Hash>, DataError> {
-        let hash = |row: &Row| {
-            let bytes = std::fs::read(self.image_path(row)).map_err(|error| {
-                let message = format!("failed to read {}: {error}", self.image_path(row).display());
-                DataError::at(&self.path, row.place(), message)
-            })?;
-            Ok(blake3::hash(&bytes))
+    /// What is known of each image without decoding it.
+    fn stored(&self, rows: &[Row]) -> Result<Vec<Stored>, DataError> {
+        let stored = |row: &Row| {
+            self.with_image(row, |image| {
+                Ok(Stored { hash: blake3::hash(image.bytes()), is_deep: image.is_deep })
+            })
         };
-        rows.par_iter().map(hash).collect::<Vec<_>>().into_iter().collect()
+        rows.par_iter().map(stored).collect::<Vec<_>>().into_iter().collect()
     }
 
     fn examine(&self, row: &Row) -> Result<(), String> {
-        image::examine(&self.image_path(row))
+        Encoded::read(&self.image_path(row), self.max_pixels).map(drop)
     }
 
     fn decode(&self, row: &Row, out: &mut [u8]) -> Result<(), DataError> {
-        image::decode(&self.image_path(row), self.size, out)
-            .map_err(|message| DataError::at(&self.path, row.place(), message))
+        self.with_image(row, |image| image.draw(self.bits, self.size, out))
+    }
+
+    /// Applies a function to the image of a row; its errors name the row.
+    fn with_image<T>(
+        &self,
+        row: &Row,
+        apply: impl FnOnce(Encoded<'_>) -> Result<T, String>,
+    ) -> Result<T, DataError> {
+        let path = self.image_path(row);
+        let image = Encoded::read(&path, self.max_pixels).and_then(apply);
+        image.map_err(|message| DataError::at(&self.path, row.place(), message))
     }
 
     fn image_path(&self, row: &Row) -> PathBuf {
@@ -241,7 +279,7 @@ mod tests {
     fn spec(folder: &TempDir, csv: &str) -> ManifestSpec {
         let path = folder.path().join("labels.csv");
         std::fs::write(&path, csv).unwrap();
-        ManifestSpec { path, images: None, size: 4, classes: None }
+        ManifestSpec { path, images: None, size: 4, classes: None, bits: None, max_pixels: max_pixels() }
     }
 
     fn error(csv: &str) -> String {
@@ -377,9 +415,62 @@ mod tests {
         let bad = spec(&folder, "image,label,split\nb.jpg,x,train\ntext.jpg,x,val\n");
         let message = bad.load(None).unwrap_err().to_string();
         assert!(message.contains("row 3: ") && message.contains("text.jpg cannot be decoded"), "{message}");
-        assert!(bad.summary().is_ok(), "images are not decoded");
+        assert_eq!(bad.summary().unwrap_err().to_string(), message);
         assert!(good.examine_images().is_ok());
         let message = bad.examine_images().unwrap_err().to_string();
         assert!(message.contains("row 3: ") && message.contains("text.jpg cannot be decoded"), "{message}");
+    }
+
+    #[test]
+    fn f02_a_truncated_image_is_refused_with_its_row() {
+        let folder = images();
+        for name in ["b.jpg", "c.png"] {
+            let path = folder.path().join(name);
+            let whole = std::fs::read(&path).unwrap();
+            std::fs::write(&path, &whole[..whole.len() - 2]).unwrap();
+            let message = spec(&folder, &format!("image,label,split\na.png,x,train\n{name},x,val\n"));
+            let message = message.summary().unwrap_err().to_string();
+            assert!(
+                message.contains("labels.csv, row 3: ") && message.contains("it is truncated"),
+                "{message}"
+            );
+        }
+    }
+
+    #[test]
+    fn f22_limits_of_pixels_and_bits_are_errors_with_the_row() {
+        let folder = images();
+        let csv = "image,label,split\na.png,x,train\n";
+        let small = ManifestSpec { max_pixels: 107, ..spec(&folder, csv) };
+        for message in [small.summary().unwrap_err(), small.load(None).unwrap_err()] {
+            assert!(message.to_string().contains("row 2: "), "{message}");
+            assert!(
+                message.to_string().contains("12 x 9 = 108 pixels, more than `max_pixels` (107)"),
+                "{message}"
+            );
+        }
+        let enough = ManifestSpec { max_pixels: 108, ..spec(&folder, csv) };
+        assert_eq!(enough.options(), spec(&folder, csv).options(), "the limit changes no result");
+        assert_eq!(enough.summary().unwrap(), spec(&folder, csv).summary().unwrap());
+    }
+
+    #[test]
+    fn f22_options_are_those_of_before_without_the_new_keys() {
+        let folder = images();
+        let options = spec(&folder, CSV).options();
+        assert_eq!(options, serde_json::json!({ "size": 4, "classes": null }));
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn f22_a_pipe_or_device_is_refused_as_image_and_as_csv() {
+        let folder = images();
+        std::os::unix::fs::symlink("/dev/zero", folder.path().join("zero.png")).unwrap();
+        let message =
+            spec(&folder, "image,label,split\nzero.png,x,train\n").summary().unwrap_err().to_string();
+        assert!(message.contains("row 2: no such image: "), "{message}");
+        let zero = ManifestSpec { path: "/dev/zero".into(), ..spec(&folder, CSV) };
+        let message = zero.summary().unwrap_err().to_string();
+        assert!(message.contains("it is a pipe or a device, not a file"), "{message}");
     }
 }

@@ -123,6 +123,7 @@ impl MedmnistSpec {
         }
         let shapes: PerSplit<Shape> = shapes.try_into().expect("three splits");
         self.check_counts(&labels, &shapes)?;
+        self.check_pixels(&shapes)?;
         self.check_sides(&shapes)?;
         let classes = self.classes.clone().unwrap_or_else(|| numbered_classes(&labels));
         check_classes(&self.path, &classes)?;
@@ -142,6 +143,16 @@ impl MedmnistSpec {
             true => Err(DataError::new(&self.path, "the file has no images")),
             false => Ok(()),
         }
+    }
+
+    fn check_pixels(&self, shapes: &PerSplit<Shape>) -> Result<(), DataError> {
+        for (split, Shape { count, height, width, .. }) in SplitName::ALL.into_iter().zip(shapes) {
+            if *count > 0 && (*height == 0 || *width == 0) {
+                let message = format!("its images have no pixels ({height} x {width})");
+                return Err(DataError::at(&self.path, images_of(split), message));
+            }
+        }
+        Ok(())
     }
 
     fn check_sides(&self, shapes: &PerSplit<Shape>) -> Result<(), DataError> {
@@ -361,5 +372,22 @@ mod tests {
         std::fs::write(&spec.path, &whole[..whole.len() / 2]).unwrap();
         assert!(spec.load(None).unwrap_err().to_string().contains("download it again"));
         assert_eq!(spec.size(), 0);
+    }
+
+    #[test]
+    fn f22_images_without_pixels_are_an_error() {
+        let (_folder, mut spec) = spec(Stored, &with("val_images", npy("|u1", &[1, 0, 4], &[])));
+        spec.size = Some(4);
+        for error in [spec.summary().unwrap_err(), spec.load(None).unwrap_err()] {
+            assert!(error.to_string().contains("val_images: its images have no pixels (0 x 4)"), "{error}");
+        }
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn f22_a_device_is_refused() {
+        let spec = MedmnistSpec { path: "/dev/zero".into(), size: None, classes: None };
+        let message = spec.summary().unwrap_err().to_string();
+        assert_eq!(message, "/dev/zero: failed to open: it is a pipe or a device, not a file");
     }
 }

@@ -1,7 +1,6 @@
 //! What folders of natural images have in common: training and test images, read by candle-datasets. A seeded part of
 //! the training images is set aside for validation.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use rand::seq::SliceRandom;
@@ -55,7 +54,7 @@ impl Folder<'_> {
         hasher.update(self.kind.as_bytes()).update(&self.val_fraction.to_le_bytes());
         for path in &self.files {
             let mut file = blake3::Hasher::new();
-            File::open(path)
+            kind::file::open(path)
                 .and_then(|bytes| file.update_reader(bytes).map(|_| ()))
                 .map_err(|error| DataError::io(path, "read", &error))?;
             hasher.update(file.finalize().as_bytes());

@@ -42,7 +42,7 @@ impl Npz {
     /// # Errors
     /// The file is missing, truncated or not a zip.
     pub(super) fn open(path: &Path) -> Result<Self, DataError> {
-        let file = File::open(path).map_err(|error| DataError::io(path, "open", &error))?;
+        let file = kind::file::open(path).map_err(|error| DataError::io(path, "open", &error))?;
         let zip = ZipArchive::new(BufReader::new(file)).map_err(|error| damaged(path, None, &error))?;
         Ok(Self { path: path.into(), zip })
     }
@@ -56,8 +56,7 @@ impl Npz {
     pub(super) fn read(&mut self, array: &str) -> Result<(Header, Vec<u8>), DataError> {
         self.member(array, |member, header, bytes| {
             let mut data = Vec::new();
-            data.try_reserve_exact(bytes)
-                .map_err(|_| format!("its {bytes} bytes exceed the available memory"))?;
+            data.try_reserve_exact(bytes).map_err(|_| format!("out of memory: it takes {bytes} bytes"))?;
             member.read_to_end(&mut data).map_err(|error| damage(&error))?;
             match data.len() == bytes {
                 true => Ok((header, data)),

@@ -11,6 +11,7 @@ use codespan_reporting::term::termcolor::Ansi;
 use codespan_reporting::term::{Config, Styles, StylesWriter, emit_into_string, emit_to_write_style};
 
 use super::{Source, Span};
+use kind::text::{masked, visible, visible_lines};
 
 /// The texts shown by messages, by name.
 type Pages = SimpleFiles<String, String>;
@@ -53,9 +54,9 @@ impl Diagnostic {
             let text = pages.get(page).map_or("", |page| page.source().as_str());
             Label::primary(page, shortened(text, within(text, &span)))
         });
-        let help = self.help.iter().map(|help| format!("help: {}", clipped(help)));
+        let help = self.help.iter().map(|help| format!("help: {}", visible_lines(&clipped(help))));
         Shown::error()
-            .with_message(clipped(&self.message))
+            .with_message(visible_lines(&clipped(&self.message)))
             .with_labels(label.collect())
             .with_notes(help.collect())
     }
@@ -69,7 +70,8 @@ impl From<(Span, String)> for Diagnostic {
 
 /// All errors of an experiment file. Exit code 2.
 ///
-/// [`fmt::Display`] shows the first errors, each with `path:line:column`, the underlined text and a help line. An override is shown
+/// [`fmt::Display`] shows the first errors, each with `path:line:column`, the underlined text and a help line; control
+/// characters are escaped. An override is shown
 /// as typed, at `path --set:line:column`.
 #[derive(Clone, Debug)]
 pub struct Errors {
@@ -109,7 +111,7 @@ impl Errors {
     ) -> Result<String, Unshown> {
         let mut pages = Pages::new();
         for (name, text) in self.source.pages() {
-            pages.add(name, text);
+            pages.add(visible(&name).into_owned(), masked(&text));
         }
         let shown = self.list.iter().take(MOST_SHOWN).map(|diagnostic| {
             let shown = diagnostic.shown(&self.source, &pages);
@@ -315,6 +317,17 @@ mod tests {
             assert!(shown.len() < 6000, "{span:?}: {}", shown.len());
             assert!(shown.contains("a.toml:1:"), "{shown}");
         }
+    }
+
+    #[test]
+    fn f22_control_characters_of_the_file_are_not_shown() {
+        let list = vec![(4..8, "unknown `\u{1b}[31m`".to_owned())];
+        let shown = errors("a = \u{1b}[0m b\u{9b} = 1\n", list).to_string();
+        assert!(!shown.contains(['\u{1b}', '\u{9b}']), "{shown}");
+        assert!(
+            shown.contains("error: unknown `\\u{1b}[31m`") && shown.contains("a = ?[0m b¿ = 1"),
+            "{shown}"
+        );
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! as `[train]` is merged under a stage: the including file takes precedence. Everything keeps its location, so that
 //! messages point into the part.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -11,6 +12,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::error::{Diagnostic, Report};
+use super::source::LARGEST;
 use super::tree::{self, Table, Value};
 use super::{Source, shape};
 
@@ -36,7 +38,7 @@ pub(super) fn read(text: &str, folder: &Path) -> Result<Vec<Part>, Vec<Diagnosti
     let mut parts = Vec::new();
     for (name, span) in names.filter_map(|name| Some((name.get_ref().as_str()?, name.span()))) {
         let path = folder.join(name);
-        match std::fs::read_to_string(&path) {
+        match text_of(&path) {
             Ok(text) => parts.push(Part { path, text }),
             Err(error) => {
                 let message = format!("failed to read {}: {error}", path.display());
@@ -46,6 +48,11 @@ pub(super) fn read(text: &str, folder: &Path) -> Result<Vec<Part>, Vec<Diagnosti
         }
     }
     if wrong.is_empty() { Ok(parts) } else { Err(wrong) }
+}
+
+fn text_of(path: &Path) -> io::Result<String> {
+    let bytes = kind::file::read(path, LARGEST)?;
+    String::from_utf8(bytes).map_err(|error| io::Error::other(error.utf8_error()))
 }
 
 /// The tree of a file with its parts merged, unless a part is invalid.

@@ -54,10 +54,11 @@ impl Experiment {
     }
 }
 
-/// The value of `${data}`: made absolute, because it is relative to the working directory and not to the file.
+/// The value of `${data}`: made absolute, because it is relative to the working directory and not to the file. What is
+/// not UTF-8 in it is replaced, so that messages show it and no such folder is found.
 fn data_folder() -> Option<String> {
-    let folder = std::env::var(DATA_VARIABLE).ok().filter(|folder| !folder.is_empty())?;
-    std::path::absolute(folder).ok()?.into_os_string().into_string().ok()
+    let folder = std::env::var_os(DATA_VARIABLE).filter(|folder| !folder.is_empty())?;
+    Some(std::path::absolute(folder).ok()?.to_string_lossy().into_owned())
 }
 
 fn read(

@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 use super::include::{self, Part};
 use super::{Diagnostic, Errors, Override, Span};
 
+/// Largest experiment file or part, in bytes.
+pub(super) const LARGEST: u64 = 16 << 20;
+
 /// The text of an experiment file with its parts and overrides: everything that is checked and that messages point
 /// into.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,13 +35,14 @@ impl Source {
     /// Read an experiment file.
     ///
     /// # Errors
-    /// The file, or a part that it includes, cannot be read or is not UTF-8.
+    /// The file, its path, or a part that it includes, cannot be read or is not UTF-8.
     pub fn read(path: &Path) -> Result<Self, Errors> {
         let failed = |why: String| {
             let message = format!("failed to read {}: {why}", path.display());
             Errors::new(Arc::new(Self::new(path, "")), [Diagnostic::new(message)])
         };
-        let bytes = std::fs::read(path).map_err(|error| failed(error.to_string()))?;
+        check_unicode(path).map_err(failed)?;
+        let bytes = kind::file::read(path, LARGEST).map_err(|error| failed(error.to_string()))?;
         let text = String::from_utf8(bytes).map_err(|error| failed(error.utf8_error().to_string()))?;
         match include::read(&text, path.parent().unwrap_or(Path::new(""))) {
             Ok(parts) => Ok(Self { parts, ..Self::new(path, text) }),
@@ -88,9 +92,29 @@ impl Source {
     }
 }
 
+/// Paths of data are relative to the experiment's folder and are sent to workers as text.
+fn check_unicode(path: &Path) -> Result<(), String> {
+    let whole = std::path::absolute(path).map_err(|error| error.to_string())?;
+    match whole.to_str() {
+        Some(_) => Ok(()),
+        None => Err(format!("its path is not UTF-8: {}; rename the file or folder", whole.display())),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    #[cfg(unix)]
+    fn f22_a_path_that_is_not_utf8_and_a_device_are_refused() {
+        use std::os::unix::ffi::OsStrExt;
+        let path = Path::new(std::ffi::OsStr::from_bytes(b"/none/\xff/x.toml"));
+        let message = Source::read(path).unwrap_err().to_string();
+        assert!(message.contains("its path is not UTF-8: /none/\u{fffd}/x.toml; rename"), "{message}");
+        let message = Source::read(Path::new("/dev/zero")).unwrap_err().to_string();
+        assert!(message.contains("failed to read /dev/zero: it is a pipe or a device"), "{message}");
+    }
 
     #[test]
     fn overrides_follow_the_text_each_on_its_own_line() {

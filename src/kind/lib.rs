@@ -9,11 +9,15 @@
 //! | [`paths`] | the files and folders named by a spec |
 //! | [`schema`] | the JSON Schema of a type, as used by checks and editors |
 //! | [`suggest`] | "did you mean" |
+//! | [`file`] | reading files that a person names |
+//! | [`text`] | text of others, made safe for a terminal |
 
+pub mod file;
 pub mod paths;
 pub mod problems;
 pub mod schema;
 pub mod suggest;
+pub mod text;
 
 use identity::Identity;
 

@@ -18,7 +18,7 @@ use store::{Digests, Store, StoreError};
 
 impl Plan {
     /// Read data set summaries in parallel, describe and fingerprint every stage, and query the store for fresh ones.
-    /// Warns about questionable data.
+    /// Warnings about questionable data are in [`Plan::warnings`].
     ///
     /// # Errors
     /// Every data set and file that cannot be used; otherwise all errors of the stages; otherwise an error of the
@@ -37,7 +37,6 @@ impl Plan {
         numerics: &[Numerics],
     ) -> Result<Vec<Self>, PlanError> {
         let data = data::read(&experiment, &Digests::new(store), look).map_err(PlanError::Data)?;
-        data.warnings().into_iter().for_each(|warning| tracing::warn!("{warning}"));
         let plan = |&numerics: &Numerics| assemble(Arc::clone(&experiment), &data, store, numerics, describe);
         numerics.iter().map(plan).collect()
     }
@@ -67,7 +66,8 @@ fn join(
     numerics: Numerics,
     describe: Describe,
 ) -> Result<Plan, PlanError> {
-    let lacks = check::splits(&experiment, data);
+    let mut lacks = check::splits(&experiment, data);
+    lacks.extend(check::one_class(&experiment, data));
     if !lacks.is_empty() {
         return Err(PlanError::Data(lacks));
     }
@@ -79,7 +79,8 @@ fn join(
         graph.insert(planned(instance, identity, description, data));
     }
     let order = graph.ids().collect();
-    Ok(Plan { experiment, graph, order, numerics, only: None })
+    let warnings = data.warnings(&experiment);
+    Ok(Plan { experiment, graph, order, numerics, only: None, warnings })
 }
 
 /// Set the status of every stage.

@@ -30,6 +30,26 @@ pub(super) fn splits(experiment: &Experiment, data: &Data) -> Vec<DataError> {
     readers.into_iter().filter_map(error).collect()
 }
 
+/// Check that every data set that a stage trains on or evaluates on has several classes.
+pub(super) fn one_class(experiment: &Experiment, data: &Data) -> Vec<DataError> {
+    let scored =
+        |stage: &&StageInstance| stage.spec.train().is_some() || matches!(stage.spec, StageSpec::Evaluate(_));
+    let mut readers: BTreeMap<usize, &StageInstance> = BTreeMap::new();
+    for stage in experiment.stages.iter().filter(scored) {
+        stage.datasets.iter().for_each(|&dataset| _ = readers.entry(dataset).or_insert(stage));
+    }
+    let error = |(index, reader): (usize, &StageInstance)| {
+        let [class] = &data.datasets.get(&index)?.summary.classes[..] else { return None };
+        let message = format!(
+            "it has one class, `{class}`, so every score of stage `{}` would be perfect and mean nothing; add images of \
+             another class",
+            reader.name
+        );
+        let place = Some(format!("data set `{}`", experiment.datasets[index].id()));
+        Some(DataError { path: experiment.source.path.clone(), place, message })
+    };
+    readers.into_iter().filter_map(error).collect()
+}
 /// The maximum number of classes in a message.
 const CLASSES_SHOWN: usize = 24;
 
@@ -195,6 +215,30 @@ mod tests {
         let errors = splits(&experiment, &data_with(&experiment, summary([[5, 0], [5, 0], [5, 0]])));
         assert_eq!(errors.len(), 2, "validation and test images may lack a class");
         assert!(errors[0].message.contains("`train` has no image of class `sick`"), "{}", errors[0]);
+    }
+
+    #[test]
+    fn f02_one_class_is_an_error_where_it_is_scored() {
+        let mut experiment = experiment();
+        let one = Summary {
+            classes: vec!["sick".into()],
+            counts: [vec![9], vec![9], vec![9]],
+            ..summary([[1, 1]; 3])
+        };
+        let messages = |experiment: &Experiment| -> Vec<String> {
+            one_class(experiment, &data_with(experiment, one.clone()))
+                .iter()
+                .map(ToString::to_string)
+                .collect()
+        };
+        let errors = messages(&experiment);
+        assert_eq!(errors.len(), 2, "{errors:?}");
+        assert!(
+            errors[0].starts_with("lab.toml, data set `cells`: it has one class, `sick`, "),
+            "{errors:?}"
+        );
+        experiment.stages.clear();
+        assert_eq!(messages(&experiment), [""; 0]);
     }
 
     #[test]

@@ -25,9 +25,14 @@ pub(super) struct Data {
 
 impl Data {
     /// Warnings about the data, without duplicates.
-    pub(super) fn warnings(&self) -> BTreeSet<&str> {
-        let summaries = self.datasets.values().map(|dataset| &dataset.summary);
-        summaries.flat_map(|summary| summary.warnings.iter().map(String::as_str)).collect()
+    pub(super) fn warnings(&self, experiment: &Experiment) -> BTreeSet<String> {
+        let of = |(index, planned): (&usize, &Arc<PlannedDataset>)| {
+            let (id, summary) = (experiment.datasets[*index].id(), &planned.summary);
+            let concerns =
+                summary.concerns().into_iter().map(move |concern| format!("data set `{id}` {concern}"));
+            summary.warnings.iter().cloned().chain(concerns).collect::<Vec<_>>()
+        };
+        self.datasets.iter().flat_map(of).collect()
     }
 }
 

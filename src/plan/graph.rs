@@ -26,6 +26,8 @@ pub struct Plan {
     pub(super) only: Option<BTreeSet<StageId>>,
     /// Where stages would run.
     pub numerics: Numerics,
+    /// What is questionable about the data sets.
+    pub warnings: BTreeSet<String>,
 }
 
 /// A stage of a plan, by its position there.

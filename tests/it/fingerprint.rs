@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 /// Keys that are not in the fingerprint: names of stages and data sets, paths, and what only checks a file. Ensembles
 /// enter by the roles of their members.
-const OUT: [&str; 24] = [
+const OUT: [&str; 25] = [
     "/cifar/path",
     "/evaluate/datasets",
     "/evaluate/ensembles",
@@ -32,6 +32,7 @@ const OUT: [&str; 24] = [
     "/learn_merge_weights/dataset",
     "/learn_merge_weights/sources",
     "/manifest/images",
+    "/manifest/max_pixels",
     "/manifest/path",
     "/medmnist/path",
     "/merge/dataset",
@@ -118,6 +119,7 @@ fn datasets() -> Vec<Value> {
     let mut sections = vec![
         json!({ "phantom": { "family": "cells" } }),
         json!({ "manifest": { "path": "a.csv", "images": "a", "size": 28 } }),
+        json!({ "manifest": { "path": "a.csv", "images": "a", "size": 28, "bits": 12 } }),
     ];
     sections.extend(["medmnist", "idx", "cifar"].map(|kind| json!({ kind: { "path": "a" } })));
     sections
@@ -305,6 +307,7 @@ fn the_fingerprint_of_every_choice_is_what_it_was() {
     2a7de804dee0 1 {"finetune":{"from":"a","dataset":"d","train":{"loss":{"binary_cross_entropy":{}}}}}
     629af4e4d888 1 {"phantom":{"family":"cells"}}
     6de98ff15211 1 {"manifest":{"path":"a.csv","images":"a","size":28}}
+    0405057acd45 1 {"manifest":{"path":"a.csv","images":"a","size":28,"bits":12}}
     9202c7a7a57a 1 {"medmnist":{"path":"a"}}
     15c03126c8b6 1 {"idx":{"path":"a"}}
     1aa8ea300f7d 1 {"cifar":{"path":"a"}}

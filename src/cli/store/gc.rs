@@ -7,6 +7,7 @@ use clap::Args;
 
 use super::{Error, mib};
 use crate::cli::experiments::{Files, every};
+use crate::cli::output::stdout;
 use crate::identity::Numerics;
 use crate::plan::Plan;
 use crate::store::Store;
@@ -40,7 +41,7 @@ impl Gc {
             .map(|experiment| Ok(Plan::with_each(Arc::clone(experiment), store, &Numerics::ALL)?));
         let keep = keep(&every(plans)?.concat(), store);
         let leftovers = store.leftovers(&keep)?;
-        let mut out = std::io::stdout().lock();
+        let mut out = stdout();
         for leftover in &leftovers {
             writeln!(out, "{}", line(leftover))?;
         }

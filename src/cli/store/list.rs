@@ -5,6 +5,7 @@ use std::io::Write;
 use serde_json::json;
 
 use super::{Error, mib};
+use crate::cli::output::stdout;
 use crate::run::utc;
 use crate::store::{Manifest, Store};
 
@@ -15,11 +16,11 @@ pub(super) fn list(store: &Store, as_json: bool) -> Result<(), Error> {
         manifests.extend(store.manifest(&fingerprint)?);
     }
     manifests.sort_by_key(|manifest| (manifest.header.started, manifest.header.fingerprint));
-    let mut out = std::io::stdout().lock();
     if as_json {
         let entries: Vec<_> = manifests.iter().map(to_json).collect();
-        return Ok(writeln!(out, "{:#}", serde_json::Value::from(entries))?);
+        return Ok(writeln!(std::io::stdout(), "{:#}", serde_json::Value::from(entries))?);
     }
+    let mut out = stdout();
     for manifest in &manifests {
         let header = &manifest.header;
         let (fingerprint, kind, time) = (header.fingerprint.short(), &header.kind, utc(header.started));

@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use super::Error;
+use crate::cli::output::stdout;
 use crate::store::{Store, StoreError};
 
 /// # Errors
@@ -15,7 +16,7 @@ pub(super) fn verify(store: &Store) -> Result<(), Error> {
         Err(error) => Some(error),
     };
     let mut problems: Vec<_> = fingerprints.iter().filter_map(verified).collect();
-    let mut out = std::io::stdout().lock();
+    let mut out = stdout();
     writeln!(out, "{} entries, {}", fingerprints.len(), how_many(fingerprints.len(), &problems))?;
     let (images, damaged) = store.verify_images()?;
     if images > 0 {

@@ -7,6 +7,9 @@ use csv::StringRecord;
 
 use super::super::{DataError, SplitName};
 
+/// Largest CSV, in bytes.
+const LARGEST_CSV: u64 = 1 << 30;
+
 /// An image of the data set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Row {
@@ -27,6 +30,24 @@ impl Row {
     pub(super) fn place(&self) -> String {
         format!("row {}", self.number)
     }
+
+    /// The error that it has the image of an earlier row.
+    pub(super) fn repeats(&self, path: &Path, first: &Self) -> DataError {
+        let Self { image, number, split, .. } = self;
+        let earlier = match first.image == *image {
+            true => first.place(),
+            false => format!("{} as '{}'", first.place(), first.image),
+        };
+        let message = match first.split == *split {
+            true => format!("image '{image}' is a duplicate of {earlier}; list each image once"),
+            false => format!(
+                "image '{image}' is in two splits: {} here and {} in {earlier}; scores would be too good",
+                split.as_str(),
+                first.split.as_str(),
+            ),
+        };
+        DataError::at(path, format!("row {number}"), message)
+    }
 }
 
 /// Reads the rows and sorts them by image.
@@ -35,7 +56,9 @@ impl Row {
 /// The file cannot be read or is empty, a column is missing, a field is empty, a split is unknown, an image occurs in
 /// two rows, or a group occurs in two splits. The message names the row.
 pub(super) fn read_rows(path: &Path) -> Result<Vec<Row>, DataError> {
-    let mut reader = csv::Reader::from_path(path).map_err(|error| csv_error(path, &error))?;
+    let bytes =
+        kind::file::read(path, LARGEST_CSV).map_err(|error| DataError::io(path, "read the CSV", &error))?;
+    let mut reader = csv::Reader::from_reader(&bytes[..]);
     let header = reader.headers().map_err(|error| csv_error(path, &error))?;
     let columns = Columns::find(path, header)?;
     let mut rows = Vec::new();
@@ -117,19 +140,7 @@ fn check_unique(path: &Path, rows: &[Row]) -> Result<(), DataError> {
         // `./a.png` and `a.png` are the same image
         let parts = Path::new(&row.image).components().filter(|part| *part != Component::CurDir);
         let Some(first) = seen.insert(parts.collect(), row) else { continue };
-        let message = match first.split == row.split {
-            true => {
-                format!("image '{}' is a duplicate of row {}; list each image once", row.image, first.number)
-            }
-            false => format!(
-                "image '{}' is in two splits: {} here and {} in row {}; scores would be too good",
-                row.image,
-                row.split.as_str(),
-                first.split.as_str(),
-                first.number
-            ),
-        };
-        return Err(DataError::at(path, row.place(), message));
+        return Err(row.repeats(path, first));
     }
     Ok(())
 }

@@ -57,13 +57,13 @@ pub struct PhantomSpec {
     /// Side of the images in pixels, 8 to 4096.
     #[serde(default = "default_size")]
     pub size: usize,
-    /// Number of training images, up to 1000000.
+    /// Number of training images, from 1 to 1,000,000.
     #[serde(default = "default_count")]
     pub train: usize,
-    /// Number of validation images, up to 1000000.
+    /// Number of validation images, from 1 to 1,000,000.
     #[serde(default = "default_count")]
     pub val: usize,
-    /// Number of test images, up to 1000000.
+    /// Number of test images, from 1 to 1,000,000.
     #[serde(default = "default_count")]
     pub test: usize,
     /// Seed of the images and labels.
@@ -277,5 +277,19 @@ mod tests {
     fn a_size_that_shows_nothing_is_rejected() {
         let error = PhantomSpec { size: 4, ..spec(Family::Xray) }.load(None).unwrap_err();
         assert_eq!(error.to_string(), "phantom: `size` is 4; it must be from 8 to 1024 pixels");
+    }
+
+    #[test]
+    fn f20_counts_and_sizes_beyond_their_limits_are_reported_at_their_keys() {
+        let mut problems = Problems::default();
+        let huge = PhantomSpec { train: usize::MAX, val: 1_000_001, size: 1025, ..spec(Family::Cells) };
+        huge.validate(&mut problems);
+        let messages: Vec<_> = problems.into_list().into_iter().map(|problem| problem.message).collect();
+        let expected = [
+            "`size` must be 8 to 1024, not 1025".to_owned(),
+            format!("`train` must be 1 to 1000000, not {}", usize::MAX),
+            "`val` must be 1 to 1000000, not 1000001".to_owned(),
+        ];
+        assert_eq!(messages, expected);
     }
 }

@@ -7,8 +7,8 @@ use super::super::Event;
 use super::layout::{Layout, Line, Total, fraction, parts};
 use super::plain::Lines;
 use super::screen::{redraw, size};
-use super::text::one_line;
 use super::{Reporter, Throttle};
+use kind::text::visible;
 use train::Progress;
 
 /// Minimum time between two drawings.
@@ -108,7 +108,7 @@ impl State {
                 self.total = Total { stages: *stages, work: *estimate, ..Total::default() };
             }
             Event::StageStarted { stage, kind, estimate, .. } => {
-                self.stages.push(Stage::new(one_line(stage), kind, *estimate));
+                self.stages.push(Stage::new(visible(stage).into_owned(), kind, *estimate));
             }
             Event::StageWaiting { stage } => self.with(stage, |stage| {
                 stage.parts = vec!["waiting for another run".into()];
@@ -128,14 +128,14 @@ impl State {
     }
 
     fn with(&mut self, id: &str, change: impl FnOnce(&mut Stage)) {
-        let id = one_line(id);
+        let id = visible(id);
         if let Some(stage) = self.stages.iter_mut().find(|stage| stage.id == id) {
             change(stage);
         }
     }
 
     fn remove(&mut self, id: &str) -> Option<Stage> {
-        let id = one_line(id);
+        let id = visible(id);
         let position = self.stages.iter().position(|stage| stage.id == id)?;
         Some(self.stages.remove(position))
     }

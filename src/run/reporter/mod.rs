@@ -16,7 +16,7 @@ pub use bars::Bars;
 pub use json::Json;
 pub use plain::Plain;
 pub use screen::{beside_bars, erase_bars};
-pub use text::{duration, epoch as epoch_line, one_line, printable, progress as progress_text};
+pub use text::{duration, epoch as epoch_line, progress as progress_text};
 
 /// Receives every event of a run, in order.
 pub trait Reporter: Send {

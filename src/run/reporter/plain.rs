@@ -5,8 +5,8 @@ use std::io::Write;
 use std::time::Duration;
 
 use super::super::Event;
-use super::text::{one_line, printable};
 use super::{Reporter, Throttles, text};
+use kind::text::{visible, visible_lines};
 use train::Progress;
 
 /// Minimum time between two progress lines of a stage.
@@ -72,7 +72,7 @@ impl Lines {
     fn text(&mut self, event: &Event) -> Option<String> {
         Some(match event {
             Event::RunStarted { experiment, stages, fresh, .. } => {
-                format!("{}: {stages} to run, {fresh} fresh", one_line(experiment))
+                format!("{}: {stages} to run, {fresh} fresh", visible(experiment))
             }
             Event::StageStarted { stage, kind, number, of, .. } => {
                 let running = Running { number: format!("{number}/{of}"), validation: None };
@@ -86,18 +86,20 @@ impl Lines {
             Event::StageWaiting { stage } => {
                 format!("{}: waiting for another run, which is making it", self.name(stage))
             }
-            Event::StageWarning { stage, message } => format!("{}: {}", self.name(stage), printable(message)),
+            Event::StageWarning { stage, message } => {
+                format!("{}: {}", self.name(stage), visible_lines(message))
+            }
             Event::StageFinished { stage, seconds } => self.finished(stage, *seconds),
             Event::StageFound { stage } => format!("{}: found in the store", self.name(stage)),
             Event::StageFailed { stage, message } => {
-                format!("{}: failed: {}", self.name(stage), printable(message))
+                format!("{}: failed: {}", self.name(stage), visible_lines(message))
             }
             Event::StageRetried { stage, message } => {
-                format!("{}: will be retried alone: {}", self.name(stage), printable(message))
+                format!("{}: will be retried alone: {}", self.name(stage), visible_lines(message))
             }
             Event::StageStopped { stage } => format!("{}: stopped", self.name(stage)),
             Event::StageSkipped { stage, because_of, .. } => {
-                format!("{}: skipped because {} failed", one_line(stage), one_line(because_of))
+                format!("{}: skipped because {} failed", visible(stage), visible(because_of))
             }
             // The command prints the totals of all experiments.
             Event::RunFinished { .. } => return None,
@@ -107,7 +109,7 @@ impl Lines {
     /// `[3/12] ft_a[seed=0]`.
     fn name(&self, stage: &str) -> String {
         let number = self.stages.get(stage).map_or("?", |running| running.number.as_str());
-        format!("[{number}] {}", one_line(stage))
+        format!("[{number}] {}", visible(stage))
     }
 
     /// `[3/12] ft_a[seed=0]: epoch 2/8, …`.

@@ -1,5 +1,6 @@
 //! Text that reporters share.
 
+use kind::text::visible;
 use train::{EpochRecord, Progress};
 
 /// `4.2 s`, `3 min 05 s`, `2 h 07 min`.
@@ -11,27 +12,6 @@ pub fn duration(seconds: f64) -> String {
         60..3600 => format!("{} min {:02} s", whole / 60, whole % 60),
         _ => format!("{} h {:02} min", whole / 3600, whole / 60 % 60),
     }
-}
-
-/// A name on one line: control characters are escaped, as in `\u{1b}`.
-pub fn one_line(text: &str) -> String {
-    escaped(text, char::is_control)
-}
-
-/// A message, which may have several lines: other control characters are escaped.
-pub fn printable(text: &str) -> String {
-    escaped(text, |c| c.is_control() && c != '\n')
-}
-
-fn escaped(text: &str, escapes: impl Fn(char) -> bool) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match escapes(c) {
-            true => escaped.extend(c.escape_default()),
-            false => escaped.push(c),
-        }
-    }
-    escaped
 }
 
 /// Progress of a stage: `epoch 2/8, 64/512 images, loss 0.693, 95 images/s, 40 s left`.
@@ -46,7 +26,7 @@ pub fn progress(progress: &Progress) -> String {
             )
         }
         Progress::Epoch(record) => epoch(record),
-        Progress::Count { done, of, what } => format!("{done}/{of} {}", one_line(what)),
+        Progress::Count { done, of, what } => format!("{done}/{of} {}", visible(what)),
     }
 }
 
@@ -61,7 +41,7 @@ pub fn epoch(record: &EpochRecord) -> String {
 /// `val macro_f1 0.8123, accuracy 0.8400`; `None` without validation.
 pub(super) fn validation(record: &EpochRecord) -> Option<String> {
     let scores: Vec<_> =
-        record.val.iter().map(|(name, score)| format!("{} {score:.4}", one_line(name))).collect();
+        record.val.iter().map(|(name, score)| format!("{} {score:.4}", visible(name))).collect();
     (!scores.is_empty()).then(|| format!("val {}", scores.join(", ")))
 }
 
