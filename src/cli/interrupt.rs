@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::Error;
 use crate::error::Exit;
+use crate::run::reporter::erase_bars;
 use crate::run::signals::Signals;
 
 /// Install signal handlers. The first signal sets the returned flag, so that the running stage stops at its next
@@ -17,6 +18,7 @@ pub(super) fn listen() -> Result<Arc<AtomicBool>, Error> {
     let raised = Arc::clone(&flag);
     let handler = move || {
         if raised.swap(true, Ordering::Relaxed) {
+            erase_bars();
             std::process::exit(Exit::Interrupted as i32);
         }
     };

@@ -1,13 +1,13 @@
 //! Warnings and log lines: on stderr, next to progress bars; a worker also sends them to its run.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::panic::PanicHookInfo;
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
 use super::Global;
-use super::stderr::{Stderr, print_line};
+use super::stderr::{Stderr, has_color};
 use crate::run::message::Message;
 
 /// Start logging, including panics; one JSON object per line if `json`. `RUST_LOG` takes precedence over `--quiet` and
@@ -22,7 +22,7 @@ pub(super) fn start(global: &Global, json: bool) {
     };
     let filter = EnvFilter::builder().with_default_directive(level.into()).from_env_lossy();
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| Stderr);
-    let subscriber = subscriber.with_target(global.verbose > 0).with_ansi(io::stderr().is_terminal());
+    let subscriber = subscriber.with_target(global.verbose > 0).with_ansi(has_color());
     // There can be only one subscriber per process; an earlier one is kept.
     let _ = if json { subscriber.json().try_init() } else { subscriber.without_time().try_init() };
     std::panic::set_hook(Box::new(if json { log_panic } else { print_panic }));
@@ -40,9 +40,9 @@ fn log_panic(info: &PanicHookInfo<'_>) {
     tracing::error!("{info}");
 }
 
-/// Print a panic without the logger, which may be what panicked.
+/// Print a panic without the logger and the progress bars, which may be what panicked.
 fn print_panic(info: &PanicHookInfo<'_>) {
-    print_line(info);
+    let _ = writeln!(io::stderr(), "{info}");
 }
 
 /// Write a message to stdout, on its own line.

@@ -23,7 +23,6 @@ mod store;
 mod table;
 mod worker;
 
-use std::io::IsTerminal;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
@@ -32,7 +31,7 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 use crate::error::{Error, Exit};
 use crate::plan::PlanError;
 use crate::store::Store;
-use stderr::print_line;
+use stderr::{has_color, print_line};
 
 /// Declarative experiment pipelines for transferring and merging medical imaging models.
 #[derive(Debug, Parser)]
@@ -122,7 +121,7 @@ fn print_error(error: &Error) {
     match error {
         Error::Several(errors) => errors.iter().for_each(print_error),
         Error::Experiment(errors) | Error::Plan(PlanError::Experiment(errors)) => {
-            let text = if std::io::stderr().is_terminal() { errors.to_ansi() } else { errors.to_string() };
+            let text = if has_color() { errors.to_ansi() } else { errors.to_string() };
             print_line(text.trim_end());
         }
         other => print_line(format_args!("error: {other}")),

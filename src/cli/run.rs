@@ -11,11 +11,11 @@ use super::experiments::{Files, every, stages_named};
 use super::interrupt;
 use super::only::Only;
 use super::results::{Format, write_and_print};
-use super::stderr::print_line;
+use super::stderr::{has_color, print_line};
 use super::{Error, Exit, Global};
 use crate::experiment::Experiment;
 use crate::plan::Plan;
-use crate::run::reporter::{Bars, Json, Plain};
+use crate::run::reporter::{Bars, Json, Plain, one_line, printable};
 use crate::run::{ExecutorKind, Options, Outcome, Reporter, run, set_aside_damaged};
 use crate::store::Store;
 
@@ -151,8 +151,8 @@ impl Run {
         let reporter: Box<dyn Reporter> = match self.log_format {
             _ if global.quiet => return Vec::new(),
             LogFormat::Json => Box::new(Json::new(stderr())),
-            LogFormat::Bars => Box::new(Bars::new()),
-            LogFormat::Auto if stderr().is_terminal() => Box::new(Bars::new()),
+            LogFormat::Bars => Box::new(Bars::new(has_color())),
+            LogFormat::Auto if stderr().is_terminal() => Box::new(Bars::new(has_color())),
             LogFormat::Auto | LogFormat::Plain => Box::new(Plain::new(stderr())),
         };
         vec![reporter]
@@ -185,7 +185,7 @@ fn reaches(plan: &Plan, name: &str) -> bool {
 
 fn print_failures(total: &Outcome) {
     for (stage, message) in &total.failed {
-        print_line(format_args!("failed: {stage}: {message}"));
+        print_line(format_args!("failed: {}: {}", one_line(stage), printable(message)));
     }
     if total.interrupted {
         print_line("interrupted; to resume, repeat the command");

@@ -5,7 +5,7 @@ use std::io::Write;
 use clap::Args;
 
 use super::{Error, Global};
-use crate::run::reporter::{duration, progress_text};
+use crate::run::reporter::{duration, one_line, printable, progress_text};
 use crate::run::status::{RunState, RunStatus, runs, status};
 
 /// Show the progress of current runs, or the result of the last one
@@ -64,16 +64,17 @@ fn print(status: &RunStatus, out: &mut impl Write) -> std::io::Result<()> {
     };
     writeln!(
         out,
-        "{run}: {state}; {done} of {stages} stages made, {} failed, {skipped} skipped in {}",
+        "{}: {state}; {done} of {stages} stages made, {} failed, {skipped} skipped in {}",
+        one_line(run),
         failed.len(),
         duration(*seconds)
     )?;
     for (stage, progress) in running {
         let progress = progress.as_ref().map_or_else(|| "started".into(), progress_text);
-        writeln!(out, "  {stage}: {progress}")?;
+        writeln!(out, "  {}: {progress}", one_line(stage))?;
     }
     for (stage, message) in failed {
-        writeln!(out, "  {stage}: failed: {message}")?;
+        writeln!(out, "  {}: failed: {}", one_line(stage), printable(message))?;
     }
     Ok(())
 }

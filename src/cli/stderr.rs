@@ -1,7 +1,7 @@
 //! Writing to stderr. It may be closed or on a full disk: that neither stops the program nor changes its exit code.
 
 use std::fmt::Display;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
 use crate::run::reporter::beside_bars;
 
@@ -18,6 +18,12 @@ impl Write for Stderr {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// Whether to color what is written to stderr: on a terminal, unless `NO_COLOR` is set or `TERM` is `dumb`.
+pub(super) fn has_color() -> bool {
+    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    io::stderr().is_terminal() && set("NO_COLOR").is_none() && set("TERM").is_none_or(|term| term != "dumb")
 }
 
 /// Print a line to stderr.

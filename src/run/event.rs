@@ -17,6 +17,9 @@ pub enum Event {
         stages: usize,
         /// Stages whose results are already in the store.
         fresh: usize,
+        /// Sum of the estimated times of all stages in seconds, each alone on all threads.
+        #[serde(default)]
+        estimate: f64,
     },
     /// A stage has started.
     StageStarted {
@@ -30,6 +33,9 @@ pub enum Event {
         of: usize,
         /// Number of threads for this stage.
         threads: usize,
+        /// Its estimated time in seconds, alone on all threads.
+        #[serde(default)]
+        estimate: f64,
     },
     /// Another run is making this stage; this run waits for it.
     StageWaiting {
@@ -89,6 +95,9 @@ pub enum Event {
         stage: String,
         /// The failed stage.
         because_of: String,
+        /// Its estimated time in seconds, alone on all threads.
+        #[serde(default)]
+        estimate: f64,
     },
     /// The run has ended.
     RunFinished {

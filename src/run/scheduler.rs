@@ -19,6 +19,8 @@ pub struct Job {
     pub id: String,
     /// The stage's kind.
     pub kind: &'static str,
+    /// Its estimated time in seconds, alone on all threads.
+    pub seconds: f64,
     /// Its requirements.
     pub need: Need,
 }
@@ -130,6 +132,7 @@ impl Scheduler<'_> {
             if let Some((job, message)) = self.executor.receive(POLL_INTERVAL) {
                 self.handle(job, message);
             }
+            self.reporter.tick();
         }
     }
 
@@ -157,9 +160,9 @@ impl Scheduler<'_> {
         {
             self.started += 1;
             let threads = (self.rules.threads / at_once).max(1);
-            let Job { id, kind, .. } = &self.jobs[job];
-            let (stage, kind, number) = (id.clone(), (*kind).to_owned(), self.started);
-            self.emit(Event::StageStarted { stage, kind, number, of: self.jobs.len(), threads });
+            let Job { id, kind, seconds: estimate, .. } = self.jobs[job].clone();
+            let (number, of) = (self.started, self.jobs.len());
+            self.emit(Event::StageStarted { stage: id, kind: kind.into(), number, of, threads, estimate });
             if let Err(error) = self.executor.start(job, device, threads) {
                 self.queue.stop(job);
                 self.stop(Stop::Error(error));
@@ -225,7 +228,7 @@ impl Scheduler<'_> {
     fn skip(&mut self, Skipped { job, because_of }: Skipped) {
         let [stage, because_of] = [job, because_of].map(|job| self.jobs[job].id.clone());
         self.outcome.skipped.push((stage.clone(), because_of.clone()));
-        self.emit(Event::StageSkipped { stage, because_of });
+        self.emit(Event::StageSkipped { stage, because_of, estimate: self.jobs[job].seconds });
     }
 
     fn emit(&mut self, event: Event) {

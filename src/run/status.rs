@@ -88,7 +88,7 @@ impl RunStatus {
     fn update(&mut self, Line { at, event }: Line<Event>) {
         self.seconds = at;
         match event {
-            Event::RunStarted { experiment, stages, fresh } => {
+            Event::RunStarted { experiment, stages, fresh, .. } => {
                 (self.experiment, self.stages, self.fresh) = (experiment, stages, fresh);
             }
             Event::StageStarted { stage, .. } | Event::StageWaiting { stage } => {

@@ -58,11 +58,12 @@ pub fn run(
     let timed = estimates.jobs(plan, &needed);
     let mut executor = options.executor.build(Orders::new(plan, &nodes), store, &options.workers);
     let rules = options.rules(executor.capacity(), &timed);
+    let estimate = timed.iter().map(|job| job.seconds).sum();
     let jobs = jobs(plan, &nodes, timed, &estimates);
     let speeds = Speeds::new(plan, store, &estimates);
     let mut reporter = Reporters { log: folder.event_log()?, speeds, reporter };
     let experiment = plan.experiment.name.clone();
-    reporter.event(&Event::RunStarted { experiment, stages: nodes.len(), fresh });
+    reporter.event(&Event::RunStarted { experiment, stages: nodes.len(), fresh, estimate });
     let ended = run_jobs(&jobs, &rules, &options.interrupt, executor.as_mut(), &mut reporter, &mut outcome);
     drop(executor);
     reporter.speeds.write();
@@ -97,6 +98,10 @@ impl<L: Reporter> Reporter for Reporters<'_, L> {
         self.speeds.event(event);
         self.reporter.event(event);
     }
+
+    fn tick(&mut self) {
+        self.reporter.tick();
+    }
 }
 
 /// # Errors
@@ -116,7 +121,7 @@ fn jobs(plan: &Plan, nodes: &[StageId], timed: Vec<makespan::Job>, estimates: &E
         let memory = estimates.of(node).memory_bytes;
         // In milliseconds; the cast saturates.
         let need = Need { inputs: timed.inputs, urgency: (way * 1e3) as u64, memory };
-        Job { id: stage.id.clone(), kind: stage.spec.kind(), need }
+        Job { id: stage.id.clone(), kind: stage.spec.kind(), seconds: timed.seconds, need }
     };
     nodes.iter().zip(timed).zip(ways).map(job).collect()
 }

@@ -49,7 +49,7 @@ mod tests {
         let expected: Vec<Event> =
             a_run().into_iter().filter(|event| event.transient_stage().is_none()).collect();
         assert_eq!(events, expected);
-        let started = r#"{"event":"stage_started","stage":"probe[seed=0]","kind":"finetune","number":1,"of":4,"threads":2}"#;
+        let started = r#"{"event":"stage_started","stage":"probe[seed=0]","kind":"finetune","number":1,"of":4,"threads":2,"estimate":10.0}"#;
         assert_eq!(lines.lines().nth(1), Some(started));
     }
 }

@@ -2,7 +2,9 @@
 
 mod bars;
 mod json;
+mod layout;
 mod plain;
+mod screen;
 mod text;
 
 use std::collections::HashMap;
@@ -10,15 +12,19 @@ use std::time::{Duration, Instant};
 
 use super::Event;
 
-pub use bars::{Bars, beside_bars};
+pub use bars::Bars;
 pub use json::Json;
 pub use plain::Plain;
-pub use text::{duration, epoch as epoch_line, progress as progress_text};
+pub use screen::{beside_bars, erase_bars};
+pub use text::{duration, epoch as epoch_line, one_line, printable, progress as progress_text};
 
 /// Receives every event of a run, in order.
 pub trait Reporter: Send {
     /// Handle an event.
     fn event(&mut self, event: &Event);
+
+    /// Called several times a second between events.
+    fn tick(&mut self) {}
 }
 
 /// Several reporters as one; an empty list is a quiet run.
@@ -26,6 +32,12 @@ impl Reporter for Vec<Box<dyn Reporter>> {
     fn event(&mut self, event: &Event) {
         for reporter in self {
             reporter.event(event);
+        }
+    }
+
+    fn tick(&mut self) {
+        for reporter in self {
+            reporter.tick();
         }
     }
 }
@@ -99,10 +111,11 @@ pub(crate) mod tests {
             number,
             of: 4,
             threads: 2,
+            estimate: 10.0,
         };
         let going = |progress| Event::StageProgress { stage: "probe[seed=0]".into(), progress };
         vec![
-            Event::RunStarted { experiment: "tiny".into(), stages: 4, fresh: 2 },
+            Event::RunStarted { experiment: "tiny".into(), stages: 4, fresh: 2, estimate: 40.0 },
             started("probe[seed=0]", "finetune", 1),
             going(Progress::Step {
                 epoch: 0,
@@ -124,7 +137,7 @@ pub(crate) mod tests {
             Event::StageFound { stage: "twin".into() },
             started("merged", "merge", 3),
             Event::StageFailed { stage: "merged".into(), message: "the sources differ".into() },
-            Event::StageSkipped { stage: "final".into(), because_of: "merged".into() },
+            Event::StageSkipped { stage: "final".into(), because_of: "merged".into(), estimate: 10.0 },
             Event::RunFinished {
                 executed: 1,
                 fresh: 3,

@@ -5,6 +5,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use super::super::Event;
+use super::text::{one_line, printable};
 use super::{Reporter, Throttles, text};
 use train::Progress;
 
@@ -70,8 +71,8 @@ impl Lines {
 
     fn text(&mut self, event: &Event) -> Option<String> {
         Some(match event {
-            Event::RunStarted { experiment, stages, fresh } => {
-                format!("{experiment}: {stages} to run, {fresh} fresh")
+            Event::RunStarted { experiment, stages, fresh, .. } => {
+                format!("{}: {stages} to run, {fresh} fresh", one_line(experiment))
             }
             Event::StageStarted { stage, kind, number, of, .. } => {
                 let running = Running { number: format!("{number}/{of}"), validation: None };
@@ -85,16 +86,18 @@ impl Lines {
             Event::StageWaiting { stage } => {
                 format!("{}: waiting for another run, which is making it", self.name(stage))
             }
-            Event::StageWarning { stage, message } => format!("{}: {message}", self.name(stage)),
+            Event::StageWarning { stage, message } => format!("{}: {}", self.name(stage), printable(message)),
             Event::StageFinished { stage, seconds } => self.finished(stage, *seconds),
             Event::StageFound { stage } => format!("{}: found in the store", self.name(stage)),
-            Event::StageFailed { stage, message } => format!("{}: failed: {message}", self.name(stage)),
+            Event::StageFailed { stage, message } => {
+                format!("{}: failed: {}", self.name(stage), printable(message))
+            }
             Event::StageRetried { stage, message } => {
-                format!("{}: will be retried alone: {message}", self.name(stage))
+                format!("{}: will be retried alone: {}", self.name(stage), printable(message))
             }
             Event::StageStopped { stage } => format!("{}: stopped", self.name(stage)),
-            Event::StageSkipped { stage, because_of } => {
-                format!("{stage}: skipped because {because_of} failed")
+            Event::StageSkipped { stage, because_of, .. } => {
+                format!("{}: skipped because {} failed", one_line(stage), one_line(because_of))
             }
             // The command prints the totals of all experiments.
             Event::RunFinished { .. } => return None,
@@ -104,7 +107,7 @@ impl Lines {
     /// `[3/12] ft_a[seed=0]`.
     fn name(&self, stage: &str) -> String {
         let number = self.stages.get(stage).map_or("?", |running| running.number.as_str());
-        format!("[{number}] {stage}")
+        format!("[{number}] {}", one_line(stage))
     }
 
     /// `[3/12] ft_a[seed=0]: epoch 2/8, …`.
@@ -145,6 +148,15 @@ mod tests {
         [3/4] merged: failed: the sources differ
         final: skipped because merged failed
         ");
+    }
+
+    #[test]
+    fn f22_control_characters_of_names_and_messages_are_escaped() {
+        let mut lines = Lines::default();
+        let (stage, message) =
+            ("a\u{1b}[2J\n[x=\r]".to_owned(), "first\n    second\u{7}\u{9b}31m".to_owned());
+        let failed = lines.line(&Event::StageFailed { stage, message }).unwrap();
+        assert_eq!(failed, "[?] a\\u{1b}[2J\\n[x=\\r]: failed: first\n    second\\u{7}\\u{9b}31m");
     }
 
     #[test]

@@ -13,6 +13,27 @@ pub fn duration(seconds: f64) -> String {
     }
 }
 
+/// A name on one line: control characters are escaped, as in `\u{1b}`.
+pub fn one_line(text: &str) -> String {
+    escaped(text, char::is_control)
+}
+
+/// A message, which may have several lines: other control characters are escaped.
+pub fn printable(text: &str) -> String {
+    escaped(text, |c| c.is_control() && c != '\n')
+}
+
+fn escaped(text: &str, escapes: impl Fn(char) -> bool) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match escapes(c) {
+            true => escaped.extend(c.escape_default()),
+            false => escaped.push(c),
+        }
+    }
+    escaped
+}
+
 /// Progress of a stage: `epoch 2/8, 64/512 images, loss 0.693, 95 images/s, 40 s left`.
 pub fn progress(progress: &Progress) -> String {
     match progress {
@@ -25,7 +46,7 @@ pub fn progress(progress: &Progress) -> String {
             )
         }
         Progress::Epoch(record) => epoch(record),
-        Progress::Count { done, of, what } => format!("{done}/{of} {what}"),
+        Progress::Count { done, of, what } => format!("{done}/{of} {}", one_line(what)),
     }
 }
 
@@ -39,12 +60,13 @@ pub fn epoch(record: &EpochRecord) -> String {
 
 /// `val macro_f1 0.8123, accuracy 0.8400`; `None` without validation.
 pub(super) fn validation(record: &EpochRecord) -> Option<String> {
-    let scores: Vec<_> = record.val.iter().map(|(name, score)| format!("{name} {score:.4}")).collect();
+    let scores: Vec<_> =
+        record.val.iter().map(|(name, score)| format!("{} {score:.4}", one_line(name))).collect();
     (!scores.is_empty()).then(|| format!("val {}", scores.join(", ")))
 }
 
 /// Seconds until the last epoch ends, at the throughput so far.
-fn time_left(progress: &Progress) -> Option<f64> {
+pub(super) fn time_left(progress: &Progress) -> Option<f64> {
     match *progress {
         Progress::Step { epoch, epochs, images, of, images_per_second, .. } if images_per_second > 0.0 => {
             let images_left = (epochs.saturating_sub(epoch) * of).saturating_sub(images);

@@ -66,7 +66,7 @@ impl Reporter for Names {
             Event::StageFailed { stage, message } => ("failed", format!("{stage}: {message}")),
             Event::StageRetried { stage, .. } => ("retried", stage.clone()),
             Event::StageStopped { stage } => ("stopped", stage.clone()),
-            Event::StageSkipped { stage, because_of } => ("skipped", format!("{stage} for {because_of}")),
+            Event::StageSkipped { stage, because_of, .. } => ("skipped", format!("{stage} for {because_of}")),
             _ => return,
         };
         self.0.entry(name).or_default().push(text);
@@ -78,6 +78,7 @@ fn jobs() -> Vec<Job> {
     let job = |id: &str, inputs: &[usize]| Job {
         id: id.into(),
         kind: "merge",
+        seconds: 1.0,
         need: Need { inputs: inputs.to_vec(), ..Need::default() },
     };
     vec![job("a", &[]), job("b", &[0]), job("c", &[]), job("d", &[1]), job("e", &[2])]
