@@ -88,6 +88,7 @@ fn read(
     Some(Experiment {
         name: document.name,
         description: document.description,
+        notes: document.notes,
         source: source.clone(),
         datasets: expand::datasets(&sweep, &datasets),
         stages: expand::stages(&sweep, &datasets, &stages, &order, &axes),
