@@ -71,6 +71,7 @@
 //!   <table>.csv, <table>.md, .tex      a [table.<table>] of the experiment
 //!   <table>.compare.csv                its rows against one of them, if it has `compare`
 //!   <figure>.svg, <figure>.csv         a [figure.<figure>] of the experiment; <figure>.kernels.csv if it asks
+//!   predictions/<row>.<data set>.csv   with --predictions: a row per image, with names of classes
 //! ```
 //!
 //! # To add …

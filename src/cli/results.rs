@@ -3,11 +3,12 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use clap::ValueEnum;
+use clap::{Args, ValueEnum};
 
 use super::only::Only;
 use super::output::stdout;
 use super::{Error, Global};
+use crate::collect::named::{PREDICTIONS, write_predictions};
 use crate::collect::weights::{CollectedWeights, collect_weights};
 use crate::collect::{Collected, SEED, collect};
 use crate::figure::write_figure;
@@ -17,6 +18,14 @@ use crate::table::{Rendered, write_results};
 
 /// The maximum number of stages listed in a warning.
 const NAMES_SHOWN: usize = 8;
+
+/// What to write besides tables and figures.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub(super) struct Extra {
+    /// Also write predictions to <results>/<experiment>/predictions/, one file per model and data set
+    #[arg(long)]
+    predictions: bool,
+}
 
 /// The format of printed tables.
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
@@ -40,6 +49,7 @@ pub(super) fn write_and_print(
     store: &Store,
     only: &Only,
     format: Format,
+    extra: Extra,
     global: &Global,
 ) -> Result<(), Error> {
     let (scores, weights) = (collect(plan, store)?, collect_weights(plan, store)?);
@@ -53,7 +63,11 @@ pub(super) fn write_and_print(
     }
     let tables = write_tables(plan, &scores, global)?;
     let figures = write_figures(plan, &weights, global)?;
-    let mut out = std::io::stdout().lock();
+    let predictions = match extra.predictions {
+        true => write_predictions(plan, store, &global.results)?,
+        false => 0,
+    };
+    let mut out = printed_to(format);
     for table in tables.iter().filter(|table| only.prints(plan, &table.name)) {
         writeln!(out, "{}", printed(table, format))?;
     }
@@ -62,6 +76,14 @@ pub(super) fn write_and_print(
         if matches!(format, Format::Terminal) {
             writeln!(out, "{name}\n-> {}\n", list(files))?;
         }
+    }
+    if matches!(format, Format::Terminal) && predictions > 0 {
+        let folder = global.results.join(&plan.experiment.name).join(PREDICTIONS);
+        writeln!(out, "predictions\n-> {predictions} files in {}\n", folder.display())?;
+    }
+    let notes = plan.experiment.notes.trim();
+    if matches!(format, Format::Terminal) && !tables.is_empty() && !notes.is_empty() {
+        writeln!(out, "{}", notes)?;
     }
     Ok(())
 }
@@ -100,6 +122,14 @@ fn write_figures<'p>(
         }
     }
     Ok(written)
+}
+
+/// Stdout; what others wrote is escaped for a terminal, and kept as it is in formats for programs.
+fn printed_to(format: Format) -> Box<dyn Write> {
+    match format {
+        Format::Terminal => Box::new(stdout()),
+        _ => Box::new(std::io::stdout()),
+    }
 }
 
 fn printed(table: &Rendered, format: Format) -> String {

@@ -10,7 +10,7 @@ use super::device::OnDevice;
 use super::experiments::{Files, every, stages_named, warn};
 use super::interrupt;
 use super::only::Only;
-use super::results::{Format, write_and_print};
+use super::results::{Extra, Format, write_and_print};
 use super::stderr::{has_color, print_line};
 use super::{Error, Exit, Global, print_error};
 use crate::experiment::Experiment;
@@ -53,6 +53,8 @@ pub(super) struct Run {
     /// Maximum number of parallel stages, which share the threads [default: what finishes soonest; one per GPU]
     #[arg(long, short, value_name = "N")]
     jobs: Option<NonZeroUsize>,
+    #[command(flatten)]
+    extra: Extra,
     #[command(flatten)]
     on: OnDevice,
     /// Where stages run
@@ -111,7 +113,7 @@ impl Run {
             if total.interrupted {
                 break;
             }
-            match write_and_print(&plan, store, &self.only, Format::default(), global) {
+            match write_and_print(&plan, store, &self.only, Format::default(), self.extra, global) {
                 // Nobody reads the tables, which are also in files. The run goes on.
                 Err(error) if error.is_closed_stdout() => {}
                 written => written?,

@@ -3,10 +3,12 @@
 //! | file | what |
 //! |---|---|
 //! | this one | predictions to scores |
+//! | [`named`] | predictions as files with readable names |
 //! | [`weights`] | learned merge weights, for figures |
 //!
 //! Scores are computed each time: that is cheap, and a new metric needs no stage to run again.
 
+pub mod named;
 pub mod weights;
 
 use std::collections::HashMap;
@@ -83,9 +85,7 @@ pub enum CollectError {
 /// # Errors
 /// An entry of the store is damaged.
 pub fn collect(plan: &Plan, store: &Store) -> Result<Collected, CollectError> {
-    let stages = plan.stages();
-    let evaluations: Vec<_> = stages.filter_map(|stage| Some((stage, evaluate_spec(stage)?))).collect();
-    let scored: Vec<_> = evaluations
+    let scored: Vec<_> = evaluations(plan)
         .into_par_iter()
         .map(|(stage, spec)| Ok((stage, scores_of(plan, store, stage, spec)?)))
         .collect::<Result<_, CollectError>>()?;
@@ -97,6 +97,11 @@ pub fn collect(plan: &Plan, store: &Store) -> Result<Collected, CollectError> {
         }
     }
     Ok(collected)
+}
+
+/// Every `evaluate` stage.
+fn evaluations(plan: &Plan) -> Vec<(&PlannedStage, &EvaluateSpec)> {
+    plan.stages().filter_map(|stage| Some((stage, evaluate_spec(stage)?))).collect()
 }
 
 fn evaluate_spec(stage: &PlannedStage) -> Option<&EvaluateSpec> {
@@ -113,24 +118,44 @@ fn scores_of(
     stage: &PlannedStage,
     spec: &EvaluateSpec,
 ) -> Result<Option<Vec<Score>>, CollectError> {
-    if store.manifest(&stage.fingerprint)?.is_none() {
-        return Ok(None);
-    }
-    let predictions = match store.get(&stage.fingerprint)? {
-        Artifact::Evaluation(evaluation) => evaluation.predictions,
-        _ => Vec::new(),
-    };
+    let mut scores = Vec::new();
+    let found = each_cell(plan, store, stage, spec, |cell, prediction| {
+        scores.extend(cell.scores(prediction)?);
+        Ok::<_, CollectError>(())
+    })?;
+    Ok(found.then_some(scores))
+}
+
+/// Visit the predictions of each row and data set of a stage. Returns `false` if the store lacks the entry.
+fn each_cell<E: From<CollectError>>(
+    plan: &Plan,
+    store: &Store,
+    stage: &PlannedStage,
+    spec: &EvaluateSpec,
+    mut visit: impl FnMut(&Cell<'_>, &Prediction) -> Result<(), E>,
+) -> Result<bool, E> {
+    let Some(predictions) = predictions(store, stage)? else { return Ok(false) };
     let predictions: HashMap<_, _> = predictions.iter().map(|p| ((p.model, p.dataset), p)).collect();
     let keep = keeps_predictions(&plan.experiment, &stage.name);
-    let mut scores = Vec::new();
     for (model, fingerprint) in &rows(plan, stage, spec) {
         for (_, dataset) in &stage.datasets {
             let cell = Cell { experiment: &plan.experiment, stage, spec, model, dataset, keep };
             let found = predictions.get(&(*fingerprint, dataset.fingerprint));
-            scores.extend(cell.scores(found.ok_or_else(|| cell.no_prediction())?)?);
+            visit(&cell, found.ok_or_else(|| cell.no_prediction())?)?;
         }
     }
-    Ok(Some(scores))
+    Ok(true)
+}
+
+/// `None` if the store lacks the entry.
+fn predictions(store: &Store, stage: &PlannedStage) -> Result<Option<Vec<Prediction>>, CollectError> {
+    if store.manifest(&stage.fingerprint)?.is_none() {
+        return Ok(None);
+    }
+    Ok(Some(match store.get(&stage.fingerprint)? {
+        Artifact::Evaluation(evaluation) => evaluation.predictions,
+        _ => Vec::new(),
+    }))
 }
 
 /// Whether a table resamples the images of a stage.
@@ -165,17 +190,23 @@ struct Cell<'a> {
 impl Cell<'_> {
     /// One score per metric.
     fn scores(&self, prediction: &Prediction) -> Result<Vec<Score>, CollectError> {
-        let Prediction { images, labels, probabilities, .. } = prediction;
-        let predictions = Predictions::new(labels, probabilities, self.dataset.summary.classes.len());
-        let predictions = predictions.map_err(|source| CollectError::Metric {
-            stage: self.stage.id.clone(),
-            model: self.model.to_owned(),
-            source,
-        })?;
+        let Prediction { images, labels, .. } = prediction;
+        let predictions = self.predictions(prediction)?;
         let (values, n) = (scores(&predictions), labels.len());
         let predicted = self.keep.then(|| Arc::new(Predicted::new(images, labels, predictions)));
         let score = |(metric, value)| Score { predicted: predicted.clone(), ..self.score(metric, value, n) };
         Ok(values.into_iter().map(score).collect())
+    }
+
+    /// Validated predictions.
+    fn predictions(&self, prediction: &Prediction) -> Result<Predictions, CollectError> {
+        let Prediction { labels, probabilities, .. } = prediction;
+        let predictions = Predictions::new(labels, probabilities, self.dataset.summary.classes.len());
+        predictions.map_err(|source| CollectError::Metric {
+            stage: self.stage.id.clone(),
+            model: self.model.to_owned(),
+            source,
+        })
     }
 
     fn score(&self, metric: &str, value: Option<f64>, n: usize) -> Score {

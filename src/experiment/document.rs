@@ -23,6 +23,8 @@ pub(super) struct Document<'i> {
     pub(super) name: String,
     /// `[experiment] description`.
     pub(super) description: String,
+    /// `[experiment] notes`.
+    pub(super) notes: String,
     /// `[sweep]`.
     pub(super) sweep: Option<Value<'i>>,
     /// `[train]`.
@@ -45,7 +47,7 @@ pub(super) struct Section<'i> {
     pub(super) content: Option<(Key<'i>, Value<'i>)>,
 }
 
-/// Name, description and included parts of the experiment.
+/// Name, description, notes and included parts of the experiment.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Header {
@@ -56,6 +58,9 @@ pub(super) struct Header {
     /// Description of the experiment, for readers.
     #[serde(default)]
     description: String,
+    /// Text to print below the tables in a terminal: how to read them, what to try next. It does not affect results.
+    #[serde(default)]
+    notes: String,
     /// Paths of parts to include, relative to this file. Keys of this file take precedence over those of the parts.
     // Read first, by `super::include`.
     #[serde(default, rename = "include")]
@@ -71,11 +76,13 @@ impl<'i> Document<'i> {
             report.add(Diagnostic::at(key.span(), message).with_help(help));
         }
         let header = header(root.remove("experiment"), report);
-        let (name, description) =
-            header.map_or_else(Default::default, |header| (header.name.into_inner(), header.description));
+        let (name, description, notes) = header.map_or_else(Default::default, |header| {
+            (header.name.into_inner(), header.description, header.notes)
+        });
         Self {
             name,
             description,
+            notes,
             datasets: sections(root.remove("dataset"), "dataset", DatasetSpec::KINDS, report),
             stages: sections(root.remove("stage"), "stage", StageSpec::KINDS, report),
             tables: named(root.remove("table"), "table", report),

@@ -75,6 +75,8 @@ pub struct Experiment {
     pub name: String,
     /// `[experiment] description`.
     pub description: String,
+    /// `[experiment] notes`: text to print below the tables.
+    pub notes: String,
     /// The source it was read from.
     pub source: Arc<Source>,
     /// Sweep axes, in file order.

@@ -97,6 +97,7 @@ fn read(
     let experiment = Experiment {
         name: document.name,
         description: document.description,
+        notes: document.notes,
         source: source.clone(),
         datasets: expand::datasets(&sweep, &datasets),
         stages: expand::stages(&sweep, &datasets, &stages, &order, &axes),

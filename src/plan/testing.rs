@@ -86,6 +86,7 @@ pub(super) fn experiment() -> Experiment {
     Experiment {
         name: "lab".into(),
         description: String::new(),
+        notes: String::new(),
         source: Arc::new(Source::new("lab.toml", " ".repeat(100))),
         axes: IndexMap::new(),
         datasets: vec![phantom("cells", Family::Cells), phantom("fundus", Family::Fundus)],

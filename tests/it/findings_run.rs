@@ -3,8 +3,10 @@
 use std::fs::{File, OpenOptions};
 use std::process::{Child, Command, Stdio};
 
+use medmerge::dataset::phantom::Family;
+use medmerge::experiment::Experiment;
 use predicates::prelude::*;
-use predicates::str::{contains, is_match, starts_with};
+use predicates::str::{contains, ends_with, is_match, starts_with};
 use serde_json::json;
 
 use crate::builder::Workplace;
@@ -216,4 +218,56 @@ fn f05_data_list_takes_overrides_and_folders() {
     let workplace = Workplace::new("").with("e/a.toml", EXPERIMENT);
     let list = workplace.medmerge(&["data", "list", "e", "--set", "dataset.cells.train=24"]).assert().code(0);
     list.stdout(contains("cells (phantom").and(is_match("all +24 +8 +8\n").expect("a pattern")));
+}
+
+#[test]
+fn f10_notes_are_printed_below_the_tables_and_are_not_in_fingerprints() {
+    let workplace = Workplace::new(EXPERIMENT);
+    workplace.medmerge(&["run", "experiment.toml", "--quiet"]).assert().code(0);
+    let notes = "name = \"tiny\"\nnotes = \"\"\"\nA row is\n  a model.\\u001b[2J\n\"\"\"\n";
+    let workplace = workplace.with("experiment.toml", EXPERIMENT.replace("name = \"tiny\"\n", notes));
+    let run = workplace.medmerge(&["run", "experiment.toml"]).assert().code(0);
+    run.stderr(contains("executed 0, fresh 2"))
+        .stdout(ends_with("main.tex\n\nA row is\n  a model.\\u{1b}[2J\n"));
+    let markdown = workplace.medmerge(&["table", "experiment.toml", "--format", "markdown"]).assert().code(0);
+    markdown.stdout(contains("A row is").not());
+}
+
+#[test]
+fn f10_the_quickstart_explains_its_table() {
+    let experiment = Experiment::load("experiments/quickstart.toml".as_ref()).expect("an experiment");
+    for label in ["A, B", "MedMerge + FT", "* is", "±"] {
+        assert!(experiment.notes.contains(label), "{label}");
+    }
+    let commands = experiment.notes.lines().filter(|line| line.trim().starts_with("medmerge ")).count();
+    assert_eq!(commands, 3);
+    assert!(experiment.notes.lines().all(|line| line.chars().count() < 80));
+}
+
+#[test]
+fn f08_predictions_are_written_by_name_on_request() {
+    let more = "\n[sweep]\nseed = [0, 1]\n\n[stage.tuned.finetune]\nfrom = \"source\"\ndataset = \"cells\"\n";
+    let experiment = EXPERIMENT
+        .replace("seed = 1\n\n[stage", &format!("{more}\n[stage"))
+        .replace("dataset = \"cells\"\n\n[stage.scores", "dataset = \"cells\"\nseed = 1\n\n[stage.scores")
+        .replace("\"Source\" = \"source\"", "\"a/b\" = \"source\", \"FT\" = \"tuned\"");
+    let workplace = Workplace::new(&experiment);
+    workplace.medmerge(&["run", "experiment.toml"]).assert().code(0);
+    let folder = workplace.path("results/tiny/predictions");
+    assert!(!folder.exists());
+    let metrics = std::fs::read(workplace.path("results/tiny/metrics.csv")).expect("scores");
+    let table = workplace.medmerge(&["table", "experiment.toml", "--predictions"]).assert().code(0);
+    table.stdout(contains("-> 4 files in results/tiny/predictions\n"));
+    let files = std::fs::read_dir(&folder).expect("a folder").map(|file| file.expect("a file").file_name());
+    let mut files: Vec<_> = files.collect();
+    files.sort();
+    assert_eq!(
+        files,
+        ["FT.cells.seed=0.csv", "FT.cells.seed=1.csv", "a_b.cells.seed=0.csv", "a_b.cells.seed=1.csv"]
+    );
+    let text = std::fs::read_to_string(folder.join("FT.cells.seed=0.csv")).expect("predictions");
+    let classes = Family::Cells.classes().join(",");
+    assert!(text.starts_with(&format!("image,label,predicted,{classes}\n")), "{text}");
+    assert_eq!(text.lines().count(), 9);
+    assert_eq!(std::fs::read(workplace.path("results/tiny/metrics.csv")).expect("scores"), metrics);
 }

@@ -50,8 +50,11 @@ fn signal(signal: &str, target: &str) {
     Command::new("bash").args(["-c", &kill]).stderr(Stdio::null()).status().expect("a shell");
 }
 
+/// Names and contents of files.
+type Made = Vec<(String, Vec<u8>)>;
+
 /// Everything that matters of a finished run.
-fn made(workplace: &Workplace) -> Vec<(String, Vec<u8>)> {
+fn made(workplace: &Workplace) -> Made {
     let entries = entries(&workplace.path(".medmerge")).into_iter();
     let mut made: Vec<_> = entries.filter(|(name, _)| !name.ends_with("log.txt")).collect();
     for table in ["metrics.csv", "main.csv", "main.md"] {
@@ -71,8 +74,8 @@ fn finish(workplace: &Workplace) {
 }
 
 /// What an undisturbed run makes, and how long it takes. It is made once for all tests.
-fn whole() -> &'static (Vec<(String, Vec<u8>)>, Duration) {
-    static WHOLE: OnceLock<(Vec<(String, Vec<u8>)>, Duration)> = OnceLock::new();
+fn whole() -> &'static (Made, Duration) {
+    static WHOLE: OnceLock<(Made, Duration)> = OnceLock::new();
     WHOLE.get_or_init(|| {
         let workplace = Workplace::new(&experiment());
         let start = Instant::now();

@@ -278,6 +278,7 @@ fn experiment() -> Experiment {
     Experiment {
         name: "hospital".into(),
         description: String::new(),
+        notes: String::new(),
         source: Arc::new(Source::new("hospital.toml", TEXT)),
         axes: IndexMap::new(),
         datasets: vec![

@@ -1,0 +1,134 @@
+//! `results/<experiment>/predictions/<row>.<data set>[.<axis>=<value>…].csv`: predictions with readable names of files and
+//! classes.
+
+use std::collections::HashSet;
+use std::path::Path;
+
+use super::{Cell, each_cell, evaluations};
+use crate::error::Error;
+use crate::metric::Predictions;
+use crate::plan::Plan;
+use crate::stage::Prediction;
+use crate::store::Store;
+use crate::table::write_file;
+
+/// The folder of predictions within an experiment's results.
+pub const PREDICTIONS: &str = "predictions";
+
+/// The maximum number of characters in a file name, without its extension.
+const LONGEST: usize = 120;
+
+/// Write the predictions of every `evaluate` stage in the store: a row per image with its name, true class, predicted class,
+/// and a column of probabilities per class. Returns the number of files.
+///
+/// # Errors
+/// An entry of the store is damaged, or a file cannot be written.
+pub fn write_predictions(plan: &Plan, store: &Store, results: &Path) -> Result<usize, Error> {
+    let experiment = format!("{}/{PREDICTIONS}", plan.experiment.name);
+    let evaluations = evaluations(plan);
+    let several = evaluations.iter().any(|(stage, _)| stage.name != evaluations[0].0.name);
+    let mut names = Names::default();
+    for (stage, spec) in evaluations {
+        each_cell(plan, store, stage, spec, |cell, prediction| {
+            let name = names.unique(&cell.file_name(several));
+            let csv = csv(prediction, &cell.predictions(prediction)?, &cell.dataset.summary.classes);
+            write_file(results, &experiment, ("prediction", &name), "csv", &csv)?;
+            Ok::<_, Error>(())
+        })?;
+    }
+    Ok(names.taken.len())
+}
+
+impl Cell<'_> {
+    /// `<row>.<data set>[.<axis>=<value>…]`; the name of the stage comes first if there are several.
+    fn file_name(&self, with_stage: bool) -> String {
+        let stage = with_stage.then(|| self.stage.name.clone());
+        let axes = self.stage.at.iter().map(|(axis, value)| format!("{axis}={value}"));
+        let parts = [self.model.to_owned(), self.dataset.name.clone()].into_iter().chain(axes);
+        stage.into_iter().chain(parts).collect::<Vec<_>>().join(".")
+    }
+}
+
+/// Names of files that work on every file system, each used once.
+#[derive(Debug, Default)]
+struct Names {
+    /// In lower case: some file systems ignore case.
+    taken: HashSet<String>,
+}
+
+impl Names {
+    /// A safe name for this text; a number is appended if it is taken.
+    fn unique(&mut self, text: &str) -> String {
+        let safe = safe(text);
+        let numbered = (2..).map(|number| format!("{safe}-{number}"));
+        let mut names = std::iter::once(safe.clone()).chain(numbered);
+        names.find(|name| self.taken.insert(name.to_lowercase())).unwrap_or(safe)
+    }
+}
+
+/// Replaces everything but letters, digits and a few signs by `_`.
+fn safe(text: &str) -> String {
+    let keeps = |c: char| c.is_alphanumeric() || matches!(c, ' ' | '+' | '-' | '=' | '.' | '_');
+    let safe: String = text.chars().map(|c| if keeps(c) { c } else { '_' }).take(LONGEST).collect();
+    // Some file systems do not allow blanks or dots at the ends; a leading dot hides a file.
+    let safe = safe.trim().trim_matches('.');
+    if safe.is_empty() { "_".to_owned() } else { safe.to_owned() }
+}
+
+/// `image,label,predicted,<class>,…`, with the names of classes.
+fn csv(prediction: &Prediction, valid: &Predictions, classes: &[String]) -> String {
+    let header = ["image", "label", "predicted"].into_iter().chain(classes.iter().map(String::as_str));
+    let mut text = line(header);
+    let Prediction { images, probabilities, .. } = prediction;
+    for ((name, image), row) in images.iter().zip(valid.images()).zip(probabilities) {
+        let first = [name.clone(), classes[image.label].clone(), classes[image.predicted].clone()];
+        text += &line(first.into_iter().chain(row.iter().map(|p| format!("{p:?}"))));
+    }
+    text
+}
+
+/// A line of CSV.
+fn line(cells: impl Iterator<Item = impl AsRef<str>>) -> String {
+    let quoted = |cell: &str| match cell.contains([',', '"', '\n', '\r']) {
+        true => format!("\"{}\"", cell.replace('"', "\"\"")),
+        false => cell.to_owned(),
+    };
+    cells.map(|cell| quoted(cell.as_ref())).collect::<Vec<_>>().join(",") + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::Fingerprint;
+
+    #[test]
+    fn f08_names_of_files_are_safe_and_unique() {
+        assert_eq!(safe("LP-FT A + B.fundus.seed=0"), "LP-FT A + B.fundus.seed=0");
+        assert_eq!(safe("../a/b\\c:\n*"), "_a_b_c___");
+        assert_eq!((safe(""), safe(" . ")), ("_".into(), "_".into()));
+        assert_eq!(safe("模型"), "模型");
+        assert_eq!(safe(&"x".repeat(500)).len(), LONGEST);
+        let mut names = Names::default();
+        let unique = ["a/b", "a:b", "A_B", "a_b-2"].map(|text| names.unique(text));
+        assert_eq!(unique, ["a_b", "a_b-2", "A_B-3", "a_b-2-2"]);
+    }
+
+    #[test]
+    fn f08_classes_have_their_names() {
+        let named = |name: &str| Fingerprint::of_parts([name]);
+        let prediction = Prediction {
+            model: named("m"),
+            dataset: named("d"),
+            images: vec!["test/0".into(), "test/1".into()],
+            labels: vec![1, 0],
+            probabilities: vec![vec![0.25, 0.75], vec![0.5, 0.5]],
+        };
+        let classes = ["healthy".to_owned(), "sick, old".to_owned()];
+        let valid = Predictions::new(&prediction.labels, &prediction.probabilities, 2).unwrap();
+        assert_eq!(
+            csv(&prediction, &valid, &classes),
+            "image,label,predicted,healthy,\"sick, old\"\ntest/0,\"sick, old\",\"sick, old\",0.25,0.75\n\
+             test/1,healthy,healthy,0.5,0.5\n"
+        );
+    }
+}
