@@ -238,6 +238,7 @@ mod tests {
         write(&images, IMAGES_MAGIC, &[10, 0, 16], &[]);
         write(&folder.path().join(IMAGES[1]), IMAGES_MAGIC, &[2, 0, 16], &[]);
         assert!(spec.summary().unwrap_err().to_string().contains("no pixels (16 x 0)"));
+        write(&folder.path().join(IMAGES[1]), IMAGES_MAGIC, &[2, 16, 16], &[9; 512]);
         write(&images, 7, &[10, 16, 16], &[]);
         assert!(spec.summary().unwrap_err().to_string().contains("starts with 7"));
         write(&images, IMAGES_MAGIC, &[3, 16, 16], &[0; 768]);
