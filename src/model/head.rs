@@ -1,5 +1,7 @@
 //! Replacing, removing and sharing classifiers.
 
+use std::collections::BTreeMap;
+
 use backbone::BackboneSpec;
 use candle_core::{Device, Result};
 use nn::StateDict;
@@ -32,7 +34,7 @@ pub fn replace_head(
 }
 
 /// Remove the classifier.
-pub fn remove_head(tensors: &mut StateDict, backbone: &BackboneSpec) {
+pub fn remove_head<T>(tensors: &mut BTreeMap<String, T>, backbone: &BackboneSpec) {
     let prefix = format!("{}.", backbone.build().head_name());
     tensors.retain(|name, _| !name.starts_with(&prefix));
 }
