@@ -27,7 +27,7 @@ pub(super) struct Check {
 impl Check {
     pub(super) fn execute(&self, global: &Global) -> Result<(), Error> {
         let experiments = self.files.load()?;
-        let store = global.open_store()?;
+        let store = global.open_store_to_read()?;
         let plan = |experiment| Ok(Plan::new(Arc::clone(experiment), &store, self.on.numerics())?);
         let mut out = std::io::stdout().lock();
         for plan in every(experiments.iter().map(plan))? {

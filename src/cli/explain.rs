@@ -23,7 +23,7 @@ pub(super) struct Explain {
 
 impl Explain {
     pub(super) fn execute(&self, global: &Global) -> Result<(), Error> {
-        let plan = self.of.plan(&global.open_store()?)?;
+        let plan = self.of.plan(&global.open_store_to_read()?)?;
         let mut out = std::io::stdout().lock();
         for stage in stages_named(&plan, &self.stage)? {
             explain(stage, &mut out)?;

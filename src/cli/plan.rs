@@ -45,7 +45,7 @@ pub(super) struct Plan {
 
 impl Plan {
     pub(super) fn execute(&self, global: &Global) -> Result<(), Error> {
-        let store = global.open_store()?;
+        let store = global.open_store_to_read()?;
         let mut plan = self.of.plan(&store)?;
         self.only.check(std::slice::from_ref(&plan))?;
         self.only.restrict(&mut plan);

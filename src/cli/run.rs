@@ -13,7 +13,7 @@ use super::only::Only;
 use super::results::{Format, write_and_print};
 use super::{Error, Exit, Global};
 use crate::experiment::Experiment;
-use crate::plan::Plan;
+use crate::plan::{Plan, PlanError};
 use crate::run::reporter::{Bars, Json, Plain};
 use crate::run::{ExecutorKind, Options, Outcome, Reporter, run, set_aside_damaged};
 use crate::store::Store;
@@ -87,7 +87,11 @@ impl Run {
         for mut plan in plans.into_iter().filter(|plan| self.only.concerns(plan)) {
             if total.executed > 0 {
                 // The plans before it may have made what it needs.
-                plan = self.plan(&plan.experiment, &store)?;
+                plan = match self.plan(&plan.experiment, &store) {
+                    // What reads the missing data fails, and nothing else.
+                    Err(Error::Plan(PlanError::Data(_))) => plan,
+                    newer => newer?,
+                };
             }
             total += run(&plan, &store, &options, &mut reporter)?;
             if total.interrupted {

@@ -42,16 +42,6 @@ pub enum CollectError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Predictions that cannot be scored.
-    #[error("failed to score the predictions of {stage} for the model {model:?}: {source}")]
-    Metric {
-        /// The stage's id.
-        stage: String,
-        /// Row label of the model or ensemble.
-        model: String,
-        /// The cause.
-        source: MetricError,
-    },
     /// Merge weights that do not fit the model.
     #[error("failed to read the merge weights of {stage}: {source}")]
     Weights {
@@ -78,7 +68,7 @@ pub enum CollectError {
     },
 }
 
-/// The scores of every `evaluate` stage in the store.
+/// The scores of every `evaluate` stage in the store. Predictions that cannot be scored are left out, with a warning.
 ///
 /// # Errors
 /// An entry of the store is damaged.
@@ -127,7 +117,10 @@ fn scores_of(
         for (_, dataset) in &stage.datasets {
             let cell = Cell { experiment: &plan.experiment, stage, spec, model, dataset, keep };
             let found = predictions.get(&(*fingerprint, dataset.fingerprint));
-            scores.extend(cell.scores(found.ok_or_else(|| cell.no_prediction())?)?);
+            match cell.scores(found.ok_or_else(|| cell.no_prediction())?) {
+                Ok(found) => scores.extend(found),
+                Err(error) => cell.warn(&error),
+            }
         }
     }
     Ok(Some(scores))
@@ -164,14 +157,9 @@ struct Cell<'a> {
 
 impl Cell<'_> {
     /// One score per metric.
-    fn scores(&self, prediction: &Prediction) -> Result<Vec<Score>, CollectError> {
+    fn scores(&self, prediction: &Prediction) -> Result<Vec<Score>, MetricError> {
         let Prediction { images, labels, probabilities, .. } = prediction;
-        let predictions = Predictions::new(labels, probabilities, self.dataset.summary.classes.len());
-        let predictions = predictions.map_err(|source| CollectError::Metric {
-            stage: self.stage.id.clone(),
-            model: self.model.to_owned(),
-            source,
-        })?;
+        let predictions = Predictions::new(labels, probabilities, self.dataset.summary.classes.len())?;
         let (values, n) = (scores(&predictions), labels.len());
         let predicted = self.keep.then(|| Arc::new(Predicted::new(images, labels, predictions)));
         let score = |(metric, value)| Score { predicted: predicted.clone(), ..self.score(metric, value, n) };
@@ -197,6 +185,15 @@ impl Cell<'_> {
 
     fn other_axes(&self) -> impl Iterator<Item = &String> {
         self.experiment.axes.keys().filter(|name| *name != SEED)
+    }
+
+    fn warn(&self, error: &MetricError) {
+        let (stage, model, dataset) = (&self.stage.id, self.model, &self.dataset.name);
+        let file = self.experiment.source.path.display();
+        tracing::warn!(
+            "left out: the predictions of {stage} for the model {model:?} on {dataset:?} cannot be scored: {error}; \
+             make them again with: medmerge run {file} --rerun '{stage}'"
+        );
     }
 
     fn no_prediction(&self) -> CollectError {
