@@ -378,6 +378,26 @@ mod permissions {
         bound
     }
 
+    /// Everything at and below a path that its group may not write.
+    fn not_the_groups(path: &Path) -> Vec<PathBuf> {
+        let below = fs::read_dir(path).into_iter().flatten().map(|below| below.unwrap().path());
+        let mut found: Vec<_> = below.flat_map(|below| not_the_groups(&below)).collect();
+        if fs::metadata(path).unwrap().permissions().mode() & 0o020 == 0 {
+            found.push(path.to_owned());
+        }
+        found
+    }
+
+    #[test]
+    fn f21_a_group_whose_umask_allows_it_may_write_everything_in_a_store() {
+        let workplace = workplace(EXPERIMENT, 0.5);
+        let run = format!("umask 002; exec {} run experiment.toml --quiet", env!("CARGO_BIN_EXE_medmerge"));
+        let mut shell = std::process::Command::new("sh");
+        let ended = shell.current_dir(workplace.path("")).args(["-c", &run]).output().unwrap();
+        assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+        assert_eq!(not_the_groups(&workplace.path(".medmerge")), [""; 0].map(PathBuf::from));
+    }
+
     #[test]
     fn f21_a_read_only_store_is_read() {
         let workplace = workplace(EXPERIMENT, 0.5);
