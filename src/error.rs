@@ -93,6 +93,7 @@ impl Error {
             Self::Read { .. } | Self::Files(FileError::Read { .. }) => Exit::Usage,
             Self::Files(FileError::Write { .. }) => Exit::Store,
             Self::Files(FileError::Tensor { .. }) => Exit::StageFailed,
+            Self::Files(FileError::Interrupted) | Self::Store(StoreError::Interrupted) => Exit::Interrupted,
             Self::Data(_) | Self::Plan(PlanError::Data(_)) => Exit::Data,
             Self::Store(_) | Self::Plan(PlanError::Store(_)) => Exit::Store,
             Self::Run(_) | Self::Collect(_) | Self::Signal(_) => Exit::Store,

@@ -49,6 +49,26 @@ impl BackboneKind for DensenetSpec {
     fn network(&self, _: &str) -> Box<dyn Backbone> {
         Box::new(Densenet::new(self, [6, 12, 24, 16]))
     }
+
+    fn library(&self) -> &'static str {
+        "torchvision"
+    }
+
+    fn is_standard(&self) -> bool {
+        *self == Self::default()
+    }
+
+    fn in_python(&self, _: &str, classes: usize) -> Option<Vec<String>> {
+        let (growth, first) = (self.growth, 2 * self.growth);
+        let network = format!("{growth}, (6, 12, 24, 16), {first}");
+        Some(match classes {
+            0 => vec![
+                format!("model = torchvision.models.DenseNet({network})"),
+                "model.classifier = torch.nn.Identity()".into(),
+            ],
+            classes => vec![format!("model = torchvision.models.DenseNet({network}, num_classes={classes})")],
+        })
+    }
 }
 
 impl std::fmt::Display for DensenetSpec {

@@ -50,12 +50,34 @@ kinds! {
 pub trait BackboneKind: Kind + std::fmt::Display {
     /// Builds the network; kinds that share a spec differ only by `kind`.
     fn network(&self, kind: &str) -> Box<dyn Backbone>;
+
+    /// The Python library whose names the parameters have.
+    fn library(&self) -> &'static str;
+
+    /// Whether the library's function for this kind makes the same network without options.
+    fn is_standard(&self) -> bool;
+
+    /// Lines of Python that make the network as `model`, with a classifier for so many classes, or without one for 0;
+    /// `None` if the library does not have it.
+    fn in_python(&self, kind: &str, classes: usize) -> Option<Vec<String>>;
 }
 
 impl BackboneSpec {
     /// Builds the network.
     pub fn build(&self) -> Box<dyn Backbone> {
         self.network(self.kind())
+    }
+
+    /// Lines of Python that make the network as `model`; see [`BackboneKind::in_python`].
+    pub fn python(&self, classes: usize) -> Option<Vec<String>> {
+        self.in_python(self.kind(), classes)
+    }
+
+    /// Why the library of the parameters' names refuses the tensors as they are, if it does.
+    pub fn refusal(&self) -> Option<String> {
+        let (kind, library) = (self.kind(), self.library());
+        let refusal = || format!("not {library}'s standard {kind}, which refuses these tensors: {}", &**self);
+        (!self.is_standard()).then(refusal)
     }
 }
 

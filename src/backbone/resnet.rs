@@ -51,6 +51,32 @@ impl BackboneKind for ResnetSpec {
         };
         Box::new(Resnet::new(self, block, depths))
     }
+
+    fn library(&self) -> &'static str {
+        "torchvision"
+    }
+
+    fn is_standard(&self) -> bool {
+        *self == Self::default()
+    }
+
+    fn in_python(&self, kind: &str, classes: usize) -> Option<Vec<String>> {
+        if self.width != Self::default().width {
+            return None;
+        }
+        let mut lines = vec![match classes {
+            0 => format!("model = torchvision.models.{kind}()"),
+            classes => format!("model = torchvision.models.{kind}(num_classes={classes})"),
+        }];
+        if self.stem == Stem::Small {
+            lines.push("model.conv1 = torch.nn.Conv2d(3, 64, 3, 1, 1, bias=False)".into());
+            lines.push("model.maxpool = torch.nn.Identity()".into());
+        }
+        if classes == 0 {
+            lines.push("model.fc = torch.nn.Identity()".into());
+        }
+        Some(lines)
+    }
 }
 
 impl std::fmt::Display for ResnetSpec {

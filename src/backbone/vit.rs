@@ -67,6 +67,21 @@ impl BackboneKind for VitSpec {
         };
         Box::new(Vit::new(self, channels))
     }
+
+    fn library(&self) -> &'static str {
+        "timm"
+    }
+
+    fn is_standard(&self) -> bool {
+        *self == Self::default()
+    }
+
+    fn in_python(&self, kind: &str, classes: usize) -> Option<Vec<String>> {
+        let (image, patch) = (self.image_size, self.patch_size);
+        Some(vec![format!(
+            "model = timm.create_model(\"{kind}_patch16_224\", img_size={image}, patch_size={patch}, num_classes={classes})"
+        )])
+    }
 }
 
 impl std::fmt::Display for VitSpec {

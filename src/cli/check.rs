@@ -35,7 +35,7 @@ pub(super) struct Check {
 impl Check {
     pub(super) fn execute(&self, global: &Global) -> Result<(), Error> {
         let experiments = self.files.load()?;
-        let store = global.open_store()?;
+        let store = global.open_store_to_read()?;
         let plan = |experiment: &Arc<Experiment>| {
             let plan = Plan::new(Arc::clone(experiment), &store, self.on.numerics())?;
             plan.examine(!self.quick)?;

@@ -24,7 +24,7 @@ pub(super) struct Explain {
 
 impl Explain {
     pub(super) fn execute(&self, global: &Global) -> Result<(), Error> {
-        let store = global.open_store()?;
+        let store = global.open_store_to_read()?;
         let plan = self.of.plan(&store)?;
         let mut out = stdout();
         for stage in stages_named(&plan, &self.stage)? {

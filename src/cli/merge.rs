@@ -11,8 +11,8 @@ use rayon::prelude::*;
 use safetensors::tensor::TensorInfo;
 use serde_json::{Value, json};
 
-use super::Error;
 use super::output::stdout;
+use super::{Error, interrupt};
 use crate::backbone::BackboneSpec;
 use crate::experiment::{merge_method, needs_sources};
 use crate::merge_files::{Agreement, FileError, Input, Inputs, Mismatch, Output};
@@ -83,8 +83,9 @@ impl Merge {
         let tensors: Vec<(String, TensorInfo)> =
             common.iter().map(|name| (name.clone(), first[name].clone())).collect();
         let metadata = HashMap::from([(KEY.to_owned(), provenance(&inputs, &spec, mismatches.is_empty())?)]);
+        let interrupt = interrupt::listen()?;
         let output = Output::create(&self.out, tensors, metadata)?;
-        inputs.merge(&*method, &common, &output)?;
+        inputs.merge(&*method, &common, &output, &interrupt)?;
         output.finish(self.force)?;
         self.tell(&spec, common.len(), &mismatches)
     }

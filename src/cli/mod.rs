@@ -163,6 +163,11 @@ impl Global {
         Ok(Store::open(&self.store)?)
     }
 
+    /// For commands that make nothing: this user may have no permission to write there.
+    fn open_store_to_read(&self) -> Result<Store, Error> {
+        Ok(Store::open_to_read(&self.store)?)
+    }
+
     /// Start the thread pool: with the requested number of threads, or else RAYON_NUM_THREADS, or else one per core.
     fn set_threads(&self) -> Result<(), Error> {
         let threads = self.threads.map_or(0, NonZeroUsize::get);

@@ -56,7 +56,7 @@ pub(super) struct Plan {
 impl Plan {
     pub(super) fn execute(&self, global: &Global) -> Result<(), Error> {
         let experiments = self.files.load()?;
-        let store = global.open_store()?;
+        let store = global.open_store_to_read()?;
         let plan = |experiment| Ok(plan::Plan::new(Arc::clone(experiment), &store, self.on.numerics())?);
         let mut plans = every(experiments.iter().map(plan))?;
         self.only.check(&plans)?;

@@ -15,7 +15,7 @@ use super::stderr::{has_color, print_line};
 use super::{Error, Exit, Global, print_error};
 use crate::experiment::Experiment;
 use crate::kind::text::{visible, visible_lines};
-use crate::plan::Plan;
+use crate::plan::{Plan, PlanError};
 use crate::run::reporter::{Bars, Json, Plain};
 use crate::run::{ExecutorKind, Options, Outcome, Reporter, run, set_aside_damaged};
 use crate::store::Store;
@@ -107,7 +107,11 @@ impl Run {
         for mut plan in plans.into_iter().filter(|plan| self.only.concerns(plan)) {
             if total.executed > 0 {
                 // Earlier plans may have made what it needs.
-                plan = self.plan(&plan.experiment, store)?;
+                plan = match self.plan(&plan.experiment, store) {
+                    // What reads the missing data fails, and nothing else.
+                    Err(Error::Plan(PlanError::Data(_))) => plan,
+                    newer => newer?,
+                };
             }
             *total += run(&plan, store, options, &mut reporter)?;
             if total.interrupted {

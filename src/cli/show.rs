@@ -1,6 +1,7 @@
 //! `medmerge show`.
 
 mod json;
+mod python;
 mod text;
 mod weights;
 
@@ -8,16 +9,24 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
 use safetensors::SafeTensors;
 
+use super::device::OnDevice;
+use super::experiments::stages_named;
 use super::output::stdout;
 use super::{Error, Global};
+use crate::experiment::Experiment;
 use crate::identity::Fingerprint;
-use crate::stage::Artifact;
+use crate::plan::Plan;
+use crate::stage::{Artifact, Description, ModelInfo};
 use crate::store::{Lineage, Manifest, Store, checkpoint, provenance};
 use weights::SourceWeights;
+
+/// The kind of stages whose result is not a model.
+const LEARNING: &str = "learn_merge_weights";
 
 /// Show the origins of a checkpoint or store entry, down to its sources
 #[derive(Debug, Args)]
@@ -26,15 +35,23 @@ Examples:
   medmerge show .medmerge/store/1f/1f0c…/model.safetensors
   medmerge show 1f0c9a                     the first digits of a fingerprint are enough
   medmerge show 1f0c9a --json              everything, for programs
+  medmerge show 'merged[seed=0]' --experiment experiments/main.toml
+                                           what a stage made
 
 What a stage took from stands below it. A checkpoint that was copied elsewhere tells what it and its
-ancestors depend on; names of stages and data sets are in the store. Of merge weights, mean and standard
+ancestors depend on; names of stages and data sets are in the store. For a model, the path of its file and the
+lines of Python that load it in PyTorch are printed. Of merge weights, mean and standard
 deviation over the kernels of each layer are told, and the share of kernels for which each source has the
 largest weight in magnitude.")]
 pub(super) struct Show {
-    /// A .safetensors file, or a fingerprint
-    #[arg(value_name = "FILE.safetensors|FINGERPRINT")]
+    /// A .safetensors file, a fingerprint, or with --experiment the name or id of a stage
+    #[arg(value_name = "FILE.safetensors|FINGERPRINT|STAGE")]
     what: PathBuf,
+    /// Show what a stage of this experiment made
+    #[arg(long, value_name = "FILE")]
+    experiment: Option<PathBuf>,
+    #[command(flatten)]
+    on: OnDevice,
     /// Show every option of every stage, and every tensor
     #[arg(long)]
     all: bool,
@@ -45,6 +62,8 @@ pub(super) struct Show {
 
 /// Everything that can be shown.
 struct Shown {
+    /// The file of a model, and what is known of it.
+    model: Option<(PathBuf, ModelInfo)>,
     /// `None` for a file that medmerge did not write.
     lineage: Option<Lineage>,
     /// The manifest of an entry.
@@ -59,11 +78,14 @@ struct Shown {
 
 impl Show {
     pub(super) fn execute(&self, global: &Global) -> Result<(), Error> {
-        let shown = if self.what.is_file() {
+        let shown = if let Some(experiment) = &self.experiment {
+            let store = global.open_store_to_read()?;
+            of_entry(&store, &self.made(experiment, &store)?)?
+        } else if self.what.is_file() {
             // A user who only received the file has no store.
             of_file(&self.what, Store::existing(&global.store).ok().as_ref())?
         } else {
-            let store = global.open_store()?;
+            let store = global.open_store_to_read()?;
             let fingerprint = fingerprint(&store, &self.what.to_string_lossy())?;
             of_entry(&store, &fingerprint)?
         };
@@ -71,6 +93,32 @@ impl Show {
             return Ok(writeln!(std::io::stdout(), "{}", json::json(&shown).trim_end())?);
         }
         Ok(writeln!(stdout(), "{}", text::text(&shown, self.all).trim_end())?)
+    }
+
+    /// The entry of a stage.
+    ///
+    /// # Errors
+    /// There is no such stage, several, or the store lacks its entry.
+    fn made(&self, file: &Path, store: &Store) -> Result<Fingerprint, Error> {
+        let plan = Plan::new(Arc::new(Experiment::load(file)?), store, self.on.numerics())?;
+        let name = self.what.to_string_lossy();
+        match stages_named(&plan, &name)?[..] {
+            [stage] if stage.status.is_stale() => Err(Error::Usage(format!(
+                "failed to find what {} makes in {}: it has not finished; run the experiment first, or set the \
+                 --device on which it ran",
+                stage.id,
+                store.root().display()
+            ))),
+            [stage] => Ok(stage.fingerprint),
+            ref several => {
+                let ids: Vec<_> = several.iter().map(|stage| stage.id.as_str()).collect();
+                Err(Error::Usage(format!(
+                    "{name:?} stands for {} stages; name one of {}",
+                    ids.len(),
+                    ids.join(", ")
+                )))
+            }
+        }
     }
 }
 
@@ -89,16 +137,25 @@ fn of_file(path: &Path, store: Option<&Store>) -> Result<Shown, Error> {
         .collect();
     tensors.sort();
     let Some(says) = provenance::provenance(path)? else {
-        return Ok(Shown { lineage: None, manifest: None, metadata, tensors, weights: Vec::new() });
+        return Ok(Shown {
+            model: None,
+            lineage: None,
+            manifest: None,
+            metadata,
+            tensors,
+            weights: Vec::new(),
+        });
     };
     metadata.remove(checkpoint::KEY);
+    let is_model = says.kind != LEARNING;
+    let model = is_model.then(|| (path.to_owned(), says.info.clone()));
     let lineage = Lineage::of_checkpoint(&says, store)?;
-    let weights = match says.kind == "learn_merge_weights" {
+    let weights = match says.kind == LEARNING {
         true => weights::source_weights(says.info, checkpoint::load(path)?.0, &lineage)
             .map_err(|error| unreadable(error.to_string()))?,
         false => Vec::new(),
     };
-    Ok(Shown { lineage: Some(lineage), manifest: None, metadata, tensors, weights })
+    Ok(Shown { model, lineage: Some(lineage), manifest: None, metadata, tensors, weights })
 }
 
 fn of_entry(store: &Store, fingerprint: &Fingerprint) -> Result<Shown, Error> {
@@ -110,7 +167,11 @@ fn of_entry(store: &Store, fingerprint: &Fingerprint) -> Result<Shown, Error> {
         path: store.root().to_owned(),
         message: format!("the merge weights of {short}: {error}"),
     };
-    let weights = match manifest.header.kind == "learn_merge_weights" {
+    let model = match &manifest.header.description {
+        Description::Model(info) => store.model_file(&manifest).map(|path| (path, info.clone())),
+        _ => None,
+    };
+    let weights = match manifest.header.kind == LEARNING {
         true => match store.get(fingerprint)? {
             Artifact::MergeWeights(learned) => {
                 weights::source_weights(learned.info, learned.tensors, &lineage).map_err(unreadable)?
@@ -120,7 +181,7 @@ fn of_entry(store: &Store, fingerprint: &Fingerprint) -> Result<Shown, Error> {
         false => Vec::new(),
     };
     let (metadata, tensors) = (BTreeMap::new(), Vec::new());
-    Ok(Shown { lineage: Some(lineage), manifest: Some(manifest), metadata, tensors, weights })
+    Ok(Shown { model, lineage: Some(lineage), manifest: Some(manifest), metadata, tensors, weights })
 }
 
 /// The unique entry whose fingerprint starts with `prefix`.

@@ -28,7 +28,7 @@ pub(super) struct Status {
 
 impl Status {
     pub(super) fn execute(&self, global: &Global) -> Result<(), Error> {
-        let store = global.open_store()?;
+        let store = global.open_store_to_read()?;
         let folders = runs(&store)?.into_iter();
         let mut statuses = folders.map(|folder| status(&store, &folder)).collect::<Result<Vec<_>, _>>()?;
         if !self.all {

@@ -26,7 +26,7 @@ pub(super) struct Table {
 
 impl Table {
     pub(super) fn execute(&self, global: &Global) -> Result<(), Error> {
-        let store = global.open_store()?;
+        let store = global.open_store_to_read()?;
         write_and_print(&self.of.plan(&store)?, &store, &Only::default(), self.format, self.extra, global)
     }
 }

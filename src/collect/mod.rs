@@ -44,16 +44,6 @@ pub enum CollectError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Predictions that cannot be scored.
-    #[error("failed to score the predictions of {stage} for the model {model:?}: {source}")]
-    Metric {
-        /// The stage's id.
-        stage: String,
-        /// Row label of the model or ensemble.
-        model: String,
-        /// The cause.
-        source: MetricError,
-    },
     /// Merge weights that do not fit the model.
     #[error("failed to read the merge weights of {stage}: {source}")]
     Weights {
@@ -80,7 +70,7 @@ pub enum CollectError {
     },
 }
 
-/// The scores of every `evaluate` stage in the store.
+/// The scores of every `evaluate` stage in the store. Predictions that cannot be scored are left out, with a warning.
 ///
 /// # Errors
 /// An entry of the store is damaged.
@@ -228,6 +218,15 @@ impl Cell<'_> {
 
     fn other_axes(&self) -> impl Iterator<Item = &String> {
         self.experiment.axes.keys().filter(|name| *name != SEED)
+    }
+
+    fn warn(&self, error: &MetricError) {
+        let (stage, model, dataset) = (&self.stage.id, self.model, &self.dataset.name);
+        let file = self.experiment.source.path.display();
+        tracing::warn!(
+            "left out: the predictions of {stage} for the model {model:?} on {dataset:?} cannot be scored: {error}; \
+             make them again with: medmerge run {file} --rerun '{stage}'"
+        );
     }
 
     fn no_prediction(&self) -> CollectError {

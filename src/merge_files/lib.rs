@@ -12,10 +12,12 @@ mod input;
 mod output;
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rayon::prelude::*;
 
 use merge_method::{MergeTensors, NamedTensors, merge_name};
+use nn::finite::is_finite;
 
 pub use agreement::{Agreement, Mismatch};
 pub use input::Input;
@@ -43,6 +45,9 @@ pub enum FileError {
         /// What is wrong.
         problem: String,
     },
+    /// The user interrupted; nothing was written.
+    #[error("interrupted; nothing was written")]
+    Interrupted,
     /// A tensor cannot be read or merged.
     #[error("failed to merge `{name}`: {problem}")]
     Tensor {
@@ -73,16 +78,20 @@ impl Inputs {
     /// Merge the common tensors. Tensors that are not floating-point are copied from the first source.
     ///
     /// # Errors
-    /// A tensor cannot be read, merged or written.
+    /// A tensor cannot be read, merged or written, or `interrupt` was raised.
     pub fn merge(
         &self,
         method: &dyn MergeTensors,
         names: &[String],
         output: &Output,
+        interrupt: &AtomicBool,
     ) -> Result<(), FileError> {
         let sources: Vec<&dyn NamedTensors> = self.sources.iter().map(|source| source as _).collect();
         let base = self.base.as_ref().map(|base| base as &dyn NamedTensors);
         let one = |name: &&String| {
+            if interrupt.load(Ordering::Relaxed) {
+                return Err(FileError::Interrupted);
+            }
             let first = &self.sources[0];
             if !first.is_float(name) {
                 return output.put(name, &first.bytes(name)?);
@@ -91,9 +100,32 @@ impl Inputs {
             let merged =
                 merge_name(method, name, &sources, base).map_err(|error| problem(error.to_string()))?;
             let merged = merged.ok_or_else(|| problem("its shape differs between the sources".into()))?;
+            if !is_finite(&merged).map_err(|error| problem(error.to_string()))? {
+                return Err(problem(self.not_finite(name)));
+            }
             output.put_tensor(name, &merged)
         };
-        self.batches(names).into_iter().try_for_each(|batch| batch.par_iter().try_for_each(one))
+        // Of several errors, the first one is told, whatever the threads did.
+        let all = |batch: Vec<&String>| batch.par_iter().map(one).collect::<Vec<_>>().into_iter().collect();
+        self.batches(names).into_iter().try_for_each(all)
+    }
+
+    /// Where the elements of a merged tensor that are not finite come from.
+    fn not_finite(&self, name: &str) -> String {
+        let is_bad = |source: &&Input| {
+            source
+                .tensor(name)
+                .is_ok_and(|tensor| tensor.is_some_and(|tensor| !is_finite(&tensor).unwrap_or(true)))
+        };
+        match self.sources.iter().find(is_bad) {
+            Some(source) => {
+                format!(
+                    "{} has NaN or infinite elements there; use another checkpoint",
+                    source.path().display()
+                )
+            }
+            None => "the result has NaN or infinite elements; check the options of the method".into(),
+        }
     }
 
     /// Batches of names whose tensors fit into memory together, the largest first.

@@ -88,11 +88,12 @@ impl Output {
         }
     }
 
-    /// Move the file to its final path.
+    /// Flush the file to disk and move it to its final path.
     ///
     /// # Errors
-    /// It cannot be renamed, or a file exists and `replace` is false.
+    /// It cannot be written or renamed, or a file exists and `replace` is false.
     pub fn finish(self, replace: bool) -> Result<(), FileError> {
+        self.file.as_file().sync_all().map_err(|error| self.unwritable(&error))?;
         let Self { path, file, .. } = self;
         let persisted = if replace { file.persist(&path) } else { file.persist_noclobber(&path) };
         let unwritable =

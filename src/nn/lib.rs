@@ -7,6 +7,7 @@
 //! | [`cost`] | cost per image: multiply-adds, activations |
 //! | [`normalize`] | normalization of input pixels |
 //! | [`tape`] | values and their gradients |
+//! | [`finite`](mod@finite) | values that are not finite |
 //! | [`watch`] | watching what goes into layers |
 //! | [`conv2d`], [`batch_norm`], [`pool`], [`linear`], [`layer_norm`], [`gelu`], [`attention`], [`concat`](mod@concat), [`token`], [`weighted_sum`] | operators on values |
 //! | `cpu` | their kernels on slices, for the processor |
@@ -21,6 +22,7 @@ pub mod concat;
 pub mod conv2d;
 pub mod cost;
 mod cpu;
+pub mod finite;
 pub mod gelu;
 pub mod init;
 pub mod layer;

@@ -48,6 +48,7 @@ pub(super) fn read(
     let mut errors = Vec::new();
     let datasets = datasets(experiment, |spec| digests.look_once(spec, &look), &mut errors);
     let files = files(&experiment.stages, digests, &mut errors);
+    errors.extend(unexpected(&experiment.stages, digests));
     if errors.is_empty() { Ok(Data { datasets, files }) } else { Err(errors) }
 }
 
@@ -96,6 +97,21 @@ fn files(
     let digests: Vec<_> = users.par_iter().map(|(path, user)| once(path, user)).collect();
     let digests = users.into_iter().zip(digests).map(|((path, _), digest)| (path, digest));
     digests.filter_map(|(path, digest)| Some((path, keep(digest, errors)?))).collect()
+}
+
+/// The files that do not have the SHA-256 that a stage expects. Whether a stage is fresh makes no difference: its file
+/// may be the wrong one all the same. Files that cannot be read are reported elsewhere.
+fn unexpected(stages: &[StageInstance], digests: &Digests<'_>) -> Vec<DataError> {
+    let expected: BTreeSet<_> = stages.iter().filter_map(|stage| stage.spec.expected_sha256()).collect();
+    let expected: Vec<_> = expected.into_iter().collect();
+    let error = |&(path, expected): &(&Path, &str)| {
+        let found = digests.sha256(path).ok()?;
+        let message =
+            format!("its SHA-256 is {found}, expected {expected}; the file is damaged or a different one");
+        let is_expected = found.starts_with(&expected.to_lowercase());
+        (!is_expected).then(|| DataError { path: path.to_path_buf(), place: None, message })
+    };
+    expected.par_iter().filter_map(error).collect()
 }
 
 fn unreadable(path: &Path, user: &str, error: &std::io::Error) -> DataError {

@@ -145,9 +145,11 @@ pub(super) fn import(name: &str, path: impl AsRef<Path>) -> StageInstance {
         path: path.as_ref().into(),
         backbone: backbone(),
         key: None,
+        prefix: None,
         head: ImportHead::Drop,
         sha256: None,
         normalize: Normalize::default(),
+        allow_non_finite: false,
     };
     stage(name, StageSpec::Import(spec), vec![], vec![])
 }

@@ -9,6 +9,7 @@ use candle_core::Tensor;
 use model::head::list;
 use model::inference::batch_logits;
 use nn::cost::{product, sum};
+use nn::finite::is_finite;
 use train::Progress;
 use train::epoch::softmax_rows;
 
@@ -132,6 +133,7 @@ impl Stage for EvaluateSpec {
             let (done, of) = (i + 1, context.input_fingerprints.len());
             (context.report)(Progress::Count { done, of, what: "models".into() })?;
         }
+        self.check_finite(&answers, context)?;
         let mut predictions = self.of_models(&answers, context)?;
         predictions.extend(self.of_ensembles(&answers, context)?);
         Ok(Artifact::Evaluation(Evaluation { predictions }))
@@ -151,6 +153,27 @@ impl EvaluateSpec {
             .iter()
             .flat_map(move |(label, ensemble)| ensemble.models.iter().map(move |stage| member(label, stage)));
         self.models.iter().map(model).chain(members)
+    }
+
+    /// # Errors
+    /// Every model with outputs that are not finite.
+    fn check_finite(&self, answers: &Answers, context: &Context<'_>) -> Result<(), StageError> {
+        let mut failed = Vec::new();
+        for (who, model) in self.speakers().zip(&context.input_fingerprints) {
+            for (dataset, name) in context.dataset_fingerprints.iter().zip(&self.datasets) {
+                if !are_finite(&answers[&(*model, *dataset)])? {
+                    failed.push(format!("{who} on data set `{name}`"));
+                }
+            }
+        }
+        if failed.is_empty() {
+            return Ok(());
+        }
+        Err(StageError::Failed(format!(
+            "NaN or infinite outputs of {}; most often training diverged: lower the learning rate or set `clip_norm`, \
+             or remove the model from this stage",
+            failed.join(", ")
+        )))
     }
 
     /// The work of inference on a data set, excluding the memory of the model and the data.
@@ -217,6 +240,15 @@ impl EvaluateSpec {
             probabilities,
         }
     }
+}
+
+fn are_finite(batches: &[Tensor]) -> candle_core::Result<bool> {
+    Ok(batches
+        .iter()
+        .map(is_finite)
+        .collect::<candle_core::Result<Vec<_>>>()?
+        .into_iter()
+        .all(|finite| finite))
 }
 
 /// The rows of all batches.

@@ -109,10 +109,6 @@ pub enum StartingHead {
 }
 
 /// Whether to skip serializing an option that was added after results of this stage were stored.
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
-}
-
 impl Identity for LearnMergeWeightsSpec {
     fn left_out(&self) -> &'static [&'static str] {
         &["sources", "anchor", "dataset"]

@@ -16,6 +16,8 @@ mod repair;
 #[cfg(test)]
 mod work_tests;
 
+use std::path::{Path, PathBuf};
+
 use backbone::BackboneSpec;
 use dataset::{DataError, Dataset, SplitName};
 use identity::options::replaced;
@@ -44,6 +46,11 @@ kinds! {
     }
 }
 
+/// For keys that came later: at their default they are not in the fingerprint.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
 /// A kind of stage.
 pub trait Stage: Kind + Send + Sync {
     /// Revision of the implementation. Raise it when the same spec and inputs give different results.
@@ -56,7 +63,7 @@ pub trait Stage: Kind + Send + Sync {
     fn datasets(&self) -> Vec<DataInput>;
 
     /// Files outside the experiment that affect the result (an imported checkpoint).
-    fn files(&self) -> Vec<std::path::PathBuf> {
+    fn files(&self) -> Vec<PathBuf> {
         Vec::new()
     }
 
@@ -66,6 +73,11 @@ pub trait Stage: Kind + Send + Sync {
     /// A file cannot be used.
     fn examine_files(&self) -> Result<(), DataError> {
         Ok(())
+    }
+
+    /// A file outside the experiment, and the SHA-256 that it must have, in hexadecimal, complete or its first digits.
+    fn expected_sha256(&self) -> Option<(&Path, &str)> {
+        None
     }
 
     /// The training options, if it trains.

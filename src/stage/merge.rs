@@ -9,6 +9,7 @@ use merge_method::{KnownMerge, MergeMethodSpec, Merged, Merging, needs};
 use model::batch_norm::reestimate_statistics;
 use model::head::remove_head;
 use nn::cost::{product, sum};
+use nn::finite::{first_non_finite, is_finite};
 
 /// Merges several models into one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -169,6 +170,7 @@ impl Stage for MergeSpec {
                 repair(&mut checkpoint, &sources.collect::<Vec<_>>(), merging.dataset(), context)?;
             }
         }
+        self.check_finite(&checkpoint, &merging)?;
         Ok(Artifact::Model(checkpoint))
     }
 }
@@ -177,6 +179,23 @@ impl MergeSpec {
     fn known<'a>(&'a self, known: &'a Known<'a>) -> Result<KnownMerge<'a>, Vec<String>> {
         let sources = known.sources(self.sources.len())?;
         Ok(KnownMerge { known, names: &self.sources, sources })
+    }
+
+    /// Check that the merged model is one: a single NaN spoils every output.
+    fn check_finite(&self, merged: &Checkpoint, merging: &Merging<'_>) -> Result<(), StageError> {
+        let Some(name) = first_non_finite(&merged.tensors)? else { return Ok(()) };
+        for (source, stage) in merging.sources.iter().zip(&self.sources) {
+            if let Some(tensor) = source.tensors.get(name)
+                && !is_finite(tensor)?
+            {
+                return Err(StageError::Failed(format!(
+                    "failed to merge `{name}`: source `{stage}` has NaN or infinite elements there; use another model"
+                )));
+            }
+        }
+        Err(StageError::Failed(format!(
+            "failed to merge `{name}`: the result has NaN or infinite elements; check the options of the method"
+        )))
     }
 
     fn report_missing_base(&self, path: &str, problems: &mut Problems) {

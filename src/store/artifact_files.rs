@@ -18,7 +18,8 @@ use nn::StateDict;
 use stage::{Artifact, Checkpoint, Evaluation, MergeWeights, ModelInfo, Prediction, ensemble};
 use train::EpochRecord;
 
-const MODEL: &str = "model.safetensors";
+/// Name of a model's file.
+pub(super) const MODEL: &str = "model.safetensors";
 const MERGE_WEIGHTS: &str = "merge_weights.safetensors";
 /// Names of the files of tensors.
 pub(super) const TENSORS: [&str; 2] = [MODEL, MERGE_WEIGHTS];

@@ -20,8 +20,8 @@ use rayon::prelude::*;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::Store;
 use super::manifest::VERSION;
+use super::{Store, StoreError};
 
 /// Nanoseconds in a second.
 const SECOND: i128 = 1_000_000_000;
@@ -104,8 +104,10 @@ impl<'a> Digests<'a> {
     fn note(&self, key: &blake3::Hash, stamps: &[Stamp], value: &impl Serialize) {
         let json = serde_json::to_string(value).expect("cached values have string keys only");
         let note = format!("{}\n{json}", seal(key, stamps, &json).to_hex());
-        if let Err(error) = self.store.replace(&self.path(key), note.as_bytes()) {
-            tracing::warn!("{error}; these files will be read again");
+        match self.store.replace(&self.path(key), note.as_bytes()) {
+            // Who only reads from a store does not wait for a better one.
+            Ok(()) | Err(StoreError::Unwritable { .. }) => {}
+            Err(error) => tracing::warn!("{error}; these files will be read again"),
         }
     }
 

@@ -11,7 +11,7 @@ pub enum StoreError {
     /// No permission to write.
     #[error(
         "failed to {action} {}: {source}; choose another folder with --store or MEDMERGE_STORE, \
-         or change its permissions",
+         or change its permissions (a group can share a store: medmerge guide store-and-files)",
         path.display()
     )]
     Unwritable {
@@ -56,6 +56,9 @@ pub enum StoreError {
         /// The store.
         root: PathBuf,
     },
+    /// The user interrupted; nothing was written.
+    #[error("interrupted; nothing was written")]
+    Interrupted,
     /// No such entry.
     #[error("failed to find {fingerprint} in the store {}; run the experiment to create it", root.display())]
     Missing {
@@ -78,6 +81,18 @@ pub enum StoreError {
         problem: String,
         /// Current path of the entry.
         aside: PathBuf,
+    },
+    /// An entry is damaged, and cannot be set aside.
+    #[error(
+        "failed to use {} from the store: {problem}; this user has no permission to set it aside: let the owner of \
+         the store run `medmerge store verify`",
+        fingerprint.short()
+    )]
+    DamagedElsewhere {
+        /// The requested entry.
+        fingerprint: Fingerprint,
+        /// The file and the problem.
+        problem: String,
     },
     /// Decoded images are damaged and were set aside.
     #[error(

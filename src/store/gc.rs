@@ -117,8 +117,10 @@ impl Store {
             Sort::Images => {
                 free_unless_written(&path).map_err(|source| StoreError::io("remove", &path, source))
             }
-            // Releasing a lock removes its file.
-            Sort::Lock => Ok(Lock::try_now(&path)?.is_some()),
+            Sort::Lock => match Lock::try_now(&path)? {
+                Some(lock) => lock.remove().map(|()| true),
+                None => Ok(false),
+            },
         }
     }
 

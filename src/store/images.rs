@@ -28,7 +28,7 @@ impl Store {
                     damaged.push(self.set_images_aside(&name, path)?);
                 }
                 // Nothing was decoded, or it was removed in the meantime.
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
                 Err(source) => return Err(StoreError::io("read", &path, source)),
             }
         }

@@ -92,6 +92,18 @@ impl Store {
         Ok(store)
     }
 
+    /// Open a store to read from it: as by [`Store::open`] if this user may write there, otherwise as it is. Then
+    /// nothing is locked, set aside or remembered.
+    ///
+    /// # Errors
+    /// There is no store, and none can be created.
+    pub fn open_to_read(root: &Path) -> Result<Self, StoreError> {
+        match Self::open(root) {
+            Err(error @ StoreError::Unwritable { .. }) => Self::existing(root).map_err(|_| error),
+            opened => opened,
+        }
+    }
+
     /// Open an existing store, without creating or removing anything.
     ///
     /// # Errors
@@ -113,12 +125,12 @@ impl Store {
     /// A file cannot be read, as opposed to being missing or damaged.
     pub fn manifest(&self, fingerprint: &Fingerprint) -> Result<Option<Manifest>, StoreError> {
         match self.usable(fingerprint, |folder| entry::manifest(folder, fingerprint)) {
-            Err(StoreError::Damaged { .. }) => Ok(None),
+            Err(StoreError::Damaged { .. } | StoreError::DamagedElsewhere { .. }) => Ok(None),
             other => other,
         }
     }
 
-    /// The artifact of an entry, with every digest verified; tensors are on the CPU.
+    /// The artifact of an entry, with every digest verified; tensors are on the CPU. What cannot be decoded is damaged.
     ///
     /// # Errors
     /// There is no such entry, it is damaged (then it is set aside), or a file cannot be read.
@@ -126,12 +138,11 @@ impl Store {
         let read = |folder: &Path| {
             let Some(manifest) = entry::manifest(folder, fingerprint)? else { return Ok(None) };
             let files = entry::verified(folder, &manifest)?;
-            Ok(Some((manifest, files)))
+            let undecodable = |problem| Unusable::Damaged(format!("its files cannot be decoded ({problem})"));
+            artifact_files::decode(&manifest.header, &files).map(Some).map_err(undecodable)
         };
         let missing = || StoreError::Missing { fingerprint: *fingerprint, root: self.root.clone() };
-        let (manifest, files) = self.usable(fingerprint, read)?.ok_or_else(missing)?;
-        let content = |problem| StoreError::content("read", &self.entry(fingerprint), problem);
-        artifact_files::decode(&manifest.header, &files).map_err(content)
+        self.usable(fingerprint, read)?.ok_or_else(missing)
     }
 
     /// Store an artifact and the log of its stage: written to a temporary folder, flushed, renamed. An existing entry
@@ -162,7 +173,12 @@ impl Store {
         self.present()?;
         let mut fingerprints = Vec::new();
         for first in names(&self.root.join("store"))? {
-            let names = names(&self.root.join("store").join(first))?;
+            let folder = self.root.join("store").join(first);
+            // Other programs leave files there: .DS_Store, .nfs….
+            if !folder.is_dir() {
+                continue;
+            }
+            let names = names(&folder)?;
             fingerprints.extend(names.iter().filter_map(|name| name.parse::<Fingerprint>().ok()));
         }
         fingerprints.sort();
@@ -246,19 +262,26 @@ impl Store {
         }
         // Another process may have noticed, too, and may have recreated it: look again, now that no other process can
         // remove it.
-        let _removing = self.lock_removal()?;
-        match read(&folder) {
-            Ok(read) => Ok(read),
-            Err(Unusable::Trouble(error)) => Err(error),
-            Err(Unusable::Damaged(problem)) => Err(self.set_aside(fingerprint, problem)),
+        let removing = self.lock_removal();
+        match (read(&folder), removing) {
+            (Ok(read), _) => Ok(read),
+            (Err(Unusable::Trouble(error)), _) => Err(error),
+            (Err(Unusable::Damaged(problem)), Err(StoreError::Unwritable { .. })) => {
+                Err(StoreError::DamagedElsewhere { fingerprint: *fingerprint, problem })
+            }
+            (Err(Unusable::Damaged(_)), Err(error)) => Err(error),
+            (Err(Unusable::Damaged(problem)), Ok(_removing)) => Err(self.set_aside(fingerprint, problem)),
         }
     }
 
     /// Remove a folder or a file, by renaming it first. Requires [`Store::lock_removal`].
     fn take_out(&self, path: &Path) -> Result<(), StoreError> {
         self.staged(|staging| {
-            let removed = fs::rename(path, staging.join("removed"));
-            removed.map_err(|source| StoreError::io("remove", path, source))
+            let removed = staging.join("removed");
+            fs::rename(path, &removed).map_err(|source| StoreError::io("remove", path, source))?;
+            let deleted =
+                if removed.is_dir() { fs::remove_dir_all(&removed) } else { fs::remove_file(&removed) };
+            deleted.map_err(|source| StoreError::io("delete", path, source))
         })
     }
 
@@ -337,7 +360,13 @@ impl Store {
         let staging = self.root.join("staging");
         let failed = |source| StoreError::io("remove what was left in", &staging, source);
         for left in fs::read_dir(&staging).map_err(failed)? {
-            fs::remove_dir_all(left.map_err(failed)?.path()).map_err(failed)?;
+            let left = left.map_err(failed)?;
+            // Files are those of other programs. A folder that cannot be removed does no harm.
+            if left.file_type().is_ok_and(|sort| sort.is_dir())
+                && let Err(error) = fs::remove_dir_all(left.path())
+            {
+                tracing::info!("failed to remove {}: {error}", left.path().display());
+            }
         }
         Ok(())
     }

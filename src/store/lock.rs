@@ -44,9 +44,26 @@ impl Lock {
     /// Whether an exclusive or shared lock is held. The file is not removed.
     pub(crate) fn is_held(path: &Path) -> Result<bool, StoreError> {
         let failed = |source| StoreError::io("open the lock", path, source);
-        match File::options().write(true).open(path) {
+        // Another user's may not be written.
+        let opened = match File::options().write(true).open(path) {
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => File::open(path),
+            opened => opened,
+        };
+        match opened {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
             opened => Ok(!opened.and_then(|file| lock_now(&file)).map_err(failed)?),
+        }
+    }
+}
+
+impl Lock {
+    /// Release an exclusive lock, and report if its file cannot be removed.
+    pub(crate) fn remove(self) -> Result<(), StoreError> {
+        match fs::remove_file(&self.path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(StoreError::io("remove", &self.path, error))
+            }
+            _ => Ok(()),
         }
     }
 }

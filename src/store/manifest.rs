@@ -7,7 +7,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use identity::{Ancestry, Field, Fingerprint, Role};
-use stage::Description;
+use stage::{Description, StageSpec};
 
 /// File name of manifests.
 pub(super) const MANIFEST: &str = "manifest.json";
@@ -71,6 +71,37 @@ pub struct FileRecord {
     pub bytes: u64,
     /// BLAKE3 hash of the content in hexadecimal.
     pub blake3: String,
+}
+
+impl EntryHeader {
+    /// Check a header that somebody else may have written: the fingerprint is that of the fields, and what is stated
+    /// beside the fields is among them.
+    ///
+    /// # Errors
+    /// What does not fit.
+    pub(super) fn check(&self) -> Result<(), String> {
+        if self.fields.is_empty() {
+            return Err(format!("{MANIFEST} has no fields"));
+        }
+        if Fingerprint::of(&self.fields) != self.fingerprint {
+            return Err(format!("the fields in {MANIFEST} do not have the entry's fingerprint"));
+        }
+        if !StageSpec::KINDS.contains(&self.kind.as_str()) {
+            return Err(format!("there is no kind of stage `{}`", self.kind));
+        }
+        let stated = [Field::new("kind", &self.kind), Field::new("revision", self.revision.to_string())];
+        let references = |what: &'static str, pairs: &[(Role, Fingerprint)]| -> Vec<Field> {
+            pairs.iter().map(|(role, of)| Field::new(format!("{what}.{role}"), of.to_string())).collect()
+        };
+        let inputs =
+            references("input", &self.inputs).into_iter().chain(references("dataset", &self.datasets));
+        match stated.into_iter().chain(inputs).find(|field| !self.fields.contains(field)) {
+            Some(Field { path, value }) => {
+                Err(format!("`{path}` is {value} in {MANIFEST}, but not in its fields"))
+            }
+            None => Ok(()),
+        }
+    }
 }
 
 impl Manifest {

@@ -2,11 +2,16 @@
 //! since. Both share the cache of [`Digests`], so unchanged files are read once.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::path::Path;
 
 use super::Digests;
+use sha2::{Digest, Sha256};
+
 use dataset::{DataError, DatasetSpec, Summary};
+
+/// Bytes that are read at once.
+const PIECE: usize = 1 << 20;
 
 /// Side of the images in pixels, and the summary.
 pub type Look = (usize, Summary);
@@ -23,6 +28,14 @@ impl Digests<'_> {
     ) -> Result<Look, DataError> {
         let what = format!("{} {} {}", spec.kind(), spec.revision(), spec.options());
         self.read_once(&what, || spec.files(), || look(spec))
+    }
+
+    /// SHA-256 of a file's content in hexadecimal.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn sha256(&self, path: &Path) -> io::Result<String> {
+        self.read_once("sha256", || vec![path.to_path_buf()], || sha256(path))
     }
 
     /// blake3 of a file's content in hexadecimal.
@@ -45,6 +58,27 @@ pub fn look(spec: &DatasetSpec) -> Result<Look, DataError> {
 
 fn digest(path: &Path) -> io::Result<String> {
     let mut hasher = blake3::Hasher::new();
-    hasher.update_reader(File::open(path)?)?;
+    hasher.update_reader(open(path)?)?;
     Ok(hasher.finalize().to_hex().to_string())
+}
+
+fn sha256(path: &Path) -> io::Result<String> {
+    let (mut hasher, mut file, mut piece) = (Sha256::new(), open(path)?, vec![0; PIECE]);
+    loop {
+        match file.read(&mut piece) {
+            Ok(0) => break,
+            Ok(read) => hasher.update(&piece[..read]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// Open a regular file: a pipe or a device may have no end.
+fn open(path: &Path) -> io::Result<File> {
+    match path.metadata()?.is_file() {
+        true => File::open(path),
+        false => Err(io::Error::other("it is not a regular file")),
+    }
 }

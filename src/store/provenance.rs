@@ -1,6 +1,6 @@
 //! Provenance in a checkpoint.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
@@ -22,6 +22,9 @@ pub struct Provenance {
     pub fingerprint: Fingerprint,
     /// Architecture, input normalization and head.
     pub info: ModelInfo,
+    /// Why torchvision or timm refuse the tensors as they are, if they do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
     /// (role, fingerprint) of each input of the stage.
     pub inputs: Vec<(Role, Fingerprint)>,
     /// Everything that it and its ancestors depend on, itself first. Empty in files of earlier versions.
@@ -36,6 +39,7 @@ impl Provenance {
             kind: header.kind.clone(),
             fingerprint: header.fingerprint,
             info: info.clone(),
+            note: info.backbone.refusal(),
             inputs: header.inputs.clone(),
             ancestry: header.ancestry.clone(),
         }
@@ -67,6 +71,12 @@ pub fn provenance(path: &Path) -> Result<Option<Provenance>, StoreError> {
 }
 
 impl Store {
+    /// Path of the model in an entry, if it has one.
+    pub fn model_file(&self, manifest: &Manifest) -> Option<PathBuf> {
+        let folder = self.entry(&manifest.header.fingerprint);
+        manifest.files.contains_key(artifact_files::MODEL).then(|| folder.join(artifact_files::MODEL))
+    }
+
     /// The provenance of an entry's checkpoint; `None` if it has none. Its digest is not verified.
     ///
     /// # Errors

@@ -93,6 +93,8 @@ fn stages() -> Vec<Value> {
     let pretrain = json!({ "pretrain": { "backbone": {}, "dataset": "d" } });
     let merged = json!({ "merge": { "sources": ["a", "b"], "method": {}, "dataset": "d" } });
     let import = json!({ "import": { "path": "a.pth", "backbone": { "resnet18": {} }, "sha256": "ab" } });
+    let mut loose = import.clone();
+    merge(&mut loose, json!({ "import": { "prefix": "net.", "allow_non_finite": true } }));
     let learn = json!({ "sources": ["a", "b"], "anchor": "a", "dataset": "d" });
     let evaluate = json!({ "evaluate": { "models": { "A": "a" }, "datasets": ["d"] } });
     let mut parts = learn.clone();
@@ -100,7 +102,7 @@ fn stages() -> Vec<Value> {
     let mut decaying = learn.clone();
     merge(&mut decaying, json!({ "decay_to_start": 2.0 }));
     let learn = [learn, parts, decaying].map(|learn| json!({ "learn_merge_weights": learn }));
-    let mut sections = vec![import, evaluate];
+    let mut sections = vec![import, loose, evaluate];
     sections.extend(learn);
     sections.extend(with_each_choice(&pretrain, "/pretrain/backbone"));
     sections.extend(with_each_choice(&merged, "/merge/method"));
@@ -269,6 +271,7 @@ fn the_fingerprint_of_every_choice_is_what_it_was() {
     let lines: Vec<String> = stages.chain(datasets).map(line).collect();
     insta::assert_snapshot!(lines.join("\n"), @r#"
     dec52c5c4515 1 {"import":{"path":"a.pth","backbone":{"resnet18":{}},"sha256":"ab"}}
+    5880682379af 1 {"import":{"path":"a.pth","backbone":{"resnet18":{}},"sha256":"ab","prefix":"net.","allow_non_finite":true}}
     9506acf19c5c 1 {"evaluate":{"models":{"A":"a"},"datasets":["d"]}}
     17e5d7b03d76 1 {"learn_merge_weights":{"sources":["a","b"],"anchor":"a","dataset":"d"}}
     ef7cef855256 1 {"learn_merge_weights":{"sources":["a","b"],"anchor":"a","dataset":"d","norms":"anchor","head":"new"}}

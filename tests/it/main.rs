@@ -11,6 +11,7 @@ mod device;
 mod ensemble;
 mod experiment;
 mod figure;
+mod findings_checkpoints;
 mod findings_data;
 mod findings_language;
 mod findings_run;

@@ -124,6 +124,9 @@ fn a_checkpoint_that_was_copied_tells_its_ancestry_without_the_store() {
        ├─ source.1: finetune #5  (see above)
        └─ anchor: finetune #2  (see above)
 
+    file: elsewhere/model.safetensors
+    not torchvision's standard resnet18, which refuses these tensors: small stem, width 16
+
     tensors: 122, elements: 702983; --all lists them
     "#);
     assert!(!workplace.path(".medmerge").exists(), "nothing was made to look at a file");
@@ -174,6 +177,14 @@ fn a_file_that_says_less_is_shown_as_far_as_it_goes() {
     merge #0  (options unknown)
     ├─ source.0: merge #0  (see above)
     └─ source.1: #1  (unknown)
+
+    file: old.safetensors
+    in PyTorch:
+      import torch, torchvision
+      from safetensors.torch import load_file
+      model = torchvision.models.resnet18()
+      model.fc = torch.nn.Identity()
+      model.load_state_dict(load_file("old.safetensors"))
 
     tensors: 1, elements: 2; --all lists them
     "#);

@@ -19,6 +19,7 @@ pub(super) fn json(shown: &Shown) -> String {
     let value = json!({
         "fingerprint": shown.lineage.as_ref().map(|lineage| &lineage.root),
         "origins": shown.lineage.as_ref().map(origins).unwrap_or_default(),
+        "file": shown.model.as_ref().map(|(path, _)| path),
         "manifest": shown.manifest,
         "metadata": shown.metadata,
         "tensors": shown.tensors.iter().map(tensor).collect::<Vec<_>>(),

@@ -5,8 +5,8 @@ use std::fmt::Write;
 
 use unicode_width::UnicodeWidthStr;
 
-use super::Shown;
 use super::weights::SourceWeights;
+use super::{Shown, python};
 use crate::identity::{Field, Fingerprint, short};
 use crate::store::checkpoint::KEY;
 use crate::store::{Lineage, Origin};
@@ -41,6 +41,10 @@ pub(super) fn text(shown: &Shown, all: bool) -> String {
     }
     for (key, value) in &shown.metadata {
         line(&mut text, format_args!("{key}: {value}"));
+    }
+    if let Some((path, info)) = &shown.model {
+        text.push('\n');
+        python::lines(path, info).iter().for_each(|python| line(&mut text, format_args!("{python}")));
     }
     if let Some(manifest) = &shown.manifest {
         text.push('\n');

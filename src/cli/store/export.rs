@@ -10,6 +10,7 @@ use clap::Args;
 use super::{Error, mib};
 use crate::cli::device::OnDevice;
 use crate::cli::experiments::{every, load_all};
+use crate::cli::interrupt;
 use crate::cli::show::fingerprint;
 use crate::identity::Fingerprint;
 use crate::plan::{Plan, Status};
@@ -54,7 +55,7 @@ impl Export {
                  on which it ran"
             )));
         }
-        let bytes = store.export(&entries, &self.archive)?;
+        let bytes = store.export(&entries, &self.archive, &*interrupt::listen()?)?;
         let archive = self.archive.display();
         Ok(writeln!(std::io::stdout(), "{archive}: {} entries, {:.1} MiB", entries.len(), mib(bytes))?)
     }

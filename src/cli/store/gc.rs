@@ -10,8 +10,8 @@ use crate::cli::experiments::{Files, every};
 use crate::cli::output::stdout;
 use crate::identity::Numerics;
 use crate::plan::Plan;
-use crate::store::Store;
 use crate::store::gc::{Keep, Leftover};
+use crate::store::{Store, StoreError};
 
 /// Delete everything that none of these experiments needs
 #[derive(Debug, Args)]
@@ -48,12 +48,12 @@ impl Gc {
         if !self.yes {
             return Ok(writeln!(out, "{}; nothing was deleted; add --yes to delete", sum(&leftovers))?);
         }
-        let (freed, in_use) = free(store, leftovers)?;
+        let Freed { freed, in_use, failed } = free(store, leftovers);
         writeln!(out, "{} deleted", sum(&freed))?;
         if !in_use.is_empty() {
             writeln!(out, "{} kept, because another process is using them", sum(&in_use))?;
         }
-        Ok(())
+        Error::all(failed.into_iter().map(Error::from).collect())
     }
 }
 
@@ -67,14 +67,26 @@ fn keep(plans: &[Plan], store: &Store) -> Keep {
     }
 }
 
-/// Delete what is not in use; returns what was deleted and what is in use.
-fn free(store: &Store, leftovers: Vec<Leftover>) -> Result<(Vec<Leftover>, Vec<Leftover>), Error> {
-    let (mut freed, mut in_use) = (Vec::new(), Vec::new());
+/// What became of leftovers.
+#[derive(Default)]
+struct Freed {
+    freed: Vec<Leftover>,
+    in_use: Vec<Leftover>,
+    /// An error for each that could not be deleted.
+    failed: Vec<StoreError>,
+}
+
+/// Delete what is not in use.
+fn free(store: &Store, leftovers: Vec<Leftover>) -> Freed {
+    let mut all = Freed::default();
     for leftover in leftovers {
-        let pile = if store.free(&leftover)? { &mut freed } else { &mut in_use };
-        pile.push(leftover);
+        match store.free(&leftover) {
+            Ok(true) => all.freed.push(leftover),
+            Ok(false) => all.in_use.push(leftover),
+            Err(error) => all.failed.push(error),
+        }
     }
-    Ok((freed, in_use))
+    all
 }
 
 fn line(leftover: &Leftover) -> String {

@@ -47,7 +47,10 @@ Each entry is verified and imported whole or not at all, whatever is wrong with 
 
 impl Store {
     pub(super) fn execute(&self, global: &Global) -> Result<(), Error> {
-        let store = global.open_store()?;
+        let store = match self {
+            Self::List { .. } | Self::Verify | Self::Export(_) => global.open_store_to_read()?,
+            Self::Gc(_) | Self::Import { .. } => global.open_store()?,
+        };
         match self {
             Self::List { json } => list::list(&store, *json),
             Self::Verify => verify::verify(&store),

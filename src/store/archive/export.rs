@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use memmap2::Mmap;
 use zip::write::SimpleFileOptions;
@@ -14,6 +15,9 @@ use crate::manifest::MANIFEST;
 use crate::{Store, StoreError};
 use identity::Fingerprint;
 
+/// Bytes that are written at once, between looks at whether the user interrupted.
+const PIECE: usize = 16 << 20;
+
 /// Every file of an entry by name, including the manifest.
 type Files = BTreeMap<String, Mmap>;
 
@@ -22,16 +26,26 @@ impl Store {
     /// its length in bytes. An existing archive is replaced.
     ///
     /// # Errors
-    /// An entry is missing or damaged (then it is set aside), or the archive cannot be written. An existing archive is
-    /// then unchanged.
-    pub fn export(&self, entries: &BTreeSet<Fingerprint>, archive: &Path) -> Result<u64, StoreError> {
+    /// An entry is missing or damaged (then it is set aside), the archive cannot be written, or `interrupt` was raised.
+    /// An existing archive is then unchanged.
+    pub fn export(
+        &self,
+        entries: &BTreeSet<Fingerprint>,
+        archive: &Path,
+        interrupt: &AtomicBool,
+    ) -> Result<u64, StoreError> {
         let failed = |source| StoreError::io("write the archive", archive, source);
         let mut zip = ZipWriter::new(Output::beside(archive).map_err(failed)?);
         for fingerprint in entries {
             for (name, bytes) in &self.files(fingerprint)? {
                 let name = format!("{fingerprint}/{name}");
                 zip.start_file(name, options(bytes.len())).map_err(|error| failed(error.into()))?;
-                zip.write_all(bytes).map_err(failed)?;
+                for piece in bytes.chunks(PIECE) {
+                    if interrupt.load(Ordering::Relaxed) {
+                        return Err(StoreError::Interrupted);
+                    }
+                    zip.write_all(piece).map_err(failed)?;
+                }
             }
         }
         let output = zip.finish().map_err(|error| failed(error.into()))?;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::fs::{self, File};
-use std::io::{BufReader, Read};
+use std::io::{BufReader, ErrorKind, Read, Write};
 use std::path::Path;
 
 use zip::ZipArchive;
@@ -14,7 +14,10 @@ use crate::{FileRecord, Store, StoreError};
 use identity::Fingerprint;
 
 /// Limit of a manifest's length; real ones are much shorter.
-const LONGEST_MANIFEST: u64 = 64 << 20;
+const LONGEST_MANIFEST: u64 = 16 << 20;
+
+/// Bytes that are copied at once.
+const PIECE: usize = 1 << 20;
 
 /// The result of an import: each entry is in one of the lists, sorted.
 #[derive(Debug, Default)]
@@ -65,7 +68,7 @@ impl Store {
             let beside = staging.join("entry");
             fs::create_dir(&beside).map_err(|source| StoreError::io("create the folder", &beside, source))?;
             for (name, record) in &manifest.files {
-                write_flushed(&beside.join(name), &entry.verified(name, record)?)?;
+                entry.extract(name, record, &beside.join(name))?;
             }
             write_flushed(&beside.join(MANIFEST), &json)?;
             flush_folder(&beside)?;
@@ -96,30 +99,79 @@ impl ArchivedEntry<'_> {
         if let Some(name) = self.files.keys().find(unlisted) {
             return Err(self.damaged(format!("{MANIFEST} does not list {name}")));
         }
+        manifest.header.check().map_err(|problem| self.damaged(problem))?;
         Ok((json, manifest))
     }
 
-    /// A file whose digest matches the manifest.
-    fn verified(&mut self, name: &str, record: &FileRecord) -> Result<Vec<u8>, StoreError> {
-        let bytes = self.read(name, record.bytes)?;
-        if blake3::hash(&bytes).to_hex().as_str() != record.blake3 {
+    /// Write a file whose length and digest are those in the manifest, piece by piece.
+    fn extract(&mut self, name: &str, record: &FileRecord, path: &Path) -> Result<(), StoreError> {
+        let index = self.index(name)?;
+        let bytes = self.length(index);
+        if bytes != Some(record.bytes) {
+            let found = bytes.map_or_else(|| "an unknown number of".into(), |bytes| bytes.to_string());
+            return Err(self.damaged(format!("{name} has {found} bytes, expected {}", record.bytes)));
+        }
+        let unwritable = |source| StoreError::io("write", path, source);
+        let mut file = File::create(path).map_err(unwritable)?;
+        let mut digest = blake3::Hasher::new();
+        let copied = self.pieces(index, record.bytes, |piece| {
+            digest.update(piece);
+            file.write_all(piece).map_err(unwritable)
+        })?;
+        copied.map_err(|problem| self.damaged(format!("{name} {problem}")))?;
+        if digest.finalize().to_hex().as_str() != record.blake3 {
             return Err(self.damaged(format!("the digest of {name} differs from that of the export")));
         }
+        file.sync_all().map_err(unwritable)
+    }
+
+    /// The bytes of a short file.
+    fn read(&mut self, name: &str, longest: u64) -> Result<Vec<u8>, StoreError> {
+        let index = self.index(name)?;
+        let mut bytes = Vec::new();
+        let read = self.pieces(index, longest, |piece| {
+            bytes.extend_from_slice(piece);
+            Ok(())
+        })?;
+        read.map_err(|problem| self.damaged(format!("{name} {problem}")))?;
         Ok(bytes)
     }
 
-    /// Read a file, up to just beyond its maximum length.
-    fn read(&mut self, name: &str, longest: u64) -> Result<Vec<u8>, StoreError> {
-        let &index = self.files.get(name).ok_or_else(|| self.damaged(format!("{name} is missing")))?;
-        let mut bytes = Vec::new();
-        let read = match self.archive.by_index(index) {
-            Ok(file) => file.take(longest.saturating_add(1)).read_to_end(&mut bytes),
-            Err(error) => Err(error.into()),
+    fn index(&self, name: &str) -> Result<usize, StoreError> {
+        self.files.get(name).copied().ok_or_else(|| self.damaged(format!("{name} is missing")))
+    }
+
+    /// The length of a file as the archive states it.
+    fn length(&mut self, index: usize) -> Option<u64> {
+        self.archive.by_index(index).ok().map(|file| file.size())
+    }
+
+    /// Hand over a file piece by piece, which need little memory; the inner error says what is wrong with the file.
+    fn pieces(
+        &mut self,
+        index: usize,
+        longest: u64,
+        mut take: impl FnMut(&[u8]) -> Result<(), StoreError>,
+    ) -> Result<Result<(), String>, StoreError> {
+        let unreadable = |error: &dyn Display| Ok(Err(format!("cannot be read ({error})")));
+        let mut file = match self.archive.by_index(index) {
+            Ok(file) => file,
+            Err(error) => return unreadable(&error),
         };
-        match read {
-            Ok(_) if bytes.len() as u64 <= longest => Ok(bytes),
-            Ok(_) => Err(self.damaged(format!("{name} is longer than {longest} bytes"))),
-            Err(error) => Err(self.damaged(format!("{name} cannot be read ({error})"))),
+        let (mut piece, mut length) = (vec![0; PIECE], 0);
+        loop {
+            match file.read(&mut piece) {
+                Ok(0) => return Ok(Ok(())),
+                Ok(read) => {
+                    length += read as u64;
+                    if length > longest {
+                        return Ok(Err(format!("is longer than {longest} bytes")));
+                    }
+                    take(&piece[..read])?;
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return unreadable(&error),
+            }
         }
     }
 

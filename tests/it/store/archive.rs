@@ -4,27 +4,58 @@ use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 
-use medmerge::identity::Fingerprint;
+use medmerge::identity::{Field, Fingerprint};
+use medmerge::stage::Artifact;
 use medmerge::store::archive::Imported;
-use medmerge::store::{Store, StoreError};
+use medmerge::store::{EntryHeader, Store, StoreError};
 use predicates::prelude::*;
 use predicates::str::contains;
 use tempfile::TempDir;
 use zip::write::SimpleFileOptions;
 use zip::{ZipArchive, ZipWriter};
 
-use super::{artifacts, count, fingerprint, folder, put, store, text};
+use super::{count, folder, header, store, text};
 use crate::builder::{EXPERIMENT, Workplace};
+
+/// What an entry depends on.
+fn fields(digits: &str) -> Vec<Field> {
+    let [a, b, c] = ["a1", "b2", "c3"].map(|digits| super::fingerprint(digits).to_string());
+    let fields = [
+        ("dataset.dataset", &*b),
+        ("input.model", &a),
+        ("input.model", &c),
+        ("kind", "finetune"),
+        ("revision", "1"),
+        ("train.epochs", digits),
+    ];
+    fields.map(|(path, value)| Field::new(path, value)).into()
+}
+
+fn fingerprint(digits: &str) -> Fingerprint {
+    Fingerprint::of(&fields(digits))
+}
+
+/// One artifact of each sort, with what it depends on.
+fn artifacts() -> [(Fingerprint, Artifact); 3] {
+    let [(_, model), (_, weights), (_, scores)] = super::artifacts();
+    [(fingerprint("01"), model), (fingerprint("02"), weights), (fingerprint("03"), scores)]
+}
+
+fn put(store: &Store, digits: &str, artifact: &Artifact) {
+    let header = EntryHeader { fields: fields(digits), ..header(&fingerprint(digits)) };
+    store.put(header, artifact, "epoch 1 of 1\n").unwrap();
+}
 
 /// A store with one entry of each sort, and all of them as an archive.
 fn exported() -> (TempDir, Store, PathBuf) {
     let (temporary, store) = store();
-    for (fingerprint, artifact) in artifacts() {
-        put(&store, &fingerprint, &artifact);
+    for (digits, (_, artifact)) in ["01", "02", "03"].into_iter().zip(artifacts()) {
+        put(&store, digits, &artifact);
     }
     let archive = temporary.path().join("all.zip");
-    let length = store.export(&all(&store), &archive).unwrap();
+    let length = store.export(&all(&store), &archive, &AtomicBool::default()).unwrap();
     assert_eq!(fs::metadata(&archive).unwrap().len(), length);
     (temporary, store, archive)
 }
@@ -93,7 +124,7 @@ fn the_same_entries_give_the_same_bytes() {
     let (_there, to) = store();
     to.import(&archive).unwrap();
     let again = here.path().join("again.zip");
-    to.export(&all(&from), &again).unwrap();
+    to.export(&all(&from), &again, &AtomicBool::default()).unwrap();
     assert!(fs::read(&again).unwrap() == fs::read(&archive).unwrap());
     let names: Vec<_> = unzip(&archive).into_iter().map(|(name, _)| name).collect();
     assert!(names.is_sorted(), "{names:?}");
@@ -175,11 +206,11 @@ fn an_entry_with_other_files_than_its_manifest_lists_is_not_taken() {
         (&|files| files.retain(|(name, _)| *name != manifest), "manifest.json is missing"),
         (
             &|files| files.iter_mut().for_each(|(name, _)| *name = name.replace(&entry, &other)),
-            "manifest.json belongs to another entry, 010101010101",
+            "manifest.json belongs to another entry, ",
         ),
         (
             &|files| files.iter_mut().filter(|(name, _)| *name == model).for_each(|(_, bytes)| bytes.push(0)),
-            "model.safetensors is longer than ",
+            "model.safetensors has ",
         ),
     ];
     for (change, words) in changes {
@@ -187,7 +218,8 @@ fn an_entry_with_other_files_than_its_manifest_lists_is_not_taken() {
         let imported = imported.unwrap();
         assert!(imported.damaged[0].to_string().contains(words), "{:?}", imported.damaged);
         assert_eq!((imported.damaged.len(), imported.added.len()), (1, 2));
-        assert_eq!(store.fingerprints().unwrap(), [fingerprint("02"), fingerprint("03")]);
+        let others = BTreeSet::from([fingerprint("02"), fingerprint("03")]);
+        assert_eq!(all(&store), others);
     }
 }
 
@@ -198,8 +230,14 @@ fn a_damaged_entry_is_not_exported_and_an_old_archive_stays() {
     let entries = all(&store);
     let log = folder(&store, &fingerprint("02")).join("log.txt");
     fs::write(log, "epoch 2 of 1\n").unwrap();
-    assert!(matches!(store.export(&entries, &archive), Err(StoreError::Damaged { .. })));
-    assert!(matches!(store.export(&entries, &archive), Err(StoreError::Missing { .. })));
+    assert!(matches!(
+        store.export(&entries, &archive, &AtomicBool::default()),
+        Err(StoreError::Damaged { .. })
+    ));
+    assert!(matches!(
+        store.export(&entries, &archive, &AtomicBool::default()),
+        Err(StoreError::Missing { .. })
+    ));
     assert!(fs::read(&archive).unwrap() == before);
     assert_eq!(count(here.path()), 2, "nothing is left beside");
 }
@@ -207,7 +245,10 @@ fn a_damaged_entry_is_not_exported_and_an_old_archive_stays() {
 #[test]
 fn an_archive_that_cannot_be_written_is_named() {
     let (here, store, _) = exported();
-    let error = store.export(&all(&store), &here.path().join("absent/all.zip")).unwrap_err().to_string();
+    let error = store
+        .export(&all(&store), &here.path().join("absent/all.zip"), &AtomicBool::default())
+        .unwrap_err()
+        .to_string();
     assert!(error.starts_with("failed to write the archive ") && error.contains("absent/all.zip"), "{error}");
 }
 
@@ -256,4 +297,61 @@ fn what_cannot_be_exported_or_imported_is_told() {
     let lab = lab.with("text.zip", "not an archive");
     let import = lab.medmerge(&["store", "import", "text.zip"]).assert().code(4);
     import.stderr(contains("failed to import anything from text.zip"));
+}
+
+/// The manifest of an entry after a change of its text, with the digest that it then has.
+fn change_manifest(files: &mut Files, entry: &Fingerprint, change: impl FnOnce(&str) -> String) {
+    const SEAL: &str = ",\n  \"blake3\": \"";
+    let (_, bytes) = files.iter_mut().find(|(name, _)| *name == format!("{entry}/manifest.json")).unwrap();
+    let text = String::from_utf8(bytes.clone()).unwrap();
+    let content = change(text.rsplit_once(SEAL).unwrap().0);
+    assert_ne!(content, text);
+    *bytes = format!("{content}{SEAL}{}\"\n}}", blake3::hash(content.as_bytes())).into_bytes();
+}
+
+#[test]
+fn f17_an_entry_that_is_not_what_its_fingerprint_says_is_refused() {
+    let entry = fingerprint("01");
+    let without_fields = |text: &str| {
+        let (before, rest) = text.split_once("\"fields\": [").unwrap();
+        format!("{before}\"fields\": [{}", &rest[rest.find("\n  ]").unwrap()..])
+    };
+    let replaced = |from: &'static str, to: &'static str| move |text: &str| text.replacen(from, to, 1);
+    let input = |text: &str| {
+        let (before, rest) = text.split_once("\"inputs\": [").unwrap();
+        format!("{before}\"inputs\": [{}", rest.replacen(&"a1".repeat(32), &"d4".repeat(32), 1))
+    };
+    type Change = Box<dyn FnOnce(&str) -> String>;
+    let cases: [(&str, Change); 6] = [
+        ("do not have the entry's fingerprint", Box::new(replaced("\"value\": \"01\"", "\"value\": \"09\""))),
+        ("has no fields", Box::new(without_fields)),
+        (
+            "there is no kind of stage `finetun`",
+            Box::new(replaced("\"kind\": \"finetune\"", "\"kind\": \"finetun\"")),
+        ),
+        ("`kind` is merge", Box::new(replaced("\"kind\": \"finetune\"", "\"kind\": \"merge\""))),
+        ("`revision` is 2", Box::new(replaced("\"revision\": 1", "\"revision\": 2"))),
+        ("`input.model` is d4d4", Box::new(input)),
+    ];
+    for (told, change) in cases {
+        let (_folder, _, imported) = import_changed(|files| change_manifest(files, &entry, change));
+        let imported = imported.unwrap();
+        let [problem] = &imported.damaged[..] else { panic!("{imported:?}") };
+        assert!(problem.to_string().contains(told), "{told}: {problem}");
+        assert_eq!(imported.added.len(), 2);
+    }
+}
+
+#[test]
+fn f17_a_file_of_another_length_than_the_manifest_says_is_refused() {
+    let entry = fingerprint("01");
+    let log = format!("{entry}/log.txt");
+    for content in ["epoch 1 of 1\nand more", "epoch"] {
+        let (_folder, _, imported) = import_changed(|files| {
+            files.iter_mut().find(|(name, _)| *name == log).unwrap().1 = content.into();
+        });
+        let imported = imported.unwrap();
+        let told = format!("log.txt has {} bytes, expected 13", content.len());
+        assert!(imported.damaged[0].to_string().contains(&told), "{imported:?}");
+    }
 }

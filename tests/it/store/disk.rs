@@ -168,7 +168,7 @@ fn a_store_that_goes_while_it_is_in_use_is_told_and_not_made_again() {
         store.leftovers(&Keep::default()).err(),
         store.verify_images().err(),
         store.available_bytes().err(),
-        store.export(&BTreeSet::from([entry]), &archive).err(),
+        store.export(&BTreeSet::from([entry]), &archive, &std::sync::atomic::AtomicBool::default()).err(),
     ];
     for (call, said) in said.into_iter().enumerate() {
         let said = said.unwrap_or_else(|| panic!("call {call} went well"));

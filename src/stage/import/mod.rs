@@ -1,0 +1,465 @@
+//! `import`: load a checkpoint file.
+//!
+//! | file | what |
+//! |---|---|
+//! | this one | the stage: from a file's tensors to a model |
+//! | `file` | the tensors in a file |
+//! | `names` | prefixes of names |
+//! | `pth`, `pickle` | files of PyTorch |
+//! | `view` | copying a tensor from a file's bytes |
+
+mod file;
+mod names;
+mod pickle;
+mod pth;
+#[cfg(test)]
+mod testing;
+mod view;
+
+use std::collections::BTreeMap;
+
+use candle_core::{DType, Device, Tensor};
+
+use super::*;
+use file::{Tensors, Unreadable};
+use model::head::remove_head;
+use names::{is_usual, likely_prefixes, list, without_prefix};
+use nn::finite::first_non_finite;
+use nn::init::{Init, Parameter};
+use nn::{Normalize, StateDict};
+use view::View;
+
+/// The maximum number of problems in a message.
+const SHOWN: usize = 5;
+
+/// Loads a safetensors or `.pth` file with the tensor names of torchvision or timm.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ImportSpec {
+    /// Path of the file, relative to the experiment file.
+    pub path: PathBuf,
+    /// Architecture of the model.
+    pub backbone: BackboneSpec,
+    /// Key of the dictionary that holds the tensors in a `.pth` file. If absent: the top level, or else `state_dict`,
+    /// `model` or `model_state_dict`.
+    #[serde(default)]
+    pub key: Option<String>,
+    /// Prefix of the tensors' names in the file, which is removed; tensors without it are left out. If absent: none, or
+    /// else one made of `module.`, `model.`, `encoder.` and `backbone.`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prefix: Option<String>,
+    /// Whether to keep the classifier.
+    #[serde(default)]
+    pub head: ImportHead,
+    /// Expected SHA-256 of the file in hexadecimal, complete or a prefix. Not part of the fingerprint, which includes
+    /// the file's content.
+    #[serde(default)]
+    pub sha256: Option<String>,
+    /// Normalization of the model's input pixels.
+    #[serde(default)]
+    pub normalize: Normalize,
+    /// Whether elements may be NaN or infinite, and variances of batch norm negative.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub allow_non_finite: bool,
+}
+
+/// The classifier of an imported model.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ImportHead {
+    /// Dropped; a stage that trains creates a new one.
+    #[default]
+    Drop,
+    /// Kept, with these class names in the order of its logits.
+    Keep(Vec<String>),
+}
+
+impl Identity for ImportSpec {
+    fn left_out(&self) -> &'static [&'static str] {
+        &["path", "sha256"]
+    }
+}
+
+impl Kind for ImportSpec {
+    fn validate(&self, problems: &mut Problems) {
+        let backbone = &self.backbone;
+        problems.under(&format!("backbone.{}", backbone.kind()), |problems| backbone.validate(problems));
+        problems.under("normalize", |problems| self.normalize.validate(problems));
+        let is_digest =
+            |text: &str| (1..=64).contains(&text.len()) && text.chars().all(|c| c.is_ascii_hexdigit());
+        for digest in self.sha256.iter().filter(|digest| !is_digest(digest)) {
+            problems.check("sha256", format_args!("\"{digest}\""), false, "1 to 64 hexadecimal digits");
+        }
+    }
+
+    fn paths(&mut self) -> Vec<NamedPath<'_>> {
+        vec![NamedPath::file("path", &mut self.path)]
+    }
+}
+
+impl Stage for ImportSpec {
+    fn revision(&self) -> u32 {
+        1
+    }
+
+    fn inputs(&self) -> Vec<Input> {
+        Vec::new()
+    }
+
+    fn datasets(&self) -> Vec<DataInput> {
+        Vec::new()
+    }
+
+    fn files(&self) -> Vec<PathBuf> {
+        vec![self.path.clone()]
+    }
+
+    fn examine_files(&self) -> Result<(), DataError> {
+        let examined = file::read(&self.path).and_then(|bytes| self.check_shapes(&self.tensors(&bytes)?));
+        examined.map_err(|message| DataError::new(&self.path, message))
+    }
+
+    fn expected_sha256(&self) -> Option<(&Path, &str)> {
+        Some((&self.path, self.sha256.as_deref()?))
+    }
+
+    fn describe(&self, _: &Known<'_>) -> Result<Description, Vec<String>> {
+        Ok(Description::Model(self.info()))
+    }
+
+    /// The file's bytes and its tensors are in memory at the same time.
+    fn work(&self, _: &Known<'_>, networks: &mut Networks) -> Work {
+        let bytes = networks.bytes(&self.info());
+        Work { operations: 0, bytes_read: bytes, memory_bytes: bytes.saturating_mul(2), disk_bytes: bytes }
+    }
+
+    fn run(&self, context: &Context<'_>) -> Result<Artifact, StageError> {
+        let fail = |message: String| StageError::Failed(format!("{}: {message}", self.path.display()));
+        let bytes = file::read(&self.path).map_err(fail)?;
+        let tensors = self.tensors(&bytes).map_err(fail)?;
+        let tensors = self.fit_to_backbone(tensors, &context.device).map_err(fail)?;
+        if !self.allow_non_finite {
+            check_values(&tensors).map_err(fail)?;
+        }
+        Ok(Artifact::Model(Checkpoint { info: self.info(), tensors, history: Vec::new() }))
+    }
+}
+
+impl ImportSpec {
+    fn info(&self) -> ModelInfo {
+        let head = match &self.head {
+            ImportHead::Drop => None,
+            ImportHead::Keep(classes) => Some(Head { dataset: None, classes: classes.clone() }),
+        };
+        ModelInfo { backbone: self.backbone.clone(), normalize: self.normalize, head }
+    }
+
+    /// The file's tensors under the names of the network, without a head that is dropped. Tells what was taken without
+    /// being asked for.
+    fn tensors<'a>(&self, bytes: &'a [u8]) -> Result<Tensors<'a>, String> {
+        let (tensors, key) =
+            file::tensors(bytes, self.key.as_deref()).map_err(|problem| self.unreadable(problem))?;
+        let prefix = match &self.prefix {
+            Some(prefix) => prefix.clone(),
+            None => self.usual_prefix(&tensors),
+        };
+        let (mut stripped, others) = without_prefix(tensors, &prefix);
+        if stripped.is_empty() && self.prefix.is_some() {
+            let others = list(others.iter().map(String::as_str));
+            return Err(format!("no tensor has a name that starts with `{prefix}`; there are {others}"));
+        }
+        self.tell(key, &prefix, &others);
+        if self.head == ImportHead::Drop {
+            remove_head(&mut stripped, &self.backbone);
+        }
+        Ok(stripped)
+    }
+
+    /// The only likely prefix, if it is a usual one.
+    fn usual_prefix(&self, tensors: &Tensors<'_>) -> String {
+        match likely_prefixes(tensors, &self.wanted())[..] {
+            [prefix] if is_usual(prefix) => prefix.to_owned(),
+            _ => String::new(),
+        }
+    }
+
+    /// Names of the network's tensors without its head.
+    fn wanted(&self) -> Vec<String> {
+        self.backbone.build().parameters().into_iter().map(|parameter| parameter.name).collect()
+    }
+
+    fn tell(&self, key: Option<&str>, prefix: &str, others: &[String]) {
+        let mut told = Vec::new();
+        told.extend(key.map(|key| format!("took the tensors under the key `{key}`")));
+        if self.prefix.is_none() && !prefix.is_empty() {
+            told.push(format!("removed the prefix `{prefix}` from their names"));
+        }
+        if !others.is_empty() {
+            let others = list(others.iter().map(String::as_str));
+            told.push(format!("left out the tensors without the prefix `{prefix}`: {others}"));
+        }
+        if !told.is_empty() {
+            tracing::warn!("{}: {}", self.path.display(), told.join("; "));
+        }
+    }
+
+    fn unreadable(&self, problem: Unreadable) -> String {
+        let path = self.path.display();
+        let convert = |save: &str| {
+            format!("python -c 'import torch; torch.save(torch.load(\"{path}\", map_location=\"cpu\", {save}")
+        };
+        match problem {
+            Unreadable::Object { class, key } => {
+                let key = key.map_or_else(String::new, |key| format!("[\"{key}\"]"));
+                let convert =
+                    convert(&format!("weights_only=False){key}.state_dict(), \"{path}.state_dict.pth\")'"));
+                format!(
+                    "it holds a pickled object of the class `{class}` and not a state dict, so reading it would run \
+                     code; if you trust the file, convert it once with\n  {convert}"
+                )
+            }
+            Unreadable::Old => {
+                let convert = convert(&format!("weights_only=True), \"{path}.zip.pth\")'"));
+                format!(
+                    "a .pth file in PyTorch's format before 1.6, which is not a zip archive; convert it once with\n  \
+                     {convert}"
+                )
+            }
+            Unreadable::Other(problem) => format!("failed to read its tensors: {problem}"),
+        }
+    }
+
+    /// Exactly the backbone's tensors, in f32; batch counts that are missing in old files are added.
+    fn fit_to_backbone(&self, mut tensors: Tensors<'_>, device: &Device) -> Result<StateDict, String> {
+        self.check_shapes(&tensors)?;
+        let mut fit = |parameter: Parameter| {
+            let tensor = match tensors.remove(&parameter.name) {
+                Some(view) => read(&parameter, &view, device)?,
+                None => parameter.initial(0, device).map_err(|error| error.to_string())?,
+            };
+            Ok((parameter.name, tensor))
+        };
+        self.parameters().into_iter().map(&mut fit).collect()
+    }
+
+    /// Check that these are the backbone's tensors, apart from batch counts.
+    fn check_shapes(&self, tensors: &Tensors<'_>) -> Result<(), String> {
+        let mut left: BTreeMap<String, &View<'_>> =
+            tensors.iter().map(|(name, view)| (name.clone(), view)).collect();
+        let mut problems = Vec::new();
+        for Parameter { name, shape, init, .. } in self.parameters() {
+            match left.remove(&name) {
+                None if init == Init::Counter => {}
+                None => problems.push(format!("`{name}` is missing")),
+                Some(view) if view.shape != shape => {
+                    problems.push(format!("`{name}` has shape {:?}, expected {shape:?}", view.shape));
+                }
+                Some(_) => {}
+            }
+        }
+        if problems.is_empty() && left.is_empty() { Ok(()) } else { Err(self.misfit(&problems, &left)) }
+    }
+
+    /// The parameters of the imported model.
+    fn parameters(&self) -> Vec<Parameter> {
+        let classes = self.info().head.map(|head| head.classes.len());
+        self.backbone.build().all_parameters(classes)
+    }
+
+    /// A message for problems with the network's tensors, and for those that are left.
+    fn misfit<T>(&self, problems: &[String], left: &BTreeMap<String, T>) -> String {
+        let mut shown: Vec<String> = problems.iter().take(SHOWN).cloned().collect();
+        if problems.len() > SHOWN {
+            shown.push(format!("and {} more", problems.len() - SHOWN));
+        }
+        if !left.is_empty() {
+            shown.push(format!("not part of the backbone: {}", list(left.keys().map(String::as_str))));
+        }
+        let advice = match &likely_prefixes(left, &self.wanted())[..] {
+            [] => "check `backbone`, `key`, `prefix` and `head`".into(),
+            [prefix] => format!("set `prefix = \"{prefix}\"`"),
+            several => format!("set `prefix` to one of {}", list(several.iter().copied())),
+        };
+        format!("its tensors do not match {}: {}; {advice}", self.backbone, shown.join(", "))
+    }
+}
+
+/// A tensor of a file as the network's, on a device.
+fn read(parameter: &Parameter, view: &View<'_>, device: &Device) -> Result<Tensor, String> {
+    let dtype = if parameter.init == Init::Counter { DType::I64 } else { DType::F32 };
+    let tensor = view.read().map_err(|problem| format!("`{}` {problem}", parameter.name))?;
+    let tensor = tensor.to_dtype(dtype).and_then(|tensor| tensor.to_device(device));
+    tensor.map_err(|error| format!("`{}`: {error}", parameter.name))
+}
+
+/// Checks that a network can compute with the tensors.
+fn check_values(tensors: &StateDict) -> Result<(), String> {
+    let unreadable = |error: candle_core::Error| error.to_string();
+    if let Some(name) = first_non_finite(tensors).map_err(unreadable)? {
+        return Err(unusable(name, "has NaN or infinite elements"));
+    }
+    for (name, variance) in tensors.iter().filter(|(name, _)| name.ends_with(".running_var")) {
+        let variance = variance.to_vec1::<f32>().map_err(unreadable)?;
+        if variance.iter().any(|variance| *variance < 0.0) {
+            return Err(unusable(name, "has negative variances"));
+        }
+    }
+    Ok(())
+}
+
+fn unusable(name: &str, problem: &str) -> String {
+    format!("`{name}` {problem}; use another checkpoint, or set `allow_non_finite = true`")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use backbone::resnet::{ResnetSpec, Stem};
+    use nn::init::initial_values;
+
+    const CLASSES: usize = 3;
+
+    fn backbone() -> BackboneSpec {
+        BackboneSpec::Resnet18(ResnetSpec { stem: Stem::Small, width: 8 })
+    }
+
+    fn tensors() -> StateDict {
+        initial_values(&backbone().build().all_parameters(Some(CLASSES)), 0, &Device::Cpu).unwrap()
+    }
+
+    fn spec(path: &Path) -> ImportSpec {
+        ImportSpec {
+            path: path.into(),
+            backbone: backbone(),
+            key: None,
+            prefix: None,
+            head: ImportHead::Drop,
+            sha256: None,
+            normalize: Normalize::default(),
+            allow_non_finite: false,
+        }
+    }
+
+    /// Import a file of these tensors.
+    fn import(tensors: &StateDict, change: impl FnOnce(&mut ImportSpec)) -> Result<Checkpoint, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.safetensors");
+        let all: std::collections::HashMap<String, Tensor> = tensors.clone().into_iter().collect();
+        candle_core::safetensors::save(&all, &path).unwrap();
+        let mut spec = spec(&path);
+        change(&mut spec);
+        import_file(&spec)
+    }
+
+    fn import_file(spec: &ImportSpec) -> Result<Checkpoint, String> {
+        let context = Context {
+            inputs: Vec::new(),
+            datasets: Vec::new(),
+            dataset_fingerprints: Vec::new(),
+            input_fingerprints: Vec::new(),
+            device: Device::Cpu,
+            report: &|_| Ok(()),
+            resume: &train::resume::Forgetful,
+        };
+        match spec.run(&context) {
+            Ok(Artifact::Model(checkpoint)) => Ok(checkpoint),
+            Ok(_) => Err("not a model".into()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    #[test]
+    fn a_head_is_dropped_or_kept() {
+        let dropped = import(&tensors(), |_| {}).unwrap();
+        assert!(dropped.info.head.is_none() && !dropped.tensors.contains_key("fc.weight"));
+        let classes: Vec<String> = ["a", "b", "c"].map(String::from).into();
+        let kept = import(&tensors(), |spec| spec.head = ImportHead::Keep(classes.clone())).unwrap();
+        assert_eq!(kept.info.head.unwrap().classes, classes);
+        assert_eq!(kept.tensors["fc.weight"].dims(), [CLASSES, 64]);
+    }
+
+    #[test]
+    fn a_head_of_another_number_of_classes_is_refused() {
+        let two: Vec<String> = ["a", "b"].map(String::from).into();
+        let error = import(&tensors(), |spec| spec.head = ImportHead::Keep(two)).unwrap_err();
+        assert!(error.contains("`fc.weight` has shape [3, 64], expected [2, 64]"), "{error}");
+    }
+
+    #[test]
+    fn half_precision_becomes_f32_and_missing_counts_are_added() {
+        let mut half: StateDict = tensors();
+        half.retain(|name, _| !name.ends_with("num_batches_tracked"));
+        half.values_mut().for_each(|tensor| *tensor = tensor.to_dtype(DType::F16).unwrap());
+        let model = import(&half, |_| {}).unwrap();
+        assert_eq!(model.tensors["conv1.weight"].dtype(), DType::F32);
+        assert_eq!(model.tensors["bn1.num_batches_tracked"].to_scalar::<i64>().unwrap(), 0);
+    }
+
+    #[test]
+    fn tensors_of_another_network_are_listed() {
+        let mut other = tensors();
+        let moved = other.remove("layer4.1.bn2.bias").unwrap();
+        other.insert("layer4.1.bn3.bias".into(), moved);
+        let error = import(&other, |_| {}).unwrap_err();
+        for words in [
+            "`layer4.1.bn2.bias` is missing",
+            "not part of the backbone: `layer4.1.bn3.bias`",
+            "small stem, width 8",
+        ] {
+            assert!(error.contains(words), "{error}");
+        }
+    }
+
+    #[test]
+    fn f16_values_that_no_network_can_use_are_refused_unless_allowed() {
+        let cases = [
+            ("conv1.weight", f32::NAN, "NaN or infinite"),
+            ("bn1.bias", f32::INFINITY, "NaN or infinite"),
+            ("bn1.running_var", -0.5, "negative variances"),
+        ];
+        for (name, value, words) in cases {
+            let mut bad = tensors();
+            let first = bad[name].clone();
+            let shape = first.dims().to_vec();
+            let mut elements = first.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+            elements[1] = value;
+            bad.insert(name.into(), Tensor::from_vec(elements, shape, &Device::Cpu).unwrap());
+            let error = import(&bad, |_| {}).unwrap_err();
+            assert!(error.contains(&format!("`{name}` has {words}")), "{error}");
+            assert!(error.contains("allow_non_finite = true"), "{error}");
+            import(&bad, |spec| spec.allow_non_finite = true).unwrap();
+        }
+    }
+
+    #[test]
+    fn f16_the_key_that_allows_them_is_not_in_the_fingerprint_at_its_default() {
+        let mut spec = spec(Path::new("model.pth"));
+        assert!(spec.options().get("allow_non_finite").is_none());
+        spec.allow_non_finite = true;
+        assert_eq!(spec.options()["allow_non_finite"], true);
+    }
+
+    #[test]
+    fn the_error_for_an_old_pth_file_says_how_to_convert_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("old.pth");
+        std::fs::write(&path, [0x80, 2, b'}', b'q']).unwrap();
+        let error = import_file(&spec(&path)).unwrap_err();
+        assert!(error.contains("python -c") && error.contains("old.pth.zip.pth"), "{error}");
+    }
+
+    #[test]
+    fn a_file_that_is_not_a_checkpoint_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        for (content, words) in
+            [("PKnonsense", "failed to read its tensors"), ("hello", "neither a safetensors")]
+        {
+            let path = folder.path().join("model.pth");
+            std::fs::write(&path, content).unwrap();
+            let error = import_file(&spec(&path)).unwrap_err();
+            assert!(error.contains(words) && error.contains("model.pth"), "{error}");
+        }
+        let error = import_file(&spec(&folder.path().join("absent.pth"))).unwrap_err();
+        assert!(error.contains("failed to read"), "{error}");
+    }
+}
