@@ -50,6 +50,9 @@ pub(super) fn write_and_print(
             listed(&missing)
         );
     }
+    for unscored in &scores.unscored {
+        tracing::warn!("{unscored}; its cells are empty");
+    }
     tables(plan, &scores, only, format, global)?;
     figures(plan, &weights, only, format, global)
 }
@@ -105,10 +108,18 @@ fn figures(
 
 fn printed(table: &Rendered, format: Format) -> String {
     match format {
-        Format::Terminal => format!("{}\n-> {}\n", table.terminal.trim_end(), list(&table.files)),
+        Format::Terminal => format!("{}\n-> {}\n", fitted(table).trim_end(), list(&table.files)),
         Format::Markdown => table.markdown.clone(),
         Format::Latex => table.latex.clone(),
         Format::Csv => table.csv.clone(),
+    }
+}
+
+/// As wide as the terminal allows; unchanged for a file or another program.
+fn fitted(table: &Rendered) -> String {
+    match terminal_size::terminal_size_of(std::io::stdout()) {
+        Some((terminal_size::Width(width), _)) if width > 0 => table.folded(width.into()),
+        _ => table.terminal.clone(),
     }
 }
 

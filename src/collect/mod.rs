@@ -17,7 +17,7 @@ use indexmap::IndexMap;
 use rayon::prelude::*;
 
 use crate::experiment::{Coordinates, Experiment};
-use crate::metric::{MetricError, Predictions, scores};
+use crate::metric::{MetricError, NAMES, Predictions, scores};
 use crate::plan::{Plan, PlannedDataset, PlannedStage};
 use crate::stage::evaluate::EvaluateSpec;
 use crate::stage::{Artifact, Prediction, StageSpec, ensemble};
@@ -34,24 +34,30 @@ pub struct Collected {
     pub scores: Vec<Score>,
     /// Ids of `evaluate` stages missing from the store.
     pub missing: Vec<String>,
+    /// Predictions that cannot be scored; their scores have no value.
+    pub unscored: Vec<Unscored>,
 }
 
-/// Why predictions cannot be scored.
+/// Predictions of a model for a data set that cannot be scored.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error("failed to score the predictions of {stage} for the model {model:?} on {dataset:?}: {source}")]
+pub struct Unscored {
+    /// The stage's id.
+    pub stage: String,
+    /// Row label of the model or ensemble.
+    pub model: String,
+    /// Name of the data set.
+    pub dataset: String,
+    /// The cause.
+    pub source: MetricError,
+}
+
+/// Why results cannot be collected.
 #[derive(Debug, thiserror::Error)]
 pub enum CollectError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Predictions that cannot be scored.
-    #[error("failed to score the predictions of {stage} for the model {model:?}: {source}")]
-    Metric {
-        /// The stage's id.
-        stage: String,
-        /// Row label of the model or ensemble.
-        model: String,
-        /// The cause.
-        source: MetricError,
-    },
     /// Merge weights that do not fit the model.
     #[error("failed to read the merge weights of {stage}: {source}")]
     Weights {
@@ -92,12 +98,22 @@ pub fn collect(plan: &Plan, store: &Store) -> Result<Collected, CollectError> {
     let mut collected = Collected::default();
     for (stage, scores) in scored {
         match scores {
-            Some(scores) => collected.scores.extend(scores),
+            Some(cells) => cells.into_iter().for_each(|cell| collected.add(cell)),
             None => collected.missing.push(stage.id.clone()),
         }
     }
     Ok(collected)
 }
+
+impl Collected {
+    fn add(&mut self, (scores, unscored): Scored) {
+        self.scores.extend(scores);
+        self.unscored.extend(unscored);
+    }
+}
+
+/// The scores of a model on a data set, and why they have no values, if so.
+type Scored = (Vec<Score>, Option<Unscored>);
 
 fn evaluate_spec(stage: &PlannedStage) -> Option<&EvaluateSpec> {
     match stage.spec.as_ref() {
@@ -112,7 +128,7 @@ fn scores_of(
     store: &Store,
     stage: &PlannedStage,
     spec: &EvaluateSpec,
-) -> Result<Option<Vec<Score>>, CollectError> {
+) -> Result<Option<Vec<Scored>>, CollectError> {
     if store.manifest(&stage.fingerprint)?.is_none() {
         return Ok(None);
     }
@@ -127,7 +143,7 @@ fn scores_of(
         for (_, dataset) in &stage.datasets {
             let cell = Cell { experiment: &plan.experiment, stage, spec, model, dataset, keep };
             let found = predictions.get(&(*fingerprint, dataset.fingerprint));
-            scores.extend(cell.scores(found.ok_or_else(|| cell.no_prediction())?)?);
+            scores.push(cell.scores(found.ok_or_else(|| cell.no_prediction())?));
         }
     }
     Ok(Some(scores))
@@ -164,18 +180,34 @@ struct Cell<'a> {
 
 impl Cell<'_> {
     /// One score per metric.
-    fn scores(&self, prediction: &Prediction) -> Result<Vec<Score>, CollectError> {
+    fn scores(&self, prediction: &Prediction) -> Scored {
         let Prediction { images, labels, probabilities, .. } = prediction;
-        let predictions = Predictions::new(labels, probabilities, self.dataset.summary.classes.len());
-        let predictions = predictions.map_err(|source| CollectError::Metric {
+        match Predictions::new(labels, probabilities, self.dataset.summary.classes.len()) {
+            Ok(predictions) => (self.of_predictions(images, labels, predictions), None),
+            Err(source) => {
+                let without = |metric: &&str| self.score(metric, None, labels.len());
+                (NAMES.iter().map(without).collect(), Some(self.unscored(source)))
+            }
+        }
+    }
+
+    fn of_predictions(&self, images: &[String], labels: &[u32], predictions: Predictions) -> Vec<Score> {
+        let values = scores(&predictions);
+        let predicted = self.keep.then(|| Arc::new(Predicted::new(images, labels, predictions)));
+        let score = |(metric, value)| Score {
+            predicted: predicted.clone(),
+            ..self.score(metric, value, labels.len())
+        };
+        values.into_iter().map(score).collect()
+    }
+
+    fn unscored(&self, source: MetricError) -> Unscored {
+        Unscored {
             stage: self.stage.id.clone(),
             model: self.model.to_owned(),
+            dataset: self.dataset.name.clone(),
             source,
-        })?;
-        let (values, n) = (scores(&predictions), labels.len());
-        let predicted = self.keep.then(|| Arc::new(Predicted::new(images, labels, predictions)));
-        let score = |(metric, value)| Score { predicted: predicted.clone(), ..self.score(metric, value, n) };
-        Ok(values.into_iter().map(score).collect())
+        }
     }
 
     fn score(&self, metric: &str, value: Option<f64>, n: usize) -> Score {

@@ -11,6 +11,7 @@ mod device;
 mod ensemble;
 mod experiment;
 mod figure;
+mod findings_tables;
 mod fingerprint;
 mod guide;
 #[cfg(unix)]
