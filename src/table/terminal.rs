@@ -138,7 +138,9 @@ mod tests {
         assert_eq!(table(120), table(usize::MAX));
         assert!(table(80).lines().all(|line| line.chars().count() <= 80), "{}", table(80));
         assert_eq!(table(80).matches("LP-FT A").count(), 2);
-        insta::assert_snapshot!(table(40));
+        let first = "main\n\nmodel          lesions / macro_f1\nLP-FT A             0.710 ± 0.010\n";
+        assert!(table(40).starts_with(first), "{}", table(40));
+        assert_eq!(table(40).matches("LP-FT A").count(), 4);
         assert_eq!(table(1), table(40), "a block has one column at least");
     }
 }
