@@ -99,7 +99,7 @@ mod tests {
         // SAFETY: tests fill the room with a value, so nothing is read that has none.
         unsafe {
             written_by_pieces(4, 4, |_, piece: &mut [f64]| {
-                piece.iter_mut().for_each(|element| *element += 1.0)
+                piece.iter_mut().for_each(|element| *element += 1.0);
             })
         };
     }
