@@ -61,6 +61,9 @@ pub(super) fn write_and_print(
             listed(&missing)
         );
     }
+    for unscored in &scores.unscored {
+        tracing::warn!("{unscored}; its cells are empty");
+    }
     let tables = write_tables(plan, &scores, global)?;
     let figures = write_figures(plan, &weights, global)?;
     let predictions = match extra.predictions {
@@ -134,10 +137,18 @@ fn printed_to(format: Format) -> Box<dyn Write> {
 
 fn printed(table: &Rendered, format: Format) -> String {
     match format {
-        Format::Terminal => format!("{}\n-> {}\n", table.terminal.trim_end(), list(&table.files)),
+        Format::Terminal => format!("{}\n-> {}\n", fitted(table).trim_end(), list(&table.files)),
         Format::Markdown => table.markdown.clone(),
         Format::Latex => table.latex.clone(),
         Format::Csv => table.csv.clone(),
+    }
+}
+
+/// As wide as the terminal allows; unchanged for a file or another program.
+fn fitted(table: &Rendered) -> String {
+    match terminal_size::terminal_size_of(std::io::stdout()) {
+        Some((terminal_size::Width(width), _)) if width > 0 => table.folded(width.into()),
+        _ => table.terminal.clone(),
     }
 }
 

@@ -6,7 +6,6 @@ mod text;
 mod weights;
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,7 +21,7 @@ use crate::experiment::Experiment;
 use crate::identity::Fingerprint;
 use crate::plan::Plan;
 use crate::stage::{Artifact, Description, ModelInfo};
-use crate::store::{Lineage, Manifest, Store, checkpoint, provenance};
+use crate::store::{Lineage, Manifest, Store, checkpoint, map_file, provenance};
 use weights::SourceWeights;
 
 /// The kind of stages whose result is not a model.
@@ -124,9 +123,7 @@ impl Show {
 
 fn of_file(path: &Path, store: Option<&Store>) -> Result<Shown, Error> {
     let unreadable = |message: String| Error::Read { path: path.to_owned(), message };
-    let file = File::open(path).map_err(|error| unreadable(error.to_string()))?;
-    // SAFETY: as for all mapped files: changing the file in the meantime is the user's responsibility.
-    let map = unsafe { memmap2::Mmap::map(&file) }.map_err(|error| unreadable(error.to_string()))?;
+    let map = map_file(path).map_err(|error| unreadable(error.to_string()))?;
     let not_safetensors = |error| unreadable(format!("it is not a safetensors file: {error}"));
     let (_, header) = SafeTensors::read_metadata(&map).map_err(not_safetensors)?;
     let mut metadata: BTreeMap<_, _> = header.metadata().clone().unwrap_or_default().into_iter().collect();

@@ -19,7 +19,7 @@ use indexmap::IndexMap;
 use rayon::prelude::*;
 
 use crate::experiment::{Coordinates, Experiment};
-use crate::metric::{MetricError, Predictions, scores};
+use crate::metric::{MetricError, NAMES, Predictions, scores};
 use crate::plan::{Plan, PlannedDataset, PlannedStage};
 use crate::stage::evaluate::EvaluateSpec;
 use crate::stage::{Artifact, Prediction, StageSpec, ensemble};
@@ -36,9 +36,25 @@ pub struct Collected {
     pub scores: Vec<Score>,
     /// Ids of `evaluate` stages missing from the store.
     pub missing: Vec<String>,
+    /// Predictions that cannot be scored; their scores have no value.
+    pub unscored: Vec<Unscored>,
 }
 
-/// Why predictions cannot be scored.
+/// Predictions of a model for a data set that cannot be scored.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error("failed to score the predictions of {stage} for the model {model:?} on {dataset:?}: {source}")]
+pub struct Unscored {
+    /// The stage's id.
+    pub stage: String,
+    /// Row label of the model or ensemble.
+    pub model: String,
+    /// Name of the data set.
+    pub dataset: String,
+    /// The cause.
+    pub source: MetricError,
+}
+
+/// Why results cannot be collected.
 #[derive(Debug, thiserror::Error)]
 pub enum CollectError {
     /// The store failed.
@@ -70,7 +86,7 @@ pub enum CollectError {
     },
 }
 
-/// The scores of every `evaluate` stage in the store. Predictions that cannot be scored are left out, with a warning.
+/// The scores of every `evaluate` stage in the store. Cells whose predictions cannot be scored are empty.
 ///
 /// # Errors
 /// An entry of the store is damaged.
@@ -82,7 +98,7 @@ pub fn collect(plan: &Plan, store: &Store) -> Result<Collected, CollectError> {
     let mut collected = Collected::default();
     for (stage, scores) in scored {
         match scores {
-            Some(scores) => collected.scores.extend(scores),
+            Some(cells) => cells.into_iter().for_each(|cell| collected.add(cell)),
             None => collected.missing.push(stage.id.clone()),
         }
     }
@@ -93,6 +109,16 @@ pub fn collect(plan: &Plan, store: &Store) -> Result<Collected, CollectError> {
 fn evaluations(plan: &Plan) -> Vec<(&PlannedStage, &EvaluateSpec)> {
     plan.stages().filter_map(|stage| Some((stage, evaluate_spec(stage)?))).collect()
 }
+
+impl Collected {
+    fn add(&mut self, (scores, unscored): Scored) {
+        self.scores.extend(scores);
+        self.unscored.extend(unscored);
+    }
+}
+
+/// The scores of a model on a data set, and why they have no values, if so.
+type Scored = (Vec<Score>, Option<Unscored>);
 
 fn evaluate_spec(stage: &PlannedStage) -> Option<&EvaluateSpec> {
     match stage.spec.as_ref() {
@@ -107,10 +133,10 @@ fn scores_of(
     store: &Store,
     stage: &PlannedStage,
     spec: &EvaluateSpec,
-) -> Result<Option<Vec<Score>>, CollectError> {
+) -> Result<Option<Vec<Scored>>, CollectError> {
     let mut scores = Vec::new();
     let found = each_cell(plan, store, stage, spec, |cell, prediction| {
-        scores.extend(cell.scores(prediction)?);
+        scores.push(cell.scores(prediction));
         Ok::<_, CollectError>(())
     })?;
     Ok(found.then_some(scores))
@@ -179,24 +205,40 @@ struct Cell<'a> {
 
 impl Cell<'_> {
     /// One score per metric.
-    fn scores(&self, prediction: &Prediction) -> Result<Vec<Score>, CollectError> {
+    fn scores(&self, prediction: &Prediction) -> Scored {
         let Prediction { images, labels, .. } = prediction;
-        let predictions = self.predictions(prediction)?;
-        let (values, n) = (scores(&predictions), labels.len());
+        match self.predictions(prediction) {
+            Ok(predictions) => (self.of_predictions(images, labels, predictions), None),
+            Err(source) => {
+                let without = |metric: &&str| self.score(metric, None, labels.len());
+                (NAMES.iter().map(without).collect(), Some(self.unscored(source)))
+            }
+        }
+    }
+
+    fn of_predictions(&self, images: &[String], labels: &[u32], predictions: Predictions) -> Vec<Score> {
+        let values = scores(&predictions);
         let predicted = self.keep.then(|| Arc::new(Predicted::new(images, labels, predictions)));
-        let score = |(metric, value)| Score { predicted: predicted.clone(), ..self.score(metric, value, n) };
-        Ok(values.into_iter().map(score).collect())
+        let score = |(metric, value)| Score {
+            predicted: predicted.clone(),
+            ..self.score(metric, value, labels.len())
+        };
+        values.into_iter().map(score).collect()
+    }
+
+    fn unscored(&self, source: MetricError) -> Unscored {
+        Unscored {
+            stage: self.stage.id.clone(),
+            model: self.model.to_owned(),
+            dataset: self.dataset.name.clone(),
+            source,
+        }
     }
 
     /// Validated predictions.
-    fn predictions(&self, prediction: &Prediction) -> Result<Predictions, CollectError> {
+    fn predictions(&self, prediction: &Prediction) -> Result<Predictions, MetricError> {
         let Prediction { labels, probabilities, .. } = prediction;
-        let predictions = Predictions::new(labels, probabilities, self.dataset.summary.classes.len());
-        predictions.map_err(|source| CollectError::Metric {
-            stage: self.stage.id.clone(),
-            model: self.model.to_owned(),
-            source,
-        })
+        Predictions::new(labels, probabilities, self.dataset.summary.classes.len())
     }
 
     fn score(&self, metric: &str, value: Option<f64>, n: usize) -> Score {
@@ -218,15 +260,6 @@ impl Cell<'_> {
 
     fn other_axes(&self) -> impl Iterator<Item = &String> {
         self.experiment.axes.keys().filter(|name| *name != SEED)
-    }
-
-    fn warn(&self, error: &MetricError) {
-        let (stage, model, dataset) = (&self.stage.id, self.model, &self.dataset.name);
-        let file = self.experiment.source.path.display();
-        tracing::warn!(
-            "left out: the predictions of {stage} for the model {model:?} on {dataset:?} cannot be scored: {error}; \
-             make them again with: medmerge run {file} --rerun '{stage}'"
-        );
     }
 
     fn no_prediction(&self) -> CollectError {

@@ -30,8 +30,10 @@ pub fn write_predictions(plan: &Plan, store: &Store, results: &Path) -> Result<u
     let mut names = Names::default();
     for (stage, spec) in evaluations {
         each_cell(plan, store, stage, spec, |cell, prediction| {
+            // Without a score, tables have warned about them.
+            let Ok(predictions) = cell.predictions(prediction) else { return Ok(()) };
             let name = names.unique(&cell.file_name(several));
-            let csv = csv(prediction, &cell.predictions(prediction)?, &cell.dataset.summary.classes);
+            let csv = csv(prediction, &predictions, &cell.dataset.summary.classes);
             write_file(results, &experiment, ("prediction", &name), "csv", &csv)?;
             Ok::<_, Error>(())
         })?;

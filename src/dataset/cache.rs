@@ -128,9 +128,7 @@ fn write(
 /// The pixels of a complete, undamaged cache file with this layout.
 fn open(folder: &Path, layout: Layout) -> Option<PerSplit<Pixels>> {
     let path = folder.join("pixels");
-    let file = File::open(&path).ok()?;
-    // SAFETY: the file is never written in place; it is only ever replaced by renaming another over it.
-    let map = unsafe { Mmap::map(&file) }.ok()?;
+    let map = map(&path).ok()?;
     if !is_whole(&map, layout) {
         tracing::warn!("{} is damaged or out of date; recreating it", path.display());
         return None;
@@ -143,6 +141,12 @@ fn open(folder: &Path, layout: Layout) -> Option<PerSplit<Pixels>> {
     }))
 }
 
+fn map(path: &Path) -> io::Result<Mmap> {
+    let file = File::open(path)?;
+    // SAFETY: a file of decoded images is never written in place; it is only ever replaced by renaming another over it.
+    unsafe { Mmap::map(&file) }
+}
+
 fn is_whole(bytes: &[u8], layout: Layout) -> bool {
     bytes.len() == layout.file_bytes() && bytes[..LAYOUT_BYTES] == layout.to_bytes() && has_its_digest(bytes)
 }
@@ -153,8 +157,7 @@ fn has_its_digest(bytes: &[u8]) -> bool {
 
 /// Whether a file of decoded images matches its digest, regardless of layout and revision.
 pub fn is_intact(path: &Path) -> io::Result<bool> {
-    // SAFETY: as in `open`.
-    let bytes = unsafe { Mmap::map(&File::open(path)?) }?;
+    let bytes = map(path)?;
     let (header, images) = bytes.split_at(HEADER_BYTES.min(bytes.len()));
     Ok(header.len() == HEADER_BYTES
         && header.starts_with(MAGIC)

@@ -1,6 +1,7 @@
 //! `[table.<name>]`.
 
 use identity::Identity;
+use indexmap::IndexMap;
 use kind::{Kind, Problems};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -40,6 +41,19 @@ pub struct TableSpec {
     /// Whether to add a column with each row's mean rank.
     #[serde(default)]
     pub rank: bool,
+    /// Text shown in Markdown and LaTeX in place of a name: of an axis or one of its values, a model, a data set, a
+    /// metric. Metrics have display names of their own.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub labels: IndexMap<String, String>,
+    /// Digits after the decimal point of scores, 0 to 10.
+    #[serde(default = "digits")]
+    pub digits: usize,
+    /// Whether to show scores in percent.
+    #[serde(default)]
+    pub percent: bool,
+    /// Whether to leave out the zero before the decimal point: `.314 [.277, .351]`.
+    #[serde(default)]
+    pub compact: bool,
 }
 
 /// Method for confidence intervals of means.
@@ -108,6 +122,11 @@ impl Kind for TableSpec {
         problems.inner_fraction("confidence", self.confidence);
         let right = (100..=1_000_000).contains(&self.resamples);
         problems.check("resamples", self.resamples, right, "100 to 1000000");
+        problems.check("digits", self.digits, self.digits <= 10, "0 to 10");
+        for (name, _) in self.labels.iter().filter(|(_, label)| label.trim().is_empty()) {
+            let message = format!("the label of `{name}` is empty");
+            problems.add(&format!("labels.{name}"), message, Some("write its text, or remove it".into()));
+        }
         self.compare.iter().for_each(|compare| problems.inner_fraction("compare.alpha", compare.alpha));
     }
 }
@@ -134,6 +153,10 @@ impl Default for TableSpec {
             resamples: resamples(),
             compare: None,
             rank: false,
+            labels: IndexMap::new(),
+            digits: digits(),
+            percent: false,
+            compact: false,
         }
     }
 }
@@ -156,6 +179,10 @@ fn confidence() -> f64 {
 
 fn resamples() -> usize {
     2000
+}
+
+fn digits() -> usize {
+    3
 }
 
 fn alpha() -> f64 {

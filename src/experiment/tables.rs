@@ -95,6 +95,8 @@ impl Checked<'_, '_> {
             self.add(&found.path, found.message, found.help, report);
         }
         self.without_effect(spec, report);
+        self.labeled(spec, &fields, report);
+        self.in_percent(spec, report);
         self.metrics_compared(spec, report);
         if let Some(compare) = &spec.compare {
             self.compared(spec, compare, report);
@@ -113,6 +115,31 @@ impl Checked<'_, '_> {
                 let help = format!("add {needed}, or remove it");
                 self.add(key, format!("`{key}` has no effect here"), Some(help), report);
             }
+        }
+    }
+
+    /// Check that each label is for something in the table.
+    fn labeled(&self, spec: &TableSpec, fields: &[&str], report: &mut Report) {
+        let of_stages = |field: &str| -> Option<Vec<String>> {
+            let of_each: Option<Vec<_>> = spec.from.iter().map(|stage| self.rows_of(stage, field)).collect();
+            Some(of_each?.concat())
+        };
+        let (Some(models), Some(datasets)) = (of_stages("model"), of_stages("dataset")) else { return };
+        let values = (0..self.sweep.axes().len()).flat_map(|axis| self.sweep.texts(axis));
+        let names: IndexSet<String> = models.into_iter().chain(datasets).chain(values).collect();
+        let given = [&spec.rows, &spec.over].into_iter().chain(&spec.metrics).chain(&names);
+        let known: Vec<&str> = fields.iter().copied().chain(given.map(String::as_str)).collect();
+        for name in spec.labels.keys() {
+            self.one_of(&format!("labels.{name}"), "name", name, &known, report);
+        }
+    }
+
+    /// Only fractions are shown in percent.
+    fn in_percent(&self, spec: &TableSpec, report: &mut Report) {
+        let named = spec.metrics.iter().filter_map(|name| metric::by_name(name));
+        for metric in named.filter(|metric| spec.percent && !metric.is_fraction) {
+            let message = format!("`percent` cannot show `{}`, which is not a fraction", metric.name);
+            self.add("percent", message, Some("show it in a table of its own".into()), report);
         }
     }
 

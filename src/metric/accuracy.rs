@@ -5,16 +5,20 @@ use super::{Metric, Predictions, mean, ratio};
 /// `accuracy`.
 pub(super) const ACCURACY: Metric = Metric {
     name: "accuracy",
+    title: "Accuracy",
     summary: "Fraction of images classified correctly.",
     higher_is_better: true,
+    is_fraction: true,
     compute: accuracy,
 };
 
 /// `balanced_accuracy`.
 pub(super) const BALANCED_ACCURACY: Metric = Metric {
     name: "balanced_accuracy",
+    title: "Balanced accuracy",
     summary: "Mean recall over the classes that have images.",
     higher_is_better: true,
+    is_fraction: true,
     compute: balanced_accuracy,
 };
 

@@ -6,8 +6,10 @@ use super::{Metric, Predictions};
 /// `auroc`.
 pub(super) const AUROC: Metric = Metric {
     name: "auroc",
+    title: "AUROC",
     summary: "Area under the ROC curve: of class 1 if there are two classes, otherwise the one-vs-rest mean.",
     higher_is_better: true,
+    is_fraction: true,
     compute: auroc,
 };
 

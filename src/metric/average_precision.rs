@@ -6,8 +6,10 @@ use super::{Metric, Predictions};
 /// `average_precision`.
 pub(super) const AVERAGE_PRECISION: Metric = Metric {
     name: "average_precision",
+    title: "Average precision",
     summary: "Area under the precision-recall steps: of class 1 if there are two classes, otherwise the one-vs-rest mean.",
     higher_is_better: true,
+    is_fraction: true,
     compute: average_precision,
 };
 

@@ -5,8 +5,10 @@ use super::{Metric, Predictions};
 /// `ece_15`.
 pub(super) const ECE_15: Metric = Metric {
     name: "ece_15",
+    title: "ECE (15 bins)",
     summary: "Expected calibration error in 15 bins of equal width.",
     higher_is_better: false,
+    is_fraction: true,
     compute: ece_15,
 };
 

@@ -5,24 +5,30 @@ use super::{Metric, Predictions, mean, ratio};
 /// `macro_f1`.
 pub(super) const MACRO_F1: Metric = Metric {
     name: "macro_f1",
+    title: "Macro F1",
     summary: "Mean F1 over all classes, including absent ones.",
     higher_is_better: true,
+    is_fraction: true,
     compute: macro_f1,
 };
 
 /// `weighted_f1`.
 pub(super) const WEIGHTED_F1: Metric = Metric {
     name: "weighted_f1",
+    title: "Weighted F1",
     summary: "Mean F1 over the classes, weighted by their number of images.",
     higher_is_better: true,
+    is_fraction: true,
     compute: weighted_f1,
 };
 
 /// `micro_f1`.
 pub(super) const MICRO_F1: Metric = Metric {
     name: "micro_f1",
+    title: "Micro F1",
     summary: "F1 of the counts summed over all classes; equals accuracy if each image has one class.",
     higher_is_better: true,
+    is_fraction: true,
     compute: micro_f1,
 };
 

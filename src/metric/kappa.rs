@@ -5,16 +5,20 @@ use super::{Metric, Predictions};
 /// `cohen_kappa`.
 pub(super) const COHEN_KAPPA: Metric = Metric {
     name: "cohen_kappa",
+    title: "Cohen's kappa",
     summary: "Cohen's kappa: agreement beyond chance.",
     higher_is_better: true,
+    is_fraction: true,
     compute: cohen_kappa,
 };
 
 /// `quadratic_kappa`.
 pub(super) const QUADRATIC_KAPPA: Metric = Metric {
     name: "quadratic_kappa",
+    title: "Quadratic kappa",
     summary: "Cohen's kappa for grades: a disagreement is weighted by its squared distance.",
     higher_is_better: true,
+    is_fraction: true,
     compute: quadratic_kappa,
 };
 

@@ -40,10 +40,14 @@ pub use predictions::Predictions;
 pub struct Metric {
     /// Name in experiment files and result tables.
     pub name: &'static str,
+    /// Name for readers, in Markdown and LaTeX tables.
+    pub title: &'static str,
     /// What it measures, in one sentence.
     pub summary: &'static str,
     /// Whether a larger value is better.
     pub higher_is_better: bool,
+    /// Whether its scale is that of fractions, with 1 for all, so that it can be shown in percent.
+    pub is_fraction: bool,
     compute: fn(&Predictions) -> Option<f64>,
 }
 

@@ -5,8 +5,10 @@ use super::{Metric, Predictions};
 /// `log_loss`.
 pub(super) const LOG_LOSS: Metric = Metric {
     name: "log_loss",
+    title: "Log loss",
     summary: "Mean negative log-likelihood of the labels, in nats.",
     higher_is_better: false,
+    is_fraction: false,
     compute: log_loss,
 };
 

@@ -5,8 +5,10 @@ use super::{Metric, Predictions};
 /// `mcc`.
 pub(super) const MCC: Metric = Metric {
     name: "mcc",
+    title: "MCC",
     summary: "Matthews correlation coefficient of labels and predictions.",
     higher_is_better: true,
+    is_fraction: true,
     compute: mcc,
 };
 

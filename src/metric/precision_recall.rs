@@ -5,16 +5,20 @@ use super::{Metric, Predictions, mean, ratio};
 /// `macro_precision`.
 pub(super) const MACRO_PRECISION: Metric = Metric {
     name: "macro_precision",
+    title: "Macro precision",
     summary: "Mean precision over all classes; 0 for a class that is never predicted.",
     higher_is_better: true,
+    is_fraction: true,
     compute: macro_precision,
 };
 
 /// `macro_recall`.
 pub(super) const MACRO_RECALL: Metric = Metric {
     name: "macro_recall",
+    title: "Macro recall",
     summary: "Mean recall over all classes; 0 for a class without images.",
     higher_is_better: true,
+    is_fraction: true,
     compute: macro_recall,
 };
 

@@ -74,11 +74,14 @@ pub(super) fn map(path: &Path) -> Result<Mmap, StoreError> {
     map_file(path).map_err(|source| StoreError::io("read", path, source))
 }
 
-/// [`map`], with the system's error.
-pub(super) fn map_file(path: &Path) -> std::io::Result<Mmap> {
+/// Map a file into memory, for reading.
+///
+/// # Errors
+/// The file cannot be opened or mapped.
+pub fn map_file(path: &Path) -> std::io::Result<Mmap> {
     let file = File::open(path)?;
-    // SAFETY: the files of an entry are never rewritten. Truncating a file in use ends this process with a bus error,
-    // but does not corrupt memory.
+    // SAFETY: the files of an entry are never rewritten, and others are read at once, as plain bytes. Truncating a file
+    // in use ends this process with a bus error, but does not corrupt memory.
     unsafe { Mmap::map(&file) }
 }
 

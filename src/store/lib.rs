@@ -59,6 +59,7 @@ use std::path::{Path, PathBuf};
 
 pub use digests::Digests;
 use entry::Unusable;
+pub use entry::map_file;
 pub use error::{ContentError, StoreError};
 pub use last_made::ByStage;
 pub use lineage::{Lineage, Origin};

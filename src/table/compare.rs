@@ -30,10 +30,23 @@ pub struct Comparison {
 }
 
 impl Comparison {
-    /// Whether its corrected p-value is below `alpha`.
-    pub fn differs(&self, alpha: f64) -> bool {
-        self.p_adjusted.is_some_and(|p| p < alpha)
+    /// The direction of the difference, if its corrected p-value is below `alpha`.
+    pub fn significant(&self, alpha: f64, higher_is_better: bool) -> Option<Difference> {
+        self.p_adjusted.filter(|&p| p < alpha)?;
+        match (self.difference > 0.0) == higher_is_better {
+            true => Some(Difference::Better),
+            false => Some(Difference::Worse),
+        }
     }
+}
+
+/// Direction of a significant difference from the reference row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Difference {
+    /// Better than the reference.
+    Better,
+    /// Worse than the reference.
+    Worse,
 }
 
 /// Defined scores with their values of `over`, in the order of these values.

@@ -1,6 +1,7 @@
 //! `<table>.tex`: LaTeX for `\input` within a `table`; needs the package booktabs.
 
-use super::note::{DAGGER, note};
+use super::compare::Difference;
+use super::note::{self, BETTER, WORSE, note};
 use super::pivot::Mark;
 use super::text::{Grid, MEAN, NO_SCORES, NOTHING, RANK, has_marks, label};
 use super::{Pivot, pivot::Column};
@@ -10,9 +11,8 @@ const HEAD: &str = "% \\usepackage{booktabs}, and \\input this file within \\beg
 /// One header line for each of the table's `columns`; the best of each column in bold, the second underlined.
 pub(super) fn render(pivot: &Pivot) -> String {
     let Some(note) = note(pivot) else { return format!("% {NO_SCORES}\n") };
-    let dagger = pivot.has_differences();
-    let grid =
-        Grid::new(pivot, escape, |text, mark, differs| decorate(&text, mark, dagger.then_some(differs)));
+    let room = pivot.has_differences();
+    let grid = Grid::new(pivot, escape, |text, mark, differs| decorate(&text, mark, differs, room));
     let columns = grid.header.len() - 1;
     let mut lines = vec![HEAD.to_owned(), format!("\\begin{{tabular}}{{l{}}}", "r".repeat(columns))];
     lines.push("\\toprule".to_owned());
@@ -68,8 +68,8 @@ fn rules(groups: &[(String, usize)]) -> String {
     groups.iter().map(|(_, columns)| *columns).scan(1, rule).collect::<Vec<_>>().join(" ")
 }
 
-/// `differs` is `None` if no cell of the table is marked; otherwise unmarked cells reserve the mark's width.
-fn decorate(text: &str, mark: Mark, differs: Option<bool>) -> String {
+/// With `room`, cells that do not differ reserve the width of the mark.
+fn decorate(text: &str, mark: Mark, differs: Option<Difference>, room: bool) -> String {
     let text =
         if text == NOTHING { "--".to_owned() } else { text.replace('-', "$-$").replace('±', "$\\pm$") };
     let marked = match mark {
@@ -78,8 +78,8 @@ fn decorate(text: &str, mark: Mark, differs: Option<bool>) -> String {
         Mark::None => text,
     };
     match differs {
-        Some(true) => marked + "$^{\\dagger}$",
-        Some(false) => marked + "\\phantom{$^{\\dagger}$}",
+        Some(_) => marked + &escape(note::mark(differs)),
+        None if room => marked + &format!("\\phantom{{{}}}", escape(BETTER)),
         None => marked,
     }
 }
@@ -100,7 +100,8 @@ fn escape(text: &str) -> String {
             '[' | '*' => escaped.extend(['{', c, '}']),
             '±' => escaped.push_str("$\\pm$"),
             '…' => escaped.push_str("\\dots{}"),
-            _ if c.to_string() == DAGGER => escaped.push_str("$^{\\dagger}$"),
+            _ if c.to_string() == BETTER => escaped.push_str("$^{\\dagger}$"),
+            _ if c.to_string() == WORSE => escaped.push_str("$^{\\ddagger}$"),
             _ if c.to_string() == NOTHING => escaped.push_str("--"),
             _ => escaped.push(c),
         }
@@ -157,7 +158,7 @@ mod tests {
         \end{tabular}
 
         \smallskip
-        {\footnotesize Mean over seed (0, 1, 2), n = 3, in brackets its 95 \% bootstrap interval over images and seed (500 resamples, percentiles). Images: lesions 60, fundus 60. $^{\dagger}$ differs from LP-FT A with p \textless{} 0.05: paired bootstrap over images and seed (500 resamples), two-sided, Holm's correction for 4 comparisons. rank: mean rank over the columns, 1 is best. \textbf{Best} and \underline{second best} of each column.\par}
+        {\footnotesize Mean over seed (0, 1, 2), n = 3, in brackets its 95 \% bootstrap interval over images and seed (500 resamples, percentiles). Images: lesions 60, fundus 60. $^{\dagger}$ better, $^{\ddagger}$ worse than LP-FT A with p \textless{} 0.05: paired bootstrap over images and seed (500 resamples), two-sided, Holm's correction for 4 comparisons. rank: mean rank over the columns, 1 is best. \textbf{Best} and \underline{second best} of each column.\par}
         ");
     }
 

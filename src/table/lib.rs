@@ -9,6 +9,7 @@
 //! | `resample` | scores of resampled images, from predictions |
 //! | [`compare`] | comparisons of every row with one reference row |
 //! | `table_csv`, `compare_csv`, `markdown`, `latex`, `terminal` | renderings of a pivot |
+//! | `names` | names for readers of Markdown and LaTeX |
 //! | `text`, `note` | cells, headers and the note below, shared by the renderings |
 //! | `write` | the files under `results/<experiment>/` |
 
@@ -19,6 +20,7 @@ mod latex;
 mod layout;
 mod markdown;
 pub mod metrics_csv;
+mod names;
 mod note;
 pub mod pivot;
 mod resample;

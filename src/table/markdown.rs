@@ -1,6 +1,7 @@
 //! `<table>.md`: GitHub Markdown; the best of each column in bold, the second underlined.
 
-use super::note::{DAGGER, note};
+use super::compare::Difference;
+use super::note::{self, note};
 use super::pivot::Mark;
 use super::text::{Grid, has_marks, pad};
 use super::{Pivot, text};
@@ -35,8 +36,8 @@ fn rule(widths: &[usize]) -> String {
     format!("| {} |", dashes.collect::<Vec<_>>().join(" | "))
 }
 
-fn decorate(text: String, mark: Mark, differs: bool) -> String {
-    let dagger = if differs { DAGGER } else { "" };
+fn decorate(text: String, mark: Mark, differs: Option<Difference>) -> String {
+    let dagger = note::mark(differs);
     match mark {
         Mark::Best => format!("**{text}**{dagger}"),
         Mark::Second => format!("<u>{text}</u>{dagger}"),
@@ -85,7 +86,7 @@ mod tests {
         | Average + FT  |        0.625 [0.533, 0.708] | <u>0.692 [0.576, 0.790]</u> | 2.50 |
         | MedMerge + FT |   **0.905 [0.840, 0.954]**† |   **0.889 [0.801, 0.957]**† | 1.00 |
 
-        Mean over seed (0, 1, 2), n = 3, in brackets its 95 % bootstrap interval over images and seed (500 resamples, percentiles). Images: lesions 60, fundus 60. † differs from LP-FT A with p \< 0.05: paired bootstrap over images and seed (500 resamples), two-sided, Holm's correction for 4 comparisons. rank: mean rank over the columns, 1 is best. **Best** and <u>second best</u> of each column.
+        Mean over seed (0, 1, 2), n = 3, in brackets its 95 % bootstrap interval over images and seed (500 resamples, percentiles). Images: lesions 60, fundus 60. † better, ‡ worse than LP-FT A with p \< 0.05: paired bootstrap over images and seed (500 resamples), two-sided, Holm's correction for 4 comparisons. rank: mean rank over the columns, 1 is best. **Best** and <u>second best</u> of each column.
         ");
     }
 

@@ -1,14 +1,26 @@
 //! The note below a table, which explains its numbers in plain sentences.
 
 use super::Pivot;
-use super::compare::Comparison;
+use super::compare::{Comparison, Difference};
 use super::pivot::Cell;
 use super::spec::{BEST, CompareSpec, Correction, Test};
 use super::text::{label, most};
 use statistics::{bootstrap, wilcoxon};
 
-/// Marks cells that differ significantly from the reference.
-pub(super) const DAGGER: &str = "†";
+/// Marks cells that are significantly better than the reference.
+pub(super) const BETTER: &str = "†";
+
+/// Marks cells that are significantly worse than the reference.
+pub(super) const WORSE: &str = "‡";
+
+/// The mark of a difference.
+pub(super) fn mark(differs: Option<Difference>) -> &'static str {
+    match differs {
+        Some(Difference::Better) => BETTER,
+        Some(Difference::Worse) => WORSE,
+        None => "",
+    }
+}
 
 /// The maximum number of values of `over` to list.
 const MOST_NAMED: usize = 10;
@@ -16,6 +28,7 @@ const MOST_NAMED: usize = 10;
 /// The note in pieces of one or two sentences; `None` for an empty table.
 pub(super) fn note(pivot: &Pivot) -> Option<Vec<String>> {
     let mut sentences = vec![numbers(pivot)?];
+    sentences.extend(pivot.spec.percent.then(|| "Scores in percent.".to_owned()));
     sentences.extend(undefined(pivot));
     if pivot.spec.interval.is_some() || pivot.spec.compare.is_some() {
         sentences.push(images(pivot));
@@ -112,8 +125,10 @@ fn comparisons(pivot: &Pivot, compare: &CompareSpec) -> Vec<String> {
         Correction::Holm => format!("Holm's correction for {}", several(n)),
         Correction::None => format!("{} without correction", several(n)),
     };
-    let first =
-        format!("{DAGGER} differs from {to} with p < {}: {test}, two-sided, {corrected}.", compare.alpha);
+    let first = format!(
+        "{BETTER} better, {WORSE} worse than {to} with p < {}: {test}, two-sided, {corrected}.",
+        compare.alpha
+    );
     std::iter::once(first).chain(out_of_reach(pivot, compare)).chain(untested(pivot, compare)).collect()
 }
 
@@ -195,17 +210,17 @@ mod tests {
         insta::assert_snapshot!(notes.join("\n\n"), @r"
         Mean ± sample standard deviation over seed (0, 1, 2), n = 3.
         Images: lesions 60, fundus 60.
-        † differs from LP-FT A with p < 0.05: Wilcoxon signed-rank test over seed, two-sided, 4 comparisons without correction.
+        † better, ‡ worse than LP-FT A with p < 0.05: Wilcoxon signed-rank test over seed, two-sided, 4 comparisons without correction.
         With n = 3 pairs this test cannot reach 0.05: its smallest p is 0.25.
 
         Mean ± sample standard deviation over seed (0, 1, 2), n = 3.
         Images: lesions 60, fundus 60.
-        † differs from the best of its column with p < 0.05: paired bootstrap over images and seed (100 resamples), two-sided, Holm's correction for 4 comparisons.
+        † better, ‡ worse than the best of its column with p < 0.05: paired bootstrap over images and seed (100 resamples), two-sided, Holm's correction for 4 comparisons.
         With 100 resamples and 4 comparisons this test cannot reach 0.05: its smallest p is 0.02 before the correction.
 
         Mean ± sample standard deviation over seed (0, 1, 2), n = 3.
         Images: lesions 60, fundus 60.
-        † differs from the best of its column with p < 0.05: paired bootstrap over images and seed (100 resamples), two-sided, 4 comparisons without correction.
+        † better, ‡ worse than the best of its column with p < 0.05: paired bootstrap over images and seed (100 resamples), two-sided, 4 comparisons without correction.
         ");
     }
 
@@ -217,7 +232,7 @@ mod tests {
             .for_each(|compare| compare.among = vec!["LP-FT A".into(), "Average + FT".into()]);
         let said = sentences(&spec, &predicted_scores());
         assert!(
-            said.contains("† differs from the best in its column of LP-FT A, Average + FT with p"),
+            said.contains("† better, ‡ worse than the best in its column of LP-FT A, Average + FT with p"),
             "{said}"
         );
     }
@@ -228,7 +243,7 @@ mod tests {
         insta::assert_snapshot!(sentences(&compared(Test::TTest, Correction::Holm, "LP-FT A"), &scores()), @r"
         Mean ± sample standard deviation over seed (0, 1, 2), n = 3.
         Images: lesions 60, fundus 60.
-        † differs from LP-FT A with p < 0.05: paired t test over seed, two-sided, Holm's correction for 0 comparisons.
+        † better, ‡ worse than LP-FT A with p < 0.05: paired t test over seed, two-sided, Holm's correction for 0 comparisons.
         Not tested: 8 comparisons (fewer than two pairs, or all differences the same).
         ");
     }
@@ -242,12 +257,12 @@ mod tests {
         insta::assert_snapshot!(alone + "\n\n" + &sentences(&full_spec(), &scores), @r"
         One score each (n = 1 over seed (7)), in brackets its 95 % bootstrap interval over images (500 resamples, percentiles).
         Images: t 60.
-        † differs from LP-FT A with p < 0.05: paired bootstrap over images (500 resamples), two-sided, Holm's correction for 0 comparisons.
+        † better, ‡ worse than LP-FT A with p < 0.05: paired bootstrap over images (500 resamples), two-sided, Holm's correction for 0 comparisons.
         rank: mean rank over the columns, 1 is best.
 
         Mean over seed (7, 8), n = 2 unless the cell says otherwise, in brackets its 95 % bootstrap interval over images and seed (500 resamples, percentiles).
         Images: t 60 to 61.
-        † differs from LP-FT A with p < 0.05: paired bootstrap over images and seed (500 resamples), two-sided, Holm's correction for 0 comparisons.
+        † better, ‡ worse than LP-FT A with p < 0.05: paired bootstrap over images and seed (500 resamples), two-sided, Holm's correction for 0 comparisons.
         rank: mean rank over the columns, 1 is best.
         ");
     }

@@ -2,7 +2,7 @@
 
 use indexmap::{IndexMap, IndexSet};
 
-use super::compare::{self, Comparison};
+use super::compare::{self, Comparison, Difference};
 use super::layout::{Layout, Scores};
 use super::resample::Resamples;
 use super::{Score, TableError, TableSpec, metrics_csv};
@@ -60,8 +60,8 @@ pub struct Cell {
     pub interval: Option<Interval>,
     /// Number of resamples with an undefined mean.
     pub undefined: usize,
-    /// Whether it differs significantly from the reference, at the spec's alpha.
-    pub differs: bool,
+    /// Significant difference from the reference, at the spec's alpha.
+    pub differs: Option<Difference>,
 }
 
 /// Rank of a cell in its column.
@@ -94,8 +94,9 @@ impl Pivot {
         }
         if let Some(compare) = &spec.compare {
             pivot.comparisons = compare::comparisons(&pivot, compare, &layout, resamples.as_ref());
-            for found in pivot.comparisons.iter().filter(|found| found.differs(compare.alpha)) {
-                pivot.lines[found.row].cells[found.column].differs = true;
+            for found in &pivot.comparisons {
+                let higher = pivot.columns[found.column].higher_is_better.unwrap_or(true);
+                pivot.lines[found.row].cells[found.column].differs = found.significant(compare.alpha, higher);
             }
         }
         if spec.rank {
@@ -154,7 +155,7 @@ impl Pivot {
 
     /// Whether any cell differs significantly from its reference.
     pub(super) fn has_differences(&self) -> bool {
-        self.lines.iter().flat_map(|line| &line.cells).any(|cell| cell.differs)
+        self.lines.iter().flat_map(|line| &line.cells).any(|cell| cell.differs.is_some())
     }
 
     /// The mark of each row in a column; [`Mark::None`] for all rows if they cannot be compared.
@@ -219,7 +220,7 @@ fn images(layout: &Layout<'_>) -> IndexMap<String, (usize, usize)> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::example::{axes, score, scores, spec};
+    use super::super::example::{axes, full_spec, predicted_scores, score, scores, spec};
     use super::*;
 
     fn labels(pivot: &Pivot) -> Vec<&str> {
@@ -313,5 +314,29 @@ mod tests {
         scores.retain(|score| score.model != "LP-FT A");
         scores.push(score("alone", "elsewhere", "0", Some(0.5)));
         assert_eq!(ranks(&scores), [None; 3]);
+    }
+
+    #[test]
+    fn f05_a_worse_row_is_told_from_a_better_one_whichever_way_the_metric_goes() {
+        let compared = |to: &str, metric: &str| -> Vec<Option<Difference>> {
+            let mut spec = TableSpec { metrics: vec![metric.into()], ..full_spec() };
+            spec.compare.iter_mut().for_each(|compare| compare.to = to.into());
+            let of_metric = |score| Score { metric: metric.into(), ..score };
+            let scores: Vec<Score> = predicted_scores().into_iter().map(of_metric).map(scored).collect();
+            let pivot = Pivot::new("main", &spec, &axes(), &scores).unwrap();
+            pivot.lines.iter().map(|line| line.cells[0].differs).collect()
+        };
+        let (better, worse) = (Some(Difference::Better), Some(Difference::Worse));
+        for metric in ["macro_f1", "log_loss"] {
+            assert_eq!(compared("LP-FT A", metric), [None, None, better], "{metric}");
+            assert_eq!(compared("MedMerge + FT", metric), [worse, worse, None], "{metric}");
+        }
+    }
+
+    /// The score of its metric, from its predictions.
+    fn scored(score: Score) -> Score {
+        let predicted = score.predicted.as_ref().unwrap();
+        let value = metric::by_name(&score.metric).unwrap().score(&predicted.predictions);
+        Score { value, ..score }
     }
 }

@@ -41,7 +41,9 @@ impl<'a> Resamples<'a> {
     /// A score has no predictions.
     pub(super) fn new(table: &str, spec: &'a TableSpec, layout: &Layout<'a>) -> Result<Self, TableError> {
         let mut by_images: IndexMap<Images, Wanted<'a>> = IndexMap::new();
-        for score in layout.scores() {
+        // A model whose predictions cannot be scored has neither.
+        let present = |score: &&Score| score.value.is_some() || score.predicted.is_some();
+        for score in layout.scores().filter(present) {
             let predicted = score.predicted.as_deref();
             let predicted = predicted.ok_or_else(|| TableError::NoPredictions { table: table.to_owned() })?;
             let images = (predicted.images, predicted.predictions.total());

@@ -2,8 +2,9 @@
 
 use unicode_width::UnicodeWidthStr;
 
-use super::Pivot;
+use super::compare::Difference;
 use super::pivot::{Cell, Column, Line, Mark};
+use super::{Pivot, TableSpec};
 use statistics::Interval;
 
 /// Text of an empty cell.
@@ -22,19 +23,20 @@ pub(super) struct Grid {
 }
 
 impl Grid {
-    /// The grid of a pivot. `decorate` marks a cell's text, given whether it differs significantly; `escape` is applied
+    /// The grid of a pivot. `decorate` marks a cell's text, given its significant difference; `escape` is applied
     /// to labels.
     pub(super) fn new(
         pivot: &Pivot,
         escape: impl Fn(&str) -> String,
-        decorate: impl Fn(String, Mark, bool) -> String,
+        decorate: impl Fn(String, Mark, Option<Difference>) -> String,
     ) -> Self {
         let most = most(pivot);
         let marks: Vec<Vec<Mark>> = (0..pivot.columns.len()).map(|column| pivot.marks(column)).collect();
         let columns = pivot.columns.iter().map(|column| escape(&title(column)));
         let line = |(i, line): (usize, &Line)| {
-            let cell =
-                |(cell, marks): (&Cell, &Vec<Mark>)| decorate(cell_text(cell, most), marks[i], cell.differs);
+            let cell = |(cell, marks): (&Cell, &Vec<Mark>)| {
+                decorate(cell_text(cell, most, &pivot.spec), marks[i], cell.differs)
+            };
             let cells = line.cells.iter().zip(&marks).map(cell);
             let rank = pivot.spec.rank.then(|| rank_text(line));
             std::iter::once(escape(&label(&line.label))).chain(cells).chain(rank).collect()
@@ -88,12 +90,24 @@ pub(super) fn label(text: &str) -> String {
 }
 
 /// An interval takes precedence over the standard deviation. The number of scores is shown if other cells have more.
-fn cell_text(cell: &Cell, most: usize) -> String {
+fn cell_text(cell: &Cell, most: usize, spec: &TableSpec) -> String {
     let Some(mean) = cell.mean else { return NOTHING.to_owned() };
-    let std = || cell.std.map_or_else(String::new, |std| format!(" ± {std:.3}"));
-    let spread = cell.interval.map_or_else(std, |Interval { low, high }| format!(" [{low:.3}, {high:.3}]"));
+    let number = |value| number(value, spec);
+    let std = || cell.std.map_or_else(String::new, |std| format!(" ± {}", number(std)));
+    let interval = |Interval { low, high }| format!(" [{}, {}]", number(low), number(high));
+    let spread = cell.interval.map_or_else(std, interval);
     let n = if cell.n < most { format!(" (n = {})", cell.n) } else { String::new() };
-    format!("{mean:.3}{spread}{n}")
+    format!("{}{spread}{n}", number(mean))
+}
+
+/// A score in the digits of the spec.
+fn number(value: f64, spec: &TableSpec) -> String {
+    let value = if spec.percent { 100.0 * value } else { value };
+    let text = format!("{value:.*}", spec.digits);
+    match text.trim_start_matches('-').starts_with("0.") && spec.compact {
+        true => text.replacen("0.", ".", 1),
+        false => text,
+    }
 }
 
 fn rank_text(line: &Line) -> String {

@@ -6,24 +6,34 @@ use std::path::{Component, Path, PathBuf};
 
 use indexmap::IndexMap;
 
+use super::names::named;
 use super::{Pivot, Score, TableError, TableSpec};
 use super::{compare_csv, latex, markdown, metrics_csv, table_csv, terminal};
 
 /// A written table.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Rendered {
     /// The table's name.
     pub name: String,
     /// Paths of its files.
     pub files: Vec<PathBuf>,
-    /// The table's text for a terminal.
+    /// The table as aligned text, of any width.
     pub terminal: String,
+    /// What it shows.
+    pub pivot: Pivot,
     /// Content of the `.csv` file.
     pub csv: String,
     /// Content of the `.md` file.
     pub markdown: String,
     /// Content of the `.tex` file.
     pub latex: String,
+}
+
+impl Rendered {
+    /// The table as aligned text on a terminal with this number of columns: a wider one comes in blocks.
+    pub fn folded(&self, width: usize) -> String {
+        terminal::render(&self.name, &self.pivot, width)
+    }
 }
 
 /// Write `<dir>/<experiment>/metrics.csv` and, for each table, a CSV, a Markdown and a LaTeX file, and a CSV of its
@@ -52,13 +62,15 @@ pub fn write_results(
 }
 
 fn write_table(folder: &Path, name: &str, pivot: &Pivot) -> Result<Rendered, TableError> {
+    let named = named(pivot);
     let mut rendered = Rendered {
         name: name.to_owned(),
         files: Vec::new(),
-        terminal: terminal::render(name, pivot),
+        terminal: terminal::render(name, pivot, usize::MAX),
+        pivot: pivot.clone(),
         csv: table_csv::render(pivot),
-        markdown: markdown::render(pivot),
-        latex: latex::render(pivot),
+        markdown: markdown::render(&named),
+        latex: latex::render(&named),
     };
     let comparisons = pivot.spec.compare.as_ref().map(|_| compare_csv::render(pivot));
     let texts = [("csv", &rendered.csv), ("md", &rendered.markdown), ("tex", &rendered.latex)];

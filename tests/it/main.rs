@@ -15,6 +15,7 @@ mod findings_checkpoints;
 mod findings_data;
 mod findings_language;
 mod findings_run;
+mod findings_tables;
 mod fingerprint;
 mod guide;
 #[cfg(unix)]

@@ -227,6 +227,13 @@ impl Product<'_> {
         let (lhs, rhs) = (self.lhs, self.rhs);
         let terms = DEPTH.min(rhs.k - depth);
         let mut sums = [[simd.splat_f32s(0.0); V]; R];
+        if cfg!(any(test, debug_assertions)) && terms > 0 {
+            let last = (V - 1) * S::F32_LANES;
+            let last = (panel + last / PANEL) * rhs.panel + (depth + terms - 1) * rhs.term + last % PANEL;
+            assert!(last + S::F32_LANES <= rhs.data.len(), "a vector on the right lies in its data");
+            let last = (row + R - 1) * lhs.row + (depth + terms - 1) * lhs.column;
+            assert!(last < lhs.data.len(), "an element on the left lies in its data");
+        }
         // SAFETY: `row + R <= m` and `depth + terms <= k`, and `lhs` holds `[m, k]`: every element read on the left
         // lies in its data. `rhs` holds `k` terms of the panels that `V` vectors cover: every vector read on the right
         // lies in its data, and f32 vectors are read without alignment.

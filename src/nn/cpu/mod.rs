@@ -15,12 +15,12 @@ pub(crate) mod layer_norm;
 pub(crate) mod linear;
 pub(crate) mod matmul;
 pub(crate) mod pool;
+mod room;
 pub(crate) mod scratch;
 pub(crate) mod winograd;
 
-use std::mem::MaybeUninit;
-
 use self::matmul::{Matrix, Panels};
+use self::room::{Room, to_be_written};
 use self::scratch::Scratch;
 
 /// Calls `kernel(args)`, compiled for the widest vectors of this CPU. The kernel must be a function that is always
@@ -138,23 +138,13 @@ pub(crate) unsafe fn written_by_pieces<T: Real>(
     fill: impl Fn(usize, &mut [T]) + Sync,
 ) -> Vec<T> {
     use rayon::prelude::*;
-    let mut elements = Vec::with_capacity(len);
-    let room: &mut [MaybeUninit<T>] = &mut elements.spare_capacity_mut()[..len];
-    // SAFETY: the caller promises that no element is read before it is written.
-    let write = |(i, piece): (usize, &mut [MaybeUninit<T>])| fill(i, unsafe { to_be_written(piece) });
-    room.par_chunks_mut(piece.max(1)).enumerate().for_each(write);
-    // SAFETY: every piece was written, and the pieces cover `len` elements.
-    unsafe { elements.set_len(len) };
-    elements
-}
-
-/// Casts uninitialized memory to elements.
-///
-/// # Safety
-/// No element is read before it is written.
-pub(crate) unsafe fn to_be_written<T: Real>(room: &mut [MaybeUninit<T>]) -> &mut [T] {
-    // SAFETY: the same memory; the caller promises to write elements before reading them.
-    unsafe { &mut *(std::ptr::from_mut(room) as *mut [T]) }
+    let mut room = Room::new(len);
+    room.parts().par_chunks_mut(piece.max(1)).enumerate().for_each(|(i, piece)| {
+        // SAFETY: the caller promises that no element is read before it is written.
+        fill(i, unsafe { to_be_written(piece) });
+    });
+    // SAFETY: the caller promises that every piece was written, and the pieces cover the room.
+    unsafe { room.written() }
 }
 
 /// sum += more, element by element.

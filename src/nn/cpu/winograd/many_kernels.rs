@@ -6,6 +6,7 @@ use super::kernels::{gather_kernel_gradients, transform_block};
 use super::tiles::{transform_inputs, transform_output_gradients, transform_outputs};
 use super::{Image, Kernels, PANEL, POSITIONS, Tiles, tile_row_slices};
 use crate::cpu::matmul::{Matrix, Panels, multiply};
+use crate::cpu::room::Room;
 use crate::cpu::scratch::Scratch;
 
 /// Elements of the transformed tiles handled at a time: they stay in the last-level cache.
@@ -21,9 +22,8 @@ pub(super) fn correlate(x: &[f32], image: Image, kernels: &Kernels<'_>, padding:
     let batch = (BUDGET / (tiles.columns * POSITIONS * (c + to))).clamp(1, rows);
     let mut d = Scratch::new(batch * tiles.columns * POSITIONS * c);
     let mut m = Scratch::new(batch * tiles.columns * POSITIONS * to);
-    let len = n * output.len();
-    let mut y = Vec::with_capacity(len);
-    let mut slices = tile_row_slices(&mut y.spare_capacity_mut()[..len], n, &output, &tiles);
+    let mut y = Room::new(n * output.len());
+    let mut slices = tile_row_slices(y.parts(), n, &output, &tiles);
     for first in (0..rows).step_by(batch) {
         let count = batch.min(rows - first);
         transform_inputs(x, &image, &tiles, first, count, padding, &mut d);
@@ -47,8 +47,7 @@ pub(super) fn correlate(x: &[f32], image: Image, kernels: &Kernels<'_>, padding:
         );
     }
     // SAFETY: the slices of all tile rows cover `y`, and each was written.
-    unsafe { y.set_len(len) };
-    y
+    unsafe { y.written() }
 }
 
 /// Gradient with respect to `weight`, given that of `y`: the sums of each block of kernels are computed and transformed

@@ -6,6 +6,7 @@ use super::kernels::{gather_kernel_gradients, transform_block};
 use super::tiles::{transform_input_row, transform_inputs, transform_output_gradients, transform_output_row};
 use super::{BUDGET, Image, Kernels, PANEL, POSITIONS, Tiles, tile_row_slices};
 use crate::cpu::matmul::{Matrix, Panels, multiply};
+use crate::cpu::room::Room;
 use crate::cpu::scratch::Scratch;
 
 /// Elements of the transformed tiles of one task: they stay in the second-level cache along with the kernels.
@@ -19,9 +20,8 @@ pub(super) fn correlate(x: &[f32], image: Image, kernels: &Kernels<'_>, padding:
     let output = image.correlated(padding, to);
     let tiles = Tiles::covering(&output);
     let rows = (TASK / (tiles.columns * POSITIONS * (c + to))).max(1);
-    let len = n * output.len();
-    let mut y = Vec::with_capacity(len);
-    let mut slices = tile_row_slices(&mut y.spare_capacity_mut()[..len], n, &output, &tiles);
+    let mut y = Room::new(n * output.len());
+    let mut slices = tile_row_slices(y.parts(), n, &output, &tiles);
     slices.par_chunks_mut(rows).enumerate().for_each(|(task, slices)| {
         let t = slices.len() * tiles.columns;
         let mut d = Scratch::new(POSITIONS * t * c);
@@ -39,8 +39,7 @@ pub(super) fn correlate(x: &[f32], image: Image, kernels: &Kernels<'_>, padding:
         }
     });
     // SAFETY: the slices of all tile rows cover `y`, and each was written.
-    unsafe { y.set_len(len) };
-    y
+    unsafe { y.written() }
 }
 
 /// Transforms all kernels: one block per [`PANEL`] output channels.

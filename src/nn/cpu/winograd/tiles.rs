@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use super::transform::{InputTransform, OutputAdjoint, OutputTransform, both_sides, load, store};
 use super::{IN, Image, OUT, PANEL, POSITIONS, Tiles};
-use crate::cpu::to_be_written;
+use crate::cpu::room::to_be_written;
 
 /// Fills `d[tile, 36, c]` with Bᵀ d B for `count` tile rows from `first`.
 pub(super) fn transform_inputs(
