@@ -33,7 +33,7 @@
 //! | [`model`] | checkpoints, what is known of them before anything runs, inference, costs |
 //! | [`merge_method`] | average, soups, task vectors, Git Re-Basin, Fisher, RegMean, learned, … |
 //! | [`merge_files`] | checkpoint files into one, tensor by tensor |
-//! | [`stage`] | import, pretrain, finetune, learn_merge_weights, merge, evaluate |
+//! | [`stage`] | import, pretrain, finetune, learn_merge_weights, merge, select, evaluate |
 //! | [`experiment`] | TOML to typed specs: sections, sweep, `${…}`, `[train]`, every error at once; the JSON Schema |
 //! | [`store`] | entries on disk: put, get, verify, clean, move; checkpoints with provenance |
 //! | [`plan`] | specs to a graph: [fingerprints](plan::fingerprint), fresh or stale and why, checks, [costs](plan::cost) |
@@ -52,7 +52,7 @@
 //! .medmerge/                           --store, MEDMERGE_STORE
 //!   store/<2 hex>/<fingerprint>/       an entry: what one stage made
 //!     manifest.json                      where it comes from; digests of all files, its own at the end
-//!     model.safetensors                  import, pretrain, finetune, merge
+//!     model.safetensors                  import, pretrain, finetune, merge, select
 //!     merge_weights.safetensors          learn_merge_weights
 //!     <model>.<data set>.predictions.csv evaluate, of a model or an ensemble; first 12 digits of both fingerprints
 //!     history.csv                        one row per epoch, if it was trained

@@ -116,7 +116,12 @@ pub(super) fn check_size(path: &Path, size: usize) -> Result<(), DataError> {
     if (1..=*SIZES.end()).contains(&size) {
         return Ok(());
     }
-    Err(DataError::new(path, format!("`size` must be {}, not {size}", sizes())))
+    Err(wrong_size(path, size))
+}
+
+/// The error of an unsupported side.
+pub(super) fn wrong_size(path: &Path, size: usize) -> DataError {
+    DataError::new(path, format!("`size` must be {}, not {size}", sizes()))
 }
 
 #[cfg(test)]

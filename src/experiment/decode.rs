@@ -146,14 +146,15 @@ impl Check<'_> {
             }
             DeValue::String(word) => {
                 let (word, names) = (word.to_string(), choice.names());
-                let needs_more = choice.keys.iter().any(|(name, _)| *name == word);
-                let help = match needs_more {
-                    true => Some(format!("add its value, as in `{{ {word} = … }}`")),
-                    false => suggest::help(&word, &names),
-                };
-                let message = match needs_more {
-                    true => format!("`{word}` needs a value"),
-                    false => format!("unknown value `{word}`"),
+                let (message, help) = match choice.keys.iter().find(|(name, _)| *name == word) {
+                    Some((_, shape)) => {
+                        let value = if matches!(shape, Shape::Array { .. }) { "[ … ]" } else { "…" };
+                        let words: String =
+                            choice.words.iter().map(|word| format!("\"{word}\" or ")).collect();
+                        let help = format!("write {words}`{{ {word} = {value} }}`");
+                        (format!("`{word}` needs a value"), Some(help))
+                    }
+                    None => (format!("unknown value `{word}`"), suggest::help(&word, &names)),
                 };
                 self.wrong(span, message, help)
             }

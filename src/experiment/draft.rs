@@ -358,7 +358,7 @@ mod tests {
         assert_eq!(data("label_fraction = 0"), [must("0")]);
         assert_eq!(
             data("label_fraction = 1.5\nsize = 3"),
-            [must("1.5"), "`size` must be 8 to 1024, not 3".into()]
+            [must("1.5"), "`size` must be 8 to 4096 pixels, not 3".into()]
         );
         assert_eq!(data("label_fraction = nan"), [must("NaN")]);
         assert_eq!(

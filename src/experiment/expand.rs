@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 
 use super::draft::{DatasetDraft, Draft, LabeledSpec, Version};
+use super::gather::gathered;
 use super::sweep::{Axes, Point, Sweep};
 use super::{DatasetInstance, StageInstance};
 use stage::StageSpec;
@@ -45,21 +46,34 @@ pub(super) fn stages(
         let name = draft.name.get_ref().to_string();
         let versions: HashMap<_, _> = draft.versions.iter().map(|version| (&version.at, version)).collect();
         for point in sweep.product(axes) {
-            let version = versions[&restricted(&point, &draft.axes)];
-            let (inputs, read) = (version.spec.inputs(), version.spec.datasets());
+            let mut spec = versions[&restricted(&point, &draft.axes)].spec.clone();
+            let along = gathered(draft, sweep).map(|axis| along(sweep, axis, &point));
+            if let Some((values, _)) = &along {
+                spec.gather(values.clone());
+            }
+            let at = |i: usize| along.as_ref().map_or(&point, |(_, points)| &points[i]);
+            let (inputs, read) = (spec.inputs(), spec.datasets());
             made.index.insert((name.clone(), point.clone()), instances.len());
             instances.push(StageInstance {
                 name: name.clone(),
                 at: sweep.coordinates(&point),
-                spec: version.spec.clone(),
-                inputs: inputs.iter().map(|input| made.at(&input.stage, &point)).collect(),
+                inputs: inputs.iter().enumerate().map(|(i, input)| made.at(&input.stage, at(i))).collect(),
                 datasets: read.iter().map(|input| data.at(&input.dataset, &point)).collect(),
                 span: draft.name.span(),
+                spec,
             });
         }
         made.axes.insert(name, axes.clone());
     }
     instances
+}
+
+/// The values of an axis in ascending order, and a point extended by each.
+fn along(sweep: &Sweep<'_>, axis: usize, point: &Point) -> (Vec<String>, Vec<Point>) {
+    let (texts, values) = (sweep.texts(axis), sweep.ascending(axis));
+    let extended =
+        |&value: &usize| point.iter().map(|(&axis, &value)| (axis, value)).chain([(axis, value)]).collect();
+    (values.iter().map(|&value| texts[value].clone()).collect(), values.iter().map(extended).collect())
 }
 
 /// Instances that stages refer to.

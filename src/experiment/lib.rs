@@ -12,7 +12,7 @@
 //! | `shape` | short forms expanded; `[train]` merged into the stages that train |
 //! | `draft` | each section by itself, at each combination of the axes that it uses |
 //! | `decode` | a tree checked against the shape of a spec, then decoded |
-//! | `resolve` | names, cycles, order, axes |
+//! | `resolve`, `gather` | names, cycles, order, axes; the axes that stages gather |
 //! | [`table_spec`], [`figure_spec`] | the keys of `[table.<name>]`, `[figure.<name>]` |
 //! | `tables`, `figures` | checks of the names in them |
 //! | [`cell`] | the cell of a table that a score falls into |
@@ -31,6 +31,7 @@ mod error;
 mod expand;
 pub mod figure_spec;
 mod figures;
+mod gather;
 mod include;
 mod interpolate;
 mod load;
@@ -107,6 +108,16 @@ pub enum AxisValue {
     Float(f64),
     /// A boolean.
     Boolean(bool),
+}
+
+impl AxisValue {
+    fn number(&self) -> Option<f64> {
+        match self {
+            Self::Integer(integer) => Some(*integer as f64),
+            Self::Float(float) => Some(*float),
+            Self::String(_) | Self::Boolean(_) => None,
+        }
+    }
 }
 
 impl fmt::Display for AxisValue {

@@ -11,7 +11,7 @@ use super::interpolate::Scope;
 use super::resolve::Links;
 use super::sweep::{Axes, MOST_INSTANCES, Sweep};
 use super::tree::Table;
-use super::{Experiment, Override, Source, expand, figures, include, overrides, shown, tables};
+use super::{Experiment, Override, Source, expand, figures, gather, include, overrides, shown, tables};
 use stage::StageSpec;
 
 /// The environment variable behind `${data}`.
@@ -89,7 +89,8 @@ fn read(
         return None;
     }
     let order = links.order();
-    let axes = links.axes(&order, &datasets, &stages);
+    let axes = links.axes(&order, &datasets, &stages, &sweep);
+    gather::check(&stages, &datasets, &sweep, &axes, report);
     check_count(&sweep, &stages, &axes, report);
     if !report.is_clean() {
         return None;

@@ -12,7 +12,8 @@ use petgraph::visit::Reversed;
 use super::Span;
 use super::draft::{DatasetDraft, Draft, Version};
 use super::error::{Diagnostic, Report};
-use super::sweep::Axes;
+use super::gather::gathered;
+use super::sweep::{Axes, Sweep};
 use super::tree::{self, Value};
 use kind::suggest;
 use stage::StageSpec;
@@ -120,6 +121,7 @@ impl Links {
         order: &[usize],
         datasets: &[DatasetDraft<'_>],
         stages: &[Draft<'_, StageSpec>],
+        sweep: &Sweep<'_>,
     ) -> Vec<Axes> {
         let mut axes: Vec<Axes> = stages.iter().map(|draft| draft.axes.clone()).collect();
         for &stage in order {
@@ -127,6 +129,9 @@ impl Links {
             let inputs = self.graph.neighbors_directed(NodeIndex::new(stage), Direction::Incoming);
             let through: Axes = inputs.flat_map(|input| axes[input.index()].clone()).chain(read).collect();
             axes[stage].extend(through);
+            if let Some(axis) = gathered(&stages[stage], sweep) {
+                axes[stage].remove(&axis);
+            }
         }
         axes
     }

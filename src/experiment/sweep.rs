@@ -117,6 +117,18 @@ impl<'i> Sweep<'i> {
         Some((&self.axes[axis].values[value], &self.axes[axis].raw[value]))
     }
 
+    /// The positions of the values of an axis in ascending order: numbers, then others by their text.
+    pub(super) fn ascending(&self, axis: usize) -> Vec<usize> {
+        let values = &self.axes[axis].values;
+        let mut positions: Vec<usize> = (0..values.len()).collect();
+        let number = |position: usize| values[position].number().unwrap_or(f64::INFINITY);
+        positions.sort_by(|&a, &b| {
+            let texts = || values[a].to_string().cmp(&values[b].to_string());
+            number(a).total_cmp(&number(b)).then_with(texts)
+        });
+        positions
+    }
+
     /// The values of an axis, as in result tables.
     pub(super) fn texts(&self, axis: usize) -> Vec<String> {
         self.axes[axis].values.iter().map(ToString::to_string).collect()

@@ -13,6 +13,8 @@ pub enum Role {
     From,
     /// `source.<i>`: a model to merge, by its position.
     Source(usize),
+    /// `candidate.<i>`: a model to select from, by the rank of its value on the axis.
+    Candidate(usize),
     /// `anchor`: the model from which learning of merge weights starts.
     Anchor,
     /// `weights`: learned merge weights.
@@ -77,6 +79,7 @@ impl fmt::Display for Role {
         match self {
             Self::From => f.write_str("from"),
             Self::Source(i) => write!(f, "source.{i}"),
+            Self::Candidate(i) => write!(f, "candidate.{i}"),
             Self::Anchor => f.write_str("anchor"),
             Self::Weights => f.write_str("weights"),
             Self::Base => f.write_str("base"),
@@ -105,6 +108,9 @@ impl From<&str> for Role {
 fn numbered(text: &str) -> Option<Role> {
     if let Some(position) = text.strip_prefix("source.") {
         return canonical(position).map(Role::Source);
+    }
+    if let Some(position) = text.strip_prefix("candidate.") {
+        return canonical(position).map(Role::Candidate);
     }
     let (position, averaged) = text.strip_prefix("ensemble.")?.split_once('.')?;
     Some(Role::Member { ensemble: canonical(position)?, averaged: Averaged::from_word(averaged)? })
@@ -137,6 +143,7 @@ mod tests {
             "from",
             "source.0",
             "source.12",
+            "candidate.2",
             "anchor",
             "weights",
             "base",

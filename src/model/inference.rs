@@ -2,11 +2,12 @@
 
 use candle_core::{Device, Result, Tensor};
 use dataset::Split;
+use metric::{Metric, Predictions};
 use nn::{Mode, Net, Value};
 use train::batch;
-use train::epoch::EVAL_BATCH;
+use train::epoch::{EVAL_BATCH, softmax_rows};
 
-use crate::Checkpoint;
+use crate::{Checkpoint, Context, StageError};
 
 /// Logits of every image of a split, one tensor `[batch, classes]` per batch.
 ///
@@ -22,4 +23,25 @@ pub fn batch_logits(model: &Checkpoint, split: &Split, size: usize, device: &Dev
         Ok(backbone.logits(&net, &Value::constant(x), classes)?.tensor().clone())
     };
     positions.chunks(EVAL_BATCH).map(logits).collect()
+}
+
+/// The score of a model on the validation images of data set 0.
+///
+/// # Errors
+/// The score is undefined on these images, or a tensor operation failed.
+pub fn validation_score(
+    metric: &Metric,
+    model: &Checkpoint,
+    context: &Context<'_>,
+) -> std::result::Result<f64, StageError> {
+    let failed = |problem: String| {
+        StageError::Failed(format!("failed to score a model on the validation images: {problem}"))
+    };
+    let dataset = &context.datasets[0];
+    let rows = softmax_rows(&batch_logits(model, &dataset.val, dataset.size, &context.device)?)?;
+    let predictions = Predictions::new(&dataset.val.labels, &rows, dataset.classes.len())
+        .map_err(|error| failed(error.to_string()))?;
+    let undefined =
+        || format!("{} is undefined, because a class has none; choose another `metric`", metric.name);
+    metric.score(&predictions).ok_or_else(|| failed(undefined()))
 }

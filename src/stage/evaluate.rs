@@ -257,7 +257,7 @@ fn rows(batches: &[Tensor]) -> candle_core::Result<Vec<Vec<f32>>> {
 }
 
 /// Reasons why a model cannot be evaluated on some of the data sets.
-fn unfit(model: &ModelInfo, who: &str, datasets: &[KnownDataset<'_>]) -> Vec<String> {
+pub(super) fn unfit(model: &ModelInfo, who: &str, datasets: &[KnownDataset<'_>]) -> Vec<String> {
     let unsuited = datasets.iter().filter_map(|dataset| dataset.suits(&model.backbone).err());
     let mut problems: Vec<String> = unsuited.flatten().map(|problem| format!("{who}: {problem}")).collect();
     let Some(head) = &model.head else {

@@ -13,6 +13,7 @@ mod learner;
 pub mod merge;
 pub mod pretrain;
 mod repair;
+pub mod select;
 #[cfg(test)]
 mod work_tests;
 
@@ -42,6 +43,7 @@ kinds! {
         Finetune(finetune::FinetuneSpec),
         LearnMergeWeights(learn_merge_weights::LearnMergeWeightsSpec),
         Merge(merge::MergeSpec),
+        Select(select::SelectSpec),
         Evaluate(evaluate::EvaluateSpec),
     }
 }
@@ -83,6 +85,17 @@ pub trait Stage: Kind + Send + Sync {
     /// The training options, if it trains.
     fn train(&self) -> Option<&TrainSpec> {
         None
+    }
+
+    /// The sweep axis along which it takes every result of its only input, so that the axis does not multiply it.
+    fn gathers(&self) -> Option<&str> {
+        None
+    }
+
+    /// Take the values of the axis that it [gathers](Self::gathers), in ascending order. From then on it has one input
+    /// for each.
+    fn gather(&mut self, values: Vec<String>) {
+        let _ = values;
     }
 
     /// Fingerprint of the stage where its model's training started: a `pretrain` stage, or a merge of models with

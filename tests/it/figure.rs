@@ -118,7 +118,7 @@ panels = 'seed'
     76 │ [figure.main]
        │         ^^^^
        │
-       = help: give the figure another name, which is a file name in the results
+       = help: choose another name, which is a file name in the results
 
     error: unknown stage `weight`
        ┌─ experiment.toml:77:9

@@ -246,3 +246,75 @@ fn f22_factors_have_sane_ranges() {
     let error = errors("lr = 0.002", "lr = 1e300");
     assert!(error.contains("`lr` must be 1e9 or less, not 1e300"), "{error}");
 }
+
+/// [`EXPERIMENT`] with a learning rate for `final` that is selected on validation images.
+fn selection(rates: &str) -> Workplace {
+    let text = EXPERIMENT.replace("seed = [0, 1]", &format!("seed = [0]\nlr = [{rates}]"));
+    let text =
+        text.replace("lr = 0.002", "lr = '${lr}'").replace("\"final\" = \"final\"", "\"best\" = \"best\"");
+    Workplace::new(&format!(
+        "{text}
+[stage.best.select]
+from = 'final'
+axis = 'lr'
+dataset = 'xray'
+metric = 'log_loss'
+[stage.all.evaluate]
+models.final = 'final'
+datasets = ['xray']
+split = 'val'
+[stage.chosen.evaluate]
+models.best = 'best'
+datasets = ['xray']
+split = 'val'
+"
+    ))
+}
+
+/// The validation log losses of a stage in `metrics.csv`.
+fn losses(workplace: &Workplace, stage: &str) -> Vec<f64> {
+    let text = std::fs::read_to_string(workplace.path("results/tiny/metrics.csv")).expect("metrics.csv");
+    let rows = text
+        .lines()
+        .filter(|line| line.starts_with(&format!("tiny,{stage},")) && line.contains(",log_loss,"));
+    rows.map(|line| line.split(',').rev().nth(1).expect("a value").parse().expect("a number")).collect()
+}
+
+/// The id and fingerprint of each stage.
+fn fingerprints(workplace: &Workplace) -> std::collections::BTreeMap<String, String> {
+    let output = workplace.medmerge(&["plan", "experiment.toml", "--json"]).output().expect("a plan");
+    let plan: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let text = |value: &serde_json::Value| value.as_str().expect("text").to_owned();
+    let stages = plan["stages"].as_array().expect("stages").iter();
+    stages.map(|stage| (text(&stage["id"]), text(&stage["fingerprint"]))).collect()
+}
+
+#[test]
+fn f12_a_value_of_an_axis_is_selected_on_validation_images() {
+    let workplace = selection("0.00001, 0.01, 1.0");
+    workplace.medmerge(&["run", "experiment.toml"]).assert().success();
+    let (all, chosen) = (losses(&workplace, "all"), losses(&workplace, "chosen"));
+    assert_eq!((all.len(), chosen.len()), (3, 1), "{all:?} {chosen:?}");
+    assert_eq!(chosen[0], all.iter().copied().fold(f64::INFINITY, f64::min), "{all:?}");
+    let plan = fingerprints(&workplace);
+    assert!(plan.contains_key("best[seed=0]") && plan.contains_key("scores[seed=0]"), "{plan:?}");
+    assert_eq!(
+        fingerprints(&selection("1.0, 0.00001, 0.01")),
+        plan,
+        "the order of the values does not matter"
+    );
+    assert_ne!(fingerprints(&selection("0.00001, 0.01"))["best[seed=0]"], plan["best[seed=0]"]);
+}
+
+#[test]
+fn f12_an_axis_that_cannot_be_selected_along_is_refused() {
+    let select = |from: &str, axis: &str| {
+        let stage = format!("[stage.best.select]\nfrom = '{from}'\naxis = '{axis}'\ndataset = 'xray'\n");
+        refused(&with(&stage))
+    };
+    assert!(select("final", "sed").contains("unknown axis `sed`"));
+    let error = select("source_a", "seed");
+    assert!(error.contains("stage `source_a` does not depend on the axis `seed`"), "{error}");
+    let error = select("weights", "seed");
+    assert!(error.contains("expected a stage that makes a model, got merge weights"), "{error}");
+}

@@ -37,7 +37,7 @@ use serde::{Deserialize, Serialize};
 
 use self::canvas::Canvas;
 use self::dice::Dice;
-use super::assemble::{PerSplit, check_size, numbered_names, validate_size};
+use super::assemble::{PerSplit, check_size, numbered_names, validate_size, wrong_size};
 use super::cache::{self, Layout};
 use super::{DataError, Dataset, DatasetKind, SplitName, Summary};
 use rng::{Purpose, rng};
@@ -169,8 +169,8 @@ impl DatasetKind for PhantomSpec {
 
 impl PhantomSpec {
     fn check(&self) -> Result<(), DataError> {
-        let size = if self.size < SMALLEST { 0 } else { self.size };
-        check_size(Path::new("phantom"), size)
+        let path = Path::new("phantom");
+        if self.size < SMALLEST { Err(wrong_size(path, self.size)) } else { check_size(path, self.size) }
     }
 
     fn classes(&self) -> Vec<String> {
@@ -276,7 +276,7 @@ mod tests {
     #[test]
     fn a_size_that_shows_nothing_is_rejected() {
         let error = PhantomSpec { size: 4, ..spec(Family::Xray) }.load(None).unwrap_err();
-        assert_eq!(error.to_string(), "phantom: `size` is 4; it must be from 8 to 1024 pixels");
+        assert_eq!(error.to_string(), "phantom: `size` must be 8 to 4096 pixels, not 4");
     }
 
     #[test]

@@ -1,13 +1,12 @@
 //! Validation scores of soups.
 
 use dataset::SplitName;
-use metric::{Metric, Predictions, by_name};
+use metric::by_name;
 use model::batch_norm::reestimate_statistics;
 use model::head::list;
-use model::inference::batch_logits;
-use model::{Checkpoint, Context, KnownDataset, ModelInfo, Networks, StageError, Work};
+use model::inference::validation_score;
+use model::{Checkpoint, KnownDataset, ModelInfo, Networks, StageError, Work};
 use nn::cost::{product, sum};
-use train::epoch::softmax_rows;
 
 use super::{GreedySoup, GreedySoupSpec, choose};
 use crate::{Merging, merge_in_memory};
@@ -28,25 +27,12 @@ pub(crate) fn chosen(spec: &GreedySoupSpec, merging: &Merging<'_>) -> Result<Gre
         if reestimates {
             reestimate_statistics(&mut soup, &context.datasets[0], context)?;
         }
-        let score = score(metric, &soup, context)?;
+        let score = validation_score(metric, &soup, context)?;
         let names: Vec<&str> = members.iter().map(|&member| names[member].as_str()).collect();
         tracing::info!("soup of {}: {} {score:.6}", names.join(", "), metric.name);
         Ok::<_, StageError>(if metric.higher_is_better { score } else { -score })
     })?;
     Ok(GreedySoup::new(&choice.members))
-}
-
-/// The score of a soup on the validation images.
-fn score(metric: &Metric, soup: &Checkpoint, context: &Context<'_>) -> Result<f64, StageError> {
-    let dataset = &context.datasets[0];
-    let rows = softmax_rows(&batch_logits(soup, &dataset.val, dataset.size, &context.device)?)?;
-    let predictions = Predictions::new(&dataset.val.labels, &rows, dataset.classes.len())
-        .map_err(|error| failed(error.to_string()))?;
-    metric.score(&predictions).ok_or_else(|| {
-        let problem =
-            "is undefined on the validation images, because a class has none; choose another `metric`";
-        failed(format!("{} {problem}", metric.name))
-    })
 }
 
 fn failed(problem: String) -> StageError {
