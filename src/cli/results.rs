@@ -86,7 +86,7 @@ pub(super) fn write_and_print(
     }
     let notes = plan.experiment.notes.trim();
     if matches!(format, Format::Terminal) && !tables.is_empty() && !notes.is_empty() {
-        writeln!(out, "{}", notes)?;
+        writeln!(out, "{notes}")?;
     }
     Ok(())
 }

@@ -99,7 +99,8 @@ impl Stage for SelectSpec {
 
     fn work(&self, known: &Known<'_>, networks: &mut Networks) -> Work {
         let (info, dataset) = (known.described_model(0), &known.datasets[0]);
-        let (network, images) = (networks.on(&info.backbone, dataset), dataset.images(SplitName::Val));
+        let (network, images) =
+            (networks.for_dataset(&info.backbone, dataset), dataset.images(SplitName::Val));
         let (candidates, bytes) = (known.inputs.len() as u64, networks.bytes(info));
         let read = product([candidates, bytes]);
         Work {
