@@ -24,7 +24,8 @@ fn line(plan: &Plan, axis: &str, values: usize) -> String {
     let which: IndexSet<String> = multiplied().map(names).collect();
     let (of, all, count) = (which.len(), all.len(), multiplied().count());
     format!(
-        "  axis {axis}, {values} values: multiplies {of} of {all} stages, which gives {count}: {}",
+        "  axis {axis}, {values} value{}: multiplies {of} of {all} stages, which gives {count}: {}",
+        if values == 1 { "" } else { "s" },
         listed(&which)
     )
 }

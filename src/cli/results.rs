@@ -62,7 +62,10 @@ pub(super) fn write_and_print(
         );
     }
     for unscored in &scores.unscored {
-        tracing::warn!("{unscored}; its cells are empty");
+        let (file, stage) = (plan.experiment.source.path.display(), &unscored.stage);
+        tracing::warn!(
+            "{unscored}; its cells are empty; evaluate again with: medmerge run {file} --rerun '{stage}'"
+        );
     }
     let tables = write_tables(plan, &scores, global)?;
     let figures = write_figures(plan, &weights, global)?;

@@ -79,7 +79,7 @@ mod tests {
         [stage.b.pretrain]\nbackbone = 'resnet18'\ndataset = 'd'\n\
         [stage.w.learn_merge_weights]\nsources = ['a', 'b']\ndataset = 'd'\n\
         [stage.scores.evaluate]\nmodels.A = 'a'\ndatasets = ['d']\n\
-        [table.t]\nfrom = ['scores']\nmetrics = ['accuracy']\n";
+        [table.t]\nfrom = ['scores']\nmetrics = ['accuracy']\nover = 'target'\n";
 
     fn errors(axis: &str, figure: &str) -> Vec<String> {
         let sweep = format!("[sweep]\ntarget = ['fundus', 'xray']\n{axis}\n");

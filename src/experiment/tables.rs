@@ -271,7 +271,9 @@ mod tests {
             "from = ['scores']\nmetrics = ['macro_f1']\ncolumns = ['target', 'metric']\nover = 'target'";
         let experiment = parsed(&format!("{STAGES}{table}")).unwrap();
         assert_eq!(experiment.tables["t"].columns, ["target", "metric"]);
-        assert!(parsed(&format!("{STAGES}from = ['scores']\nmetrics = ['accuracy']")).is_ok());
+        assert!(
+            parsed(&format!("{STAGES}from = ['scores']\nmetrics = ['accuracy']\nover = 'target'")).is_ok()
+        );
     }
 
     #[test]
@@ -282,7 +284,8 @@ mod tests {
             "[stage.c.pretrain]\nbackbone = 'resnet18'\ndataset = 'd'\nseed = 1\n[stage.scores",
         );
         for compare in ["{ to = 'both' }", "{ to = 'best', among = ['A', 'both'] }"] {
-            let table = format!("from = ['scores']\nmetrics = ['accuracy']\ncompare = {compare}");
+            let table =
+                format!("from = ['scores']\nmetrics = ['accuracy']\nover = 'target'\ncompare = {compare}");
             assert!(parsed(&format!("{stages}{table}")).is_ok(), "{compare}");
         }
     }
@@ -293,13 +296,18 @@ mod tests {
             parsed(&format!("{STAGES}from = ['scores']\nmetrics = ['accuracy', 'auroc']\n{rest}")).map(drop)
         };
         assert_eq!(table("columns = ['target']").unwrap_err(), ["several metrics would share a cell"]);
-        for right in ["", "columns = ['target', 'metric']", "rows = 'metric'\ncolumns = ['model']"] {
+        for right in [
+            "over = 'target'",
+            "columns = ['target', 'metric']",
+            "rows = 'metric'\ncolumns = ['target', 'model']",
+        ] {
             assert_eq!(table(right), Ok(()), "{right}");
         }
     }
 
     fn table(rest: &str) -> Result<(), Vec<String>> {
-        let text = format!("{STAGES}from = ['scores']\nmetrics = ['accuracy']\n{rest}");
+        let over = if rest.contains("'target'") { "" } else { "over = 'target'\n" };
+        let text = format!("{STAGES}from = ['scores']\nmetrics = ['accuracy']\n{over}{rest}");
         parsed(&text).map(drop)
     }
 

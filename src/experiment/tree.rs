@@ -18,11 +18,12 @@ pub(super) type Table<'i> = DeTable<'i>;
 
 /// Parse a file; `None` if it has a syntax error. The first one is reported: others may follow from it.
 pub(super) fn parse<'i>(text: &'i str, report: &mut Report) -> Option<Table<'i>> {
-    let error = match DeTable::parse(text) {
-        Ok(root) => return Some(root.into_inner()),
-        Err(error) => error,
+    let (root, errors) = DeTable::parse_recoverable(text);
+    let place = |error: &toml::de::Error| error.span().unwrap_or_default();
+    let Some(error) = errors.iter().min_by_key(|error| place(error).start) else {
+        return Some(root.into_inner());
     };
-    let span = error.span().unwrap_or_default();
+    let span = place(error);
     report.add(match unclosed(text).filter(|open| open.start < span.end) {
         Some(open) => {
             let message = format!("this `{}` is not closed", &text[open.clone()]);

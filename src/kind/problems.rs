@@ -4,10 +4,10 @@ use std::collections::HashSet;
 use std::fmt::Display;
 
 /// The largest number: in calculations with 32 bits, larger ones overflow.
-pub const LARGEST: f64 = 1e9;
+pub const LARGEST: f64 = 1e30;
 
 fn short(value: f64) -> String {
-    if value.abs() < LARGEST { value.to_string() } else { format!("{value:e}") }
+    if value.abs() < 1e9 { value.to_string() } else { format!("{value:e}") }
 }
 
 /// An invalid value.

@@ -131,6 +131,7 @@ impl SelectSpec {
             let score = validation_score(metric, context.model(i)?, context)?;
             tracing::info!("{}: {} {score:.6}", self.title(&self.candidates[i]), metric.name);
             let rank = if metric.higher_is_better { score } else { -score };
+            let rank = if rank.is_nan() { f64::NEG_INFINITY } else { rank };
             if best.is_none_or(|(_, most)| rank > most) {
                 best = Some((i, rank));
             }

@@ -130,11 +130,11 @@ fn f16_non_finite_predictions_of_an_older_version_are_left_out() {
     store.remove(&both).unwrap();
     store.put(header, &Artifact::Evaluation(evaluation), "").unwrap();
     for command in ["run", "table"] {
-        let told = contains("left out: the predictions of both for the model \"bad\"")
+        let told = contains("failed to score the predictions of both for the model \"bad\"")
             .and(contains("--rerun 'both'"));
         workplace.medmerge(&[command, "experiment.toml"]).assert().code(0).stderr(told);
         let table = fs::read_to_string(workplace.path("results/others/main.csv")).unwrap();
-        assert!(table.contains("good") && !table.contains("bad"), "{table}");
+        assert!(table.contains("good") && table.contains("bad,,"), "{table}");
     }
 }
 
@@ -155,13 +155,13 @@ fn f16_a_merge_of_a_non_finite_model_names_the_tensor_and_the_source() {
 fn f16_a_merge_that_overflows_says_so() {
     let workplace = Workplace::new("");
     save(&workplace.path("start.safetensors"), &spoiled(tensors(1), "fc.bias", 0.0));
-    save(&workplace.path("a.safetensors"), &spoiled(tensors(1), "fc.bias", 1e30));
+    save(&workplace.path("a.safetensors"), &spoiled(tensors(1), "fc.bias", 1e36));
     let merge =
         ["merge", "a.safetensors", "a.safetensors", "--base", "start.safetensors", "--out", "m.safetensors"];
     let told = contains("failed to merge `fc.bias`: the result has NaN or infinite elements");
     workplace
         .medmerge(&merge)
-        .args(["--method", "task_arithmetic.scaling=1e10"])
+        .args(["--method", "task_arithmetic.scaling=1000"])
         .assert()
         .code(1)
         .stderr(told);
@@ -320,7 +320,7 @@ fn f22_a_file_that_vanishes_between_two_experiments_fails_its_stage_alone() {
         told += &(line + "\n");
     }
     assert_eq!(child.wait().unwrap().code(), Some(1), "{told}");
-    assert!(told.contains("its data or files changed while the run went on"), "{told}");
+    assert!(told.contains("its data or files changed during the run"), "{told}");
     assert!(told.lines().last().unwrap().contains("failed 1, skipped 2"), "{told}");
 }
 

@@ -153,7 +153,8 @@ fn a_variation_runs_beside_the_experiment() {
     assert_eq!(read(&lab, "results/tiny/metrics.csv"), metrics);
 
     let plan = lab.medmerge(&[&["plan", "experiment.toml", "--only", "tuned"], &set[..]].concat()).assert();
-    plan.code(0).stdout(contains("trial: 2 stages, 0 to run\n  2 fresh; --all lists them\n"));
+    plan.code(0)
+        .stdout(contains("trial: 2 stages, 0 to run\n").and(contains("\n  2 fresh; --all lists them\n")));
     let explain = ["explain", "experiment.toml", "source", "--set", "stage.source.epochs=3"];
     lab.medmerge(&explain).assert().code(0).stdout(contains("why: train.epochs: 1 -> 3\n"));
 }
@@ -196,5 +197,7 @@ fn a_change_is_explained_by_the_old_and_the_new_value() {
         .and(contains("root cause: source: train.batch_size: 8 -> 4\n"));
     assert.stdout(contains("tuned[seed=0] (finetune) is stale\n").and(why));
     let plan = lab.medmerge(&["plan", "experiment.toml"]).assert().code(0);
-    plan.stdout(contains("tiny: 5 stages, 5 to run\n  run    pretrain             source"));
+    plan.stdout(
+        contains("tiny: 5 stages, 5 to run\n").and(contains("\n  run    pretrain             source")),
+    );
 }

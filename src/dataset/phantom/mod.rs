@@ -282,11 +282,11 @@ mod tests {
     #[test]
     fn f20_counts_and_sizes_beyond_their_limits_are_reported_at_their_keys() {
         let mut problems = Problems::default();
-        let huge = PhantomSpec { train: usize::MAX, val: 1_000_001, size: 1025, ..spec(Family::Cells) };
+        let huge = PhantomSpec { train: usize::MAX, val: 1_000_001, size: 4097, ..spec(Family::Cells) };
         huge.validate(&mut problems);
         let messages: Vec<_> = problems.into_list().into_iter().map(|problem| problem.message).collect();
         let expected = [
-            "`size` must be 8 to 1024, not 1025".to_owned(),
+            "`size` must be 8 to 4096 pixels, not 4097".to_owned(),
             format!("`train` must be 1 to 1000000, not {}", usize::MAX),
             "`val` must be 1 to 1000000, not 1000001".to_owned(),
         ];
