@@ -88,7 +88,7 @@ fn f01_check_reads_the_headers_of_images_unless_it_is_quick() {
     }
     let (code, error) = ended(&workplace, &["check", "experiment.toml"]);
     assert_eq!(code, Some(3), "{error}");
-    assert!(error.contains("row 2") && error.contains("train_a.png cannot be decoded"), "{error}");
+    assert!(error.contains("labels.csv, row ") && error.contains(".png cannot be decoded"), "{error}");
     // They are read for the first time here.
     assert_eq!(ended(&workplace, &["check", "--quick", "experiment.toml"]).0, Some(3));
 }
