@@ -56,3 +56,20 @@ fn a_page_is_shown_by_its_topic_and_an_unknown_topic_is_told() {
     let schema: serde_json::Value = serde_json::from_slice(&schema).unwrap();
     assert_eq!(schema["title"], "medmerge experiment");
 }
+
+#[test]
+fn f13_the_readme_names_the_oldest_rust_and_a_compiler_before_the_first_command() {
+    let readme = include_str!("../../README.md");
+    let manifest = include_str!("../../Cargo.toml");
+    let version = manifest.lines().find_map(|line| line.strip_prefix("rust-version = \"")?.strip_suffix('"'));
+    let before = &readme[..readme.find("    cargo run --release").expect("the first command")];
+    for needed in [version.expect("a version"), "rustup", "C compiler", "minutes"] {
+        assert!(before.contains(needed), "{needed}");
+    }
+}
+
+#[test]
+fn f14_the_guide_says_how_far_pixels_are_from_pils() {
+    let page = include_str!("../../src/guide/data-sets.md");
+    assert!(page.contains("Pixels are not PIL's") && page.contains("0.02"), "{page}");
+}
