@@ -9,7 +9,7 @@
 //! | [`paths`] | the files and folders named by a spec |
 //! | [`schema`] | the JSON Schema of a type, as used by checks and editors |
 //! | [`suggest`] | "did you mean" |
-//! | [`file`] | reading files that a person names |
+//! | [`file`](mod@file) | reading files that a person names |
 //! | [`text`] | text of others, made safe for a terminal |
 
 pub mod file;
