@@ -30,7 +30,13 @@ impl Summary {
             labels.iter().for_each(|&label| counts[label as usize] += 1);
             counts
         });
-        Self { classes, counts, digest: digest.to_hex().to_string(), warnings: Vec::new() }
+        Self {
+            classes,
+            counts,
+            digest: digest.to_hex().to_string(),
+            warnings: Vec::new(),
+            caveats: Vec::new(),
+        }
     }
 }
 

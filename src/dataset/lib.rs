@@ -5,20 +5,33 @@
 //! A kind reads labels and names, passes a function that decodes one image to `cache`, which calls it in parallel and
 //! caches the pixels, and combines the three in `assemble`. `image` decodes and resizes. [`labels`] then drops training
 //! images outside the label budget, for every kind.
+//!
+//! A kind that reads image files only lists them with their labels, in [`ImageFiles::list`](image_files::ImageFiles);
+//! [`image_files`] does the rest, and [`split`] splits them.
 
+pub mod aptos2019;
 mod assemble;
 mod cache;
 pub mod cifar;
 mod concerns;
 pub mod error;
+pub mod eyepacs;
+pub mod folder;
 pub mod idx;
 mod image;
+pub mod image_files;
+mod isic;
+pub mod isic2018;
+pub mod isic2019;
 pub mod labels;
 pub mod manifest;
 pub mod medmnist;
 mod natural;
 mod npz;
 pub mod phantom;
+pub mod pixels;
+mod retinopathy;
+pub mod split;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -29,6 +42,7 @@ use serde::{Deserialize, Serialize};
 pub use cache::is_intact;
 pub use error::DataError;
 pub use labels::LabelBudget;
+pub use pixels::PixelSpec;
 
 kinds! {
     /// The section of a data set in the experiment file. The kind is the key.
@@ -36,6 +50,11 @@ kinds! {
         Phantom(phantom::PhantomSpec),
         Medmnist(medmnist::MedmnistSpec),
         Manifest(manifest::ManifestSpec),
+        Folder(folder::FolderSpec),
+        Isic2018(isic2018::Isic2018Spec),
+        Isic2019(isic2019::Isic2019Spec),
+        Aptos2019(aptos2019::Aptos2019Spec),
+        Eyepacs(eyepacs::EyepacsSpec),
         Idx(idx::IdxSpec),
         Cifar(cifar::CifarSpec),
     }
@@ -53,6 +72,11 @@ pub trait DatasetKind: Kind {
     /// Side of the square images in pixels, after resizing; 0 if it is the original side and the file cannot be read,
     /// in which case [`DatasetKind::summary`] returns the error.
     fn size(&self) -> usize;
+
+    /// How image files become pixels; `None` for a kind that reads none.
+    fn pixels(&self) -> Option<&PixelSpec> {
+        None
+    }
 
     /// The files of the data set, for messages and freshness; empty for procedural images.
     fn files(&self) -> Vec<PathBuf>;
@@ -93,6 +117,9 @@ pub struct Summary {
     /// Warnings about questionable but usable files, as sentences; see [`Summary::concerns`] for those about classes.
     #[serde(default)]
     pub warnings: Vec<String>,
+    /// Leaks between splits that the experiment allows, as sentences without an end; tables mention them.
+    #[serde(default)]
+    pub caveats: Vec<String>,
 }
 
 /// A split of a data set.

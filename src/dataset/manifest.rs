@@ -1,270 +1,195 @@
-//! A folder of JPEG and PNG images with a CSV `image,label,split[,group]`.
+//! A folder of images with a CSV of labels, and perhaps of splits and groups.
 //!
-//! Other columns are ignored. All images of a group (a patient, a lesion) must be in the same split. Within a split,
-//! images are sorted by path, independent of the order of the rows.
+//! Columns are `image,label,split,group`, or those of the key `columns`; others are ignored. All images of a group (a
+//! patient, a lesion) must be in the same split. Within a split, images are sorted by path, independent of the order of
+//! the rows.
 
-mod aliases;
-mod depth;
-mod rows;
-
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use identity::Identity;
-use kind::{Kind, NamedPath, Problems};
-use rayon::prelude::*;
+use kind::Problems;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use self::rows::{Row, read_rows};
-use super::assemble::{PerSplit, check_classes, check_size, validate_size};
-use super::cache::{self, Layout};
-use super::image::{self, Encoded};
-use super::{DataError, Dataset, DatasetKind, SplitName, Summary};
+use crate::DataError;
+use crate::image_files::csv::{Csv, CsvRow, parse_split};
+use crate::image_files::listing::Place;
+use crate::image_files::spec::{Shared, image_files, shared};
+use crate::image_files::{ImageFiles, Listed, Listing};
 
-/// Maximum number of missing images listed in a message.
-const NAMED_AT_MOST: usize = 3;
-
-/// A folder of images with a CSV of labels and splits.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ManifestSpec {
-    /// Path of the CSV, relative to the experiment file.
-    pub path: PathBuf,
-    /// Folder that the image paths are relative to; the folder of the CSV if absent.
-    #[serde(default)]
-    pub images: Option<PathBuf>,
-    /// Side of the images in pixels, to which they are resized.
-    pub size: usize,
-    /// Class names in the order of the logits; if absent, the labels in the CSV, sorted, numerically if all are
-    /// numbers.
-    #[serde(default)]
-    pub classes: Option<Vec<String>>,
-    /// Bits per channel of the data in 16-bit images, from 1 to 16: with 12, level 4095 is white. If absent, all 16.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub bits: Option<u32>,
-    /// Largest number of pixels of an image file. A larger one is an error before it is decoded.
-    #[serde(default = "max_pixels")]
-    pub max_pixels: u64,
+image_files! {
+    /// A folder of images with a CSV of labels.
+    pub struct ManifestSpec in a file {
+        /// Path of the CSV, relative to the experiment file. Its columns are separated by commas, semicolons, tabs or
+        /// `|`.
+        pub path: PathBuf,
+        /// Folder that the image paths are relative to; the folder of the CSV if absent.
+        #[serde(default)]
+        pub images: Option<PathBuf>,
+        /// Class names in the order of the logits; if absent, the labels in the CSV, sorted, numerically if all are
+        /// numbers.
+        #[serde(default)]
+        pub classes: Option<Vec<String>>,
+        /// Names of the CSV's columns, where they are not `image`, `label`, `split` and `group`.
+        #[serde(default, skip_serializing_if = "Columns::is_default")]
+        pub columns: Columns,
+    }
+    folders: [images]
+    left_out: ["columns"]
 }
 
-fn max_pixels() -> u64 {
-    image::MAX_PIXELS
+/// Names of the columns of a CSV.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Columns {
+    /// Column of the image's path; default `image`.
+    pub image: Option<String>,
+    /// Column of the class; default `label`.
+    pub label: Option<String>,
+    /// One column per class in place of `label`, with 1 for the class of the image and 0 for the others.
+    pub one_hot: Option<Vec<String>>,
+    /// Column of the split; default `split`, if there is one.
+    pub split: Option<String>,
+    /// Column of what must stay in one split, such as the patient; default `group`, if there is one.
+    pub group: Option<String>,
+    /// What is added to the end of an image's path: `.jpg` if the CSV has names without it.
+    pub extension: Option<String>,
 }
 
-/// What is known of an image without decoding it.
-struct Stored {
-    hash: blake3::Hash,
-    is_deep: bool,
-}
+impl Columns {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 
-/// The rows of a CSV, sorted by image, and the class names.
-struct Contents {
-    classes: Vec<String>,
-    rows: Vec<Row>,
-    labels: PerSplit<Vec<u32>>,
-}
+    fn image(&self) -> &str {
+        self.image.as_deref().unwrap_or("image")
+    }
 
-impl Identity for ManifestSpec {
-    fn left_out(&self) -> &'static [&'static str] {
-        &["path", "images", "max_pixels"]
+    /// The columns that must exist, the image's first.
+    fn required(&self) -> Vec<&str> {
+        let label = [self.label.as_deref().unwrap_or("label")];
+        let labels = self.one_hot.iter().flatten().map(String::as_str);
+        let labels = labels.chain(label.into_iter().filter(|_| self.one_hot.is_none()));
+        std::iter::once(self.image())
+            .chain(labels)
+            .chain(self.split.as_deref())
+            .chain(self.group.as_deref())
+            .collect()
     }
 }
 
-impl Kind for ManifestSpec {
-    fn validate(&self, problems: &mut Problems) {
-        validate_size(problems, self.size);
-        self.bits.iter().for_each(|&bits| problems.up_to("bits", bits as usize, 16));
-        problems.check("max_pixels", self.max_pixels, self.max_pixels >= 1, "1 or more");
+impl ImageFiles for ManifestSpec {
+    const NAME: &'static str = "manifest";
+    const IF_MISSING: &'static str = "; `images` is the folder that paths are relative to";
+
+    fn shared(&self) -> Shared<'_> {
+        shared!(self)
     }
 
-    fn paths(&mut self) -> Vec<NamedPath<'_>> {
-        let images = self.images.iter_mut().map(|path| NamedPath::folder("images", path));
-        images.chain([NamedPath::file("path", &mut self.path)]).collect()
+    fn validate_own(&self, problems: &mut Problems) {
+        if self.columns.one_hot.is_some() && self.columns.label.is_some() {
+            problems.add("columns.label", "`label` and `one_hot` exclude each other", None);
+        }
+    }
+
+    fn list(&self) -> Result<Listing, DataError> {
+        let csv = Csv::read(&self.path, &self.columns.required())?;
+        let reader = Reader::new(self, &csv)?;
+        let images = csv.rows().map(|row| reader.image(row)).collect::<Result<_, _>>()?;
+        let classes = self.classes.clone().or_else(|| self.columns.one_hot.clone());
+        Ok(Listing { list: self.path.clone(), images, classes, files: vec![self.path.clone()] })
     }
 }
 
-impl DatasetKind for ManifestSpec {
-    fn revision(&self) -> u32 {
-        1
+/// Positions of the columns.
+struct Reader<'s> {
+    folder: &'s Path,
+    extension: &'s str,
+    csv: &'s Csv,
+    image: usize,
+    label: Label<'s>,
+    split: Option<usize>,
+    group: Option<usize>,
+}
+
+/// Where the class is.
+enum Label<'s> {
+    Column(usize),
+    OneHot(Vec<(usize, &'s str)>),
+}
+
+impl<'s> Reader<'s> {
+    fn new(spec: &'s ManifestSpec, csv: &'s Csv) -> Result<Self, DataError> {
+        let columns = &spec.columns;
+        let folder = spec.images.as_deref().or_else(|| spec.path.parent()).unwrap_or(Path::new(""));
+        let column = |name: &Option<String>, default| csv.find(name.as_deref().unwrap_or(default));
+        let label = match &columns.one_hot {
+            Some(classes) => Label::OneHot(
+                classes
+                    .iter()
+                    .map(|class| Ok((csv.column(class)?, class.as_str())))
+                    .collect::<Result<_, _>>()?,
+            ),
+            None => Label::Column(csv.column(columns.label.as_deref().unwrap_or("label"))?),
+        };
+        Ok(Self {
+            folder,
+            extension: columns.extension.as_deref().unwrap_or_default(),
+            csv,
+            image: csv.column(columns.image())?,
+            label,
+            split: column(&columns.split, "split"),
+            group: column(&columns.group, "group"),
+        })
     }
 
-    fn size(&self) -> usize {
-        self.size
+    fn image(&self, row: CsvRow<'_>) -> Result<Listed, DataError> {
+        row.text(self.image)?;
+        let name = row.raw(self.image).to_owned() + self.extension;
+        let label = match &self.label {
+            Label::Column(column) => row.text(*column)?,
+            Label::OneHot(columns) => one_hot(row, columns)?,
+        };
+        let split = self.split.map(|column| row.text(column)).transpose()?;
+        let split = split.map(|split| parse_split(split).map_err(|message| row.error(message)));
+        Ok(Listed {
+            file: self.folder.join(&name),
+            name,
+            label: label.to_owned(),
+            group: self.group.and_then(|column| row.optional(column)).map(Into::into),
+            split: split.transpose()?,
+            place: Place::row(self.csv.path(), row),
+        })
     }
+}
 
-    /// The CSV and its images; only the CSV if it cannot be read.
-    fn files(&self) -> Vec<PathBuf> {
-        let rows = read_rows(&self.path).unwrap_or_default();
-        let images = rows.iter().map(|row| self.image_path(row));
-        std::iter::once(self.path.clone()).chain(images).collect()
-    }
-
-    fn summary(&self) -> Result<Summary, DataError> {
-        let Contents { classes, rows, labels } = self.contents()?;
-        let stored = self.stored(&rows)?;
-        let hashes: Vec<blake3::Hash> = stored.iter().map(|image| image.hash).collect();
-        aliases::check(&self.path, &rows, &hashes, |row| self.image_path(row))?;
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(b"manifest");
-        for (row, hash) in rows.iter().zip(&hashes) {
-            for field in
-                [row.image.as_bytes(), row.label.as_bytes(), row.split.as_str().as_bytes(), hash.as_bytes()]
-            {
-                hasher.update(&(field.len() as u64).to_le_bytes()).update(field);
+/// The class whose column is 1.
+///
+/// # Errors
+/// A field is neither 0 nor 1, or not exactly one is 1.
+pub(crate) fn one_hot<'c>(row: CsvRow<'_>, columns: &[(usize, &'c str)]) -> Result<&'c str, DataError> {
+    let mut class = None;
+    for (column, name) in columns {
+        match row.text(*column)?.parse::<f64>() {
+            Ok(0.0) => {}
+            Ok(1.0) if class.is_none() => class = Some(*name),
+            Ok(1.0) => {
+                return Err(row.error(format!("it is both '{}' and '{name}'", class.unwrap_or_default())));
             }
+            _ => return Err(row.error(format!("'{name}' is '{}'; it must be 0 or 1", row.raw(*column)))),
         }
-        if let Some(bits) = self.bits {
-            hasher.update(b"bits").update(&[bits as u8]);
-        }
-        let deep: Vec<&Row> =
-            rows.iter().zip(&stored).filter(|(_, image)| image.is_deep).map(|(row, _)| row).collect();
-        let warnings =
-            twins(&self.path, &rows, &hashes).into_iter().chain(self.depth_warning(&deep)).collect();
-        Ok(Summary { warnings, ..Summary::new(classes, &labels, hasher.finalize()) })
     }
-
-    fn examine_images(&self) -> Result<(), DataError> {
-        let rows = read_rows(&self.path)?;
-        let examined = rows.par_iter().filter_map(|row| Some((row, self.examine(row).err()?)));
-        let mut wrong: Vec<_> = examined.collect();
-        wrong.sort_by_key(|(row, _)| row.number);
-        let Some((first, message)) = wrong.first() else { return Ok(()) };
-        let more = match wrong.len() - 1 {
-            0 => String::new(),
-            more => format!("; neither can {more} more"),
-        };
-        Err(DataError::at(&self.path, first.place(), format!("{message}{more}")))
-    }
-
-    fn load(&self, cache: Option<&Path>) -> Result<Dataset, DataError> {
-        let Contents { classes, rows, labels } = self.contents()?;
-        let splits =
-            SplitName::ALL.map(|split| rows.iter().filter(|row| row.split == split).collect::<Vec<_>>());
-        let counts = splits.each_ref().map(Vec::len);
-        let layout = Layout { revision: self.revision(), size: self.size, counts };
-        let pixels = cache::pixels(cache, layout, |sink| {
-            splits
-                .iter()
-                .try_for_each(|rows| sink.draw(rows.len(), &|index, out| self.decode(rows[index], out)))
-        })?;
-        let names = splits.map(|rows| rows.iter().map(|row| row.image.clone()).collect());
-        Ok(Dataset::new(classes, self.size, labels, names, pixels))
-    }
-}
-
-impl ManifestSpec {
-    fn contents(&self) -> Result<Contents, DataError> {
-        check_size(&self.path, self.size)?;
-        let rows = read_rows(&self.path)?;
-        let classes = self.classes.clone().unwrap_or_else(|| classes_of(&rows));
-        check_classes(&self.path, &classes)?;
-        let indices: HashMap<&str, u32> = (0..).zip(&classes).map(|(i, class)| (class.as_str(), i)).collect();
-        let mut labels = PerSplit::<Vec<u32>>::default();
-        for row in &rows {
-            let class = indices.get(row.label.as_str()).ok_or_else(|| {
-                let message = format!("label '{}' is not in `classes` ({})", row.label, listed(&classes));
-                DataError::at(&self.path, row.place(), message)
-            })?;
-            labels[row.split as usize].push(*class);
-        }
-        self.check_images(&rows)?;
-        Ok(Contents { classes, rows, labels })
-    }
-
-    fn check_images(&self, rows: &[Row]) -> Result<(), DataError> {
-        let mut missing: Vec<_> = rows.iter().filter(|row| !self.image_path(row).is_file()).collect();
-        missing.sort_by_key(|row| row.number);
-        let Some(first) = missing.first() else { return Ok(()) };
-        let name = |row: &Row| format!("{} ({})", self.image_path(row).display(), row.place());
-        let named: Vec<_> = missing.iter().take(NAMED_AT_MOST).map(|row| name(row)).collect();
-        let more = match missing.len() - named.len() {
-            0 => String::new(),
-            more => format!(" and {more} more"),
-        };
-        let message = format!(
-            "no such image: {}{more}; `images` is the folder that paths are relative to",
-            named.join(", ")
-        );
-        Err(DataError::at(&self.path, first.place(), message))
-    }
-
-    /// What is known of each image without decoding it.
-    fn stored(&self, rows: &[Row]) -> Result<Vec<Stored>, DataError> {
-        let stored = |row: &Row| {
-            self.with_image(row, |image| {
-                Ok(Stored { hash: blake3::hash(image.bytes()), is_deep: image.is_deep })
-            })
-        };
-        rows.par_iter().map(stored).collect::<Vec<_>>().into_iter().collect()
-    }
-
-    fn examine(&self, row: &Row) -> Result<(), String> {
-        Encoded::read(&self.image_path(row), self.max_pixels).map(drop)
-    }
-
-    fn decode(&self, row: &Row, out: &mut [u8]) -> Result<(), DataError> {
-        self.with_image(row, |image| image.draw(self.bits, self.size, out))
-    }
-
-    /// Applies a function to the image of a row; its errors name the row.
-    fn with_image<T>(
-        &self,
-        row: &Row,
-        apply: impl FnOnce(Encoded<'_>) -> Result<T, String>,
-    ) -> Result<T, DataError> {
-        let path = self.image_path(row);
-        let image = Encoded::read(&path, self.max_pixels).and_then(apply);
-        image.map_err(|message| DataError::at(&self.path, row.place(), message))
-    }
-
-    fn image_path(&self, row: &Row) -> PathBuf {
-        let folder = self.images.as_deref().or_else(|| self.path.parent()).unwrap_or(Path::new(""));
-        folder.join(&row.image)
-    }
-}
-
-/// The first classes, for a message.
-fn listed(classes: &[String]) -> String {
-    const SHOWN: usize = 24;
-    let more = if classes.len() > SHOWN { ", …" } else { "" };
-    classes[..classes.len().min(SHOWN)].join(", ") + more
-}
-
-/// The labels that occur, sorted; numerically (`2` before `10`) if all are numbers.
-fn classes_of(rows: &[Row]) -> Vec<String> {
-    let mut classes: Vec<_> = rows.iter().map(|row| row.label.clone()).collect();
-    classes.sort_unstable();
-    classes.dedup();
-    if classes.iter().all(|class| class.parse::<u32>().is_ok()) {
-        classes.sort_by_key(|class| class.parse::<u32>().ok());
-    }
-    classes
-}
-
-/// A warning about byte-identical images in different splits.
-fn twins(path: &Path, rows: &[Row], hashes: &[blake3::Hash]) -> Option<String> {
-    let mut by_hash: Vec<_> = hashes.iter().map(blake3::Hash::as_bytes).zip(rows).collect();
-    by_hash.sort_by_key(|&(hash, row)| (hash, row.split));
-    let leak = |pair: &&[(&[u8; 32], &Row)]| pair[0].0 == pair[1].0 && pair[0].1.split != pair[1].1.split;
-    let leaks: Vec<_> = by_hash.windows(2).filter(leak).collect();
-    let Some([(_, a), (_, b)]) = leaks.first() else { return None };
-    let name = |row: &Row| format!("{} ({}, {})", row.image, row.place(), row.split.as_str());
-    Some(format!(
-        "{}: {} pairs of identical images are in different splits, so scores may be too good; the first: {} and {}",
-        path.display(),
-        leaks.len(),
-        name(a),
-        name(b)
-    ))
+    class.ok_or_else(|| row.error("none of its classes is 1"))
 }
 
 #[cfg(test)]
 mod tests {
     use ::image::{Rgb, RgbImage};
+    use identity::Identity;
     use tempfile::TempDir;
 
     use super::*;
+    use crate::image_files::Allowed;
+    use crate::{DatasetKind, PixelSpec};
 
     /// A folder of single-color images: PNG `a`, `c`, `e`, JPEG `b`, `d`; red is 10, 20, …
     fn images() -> TempDir {
@@ -279,7 +204,7 @@ mod tests {
     fn spec(folder: &TempDir, csv: &str) -> ManifestSpec {
         let path = folder.path().join("labels.csv");
         std::fs::write(&path, csv).unwrap();
-        ManifestSpec { path, images: None, size: 4, classes: None, bits: None, max_pixels: max_pixels() }
+        serde_json::from_value(serde_json::json!({ "path": path, "size": 4 })).unwrap()
     }
 
     fn error(csv: &str) -> String {
@@ -324,14 +249,18 @@ mod tests {
     }
 
     #[test]
-    fn identical_images_in_two_splits_give_a_warning() {
+    fn identical_images_in_two_splits_are_an_error_unless_allowed() {
         let folder = images();
-        assert_eq!(spec(&folder, CSV).summary().unwrap().warnings, [""; 0]);
         std::fs::copy(folder.path().join("c.png"), folder.path().join("e.png")).unwrap();
-        let [warning] = &spec(&folder, CSV).summary().unwrap().warnings[..] else { panic!("one warning") };
-        let pair = "1 pairs of identical images are in different splits, so scores may be too good; the first: \
-                    c.png (row 2, train) and e.png (row 6, test)";
-        assert!(warning.ends_with(pair), "{warning}");
+        let mut spec = spec(&folder, CSV);
+        let error = spec.summary().unwrap_err().to_string();
+        let pair = "row 6: 1 pairs of identical images are in different splits, so scores would be too good; the \
+                    first: c.png (row 2, train) and e.png (row 6, test); remove one of each, or set \
+                    `allow = [\"identical_images\"]`";
+        assert!(error.ends_with(pair), "{error}");
+        spec.allow = vec![Allowed::IdenticalImages];
+        let caveats = spec.summary().unwrap().caveats;
+        assert_eq!(caveats, ["1 pairs of identical images are in different splits"]);
     }
 
     #[test]
@@ -357,6 +286,7 @@ mod tests {
             group.contains("row 4: group 'p1' is in two splits: test here and train in row 2"),
             "{group}"
         );
+        assert!(group.ends_with("into one split, or set `allow = [\"shared_groups\"]`"), "{group}");
         let repeated = error("image,label,split\na.png,x,train\na.png,y,train\n");
         assert!(repeated.contains("row 3: image 'a.png' is a duplicate of row 2"), "{repeated}");
     }
@@ -368,14 +298,15 @@ mod tests {
             assert!(message.contains(expected), "{message}");
         };
         is(
-            "image,label,split\na.png,x,training\n",
-            "row 2: unknown split 'training'; it must be train, val or test",
+            "image,label,split\na.png,x,third\n",
+            "row 2: unknown split 'third'; it must be train, val or test",
         );
         is("image,label,split\na.png,x,train\nb.jpg, ,train\n", "row 3: the label is empty");
         is("image,label,split\n,x,train\n", "row 2: the image is empty");
         is("image,label,split\na.png,x\n", "row 2: failed to read the CSV");
         is("image,class,split\na.png,x,train\n", "row 1: column 'label' is missing");
         is("image,label,split\n", "the CSV has no rows");
+        is("image,label\na.png,x\n", "row 2: image 'a.png' has no split; set `split`");
         is("", "row 1: column 'image' is missing");
     }
 
@@ -440,7 +371,8 @@ mod tests {
     fn f22_limits_of_pixels_and_bits_are_errors_with_the_row() {
         let folder = images();
         let csv = "image,label,split\na.png,x,train\n";
-        let small = ManifestSpec { max_pixels: 107, ..spec(&folder, csv) };
+        let limited = |max_pixels| PixelSpec { max_pixels, ..PixelSpec::default() };
+        let small = ManifestSpec { pixels: limited(107), ..spec(&folder, csv) };
         for message in [small.summary().unwrap_err(), small.load(None).unwrap_err()] {
             assert!(message.to_string().contains("row 2: "), "{message}");
             assert!(
@@ -448,7 +380,7 @@ mod tests {
                 "{message}"
             );
         }
-        let enough = ManifestSpec { max_pixels: 108, ..spec(&folder, csv) };
+        let enough = ManifestSpec { pixels: limited(108), ..spec(&folder, csv) };
         assert_eq!(enough.options(), spec(&folder, csv).options(), "the limit changes no result");
         assert_eq!(enough.summary().unwrap(), spec(&folder, csv).summary().unwrap());
     }
@@ -471,5 +403,78 @@ mod tests {
         let zero = ManifestSpec { path: "/dev/zero".into(), ..spec(&folder, CSV) };
         let message = zero.summary().unwrap_err().to_string();
         assert!(message.contains("it is a pipe or a device, not a file"), "{message}");
+    }
+
+    fn with(keys: serde_json::Value, csv: &str) -> (TempDir, ManifestSpec) {
+        let folder = images();
+        let plain = serde_json::to_value(spec(&folder, csv)).unwrap();
+        let all = plain.as_object().unwrap().clone().into_iter().chain(keys.as_object().unwrap().clone());
+        (folder, serde_json::from_value(all.collect()).unwrap())
+    }
+
+    #[test]
+    fn columns_may_have_any_names_and_delimiters() {
+        let columns = serde_json::json!({ "columns": {
+            "image": "file", "label": "diagnosis", "split": "fold", "group": "patient", "extension": ".png"
+        } });
+        let csv = "patient;file;fold;diagnosis\n1;a;Training;mel\n1;c;train;nv\n2;e;Testing;nv\n";
+        let (_folder, spec) = with(columns.clone(), csv);
+        let data = spec.load(None).unwrap();
+        assert_eq!(
+            (data.classes, data.train.names, data.test.labels),
+            (vec!["mel".into(), "nv".into()], vec!["a.png".into(), "c.png".into()], vec![1])
+        );
+        let (_folder, spec) = with(columns, "patient;file;fold\n1;a;train\n");
+        let message = spec.summary().unwrap_err().to_string();
+        assert!(
+            message.ends_with("column 'diagnosis' is missing; the header is 'patient;file;fold'"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn one_hot_columns_are_classes() {
+        let one_hot = serde_json::json!({ "columns": { "one_hot": ["nv", "mel"] } });
+        let (_folder, spec) =
+            with(one_hot.clone(), "image,split,mel,nv\na.png,train,1.0,0.0\nb.jpg,val,0,1\n");
+        let data = spec.load(None).unwrap();
+        assert_eq!(
+            (data.classes, data.train.labels, data.val.labels),
+            (vec!["nv".into(), "mel".into()], vec![1], vec![0])
+        );
+        for (row, expected) in [
+            ("1,1", "row 2: it is both 'nv' and 'mel'"),
+            ("0,0", "row 2: none of its classes is 1"),
+            ("0.5,0", "row 2: 'mel' is '0.5'; it must be 0 or 1"),
+            (",0", "row 2: the mel is empty"),
+        ] {
+            let (_folder, spec) = with(one_hot.clone(), &format!("image,split,mel,nv\na.png,train,{row}\n"));
+            let message = spec.summary().unwrap_err().to_string();
+            assert!(message.ends_with(expected), "{message}");
+        }
+    }
+
+    #[test]
+    fn labels_are_renamed_and_left_out() {
+        let map = serde_json::json!({ "class_map": { "melanoma": "mel", "unknown": "" } });
+        let csv =
+            "image,label,split\na.png,melanoma,train\nb.jpg,nv,train\nc.png,unknown,test\nd.jpg,mel,test\n";
+        let (_folder, spec) = with(map.clone(), csv);
+        let data = spec.load(None).unwrap();
+        assert_eq!(data.classes, ["mel", "nv"]);
+        assert_eq!((data.train.labels, data.test.names), (vec![0, 1], vec!["d.jpg".into()]));
+        let (_folder, spec) = with(map, "image,label,split\na.png,melanoma,train\n");
+        let message = spec.summary().unwrap_err().to_string();
+        assert!(
+            message.ends_with("no image has the label 'unknown' of `class_map`; labels are melanoma"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn shared_groups_are_an_error_unless_allowed() {
+        let csv = "image,label,split,group\na.png,x,train,p1\nb.jpg,y,train,p2\nc.png,x,test,p1\n";
+        let (_folder, spec) = with(serde_json::json!({ "allow": ["shared_groups"] }), csv);
+        assert_eq!(spec.summary().unwrap().caveats, ["1 groups (patients, lesions) are in several splits"]);
     }
 }

@@ -34,6 +34,8 @@ pub enum Purpose {
     Measure = 9,
     /// The order in which weight matching visits the symmetries; `epoch` is the iteration.
     Rebasin = 10,
+    /// The order in which a random split takes the groups of a class; `index` is the class.
+    Split = 11,
 }
 
 /// Generator for one draw; the same arguments give the same numbers on every machine.

@@ -1,0 +1,96 @@
+//! EyePACS, the diabetic retinopathy detection competition: grades of diabetic retinopathy, both eyes of each patient.
+//!
+//! ```text
+//! trainLabels.csv                 image,level
+//! train/10_left.jpeg, train/10_right.jpeg …
+//! retinopathy_solution.csv        if present: image,level,Usage
+//! test/1_left.jpeg …              if present
+//! ```
+//!
+//! The official split is that of the competition: `Usage` is Public for the images of the public leaderboard, which are
+//! the validation images here, and Private for the test images. Both eyes of a patient are one group. Source:
+//! <https://www.kaggle.com/c/diabetic-retinopathy-detection>.
+
+use std::path::{Path, PathBuf};
+
+use crate::image_files::csv::{Csv, CsvRow};
+use crate::image_files::listing::Place;
+use crate::image_files::spec::{Shared, image_files, shared};
+use crate::image_files::{ImageFiles, Listed, Listing, folder};
+use crate::retinopathy::{GRADES, grade};
+use crate::split::{RandomSplitSpec, SplitSpec};
+use crate::{DataError, SplitName};
+
+image_files! {
+    /// EyePACS: the folders as they are downloaded. Without the key `split`, the competition's split if its solution is
+    /// there, and otherwise a random split by patient.
+    pub struct EyepacsSpec in a folder {
+        /// Folder that has `trainLabels.csv` and `train`.
+        pub path: PathBuf,
+    }
+    folders: []
+    left_out: []
+}
+
+const SOLUTION: &str = "retinopathy_solution.csv";
+
+impl ImageFiles for EyepacsSpec {
+    const NAME: &'static str = "eyepacs";
+
+    fn shared(&self) -> Shared<'_> {
+        shared!(self)
+    }
+
+    fn default_split(&self) -> SplitSpec {
+        match self.path.join(SOLUTION).exists() {
+            true => SplitSpec::default(),
+            false => SplitSpec::Random(RandomSplitSpec::default()),
+        }
+    }
+
+    fn list(&self) -> Result<Listing, DataError> {
+        let labels = folder::first_of(&self.path, &["trainLabels.csv"], "the CSV of labels")?;
+        let mut images = self.part("train", &labels)?;
+        let mut files = vec![labels];
+        if let Some(solution) = folder::find(&self.path, &[SOLUTION]) {
+            images.extend(self.part("test", &solution)?);
+            files.push(solution);
+        }
+        let classes = Some(GRADES.map(Into::into).into());
+        Ok(Listing { list: self.path.clone(), images, classes, files })
+    }
+}
+
+impl EyepacsSpec {
+    fn part(&self, folder: &str, labels: &Path) -> Result<Vec<Listed>, DataError> {
+        let images = folder::first_of(&self.path, &[folder], "a folder of its images")?;
+        let csv = Csv::read(labels, &["image", "level"])?;
+        let (image, level, usage) = (csv.column("image")?, csv.column("level")?, csv.find("Usage"));
+        let listed = |row: CsvRow<'_>| {
+            let id = row.text(image)?;
+            let file = images.join(format!("{id}.jpeg"));
+            Ok(Listed {
+                name: folder::relative(&file, &self.path),
+                file,
+                label: grade(row, level)?.into(),
+                group: Some(patient(id).into()),
+                split: Some(usage.map_or(Ok(SplitName::Train), |usage| split(row, usage))?),
+                place: Place::row(csv.path(), row),
+            })
+        };
+        csv.rows().map(listed).collect()
+    }
+}
+
+/// `10` of `10_left`.
+fn patient(image: &str) -> &str {
+    image.strip_suffix("_left").or_else(|| image.strip_suffix("_right")).unwrap_or(image)
+}
+
+fn split(row: CsvRow<'_>, usage: usize) -> Result<SplitName, DataError> {
+    match row.text(usage)? {
+        "Public" => Ok(SplitName::Val),
+        "Private" => Ok(SplitName::Test),
+        other => Err(row.error(format!("Usage is '{other}'; it must be Public or Private"))),
+    }
+}

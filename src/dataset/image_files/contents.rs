@@ -1,0 +1,108 @@
+//! From a listing to rows: renamed labels, splits, classes.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::leaks::{self, Leak};
+use super::listing::{Listing, Row};
+use super::spec::Allowed;
+use super::{ImageFiles, Listed};
+use crate::DataError;
+use crate::assemble::{PerSplit, check_classes, check_size};
+use crate::split::SplitSpec;
+
+/// The rows of a data set, sorted by name, and the class names.
+pub(super) struct Contents {
+    pub(super) classes: Vec<String>,
+    pub(super) rows: Vec<Row>,
+    pub(super) labels: PerSplit<Vec<u32>>,
+    pub(super) warnings: Vec<String>,
+    /// Leaks that were allowed.
+    pub(super) caveats: Vec<String>,
+}
+
+impl Contents {
+    /// Lists, splits and checks the images.
+    pub(super) fn of<T: ImageFiles>(kind: &T) -> Result<Self, DataError> {
+        let shared = kind.shared();
+        check_size(shared.path, shared.size)?;
+        let mut listing = kind.list()?;
+        rename(&mut listing, shared.class_map)?;
+        leaks::check_paths(&listing.images)?;
+        listing.images.sort_by(|a, b| a.name.cmp(&b.name));
+        let classes = listing.classes.take().unwrap_or_else(|| classes_of(&listing.images));
+        check_classes(shared.path, &classes)?;
+        let default = kind.default_split();
+        let (rows, warning) = split(listing, shared.split.unwrap_or(&default))?;
+        let labels = labels(&rows, &classes)?;
+        let groups = leaks::shared_groups(&rows);
+        let caveat = Leak::checked(groups, shared.allows(Allowed::SharedGroups))?;
+        leaks::check_exist(&rows, T::IF_MISSING)?;
+        let [warnings, caveats] = [warning, caveat].map(|text| text.into_iter().collect());
+        Ok(Self { classes, rows, labels, warnings, caveats })
+    }
+}
+
+/// The images that are in a split; a warning about the others.
+fn split(listing: Listing, split: &SplitSpec) -> Result<(Vec<Row>, Option<String>), DataError> {
+    let Listing { list, images, .. } = listing;
+    let (listed, splits) = (images.len(), split.assign(&list, &images)?);
+    let pairs = images.into_iter().zip(splits);
+    let rows: Vec<Row> = pairs.filter_map(|(image, split)| Some(Row { image, split: split? })).collect();
+    if rows.is_empty() {
+        return Err(DataError::new(&list, "no images are left; correct `split` or `class_map`"));
+    }
+    let left_out = listed - rows.len();
+    let warning = || format!("{}: {left_out} of {listed} images are in no split", list.display());
+    Ok((rows, (left_out > 0).then(warning)))
+}
+
+/// Renames labels and leaves out those that are renamed to nothing.
+fn rename(listing: &mut Listing, class_map: &BTreeMap<String, String>) -> Result<(), DataError> {
+    let known: BTreeSet<&str> = listing.images.iter().map(|image| image.label.as_str()).collect();
+    let known: BTreeSet<&str> =
+        known.into_iter().chain(listing.classes.iter().flatten().map(String::as_str)).collect();
+    if let Some(unknown) = class_map.keys().find(|label| !known.contains(label.as_str())) {
+        let known: Vec<String> = known.into_iter().map(Into::into).collect();
+        let message =
+            format!("no image has the label '{unknown}' of `class_map`; labels are {}", shown(&known));
+        return Err(DataError::new(&listing.list, message));
+    }
+    let renamed = |label: &str| class_map.get(label).map_or_else(|| label.to_owned(), Clone::clone);
+    listing.images.iter_mut().for_each(|image| image.label = renamed(&image.label));
+    listing.images.retain(|image| !image.label.is_empty());
+    if let Some(classes) = &mut listing.classes {
+        let mut seen = BTreeSet::new();
+        classes.iter_mut().for_each(|class| *class = renamed(class));
+        classes.retain(|class| !class.is_empty() && seen.insert(class.clone()));
+    }
+    Ok(())
+}
+
+fn labels(rows: &[Row], classes: &[String]) -> Result<PerSplit<Vec<u32>>, DataError> {
+    let indices: HashMap<&str, u32> = (0..).zip(classes).map(|(i, class)| (class.as_str(), i)).collect();
+    let mut labels = PerSplit::<Vec<u32>>::default();
+    for row in rows {
+        let class = indices.get(row.label.as_str()).ok_or_else(|| {
+            row.error(format!("label '{}' is not in `classes` ({})", row.label, shown(classes)))
+        })?;
+        labels[row.split as usize].push(*class);
+    }
+    Ok(labels)
+}
+
+/// The first classes, for a message.
+fn shown(classes: &[String]) -> String {
+    const SHOWN: usize = 24;
+    let more = if classes.len() > SHOWN { ", …" } else { "" };
+    classes[..classes.len().min(SHOWN)].join(", ") + more
+}
+
+/// The labels that occur, sorted; numerically (`2` before `10`) if all are numbers.
+fn classes_of(images: &[Listed]) -> Vec<String> {
+    let classes: BTreeSet<&str> = images.iter().map(|image| image.label.as_str()).collect();
+    let mut classes: Vec<String> = classes.into_iter().map(Into::into).collect();
+    if classes.iter().all(|class| class.parse::<u32>().is_ok()) {
+        classes.sort_by_key(|class| class.parse::<u32>().ok());
+    }
+    classes
+}

@@ -1,0 +1,191 @@
+//! CSV files with a header: columns by name, and errors that name the row.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use csv::{ReaderBuilder, StringRecord};
+
+use crate::{DataError, SplitName};
+
+/// Largest CSV, in bytes.
+const LARGEST_CSV: u64 = 1 << 30;
+
+/// What may stand between columns.
+const DELIMITERS: [u8; 4] = [b',', b';', b'\t', b'|'];
+
+/// A CSV in memory.
+pub(crate) struct Csv {
+    path: Arc<Path>,
+    header: Vec<String>,
+    records: Vec<(u64, StringRecord)>,
+}
+
+/// A row of a CSV.
+#[derive(Clone, Copy)]
+pub(crate) struct CsvRow<'c> {
+    csv: &'c Csv,
+    /// Line of the file where the row starts; the header is line 1.
+    pub(crate) number: u64,
+    record: &'c StringRecord,
+}
+
+impl Csv {
+    /// Reads a CSV with these columns, and others. It is separated by whichever of `,` `;` tab `|` gives a header with
+    /// these columns.
+    ///
+    /// # Errors
+    /// The file cannot be read, is not UTF-8, has no rows, lacks a column, or a row has another number of fields.
+    pub(crate) fn read(path: &Path, columns: &[&str]) -> Result<Self, DataError> {
+        let bytes = kind::file::read(path, LARGEST_CSV)
+            .map_err(|error| DataError::io(path, "read the CSV", &error))?;
+        if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
+            return Err(DataError::new(path, "the CSV is UTF-16; save it as UTF-8"));
+        }
+        let has_columns = |delimiter: &u8| {
+            let header = reader(&bytes, *delimiter).headers().cloned().unwrap_or_default();
+            columns.iter().all(|column| header.iter().any(|name| name.trim() == *column))
+        };
+        let delimiter = DELIMITERS.into_iter().find(has_columns).unwrap_or(b',');
+        let csv = Self::parse(path, &bytes, delimiter)?;
+        columns.iter().try_for_each(|column| csv.column(column).map(drop))?;
+        match csv.records.is_empty() {
+            true => Err(DataError::new(path, "the CSV has no rows; it needs one per image")),
+            false => Ok(csv),
+        }
+    }
+
+    fn parse(path: &Path, bytes: &[u8], delimiter: u8) -> Result<Self, DataError> {
+        let mut reader = reader(bytes, delimiter);
+        let header = reader.headers().map_err(|error| csv_error(path, &error))?;
+        let header = header.iter().map(|name| name.trim().to_owned()).collect();
+        let record = |record: csv::Result<StringRecord>| {
+            let record = record.map_err(|error| csv_error(path, &error))?;
+            Ok((record.position().map_or(0, csv::Position::line), record))
+        };
+        let records = reader.records().map(record).collect::<Result<_, _>>()?;
+        Ok(Self { path: path.into(), header, records })
+    }
+
+    pub(crate) fn path(&self) -> &Arc<Path> {
+        &self.path
+    }
+
+    /// Position of a column.
+    pub(crate) fn find(&self, name: &str) -> Option<usize> {
+        self.header.iter().position(|column| column == name)
+    }
+
+    /// Position of a column that must exist.
+    pub(crate) fn column(&self, name: &str) -> Result<usize, DataError> {
+        self.find(name).ok_or_else(|| {
+            let message = format!("column '{name}' is missing; the header is '{}'", self.header.join(","));
+            DataError::at(&self.path, "row 1", message)
+        })
+    }
+
+    /// All rows, in the order of the file.
+    pub(crate) fn rows(&self) -> impl Iterator<Item = CsvRow<'_>> {
+        self.records.iter().map(|(number, record)| CsvRow { csv: self, number: *number, record })
+    }
+}
+
+impl<'c> CsvRow<'c> {
+    /// A field as it is.
+    pub(crate) fn raw(self, column: usize) -> &'c str {
+        &self.record[column]
+    }
+
+    /// A field without the blanks around it.
+    ///
+    /// # Errors
+    /// It is empty.
+    pub(crate) fn text(self, column: usize) -> Result<&'c str, DataError> {
+        match self.raw(column).trim() {
+            "" => Err(self.error(format!("the {} is empty", self.csv.header[column]))),
+            text => Ok(text),
+        }
+    }
+
+    /// A field that may be empty.
+    pub(crate) fn optional(self, column: usize) -> Option<&'c str> {
+        Some(self.raw(column).trim()).filter(|text| !text.is_empty())
+    }
+
+    /// An error in this row.
+    pub(crate) fn error(self, message: impl Into<String>) -> DataError {
+        DataError::at(&self.csv.path, format!("row {}", self.number), message)
+    }
+}
+
+fn reader(bytes: &[u8], delimiter: u8) -> csv::Reader<&[u8]> {
+    ReaderBuilder::new().delimiter(delimiter).from_reader(bytes)
+}
+
+fn csv_error(path: &Path, error: &csv::Error) -> DataError {
+    let advice = match error.kind() {
+        csv::ErrorKind::Utf8 { .. } => "; save it as UTF-8",
+        _ => "",
+    };
+    let message = format!("failed to read the CSV: {error}{advice}");
+    match error.position() {
+        Some(position) => DataError::at(path, format!("row {}", position.line()), message),
+        None => DataError::new(path, message),
+    }
+}
+
+/// The split of this name, as commonly written.
+///
+/// # Errors
+/// A message: it is unknown.
+pub(crate) fn parse_split(text: &str) -> Result<SplitName, String> {
+    match text.to_lowercase().as_str() {
+        "train" | "training" => Ok(SplitName::Train),
+        "val" | "valid" | "validation" | "dev" => Ok(SplitName::Val),
+        "test" | "testing" => Ok(SplitName::Test),
+        _ => Err(format!("unknown split '{text}'; it must be train, val or test")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(content: &[u8]) -> Result<Vec<(u64, String)>, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.csv");
+        std::fs::write(&path, content).unwrap();
+        let csv = Csv::read(&path, &["image", "label"]).map_err(|error| error.to_string())?;
+        let label = csv.column("label").map_err(|error| error.to_string())?;
+        Ok(csv.rows().map(|row| (row.number, row.raw(label).to_owned())).collect())
+    }
+
+    #[test]
+    fn any_usual_delimiter_line_ending_and_byte_order_mark_is_understood() {
+        for content in [
+            "image,label\na,1\nb,\"2,5\"\n",
+            "\u{feff}image;label\r\na;1\r\nb;2,5\r\n",
+            "x\timage\tlabel\n0\ta\t1\n0\tb\t2,5",
+            "label | image\n1|a\n2,5|b\n",
+        ] {
+            assert_eq!(read(content.as_bytes()).unwrap(), [(2, "1".into()), (3, "2,5".into())], "{content}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_table_of_text_is_an_error_with_advice() {
+        let error = |content: &[u8]| read(content).unwrap_err();
+        assert!(error(b"image,label\na,\xe9\n").ends_with("; save it as UTF-8"));
+        assert!(error(b"image,label\na,\xe9\n").contains("row 2: "));
+        assert!(error(b"\xff\xfei\0m\0").ends_with("the CSV is UTF-16; save it as UTF-8"));
+        assert!(
+            error(b"image;class\na;b\n")
+                .contains("row 1: column 'image' is missing; the header is 'image;class'")
+        );
+        assert!(
+            error(b"image,class\na,b\n")
+                .contains("row 1: column 'label' is missing; the header is 'image,class'")
+        );
+        assert!(error(b"image,label\n").ends_with("the CSV has no rows; it needs one per image"));
+        assert!(error(b"image,label\na\n").contains("row 2: failed to read the CSV"));
+    }
+}

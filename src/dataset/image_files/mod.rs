@@ -1,0 +1,179 @@
+//! What all kinds that read image files share.
+//!
+//! A kind lists image files with their labels ([`ImageFiles::list`]). Everything else is here: the split, classes,
+//! checks, the digest, decoding.
+//!
+//! | file | what |
+//! |---|---|
+//! | `spec` | the keys that all these kinds share |
+//! | `listing` | what a kind finds |
+//! | `csv` | CSV files with a header |
+//! | `folder` | image files in a folder |
+//! | `contents` | from a listing to rows with a split and a class |
+//! | `leaks` | images that must not be in two splits |
+//! | `depth` | the range of 16-bit images |
+
+mod contents;
+pub(crate) mod csv;
+mod depth;
+pub(crate) mod folder;
+mod leaks;
+pub(crate) mod listing;
+pub(crate) mod spec;
+
+use std::path::{Path, PathBuf};
+
+use kind::{Kind, Problems};
+use rayon::prelude::*;
+
+use self::contents::Contents;
+use self::leaks::Leak;
+use self::listing::Row;
+use self::spec::Shared;
+use crate::cache::{self, Layout};
+use crate::image::Encoded;
+use crate::pixels::PixelSpec;
+use crate::split::SplitSpec;
+use crate::{DataError, Dataset, DatasetKind, SplitName, Summary};
+
+pub use self::listing::{Listed, Listing};
+pub use self::spec::Allowed;
+
+/// What every kind that reads image files implements, beside its spec by `image_files!`.
+pub trait ImageFiles: Kind {
+    /// Name that enters the digest.
+    const NAME: &'static str;
+
+    /// Revision of the implementation, see [`DatasetKind::revision`].
+    const REVISION: u32 = 1;
+
+    /// What to do if image files are missing, as the end of a sentence.
+    const IF_MISSING: &'static str = "; copy or download them again";
+
+    /// The keys that all these kinds share.
+    fn shared(&self) -> Shared<'_>;
+
+    /// The split if the key `split` is absent.
+    fn default_split(&self) -> SplitSpec {
+        SplitSpec::default()
+    }
+
+    /// Reports own values that are invalid.
+    fn validate_own(&self, problems: &mut Problems) {
+        let _ = problems;
+    }
+
+    /// The image files and their labels.
+    ///
+    /// # Errors
+    /// A file or folder is missing or malformed; the message names it, and what is expected there.
+    fn list(&self) -> Result<Listing, DataError>;
+}
+
+/// What is known of an image without decoding it.
+struct Stored {
+    hash: blake3::Hash,
+    is_deep: bool,
+}
+
+impl<T: ImageFiles> DatasetKind for T {
+    fn revision(&self) -> u32 {
+        T::REVISION
+    }
+
+    fn size(&self) -> usize {
+        self.shared().size
+    }
+
+    fn pixels(&self) -> Option<&PixelSpec> {
+        Some(self.shared().pixels)
+    }
+
+    /// The files that list images, and the images; only the path if it cannot be read.
+    fn files(&self) -> Vec<PathBuf> {
+        let Ok(listing) = self.list() else { return vec![self.shared().path.into()] };
+        let images = listing.images.into_iter().map(|image| image.file);
+        let split = self.shared().split.into_iter().flat_map(|split| split.files()).map(Into::into);
+        listing.files.into_iter().chain(split).chain(images).collect()
+    }
+
+    fn summary(&self) -> Result<Summary, DataError> {
+        let Contents { classes, rows, labels, warnings, caveats } = Contents::of(self)?;
+        let shared = self.shared();
+        let stored = stored(&rows, shared.pixels)?;
+        let hashes: Vec<blake3::Hash> = stored.iter().map(|image| image.hash).collect();
+        leaks::check_aliases(&rows, &hashes)?;
+        let allowed = shared.allows(Allowed::IdenticalImages);
+        let identical = Leak::checked(leaks::identical(&rows, &hashes), allowed)?;
+        let deep = rows.iter().zip(&stored).filter(|(_, image)| image.is_deep).map(|(row, _)| row);
+        let warnings = warnings.into_iter().chain(depth::warning(&shared, &deep.collect::<Vec<_>>()));
+        Ok(Summary {
+            warnings: warnings.collect(),
+            caveats: caveats.into_iter().chain(identical).collect(),
+            ..Summary::new(classes, &labels, digest(T::NAME, &rows, &hashes, shared.pixels))
+        })
+    }
+
+    fn examine_images(&self) -> Result<(), DataError> {
+        let Contents { rows, .. } = Contents::of(self)?;
+        let shared = self.shared();
+        let examined = rows.par_iter().filter_map(|row| with_image(row, shared.pixels, |_| Ok(())).err());
+        let wrong: Vec<_> = examined.collect();
+        let more = wrong.len().saturating_sub(1);
+        let Some(mut first) = wrong.into_iter().next() else { return Ok(()) };
+        if more > 0 {
+            first.message += &format!("; neither can {more} more");
+        }
+        Err(first)
+    }
+
+    fn load(&self, cache: Option<&Path>) -> Result<Dataset, DataError> {
+        let Contents { classes, rows, labels, .. } = Contents::of(self)?;
+        let Shared { size, pixels: choice, .. } = self.shared();
+        let splits =
+            SplitName::ALL.map(|split| rows.iter().filter(|row| row.split == split).collect::<Vec<_>>());
+        let counts = splits.each_ref().map(Vec::len);
+        let layout = Layout { revision: T::REVISION, size, counts };
+        let pixels = cache::pixels(cache, layout, |sink| {
+            splits.iter().try_for_each(|rows| {
+                sink.draw(rows.len(), &|index, out| {
+                    with_image(rows[index], choice, |image| image.draw(size, out))
+                })
+            })
+        })?;
+        let names = splits.map(|rows| rows.iter().map(|row| row.name.clone()).collect());
+        Ok(Dataset::new(classes, size, labels, names, pixels))
+    }
+}
+
+/// What is known of each image without decoding it.
+fn stored(rows: &[Row], pixels: &PixelSpec) -> Result<Vec<Stored>, DataError> {
+    let stored = |row: &Row| {
+        with_image(row, pixels, |image| Ok(Stored { hash: image.digest(), is_deep: image.is_deep }))
+    };
+    rows.par_iter().map(stored).collect::<Vec<_>>().into_iter().collect()
+}
+
+/// The digest of names, labels, splits and bytes.
+fn digest(name: &str, rows: &[Row], hashes: &[blake3::Hash], pixels: &PixelSpec) -> blake3::Hash {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(name.as_bytes());
+    for (row, hash) in rows.iter().zip(hashes) {
+        for field in
+            [row.name.as_bytes(), row.label.as_bytes(), row.split.as_str().as_bytes(), hash.as_bytes()]
+        {
+            hasher.update(&(field.len() as u64).to_le_bytes()).update(field);
+        }
+    }
+    pixels.enter(&mut hasher);
+    hasher.finalize()
+}
+
+/// Applies a function to the image of a row; its errors name the row.
+fn with_image<T>(
+    row: &Row,
+    pixels: &PixelSpec,
+    apply: impl FnOnce(Encoded<'_>) -> Result<T, String>,
+) -> Result<T, DataError> {
+    Encoded::read(&row.file, pixels).and_then(apply).map_err(|message| row.error(message))
+}
