@@ -255,6 +255,7 @@ impl Cell<'_> {
             value,
             n,
             predicted: None,
+            caveats: self.dataset.summary.caveats.clone().into(),
         }
     }
 

@@ -36,6 +36,7 @@ impl Summary {
             digest: digest.to_hex().to_string(),
             warnings: Vec::new(),
             caveats: Vec::new(),
+            train_groups: None,
         }
     }
 }
@@ -52,7 +53,7 @@ impl Dataset {
         let mut splits = labels.into_iter().zip(names).zip(pixels).map(|((labels, names), pixels)| {
             assert_eq!(labels.len(), names.len(), "one name per image");
             assert_eq!(labels.len() * size * size * 3, pixels.len(), "one RGB image per label");
-            Split { pixels, labels, names }
+            Split { pixels, labels, names, groups: None }
         });
         let mut next = || splits.next().expect("three splits");
         Self { classes, size, train: next(), val: next(), test: next() }

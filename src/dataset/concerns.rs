@@ -42,8 +42,15 @@ mod tests {
     fn concerns(classes: &[&str], train: &[usize]) -> Vec<String> {
         let counts = [train.to_vec(), vec![9; train.len()], vec![9; train.len()]];
         let classes = classes.iter().map(|&class| class.into()).collect();
-        Summary { classes, counts, digest: String::new(), warnings: Vec::new(), caveats: Vec::new() }
-            .concerns()
+        Summary {
+            classes,
+            counts,
+            digest: String::new(),
+            warnings: Vec::new(),
+            caveats: Vec::new(),
+            train_groups: None,
+        }
+        .concerns()
     }
 
     #[test]

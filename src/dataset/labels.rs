@@ -3,6 +3,12 @@
 //! The same fraction of the training images of each class is kept, so the budget is stratified. The images of a class
 //! are shuffled once per seed, and a budget keeps the first of them, so the images of a 5 % budget are a subset of
 //! those of a 10 % budget. Validation and test images are not affected.
+//!
+//! Groups (patients, lesions) are drawn whole: a group counts for the class that is most frequent in it, the smaller
+//! label of several, and the first groups of a class are kept as long as each brings the number of images nearer to the
+//! wanted one.
+
+use std::collections::BTreeMap;
 
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
@@ -48,7 +54,16 @@ impl LabelBudget {
 
     /// Summary of the images that are kept.
     pub fn summary(&self, mut whole: Summary) -> Summary {
-        whole.counts[SplitName::Train as usize].iter_mut().for_each(|count| *count = self.kept(*count));
+        let counts = &mut whole.counts[SplitName::Train as usize];
+        match &whole.train_groups {
+            Some(groups) if !self.is_whole() => {
+                let kept = self.kept_groups(groups, counts.len());
+                counts.fill(0);
+                let labels = kept.into_iter().flat_map(|group| &groups[group]);
+                labels.for_each(|&label| counts[label as usize] += 1);
+            }
+            _ => counts.iter_mut().for_each(|count| *count = self.kept(*count)),
+        }
         whole
     }
 
@@ -57,9 +72,45 @@ impl LabelBudget {
         if self.is_whole() {
             return whole;
         }
-        let positions = self.positions(&whole.train.labels, whole.classes.len());
+        let (labels, classes) = (&whole.train.labels, whole.classes.len());
+        let positions = match &whole.train.groups {
+            Some(groups) => self.positions_of_groups(groups, labels, classes),
+            None => self.positions(labels, classes),
+        };
         let train = part(&whole.train, &positions, 3 * whole.size * whole.size);
         Dataset { train, ..whole }
+    }
+
+    /// The same with groups, given the group of each image.
+    fn positions_of_groups(&self, groups: &[u32], labels: &[u32], classes: usize) -> Vec<usize> {
+        let members = members(groups);
+        let labels: Vec<Vec<u32>> = members
+            .iter()
+            .map(|members| members.iter().map(|&position| labels[position]).collect())
+            .collect();
+        let kept = self.kept_groups(&labels, classes).into_iter();
+        let mut positions: Vec<usize> = kept.flat_map(|group| members[group].iter().copied()).collect();
+        positions.sort_unstable();
+        positions
+    }
+
+    /// The groups that are kept, given the labels in each.
+    fn kept_groups(&self, groups: &[Vec<u32>], classes: usize) -> Vec<usize> {
+        let mut of_class = vec![Vec::new(); classes];
+        groups.iter().enumerate().for_each(|(group, labels)| of_class[most_frequent(labels)].push(group));
+        let mut kept = Vec::new();
+        for (class, mut of_class) in of_class.into_iter().enumerate() {
+            of_class.shuffle(&mut rng(self.label_seed, Purpose::LabelBudget, 0, class as u64));
+            let images = of_class.iter().map(|&group| groups[group].len()).sum();
+            let (wanted, mut count) = (self.kept(images), 0);
+            let is_nearer = |group: &usize| {
+                let is_kept = count == 0 || 2 * count + groups[*group].len() <= 2 * wanted;
+                count += groups[*group].len();
+                is_kept
+            };
+            kept.extend(of_class.into_iter().take_while(is_nearer));
+        }
+        kept
     }
 
     /// Positions of the images that are kept, given their labels, in their original order.
@@ -76,6 +127,22 @@ impl LabelBudget {
     }
 }
 
+/// Positions of the images of each group.
+fn members(groups: &[u32]) -> Vec<Vec<usize>> {
+    let count = groups.iter().max().map_or(0, |&last| last as usize + 1);
+    let mut members = vec![Vec::new(); count];
+    groups.iter().enumerate().for_each(|(position, &group)| members[group as usize].push(position));
+    members
+}
+
+/// The most frequent label; the smallest of several.
+fn most_frequent(labels: &[u32]) -> usize {
+    let mut counts = BTreeMap::new();
+    labels.iter().for_each(|&label| *counts.entry(label).or_insert(0) += 1);
+    let most = counts.into_iter().max_by_key(|&(label, count)| (count, std::cmp::Reverse(label)));
+    most.map_or(0, |(label, _)| label as usize)
+}
+
 /// The images at the given positions of a split.
 fn part(split: &Split, positions: &[usize], image_bytes: usize) -> Split {
     let images: Vec<&[u8]> =
@@ -84,6 +151,7 @@ fn part(split: &Split, positions: &[usize], image_bytes: usize) -> Split {
         pixels: Pixels::Owned(images.concat().into()),
         labels: positions.iter().map(|&position| split.labels[position]).collect(),
         names: positions.iter().map(|&position| split.names[position].clone()).collect(),
+        groups: split.groups.as_ref().map(|of| positions.iter().map(|&position| of[position]).collect()),
     }
 }
 
@@ -139,6 +207,43 @@ mod tests {
             assert_eq!(summary.counts[0], counted);
             assert_eq!(summary.counts[1..], whole.counts[1..]);
             assert_eq!(summary.digest, whole.digest, "the content of the files is the same");
+        }
+    }
+
+    #[test]
+    fn groups_are_kept_whole_and_the_summary_knows() {
+        // Groups of 1 to 3 images; some have two labels.
+        let groups: Vec<u32> = (0..60).flat_map(|group| vec![group; group as usize % 3 + 1]).collect();
+        let labels: Vec<u32> =
+            groups.iter().enumerate().map(|(i, group)| if i % 7 == 0 { 2 } else { group % 3 }).collect();
+        let of_groups = members(&groups);
+        let by_group = of_groups.iter().map(|group| group.iter().map(|&i| labels[i]).collect());
+        let counts = |kept: &[usize]| {
+            let of = |class| kept.iter().filter(|&&position| labels[position] == class).count();
+            (0..3).map(of).collect::<Vec<_>>()
+        };
+        let all: Vec<usize> = (0..labels.len()).collect();
+        let whole = Summary {
+            classes: ["a", "b", "c"].map(Into::into).into(),
+            counts: [counts(&all), vec![1; 3], vec![1; 3]],
+            digest: String::new(),
+            warnings: Vec::new(),
+            caveats: Vec::new(),
+            train_groups: Some(by_group.collect()),
+        };
+        let mut before = Vec::new();
+        for fraction in [0.05, 0.3, 0.6, 0.95] {
+            let budget = budget(fraction, 3);
+            let kept = budget.positions_of_groups(&groups, &labels, 3);
+            let is_whole = |group: &Vec<usize>| {
+                let count = group.iter().filter(|position| kept.contains(position)).count();
+                count == 0 || count == group.len()
+            };
+            assert!(of_groups.iter().all(is_whole) && kept.is_sorted());
+            assert!((kept.len() as f64 - fraction * labels.len() as f64).abs() <= 6.0, "{} kept", kept.len());
+            assert!(before.iter().all(|position| kept.contains(position)), "budgets are nested");
+            assert_eq!(budget.summary(whole.clone()).counts[0], counts(&kept));
+            before = kept;
         }
     }
 

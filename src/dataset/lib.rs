@@ -3,8 +3,8 @@
 //! To add one: a file here with a spec that implements [`DatasetKind`], a `mod` line and a line in [`DatasetSpec`].
 //!
 //! A kind reads labels and names, passes a function that decodes one image to `cache`, which calls it in parallel and
-//! caches the pixels, and combines the three in `assemble`. `image` decodes and resizes. [`labels`] then drops training
-//! images outside the label budget, for every kind.
+//! caches the pixels, and combines the three in `assemble`. `image` decodes and resizes as [`pixels`] says. [`labels`]
+//! then drops training images outside the label budget, for every kind.
 //!
 //! A kind that reads image files only lists them with their labels, in [`ImageFiles::list`](image_files::ImageFiles);
 //! [`image_files`] does the rest, and [`split`] splits them.
@@ -120,6 +120,9 @@ pub struct Summary {
     /// Leaks between splits that the experiment allows, as sentences without an end; tables mention them.
     #[serde(default)]
     pub caveats: Vec<String>,
+    /// The label of each training image, by group, groups in the order of their first image; `None` without groups.
+    #[serde(default)]
+    pub train_groups: Option<Vec<Vec<u32>>>,
 }
 
 /// A split of a data set.
@@ -197,6 +200,9 @@ pub struct Split {
     pub labels: Vec<u32>,
     /// Name of each image: a path inside the data set, or `<split>/<position>`.
     pub names: Vec<String>,
+    /// Number of the group (patient, lesion) of each image, groups in the order of their first image; `None` without
+    /// groups.
+    pub groups: Option<Vec<u32>>,
 }
 
 impl Split {

@@ -61,6 +61,7 @@ fn dataset(all: &HashMap<String, Tensor>, labels: &[u32]) -> Dataset {
         pixels: Pixels::Owned(pixels.into()),
         labels: labels.to_vec(),
         names: (0..labels.len()).map(|i| i.to_string()).collect(),
+        groups: None,
     };
     let classes = (0..CLASSES).map(|class| class.to_string()).collect();
     Dataset { classes, size: SIZE, train: split.clone(), val: split.clone(), test: split }

@@ -60,6 +60,8 @@ pub fn dataset_fields(spec: &DatasetSpec, labels: LabelBudget, summary: &Summary
     let mut fields = spec_fields(spec.kind(), spec.revision(), spec.options());
     if !labels.is_whole() {
         fields.extend(Field::of_options(labels.options()));
+        // Groups are drawn whole.
+        fields.extend(summary.train_groups.is_some().then(|| Field::new("label_unit", "group")));
     }
     fields.push(Field::new("digest", &summary.digest));
     in_order(fields)

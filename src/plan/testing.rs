@@ -165,6 +165,8 @@ pub(super) fn summary(counts: [[usize; 2]; 3]) -> Summary {
         counts: counts.map(Vec::from),
         digest: "00".repeat(32),
         warnings: Vec::new(),
+        caveats: Vec::new(),
+        train_groups: None,
     }
 }
 

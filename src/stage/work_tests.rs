@@ -18,6 +18,8 @@ fn summary(counts: [usize; 3]) -> Summary {
         counts: counts.map(|count| vec![count / 2, count - count / 2]),
         digest: String::new(),
         warnings: Vec::new(),
+        caveats: Vec::new(),
+        train_groups: None,
     }
 }
 

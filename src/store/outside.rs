@@ -6,6 +6,7 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use super::Digests;
+use identity::Spec;
 use sha2::{Digest, Sha256};
 
 use dataset::{DataError, DatasetSpec, Summary};
@@ -13,11 +14,14 @@ use dataset::{DataError, DatasetSpec, Summary};
 /// Bytes that are read at once.
 const PIECE: usize = 1 << 20;
 
+/// Raised whenever unchanged files have another summary than before: 2, since the orientation of images counts.
+const LOOK: u32 = 2;
+
 /// Side of the images in pixels, and the summary.
 pub type Look = (usize, Summary);
 
 impl Digests<'_> {
-    /// What `look` sees in a data set: it depends on its kind, revision, options and files.
+    /// What `look` sees in a data set: it depends on its kind, revision, keys and files.
     ///
     /// # Errors
     /// Those of `look`.
@@ -26,7 +30,8 @@ impl Digests<'_> {
         spec: &DatasetSpec,
         look: impl FnOnce(&DatasetSpec) -> Result<Look, DataError>,
     ) -> Result<Look, DataError> {
-        let what = format!("{} {} {}", spec.kind(), spec.revision(), spec.options());
+        // All keys, not only those that enter the fingerprint: some of them say how files are split or labeled.
+        let what = format!("{LOOK} {} {} {}", spec.kind(), spec.revision(), spec.to_json());
         self.read_once(&what, || spec.files(), || look(spec))
     }
 

@@ -69,6 +69,9 @@ pub struct Score {
     pub n: usize,
     /// The predictions it was computed from, if a table resamples images.
     pub predicted: Option<Arc<Predicted>>,
+    /// What the note of a table must say about the data set, as sentences without an end: leaks between splits that the
+    /// experiment allows.
+    pub caveats: Arc<[String]>,
 }
 
 /// Predictions with an identifier of their images.
@@ -153,6 +156,7 @@ mod example {
             value,
             n: 60,
             predicted: None,
+            caveats: Arc::default(),
         }
     }
 

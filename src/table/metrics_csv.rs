@@ -6,6 +6,7 @@
 
 use std::cmp::Ordering;
 use std::path::Path;
+use std::sync::Arc;
 
 use csv::StringRecord;
 use indexmap::IndexMap;
@@ -118,6 +119,7 @@ fn score_of(axes: &[String], record: &StringRecord) -> Result<Score, String> {
             .parse()
             .map_err(|_| format!("n is `{}`, not a number of images", &record[after + 2]))?,
         predicted: None,
+        caveats: Arc::default(),
     })
 }
 

@@ -37,6 +37,9 @@ pub(super) fn note(pivot: &Pivot) -> Option<Vec<String>> {
         sentences.extend(comparisons(pivot, compare));
     }
     sentences.extend(ranks(pivot));
+    sentences.extend(pivot.caveats.iter().flat_map(|(dataset, caveats)| {
+        caveats.iter().map(move |caveat| format!("Data set {}: {caveat}.", label(dataset)))
+    }));
     Some(sentences)
 }
 
@@ -235,6 +238,19 @@ mod tests {
             said.contains("† better, ‡ worse than the best in its column of LP-FT A, Average + FT with p"),
             "{said}"
         );
+    }
+
+    #[test]
+    fn leaks_that_are_allowed_are_said() {
+        let leak: std::sync::Arc<[String]> = ["2 groups are in several splits".to_owned()].into();
+        let mut scores = scores();
+        scores
+            .iter_mut()
+            .filter(|score| score.dataset == "fundus")
+            .for_each(|score| score.caveats = leak.clone());
+        let said = sentences(&spec(), &scores);
+        assert!(said.ends_with("\nData set fundus: 2 groups are in several splits."), "{said}");
+        assert_eq!(said.matches("Data set").count(), 1);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Scores in rows × columns: means, standard deviations, intervals and comparisons per cell.
 
+use std::sync::Arc;
+
 use indexmap::{IndexMap, IndexSet};
 
 use super::compare::{self, Comparison, Difference};
@@ -24,6 +26,8 @@ pub struct Pivot {
     pub over: Vec<String>,
     /// The smallest and the largest number of images of each data set.
     pub images: IndexMap<String, (usize, usize)>,
+    /// The caveats of each data set that has some.
+    pub caveats: IndexMap<String, Arc<[String]>>,
 }
 
 /// A column of a table.
@@ -118,6 +122,7 @@ impl Pivot {
             comparisons: Vec::new(),
             over: values_of_over(spec, layout),
             images: images(layout),
+            caveats: caveats(layout),
         }
     }
 
@@ -207,6 +212,11 @@ fn values_of_over(spec: &TableSpec, layout: &Layout<'_>) -> Vec<String> {
     let mut values: Vec<String> = values.into_iter().map(str::to_owned).collect();
     values.sort_by(|a, b| metrics_csv::compare(a, b));
     values
+}
+
+fn caveats(layout: &Layout<'_>) -> IndexMap<String, Arc<[String]>> {
+    let with_caveats = layout.scores().filter(|score| !score.caveats.is_empty());
+    with_caveats.map(|score| (score.dataset.clone(), score.caveats.clone())).collect()
 }
 
 fn images(layout: &Layout<'_>) -> IndexMap<String, (usize, usize)> {

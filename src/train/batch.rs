@@ -103,6 +103,7 @@ mod tests {
             pixels: dataset::Pixels::Owned([255u8, 255, 0].into()),
             labels: vec![0],
             names: vec!["one".into()],
+            groups: None,
         };
         let tensor = images(&split, 1, &[0], &normalize, None, &Device::Cpu).unwrap();
         assert_eq!(tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap(), [1.0, 1.0, -0.5]);

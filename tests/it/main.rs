@@ -28,6 +28,7 @@ mod metric;
 mod not_tested;
 mod ops;
 mod optimizer;
+mod paper;
 mod pipeline;
 mod plan;
 mod rebasin;

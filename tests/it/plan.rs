@@ -193,7 +193,14 @@ fn a_key_that_looks_like_a_path_does_not_pass_for_one() {
 fn summary() -> Summary {
     let classes = vec!["well".into(), "sick".into()];
     let counts = [vec![3, 4], vec![1, 1], vec![2, 2]];
-    Summary { classes, counts, digest: "cd".repeat(32), warnings: Vec::new() }
+    Summary {
+        classes,
+        counts,
+        digest: "cd".repeat(32),
+        warnings: Vec::new(),
+        caveats: Vec::new(),
+        train_groups: None,
+    }
 }
 
 fn golden_dataset() -> DatasetSpec {

@@ -21,6 +21,7 @@ mod leaks;
 pub(crate) mod listing;
 pub(crate) mod spec;
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use kind::{Kind, Problems};
@@ -30,6 +31,7 @@ use self::contents::Contents;
 use self::leaks::Leak;
 use self::listing::Row;
 use self::spec::Shared;
+use crate::assemble::PerSplit;
 use crate::cache::{self, Layout};
 use crate::image::Encoded;
 use crate::pixels::PixelSpec;
@@ -110,6 +112,7 @@ impl<T: ImageFiles> DatasetKind for T {
         Ok(Summary {
             warnings: warnings.collect(),
             caveats: caveats.into_iter().chain(identical).collect(),
+            train_groups: train_groups(&rows, &labels),
             ..Summary::new(classes, &labels, digest(T::NAME, &rows, &hashes, shared.pixels))
         })
     }
@@ -141,9 +144,38 @@ impl<T: ImageFiles> DatasetKind for T {
                 })
             })
         })?;
+        let groups = splits.each_ref().map(|rows| numbered_groups(rows.iter().copied()));
         let names = splits.map(|rows| rows.iter().map(|row| row.name.clone()).collect());
-        Ok(Dataset::new(classes, size, labels, names, pixels))
+        let mut dataset = Dataset::new(classes, size, labels, names, pixels);
+        [dataset.train.groups, dataset.val.groups, dataset.test.groups] = groups;
+        Ok(dataset)
     }
+}
+
+/// The number of each row's group, in the order of its first row, a row without a group by itself; `None` if no row has
+/// one.
+fn numbered_groups<'r>(rows: impl Iterator<Item = &'r Row> + Clone) -> Option<Vec<u32>> {
+    if rows.clone().all(|row| row.group.is_none()) {
+        return None;
+    }
+    let (mut numbers, mut next) = (HashMap::new(), 0);
+    let mut new = || std::mem::replace(&mut next, next + 1);
+    let number = |row: &'r Row| match row.group.as_deref() {
+        Some(group) => *numbers.entry(group).or_insert_with(&mut new),
+        None => new(),
+    };
+    Some(rows.map(number).collect())
+}
+
+/// The labels in each group of training images.
+fn train_groups(rows: &[Row], labels: &PerSplit<Vec<u32>>) -> Option<Vec<Vec<u32>>> {
+    let numbers = numbered_groups(rows.iter().filter(|row| row.split == SplitName::Train))?;
+    let mut groups: Vec<Vec<u32>> = Vec::new();
+    for (number, label) in numbers.into_iter().zip(&labels[SplitName::Train as usize]) {
+        groups.resize_with(groups.len().max(number as usize + 1), Vec::new);
+        groups[number as usize].push(*label);
+    }
+    Some(groups)
 }
 
 /// What is known of each image without decoding it.

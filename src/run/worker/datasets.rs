@@ -49,13 +49,14 @@ fn bytes(dataset: &Dataset) -> usize {
     SplitName::ALL.iter().map(|&name| split_bytes(dataset.split(name))).sum()
 }
 
-fn split_bytes(Split { pixels, labels, names }: &Split) -> usize {
+fn split_bytes(Split { pixels, labels, names, groups }: &Split) -> usize {
     let pixels = match pixels {
         Pixels::Owned(bytes) => bytes.len(),
         Pixels::Mapped(..) => 0,
     };
     let names: usize = names.iter().map(|name| size_of_val(name) + name.len()).sum();
-    pixels + size_of_val(&labels[..]) + names
+    let groups = groups.as_deref().map_or(0, size_of_val);
+    pixels + size_of_val(&labels[..]) + names + groups
 }
 
 #[cfg(test)]
@@ -67,6 +68,7 @@ mod tests {
             pixels: Pixels::Owned(vec![0; pixels].into()),
             labels: Vec::new(),
             names: Vec::new(),
+            groups: None,
         };
         let (train, val, test) = (split(pixels), split(0), split(0));
         Arc::new(Dataset { classes: Vec::new(), size: 1, train, val, test })

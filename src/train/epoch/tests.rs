@@ -53,6 +53,7 @@ fn split(n: usize) -> Split {
         pixels: Pixels::Owned(vec![0u8; n * 3].into()),
         labels: (0..n as u32).map(|i| i % 2).collect(),
         names: (0..n).map(|i| i.to_string()).collect(),
+        groups: None,
     }
 }
 
