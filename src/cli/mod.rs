@@ -112,7 +112,7 @@ impl Cli {
             Err(error) => {
                 let exit = error.exit();
                 if exit != Exit::Done {
-                    print_error(&error, &mut BTreeSet::new());
+                    print_error(&error);
                 }
                 exit
             }
@@ -120,11 +120,15 @@ impl Cli {
     }
 }
 
-/// Print an error to stderr; for experiment files, with the text in question. What was `printed` is not repeated: files
-/// that include the same part have the same errors in it.
-fn print_error(error: &Error, printed: &mut BTreeSet<String>) {
+/// Print an error to stderr; for experiment files, with the text in question.
+fn print_error(error: &Error) {
+    print_new(error, &mut BTreeSet::new());
+}
+
+/// The same, without what was `printed`: files that include the same part have the same errors in it.
+fn print_new(error: &Error, printed: &mut BTreeSet<String>) {
     match error {
-        Error::Several(errors) => errors.iter().for_each(|error| print_error(error, printed)),
+        Error::Several(errors) => errors.iter().for_each(|error| print_new(error, printed)),
         Error::Experiment(errors) | Error::Plan(PlanError::Experiment(errors)) => {
             let text = if has_color() { errors.to_ansi() } else { errors.to_string() };
             let new = text.split("\n\n").filter(|one| printed.insert((*one).to_owned()));

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use image::{Rgb, RgbImage};
+use medmerge::rng::name_index;
 use predicates::str::contains;
 use sha2::{Digest, Sha256};
 
@@ -11,13 +12,14 @@ use crate::builder::{EXPERIMENT, Workplace};
 
 const SKIN: [&str; 8] = ["MEL", "NV", "BCC", "AKIEC", "BKL", "DF", "VASC", "SCC"];
 
-/// A picture of a class: the same color with a different texture for each image, perhaps within a black frame.
-fn draw(path: &Path, class: usize, number: usize, is_framed: bool) {
+/// A picture of a class: its color, with a texture that follows from the file's name, perhaps within a black frame.
+fn draw(path: &Path, class: usize, is_framed: bool) {
+    let seed = name_index(&path.file_name().expect("a name").to_string_lossy()) | 1;
     let picture = RgbImage::from_fn(48, 36, |x, y| {
+        let texture = (u64::from(x * 31 + y * 17 + 1).wrapping_mul(seed) >> 40) % 31;
+        let level = |shift: usize| ((class * 37 + shift * 60) % 200) as u8 + texture as u8;
         let is_outside = is_framed && !(6..42).contains(&x);
-        let level =
-            |shift: usize| ((class * 37 + shift * 60) % 200) as u8 + ((x + y) as usize * number % 31) as u8;
-        if is_outside { Rgb([0; 3]) } else { Rgb([level(0), level(1), level(2)]) }
+        if is_outside { Rgb([0; 3]) } else { Rgb([0, 1, 2].map(level)) }
     });
     std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
     picture.save(path).expect("an image");
@@ -37,7 +39,7 @@ fn isic2018(folder: &Path) {
         let mut rows = Vec::new();
         for (class, i) in (0..7).flat_map(|class| (0..images).map(move |i| (class, i))) {
             let name = format!("ISIC_{:07}", start + class * 10 + i);
-            draw(&folder.join(format!("ISIC2018_Task3_{part}_Input/{name}.jpg")), class, i, false);
+            draw(&folder.join(format!("ISIC2018_Task3_{part}_Input/{name}.jpg")), class, false);
             rows.push(name.clone() + &one_hot(class, 7));
             if part == "Training" {
                 lesions.push(format!("{name},HAM_{:07},single image expert consensus", class * 10 + i / 2));
@@ -54,7 +56,7 @@ fn isic2019(folder: &Path) {
     let (mut truth, mut metadata) = (Vec::new(), Vec::new());
     for (class, i) in (0..8).flat_map(|class| (0..12).map(move |i| (class, i))) {
         let name = format!("ISIC_{:07}", 1000 + class * 20 + i);
-        draw(&folder.join(format!("ISIC_2019_Training_Input/{name}.jpg")), class, i, false);
+        draw(&folder.join(format!("ISIC_2019_Training_Input/{name}.jpg")), class, false);
         truth.push(name.clone() + &one_hot(class, 9));
         metadata.push(format!("{name},55.0,anterior torso,BCN_{:07},female", class * 20 + i / 2));
     }
@@ -71,7 +73,7 @@ fn eyepacs(folder: &Path) {
             let patient = grade * 8 + i;
             let row = format!("{patient}_{eye},{grade}");
             let part = if i < 4 { "train" } else { "test" };
-            draw(&folder.join(format!("{part}/{patient}_{eye}.jpeg")), grade, i, true);
+            draw(&folder.join(format!("{part}/{patient}_{eye}.jpeg")), grade, true);
             match i {
                 0..4 => train.push(row),
                 4..6 => test.push(row + ",Public"),
@@ -87,7 +89,7 @@ fn aptos2019(folder: &Path) {
     let mut rows = Vec::new();
     for (grade, i) in (0..5).flat_map(|grade| (0..12).map(move |i| (grade, i))) {
         let id = format!("{:012x}", grade * 1000 + i);
-        draw(&folder.join(format!("train_images/{id}.png")), grade, i, true);
+        draw(&folder.join(format!("train_images/{id}.png")), grade, true);
         rows.push(format!("{id},{grade}"));
     }
     write(folder.join("train.csv"), "id_code,diagnosis", &rows);
