@@ -90,7 +90,7 @@ pub trait DatasetKind: Kind {
     /// Check the header of every image file, without decoding it.
     ///
     /// # Errors
-    /// An image is neither JPEG nor PNG, or its header is damaged.
+    /// An image is neither JPEG, PNG nor DICOM, or its header is damaged.
     fn examine_images(&self) -> Result<(), DataError> {
         Ok(())
     }
@@ -172,6 +172,8 @@ pub struct Dataset {
     pub classes: Vec<String>,
     /// Side of the square images in pixels.
     pub size: usize,
+    /// How image files became pixels; `None` if none were read.
+    pub pixels: Option<PixelSpec>,
     /// Training images.
     pub train: Split,
     /// Validation images.

@@ -31,6 +31,7 @@ mod ops;
 mod optimizer;
 mod paper;
 mod pipeline;
+mod pixels;
 mod plan;
 mod rebasin;
 mod reference;

@@ -124,6 +124,7 @@ fn a_checkpoint_that_was_copied_tells_its_ancestry_without_the_store() {
        ├─ source.1: finetune #5  (see above)
        └─ anchor: finetune #2  (see above)
 
+    images: size = 12, pixels = {}
     file: elsewhere/model.safetensors
     not torchvision's standard resnet18, which refuses these tensors: small stem, width 16
 
@@ -178,6 +179,7 @@ fn a_file_that_says_less_is_shown_as_far_as_it_goes() {
     ├─ source.0: merge #0  (see above)
     └─ source.1: #1  (unknown)
 
+    images: pixels = {}
     file: old.safetensors
     in PyTorch:
       import torch, torchvision

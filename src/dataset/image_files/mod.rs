@@ -76,6 +76,7 @@ pub trait ImageFiles: Kind {
 struct Stored {
     hash: blake3::Hash,
     is_deep: bool,
+    is_dicom: bool,
 }
 
 impl<T: ImageFiles> DatasetKind for T {
@@ -108,7 +109,9 @@ impl<T: ImageFiles> DatasetKind for T {
         let allowed = shared.allows(Allowed::IdenticalImages);
         let identical = Leak::checked(leaks::identical(&rows, &hashes), allowed)?;
         let deep = rows.iter().zip(&stored).filter(|(_, image)| image.is_deep).map(|(row, _)| row);
-        let warnings = warnings.into_iter().chain(depth::warning(&shared, &deep.collect::<Vec<_>>()));
+        let window = depth::window_warning(&shared, stored.iter().any(|image| image.is_dicom));
+        let depth = depth::warning(&shared, &deep.collect::<Vec<_>>());
+        let warnings = warnings.into_iter().chain(depth).chain(window);
         Ok(Summary {
             warnings: warnings.collect(),
             caveats: caveats.into_iter().chain(identical).collect(),
@@ -180,7 +183,7 @@ fn train_groups(rows: &[Row], labels: &PerSplit<Vec<u32>>) -> Option<Vec<Vec<u32
 /// What is known of each image without decoding it.
 fn stored(rows: &[Row], pixels: &PixelSpec) -> Result<Vec<Stored>, DataError> {
     let stored = |row: &Row| {
-        with_image(row, pixels, |image| Ok(Stored { hash: image.digest(), is_deep: image.is_deep }))
+        with_image(row, pixels, |image| Ok(Stored { hash: image.digest(), is_deep: image.is_deep, is_dicom: image.is_dicom() }))
     };
     rows.par_iter().map(stored).collect::<Vec<_>>().into_iter().collect()
 }
