@@ -63,15 +63,19 @@ pub fn run(
 }
 
 /// Runs it whole; each attempt is stopped after so many reports.
-fn run_in_pieces(spec: &StageSpec, inputs: &[Arc<Artifact>], reports: usize) -> (Artifact, usize) {
-    let keeper = Keeper::default();
+pub fn run_in_pieces(
+    spec: &StageSpec,
+    inputs: &[Arc<Artifact>],
+    reports: usize,
+    keeper: &dyn Resume,
+) -> (Artifact, usize) {
     for attempt in 1.. {
         let left = AtomicUsize::new(reports);
         let report = |_| match left.fetch_sub(1, Ordering::Relaxed) {
             1 => Err(Interrupted),
             _ => Ok(()),
         };
-        match run(spec, inputs, &keeper, &report) {
+        match run(spec, inputs, keeper, &report) {
             Ok(artifact) => return (artifact, attempt),
             Err(StageError::Interrupted(_)) => assert!(attempt < 100, "it does not get on"),
             Err(other) => panic!("{other}"),
@@ -121,7 +125,7 @@ pub fn pretrain(seed: u64) -> (StageSpec, Arc<Artifact>) {
 pub fn holds(spec: &StageSpec, inputs: &[Arc<Artifact>]) {
     let whole = content(&run(spec, inputs, &Forgetful, &|_| Ok(())).unwrap());
     for reports in [1, 2, 3, 4, 5, 7] {
-        let (artifact, attempts) = run_in_pieces(spec, inputs, reports);
+        let (artifact, attempts) = run_in_pieces(spec, inputs, reports, &Keeper::default());
         assert!(attempts > 1, "{reports}");
         let pieces = content(&artifact);
         assert_eq!(pieces.1, whole.1, "{reports}");

@@ -6,9 +6,11 @@ use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor, Var};
 use medmerge::backbone::BackboneSpec;
+use medmerge::identity::Fingerprint;
 use medmerge::metric::METRICS;
 use medmerge::nn::init::Parameter;
 use medmerge::stage::{Artifact, StageSpec};
+use medmerge::store::Store;
 use medmerge::train::loss::{CrossEntropy, Loss, binary_cross_entropy};
 use medmerge::train::resume::Forgetful;
 use medmerge::train::{Progress, TrainSpec, layer_rates};
@@ -18,7 +20,7 @@ use serde_json::{Value, json};
 
 use crate::builder::{EXPERIMENT, Workplace};
 use crate::reference;
-use crate::resume::{content, holds, pretrain, run, spec, train};
+use crate::resume::{content, holds, pretrain, run, run_in_pieces, spec, train};
 
 /// Training options on top of those of the tests of resumption.
 fn with(options: &Value) -> Value {
@@ -76,6 +78,17 @@ fn a_head_and_merge_weights_go_on_bit_by_bit_with_all_options() {
         &spec("learn_merge_weights", json!({ "sources": ["a", "b"], "constraint": "convex" }), &all),
         &sources,
     );
+}
+
+#[test]
+fn a_training_goes_on_from_the_files_of_a_store_with_all_options() {
+    let (_, source) = pretrain(1);
+    let (folder, spec) = (tempfile::tempdir().unwrap(), finetune(&with(options().last().unwrap())));
+    let store = Store::open(folder.path()).unwrap();
+    let partial = store.partial(&Fingerprint::of_parts(["training"])).unwrap();
+    let (pieces, attempts) = run_in_pieces(&spec, std::slice::from_ref(&source), 2, &partial);
+    assert!(attempts > 1);
+    assert!(content(&pieces) == content(&made(&spec, &source)));
 }
 
 #[test]
@@ -306,14 +319,12 @@ fn any_metric_selects_the_best_epoch_in_its_direction() {
     for metric in METRICS {
         let train = with(&json!({ "select": metric.name, "epochs": 4 }));
         let (_, history) = content(&made(&finetune(&train), &source));
-        let score = |epoch: usize| {
-            let score = history[epoch].val[metric.name];
-            if metric.higher_is_better { score } else { -score }
-        };
         let mut best = f64::NEG_INFINITY;
-        for epoch in 0..4 {
-            assert_eq!(history[epoch].best, score(epoch) > best, "{} in epoch {epoch}", metric.name);
-            best = best.max(score(epoch));
+        for record in history {
+            let score = record.val[metric.name];
+            let score = if metric.higher_is_better { score } else { -score };
+            assert_eq!(record.best, score > best, "{} in epoch {}", metric.name, record.epoch);
+            best = best.max(score);
         }
     }
 }
