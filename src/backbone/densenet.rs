@@ -115,8 +115,13 @@ impl Densenet {
 }
 
 impl Backbone for Densenet {
-    fn parameters(&self) -> Vec<Parameter> {
-        self.layers().concat()
+    /// The first layer, and each dense block with its transition or the last norm.
+    fn depths(&self) -> Vec<Vec<Parameter>> {
+        let first = [self.conv.parameters(), self.norm.parameters()].concat();
+        let mut depths = vec![first];
+        depths.extend(self.blocks.iter().map(|block| block.layers().concat()));
+        depths.last_mut().into_iter().for_each(|last| last.extend(self.last_norm.parameters()));
+        depths
     }
 
     fn features(&self, net: &Net<'_>, x: &Value) -> Result<Value> {

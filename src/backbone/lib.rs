@@ -90,8 +90,14 @@ impl std::fmt::Display for BackboneSpec {
 
 /// A network without its classifier.
 pub trait Backbone: Send + Sync {
+    /// Every tensor of the state dict except those of the head, by depth from input to output: one entry for the first
+    /// layers, and one for each block.
+    fn depths(&self) -> Vec<Vec<Parameter>>;
+
     /// Every tensor of the state dict except those of the head.
-    fn parameters(&self) -> Vec<Parameter>;
+    fn parameters(&self) -> Vec<Parameter> {
+        self.depths().concat()
+    }
 
     /// Images `[n, h, w, 3]` to features `[n, feature_size]`.
     ///

@@ -141,15 +141,15 @@ impl Resnet {
     }
 
     fn layers(&self) -> impl Iterator<Item = &ConvNorm> {
-        let blocks =
-            self.blocks.iter().flat_map(|block| block.branch.iter().chain(block.downsample.as_ref()));
-        std::iter::once(&self.first).chain(blocks)
+        std::iter::once(&self.first).chain(self.blocks.iter().flat_map(Residual::layers))
     }
 }
 
 impl Backbone for Resnet {
-    fn parameters(&self) -> Vec<Parameter> {
-        self.layers().flat_map(ConvNorm::parameters).collect()
+    /// The first layer, and each residual block.
+    fn depths(&self) -> Vec<Vec<Parameter>> {
+        let blocks = self.blocks.iter().map(|block| block.layers().flat_map(ConvNorm::parameters).collect());
+        std::iter::once(self.first.parameters()).chain(blocks).collect()
     }
 
     fn features(&self, net: &Net<'_>, x: &Value) -> Result<Value> {
@@ -246,6 +246,10 @@ impl Residual {
         let resized = stride != 1 || ci != co;
         let downsample = resized.then(|| ConvNorm::new(names.0, names.1, (ci, co), 1, stride));
         Self { branch, downsample }
+    }
+
+    fn layers(&self) -> impl Iterator<Item = &ConvNorm> {
+        self.branch.iter().chain(self.downsample.as_ref())
     }
 
     /// Cost for an image with this side, and the side of the result.

@@ -118,9 +118,9 @@ impl Vit {
         }
     }
 
-    /// Every layer with kernels. The learned tokens are kernels, too: one for the class token, one for all position
-    /// embeddings.
-    fn layers(&self) -> Vec<Vec<Parameter>> {
+    /// The layers before the first block. The learned tokens are kernels, too: one for the class token, one for all
+    /// position embeddings.
+    fn first_layers(&self) -> Vec<Vec<Parameter>> {
         let token = |name: &str, tokens: usize, std: f32| {
             vec![Parameter {
                 name: name.into(),
@@ -130,6 +130,12 @@ impl Vit {
         };
         let mut layers = vec![token("cls_token", 1, 1e-6), token("pos_embed", self.positions, 0.02)];
         layers.push(self.patches.parameters());
+        layers
+    }
+
+    /// Every layer with kernels.
+    fn layers(&self) -> Vec<Vec<Parameter>> {
+        let mut layers = self.first_layers();
         layers.extend(self.blocks.iter().flat_map(Block::layers));
         layers.push(self.norm.parameters());
         layers
@@ -152,8 +158,12 @@ impl Vit {
 }
 
 impl Backbone for Vit {
-    fn parameters(&self) -> Vec<Parameter> {
-        self.layers().concat()
+    /// The embedding of patches and positions, and each block, the last one with the norm that follows.
+    fn depths(&self) -> Vec<Vec<Parameter>> {
+        let mut depths = vec![self.first_layers().concat()];
+        depths.extend(self.blocks.iter().map(|block| block.layers().concat()));
+        depths.last_mut().into_iter().for_each(|last| last.extend(self.norm.parameters()));
+        depths
     }
 
     /// The last block is computed for the class token only, except for its keys and values.

@@ -116,6 +116,18 @@ fn stages() -> Vec<Value> {
         finetune["finetune"]["train"] = Value::Object(train);
         sections.extend(with_each_choice(&finetune, &format!("/finetune/train/{choice}")));
     }
+    let later = json!({
+        "accumulate": 2, "sampling": "balanced", "lr_backbone": 1e-4, "layer_decay": 0.75, "ema": 0.5,
+    });
+    let mut trained = json!({
+        "finetune": { "from": "a", "dataset": "d" },
+        "pretrain": { "backbone": { "resnet18": {} }, "dataset": "d" },
+        "learn_merge_weights": { "sources": ["a", "b"], "anchor": "a", "dataset": "d" },
+    });
+    for (kind, section) in trained.as_object_mut().unwrap() {
+        section["train"] = later.clone();
+        sections.push(json!({ kind.as_str(): section }));
+    }
     sections
 }
 
@@ -323,6 +335,9 @@ fn the_fingerprint_of_every_choice_is_what_it_was() {
     e66a8ea58f23 1 {"finetune":{"from":"a","dataset":"d","train":{"schedule":{"one_cycle":{}}}}}
     deb4087d5dd5 1 {"finetune":{"from":"a","dataset":"d","train":{"loss":{"cross_entropy":{}}}}}
     2a7de804dee0 1 {"finetune":{"from":"a","dataset":"d","train":{"loss":{"binary_cross_entropy":{}}}}}
+    1172eaa540a3 1 {"finetune":{"from":"a","dataset":"d","train":{"accumulate":2,"sampling":"balanced","lr_backbone":0.0001,"layer_decay":0.75,"ema":0.5}}}
+    8422653146e2 1 {"pretrain":{"backbone":{"resnet18":{}},"dataset":"d","train":{"accumulate":2,"sampling":"balanced","lr_backbone":0.0001,"layer_decay":0.75,"ema":0.5}}}
+    dbe2fcbf498c 1 {"learn_merge_weights":{"sources":["a","b"],"anchor":"a","dataset":"d","train":{"accumulate":2,"sampling":"balanced","lr_backbone":0.0001,"layer_decay":0.75,"ema":0.5}}}
     629af4e4d888 1 {"phantom":{"family":"cells"}}
     6de98ff15211 1 {"manifest":{"path":"a.csv","images":"a","size":28}}
     482cf3acb69f 1 {"manifest":{"path":"a.csv","images":"a","size":28,"pixels":{"crop_mode":"center","crop_pct":0.875,"interpolation":"bicubic","trim_borders":true,"bits":12,"window":[40.0,80.0],"max_pixels":1000}}}

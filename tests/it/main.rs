@@ -43,4 +43,5 @@ mod statistics;
 mod store;
 mod sweep;
 mod table;
+mod training_options;
 mod worker;
