@@ -30,6 +30,7 @@ mod ops;
 mod optimizer;
 mod pipeline;
 mod plan;
+mod predict;
 mod rebasin;
 mod reference;
 mod resume;

@@ -126,6 +126,22 @@ fn a_checkpoint_that_was_copied_tells_its_ancestry_without_the_store() {
 
     file: elsewhere/model.safetensors
     not torchvision's standard resnet18, which refuses these tensors: small stem, width 16
+    in PyTorch:
+      import torch, torchvision
+      from safetensors.torch import load_file
+      model = torchvision.models.resnet18(num_classes=4)
+      model.inplanes, block = 16, type(model.layer1[0])
+      model.conv1 = torch.nn.Conv2d(3, 16, 7, 2, 3, bias=False)
+      model.bn1 = torch.nn.BatchNorm2d(16)
+      for i in range(4):
+          name = f"layer{i + 1}"
+          depth, stride = len(getattr(model, name)), min(i, 1) + 1
+          setattr(model, name, model._make_layer(block, 16 << i, depth, stride))
+      model.fc = torch.nn.Linear(128 * block.expansion, 4)
+      model.conv1 = torch.nn.Conv2d(3, 16, 3, 1, 1, bias=False)
+      model.maxpool = torch.nn.Identity()
+      model.load_state_dict(load_file("elsewhere/model.safetensors"))
+    as a folder for PyTorch, with a model card: medmerge export elsewhere/model.safetensors --to pytorch FOLDER
 
     tensors: 122, elements: 702983; --all lists them
     "#);

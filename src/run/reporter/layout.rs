@@ -84,6 +84,21 @@ impl Layout {
         line
     }
 
+    /// `[====>     ]  410/1000 images, about 12 s left`
+    pub(super) fn count(&self, done: usize, of: usize, what: &str, elapsed: f64) -> Line {
+        let mut line = Line::default();
+        self.push_bar(&mut line, done as f64 / of.max(1) as f64);
+        let mut parts = vec![format!("{done}/{of} {what}")];
+        if done > 0 {
+            parts.push(format!(
+                "about {} left",
+                duration(elapsed * of.saturating_sub(done) as f64 / done as f64)
+            ));
+        }
+        self.push_parts(&mut line, &parts);
+        line
+    }
+
     /// A line of text.
     pub(super) fn text(&self, text: &str) -> Line {
         let text = fit(text, self.limit());

@@ -1,0 +1,13 @@
+//! What finished models are for: predictions for new images, and folders for other programs.
+//!
+//! | file | what |
+//! |---|---|
+//! | [`source`] | a model from a checkpoint file, a folder, or an entry of the store |
+//! | [`images`] | image files from paths, folders and CSVs |
+//! | [`predict`] | class probabilities of images |
+//! | [`rows`] | predictions as CSV |
+
+pub mod images;
+pub mod predict;
+pub mod rows;
+pub mod source;
