@@ -1,14 +1,17 @@
-//! Decoding and resizing of images.
+//! Decoding of image files, and resizing.
 
+mod fit;
+mod trim;
 mod whole;
 
 use std::io::Cursor;
 use std::path::Path;
 
-use fast_image_resize::images::{TypedImage, TypedImageRef};
-use fast_image_resize::pixels::U8x3;
-use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
+use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageReader, Limits, RgbImage};
+
+use self::fit::Picture;
+use super::pixels::PixelSpec;
 
 /// Default limit of the pixels of an image: decoding one takes less than 1 GB.
 pub(super) const MAX_PIXELS: u64 = 64_000_000;
@@ -24,7 +27,9 @@ const LARGEST_FILE: u64 = 1 << 30;
 pub(super) struct Encoded<'a> {
     path: &'a Path,
     bytes: Vec<u8>,
-    max_pixels: u64,
+    pixels: &'a PixelSpec,
+    /// How to turn or mirror it, by its metadata.
+    orientation: Orientation,
     /// Whether it has 16 bits per channel.
     pub(super) is_deep: bool,
 }
@@ -35,20 +40,29 @@ impl<'a> Encoded<'a> {
     /// # Errors
     /// A message: the file cannot be read, is neither JPEG nor PNG, is truncated, or has no pixels or more than
     /// `max_pixels`.
-    pub(super) fn read(path: &'a Path, max_pixels: u64) -> Result<Self, String> {
+    pub(super) fn read(path: &'a Path, pixels: &'a PixelSpec) -> Result<Self, String> {
         let bytes = kind::file::read(path, LARGEST_FILE)
             .map_err(|error| format!("failed to read {}: {error}", path.display()))?;
-        let mut encoded = Self { path, bytes, max_pixels, is_deep: false };
+        let orientation = Orientation::NoTransforms;
+        let mut encoded = Self { path, bytes, pixels, orientation, is_deep: false };
         if !whole::is_whole(&encoded.bytes) {
             return Err(encoded.unusable("it is truncated; copy or download it again"));
         }
-        encoded.is_deep = encoded.check_header()?;
+        (encoded.orientation, encoded.is_deep) = encoded.check_header()?;
         Ok(encoded)
     }
 
-    /// The file as stored.
-    pub(super) fn bytes(&self) -> &[u8] {
-        &self.bytes
+    /// Digest of the file and of how its pixels are read, except for the options.
+    ///
+    /// It is that of the bytes alone unless they are read in another way than by revision 1, which ignored the
+    /// orientation: so the digests, and with them the results, of other images stay.
+    pub(super) fn digest(&self) -> blake3::Hash {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&self.bytes);
+        if self.orientation != Orientation::NoTransforms {
+            hasher.update(b"orientation").update(&[self.orientation.to_exif()]);
+        }
+        hasher.finalize()
     }
 
     /// The largest level of the red, green and blue channels, from 0 to 65535; for images with 16 bits.
@@ -59,21 +73,34 @@ impl<'a> Encoded<'a> {
         Ok(self.decoded()?.into_rgb16().iter().copied().max().unwrap_or(0))
     }
 
-    /// Decodes the image and resizes it to `size` x `size`.
+    /// Decodes the image and makes it a square of `size` pixels.
     ///
     /// `out` receives `[size, size, 3]` bytes. Alpha is dropped, gray is replicated. 16 bits are reduced to 8: the range
-    /// of `bits` bits becomes 0 to 255, that of all 16 if absent. The orientation in the metadata is ignored.
+    /// of `bits` bits becomes 0 to 255, that of all 16 if absent.
     ///
     /// # Errors
     /// A message: the file is damaged, or a level exceeds `bits`.
-    pub(super) fn draw(&self, bits: Option<u32>, size: usize, out: &mut [u8]) -> Result<(), String> {
-        let decoded = self.decoded()?;
-        let rgb = match bits {
-            Some(bits) if self.is_deep => self.reduced(decoded, bits)?,
-            _ => decoded.into_rgb8(),
-        };
-        resize(rgb.as_raw(), rgb.width() as usize, rgb.height() as usize, size, out);
+    pub(super) fn draw(&self, size: usize, out: &mut [u8]) -> Result<(), String> {
+        let upright = self.upright(self.rgb()?);
+        let image = if self.pixels.trim_borders { trim::trimmed(upright) } else { upright };
+        let [width, height] = [image.width(), image.height()].map(|side| side as usize);
+        fit::fit(Picture { rgb: image.as_raw(), width, height }, self.pixels, size, out);
         Ok(())
+    }
+
+    fn rgb(&self) -> Result<RgbImage, String> {
+        let decoded = self.decoded()?;
+        match self.pixels.bits {
+            Some(bits) if self.is_deep => self.reduced(decoded, bits),
+            _ => Ok(decoded.into_rgb8()),
+        }
+    }
+
+    /// Pillow's `ImageOps.exif_transpose`.
+    fn upright(&self, image: RgbImage) -> RgbImage {
+        let mut image = DynamicImage::from(image);
+        image.apply_orientation(self.orientation);
+        image.into_rgb8()
     }
 
     /// v ↦ round(255 v / (2^bits − 1))
@@ -82,7 +109,7 @@ impl<'a> Encoded<'a> {
         let white = white(bits);
         if let Some(level) = deep.iter().find(|level| **level > white) {
             let message = format!("level {level} exceeds {white}, the largest of `bits = {bits}`");
-            return Err(format!("{}: {message}; raise `bits`", self.path.display()));
+            return Err(format!("{}: {message}; raise `pixels.bits`", self.path.display()));
         }
         let white = u32::from(white);
         let reduced = |level: &u16| ((u32::from(*level) * 255 + white / 2) / white) as u8;
@@ -100,19 +127,20 @@ impl<'a> Encoded<'a> {
 
     fn decoder(&self) -> Result<impl ImageDecoder + '_, String> {
         let mut limits = Limits::no_limits();
-        limits.max_alloc = Some(self.max_pixels.saturating_mul(BYTES_PER_PIXEL).max(LARGEST_FILE));
+        limits.max_alloc = Some(self.pixels.max_pixels.saturating_mul(BYTES_PER_PIXEL).max(LARGEST_FILE));
         let mut reader = ImageReader::new(Cursor::new(&self.bytes[..]));
         reader.limits(limits);
         let decoder = reader.with_guessed_format().map_err(image::ImageError::IoError);
         decoder.and_then(ImageReader::into_decoder).map_err(|error| self.unusable(&error.to_string()))
     }
 
-    /// Whether it has 16 bits per channel.
-    fn check_header(&self) -> Result<bool, String> {
-        let decoder = self.decoder()?;
+    /// The orientation, and whether it has 16 bits per channel.
+    fn check_header(&self) -> Result<(Orientation, bool), String> {
+        let mut decoder = self.decoder()?;
         self.check_pixels(decoder.dimensions())?;
         let color = decoder.color_type();
-        Ok(color.bytes_per_pixel() > color.channel_count())
+        let orientation = decoder.orientation().map_err(|error| self.unusable(&error.to_string()))?;
+        Ok((orientation, color.bytes_per_pixel() > color.channel_count()))
     }
 
     fn check_pixels(&self, (width, height): (u32, u32)) -> Result<(), String> {
@@ -120,14 +148,14 @@ impl<'a> Encoded<'a> {
         if pixels == 0 {
             return Err(self.unusable(&format!("it has no pixels ({width} x {height})")));
         }
-        if pixels <= self.max_pixels {
+        if pixels <= self.pixels.max_pixels {
             return Ok(());
         }
         let megabytes = pixels.saturating_mul(BYTES_PER_PIXEL) / 1_000_000;
         Err(self.unusable(&format!(
             "it has {width} x {height} = {pixels} pixels, more than `max_pixels` ({}), and could run out of memory; \
              shrink it, or raise `max_pixels` (decoding takes up to {megabytes} MB)",
-            self.max_pixels
+            self.pixels.max_pixels
         )))
     }
 
@@ -144,17 +172,7 @@ pub(super) fn white(bits: u32) -> u16 {
 /// Resizes RGB `[height, width, 3]` to `[size, size, 3]` with the triangle filter, antialiased when shrinking: Pillow's
 /// `resize((size, size), BILINEAR)`. The aspect ratio is not preserved.
 pub(super) fn resize(rgb: &[u8], width: usize, height: usize, size: usize, out: &mut [u8]) {
-    if (width, height) == (size, size) {
-        out.copy_from_slice(rgb);
-        return;
-    }
-    // Typed images, so that the resizer for other pixel types is not compiled.
-    let source = TypedImageRef::<U8x3>::from_buffer(width as u32, height as u32, rgb);
-    let source = source.expect("width * height * 3 bytes");
-    let target = TypedImage::<U8x3>::from_buffer(size as u32, size as u32, out);
-    let mut target = target.expect("size * size * 3 bytes");
-    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
-    Resizer::new().resize_typed(&source, &mut target, &options).expect("both are 8-bit RGB");
+    fit::fit(Picture { rgb, width, height }, &PixelSpec::default(), size, out);
 }
 
 /// Writes gray `[pixels]` as RGB `[pixels, 3]`.
@@ -179,7 +197,7 @@ mod tests {
     }
 
     fn decode(path: &Path, size: usize, out: &mut [u8]) -> Result<(), String> {
-        Encoded::read(path, MAX_PIXELS)?.draw(None, size, out)
+        Encoded::read(path, &PixelSpec::default())?.draw(size, out)
     }
 
     /// Pillow's result for the same image:
@@ -255,13 +273,11 @@ mod tests {
     #[test]
     fn f02_sixteen_bits_are_scaled_by_the_bits_of_the_data() {
         let (_folder, path) = deep(4095);
-        let image = Encoded::read(&path, MAX_PIXELS).unwrap();
+        let spec = PixelSpec::default();
+        let image = Encoded::read(&path, &spec).unwrap();
         assert!(image.is_deep);
         assert_eq!(image.largest_level().unwrap(), 4095);
-        let level = |bits| {
-            let mut out = [0; 3];
-            image.draw(bits, 1, &mut out).map(|()| out[0])
-        };
+        let level = |bits| PixelSpec { bits, ..PixelSpec::default() }.read(&path, 1).map(|rgb| rgb[0]);
         assert_eq!(
             (level(Some(12)), level(Some(13)), level(Some(16)), level(None)),
             (Ok(255), Ok(127), Ok(16), Ok(16))
@@ -278,10 +294,8 @@ mod tests {
         let all = image::ImageBuffer::from_fn(256, 256, |x, y| image::Luma([(256 * y + x) as u16]));
         let (_folder, path) = deep(0);
         all.save(&path).unwrap();
-        let image = Encoded::read(&path, MAX_PIXELS).unwrap();
-        let (mut before, mut now) = (vec![0; 256 * 256 * 3], vec![0; 256 * 256 * 3]);
-        image.draw(None, 256, &mut before).unwrap();
-        image.draw(Some(16), 256, &mut now).unwrap();
+        let read = |bits| PixelSpec { bits, ..PixelSpec::default() }.read(&path, 256).unwrap();
+        let (before, now) = (read(None), read(Some(16)));
         assert_eq!(before, image::open(&path).unwrap().into_rgb8().into_raw());
         assert_eq!(before, now);
     }
@@ -290,8 +304,9 @@ mod tests {
     fn f22_pixels_are_counted_before_they_are_decoded() {
         let (_folder, path) = deep(7);
         image::GrayImage::new(30, 20).save(&path).unwrap();
-        assert!(Encoded::read(&path, 600).is_ok());
-        let message = Encoded::read(&path, 599).err().unwrap();
+        let read = |max_pixels| PixelSpec { max_pixels, ..PixelSpec::default() }.read(&path, 1);
+        assert!(read(600).is_ok());
+        let message = read(599).unwrap_err();
         assert!(message.contains("it has 30 x 20 = 600 pixels, more than `max_pixels` (599)"), "{message}");
     }
 
@@ -301,6 +316,6 @@ mod tests {
         let mut bytes = std::fs::read(&path).unwrap();
         bytes[16..20].fill(0);
         std::fs::write(&path, &bytes).unwrap();
-        assert!(Encoded::read(&path, MAX_PIXELS).is_err());
+        assert!(PixelSpec::default().read(&path, 1).is_err());
     }
 }

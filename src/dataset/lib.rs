@@ -3,8 +3,8 @@
 //! To add one: a file here with a spec that implements [`DatasetKind`], a `mod` line and a line in [`DatasetSpec`].
 //!
 //! A kind reads labels and names, passes a function that decodes one image to `cache`, which calls it in parallel and
-//! caches the pixels, and combines the three in `assemble`. `image` decodes and resizes. [`labels`] then drops training
-//! images outside the label budget, for every kind.
+//! caches the pixels, and combines the three in `assemble`. `image` decodes and resizes as [`pixels`] says. [`labels`]
+//! then drops training images outside the label budget, for every kind.
 
 mod assemble;
 mod cache;
@@ -19,6 +19,7 @@ pub mod medmnist;
 mod natural;
 mod npz;
 pub mod phantom;
+pub mod pixels;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -29,6 +30,7 @@ use serde::{Deserialize, Serialize};
 pub use cache::is_intact;
 pub use error::DataError;
 pub use labels::LabelBudget;
+pub use pixels::PixelSpec;
 
 kinds! {
     /// The section of a data set in the experiment file. The kind is the key.
@@ -53,6 +55,11 @@ pub trait DatasetKind: Kind {
     /// Side of the square images in pixels, after resizing; 0 if it is the original side and the file cannot be read,
     /// in which case [`DatasetKind::summary`] returns the error.
     fn size(&self) -> usize;
+
+    /// How image files become pixels; `None` for a kind that reads none.
+    fn pixels(&self) -> Option<&PixelSpec> {
+        None
+    }
 
     /// The files of the data set, for messages and freshness; empty for procedural images.
     fn files(&self) -> Vec<PathBuf>;

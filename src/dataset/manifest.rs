@@ -10,7 +10,8 @@ mod rows;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use identity::Identity;
+use identity::options::without;
+use identity::{Identity, Spec};
 use kind::{Kind, NamedPath, Problems};
 use rayon::prelude::*;
 use schemars::JsonSchema;
@@ -19,7 +20,8 @@ use serde::{Deserialize, Serialize};
 use self::rows::{Row, read_rows};
 use super::assemble::{PerSplit, check_classes, check_size, validate_size};
 use super::cache::{self, Layout};
-use super::image::{self, Encoded};
+use super::image::Encoded;
+use super::pixels::{PixelSpec, is_default};
 use super::{DataError, Dataset, DatasetKind, SplitName, Summary};
 
 /// Maximum number of missing images listed in a message.
@@ -40,16 +42,9 @@ pub struct ManifestSpec {
     /// numbers.
     #[serde(default)]
     pub classes: Option<Vec<String>>,
-    /// Bits per channel of the data in 16-bit images, from 1 to 16: with 12, level 4095 is white. If absent, all 16.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub bits: Option<u32>,
-    /// Largest number of pixels of an image file. A larger one is an error before it is decoded.
-    #[serde(default = "max_pixels")]
-    pub max_pixels: u64,
-}
-
-fn max_pixels() -> u64 {
-    image::MAX_PIXELS
+    /// How an image file becomes pixels.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub pixels: PixelSpec,
 }
 
 /// What is known of an image without decoding it.
@@ -67,15 +62,18 @@ struct Contents {
 
 impl Identity for ManifestSpec {
     fn left_out(&self) -> &'static [&'static str] {
-        &["path", "images", "max_pixels"]
+        &["path", "images"]
+    }
+
+    fn options(&self) -> serde_json::Value {
+        self.pixels.within(without(self.to_json(), self.left_out()))
     }
 }
 
 impl Kind for ManifestSpec {
     fn validate(&self, problems: &mut Problems) {
         validate_size(problems, self.size);
-        self.bits.iter().for_each(|&bits| problems.up_to("bits", bits as usize, 16));
-        problems.check("max_pixels", self.max_pixels, self.max_pixels >= 1, "1 or more");
+        problems.under("pixels", |problems| self.pixels.validate(problems));
     }
 
     fn paths(&mut self) -> Vec<NamedPath<'_>> {
@@ -91,6 +89,10 @@ impl DatasetKind for ManifestSpec {
 
     fn size(&self) -> usize {
         self.size
+    }
+
+    fn pixels(&self) -> Option<&PixelSpec> {
+        Some(&self.pixels)
     }
 
     /// The CSV and its images; only the CSV if it cannot be read.
@@ -114,9 +116,7 @@ impl DatasetKind for ManifestSpec {
                 hasher.update(&(field.len() as u64).to_le_bytes()).update(field);
             }
         }
-        if let Some(bits) = self.bits {
-            hasher.update(b"bits").update(&[bits as u8]);
-        }
+        self.pixels.enter(&mut hasher);
         let deep: Vec<&Row> =
             rows.iter().zip(&stored).filter(|(_, image)| image.is_deep).map(|(row, _)| row).collect();
         let warnings =
@@ -192,19 +192,17 @@ impl ManifestSpec {
     /// What is known of each image without decoding it.
     fn stored(&self, rows: &[Row]) -> Result<Vec<Stored>, DataError> {
         let stored = |row: &Row| {
-            self.with_image(row, |image| {
-                Ok(Stored { hash: blake3::hash(image.bytes()), is_deep: image.is_deep })
-            })
+            self.with_image(row, |image| Ok(Stored { hash: image.digest(), is_deep: image.is_deep }))
         };
         rows.par_iter().map(stored).collect::<Vec<_>>().into_iter().collect()
     }
 
     fn examine(&self, row: &Row) -> Result<(), String> {
-        Encoded::read(&self.image_path(row), self.max_pixels).map(drop)
+        Encoded::read(&self.image_path(row), &self.pixels).map(drop)
     }
 
     fn decode(&self, row: &Row, out: &mut [u8]) -> Result<(), DataError> {
-        self.with_image(row, |image| image.draw(self.bits, self.size, out))
+        self.with_image(row, |image| image.draw(self.size, out))
     }
 
     /// Applies a function to the image of a row; its errors name the row.
@@ -214,7 +212,7 @@ impl ManifestSpec {
         apply: impl FnOnce(Encoded<'_>) -> Result<T, String>,
     ) -> Result<T, DataError> {
         let path = self.image_path(row);
-        let image = Encoded::read(&path, self.max_pixels).and_then(apply);
+        let image = Encoded::read(&path, &self.pixels).and_then(apply);
         image.map_err(|message| DataError::at(&self.path, row.place(), message))
     }
 
@@ -279,7 +277,7 @@ mod tests {
     fn spec(folder: &TempDir, csv: &str) -> ManifestSpec {
         let path = folder.path().join("labels.csv");
         std::fs::write(&path, csv).unwrap();
-        ManifestSpec { path, images: None, size: 4, classes: None, bits: None, max_pixels: max_pixels() }
+        ManifestSpec { path, images: None, size: 4, classes: None, pixels: PixelSpec::default() }
     }
 
     fn error(csv: &str) -> String {
@@ -440,7 +438,11 @@ mod tests {
     fn f22_limits_of_pixels_and_bits_are_errors_with_the_row() {
         let folder = images();
         let csv = "image,label,split\na.png,x,train\n";
-        let small = ManifestSpec { max_pixels: 107, ..spec(&folder, csv) };
+        let up_to = |max_pixels| {
+            let pixels = PixelSpec { max_pixels, ..PixelSpec::default() };
+            ManifestSpec { pixels, ..spec(&folder, csv) }
+        };
+        let small = up_to(107);
         for message in [small.summary().unwrap_err(), small.load(None).unwrap_err()] {
             assert!(message.to_string().contains("row 2: "), "{message}");
             assert!(
@@ -448,7 +450,7 @@ mod tests {
                 "{message}"
             );
         }
-        let enough = ManifestSpec { max_pixels: 108, ..spec(&folder, csv) };
+        let enough = up_to(108);
         assert_eq!(enough.options(), spec(&folder, csv).options(), "the limit changes no result");
         assert_eq!(enough.summary().unwrap(), spec(&folder, csv).summary().unwrap());
     }

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use dataset::PixelSpec;
 use kind::schema::schema_of;
 use serde_json::Value;
 use stage::StageSpec;
@@ -28,6 +29,7 @@ pub fn reference() -> String {
     for (kind, schema) in datasets() {
         section(&mut text, &format!("[dataset.<name>.{kind}]"), &schema);
     }
+    section(&mut text, "pixels", &schema_of::<PixelSpec>());
     for (kind, schema) in stages() {
         section(&mut text, &format!("[stage.<name>.{kind}]"), &schema);
     }

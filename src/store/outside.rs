@@ -13,6 +13,9 @@ use dataset::{DataError, DatasetSpec, Summary};
 /// Bytes that are read at once.
 const PIECE: usize = 1 << 20;
 
+/// Raised whenever unchanged files have another summary than before: 2, since the orientation of images counts.
+const LOOK: u32 = 2;
+
 /// Side of the images in pixels, and the summary.
 pub type Look = (usize, Summary);
 
@@ -26,7 +29,7 @@ impl Digests<'_> {
         spec: &DatasetSpec,
         look: impl FnOnce(&DatasetSpec) -> Result<Look, DataError>,
     ) -> Result<Look, DataError> {
-        let what = format!("{} {} {}", spec.kind(), spec.revision(), spec.options());
+        let what = format!("{LOOK} {} {} {}", spec.kind(), spec.revision(), spec.options());
         self.read_once(&what, || spec.files(), || look(spec))
     }
 

@@ -11,7 +11,7 @@ use medmerge::backbone::resnet::{ResnetSpec, Stem};
 use medmerge::dataset::idx::IdxSpec;
 use medmerge::dataset::manifest::ManifestSpec;
 use medmerge::dataset::medmnist::MedmnistSpec;
-use medmerge::dataset::{DatasetKind, Summary};
+use medmerge::dataset::{DatasetKind, PixelSpec, Summary};
 use medmerge::experiment::{Experiment, Override, json_schema};
 use medmerge::identity::Fingerprint;
 use medmerge::merge_files;
@@ -187,7 +187,8 @@ fn image(input: &[u8], folder: &Path) -> String {
 }
 
 fn manifest_spec(path: PathBuf) -> ManifestSpec {
-    ManifestSpec { path, images: None, size: 8, classes: None, bits: None, max_pixels: 1 << 20 }
+    let pixels = PixelSpec { max_pixels: 1 << 20, ..PixelSpec::default() };
+    ManifestSpec { path, images: None, size: 8, classes: None, pixels }
 }
 
 /// A whole `.npz`, at its own size, then resized.

@@ -102,10 +102,11 @@ fn f02_dark_images_of_sixteen_bits_give_a_warning_unless_bits_is_set() {
     let check = |arguments: &[&str]| {
         place.medmerge(&[&["check", "experiment.toml"], arguments].concat()).assert().code(0)
     };
-    let dark = contains("their largest level is 3840 of 65535; set `bits = 12`");
+    let dark = contains("their largest level is 3840 of 65535; set `pixels.bits = 12`");
     check(&[]).stderr(dark);
-    check(&["--set", "dataset.mine.bits=12"]).stderr(contains("bits").not());
-    let assert = place.medmerge(&["check", "experiment.toml", "--set", "dataset.mine.bits=17"]).assert();
+    check(&["--set", "dataset.mine.pixels.bits=12"]).stderr(contains("bits").not());
+    let assert =
+        place.medmerge(&["check", "experiment.toml", "--set", "dataset.mine.pixels.bits=17"]).assert();
     assert.code(2).stderr(contains("`bits` must be 1 to 16, not 17"));
 }
 
@@ -127,7 +128,12 @@ fn f22_an_image_with_too_many_pixels_is_refused_unless_the_limit_is_raised() {
     let place = workplace(&["a", "b"]);
     let check = |most: &str| {
         place
-            .medmerge(&["check", "experiment.toml", "--set", &format!("dataset.mine.max_pixels={most}")])
+            .medmerge(&[
+                "check",
+                "experiment.toml",
+                "--set",
+                &format!("dataset.mine.pixels.max_pixels={most}"),
+            ])
             .assert()
     };
     check("89")

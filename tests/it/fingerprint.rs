@@ -32,8 +32,8 @@ const OUT: [&str; 25] = [
     "/learn_merge_weights/dataset",
     "/learn_merge_weights/sources",
     "/manifest/images",
-    "/manifest/max_pixels",
     "/manifest/path",
+    "/manifest/pixels/max_pixels",
     "/medmnist/path",
     "/merge/dataset",
     "/merge/method/dare/base",
@@ -118,10 +118,14 @@ fn stages() -> Vec<Value> {
 
 /// A section of each kind of data set.
 fn datasets() -> Vec<Value> {
+    let pixels = json!({
+        "crop_mode": "center", "crop_pct": 0.875, "interpolation": "bicubic", "trim_borders": true, "bits": 12,
+        "max_pixels": 1000
+    });
     let mut sections = vec![
         json!({ "phantom": { "family": "cells" } }),
         json!({ "manifest": { "path": "a.csv", "images": "a", "size": 28 } }),
-        json!({ "manifest": { "path": "a.csv", "images": "a", "size": 28, "bits": 12 } }),
+        json!({ "manifest": { "path": "a.csv", "images": "a", "size": 28, "pixels": pixels } }),
     ];
     sections.extend(["medmnist", "idx", "cifar"].map(|kind| json!({ kind: { "path": "a" } })));
     sections

@@ -11,15 +11,15 @@ impl ManifestSpec {
     pub(super) fn depth_warning(&self, deep: &[&Row]) -> Option<String> {
         let path = self.path.display();
         if deep.is_empty() {
-            let unused = || format!("{path}: `bits` has no effect: no image has 16 bits per channel");
-            return self.bits.map(|_| unused());
+            let unused = || format!("{path}: `pixels.bits` has no effect: no image has 16 bits per channel");
+            return self.pixels.bits.map(|_| unused());
         }
-        let white = white(self.bits.unwrap_or(16));
+        let white = white(self.pixels.bits.unwrap_or(16));
         let level = self.largest_level(deep, white / 2)?;
         let bits = (u16::BITS - level.leading_zeros()).max(1);
         Some(format!(
             "{path}: images with 16 bits use less than half of their range, so they are dark: their largest level is \
-             {level} of {white}; set `bits = {bits}` if they hold data of {bits} bits"
+             {level} of {white}; set `pixels.bits = {bits}` if they hold data of {bits} bits"
         ))
     }
 
@@ -52,7 +52,7 @@ mod tests {
         std::fs::write(&csv, "image,label,split\na.png,x,train\nb.png,y,train\n").unwrap();
         let mut spec: ManifestSpec =
             serde_json::from_value(serde_json::json!({ "path": csv, "size": 8 })).unwrap();
-        spec.bits = keys.parse().ok();
+        spec.pixels.bits = keys.parse().ok();
         let summary = spec.summary().unwrap();
         (summary.warnings, spec.load(None).unwrap().train.pixels[0], summary.digest)
     }
@@ -61,12 +61,13 @@ mod tests {
     fn f02_twelve_bits_in_sixteen_give_a_warning_and_bits_scales_them() {
         let (warnings, level, plain) = read([4000, 3000], "");
         assert_eq!((warnings.len(), level), (1, 16));
-        let expected = "their largest level is 4000 of 65535; set `bits = 12` if they hold data of 12 bits";
+        let expected =
+            "their largest level is 4000 of 65535; set `pixels.bits = 12` if they hold data of 12 bits";
         assert!(warnings[0].contains(expected), "{warnings:?}");
         let (warnings, level, scaled) = read([4000, 3000], "12");
         assert_eq!((warnings.len(), level), (0, 249));
         assert_ne!(plain, scaled, "decoded images are cached by the digest");
-        assert!(read([900, 800], "12").0[0].contains("900 of 4095; set `bits = 10`"));
+        assert!(read([900, 800], "12").0[0].contains("900 of 4095; set `pixels.bits = 10`"));
     }
 
     #[test]

@@ -1,0 +1,93 @@
+//! From an image of any shape to a square: timm's `crop_mode`, `crop_pct` and `interpolation`.
+//!
+//! The image is resized to `full` pixels and cropped or padded to `size`. Only what is kept is computed: cropping a
+//! resized image is resizing from a part of the source.
+
+use std::ops::Range;
+
+use fast_image_resize::images::{TypedImage, TypedImageRef};
+use fast_image_resize::pixels::U8x3;
+use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
+
+use super::super::pixels::{CropMode, Interpolation, PixelSpec};
+
+/// An RGB image, `[height, width, 3]`.
+#[derive(Clone, Copy)]
+pub(super) struct Picture<'a> {
+    pub(super) rgb: &'a [u8],
+    pub(super) width: usize,
+    pub(super) height: usize,
+}
+
+/// One axis of the image and of the square.
+struct Axis {
+    /// Where in the source the kept part starts.
+    start: f64,
+    /// How much of the source is kept.
+    length: f64,
+    /// Where in the square it lies; the rest is black.
+    target: Range<usize>,
+}
+
+impl Axis {
+    /// An axis of `source` pixels that becomes `full` pixels, then `size`. Source: torchvision's `center_crop`, timm's
+    /// `center_crop_or_pad`.
+    fn new(source: usize, full: usize, size: usize) -> Self {
+        if full <= size {
+            let start = (size - full) / 2;
+            return Self { start: 0.0, length: source as f64, target: start..start + full };
+        }
+        let scale = source as f64 / full as f64;
+        let start = ((full - size) as f64 / 2.0).round_ties_even() * scale;
+        let length = (size as f64 * scale).min(source as f64 - start);
+        Self { start, length, target: 0..size }
+    }
+}
+
+/// Writes an image as a square, `[size, size, 3]`.
+pub(super) fn fit(picture: Picture<'_>, spec: &PixelSpec, size: usize, out: &mut [u8]) {
+    let (width, height) = full(picture, spec, size);
+    let across = Axis::new(picture.width, width, size);
+    let down = Axis::new(picture.height, height, size);
+    let filter = match spec.interpolation {
+        Interpolation::Bilinear => FilterType::Bilinear,
+        Interpolation::Bicubic => FilterType::CatmullRom,
+    };
+    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter));
+    let options = options.crop(across.start, down.start, across.length, down.length);
+    let (columns, rows) = (across.target.len(), down.target.len());
+    if (columns, rows) == (size, size) {
+        return convolve(picture, &options, size, size, out);
+    }
+    let mut part = vec![0; columns * rows * 3];
+    convolve(picture, &options, columns, rows, &mut part);
+    out.fill(0);
+    let lines = out.chunks_exact_mut(size * 3).skip(down.target.start);
+    for (line, part) in lines.zip(part.chunks_exact(columns * 3)) {
+        line[across.target.start * 3..across.target.end * 3].copy_from_slice(part);
+    }
+}
+
+/// Width and height of the whole resized image. Source: torchvision's `Resize`, timm's `ResizeKeepRatio`.
+fn full(picture: Picture<'_>, spec: &PixelSpec, size: usize) -> (usize, usize) {
+    let Picture { width, height, .. } = picture;
+    let side = (size as f64 / spec.crop_pct).floor() as usize;
+    let ratio = width.max(height) as f64 / side as f64;
+    let kept = |length: usize| ((length as f64 / ratio).round_ties_even() as usize).max(1);
+    match spec.crop_mode {
+        CropMode::Squash => (side, side),
+        CropMode::Center if width <= height => (side, side * height / width),
+        CropMode::Center => (side * width / height, side),
+        CropMode::Border => (kept(width), kept(height)),
+    }
+}
+
+/// Resizes a part of an image, antialiased when shrinking: Pillow's `resize` with a `box`.
+fn convolve(picture: Picture<'_>, options: &ResizeOptions, width: usize, height: usize, out: &mut [u8]) {
+    // Typed images, so that the resizer for other pixel types is not compiled.
+    let source = TypedImageRef::<U8x3>::from_buffer(picture.width as u32, picture.height as u32, picture.rgb);
+    let source = source.expect("width * height * 3 bytes");
+    let target = TypedImage::<U8x3>::from_buffer(width as u32, height as u32, out);
+    let mut target = target.expect("width * height * 3 bytes");
+    Resizer::new().resize_typed(&source, &mut target, options).expect("the part is inside the image");
+}
