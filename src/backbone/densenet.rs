@@ -59,8 +59,8 @@ impl BackboneKind for DensenetSpec {
     }
 
     fn in_timm(&self, kind: &str) -> Option<InTimm> {
-        let arguments = vec![("growth_rate", self.growth), ("num_init_features", 2 * self.growth)];
-        let arguments = if self.is_standard() { Vec::new() } else { arguments };
+        let growth = (!self.is_standard()).then_some(("growth_rate", self.growth));
+        let arguments = growth.into_iter().collect();
         Some(InTimm { architecture: kind.into(), arguments, first_conv: "features.conv0" })
     }
 

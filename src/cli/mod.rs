@@ -9,6 +9,7 @@ mod doctor;
 mod entry;
 mod experiments;
 mod explain;
+mod export;
 mod guide;
 mod interrupt;
 mod log;
@@ -90,6 +91,7 @@ enum Command {
     Status(status::Status),
     Merge(merge::Merge),
     Predict(predict::Predict),
+    Export(export::Export),
     #[command(subcommand)]
     Store(store::Store),
     #[command(subcommand)]
@@ -153,6 +155,7 @@ impl Command {
             Self::Status(status) => status.execute(global),
             Self::Merge(merge) => merge.execute(),
             Self::Predict(predict) => predict.execute(global),
+            Self::Export(export) => export.execute(global),
             Self::Store(store) => store.execute(global),
             Self::Data(data) => data.execute(),
             Self::Guide(guide) => guide.execute(),

@@ -69,9 +69,8 @@ impl Predict {
             )));
         }
         let source = self.model.open(global)?;
-        let size = source.size(self.size.map(usize::from))?;
         let images = images::find(&self.images)?;
-        let interrupt = interrupt::listen()?;
+        let (interrupt, size) = (interrupt::listen()?, self.size.map(usize::from));
         let predictor = Predictor::new(&source, size, self.flips, self.model.on.open()?, &interrupt)?;
         let left_out = match &self.out {
             Some(path) => self.to_file(path, &predictor, &images, global)?,

@@ -88,15 +88,6 @@ pub trait DatasetKind: Kind {
     fn load(&self, cache: Option<&Path>) -> Result<Dataset, DataError>;
 }
 
-/// Decodes a JPEG or PNG file, recognized by its content, and resizes it as data sets do; `out` receives RGB
-/// `[size, size, 3]`.
-///
-/// # Errors
-/// A message that names the file: it cannot be read, is damaged, or has too many pixels.
-pub fn decode(path: &Path, size: usize, out: &mut [u8]) -> Result<(), String> {
-    image::Encoded::read(path, image::MAX_PIXELS)?.draw(None, size, out)
-}
-
 /// Description of a data set, available without decoding images.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Summary {

@@ -6,7 +6,9 @@
 //! | [`images`] | image files from paths, folders and CSVs |
 //! | [`predict`] | class probabilities of images |
 //! | [`rows`] | predictions as CSV |
+//! | [`export`] | folders for timm and PyTorch, with a model card |
 
+pub mod export;
 pub mod images;
 pub mod predict;
 pub mod rows;

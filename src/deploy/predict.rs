@@ -7,8 +7,7 @@ use clap::ValueEnum;
 use rayon::prelude::*;
 
 use super::images::ImageFile;
-use super::source::Source;
-use crate::dataset;
+use super::source::{Input, Source};
 use crate::error::Error;
 use crate::merge_files::FileError;
 use crate::model::inference::logits;
@@ -43,28 +42,29 @@ impl Flips {
 #[derive(Debug)]
 pub struct Predictor<'a> {
     model: Checkpoint,
-    size: usize,
+    input: Input,
     flips: Flips,
     device: Device,
     interrupt: &'a AtomicBool,
 }
 
 impl<'a> Predictor<'a> {
-    /// A model on a device, for images of `size` pixels. A raised `interrupt` ends it.
+    /// A model on a device, with images of its own size unless asked for another one. A raised `interrupt` ends it.
     ///
     /// # Errors
-    /// The model has no classifier, or the device is out of memory.
+    /// The model has no classifier, the size of its images is unknown, or the device is out of memory.
     pub fn new(
         source: &Source,
-        size: usize,
+        size: Option<usize>,
         flips: Flips,
         device: Device,
         interrupt: &'a AtomicBool,
     ) -> Result<Self, Error> {
         source.head()?;
+        let input = source.input(size)?;
         let tensors = source.tensors(&device).map_err(failed)?;
         let info = source.model.info.clone();
-        Ok(Self { model: Checkpoint { info, tensors, history: Vec::new() }, size, flips, device, interrupt })
+        Ok(Self { model: Checkpoint { info, tensors, history: Vec::new() }, input, flips, device, interrupt })
     }
 
     /// Class names, one per probability.
@@ -93,11 +93,17 @@ impl<'a> Predictor<'a> {
 
     /// Pixels of the images that can be decoded, `[n, size, size, 3]`, and the outcome of each image.
     fn decode(&self, images: &[ImageFile]) -> (Vec<u8>, Vec<Result<(), Error>>) {
-        let len = self.size * self.size * 3;
+        let len = self.input.size * self.input.size * 3;
         let mut pixels = vec![0; images.len() * len];
         let decode = |(image, out): (&ImageFile, &mut [u8])| match self.interrupt.load(Ordering::Relaxed) {
             true => Err(FileError::Interrupted.into()),
-            false => dataset::decode(&image.path, self.size, out).map_err(|message| image.error(message)),
+            false => match self.input.pixels.read(&image.path, self.input.size) {
+                Ok(pixels) => {
+                    out.copy_from_slice(&pixels);
+                    Ok(())
+                }
+                Err(message) => Err(image.error(message)),
+            },
         };
         let decoded: Vec<_> = images.par_iter().zip(pixels.par_chunks_exact_mut(len)).map(decode).collect();
         let mut kept = 0;
@@ -117,7 +123,7 @@ impl<'a> Predictor<'a> {
         let variants = self.flips.variants();
         let mut sum = self.of_variant(pixels)?;
         for &variant in &variants[1..] {
-            let rows = self.of_variant(&flipped(pixels, self.size, variant))?;
+            let rows = self.of_variant(&flipped(pixels, self.input.size, variant))?;
             sum.iter_mut().flatten().zip(rows.iter().flatten()).for_each(|(sum, p)| *sum += p);
         }
         sum.iter_mut().flatten().for_each(|sum| *sum /= variants.len() as f32);
@@ -125,7 +131,7 @@ impl<'a> Predictor<'a> {
     }
 
     fn of_variant(&self, pixels: &[u8]) -> candle_core::Result<Vec<Vec<f32>>> {
-        let images = batch::scaled(pixels, self.size, &self.model.info.normalize, &self.device)?;
+        let images = batch::scaled(pixels, self.input.size, &self.model.info.normalize, &self.device)?;
         softmax_rows(&[logits(&self.model, images)?])
     }
 }

@@ -7,6 +7,7 @@ use candle_core::Device;
 use safetensors::SafeTensors;
 use serde_json::Value;
 
+use crate::dataset::{PixelSpec, pixels::CropMode};
 use crate::error::Error;
 use crate::identity::Fingerprint;
 use crate::nn::StateDict;
@@ -28,6 +29,43 @@ pub struct Source {
     pub lineage: Option<Lineage>,
     /// Metadata of its file.
     pub metadata: HashMap<String, String>,
+}
+
+/// How images become the input of a model; its normalization is in [`ModelInfo`].
+#[derive(Clone, Debug)]
+pub struct Input {
+    /// Side in pixels.
+    pub size: usize,
+    /// From an image file to a square of pixels.
+    pub pixels: PixelSpec,
+}
+
+impl Input {
+    /// Side to which an image is resized before its center is cut out.
+    pub fn full(&self) -> usize {
+        (self.size as f64 / self.pixels.crop_pct).floor() as usize
+    }
+
+    /// What is to be done with images before timm's or another program's transforms.
+    pub fn caveats(&self, by_timm: bool) -> Vec<String> {
+        let PixelSpec { trim_borders, bits, crop_mode, .. } = &self.pixels;
+        let bits = bits.map(|bits| {
+            format!(
+                "scale 16-bit images to 8 bits first, so that level {} becomes 255",
+                (1u32 << bits.min(16)) - 1
+            )
+        });
+        let trim = "cut off the dark borders of images first, as `trim_borders` does";
+        let border = "pad images with black to squares first: timm pads with the mean color";
+        let upright = "turn images upright first if their EXIF data say so: timm does not";
+        let when = |holds: bool, caveat: &str| holds.then(|| caveat.to_owned());
+        let others = [
+            when(*trim_borders, trim),
+            when(by_timm && *crop_mode == CropMode::Border, border),
+            when(by_timm, upright),
+        ];
+        bits.into_iter().chain(others.into_iter().flatten()).collect()
+    }
 }
 
 impl Source {
@@ -83,11 +121,16 @@ impl Source {
         self.model.info.head.as_ref().ok_or_else(missing)
     }
 
-    /// Side of its images in pixels: as asked for, as its backbone needs, or else as in the data set of its classifier.
+    /// How images become its input; with another side in pixels if asked for.
     ///
     /// # Errors
-    /// It is unknown, or the backbone does not take such images.
-    pub fn size(&self, asked: Option<usize>) -> Result<usize, Error> {
+    /// The side is unknown, or the backbone does not take such images.
+    pub fn input(&self, size: Option<usize>) -> Result<Input, Error> {
+        Ok(Input { size: self.size(size)?, pixels: PixelSpec::default() })
+    }
+
+    /// Side of its images in pixels: as asked for, as its backbone needs, or else as in the data set of its classifier.
+    fn size(&self, asked: Option<usize>) -> Result<usize, Error> {
         let backbone = &self.model.info.backbone;
         let sizes = backbone.build().image_sizes();
         let only = (sizes.start() == sizes.end()).then_some(*sizes.start());

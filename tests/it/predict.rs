@@ -7,6 +7,8 @@ use std::sync::OnceLock;
 
 use candle_core::safetensors::Load;
 use image::{Rgb, RgbImage};
+use medmerge::backbone::BackboneSpec;
+use medmerge::nn::init::initial_values;
 use predicates::prelude::*;
 use predicates::str::contains;
 
@@ -374,4 +376,98 @@ fn ctrl_c_leaves_nothing_behind() {
     assert_eq!(ended.status.code(), Some(130), "{said}");
     assert!(said.contains("interrupted; nothing was written"), "{said}");
     assert_eq!(entries(), 1, "only the list is left");
+}
+
+#[test]
+fn an_exported_folder_predicts_what_the_entry_predicts() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let exported = folder.path().join("model").to_string_lossy().into_owned();
+    let source = fingerprint("source");
+    let export = || workplace().medmerge(&["export", &source[..12], &exported, "--to", "pytorch"]).assert();
+    export().code(0).stdout(contains("model: resnet18 (small stem, width 8)"));
+    assert_eq!(predicted(&[&exported, "images"]), predicted(&[&source, "images"]));
+    let read = |name: &str| fs::read(Path::new(&exported).join(name)).expect("a file");
+    let bytes = fs::read(workplace().path(&file("source"))).expect("a file");
+    assert!(read("model.safetensors") == bytes, "the bytes of the store");
+    let text = |name: &str| String::from_utf8(read(name)).expect("text");
+    let module = text("model.py");
+    for line in [
+        "CLASSES = [\"even\",\"odd one\"]",
+        "transforms.Resize((12, 12)",
+        "    model.maxpool = torch.nn.Identity()",
+    ] {
+        assert!(module.contains(line), "{line}: {module}");
+    }
+    let card = text("README.md");
+    let short = &source[..12];
+    for words in [
+        "---\nlicense: other\n",
+        "# source\n",
+        "It tells 2 classes apart: even, odd one.",
+        &format!("pretrain {short}  source\n"),
+        "Data sets: mine.",
+        "| mine | test | 6 |",
+    ] {
+        assert!(card.contains(words), "{words}: {card}");
+    }
+    assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 1, "nothing else is left");
+    export().code(2).stderr(contains("is not empty; choose a folder that does not exist"));
+    workplace().medmerge(&["show", short]).assert().code(0).stdout(contains("medmerge export"));
+}
+
+/// A small DenseNet with random weights, which timm can make.
+fn dense(folder: &Path) -> String {
+    let backbone = serde_json::json!({ "densenet121": { "growth": 2 } });
+    let spec: BackboneSpec = serde_json::from_value(backbone.clone()).expect("a backbone");
+    let parameters = spec.build().all_parameters(Some(2));
+    let tensors = initial_values(&parameters, 0, &candle_core::Device::Cpu).expect("tensors");
+    let info = serde_json::json!({
+        "backbone": backbone,
+        "normalize": { "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225] },
+        "head": { "dataset": "", "classes": ["a \"b\"", "c|d\ne"] },
+    });
+    let said = serde_json::json!({ "info": info }).to_string();
+    let path = folder.join("dense.safetensors");
+    let said = HashMap::from([("medmerge".to_owned(), said)]);
+    safetensors::serialize_to_file(&tensors, Some(said), &path).expect("a file");
+    path.to_string_lossy().into_owned()
+}
+
+#[test]
+fn a_folder_for_timm_says_how_timm_makes_the_network() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (path, exported) = (dense(folder.path()), folder.path().join("out"));
+    let export = |model: &str, more: &[&str]| {
+        workplace().medmerge(&["export", model, "--to", "timm"]).args(more).arg(&exported).assert()
+    };
+    export(&path, &[]).code(2).stderr(contains("set it with --size N"));
+    export(&path, &["--size", "32"]).code(0);
+    let config = fs::read_to_string(exported.join("config.json")).expect("a file");
+    let config: serde_json::Value = serde_json::from_str(&config).expect("JSON");
+    assert_eq!(config["architecture"], "densenet121");
+    assert_eq!(config["model_args"], serde_json::json!({ "growth_rate": 2 }));
+    assert_eq!(config["label_names"], serde_json::json!(["a \"b\"", "c|d\ne"]));
+    assert_eq!(config["pretrained_cfg"]["input_size"], serde_json::json!([3, 32, 32]));
+    let card = fs::read_to_string(exported.join("README.md")).expect("a file");
+    assert!(card.contains("library_name: timm") && card.contains("a \"b\", c\\|d e"), "{card}");
+    let of_folder = exported.to_string_lossy().into_owned();
+    let size = ["images", "--size", "32"];
+    assert_eq!(predicted(&[&[&*of_folder], &size[..]].concat()), predicted(&[&[&*path], &size[..]].concat()));
+}
+
+#[test]
+fn what_timm_lacks_is_refused_and_nothing_is_written() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let out = folder.path().join("out").to_string_lossy().into_owned();
+    let source = fingerprint("source");
+    let run = workplace().medmerge(&["export", &source, &out, "--to", "timm"]).assert();
+    run.code(2).stderr(contains("timm has no resnet18 (small stem, width 8)").and(contains("--to pytorch")));
+    let nowhere = folder.path().join("no/out").to_string_lossy().into_owned();
+    let run = workplace().medmerge(&["export", &source, &nowhere, "--to", "pytorch"]).assert();
+    run.code(4).stderr(contains("create it first"));
+    assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 0);
+    let headless = fingerprint("headless");
+    workplace().medmerge(&["export", &headless, &out, "--to", "pytorch", "--size", "12"]).assert().code(0);
+    let card = fs::read_to_string(Path::new(&out).join("README.md")).expect("a card");
+    assert!(card.contains("It has no classifier: it computes features."), "{card}");
 }

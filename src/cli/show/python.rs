@@ -65,9 +65,12 @@ mod tests {
         assert!(text.contains("model.maxpool = torch.nn.Identity()"), "{text}");
         assert!(text.contains("model.fc = torch.nn.Identity()"), "{text}");
         let text = shown(r#"{"resnet18": {"stem": "small", "width": 16}}"#, &["a"]);
-        let order = ["setattr(model, name, model._make_layer(block, 16 << i, depth, stride))",
+        let order = [
+            "setattr(model, name, model._make_layer(block, 16 << i, depth, stride))",
             "model.fc = torch.nn.Linear(128 * block.expansion, 1)",
-            "model.conv1 = torch.nn.Conv2d(3, 16, 3, 1, 1, bias=False)", "load_state_dict"];
+            "model.conv1 = torch.nn.Conv2d(3, 16, 3, 1, 1, bias=False)",
+            "load_state_dict",
+        ];
         let places: Vec<_> = order.iter().map(|line| text.find(line)).collect();
         assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{text}");
         assert!(text.ends_with("--to pytorch FOLDER"), "{text}");

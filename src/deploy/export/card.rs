@@ -54,7 +54,9 @@ fn usage(export: &Export) -> String {
     };
     let predict = match classes(&export.source.model.info) {
         [] => "",
-        _ => "\nPredictions of many images, without Python:\n\n```sh\nmedmerge predict FOLDER images/ --out predictions.csv\n```\n",
+        _ => {
+            "\nPredictions of many images, without Python:\n\n```sh\nmedmerge predict FOLDER images/ --out predictions.csv\n```\n"
+        }
     };
     format!("## Use\n\n```python\n{python}```\n{predict}")
 }
@@ -93,7 +95,8 @@ fn origin(export: &Export) -> String {
         return "## Origin\n\n*To be filled in: nothing is known of it.*\n".to_owned();
     };
     let datasets = lineage.known.values().flat_map(|origin| origin.datasets());
-    let names = datasets.flat_map(|(_, dataset)| lineage.known.get(&dataset).map(|origin| origin.names.clone()));
+    let names =
+        datasets.flat_map(|(_, dataset)| lineage.known.get(&dataset).map(|origin| origin.names.clone()));
     let mut names: Vec<String> = names.flatten().collect();
     names.sort();
     names.dedup();

@@ -17,7 +17,11 @@ pub fn whole(folder: &Path, fill: impl FnOnce(&Path) -> Result<(), Error>) -> Re
     let failed = |error: io::Error| FileError::Write { path: folder.to_owned(), problem: error.to_string() };
     let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if !parent.is_dir() {
-        return Err(failed(io::Error::other(format!("there is no folder {}; create it first", parent.display()))).into());
+        return Err(failed(io::Error::other(format!(
+            "there is no folder {}; create it first",
+            parent.display()
+        )))
+        .into());
     }
     let staging = tempfile::Builder::new().prefix(".").suffix(".tmp").tempdir_in(parent).map_err(failed)?;
     // A folder of its own: the temporary one is private to its owner.

@@ -66,7 +66,10 @@ impl Export {
             checkpoint::save(&self.source.model.tensors, self.metadata(), &folder.join(MODEL))?;
             for (name, content) in [(name, &loader), ("README.md", &card)] {
                 let path = folder.join(name);
-                let problem = |error: std::io::Error| FileError::Write { path: path.clone(), problem: error.to_string() };
+                let problem = |error: std::io::Error| FileError::Write {
+                    path: path.clone(),
+                    problem: error.to_string(),
+                };
                 fs::write(&path, content).map_err(problem)?;
             }
             Ok(())

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::timm::classes;
-use crate::dataset::{CropMode, Interpolation};
+use crate::dataset::pixels::{CropMode, Interpolation};
 use crate::deploy::source::Input;
 use crate::stage::ModelInfo;
 
@@ -63,8 +63,8 @@ pub fn module(info: &ModelInfo, input: &Input) -> String {
         ("{library}", info.backbone.library().to_owned()),
         ("{classes}", json!(classes).to_string()),
         ("{resize}", indented(&resize(input))),
-        ("{mean}", json!(info.normalize.mean).to_string()),
-        ("{std}", json!(info.normalize.std).to_string()),
+        ("{mean}", format!("{:?}", info.normalize.mean)),
+        ("{std}", format!("{:?}", info.normalize.std)),
         ("{size}", input.size.to_string()),
         ("{network}", indented(&network)),
     ];
@@ -96,7 +96,7 @@ fn resize(input: &Input) -> Vec<String> {
         CropMode::Squash => resize(format!("({full}, {full})")),
         CropMode::Center => resize(full.to_string()),
         CropMode::Border => format!(
-            "transforms.Lambda(lambda image: image.resize([max(1, round(side * {full} / max(image.size))) for side in \
+            "transforms.Lambda(lambda image: image.resize([max(1, round(side / (max(image.size) / {full}))) for side in \
              image.size], Image.Resampling.{filter})),"
         ),
     };

@@ -31,8 +31,8 @@ pub fn config(info: &ModelInfo, input: &Input) -> Result<String, Error> {
             "interpolation": input.pixels.interpolation,
             "crop_pct": input.pixels.crop_pct,
             "crop_mode": input.pixels.crop_mode,
-            "mean": info.normalize.mean,
-            "std": info.normalize.std,
+            "mean": info.normalize.mean.map(shortest),
+            "std": info.normalize.std.map(shortest),
             "num_classes": classes.len(),
             "first_conv": network.first_conv,
             "classifier": backbone.head_name(),
@@ -48,6 +48,11 @@ pub fn config(info: &ModelInfo, input: &Input) -> Result<String, Error> {
         config["model_args"] = Value::Object(arguments.collect::<Map<_, _>>());
     }
     Ok(serde_json::to_string_pretty(&config).expect("JSON values are text") + "\n")
+}
+
+/// The number with the fewest digits that is rounded to this one: 0.485, not 0.48500001.
+fn shortest(number: f32) -> f64 {
+    number.to_string().parse().expect("a number")
 }
 
 /// Class names; none for a model without a classifier.
@@ -67,7 +72,8 @@ mod tests {
             "head": { "dataset": "", "classes": ["a", "b"] },
         });
         let input = Input { size: 32, pixels: Default::default() };
-        config(&serde_json::from_value(info).unwrap(), &input).map(|text| serde_json::from_str(&text).unwrap())
+        config(&serde_json::from_value(info).unwrap(), &input)
+            .map(|text| serde_json::from_str(&text).unwrap())
     }
 
     #[test]
@@ -86,8 +92,11 @@ mod tests {
         assert_eq!(vit["model_args"], json!({ "img_size": 32, "patch_size": 8 }));
         assert_eq!(vit["pretrained_cfg"]["fixed_input_size"], true);
         let dense = config_of(r#"{"densenet121": {"growth": 8}}"#).unwrap();
-        assert_eq!(dense["model_args"], json!({ "growth_rate": 8, "num_init_features": 16 }));
+        assert_eq!(dense["model_args"], json!({ "growth_rate": 8 }));
         let error = config_of(r#"{"resnet18": {"stem": "small"}}"#).unwrap_err().to_string();
-        assert!(error.contains("timm has no resnet18 (small stem, width 64); export it with --to pytorch"), "{error}");
+        assert!(
+            error.contains("timm has no resnet18 (small stem, width 64); export it with --to pytorch"),
+            "{error}"
+        );
     }
 }

@@ -253,6 +253,14 @@ mod tests {
     }
 
     #[test]
+    fn a_count_has_the_time_left_at_the_speed_so_far() {
+        let count = |done| layout(80).count(done, 1000, "images", 10.0).text;
+        assert_eq!(count(0), "[>             ]  0/1000 images");
+        assert_eq!(count(250), "[===>          ]  250/1000 images, about 30 s left");
+        assert!((0..150).all(|columns| layout(columns).count(5, 10, "images", 1.0).width < columns.max(4)));
+    }
+
+    #[test]
     fn f09_wide_characters_count_as_two_columns() {
         assert_eq!(fit("模型模型", 8), "模型模型");
         assert_eq!(fit("模型模型", 7), "模型模…");
