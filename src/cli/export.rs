@@ -7,7 +7,7 @@ use clap::{Args, value_parser};
 
 use super::model::NamedModel;
 use super::output::stdout;
-use super::{Error, Global};
+use super::{Error, Global, interrupt};
 use crate::deploy::export::{Export as Model, Format, scores};
 use crate::deploy::source::Source;
 use crate::store::Store;
@@ -45,7 +45,7 @@ impl Export {
         let scores = scores_of(&source, global)?;
         let export = Model { source, input, format: self.to, scores };
         export.caveats().iter().for_each(|caveat| tracing::info!("README.md says: {caveat}"));
-        export.write(&self.folder)?;
+        export.write(&self.folder, &*interrupt::listen()?)?;
         Ok(writeln!(stdout(), "{}: {}", self.folder.display(), export.source.model.info.backbone)?)
     }
 }

@@ -34,7 +34,7 @@ pub fn write(
         for (image, outcome) in block.iter().zip(predictor.block(block)?) {
             match outcome {
                 Ok(row) => {
-                    csv.write_record(cells(image, predictor.classes(), &row)).map_err(io::Error::from)?
+                    csv.write_record(cells(image, predictor.classes(), &row)).map_err(io::Error::from)?;
                 }
                 Err(error) if options.skip_damaged => {
                     tracing::warn!("left out: {error}");

@@ -1,6 +1,7 @@
 //! A finished model, and what is known of its origin.
 
 use std::collections::HashMap;
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 use candle_core::Device;
@@ -10,6 +11,7 @@ use serde_json::Value;
 use crate::dataset::{PixelSpec, pixels::CropMode};
 use crate::error::Error;
 use crate::identity::Fingerprint;
+use crate::kind::{Kind, Problem, Problems};
 use crate::nn::StateDict;
 use crate::stage::import::{ImportHead, ImportSpec};
 use crate::stage::{Artifact, Checkpoint, Description, Head, ModelInfo};
@@ -17,6 +19,9 @@ use crate::store::{Lineage, Store, checkpoint, map_file, provenance};
 
 /// The file of a model in a folder.
 pub const MODEL: &str = "model.safetensors";
+
+/// Sides of images in pixels.
+const SIZES: RangeInclusive<usize> = 1..=4096;
 
 /// A model with its origin. Tensors are on the CPU.
 #[derive(Debug)]
@@ -141,6 +146,13 @@ impl Source {
                  data set that it was trained on"
             )));
         };
+        if !SIZES.contains(&size) {
+            return Err(Error::Usage(format!(
+                "the model of {place} takes images of {size} pixels, but only {} to {} are supported",
+                SIZES.start(),
+                SIZES.end()
+            )));
+        }
         if sizes.contains(&size) {
             return Ok(size);
         }
@@ -233,7 +245,15 @@ fn import(path: &Path, info: ModelInfo) -> Result<Checkpoint, Error> {
         normalize: info.normalize,
         allow_non_finite: false,
     };
-    let loaded = spec.load(&Device::Cpu);
-    let model = loaded.map_err(|message| Error::Read { path: path.to_owned(), message })?;
+    let unreadable = |message: String| Error::Read { path: path.to_owned(), message };
+    let mut problems = Problems::default();
+    spec.validate(&mut problems);
+    if let Some(Problem { path, message, .. }) = problems.into_list().first() {
+        let key = checkpoint::KEY;
+        return Err(unreadable(format!(
+            "its metadata under the key `{key}` are invalid: `{path}`: {message}"
+        )));
+    }
+    let model = spec.load(&Device::Cpu).map_err(unreadable)?;
     Ok(Checkpoint { info, ..model })
 }

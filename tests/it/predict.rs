@@ -342,6 +342,10 @@ fn a_file_of_another_program_predicts_once_it_is_described() {
     wrong["backbone"]["resnet18"]["width"] = 16.into();
     let path = described(folder.path(), &serde_json::json!({ "info": wrong }));
     run(&path).code(2).stderr(contains("its tensors do not match resnet18 (small stem, width 16)"));
+    let mut wrong = info.clone();
+    wrong["backbone"]["resnet18"]["width"] = 1_000_000_000_000_000_000u64.into();
+    let path = described(folder.path(), &serde_json::json!({ "info": wrong }));
+    run(&path).code(2).stderr(contains("are invalid: `backbone.resnet18.width`"));
     let mut wrong = info;
     wrong["normalize"] = "imagenet".into();
     let path = described(folder.path(), &serde_json::json!({ "info": wrong }));

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::Error;
 use crate::merge_files::FileError;
@@ -11,8 +12,12 @@ use crate::merge_files::FileError;
 /// is flushed to disk and renamed.
 ///
 /// # Errors
-/// The folder has files, it cannot be written, or `fill` failed; then there is no folder.
-pub fn whole(folder: &Path, fill: impl FnOnce(&Path) -> Result<(), Error>) -> Result<(), Error> {
+/// The folder has files, it cannot be written, `fill` failed, or `interrupt` was raised; then there is no folder.
+pub fn whole(
+    folder: &Path,
+    interrupt: &AtomicBool,
+    fill: impl FnOnce(&Path) -> Result<(), Error>,
+) -> Result<(), Error> {
     check_free(folder)?;
     let failed = |error: io::Error| FileError::Write { path: folder.to_owned(), problem: error.to_string() };
     let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -29,6 +34,9 @@ pub fn whole(folder: &Path, fill: impl FnOnce(&Path) -> Result<(), Error>) -> Re
     fs::create_dir(&beside).map_err(failed)?;
     fill(&beside)?;
     flush(&beside).map_err(failed)?;
+    if interrupt.load(Ordering::Relaxed) {
+        return Err(FileError::Interrupted.into());
+    }
     if folder.exists() {
         fs::remove_dir(folder).map_err(failed)?;
     }
@@ -65,8 +73,9 @@ mod tests {
     fn a_folder_appears_whole_or_not_at_all() {
         let root = tempfile::tempdir().unwrap();
         let folder = root.path().join("model");
+        let calm = AtomicBool::new(false);
         let entries = || fs::read_dir(root.path()).unwrap().count();
-        let broken = whole(&folder, |beside| {
+        let broken = whole(&folder, &calm, |beside| {
             fs::write(beside.join("half"), "x").unwrap();
             Err(Error::Usage("no".into()))
         });
@@ -75,11 +84,15 @@ mod tests {
             fs::write(beside.join("all"), "x").unwrap();
             Ok(())
         };
+        let interrupted = whole(&folder, &AtomicBool::new(true), fill).unwrap_err().to_string();
+        assert!(interrupted.contains("nothing was written") && entries() == 0);
         fs::create_dir(&folder).unwrap();
-        whole(&folder, fill).unwrap();
+        whole(&folder, &calm, fill).unwrap();
         assert!(folder.join("all").is_file() && entries() == 1);
-        assert!(whole(&folder, fill).unwrap_err().to_string().contains("is not empty"));
-        assert!(whole(&folder.join("all"), fill).unwrap_err().to_string().contains("is a file"));
-        assert!(whole(&root.path().join("a/b"), fill).unwrap_err().to_string().contains("create it first"));
+        assert!(whole(&folder, &calm, fill).unwrap_err().to_string().contains("is not empty"));
+        assert!(whole(&folder.join("all"), &calm, fill).unwrap_err().to_string().contains("is a file"));
+        assert!(
+            whole(&root.path().join("a/b"), &calm, fill).unwrap_err().to_string().contains("create it first")
+        );
     }
 }

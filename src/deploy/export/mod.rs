@@ -19,6 +19,7 @@ pub mod timm;
 use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 
 use clap::ValueEnum;
 use serde_json::json;
@@ -55,14 +56,14 @@ impl Export {
     /// Write the folder, which must not exist or be empty.
     ///
     /// # Errors
-    /// The library lacks the network, or the folder cannot be written.
-    pub fn write(&self, path: &Path) -> Result<(), Error> {
+    /// The library lacks the network, the folder cannot be written, or `interrupt` was raised.
+    pub fn write(&self, path: &Path, interrupt: &AtomicBool) -> Result<(), Error> {
         let (name, loader) = match self.format {
             Format::Timm => ("config.json", timm::config(&self.source.model.info, &self.input)?),
             Format::Pytorch => ("model.py", pytorch::module(&self.source.model.info, &self.input)),
         };
         let card = card::card(self);
-        folder::whole(path, |folder| {
+        folder::whole(path, interrupt, |folder| {
             checkpoint::save(&self.source.model.tensors, self.metadata(), &folder.join(MODEL))?;
             for (name, content) in [(name, &loader), ("README.md", &card)] {
                 let path = folder.join(name);
