@@ -149,6 +149,8 @@ pub struct Dataset {
     pub classes: Vec<String>,
     /// Side of the square images in pixels.
     pub size: usize,
+    /// How image files became pixels; `None` if none were read.
+    pub pixels: Option<PixelSpec>,
     /// Training images.
     pub train: Split,
     /// Validation images.

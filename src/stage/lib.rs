@@ -32,7 +32,7 @@ use train::{Select, TrainSpec};
 
 pub use model::{
     Artifact, Checkpoint, Context, Description, Evaluation, Head, Known, KnownDataset, MergeWeights,
-    ModelInfo, Networks, Prediction, StageError, Work,
+    ModelInfo, Networks, Prediction, Preprocessing, StageError, Work,
 };
 
 kinds! {

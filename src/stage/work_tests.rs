@@ -22,7 +22,13 @@ fn summary(counts: [usize; 3]) -> Summary {
 }
 
 fn known_dataset(summary: &Summary) -> KnownDataset<'_> {
-    KnownDataset { name: "cells", fingerprint: Fingerprint::of_parts(["d"]), size: SIZE, summary }
+    KnownDataset {
+        name: "cells",
+        fingerprint: Fingerprint::of_parts(["d"]),
+        size: SIZE,
+        pixels: None,
+        summary,
+    }
 }
 
 fn backbone() -> BackboneSpec {
@@ -39,7 +45,12 @@ fn work_of(text: &str, backbone: BackboneSpec, counts: [usize; 3]) -> Work {
     let stage = spec;
     let summary = summary(counts);
     let head = Some(Head { dataset: Some(Fingerprint::of_parts(["d"])), classes: summary.classes.clone() });
-    let model = Description::Model(ModelInfo { backbone, normalize: Normalize::default(), head });
+    let model = Description::Model(ModelInfo {
+        backbone,
+        normalize: Normalize::default(),
+        head,
+        preprocessing: Default::default(),
+    });
     let inputs = stage.inputs();
     let known = Known {
         inputs: vec![&model; inputs.len()],

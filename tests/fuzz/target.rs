@@ -42,6 +42,7 @@ pub(crate) const TARGETS: [Target; 12] = [
     Target { name: "experiment", dictionary: keys, read: experiment },
     Target { name: "manifest", dictionary: || words(MANIFEST), read: manifest },
     Target { name: "image", dictionary: || words(IMAGE), read: image },
+    Target { name: "dicom", dictionary: || words(DICOM), read: image },
     Target { name: "npz", dictionary: || words(NPY), read: npz },
     Target { name: "npy", dictionary: || words(NPY), read: npy },
     Target { name: "idx", dictionary: Vec::new, read: idx },
@@ -58,6 +59,23 @@ const MANIFEST: &[&str] = &[
     "\u{feff}",
 ];
 const IMAGE: &[&str] = &["IHDR", "IDAT", "PLTE", "tRNS", "IEND", "iCCP", "\u{89}PNG", "JFIF", "Exif"];
+const DICOM: &[&str] = &[
+    "DICM",
+    "(\u{0}\u{10}\u{0}",
+    "(\u{0}\u{50}\u{10}DS",
+    "\u{fe}\u{ff}\u{0}\u{e0}",
+    "\u{fe}\u{ff}\u{d}\u{e0}",
+    "\u{fe}\u{ff}\u{dd}\u{e0}",
+    "\u{ff}\u{ff}\u{ff}\u{ff}",
+    "\u{e0}\u{7f}\u{10}\u{0}OW\u{0}\u{0}",
+    "SQ\u{0}\u{0}",
+    "UN\u{0}\u{0}",
+    "1.2.840.10008.1.2.5",
+    "1.2.840.10008.1.2.4.70",
+    "MONOCHROME1",
+    "RGB",
+    "1e308",
+];
 const NPY: &[&str] = &[
     "'descr': '|u1'",
     "'<i8'",
@@ -292,6 +310,8 @@ fn import(path: PathBuf) -> String {
             head: head.clone(),
             sha256: None,
             normalize,
+            size: None,
+            pixels: None,
             allow_non_finite: false,
         };
         spec.run(&context).map_or_else(|error| error.to_string(), |_| "ok".into())

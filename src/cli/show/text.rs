@@ -22,6 +22,7 @@ pub(super) fn text(shown: &Shown, all: bool) -> String {
     }
     if let Some((path, info)) = &shown.model {
         text.push('\n');
+        line(&mut text, format_args!("images: {}", info.preprocessing));
         python::lines(path, info).iter().for_each(|python| line(&mut text, format_args!("{python}")));
     }
     if let Some(manifest) = &shown.manifest {

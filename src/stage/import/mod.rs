@@ -19,6 +19,8 @@ mod view;
 use std::collections::BTreeMap;
 
 use candle_core::{DType, Device, Tensor};
+use dataset::PixelSpec;
+use identity::options::without;
 
 use super::*;
 use file::{Tensors, Unreadable};
@@ -58,6 +60,12 @@ pub struct ImportSpec {
     /// Normalization of the model's input pixels.
     #[serde(default)]
     pub normalize: Normalize,
+    /// Side in pixels of the images that the model was trained on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<usize>,
+    /// How image files became pixels when the model was trained. If present, data sets must have the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pixels: Option<PixelSpec>,
     /// Whether elements may be NaN or infinite, and variances of batch norm negative.
     #[serde(default, skip_serializing_if = "is_default")]
     pub allow_non_finite: bool,
@@ -78,6 +86,14 @@ impl Identity for ImportSpec {
     fn left_out(&self) -> &'static [&'static str] {
         &["path", "sha256"]
     }
+
+    fn options(&self) -> serde_json::Value {
+        let options = without(self.to_json(), self.left_out());
+        match &self.pixels {
+            Some(pixels) => replaced(options, "pixels", pixels.without_limit().to_json()),
+            None => options,
+        }
+    }
 }
 
 impl Kind for ImportSpec {
@@ -85,6 +101,8 @@ impl Kind for ImportSpec {
         let backbone = &self.backbone;
         problems.under(&format!("backbone.{}", backbone.kind()), |problems| backbone.validate(problems));
         problems.under("normalize", |problems| self.normalize.validate(problems));
+        self.size.iter().for_each(|&size| problems.at_least("size", size, 1));
+        self.pixels.iter().for_each(|pixels| problems.under("pixels", |problems| pixels.validate(problems)));
         let is_digest =
             |text: &str| (1..=64).contains(&text.len()) && text.chars().all(|c| c.is_ascii_hexdigit());
         for digest in self.sha256.iter().filter(|digest| !is_digest(digest)) {
@@ -158,7 +176,9 @@ impl ImportSpec {
             ImportHead::Drop => None,
             ImportHead::Keep(classes) => Some(Head { dataset: None, classes: classes.clone() }),
         };
-        ModelInfo { backbone: self.backbone.clone(), normalize: self.normalize, head }
+        let pixels = self.pixels.as_ref().map(PixelSpec::without_limit);
+        let preprocessing = Preprocessing { size: self.size, pixels };
+        ModelInfo { backbone: self.backbone.clone(), normalize: self.normalize, head, preprocessing }
     }
 
     /// The file's tensors under the names of the network, without a head that is dropped. Tells what was taken without
@@ -343,6 +363,8 @@ mod tests {
             head: ImportHead::Drop,
             sha256: None,
             normalize: Normalize::default(),
+            size: None,
+            pixels: None,
             allow_non_finite: false,
         }
     }

@@ -55,7 +55,12 @@ fn model_of(backbone: BackboneSpec, seed: u64) -> Checkpoint {
             *tensor = spread(0.6, 1.4);
         }
     }
-    let info = ModelInfo { backbone, normalize: Normalize::default(), head: Some(head) };
+    let info = ModelInfo {
+        backbone,
+        normalize: Normalize::default(),
+        head: Some(head),
+        preprocessing: Default::default(),
+    };
     Checkpoint { info, tensors, history: Vec::new() }
 }
 

@@ -61,6 +61,7 @@ fn fitted(confidence: &[f32], spec: TrainSpec) -> Result<(usize, Vec<EpochRecord
     let dataset = Dataset {
         classes: vec!["a".into(), "b".into()],
         size: 1,
+        pixels: None,
         train: split(8),
         val: split(4),
         test: split(4),
@@ -120,8 +121,14 @@ fn the_history_holds_the_learning_rate_of_each_epoch() {
 
 #[test]
 fn a_single_training_image_is_an_error() {
-    let dataset =
-        Dataset { classes: vec!["a".into()], size: 1, train: split(1), val: split(4), test: split(4) };
+    let dataset = Dataset {
+        classes: vec!["a".into()],
+        size: 1,
+        pixels: None,
+        train: split(1),
+        val: split(4),
+        test: split(4),
+    };
     let spec = by_log_loss();
     let task = Task {
         dataset: &dataset,
@@ -141,6 +148,7 @@ fn an_undefined_selecting_score_is_an_error() {
     let dataset = Dataset {
         classes: vec!["a".into(), "b".into(), "c".into()],
         size: 1,
+        pixels: None,
         train: split(8),
         val: split(4),
         test: split(4),
