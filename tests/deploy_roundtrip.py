@@ -185,6 +185,12 @@ def compare(program, folder):
     yield "imported, torchvision", ours, by_torchvision(imported, files)
     ours = predict(program, folder, folder / "described.safetensors", files)
     yield "described, torchvision", ours, by_torchvision(described, files)
+    saved = folder / "saved"
+    model = timm.create_model("resnet18", num_classes=len(CLASSES))
+    model.load_state_dict(described.state_dict())
+    timm.models.save_for_hf(model, saved, {"label_names": CLASSES}, safe_serialization=True,
+                            data_config={"input_size": (3, SIZE, SIZE), "crop_pct": 0.9})
+    yield "saved by timm", predict(program, folder, saved, files), by_timm(saved, files)
 
 
 def report(what, ours, theirs):
@@ -192,7 +198,7 @@ def report(what, ours, theirs):
     assert ours.std(0).max() > 0.01, f"{what}: the images hardly change the probabilities"
     right, told = True, []
     for sort, tolerance in TOLERANCES.items():
-        if what.startswith("center") and sort == "same pixels":
+        if what.startswith(("center", "saved")) and sort == "same pixels":
             continue  # it resizes them, too
         difference = (ours - theirs)[[sort_of(i) == sort for i in range(IMAGES)]].abs().max().item()
         good = difference <= tolerance  # a NaN is not

@@ -13,7 +13,7 @@ use crate::store::Store;
 /// A finished model.
 #[derive(Debug, Args)]
 pub(super) struct NamedModel {
-    /// A .safetensors file, an exported folder, a fingerprint, or with --experiment the name or id of a stage
+    /// A .safetensors file, a folder of `medmerge export` or timm, a fingerprint, or with --experiment the name or id of a stage
     #[arg(value_name = "MODEL")]
     model: PathBuf,
     /// Take the model that a stage of this experiment made

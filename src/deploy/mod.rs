@@ -3,6 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | [`source`] | a model from a checkpoint file, a folder, or an entry of the store |
+//! | [`timm_folder`] | what the `config.json` of another program says of a model |
 //! | [`images`] | image files from paths, folders and CSVs |
 //! | [`predict`] | class probabilities of images |
 //! | [`rows`] | predictions as CSV |
@@ -13,3 +14,4 @@ pub mod images;
 pub mod predict;
 pub mod rows;
 pub mod source;
+pub mod timm_folder;

@@ -3,15 +3,17 @@
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
 use std::path::Path;
+use std::str::FromStr;
 
 use candle_core::Device;
 use safetensors::SafeTensors;
 use serde_json::Value;
 
+use super::timm_folder;
 use crate::dataset::{PixelSpec, pixels::CropMode};
 use crate::error::Error;
 use crate::identity::Fingerprint;
-use crate::kind::{Kind, Problem, Problems};
+use crate::kind::{Kind, Problem, Problems, file};
 use crate::nn::StateDict;
 use crate::stage::import::{ImportHead, ImportSpec};
 use crate::stage::{Artifact, Checkpoint, Description, Head, ModelInfo};
@@ -19,6 +21,10 @@ use crate::store::{Lineage, Store, checkpoint, map_file, provenance};
 
 /// The file of a model in a folder.
 pub const MODEL: &str = "model.safetensors";
+
+/// The configuration of a model of timm in a folder, and its largest length in bytes.
+const CONFIG: &str = "config.json";
+const LARGEST_CONFIG: u64 = 64 << 20;
 
 /// Sides of images in pixels.
 const SIZES: RangeInclusive<usize> = 1..=4096;
@@ -53,12 +59,15 @@ impl Input {
 
     /// What is to be done with images before timm's or another program's transforms.
     pub fn caveats(&self, by_timm: bool) -> Vec<String> {
-        let PixelSpec { trim_borders, bits, crop_mode, .. } = &self.pixels;
+        let PixelSpec { trim_borders, bits, window, crop_mode, .. } = &self.pixels;
         let bits = bits.map(|bits| {
             format!(
                 "scale 16-bit images to 8 bits first, so that level {} becomes 255",
                 (1u32 << bits.min(16)) - 1
             )
+        });
+        let window = window.map(|[center, width]| {
+            format!("apply the window of center {center} and width {width} to DICOM files first")
         });
         let trim = "cut off the dark borders of images first, as `trim_borders` does";
         let border = "pad images with black to squares first: timm pads with the mean color";
@@ -69,7 +78,7 @@ impl Input {
             when(by_timm && *crop_mode == CropMode::Border, border),
             when(by_timm, upright),
         ];
-        bits.into_iter().chain(others.into_iter().flatten()).collect()
+        bits.into_iter().chain(window).chain(others.into_iter().flatten()).collect()
     }
 }
 
@@ -93,14 +102,19 @@ impl Source {
         Ok(Self { place, model, lineage, metadata: metadata(&file)? })
     }
 
-    /// The model in a safetensors file whose metadata describe it, or in a folder with such a file.
+    /// The model in a safetensors file whose metadata describe it, or in a folder with such a file, or with any and
+    /// timm's `config.json`.
     ///
     /// # Errors
     /// The file cannot be read, is not described, or does not have the tensors of its backbone.
     pub fn of_path(path: &Path, store: Option<&Store>) -> Result<Self, Error> {
         let file = if path.is_dir() { path.join(MODEL) } else { path.to_owned() };
         let metadata = metadata(&file)?;
-        let (info, lineage) = described(&file, &metadata, store)?;
+        let config = path.join(CONFIG);
+        let (info, lineage) = match !metadata.contains_key(checkpoint::KEY) && config.is_file() {
+            true => (of_timm(&config)?, None),
+            false => described(&file, &metadata, store)?,
+        };
         let model = import(&file, info)?;
         Ok(Self { place: path.display().to_string(), model, lineage, metadata })
     }
@@ -131,16 +145,18 @@ impl Source {
     /// # Errors
     /// The side is unknown, or the backbone does not take such images.
     pub fn input(&self, size: Option<usize>) -> Result<Input, Error> {
-        Ok(Input { size: self.size(size)?, pixels: PixelSpec::default() })
+        let pixels = self.model.info.preprocessing.pixels.clone();
+        Ok(Input { size: self.size(size)?, pixels: pixels.unwrap_or_else(|| self.pixels_of_dataset()) })
     }
 
-    /// Side of its images in pixels: as asked for, as its backbone needs, or else as in the data set of its classifier.
+    /// Side of its images in pixels: as asked for, as its backbone needs, as it says, or else as in the data set of its
+    /// classifier.
     fn size(&self, asked: Option<usize>) -> Result<usize, Error> {
         let backbone = &self.model.info.backbone;
         let sizes = backbone.build().image_sizes();
         let only = (sizes.start() == sizes.end()).then_some(*sizes.start());
-        let place = &self.place;
-        let Some(size) = asked.or(only).or_else(|| self.size_of_dataset()) else {
+        let (said, place) = (self.model.info.preprocessing.size, &self.place);
+        let Some(size) = asked.or(only).or(said).or_else(|| self.of_dataset("size")) else {
             return Err(Error::Usage(format!(
                 "the model of {place} does not say the size of its images; set it with --size N, as `size` in the \
                  data set that it was trained on"
@@ -162,11 +178,16 @@ impl Source {
         )))
     }
 
-    /// The option `size` of the data set of its classifier.
-    fn size_of_dataset(&self) -> Option<usize> {
+    /// Of a model of an earlier version, which does not say it: data sets had no other choice than `bits`.
+    fn pixels_of_dataset(&self) -> PixelSpec {
+        PixelSpec { bits: self.of_dataset("bits"), ..PixelSpec::default() }
+    }
+
+    /// An option of the data set of its classifier, if it is known and set.
+    fn of_dataset<T: FromStr>(&self, option: &str) -> Option<T> {
         let dataset = self.model.info.head.as_ref()?.dataset?;
         let fields = &self.lineage.as_ref()?.known.get(&dataset)?.fields;
-        fields.iter().find(|field| field.path == "size")?.value.parse().ok()
+        fields.iter().find(|field| field.path == option)?.value.parse().ok()
     }
 
     /// The tensors on a device.
@@ -206,6 +227,13 @@ fn metadata(path: &Path) -> Result<HashMap<String, String>, Error> {
     Ok(header.metadata().clone().unwrap_or_default())
 }
 
+/// What timm's configuration says of a model.
+fn of_timm(config: &Path) -> Result<ModelInfo, Error> {
+    let unreadable = |message: String| Error::Read { path: config.to_owned(), message };
+    let bytes = file::read(config, LARGEST_CONFIG).map_err(|error| unreadable(error.to_string()))?;
+    timm_folder::info(&String::from_utf8_lossy(&bytes)).map_err(unreadable)
+}
+
 /// What a file's metadata say of its model and of its origin.
 fn described(
     path: &Path,
@@ -243,6 +271,8 @@ fn import(path: &Path, info: ModelInfo) -> Result<Checkpoint, Error> {
         head: info.head.as_ref().map_or(ImportHead::Drop, |head| ImportHead::Keep(head.classes.clone())),
         sha256: None,
         normalize: info.normalize,
+        size: info.preprocessing.size,
+        pixels: info.preprocessing.pixels.clone(),
         allow_non_finite: false,
     };
     let unreadable = |message: String| Error::Read { path: path.to_owned(), message };

@@ -336,6 +336,11 @@ fn a_file_of_another_program_predicts_once_it_is_described() {
     assert_ne!(predicted(&[&path, "images", "--size", "16"]), source);
     workplace().medmerge(&["show", &path]).assert().code(0);
 
+    let mut known = info.clone();
+    known["preprocessing"] = serde_json::json!({ "size": 12 });
+    let path = described(folder.path(), &serde_json::json!({ "info": known }));
+    assert_eq!(predicted(&[&path, "images"]), source);
+
     let path = described(folder.path(), &serde_json::json!({ "note": "none" }));
     run(&path).code(2).stderr(contains("do not describe the model under the key `medmerge`"));
     let mut wrong = info.clone();
@@ -455,8 +460,18 @@ fn a_folder_for_timm_says_how_timm_makes_the_network() {
     let card = fs::read_to_string(exported.join("README.md")).expect("a file");
     assert!(card.contains("library_name: timm") && card.contains("a \"b\", c\\|d e"), "{card}");
     let of_folder = exported.to_string_lossy().into_owned();
-    let size = ["images", "--size", "32"];
-    assert_eq!(predicted(&[&[&*of_folder], &size[..]].concat()), predicted(&[&[&*path], &size[..]].concat()));
+    let expected = predicted(&[&path, "images", "--size", "32"]);
+    assert_eq!(predicted(&[&of_folder, "images"]), expected);
+
+    // timm's own files have no metadata of medmerge.
+    let bytes = fs::read(&path).expect("a file");
+    let tensors = safetensors::SafeTensors::deserialize(&bytes).expect("tensors");
+    safetensors::serialize_to_file(tensors.iter(), None, &exported.join("model.safetensors"))
+        .expect("a file");
+    assert_eq!(predicted(&[&of_folder, "images"]), expected);
+    fs::write(exported.join("config.json"), "{}").expect("a file");
+    let run = workplace().medmerge(&["predict", &of_folder, "images"]).assert();
+    run.code(2).stderr(contains("config.json: it has no `architecture`"));
 }
 
 #[test]

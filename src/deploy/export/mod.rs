@@ -22,11 +22,12 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use clap::ValueEnum;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::source::{Input, MODEL, Source};
 use crate::error::Error;
 use crate::merge_files::FileError;
+use crate::model::Preprocessing;
 use crate::store::checkpoint;
 use scores::Scored;
 
@@ -77,10 +78,18 @@ impl Export {
         })
     }
 
-    /// Under one key, so that the bytes of the file depend on nothing else.
+    /// Metadata of the original, with the side of the images if it does not say it or another one was asked for. Under
+    /// one key, so that the bytes of the file depend on nothing else.
     fn metadata(&self) -> HashMap<String, String> {
-        let said = self.source.metadata.get(checkpoint::KEY).cloned();
-        let said = said.unwrap_or_else(|| json!({ "info": self.source.model.info }).to_string());
+        let info = &self.source.model.info;
+        let original = self.source.metadata.get(checkpoint::KEY).cloned();
+        let mut said = original.unwrap_or_else(|| json!({ "info": info }).to_string());
+        if info.preprocessing.size != Some(self.input.size) {
+            let mut parsed: Value = serde_json::from_str(&said).unwrap_or_default();
+            let pixels = info.preprocessing.pixels.clone();
+            parsed["info"]["preprocessing"] = json!(Preprocessing { size: Some(self.input.size), pixels });
+            said = parsed.to_string();
+        }
         HashMap::from([(checkpoint::KEY.to_owned(), said)])
     }
 
