@@ -73,7 +73,7 @@ pub trait DatasetKind: Kind {
     /// Check the header of every image file, without decoding it.
     ///
     /// # Errors
-    /// An image is neither JPEG nor PNG, or its header is damaged.
+    /// An image is neither JPEG, PNG nor DICOM, or its header is damaged.
     fn examine_images(&self) -> Result<(), DataError> {
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! A folder of JPEG and PNG images with a CSV `image,label,split[,group]`.
+//! A folder of JPEG, PNG and DICOM images with a CSV `image,label,split[,group]`.
 //!
 //! Other columns are ignored. All images of a group (a patient, a lesion) must be in the same split. Within a split,
 //! images are sorted by path, independent of the order of the rows.
@@ -51,6 +51,7 @@ pub struct ManifestSpec {
 struct Stored {
     hash: blake3::Hash,
     is_deep: bool,
+    is_dicom: bool,
 }
 
 /// The rows of a CSV, sorted by image, and the class names.
@@ -119,8 +120,9 @@ impl DatasetKind for ManifestSpec {
         self.pixels.enter(&mut hasher);
         let deep: Vec<&Row> =
             rows.iter().zip(&stored).filter(|(_, image)| image.is_deep).map(|(row, _)| row).collect();
-        let warnings =
-            twins(&self.path, &rows, &hashes).into_iter().chain(self.depth_warning(&deep)).collect();
+        let window = self.window_warning(stored.iter().any(|image| image.is_dicom));
+        let warnings = [twins(&self.path, &rows, &hashes), self.depth_warning(&deep), window];
+        let warnings = warnings.into_iter().flatten().collect();
         Ok(Summary { warnings, ..Summary::new(classes, &labels, hasher.finalize()) })
     }
 
@@ -192,7 +194,9 @@ impl ManifestSpec {
     /// What is known of each image without decoding it.
     fn stored(&self, rows: &[Row]) -> Result<Vec<Stored>, DataError> {
         let stored = |row: &Row| {
-            self.with_image(row, |image| Ok(Stored { hash: image.digest(), is_deep: image.is_deep }))
+            self.with_image(row, |image| {
+                Ok(Stored { hash: image.digest(), is_deep: image.is_deep, is_dicom: image.is_dicom() })
+            })
         };
         rows.par_iter().map(stored).collect::<Vec<_>>().into_iter().collect()
     }

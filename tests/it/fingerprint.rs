@@ -284,7 +284,7 @@ fn the_fingerprint_of_every_choice_is_what_it_was() {
     insta::assert_snapshot!(lines.join("\n"), @r#"
     dec52c5c4515 1 {"import":{"path":"a.pth","backbone":{"resnet18":{}},"sha256":"ab"}}
     5880682379af 1 {"import":{"path":"a.pth","backbone":{"resnet18":{}},"sha256":"ab","prefix":"net.","allow_non_finite":true}}
-    90217d129da7 1 {"import":{"path":"a.pth","backbone":{"resnet18":{}},"sha256":"ab","size":224,"pixels":{"crop_mode":"center","crop_pct":0.875,"interpolation":"bicubic","trim_borders":true,"bits":12,"max_pixels":1000}}}
+    fc378f777b5c 1 {"import":{"path":"a.pth","backbone":{"resnet18":{}},"sha256":"ab","size":224,"pixels":{"crop_mode":"center","crop_pct":0.875,"interpolation":"bicubic","trim_borders":true,"bits":12,"window":[40.0,80.0],"max_pixels":1000}}}
     9506acf19c5c 1 {"evaluate":{"models":{"A":"a"},"datasets":["d"]}}
     17e5d7b03d76 1 {"learn_merge_weights":{"sources":["a","b"],"anchor":"a","dataset":"d"}}
     ef7cef855256 1 {"learn_merge_weights":{"sources":["a","b"],"anchor":"a","dataset":"d","norms":"anchor","head":"new"}}
@@ -323,7 +323,7 @@ fn the_fingerprint_of_every_choice_is_what_it_was() {
     2a7de804dee0 1 {"finetune":{"from":"a","dataset":"d","train":{"loss":{"binary_cross_entropy":{}}}}}
     629af4e4d888 1 {"phantom":{"family":"cells"}}
     6de98ff15211 1 {"manifest":{"path":"a.csv","images":"a","size":28}}
-    1139f95b752d 1 {"manifest":{"path":"a.csv","images":"a","size":28,"pixels":{"crop_mode":"center","crop_pct":0.875,"interpolation":"bicubic","trim_borders":true,"bits":12,"max_pixels":1000}}}
+    482cf3acb69f 1 {"manifest":{"path":"a.csv","images":"a","size":28,"pixels":{"crop_mode":"center","crop_pct":0.875,"interpolation":"bicubic","trim_borders":true,"bits":12,"window":[40.0,80.0],"max_pixels":1000}}}
     9202c7a7a57a 1 {"medmnist":{"path":"a"}}
     15c03126c8b6 1 {"idx":{"path":"a"}}
     1aa8ea300f7d 1 {"cifar":{"path":"a"}}

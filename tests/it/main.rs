@@ -29,6 +29,7 @@ mod not_tested;
 mod ops;
 mod optimizer;
 mod pipeline;
+mod pixels;
 mod plan;
 mod predict;
 mod rebasin;

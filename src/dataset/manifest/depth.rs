@@ -23,6 +23,12 @@ impl ManifestSpec {
         ))
     }
 
+    /// A warning if a window is set that no image uses.
+    pub(super) fn window_warning(&self, has_dicom: bool) -> Option<String> {
+        let unused = || format!("{}: `pixels.window` has no effect: no image is DICOM", self.path.display());
+        self.pixels.window.filter(|_| !has_dicom).map(|_| unused())
+    }
+
     /// The largest level of all images, unless one exceeds `half`: the search ends there. A damaged image, too, ends
     /// it: it is reported when it is decoded.
     fn largest_level(&self, deep: &[&Row], half: u16) -> Option<u16> {
@@ -68,6 +74,15 @@ mod tests {
         assert_eq!((warnings.len(), level), (0, 249));
         assert_ne!(plain, scaled, "decoded images are cached by the digest");
         assert!(read([900, 800], "12").0[0].contains("900 of 4095; set `pixels.bits = 10`"));
+    }
+
+    #[test]
+    fn a_window_without_dicom_gives_a_warning() {
+        let spec = |json| serde_json::from_value::<ManifestSpec>(json).unwrap();
+        let json = serde_json::json!({ "path": "a.csv", "size": 8, "pixels": { "window": [40, 80] } });
+        let warning = spec(json.clone()).window_warning(false).unwrap();
+        assert_eq!(warning, "a.csv: `pixels.window` has no effect: no image is DICOM");
+        assert_eq!(spec(json).window_warning(true), None);
     }
 
     #[test]
