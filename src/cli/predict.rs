@@ -23,7 +23,7 @@ use crate::run::reporter::Count;
 Examples:
   medmerge predict model.safetensors scan.png
   medmerge predict 1f0c9a images/ --out predictions.csv
-                                           all JPEG and PNG files below a folder
+                                           all JPEG, PNG and DICOM files below a folder
   medmerge predict 1f0c9a list.csv --out predictions.csv
                                            the images in the column `image` of a CSV
   medmerge predict 'final[seed=0]' images/ --experiment experiments/main.toml

@@ -1,6 +1,7 @@
 //! Image files from paths, folders and CSVs, in the order given.
 
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use crate::dataset::DataError;
 use crate::error::Error;
 
 /// Extensions of the images in a folder, in lower case. A file that is named is an image whatever its extension.
-const EXTENSIONS: [&str; 3] = ["jpg", "jpeg", "png"];
+const EXTENSIONS: [&str; 5] = ["jpg", "jpeg", "png", "dcm", "dicom"];
 
 /// The column of a CSV that names images.
 const COLUMN: &str = "image";
@@ -41,8 +42,8 @@ impl ImageFile {
     }
 }
 
-/// The images that paths stand for: a file for itself; a folder for all JPEG and PNG files below it, sorted by path,
-/// except hidden ones; a CSV for the images in its column `image`, relative to its folder.
+/// The images that paths stand for: a file for itself; a folder for all JPEG, PNG and DICOM files below it, sorted by
+/// path, except hidden ones; a CSV for the images in its column `image`, relative to its folder.
 ///
 /// # Errors
 /// A path leads nowhere, a folder has no images, or a CSV cannot be read.
@@ -68,6 +69,19 @@ fn has_extension(path: &Path, extensions: &[&str]) -> bool {
     extension.is_some_and(|extension| extensions.contains(&extension.as_str()))
 }
 
+/// Whether a file in a folder is an image by its name, or a DICOM file, many of which have no extension.
+fn is_image(path: &Path) -> bool {
+    let named = has_extension(path, &EXTENSIONS) && !path.is_dir();
+    named || (path.extension().is_none() && is_dicom(path).unwrap_or(false))
+}
+
+/// Whether a file has DICOM's prefix. Source: DICOM PS3.10, section 7.1.
+fn is_dicom(path: &Path) -> std::io::Result<bool> {
+    let mut start = [0; 132];
+    kind::file::open(path)?.read_exact(&mut start)?;
+    Ok(start.ends_with(b"DICM"))
+}
+
 fn in_folder(folder: &Path) -> Result<Vec<ImageFile>, Error> {
     let (mut found, mut waiting) = (Vec::new(), vec![folder.to_owned()]);
     while let Some(folder) = waiting.pop() {
@@ -79,13 +93,14 @@ fn in_folder(folder: &Path) -> Result<Vec<ImageFile>, Error> {
             // Links to folders are not followed: they may lead back.
             if entry.file_type().is_ok_and(|sort| sort.is_dir()) {
                 waiting.push(entry.path());
-            } else if has_extension(&entry.path(), &EXTENSIONS) && !entry.path().is_dir() {
+            } else if is_image(&entry.path()) {
                 found.push(entry.path());
             }
         }
     }
     if found.is_empty() {
-        let message = format!("there is no image in this folder; images end in .{}", EXTENSIONS.join(", ."));
+        let message =
+            format!("there is no image in this folder: no file ends in .{}", EXTENSIONS.join(", ."));
         return Err(DataError::new(folder, message).into());
     }
     found.sort();
@@ -145,10 +160,16 @@ mod tests {
 
     #[test]
     fn a_folder_stands_for_all_images_below_it_in_the_order_of_their_paths() {
-        let folder = folder(&["b.PNG", "a/z.jpeg", "a/y.jpg", "notes.txt", ".x.png", ".y/a.png", "c.png"]);
+        let names_of_files =
+            ["b.PNG", "a/z.jpeg", "a/y.jpg", "notes.txt", ".x.png", ".y/a.png", "c.png", "IM02"];
+        let folder = folder(&names_of_files);
+        fs::write(folder.path().join("IM01"), [&[0; 128][..], b"DICM"].concat()).unwrap();
         #[cfg(unix)]
         std::os::unix::fs::symlink(folder.path(), folder.path().join("a/loop")).unwrap();
-        assert_eq!(names(&folder, &["c.png", ""]), ["c.png", "a/y.jpg", "a/z.jpeg", "b.PNG", "c.png"]);
+        assert_eq!(
+            names(&folder, &["c.png", ""]),
+            ["c.png", "IM01", "a/y.jpg", "a/z.jpeg", "b.PNG", "c.png"]
+        );
     }
 
     #[test]

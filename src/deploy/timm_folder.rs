@@ -42,16 +42,35 @@ pub fn info(config: &str) -> Result<ModelInfo, String> {
 fn backbone(config: &Value) -> Result<BackboneSpec, String> {
     let name = config["architecture"].as_str().ok_or("it has no `architecture`")?;
     let mut options = Map::new();
-    for (argument, value) in config["model_args"].as_object().into_iter().flatten() {
+    let arguments = config["model_args"].as_object().into_iter().flatten();
+    for (argument, value) in arguments.filter(|(argument, value)| !is_implied(argument, value)) {
         let option = ARGUMENTS.iter().find(|(known, _)| known == argument);
         let (_, option) =
             option.ok_or_else(|| format!("`model_args` has `{argument}`, which is unknown here"))?;
-        options.insert((*option).to_owned(), value.clone());
+        options.insert((*option).to_owned(), side(value));
     }
     let spec = |kind: &&str| serde_json::from_value::<BackboneSpec>(json!({ (*kind): options })).ok();
     let is_meant = |spec: &BackboneSpec| spec.timm().is_some_and(|network| network.architecture == name);
     let found = BackboneSpec::KINDS.iter().filter_map(spec).find(is_meant);
     found.ok_or_else(|| format!("there is no backbone for timm's `{name}` with these `model_args`"))
+}
+
+/// Whether networks here are made with this argument anyway; a head with another pool has other tensors.
+fn is_implied(argument: &str, value: &Value) -> bool {
+    match argument {
+        "num_classes" => true,
+        "in_chans" => *value == 3,
+        "global_pool" => *value == "avg" || *value == "token",
+        _ => false,
+    }
+}
+
+/// The number that stands for two equal ones.
+fn side(value: &Value) -> Value {
+    match value.as_array().map(Vec::as_slice) {
+        Some([height, width]) if height == width => height.clone(),
+        _ => value.clone(),
+    }
 }
 
 /// Classes have numbers if they have no names; there is no head without classes.
@@ -79,7 +98,7 @@ mod tests {
         json!({
             "architecture": "vit_tiny_patch16_224",
             "num_classes": 2,
-            "model_args": { "img_size": 32, "patch_size": 8 },
+            "model_args": { "img_size": [32, 32], "patch_size": 8, "num_classes": 2, "global_pool": "token" },
             "pretrained_cfg": {
                 "input_size": [3, 32, 32], "crop_pct": 0.9, "interpolation": "bilinear",
                 "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5],

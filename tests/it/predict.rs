@@ -240,7 +240,7 @@ fn a_damaged_image_is_named_and_nothing_is_written_unless_it_may_be_left_out() {
     let run = |arguments: &[&str]| {
         workplace().medmerge(&["predict", &source, "--batch-size", "2"]).args(arguments).assert()
     };
-    let truncated = "b.png cannot be decoded as JPEG or PNG: it is truncated";
+    let truncated = "b.png cannot be decoded as JPEG, PNG or DICOM: it is truncated";
     let root = path("");
     run(&[&root, "--out", &out]).code(3).stdout("").stderr(contains(truncated));
     run(&[&root]).code(3).stdout("").stderr(contains(truncated));
