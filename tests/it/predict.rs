@@ -401,7 +401,7 @@ fn an_exported_folder_predicts_what_the_entry_predicts() {
     let text = |name: &str| String::from_utf8(read(name)).expect("text");
     let module = text("model.py");
     for line in [
-        "CLASSES = [\"even\",\"odd one\"]",
+        "CLASSES = [\"even\", \"odd one\"]",
         "transforms.Resize((12, 12)",
         "    model.maxpool = torch.nn.Identity()",
     ] {
@@ -412,9 +412,9 @@ fn an_exported_folder_predicts_what_the_entry_predicts() {
     for words in [
         "---\nlicense: other\n",
         "# source\n",
-        "It tells 2 classes apart: even, odd one.",
+        "It tells 2 classes apart: `even`, `odd one`.",
         &format!("pretrain {short}  source\n"),
-        "Data sets: mine.",
+        "Data sets: `mine`.",
         "| mine | test | 6 |",
     ] {
         assert!(card.contains(words), "{words}: {card}");
@@ -458,7 +458,7 @@ fn a_folder_for_timm_says_how_timm_makes_the_network() {
     assert_eq!(config["label_names"], serde_json::json!(["a \"b\"", "c|d\ne"]));
     assert_eq!(config["pretrained_cfg"]["input_size"], serde_json::json!([3, 32, 32]));
     let card = fs::read_to_string(exported.join("README.md")).expect("a file");
-    assert!(card.contains("library_name: timm") && card.contains("a \"b\", c\\|d e"), "{card}");
+    assert!(card.contains("library_name: timm") && card.contains("`a \"b\"`, `c|d e`"), "{card}");
     let of_folder = exported.to_string_lossy().into_owned();
     let expected = predicted(&[&path, "images", "--size", "32"]);
     assert_eq!(predicted(&[&of_folder, "images"]), expected);

@@ -1,5 +1,7 @@
 //! `README.md`: the model card, with YAML front matter as hubs expect it.
 
+use serde_json::json;
+
 use super::scores::Scored;
 use super::timm::classes;
 use super::{Export, Format};
@@ -84,9 +86,13 @@ fn input(export: &Export) -> String {
     let (size, pixels) = (export.input.size, &export.input.pixels);
     let caveats: String = export.caveats().iter().map(|caveat| format!("- {caveat}\n")).collect();
     format!(
-        "## Input\n\n- RGB images, {size} x {size} pixels, `pixels = {pixels}` in the words of medmerge\n\
-         - normalized by mean {:?} and standard deviation {:?}\n{caveats}",
-        normalize.mean, normalize.std
+        "## Input\n\n- RGB images, made squares of {size} x {size} pixels by `crop_mode = {}`, `crop_pct = {}`, \
+         `interpolation = {}`\n- normalized by mean {:?} and standard deviation {:?}\n{caveats}",
+        json!(pixels.crop_mode),
+        json!(pixels.crop_pct),
+        json!(pixels.interpolation),
+        normalize.mean,
+        normalize.std
     )
 }
 
@@ -130,8 +136,11 @@ fn scores(scores: &[Scored]) -> String {
 const LICENSE: &str = "## License\n\n*To be filled in: the license of the weights. The terms of the data sets and of \
                        pretrained checkpoints that they come from may restrict it.*\n";
 
+/// Names as code, since they may have commas.
 fn list(names: &[String]) -> String {
-    names.iter().map(|name| markdown(name)).collect::<Vec<_>>().join(", ")
+    let plain = |c: char| if c.is_control() { ' ' } else { c };
+    let code = |name: &String| format!("`{}`", name.replace('`', "'").chars().map(plain).collect::<String>());
+    names.iter().map(code).collect::<Vec<_>>().join(", ")
 }
 
 /// Text without meaning for Markdown, on one line.

@@ -15,6 +15,7 @@ On the command line:  python model.py IMAGE...    prints the probabilities of th
 Needs {needs}, safetensors and pillow.
 """
 
+import csv
 import sys
 from pathlib import Path
 
@@ -42,11 +43,12 @@ def load(path=Path(__file__).with_name("model.safetensors")):
 
 def main(paths):
     model = load()
-    print("image", *(f"p_{name}" for name in CLASSES), sep=",")
+    rows = csv.writer(sys.stdout)
+    rows.writerow(["image", *(f"p_{name}" for name in CLASSES)])
     for path in paths:
         with torch.no_grad():
             logits = model(transform(Image.open(path)).unsqueeze(0))
-        print(path, *logits.softmax(1)[0].tolist(), sep=",")
+        rows.writerow([path, *logits.softmax(1)[0].tolist()])
 
 
 if __name__ == "__main__":
@@ -61,7 +63,7 @@ pub fn module(info: &ModelInfo, input: &Input) -> String {
         ("{backbone}", info.backbone.to_string()),
         ("{needs}", needs(info.backbone.library())),
         ("{library}", info.backbone.library().to_owned()),
-        ("{classes}", json!(classes).to_string()),
+        ("{classes}", list(classes)),
         ("{resize}", indented(&resize(input))),
         ("{mean}", format!("{:?}", info.normalize.mean)),
         ("{std}", format!("{:?}", info.normalize.std)),
@@ -78,6 +80,12 @@ fn needs(library: &str) -> String {
         "torchvision" => "torch, torchvision".to_owned(),
         other => format!("torch, torchvision, {other}"),
     }
+}
+
+/// A list of Python.
+fn list(classes: &[String]) -> String {
+    let literals: Vec<String> = classes.iter().map(|class| json!(class).to_string()).collect();
+    format!("[{}]", literals.join(", "))
 }
 
 fn indented(lines: &[String]) -> String {
