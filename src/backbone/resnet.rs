@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::symmetry::{Symmetry, Units};
-use super::{Backbone, BackboneKind, KernelGroup};
+use super::{Backbone, BackboneKind, InTimm, KernelGroup};
 use nn::batch_norm::Then;
 use nn::conv2d::ConvOptions;
 use nn::cost::Cost;
@@ -60,22 +60,48 @@ impl BackboneKind for ResnetSpec {
         *self == Self::default()
     }
 
-    fn in_python(&self, kind: &str, classes: usize) -> Option<Vec<String>> {
-        if self.width != Self::default().width {
-            return None;
-        }
+    /// timm's ResNets have the standard stem and width.
+    fn in_timm(&self, kind: &str) -> Option<InTimm> {
+        let model = || InTimm { architecture: kind.into(), arguments: Vec::new(), first_conv: "conv1" };
+        self.is_standard().then(model)
+    }
+
+    fn in_python(&self, kind: &str, classes: usize) -> Vec<String> {
         let mut lines = vec![match classes {
             0 => format!("model = torchvision.models.{kind}()"),
             classes => format!("model = torchvision.models.{kind}(num_classes={classes})"),
         }];
+        if self.width != Self::default().width {
+            lines.extend(self.narrowed(classes));
+        }
         if self.stem == Stem::Small {
-            lines.push("model.conv1 = torch.nn.Conv2d(3, 64, 3, 1, 1, bias=False)".into());
+            lines.push(format!("model.conv1 = torch.nn.Conv2d(3, {}, 3, 1, 1, bias=False)", self.width));
             lines.push("model.maxpool = torch.nn.Identity()".into());
         }
         if classes == 0 {
             lines.push("model.fc = torch.nn.Identity()".into());
         }
-        Some(lines)
+        lines
+    }
+}
+
+impl ResnetSpec {
+    /// Lines of Python that give `model` another width.
+    fn narrowed(&self, classes: usize) -> Vec<String> {
+        let width = self.width;
+        let mut lines = vec![
+            format!("model.inplanes, block = {width}, type(model.layer1[0])"),
+            format!("model.conv1 = torch.nn.Conv2d(3, {width}, 7, 2, 3, bias=False)"),
+            format!("model.bn1 = torch.nn.BatchNorm2d({width})"),
+            "for i in range(4):".into(),
+            "    name = f\"layer{i + 1}\"".into(),
+            "    depth, stride = len(getattr(model, name)), min(i, 1) + 1".into(),
+            format!("    setattr(model, name, model._make_layer(block, {width} << i, depth, stride))"),
+        ];
+        if classes > 0 {
+            lines.push(format!("model.fc = torch.nn.Linear({} * block.expansion, {classes})", 8 * width));
+        }
+        lines
     }
 }
 

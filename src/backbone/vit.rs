@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::symmetry::{Symmetry, Units};
-use super::{Backbone, BackboneKind, KernelGroup};
+use super::{Backbone, BackboneKind, InTimm, KernelGroup};
 use nn::attention::{attention, attention_cost};
 use nn::conv2d::ConvOptions;
 use nn::cost::Cost;
@@ -76,11 +76,25 @@ impl BackboneKind for VitSpec {
         *self == Self::default()
     }
 
-    fn in_python(&self, kind: &str, classes: usize) -> Option<Vec<String>> {
+    fn in_timm(&self, kind: &str) -> Option<InTimm> {
+        let standard = Self::default();
+        let arguments = [
+            ("img_size", self.image_size, standard.image_size),
+            ("patch_size", self.patch_size, standard.patch_size),
+        ];
+        let changed = arguments.into_iter().filter(|(_, value, standard)| value != standard);
+        Some(InTimm {
+            architecture: format!("{kind}_patch16_224"),
+            arguments: changed.map(|(name, value, _)| (name, value)).collect(),
+            first_conv: "patch_embed.proj",
+        })
+    }
+
+    fn in_python(&self, kind: &str, classes: usize) -> Vec<String> {
         let (image, patch) = (self.image_size, self.patch_size);
-        Some(vec![format!(
+        vec![format!(
             "model = timm.create_model(\"{kind}_patch16_224\", img_size={image}, patch_size={patch}, num_classes={classes})"
-        )])
+        )]
     }
 }
 

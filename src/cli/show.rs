@@ -8,18 +8,15 @@ mod weights;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use clap::Args;
 use safetensors::SafeTensors;
 
 use super::device::OnDevice;
-use super::experiments::stages_named;
+use super::entry::{fingerprint, made};
 use super::output::stdout;
 use super::{Error, Global};
-use crate::experiment::Experiment;
 use crate::identity::Fingerprint;
-use crate::plan::Plan;
 use crate::stage::{Artifact, Description, ModelInfo};
 use crate::store::{Lineage, Manifest, Store, checkpoint, map_file, provenance};
 use weights::SourceWeights;
@@ -79,7 +76,7 @@ impl Show {
     pub(super) fn execute(&self, global: &Global) -> Result<(), Error> {
         let shown = if let Some(experiment) = &self.experiment {
             let store = global.open_store_to_read()?;
-            of_entry(&store, &self.made(experiment, &store)?)?
+            of_entry(&store, &made(&self.what.to_string_lossy(), experiment, &self.on, &store)?)?
         } else if self.what.is_file() {
             // A user who only received the file has no store.
             of_file(&self.what, Store::existing(&global.store).ok().as_ref())?
@@ -92,32 +89,6 @@ impl Show {
             return Ok(writeln!(std::io::stdout(), "{}", json::json(&shown).trim_end())?);
         }
         Ok(writeln!(stdout(), "{}", text::text(&shown, self.all).trim_end())?)
-    }
-
-    /// The entry of a stage.
-    ///
-    /// # Errors
-    /// There is no such stage, several, or the store lacks its entry.
-    fn made(&self, file: &Path, store: &Store) -> Result<Fingerprint, Error> {
-        let plan = Plan::new(Arc::new(Experiment::load(file)?), store, self.on.numerics())?;
-        let name = self.what.to_string_lossy();
-        match stages_named(&plan, &name)?[..] {
-            [stage] if stage.status.is_stale() => Err(Error::Usage(format!(
-                "failed to find what {} makes in {}: it has not finished; run the experiment first, or set the \
-                 --device on which it ran",
-                stage.id,
-                store.root().display()
-            ))),
-            [stage] => Ok(stage.fingerprint),
-            ref several => {
-                let ids: Vec<_> = several.iter().map(|stage| stage.id.as_str()).collect();
-                Err(Error::Usage(format!(
-                    "{name:?} stands for {} stages; name one of {}",
-                    ids.len(),
-                    ids.join(", ")
-                )))
-            }
-        }
     }
 }
 
@@ -179,22 +150,4 @@ fn of_entry(store: &Store, fingerprint: &Fingerprint) -> Result<Shown, Error> {
     };
     let (metadata, tensors) = (BTreeMap::new(), Vec::new());
     Ok(Shown { model, lineage: Some(lineage), manifest: Some(manifest), metadata, tensors, weights })
-}
-
-/// The unique entry whose fingerprint starts with `prefix`.
-///
-/// # Errors
-/// There is none, or several.
-pub(super) fn fingerprint(store: &Store, prefix: &str) -> Result<Fingerprint, Error> {
-    let mut matching = store.fingerprints()?;
-    matching.retain(|fingerprint| fingerprint.to_string().starts_with(prefix));
-    let root = store.root().display();
-    match matching.len() {
-        1 => Ok(matching.remove(0)),
-        0 => Err(Error::Usage(format!(
-            "failed to find {prefix}: there is no such file, and no entry of {root} starts with it; \
-             see: medmerge store list"
-        ))),
-        many => Err(Error::Usage(format!("{many} entries of {root} start with {prefix}; give more digits"))),
-    }
 }

@@ -5,7 +5,7 @@
 //! | [`artifact`] | results of stages: checkpoints, merge weights, evaluations |
 //! | [`describe`] | descriptions of inputs and data sets before anything runs |
 //! | [`context`] | inputs and errors of a running stage |
-//! | [`inference`] | logits of whole splits |
+//! | [`inference`] | logits of images and of whole splits |
 //! | [`batch_norm`] | running statistics |
 //! | [`head`] | classifiers |
 //! | [`preprocessing`] | how images became the input of a model |

@@ -136,13 +136,30 @@ fn pixels(
         if let Some(variant) = variant {
             from = variant.changes(draw).applied(from, size, buffers);
         }
-        for (to, from) in to.chunks_exact_mut(3).zip(from.chunks_exact(3)) {
-            for channel in 0..3 {
-                to[channel] = table[channel][usize::from(from[channel])];
-            }
-        }
+        scale(from, &table, to);
     });
     pixels
+}
+
+/// Whole images, RGB u8 `[n, size, size, 3]`, as a tensor of the same shape, scaled by `normalize`.
+///
+/// # Errors
+/// candle cannot make the tensor.
+pub fn scaled(pixels: &[u8], size: usize, normalize: &Normalize, device: &Device) -> Result<Tensor> {
+    let table = normalize.table();
+    let len = size * size * 3;
+    let mut scaled = vec![0f32; pixels.len()];
+    scaled.par_chunks_mut(len).zip(pixels.par_chunks(len)).for_each(|(to, from)| scale(from, &table, to));
+    Tensor::from_vec(scaled, (pixels.len() / len, size, size, 3), device)
+}
+
+/// Looks up the pixels of an image, channel by channel.
+fn scale(from: &[u8], table: &[[f32; 256]; 3], to: &mut [f32]) {
+    for (to, from) in to.chunks_exact_mut(3).zip(from.chunks_exact(3)) {
+        for channel in 0..3 {
+            to[channel] = table[channel][usize::from(from[channel])];
+        }
+    }
 }
 
 /// Labels at `positions` of a split, u32 `[n]`. Positions may be [draws](super::sampling).
@@ -212,7 +229,9 @@ mod tests {
     fn pixels_are_scaled_per_channel() {
         let normalize = Normalize { mean: [0.5, 0.0, 1.0], std: [0.5, 1.0, 2.0] };
         let tensor = images(&one_image(), 1, &[0], &normalize, None, &Device::Cpu).unwrap();
-        assert_eq!(tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap(), [1.0, 1.0, -0.5]);
+        let elements = |tensor: Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        assert_eq!(elements(tensor), [1.0, 1.0, -0.5]);
+        assert_eq!(elements(scaled(&[255, 255, 0], 1, &normalize, &Device::Cpu).unwrap()), [1.0, 1.0, -0.5]);
     }
 
     #[test]

@@ -208,7 +208,7 @@ fn digest(bytes: &[u8]) -> String {
     blake3::hash(bytes).to_hex().to_string()
 }
 
-fn small_model() -> StateDict {
+pub(crate) fn small_model() -> StateDict {
     let tensor =
         |shape: &[usize]| Tensor::ones(shape, candle_core::DType::F32, &Device::Cpu).expect("on the CPU");
     StateDict::from([("fc.weight".into(), tensor(&[2, 3])), ("fc.bias".into(), tensor(&[2]))])

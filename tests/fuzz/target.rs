@@ -1,6 +1,7 @@
 //! What is fuzzed. A target writes its input to a folder, as a user would have it there, reads it with the program's
 //! own functions, and returns what came of it: a result in a few words, or the text of the error.
 
+use std::collections::HashMap;
 use std::fmt::{Debug, Display};
 use std::fs;
 use std::io::{Cursor, Write};
@@ -12,6 +13,7 @@ use medmerge::dataset::idx::IdxSpec;
 use medmerge::dataset::manifest::ManifestSpec;
 use medmerge::dataset::medmnist::MedmnistSpec;
 use medmerge::dataset::{DatasetKind, PixelSpec, Summary};
+use medmerge::deploy::source::Source;
 use medmerge::experiment::{Experiment, Override, json_schema};
 use medmerge::identity::Fingerprint;
 use medmerge::merge_files;
@@ -47,6 +49,7 @@ pub(crate) const TARGETS: [Target; 12] = [
     Target { name: "pth", dictionary: || words(PICKLE), read: pth },
     Target { name: "pickle", dictionary: || words(PICKLE), read: pickle },
     Target { name: "safetensors", dictionary: || words(SAFETENSORS), read: safetensors },
+    Target { name: "described", dictionary: || words(DESCRIBED), read: described },
     Target { name: "archive", dictionary: || words(ENTRY), read: archive },
     Target { name: "entry", dictionary: || words(ENTRY), read: entry },
 ];
@@ -108,6 +111,22 @@ const PICKLE: &[&str] = &[
     "h\u{0}",
     "archive/data/0",
     "X\u{1}\u{0}\u{0}\u{0}a",
+];
+const DESCRIBED: &[&str] = &[
+    "\"resnet18\"",
+    "\"densenet121\": {\"growth\":",
+    "\"vit_tiny\": {\"image_size\":",
+    "\"patch_size\":",
+    "\"width\":",
+    "\"crop_pct\":",
+    "\"size\":",
+    "learn_merge_weights",
+    "\"fingerprint\"",
+    "0",
+    "-1",
+    "1e300",
+    "18446744073709551615",
+    "null",
 ];
 const SAFETENSORS: &[&str] = &[
     "__metadata__",
@@ -258,6 +277,16 @@ fn safetensors(input: &[u8], folder: &Path) -> String {
     let loaded = outcome(checkpoint::load(&path), |(tensors, _)| format!("{} tensors", tensors.len()));
     let said = outcome(provenance::provenance(&path), |said| format!("{}", said.is_some()));
     opened + &loaded + &said + &import(path)
+}
+
+/// Metadata that describe the model of a file.
+fn described(input: &[u8], folder: &Path) -> String {
+    let said = HashMap::from([(checkpoint::KEY.to_owned(), String::from_utf8_lossy(input).into_owned())]);
+    let path = folder.join("model.safetensors");
+    checkpoint::save(&corpus::small_model(), said, &path).expect("failed to write a file");
+    outcome(Source::of_path(&path, None), |source| {
+        outcome(source.input(None), |input| input.size.to_string())
+    })
 }
 
 fn import(path: PathBuf) -> String {

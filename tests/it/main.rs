@@ -33,6 +33,7 @@ mod paper;
 mod pipeline;
 mod pixels;
 mod plan;
+mod predict;
 mod rebasin;
 mod reference;
 mod resume;

@@ -7,19 +7,21 @@ use crate::stage::ModelInfo;
 /// The file of a model, and how to load it in PyTorch.
 pub(super) fn lines(path: &Path, info: &ModelInfo) -> Vec<String> {
     let classes = info.head.as_ref().map_or(0, |head| head.classes.len());
-    let Some(network) = info.backbone.python(classes) else {
-        let refusal = info.backbone.refusal().unwrap_or_default();
-        return vec![format!("file: {}", path.display()), refusal];
-    };
     let path = path.display();
-    let mut lines = vec![
-        format!("file: {path}"),
+    let mut lines = vec![format!("file: {path}")];
+    lines.extend(info.backbone.refusal());
+    lines.extend([
         "in PyTorch:".into(),
         format!("  import torch, {}", info.backbone.library()),
         "  from safetensors.torch import load_file".into(),
-    ];
-    lines.extend(network.into_iter().map(|line| format!("  {line}")));
+    ]);
+    lines.extend(info.backbone.python(classes).into_iter().map(|line| format!("  {line}")));
     lines.push(format!("  model.load_state_dict(load_file(\"{path}\"))"));
+    let (to, what) = match info.backbone.timm() {
+        Some(_) => ("timm", "timm"),
+        None => ("pytorch", "PyTorch"),
+    };
+    lines.push(format!("as a folder for {what}, with a model card: medmerge export {path} --to {to} FOLDER"));
     lines
 }
 
@@ -46,7 +48,8 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("torchvision.models.resnet18(num_classes=2)"), "{text}");
-        assert!(text.ends_with("model.load_state_dict(load_file(\"a.safetensors\"))"), "{text}");
+        assert!(text.contains("model.load_state_dict(load_file(\"a.safetensors\"))\n"), "{text}");
+        assert!(text.ends_with("medmerge export a.safetensors --to timm FOLDER"), "{text}");
         let text = shown(r#"{"vit_tiny": {"image_size": 32, "patch_size": 8}}"#, &[]);
         assert!(
             text.contains("(\"vit_tiny_patch16_224\", img_size=32, patch_size=8, num_classes=0)"),
@@ -57,16 +60,19 @@ mod tests {
     }
 
     #[test]
-    fn f07_what_a_library_lacks_is_told() {
+    fn f07_what_a_library_lacks_is_made() {
         let text = shown(r#"{"resnet18": {"stem": "small"}}"#, &[]);
         assert!(text.contains("model.maxpool = torch.nn.Identity()"), "{text}");
         assert!(text.contains("model.fc = torch.nn.Identity()"), "{text}");
         let text = shown(r#"{"resnet18": {"stem": "small", "width": 16}}"#, &["a"]);
-        assert!(
-            text.ends_with(
-                "not torchvision's standard resnet18, which refuses these tensors: small stem, width 16"
-            ),
-            "{text}"
-        );
+        let order = [
+            "setattr(model, name, model._make_layer(block, 16 << i, depth, stride))",
+            "model.fc = torch.nn.Linear(128 * block.expansion, 1)",
+            "model.conv1 = torch.nn.Conv2d(3, 16, 3, 1, 1, bias=False)",
+            "load_state_dict",
+        ];
+        let places: Vec<_> = order.iter().map(|line| text.find(line)).collect();
+        assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{text}");
+        assert!(text.ends_with("--to pytorch FOLDER"), "{text}");
     }
 }

@@ -9,9 +9,9 @@ use clap::Args;
 
 use super::{Error, mib};
 use crate::cli::device::OnDevice;
+use crate::cli::entry::fingerprint;
 use crate::cli::experiments::{every, load_all};
 use crate::cli::interrupt;
-use crate::cli::show::fingerprint;
 use crate::identity::Fingerprint;
 use crate::plan::{Plan, Status};
 use crate::store::Store;

@@ -152,18 +152,25 @@ impl Stage for ImportSpec {
     }
 
     fn run(&self, context: &Context<'_>) -> Result<Artifact, StageError> {
-        let fail = |message: String| StageError::Failed(format!("{}: {message}", self.path.display()));
-        let bytes = file::read(&self.path).map_err(fail)?;
-        let tensors = self.tensors(&bytes).map_err(fail)?;
-        let tensors = self.fit_to_backbone(tensors, &context.device).map_err(fail)?;
-        if !self.allow_non_finite {
-            check_values(&tensors).map_err(fail)?;
-        }
-        Ok(Artifact::Model(Checkpoint { info: self.info(), tensors, history: Vec::new() }))
+        let failed = |message| StageError::Failed(format!("{}: {message}", self.path.display()));
+        self.load(&context.device).map(Artifact::Model).map_err(failed)
     }
 }
 
 impl ImportSpec {
+    /// The model in the file, on a device.
+    ///
+    /// # Errors
+    /// The file cannot be read, or its tensors are not those of the backbone; the message does not name the file.
+    pub fn load(&self, device: &Device) -> Result<Checkpoint, String> {
+        let bytes = file::read(&self.path)?;
+        let tensors = self.fit_to_backbone(self.tensors(&bytes)?, device)?;
+        if !self.allow_non_finite {
+            check_values(&tensors)?;
+        }
+        Ok(Checkpoint { info: self.info(), tensors, history: Vec::new() })
+    }
+
     fn info(&self) -> ModelInfo {
         let head = match &self.head {
             ImportHead::Drop => None,
