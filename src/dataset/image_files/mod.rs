@@ -183,7 +183,9 @@ fn train_groups(rows: &[Row], labels: &PerSplit<Vec<u32>>) -> Option<Vec<Vec<u32
 /// What is known of each image without decoding it.
 fn stored(rows: &[Row], pixels: &PixelSpec) -> Result<Vec<Stored>, DataError> {
     let stored = |row: &Row| {
-        with_image(row, pixels, |image| Ok(Stored { hash: image.digest(), is_deep: image.is_deep, is_dicom: image.is_dicom() }))
+        with_image(row, pixels, |image| {
+            Ok(Stored { hash: image.digest(), is_deep: image.is_deep, is_dicom: image.is_dicom() })
+        })
     };
     rows.par_iter().map(stored).collect::<Vec<_>>().into_iter().collect()
 }
