@@ -461,6 +461,16 @@ mod tests {
     }
 
     #[test]
+    fn an_import_states_how_images_were_prepared() {
+        let pixels = serde_json::json!({ "crop_mode": "center", "max_pixels": 9 });
+        let pixels: Option<PixelSpec> = serde_json::from_value(pixels).unwrap();
+        let model = import(&tensors(), |spec| (spec.size, spec.pixels) = (Some(32), pixels)).unwrap();
+        let stated = model.info.preprocessing.to_string();
+        assert_eq!(stated, r#"size = 32, pixels = { crop_mode = "center" }"#);
+        assert!(spec(Path::new("model.pth")).options().get("pixels").is_none(), "as before without the keys");
+    }
+
+    #[test]
     fn f16_the_key_that_allows_them_is_not_in_the_fingerprint_at_its_default() {
         let mut spec = spec(Path::new("model.pth"));
         assert!(spec.options().get("allow_non_finite").is_none());

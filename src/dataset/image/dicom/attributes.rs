@@ -208,7 +208,8 @@ impl Values<'_> {
 }
 
 /// What is read, for messages.
-const SUPPORTED: &str = "MONOCHROME1 and MONOCHROME2 of up to 16 bits and RGB of 8 bits are read";
+const SUPPORTED: &str = "MONOCHROME1 and MONOCHROME2 of up to 16 bits are read, RGB of 8 bits unless it is JPEG, and \
+                         YBR_FULL of 8 bits in JPEG";
 
 /// The values of the image's elements, and its pixels.
 fn values(bytes: &[u8], syntax: Syntax) -> Result<(Values<'_>, &[u8]), String> {
@@ -258,7 +259,7 @@ fn photometric(text: &str, syntax: Syntax) -> Result<Photometric, String> {
         ("MONOCHROME2", _) => Photometric::Monochrome2,
         ("RGB", Syntax::Implicit | Syntax::Explicit | Syntax::Rle) => Photometric::Color,
         ("YBR_FULL" | "YBR_FULL_422", Syntax::Jpeg) => Photometric::Color,
-        _ => return Err(format!("its colors are {text:?} in the transfer syntax {syntax:?}; {SUPPORTED}")),
+        _ => return Err(format!("its photometric interpretation is {text:?} ({syntax:?}); {SUPPORTED}")),
     })
 }
 
