@@ -18,7 +18,8 @@ use crate::table::TableError;
 pub enum Exit {
     /// Success.
     Done = 0,
-    /// A stage failed, and everything that does not depend on it finished; or a device did not meet the tolerance.
+    /// A stage failed, and everything that does not depend on it finished; or a device did not meet the tolerance; or a
+    /// model failed to predict.
     StageFailed = 1,
     /// The command line or an experiment file is invalid; nothing ran.
     Usage = 2,

@@ -54,8 +54,9 @@ impl Provenance {
         let text = header.metadata().as_ref().and_then(|metadata| metadata.get(checkpoint::KEY));
         let Some(text) = text else { return Ok(None) };
         let said: serde_json::Value = serde_json::from_str(text)?;
-        // `medmerge merge` records the digests of its input files; other programs describe the model. Neither has one.
-        if said.get("fingerprint").is_none() {
+        // `medmerge merge` records the digests of its input files; other programs describe the model alone.
+        let is_by_others = said.get("info").is_some() && said.get("fingerprint").is_none();
+        if is_by_others || said.get("blake3").is_some() {
             return Ok(None);
         }
         Ok(Some(serde_json::from_value(said)?))

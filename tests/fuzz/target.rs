@@ -38,7 +38,7 @@ pub(crate) struct Target {
 }
 
 /// All targets.
-pub(crate) const TARGETS: [Target; 12] = [
+pub(crate) const TARGETS: [Target; 13] = [
     Target { name: "experiment", dictionary: keys, read: experiment },
     Target { name: "manifest", dictionary: || words(MANIFEST), read: manifest },
     Target { name: "image", dictionary: || words(IMAGE), read: image },
