@@ -140,6 +140,7 @@ impl Command {
         match self {
             Self::Run(run) => return run.execute(global),
             Self::Doctor(doctor) => return doctor.execute(),
+            Self::Data(data) => return data.execute(global),
             Self::Worker(worker) => return worker.execute(global),
             Self::Check(check) => check.execute(global),
             Self::Plan(plan) => plan.execute(global),
@@ -149,7 +150,6 @@ impl Command {
             Self::Status(status) => status.execute(global),
             Self::Merge(merge) => merge.execute(),
             Self::Store(store) => store.execute(global),
-            Self::Data(data) => data.execute(),
             Self::Guide(guide) => guide.execute(),
             Self::Schema(schema) => schema.execute(),
             Self::Completions(completions) => completions.execute(),
