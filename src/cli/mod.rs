@@ -25,6 +25,7 @@ mod store;
 mod table;
 mod worker;
 
+use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
@@ -121,11 +122,20 @@ impl Cli {
 
 /// Print an error to stderr; for experiment files, with the text in question.
 fn print_error(error: &Error) {
+    print_new(error, &mut BTreeSet::new());
+}
+
+/// The same, without what was `printed`: files that include the same part have the same errors in it.
+fn print_new(error: &Error, printed: &mut BTreeSet<String>) {
     match error {
-        Error::Several(errors) => errors.iter().for_each(print_error),
+        Error::Several(errors) => errors.iter().for_each(|error| print_new(error, printed)),
         Error::Experiment(errors) | Error::Plan(PlanError::Experiment(errors)) => {
             let text = if has_color() { errors.to_ansi() } else { errors.to_string() };
-            print_line(text.trim_end());
+            let new = text.split("\n\n").filter(|one| printed.insert((*one).to_owned()));
+            let new: Vec<&str> = new.collect();
+            if !new.is_empty() {
+                print_line(new.join("\n\n").trim_end());
+            }
         }
         other => print_line(format_args!("error: {}", visible_lines(&other.to_string()))),
     }

@@ -424,7 +424,7 @@ mod tests {
         let (_folder, spec) = with(columns, "patient;file;fold\n1;a;train\n");
         let message = spec.summary().unwrap_err().to_string();
         assert!(
-            message.ends_with("column 'diagnosis' is missing; the header is 'patient;file;fold'"),
+            message.ends_with("column 'diagnosis' is missing; the header is 'patient,file,fold'"),
             "{message}"
         );
     }

@@ -26,6 +26,7 @@ mod merge_command;
 mod merge_method;
 mod metric;
 mod not_tested;
+mod official;
 mod ops;
 mod optimizer;
 mod paper;

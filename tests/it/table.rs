@@ -27,6 +27,7 @@ fn score(model: &str, target: &str, seed: usize, value: f64) -> Score {
         value: Some(value),
         n: 100,
         predicted: None,
+        caveats: Default::default(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! CSV files with a header: columns by name, and errors that name the row.
 
+use std::cmp::Reverse;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -31,7 +32,7 @@ pub(crate) struct CsvRow<'c> {
 
 impl Csv {
     /// Reads a CSV with these columns, and others. It is separated by whichever of `,` `;` tab `|` gives a header with
-    /// these columns.
+    /// most of them.
     ///
     /// # Errors
     /// The file cannot be read, is not UTF-8, has no rows, lacks a column, or a row has another number of fields.
@@ -41,12 +42,15 @@ impl Csv {
         if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
             return Err(DataError::new(path, "the CSV is UTF-16; save it as UTF-8"));
         }
-        let has_columns = |delimiter: &u8| {
-            let header = reader(&bytes, *delimiter).headers().cloned().unwrap_or_default();
-            columns.iter().all(|column| header.iter().any(|name| name.trim() == *column))
+        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
+        // The known columns count first, so that a comma in a name changes nothing.
+        let columns_of = |delimiter: &u8| {
+            let header = reader(bytes, *delimiter).headers().cloned().unwrap_or_default();
+            let known = columns.iter().filter(|column| header.iter().any(|name| name.trim() == **column));
+            (known.count(), header.len(), Reverse(*delimiter))
         };
-        let delimiter = DELIMITERS.into_iter().find(has_columns).unwrap_or(b',');
-        let csv = Self::parse(path, &bytes, delimiter)?;
+        let delimiter = DELIMITERS.into_iter().max_by_key(columns_of).unwrap_or(b',');
+        let csv = Self::parse(path, bytes, delimiter)?;
         columns.iter().try_for_each(|column| csv.column(column).map(drop))?;
         match csv.records.is_empty() {
             true => Err(DataError::new(path, "the CSV has no rows; it needs one per image")),
@@ -60,7 +64,7 @@ impl Csv {
         let header = header.iter().map(|name| name.trim().to_owned()).collect();
         let record = |record: csv::Result<StringRecord>| {
             let record = record.map_err(|error| csv_error(path, &error))?;
-            Ok((record.position().map_or(0, csv::Position::line), record))
+            Ok((record.position().map_or(0, |position| line(bytes, position)), record))
         };
         let records = reader.records().map(record).collect::<Result<_, _>>()?;
         Ok(Self { path: path.into(), header, records })
@@ -115,6 +119,12 @@ impl<'c> CsvRow<'c> {
     pub(crate) fn error(self, message: impl Into<String>) -> DataError {
         DataError::at(&self.csv.path, format!("row {}", self.number), message)
     }
+}
+
+/// The line where a record starts. After `\r\n`, the reader's position is still before the `\n`.
+fn line(bytes: &[u8], position: &csv::Position) -> u64 {
+    let is_before_its_line = bytes.get(position.byte() as usize) == Some(&b'\n');
+    position.line() + u64::from(is_before_its_line)
 }
 
 fn reader(bytes: &[u8], delimiter: u8) -> csv::Reader<&[u8]> {
@@ -179,7 +189,7 @@ mod tests {
         assert!(error(b"\xff\xfei\0m\0").ends_with("the CSV is UTF-16; save it as UTF-8"));
         assert!(
             error(b"image;class\na;b\n")
-                .contains("row 1: column 'image' is missing; the header is 'image;class'")
+                .contains("row 1: column 'label' is missing; the header is 'image,class'")
         );
         assert!(
             error(b"image,class\na,b\n")

@@ -176,13 +176,12 @@ fn numbered_groups<'r>(rows: impl Iterator<Item = &'r Row> + Clone) -> Option<Ve
     if rows.clone().all(|row| row.group.is_none()) {
         return None;
     }
-    let (mut numbers, mut next) = (HashMap::new(), 0);
-    let mut new = || std::mem::replace(&mut next, next + 1);
+    let (mut numbers, mut next) = (HashMap::new(), 0..);
     let number = |row: &'r Row| match row.group.as_deref() {
-        Some(group) => *numbers.entry(group).or_insert_with(&mut new),
-        None => new(),
+        Some(group) => *numbers.entry(group).or_insert_with(|| next.next()),
+        None => next.next(),
     };
-    Some(rows.map(number).collect())
+    rows.map(number).collect()
 }
 
 /// The labels in each group of training images.
