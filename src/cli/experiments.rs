@@ -34,20 +34,34 @@ struct Overrides {
 
 /// Arguments of commands about one experiment.
 #[derive(Debug, Args)]
-pub(super) struct OneFile {
+pub(super) struct OneExperiment {
     /// Experiment file
     #[arg(value_name = "FILE")]
     file: PathBuf,
     #[command(flatten)]
     overrides: Overrides,
+}
+
+impl OneExperiment {
+    /// # Errors
+    /// All errors in the file.
+    pub(super) fn load(&self) -> Result<Experiment, Error> {
+        Ok(Experiment::load_with(&self.file, &self.overrides.set)?)
+    }
+}
+
+/// Arguments of commands about the plan of one experiment.
+#[derive(Debug, Args)]
+pub(super) struct OneFile {
+    #[command(flatten)]
+    of: OneExperiment,
     #[command(flatten)]
     on: OnDevice,
 }
 
 impl OneFile {
     pub(super) fn plan(&self, store: &Store) -> Result<Plan, Error> {
-        let experiment = Experiment::load_with(&self.file, &self.overrides.set)?;
-        let plan = Plan::new(Arc::new(experiment), store, self.on.numerics())?;
+        let plan = Plan::new(Arc::new(self.of.load()?), store, self.on.numerics())?;
         warn(std::slice::from_ref(&plan));
         Ok(plan)
     }

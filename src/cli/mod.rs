@@ -156,6 +156,7 @@ impl Command {
         match self {
             Self::Run(run) => return run.execute(global),
             Self::Doctor(doctor) => return doctor.execute(),
+            Self::Data(data) => return data.execute(global),
             Self::Worker(worker) => return worker.execute(global),
             Self::Check(check) => check.execute(global),
             Self::Plan(plan) => plan.execute(global),
@@ -167,7 +168,6 @@ impl Command {
             Self::Predict(predict) => predict.execute(global),
             Self::Export(export) => export.execute(global),
             Self::Store(store) => store.execute(global),
-            Self::Data(data) => data.execute(),
             Self::Guide(guide) => guide.execute(),
             Self::Schema(schema) => schema.execute(),
             Self::Completions(completions) => completions.execute(),

@@ -1,12 +1,4 @@
-//! APTOS 2019 blindness detection: grades of diabetic retinopathy.
-//!
-//! ```text
-//! train.csv                       id_code,diagnosis
-//! train_images/000c1434d8d7.png …
-//! ```
-//!
-//! The competition's test images have no published labels. Source:
-//! <https://www.kaggle.com/c/aptos2019-blindness-detection>.
+#![doc = include_str!("layout/aptos2019.md")]
 
 use std::path::PathBuf;
 
@@ -20,6 +12,7 @@ use crate::split::{RandomSplitSpec, SplitSpec};
 
 image_files! {
     /// APTOS 2019: the folder as it is downloaded. Without the key `split`, it is split at random.
+    #[schemars(extend("x-layout" = include_str!("layout/aptos2019.md")))]
     pub struct Aptos2019Spec in a folder {
         /// Folder that has `train.csv` and `train_images`.
         pub path: PathBuf,

@@ -1,7 +1,4 @@
-//! A folder of CIFAR-10's binary batches, read by candle-datasets.
-//!
-//! Format: <https://www.cs.toronto.edu/~kriz/cifar.html>, "binary version": records of a label and the red, green and
-//! blue planes of 32 x 32 pixels, 10,000 records per file.
+#![doc = include_str!("layout/cifar.md")]
 
 use std::path::{Path, PathBuf};
 
@@ -33,6 +30,7 @@ const RECORDS: usize = 10_000;
 /// A folder of CIFAR-10's binary batches: natural images for pretraining.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("x-layout" = include_str!("layout/cifar.md")))]
 pub struct CifarSpec {
     /// Path of the folder, relative to the experiment file.
     pub path: PathBuf,

@@ -1,15 +1,4 @@
-//! EyePACS, the diabetic retinopathy detection competition: grades of diabetic retinopathy, both eyes of each patient.
-//!
-//! ```text
-//! trainLabels.csv                 image,level
-//! train/10_left.jpeg, train/10_right.jpeg …
-//! retinopathy_solution.csv        if present: image,level,Usage
-//! test/1_left.jpeg …              if present
-//! ```
-//!
-//! The official split is that of the competition: `Usage` is Public for the images of the public leaderboard, which are
-//! the validation images here, and Private for the test images. Both eyes of a patient are one group. Source:
-//! <https://www.kaggle.com/c/diabetic-retinopathy-detection>.
+#![doc = include_str!("layout/eyepacs.md")]
 
 use std::path::{Path, PathBuf};
 
@@ -24,6 +13,7 @@ use crate::{DataError, SplitName};
 image_files! {
     /// EyePACS: the folders as they are downloaded. Without the key `split`, the competition's split if its solution is
     /// there, and otherwise a random split by patient.
+    #[schemars(extend("x-layout" = include_str!("layout/eyepacs.md")))]
     pub struct EyepacsSpec in a folder {
         /// Folder that has `trainLabels.csv` and `train`.
         pub path: PathBuf,

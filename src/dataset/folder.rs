@@ -1,9 +1,4 @@
-//! Folders of images: one per class, perhaps within one per split, as torchvision's `ImageFolder` reads them.
-//!
-//! ```text
-//! benign/a.png, malignant/b.png …                     or
-//! train/benign/a.png, test/malignant/b.png …
-//! ```
+#![doc = include_str!("layout/folder.md")]
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,6 +13,7 @@ use crate::{DataError, SplitName};
 image_files! {
     /// A folder with one folder of images per class, or with such folders within `train`, `val` and `test`. Without
     /// those three, it is split at random unless the key `split` says otherwise.
+    #[schemars(extend("x-layout" = include_str!("layout/folder.md")))]
     pub struct FolderSpec in a folder {
         /// The folder.
         pub path: PathBuf,

@@ -1,6 +1,4 @@
-//! A folder in the IDX format of the MNIST family, read by candle-datasets.
-//!
-//! Format: <http://yann.lecun.com/exdb/mnist/>, also used by Fashion-MNIST, KMNIST and others.
+#![doc = include_str!("layout/idx.md")]
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -24,6 +22,7 @@ const LABELS_MAGIC: u32 = 2049;
 /// A folder of IDX files, as of MNIST: images for pretraining.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("x-layout" = include_str!("layout/idx.md")))]
 pub struct IdxSpec {
     /// Path of the folder, relative to the experiment file.
     pub path: PathBuf,

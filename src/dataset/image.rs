@@ -32,6 +32,8 @@ pub(super) struct Encoded<'a> {
     pixels: &'a PixelSpec,
     /// How to turn or mirror it, by its metadata.
     orientation: Orientation,
+    /// Width and height of the upright image.
+    pub(super) extent: [u32; 2],
     /// Whether it has 16 bits per channel.
     pub(super) is_deep: bool,
 }
@@ -46,15 +48,17 @@ impl<'a> Encoded<'a> {
         let bytes = kind::file::read(path, LARGEST_FILE)
             .map_err(|error| format!("failed to read {}: {error}", path.display()))?;
         let orientation = Orientation::NoTransforms;
-        let mut encoded = Self { path, bytes, pixels, orientation, is_deep: false };
+        let mut encoded = Self { path, bytes, pixels, orientation, extent: [0; 2], is_deep: false };
         if encoded.is_dicom() {
-            encoded.check_pixels(encoded.dicom()?.dimensions())?;
+            let (width, height) = encoded.dicom()?.dimensions();
+            encoded.check_pixels((width, height))?;
+            encoded.extent = [width, height];
             return Ok(encoded);
         }
         if !whole::is_whole(&encoded.bytes) {
             return Err(encoded.unusable("it is truncated; copy or download it again"));
         }
-        (encoded.orientation, encoded.is_deep) = encoded.check_header()?;
+        encoded.read_header()?;
         Ok(encoded)
     }
 
@@ -152,13 +156,17 @@ impl<'a> Encoded<'a> {
         decoder.and_then(ImageReader::into_decoder).map_err(|error| self.unusable(&error.to_string()))
     }
 
-    /// The orientation, and whether it has 16 bits per channel.
-    fn check_header(&self) -> Result<(Orientation, bool), String> {
-        let mut decoder = self.decoder()?;
-        self.check_pixels(decoder.dimensions())?;
-        let color = decoder.color_type();
-        let orientation = decoder.orientation().map_err(|error| self.unusable(&error.to_string()))?;
-        Ok((orientation, color.bytes_per_pixel() > color.channel_count()))
+    fn read_header(&mut self) -> Result<(), String> {
+        let (extent, orientation, color) = {
+            let mut decoder = self.decoder()?;
+            let orientation = decoder.orientation().map_err(|error| self.unusable(&error.to_string()))?;
+            (decoder.dimensions(), orientation, decoder.color_type())
+        };
+        self.check_pixels(extent)?;
+        self.orientation = orientation;
+        self.extent = upright_extent(extent, orientation);
+        self.is_deep = color.bytes_per_pixel() > color.channel_count();
+        Ok(())
     }
 
     fn check_pixels(&self, (width, height): (u32, u32)) -> Result<(), String> {
@@ -183,6 +191,15 @@ impl<'a> Encoded<'a> {
     }
 }
 
+/// Width and height after turning.
+fn upright_extent((width, height): (u32, u32), orientation: Orientation) -> [u32; 2] {
+    use Orientation::{Rotate90, Rotate90FlipH, Rotate270, Rotate270FlipH};
+    match orientation {
+        Rotate90 | Rotate270 | Rotate90FlipH | Rotate270FlipH => [height, width],
+        _ => [width, height],
+    }
+}
+
 /// The largest level of so many bits.
 pub(super) fn white(bits: u32) -> u16 {
     u16::MAX >> 16u32.saturating_sub(bits).min(15)
@@ -192,6 +209,11 @@ pub(super) fn white(bits: u32) -> u16 {
 /// `resize((size, size), BILINEAR)`. The aspect ratio is not preserved.
 pub(super) fn resize(rgb: &[u8], width: usize, height: usize, size: usize, out: &mut [u8]) {
     fit::fit(Picture { rgb, width, height }, &PixelSpec::default(), size, out);
+}
+
+/// Resizes a square RGB image of `size` pixels to `[height, width, 3]` with the triangle filter.
+pub(super) fn shrink(rgb: &[u8], size: usize, (width, height): (usize, usize), out: &mut [u8]) {
+    fit::stretch(Picture { rgb, width: size, height: size }, width, height, out);
 }
 
 /// Writes gray `[pixels]` as RGB `[pixels, 3]`.

@@ -1,15 +1,4 @@
-//! ISIC 2018, task 3 (HAM10000): seven kinds of skin lesion.
-//!
-//! ```text
-//! ISIC2018_Task3_Training_Input/ISIC_0024306.jpg …          or HAM10000_images_part_1/ and _2/
-//! ISIC2018_Task3_Training_GroundTruth.csv                   or in a folder of this name; or HAM10000_metadata.csv
-//! ISIC2018_Task3_Training_LesionGroupings.csv               if present; or HAM10000_metadata.csv
-//! ISIC2018_Task3_Validation_Input/, …_GroundTruth.csv       if present
-//! ISIC2018_Task3_Test_Input/, …_GroundTruth.csv             if present
-//! ```
-//!
-//! Source: <https://challenge.isic-archive.com/data/#2018>; P. Tschandl et al., The HAM10000 dataset, Scientific Data 5
-//! (2018), 180161.
+#![doc = include_str!("layout/isic2018.md")]
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -23,6 +12,7 @@ use crate::{DataError, SplitName};
 
 image_files! {
     /// ISIC 2018, task 3 (HAM10000): the folders as they are downloaded.
+    #[schemars(extend("x-layout" = include_str!("layout/isic2018.md")))]
     pub struct Isic2018Spec in a folder {
         /// Folder that has `ISIC2018_Task3_Training_Input` and the other parts, or `HAM10000_images_part_1` and `_2`.
         pub path: PathBuf,

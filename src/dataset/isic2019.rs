@@ -1,14 +1,4 @@
-//! ISIC 2019: eight kinds of skin lesion.
-//!
-//! ```text
-//! ISIC_2019_Training_Input/ISIC_0000000.jpg …
-//! ISIC_2019_Training_GroundTruth.csv      image,MEL,NV,BCC,AK,BKL,DF,VASC,SCC,UNK
-//! ISIC_2019_Training_Metadata.csv         if present: the lesion of each image
-//! ISIC_2019_Test_Input/, ISIC_2019_Test_GroundTruth.csv    if present: the official test images
-//! ```
-//!
-//! The class UNK has no training images and is left out unless an image has it. Source:
-//! <https://challenge.isic-archive.com/data/#2019>; the training images include those of HAM10000.
+#![doc = include_str!("layout/isic2019.md")]
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -21,6 +11,7 @@ use crate::{DataError, SplitName};
 
 image_files! {
     /// ISIC 2019: the folders as they are downloaded. Without the key `split`, it is split at random by lesion.
+    #[schemars(extend("x-layout" = include_str!("layout/isic2019.md")))]
     pub struct Isic2019Spec in a folder {
         /// Folder that has `ISIC_2019_Training_Input` and `ISIC_2019_Training_GroundTruth.csv`.
         pub path: PathBuf,

@@ -1,10 +1,13 @@
 //! Data sets: the section `[dataset.<name>.<kind>]`, and how images are read.
 //!
-//! To add one: a file here with a spec that implements [`DatasetKind`], a `mod` line and a line in [`DatasetSpec`].
+//! To add one: a file here with a spec that implements [`DatasetKind`], a `mod` line and a line in [`DatasetSpec`]. The
+//! layout of its files is a page in `layout/`, which is the file's documentation and the schema's `x-layout`.
 //!
 //! A kind reads labels and names, passes a function that decodes one image to `cache`, which calls it in parallel and
 //! caches the pixels, and combines the three in `assemble`. `image` decodes and resizes as [`pixels`] says. [`labels`]
 //! then drops training images outside the label budget, for every kind.
+//!
+//! [`inspect`] finds everything that is wrong or questionable in a data set, [`sheet`] draws some of its images.
 //!
 //! A kind that reads image files only lists them with their labels, in [`ImageFiles::list`](image_files::ImageFiles);
 //! [`image_files`] does the rest, and [`split`] splits them.
@@ -20,6 +23,7 @@ pub mod folder;
 pub mod idx;
 mod image;
 pub mod image_files;
+pub mod inspect;
 mod isic;
 pub mod isic2018;
 pub mod isic2019;
@@ -31,6 +35,7 @@ mod npz;
 pub mod phantom;
 pub mod pixels;
 mod retinopathy;
+pub mod sheet;
 pub mod split;
 
 use std::path::{Path, PathBuf};
@@ -41,6 +46,7 @@ use serde::{Deserialize, Serialize};
 
 pub use cache::is_intact;
 pub use error::DataError;
+pub use inspect::Inspection;
 pub use labels::LabelBudget;
 pub use pixels::PixelSpec;
 
@@ -93,6 +99,26 @@ pub trait DatasetKind: Kind {
     /// An image is neither JPEG, PNG nor DICOM, or its header is damaged.
     fn examine_images(&self) -> Result<(), DataError> {
         Ok(())
+    }
+
+    /// Everything that is wrong or questionable, and what the pixels are like. `cache` names the folder for decoded
+    /// images of a content digest.
+    ///
+    /// # Errors
+    /// The data set cannot be used, for another reason than damaged images or leaks.
+    fn inspect(&self, cache: &inspect::CacheFolder<'_>) -> Result<Inspection, DataError> {
+        let summary = self.summary()?;
+        let dataset = self.load(Some(&cache(&summary.digest)))?;
+        Ok(Inspection::of_pixels(summary, &dataset))
+    }
+
+    /// A CSV `image,label,split,group` of all images, sorted by image, as the split kind `file` reads it; `None` for a
+    /// kind without the key `split`.
+    ///
+    /// # Errors
+    /// A file is missing or malformed.
+    fn split_csv(&self) -> Result<Option<Vec<u8>>, DataError> {
+        Ok(None)
     }
 
     /// All images of all splits, decoded and resized.

@@ -1,8 +1,4 @@
-//! A folder of images with a CSV of labels, and perhaps of splits and groups.
-//!
-//! Columns are `image,label,split,group`, or those of the key `columns`; others are ignored. All images of a group (a
-//! patient, a lesion) must be in the same split. Within a split, images are sorted by path, independent of the order of
-//! the rows.
+#![doc = include_str!("layout/manifest.md")]
 
 use std::path::{Path, PathBuf};
 
@@ -18,6 +14,7 @@ use crate::image_files::{ImageFiles, Listed, Listing};
 
 image_files! {
     /// A folder of images with a CSV of labels.
+    #[schemars(extend("x-layout" = include_str!("layout/manifest.md")))]
     pub struct ManifestSpec in a file {
         /// Path of the CSV, relative to the experiment file. Its columns are separated by commas, semicolons, tabs or
         /// `|`.

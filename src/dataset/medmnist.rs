@@ -1,7 +1,4 @@
-//! A MedMNIST `.npz` file (deflated or stored, gray or RGB).
-//!
-//! Arrays `train_images`, `val_images`, `test_images`: uint8, `[n, height, width]` or
-//! `[n, height, width, 3]`; `train_labels`, …: uint8 or int64, `[n, 1]` or `[n]`.
+#![doc = include_str!("layout/medmnist.md")]
 
 use std::path::{Path, PathBuf};
 
@@ -20,6 +17,7 @@ use super::{DataError, Dataset, DatasetKind, SplitName, Summary, image};
 /// A MedMNIST file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("x-layout" = include_str!("layout/medmnist.md")))]
 pub struct MedmnistSpec {
     /// Path of the `.npz` file, relative to the experiment file.
     pub path: PathBuf,

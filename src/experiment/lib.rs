@@ -64,7 +64,7 @@ pub use include::Part;
 pub use merge_method::needs as needs_sources;
 pub use method::merge_method;
 pub use overrides::{Override, share_out};
-pub use reference::reference;
+pub use reference::{KeyDefault, KeyReference, KindReference, dataset_kinds, reference};
 pub use schema::json_schema;
 pub use source::Source;
 pub use table_spec::TableSpec;

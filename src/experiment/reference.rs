@@ -58,7 +58,7 @@ fn choices(text: &mut String, key: &str, schema: &Value) {
 
 fn keys(text: &mut String, schema: &Value) {
     if let Some(description) = schema["description"].as_str() {
-        let _ = writeln!(text, "{}\n", one_line(description));
+        let _ = writeln!(text, "{}\n", escaped(&one_line(description)));
     }
     let Some(properties) = schema["properties"].as_object().filter(|keys| !keys.is_empty()) else {
         text.push_str("No keys.\n");
@@ -68,18 +68,108 @@ fn keys(text: &mut String, schema: &Value) {
         text.push_str("Also takes the keys of `[train]`.\n\n");
     }
     text.push_str("| key | value | default | meaning |\n|---|---|---|---|\n");
-    for (key, value) in properties.iter().filter(|(_, value)| value.get("$ref").is_none()) {
-        let required =
-            schema["required"].as_array().is_some_and(|names| names.iter().any(|name| name == key));
-        let default = match (required, default(value)) {
-            (true, _) => "required".to_owned(),
-            (false, Some(default)) => format!("`{default}`"),
-            (false, None) => "none".to_owned(),
+    for KeyReference { name, value, default, meaning } in rows(schema) {
+        let default = match default {
+            KeyDefault::Required => "required".to_owned(),
+            KeyDefault::None => "none".to_owned(),
+            KeyDefault::Value(value) => format!("`{}`", escaped(&value)),
         };
-        let meaning = value["description"].as_str().map(one_line).unwrap_or_default();
-        let words = words(value);
-        let _ = writeln!(text, "| `{key}` | {} | {default} | {meaning}{words} |", type_of(value));
+        let _ = writeln!(text, "| `{name}` | {value} | {default} | {} |", escaped(&meaning));
     }
+}
+
+/// A kind of data set, for readers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KindReference {
+    /// Its name in experiment files.
+    pub name: String,
+    /// What it is, as sentences.
+    pub summary: String,
+    /// The layout of its files, in Markdown.
+    pub layout: String,
+    /// Its keys, each followed by those within it.
+    pub keys: Vec<KeyReference>,
+}
+
+/// A key of an experiment file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KeyReference {
+    /// Dotted name.
+    pub name: String,
+    /// What values it takes.
+    pub value: String,
+    /// Its default.
+    pub default: KeyDefault,
+    /// What it means, and what its words mean.
+    pub meaning: String,
+}
+
+/// What holds if a key is absent.
+#[derive(Clone, Debug, PartialEq)]
+pub enum KeyDefault {
+    /// That is an error.
+    Required,
+    /// Nothing in its place.
+    None,
+    /// This value, in TOML or JSON.
+    Value(String),
+}
+
+/// Every kind of data set, in the order of the guide.
+pub fn dataset_kinds() -> Vec<KindReference> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let kind = |(name, schema): (String, Value)| KindReference {
+        name,
+        summary: one_line(&text(&schema["description"])),
+        layout: text(&schema["x-layout"]),
+        keys: nested(&schema),
+    };
+    datasets().into_iter().map(kind).collect()
+}
+
+/// The keys of a table, each followed by those within it.
+fn nested(schema: &Value) -> Vec<KeyReference> {
+    let mut all = Vec::new();
+    for row in rows(schema) {
+        let within = &schema["properties"][&row.name];
+        let name = row.name.clone();
+        all.push(row);
+        all.extend(within_key(within).into_iter().map(|row| prefixed(&name, row)));
+    }
+    all
+}
+
+/// The keys within a key: those of a table, or of each kind.
+fn within_key(schema: &Value) -> Vec<KeyReference> {
+    let mut parts = schema["anyOf"].as_array().into_iter().flatten();
+    let table = parts.find(|part| part["type"] != "null").unwrap_or(schema);
+    let of_kind = |(kind, schema): (String, Value)| {
+        nested(&schema).into_iter().map(move |row| prefixed(&kind, row)).collect::<Vec<_>>()
+    };
+    nested(table).into_iter().chain(kinds(table).into_iter().flat_map(of_kind)).collect()
+}
+
+fn prefixed(key: &str, row: KeyReference) -> KeyReference {
+    KeyReference { name: format!("{key}.{}", row.name), ..row }
+}
+
+/// The keys of a table.
+fn rows(schema: &Value) -> Vec<KeyReference> {
+    let required = |key: &String| {
+        schema["required"].as_array().is_some_and(|names| names.iter().any(|name| name == key))
+    };
+    let row = |(key, value): (&String, &Value)| KeyReference {
+        name: key.clone(),
+        value: type_of(value),
+        default: match (required(key), default(value)) {
+            (true, _) => KeyDefault::Required,
+            (false, None) => KeyDefault::None,
+            (false, Some(default)) => KeyDefault::Value(default),
+        },
+        meaning: value["description"].as_str().map(one_line).unwrap_or_default() + &words(value),
+    };
+    let properties = schema["properties"].as_object().into_iter().flatten();
+    properties.filter(|(_, value)| value.get("$ref").is_none()).map(row).collect()
 }
 
 /// Every metric, by its name in tables and in `select`.
@@ -97,7 +187,7 @@ fn default(schema: &Value) -> Option<String> {
         Value::Object(object) if object.is_empty() => None,
         // The default of a choice is its name; its options have their own defaults.
         Value::Object(object) if schema["oneOf"].is_array() => object.keys().next().cloned(),
-        value => Some(value.to_string().replace('|', "\\|")),
+        value => Some(value.to_string()),
     }
 }
 
@@ -150,5 +240,10 @@ fn meaning(part: &Value) -> Option<String> {
 }
 
 fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|")
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Text in a cell of a Markdown table.
+fn escaped(text: &str) -> String {
+    text.replace('|', "\\|")
 }

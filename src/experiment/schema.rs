@@ -94,8 +94,8 @@ fn described(text: &str, mut schema: Value) -> Value {
 /// A type's schema, extended to what files may contain.
 fn written(schema: Value) -> Value {
     let Value::Object(mut object) = schema else { return schema };
-    // Required keys may be set in a part, or in `[train]`.
-    for key in ["required", "format", "title"] {
+    // Required keys may be set in a part, or in `[train]`. A layout is for people.
+    for key in ["required", "format", "title", "x-layout"] {
         object.shift_remove(key);
     }
     for key in ["properties", "additionalProperties", "items", "oneOf", "anyOf", "prefixItems"] {

@@ -82,6 +82,12 @@ fn full(picture: Picture<'_>, spec: &PixelSpec, size: usize) -> (usize, usize) {
     }
 }
 
+/// Writes an image as `[height, width, 3]`, with the triangle filter; the aspect ratio is not preserved.
+pub(super) fn stretch(picture: Picture<'_>, width: usize, height: usize, out: &mut [u8]) {
+    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
+    convolve(picture, &options, width, height, out);
+}
+
 /// Resizes a part of an image, antialiased when shrinking: Pillow's `resize` with a `box`.
 fn convolve(picture: Picture<'_>, options: &ResizeOptions, width: usize, height: usize, out: &mut [u8]) {
     // Typed images, so that the resizer for other pixel types is not compiled.

@@ -23,6 +23,15 @@ pub(super) struct Contents {
 impl Contents {
     /// Lists, splits and checks the images.
     pub(super) fn of<T: ImageFiles>(kind: &T) -> Result<Self, DataError> {
+        let mut contents = Self::listed(kind)?;
+        let groups = leaks::shared_groups(&contents.rows);
+        contents.caveats.extend(Leak::checked(groups, kind.shared().allows(Allowed::SharedGroups))?);
+        leaks::check_exist(&contents.rows, T::IF_MISSING)?;
+        Ok(contents)
+    }
+
+    /// Lists and splits the images. They may be missing, and groups in several splits.
+    pub(super) fn listed<T: ImageFiles>(kind: &T) -> Result<Self, DataError> {
         let shared = kind.shared();
         check_size(shared.path, shared.size)?;
         let mut listing = kind.list()?;
@@ -34,11 +43,7 @@ impl Contents {
         let default = kind.default_split();
         let (rows, warning) = split(listing, shared.split.unwrap_or(&default))?;
         let labels = labels(&rows, &classes)?;
-        let groups = leaks::shared_groups(&rows);
-        let caveat = Leak::checked(groups, shared.allows(Allowed::SharedGroups))?;
-        leaks::check_exist(&rows, T::IF_MISSING)?;
-        let [warnings, caveats] = [warning, caveat].map(|text| text.into_iter().collect());
-        Ok(Self { classes, rows, labels, warnings, caveats })
+        Ok(Self { classes, rows, labels, warnings: warning.into_iter().collect(), caveats: Vec::new() })
     }
 }
 

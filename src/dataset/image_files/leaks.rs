@@ -1,10 +1,11 @@
 //! Images that must not be in two splits: the same file, the same content, the same group. Scores would be too good.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Component, PathBuf};
 
 use super::listing::{Listed, Row};
-use crate::DataError;
+use crate::inspect::SharedGroup;
+use crate::{DataError, SplitName};
 
 /// Checks that no two images have the same path.
 ///
@@ -60,7 +61,7 @@ fn in_order<'i>(images: impl Iterator<Item = &'i Listed>) -> Vec<&'i Listed> {
 fn repeats(
     image: &Listed,
     first: &Listed,
-    splits: Option<(crate::SplitName, crate::SplitName)>,
+    splits: Option<(SplitName, SplitName)>,
 ) -> DataError {
     let earlier = match first.name == image.name {
         true => first.place(),
@@ -103,6 +104,24 @@ pub(super) fn shared_groups(rows: &[Row]) -> Option<Leak> {
     groups.sort_unstable();
     groups.dedup();
     Some(Leak { error, caveat: format!("{} groups (patients, lesions) are in several splits", groups.len()) })
+}
+
+/// All groups in several splits, by name.
+pub(super) fn all_shared_groups(rows: &[Row]) -> Vec<SharedGroup> {
+    let mut groups: BTreeMap<&str, (BTreeSet<SplitName>, usize)> = BTreeMap::new();
+    for row in rows {
+        let Some(group) = row.group.as_deref() else { continue };
+        let (splits, images) = groups.entry(group).or_default();
+        splits.insert(row.split);
+        *images += 1;
+    }
+    let shared = groups.into_iter().filter(|(_, (splits, _))| splits.len() > 1);
+    let named = |(group, (splits, images)): (&str, (BTreeSet<SplitName>, usize))| SharedGroup {
+        group: group.to_owned(),
+        splits: splits.into_iter().collect(),
+        images,
+    };
+    shared.map(named).collect()
 }
 
 /// Pairs of byte-identical images in two splits.

@@ -12,11 +12,13 @@
 //! | `contents` | from a listing to rows with a split and a class |
 //! | `leaks` | images that must not be in two splits |
 //! | `depth` | the range of 16-bit images |
+//! | `inspect` | everything that is wrong, for `medmerge data check` |
 
 mod contents;
 pub(crate) mod csv;
 mod depth;
 pub(crate) mod folder;
+mod inspect;
 mod leaks;
 pub(crate) mod listing;
 pub(crate) mod spec;
@@ -34,8 +36,9 @@ use self::spec::Shared;
 use crate::assemble::PerSplit;
 use crate::cache::{self, Layout};
 use crate::image::Encoded;
+use crate::inspect::{CacheFolder, Inspection};
 use crate::pixels::PixelSpec;
-use crate::split::SplitSpec;
+use crate::split::{SplitSpec, file};
 use crate::{DataError, Dataset, DatasetKind, SplitName, Summary};
 
 pub use self::listing::{Listed, Listing};
@@ -77,6 +80,8 @@ struct Stored {
     hash: blake3::Hash,
     is_deep: bool,
     is_dicom: bool,
+    /// Width and height.
+    extent: [u32; 2],
 }
 
 impl<T: ImageFiles> DatasetKind for T {
@@ -103,7 +108,7 @@ impl<T: ImageFiles> DatasetKind for T {
     fn summary(&self) -> Result<Summary, DataError> {
         let Contents { classes, rows, labels, warnings, caveats } = Contents::of(self)?;
         let shared = self.shared();
-        let stored = stored(&rows, shared.pixels)?;
+        let stored: Vec<Stored> = stored(&rows, shared.pixels).into_iter().collect::<Result<_, _>>()?;
         let hashes: Vec<blake3::Hash> = stored.iter().map(|image| image.hash).collect();
         leaks::check_aliases(&rows, &hashes)?;
         let allowed = shared.allows(Allowed::IdenticalImages);
@@ -134,25 +139,38 @@ impl<T: ImageFiles> DatasetKind for T {
     }
 
     fn load(&self, cache: Option<&Path>) -> Result<Dataset, DataError> {
-        let Contents { classes, rows, labels, .. } = Contents::of(self)?;
-        let Shared { size, pixels: choice, .. } = self.shared();
-        let splits =
-            SplitName::ALL.map(|split| rows.iter().filter(|row| row.split == split).collect::<Vec<_>>());
-        let counts = splits.each_ref().map(Vec::len);
-        let layout = Layout { revision: T::REVISION, size, counts };
-        let pixels = cache::pixels(cache, layout, |sink| {
-            splits.iter().try_for_each(|rows| {
-                sink.draw(rows.len(), &|index, out| {
-                    with_image(rows[index], choice, |image| image.draw(size, out))
-                })
-            })
-        })?;
-        let groups = splits.each_ref().map(|rows| numbered_groups(rows.iter().copied()));
-        let names = splits.map(|rows| rows.iter().map(|row| row.name.clone()).collect());
-        let mut dataset = Dataset::new(classes, size, labels, names, pixels);
-        [dataset.train.groups, dataset.val.groups, dataset.test.groups] = groups;
-        Ok(dataset)
+        load(self, &Contents::of(self)?, cache)
     }
+
+    fn inspect(&self, cache: &CacheFolder<'_>) -> Result<Inspection, DataError> {
+        inspect::inspect(self, cache)
+    }
+
+    fn split_csv(&self) -> Result<Option<Vec<u8>>, DataError> {
+        Ok(Some(file::csv_of(&Contents::of(self)?.rows)))
+    }
+}
+
+/// Decodes the images, or takes them from the cache.
+fn load<T: ImageFiles>(kind: &T, contents: &Contents, cache: Option<&Path>) -> Result<Dataset, DataError> {
+    let Contents { classes, rows, labels, .. } = contents;
+    let Shared { size, pixels: choice, .. } = kind.shared();
+    let splits =
+        SplitName::ALL.map(|split| rows.iter().filter(|row| row.split == split).collect::<Vec<_>>());
+    let counts = splits.each_ref().map(Vec::len);
+    let layout = Layout { revision: T::REVISION, size, counts };
+    let pixels = cache::pixels(cache, layout, |sink| {
+        splits.iter().try_for_each(|rows| {
+            sink.draw(rows.len(), &|index, out| {
+                with_image(rows[index], choice, |image| image.draw(size, out))
+            })
+        })
+    })?;
+    let groups = splits.each_ref().map(|rows| numbered_groups(rows.iter().copied()));
+    let names = splits.map(|rows| rows.iter().map(|row| row.name.clone()).collect());
+    let mut dataset = Dataset::new(classes.clone(), size, labels.clone(), names, pixels);
+    [dataset.train.groups, dataset.val.groups, dataset.test.groups] = groups;
+    Ok(dataset)
 }
 
 /// The number of each row's group, in the order of its first row, a row without a group by itself; `None` if no row has
@@ -181,13 +199,12 @@ fn train_groups(rows: &[Row], labels: &PerSplit<Vec<u32>>) -> Option<Vec<Vec<u32
 }
 
 /// What is known of each image without decoding it.
-fn stored(rows: &[Row], pixels: &PixelSpec) -> Result<Vec<Stored>, DataError> {
-    let stored = |row: &Row| {
-        with_image(row, pixels, |image| {
-            Ok(Stored { hash: image.digest(), is_deep: image.is_deep, is_dicom: image.is_dicom() })
-        })
+fn stored(rows: &[Row], pixels: &PixelSpec) -> Vec<Result<Stored, DataError>> {
+    let stored = |image: Encoded<'_>| {
+        let (hash, is_deep, is_dicom) = (image.digest(), image.is_deep, image.is_dicom());
+        Ok(Stored { hash, is_deep, is_dicom, extent: image.extent })
     };
-    rows.par_iter().map(stored).collect::<Vec<_>>().into_iter().collect()
+    rows.par_iter().map(|row| with_image(row, pixels, stored)).collect()
 }
 
 /// The digest of names, labels, splits and bytes.

@@ -73,9 +73,9 @@ macro_rules! image_files {
         folders: [$($folder:ident),*]
         left_out: [$($left_out:literal),*]
     ) => {
-        $(#[$meta])*
         #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
         #[serde(deny_unknown_fields)]
+        $(#[$meta])*
         pub struct $Spec {
             $($(#[$key_meta])* pub $key: $Type,)*
             /// Side of the images in pixels, to which they are resized.

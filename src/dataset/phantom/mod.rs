@@ -1,9 +1,4 @@
-//! Procedural images that imitate medical imaging modalities. Synthetic: for trying the software, not for science.
-//!
-//! They are not derived from patients, cameras or their statistics, and scores on them say nothing about real images.
-//! They need no download. Classes differ in *structure* (number of lobes, regularity of a border, kind of lesions),
-//! while hue, lighting, position, size, blur and noise are nuisances. The families share edges, blobs, strokes and
-//! textures, so that pretraining on one helps on another.
+#![doc = include_str!("../layout/phantom.md")]
 //!
 //! Difficulty, as macro F1 on 600 test images of a ResNet-18 of width 16 at 28 px (20 epochs on 200 images, mean of two
 //! seeds; 8 epochs on 2,000 images, one seed):
@@ -51,6 +46,7 @@ const MOST_IMAGES: usize = 1_000_000;
 /// Procedural images of one family.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("x-layout" = include_str!("../layout/phantom.md")))]
 pub struct PhantomSpec {
     /// Modality that the images imitate.
     pub family: Family,

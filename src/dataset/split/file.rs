@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use identity::Identity;
 
 use super::*;
-use crate::image_files::csv::{Csv, parse_split};
+use crate::image_files::csv::{Csv, CsvRow, parse_split};
+use crate::image_files::listing::Row;
 
 /// A split from a CSV with the columns `image` and `split`, as written by `medmerge data split`. Other columns are
 /// ignored, and images that it does not name are left out.
@@ -37,9 +38,7 @@ impl SplitKind for FileSplitSpec {
         let names = Names::of(images);
         let mut splits = vec![None; images.len()];
         for row in csv.rows() {
-            let position = names.find(row.text(image)?).map_err(|why| {
-                row.error(format!("image '{}' {why} in {}", row.raw(image), list.display()))
-            })?;
+            let position = named(&names, row, image, list)?;
             let split = parse_split(row.text(split)?).map_err(|message| row.error(message))?;
             if splits[position].replace(split).is_some() {
                 return Err(row.error(format!("image '{}' is listed twice", row.raw(image))));
@@ -51,6 +50,33 @@ impl SplitKind for FileSplitSpec {
     fn files(&self) -> Vec<&Path> {
         vec![&self.path]
     }
+}
+
+/// The position of the image of a row. A name may start or end with a blank.
+fn named(names: &Names<'_>, row: CsvRow<'_>, image: usize, list: &Path) -> Result<usize, DataError> {
+    let trimmed = row.text(image)?;
+    let found = names.find(row.raw(image)).or_else(|_| names.find(trimmed));
+    found.map_err(|why| row.error(format!("image '{trimmed}' {why} in {}", list.display())))
+}
+
+/// A row as `medmerge data split` writes it.
+#[derive(Serialize)]
+struct Line<'r> {
+    image: &'r str,
+    label: &'r str,
+    split: SplitName,
+    group: Option<&'r str>,
+}
+
+/// A CSV `image,label,split,group` of these images.
+pub(crate) fn csv_of(rows: &[Row]) -> Vec<u8> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    for row in rows {
+        let (split, group) = (row.split, row.group.as_deref());
+        let line = Line { image: &row.name, label: &row.label, split, group };
+        writer.serialize(line).expect("memory can be written");
+    }
+    writer.into_inner().expect("memory can be written")
 }
 
 /// Positions of images by name, by file name, and by file name without extension.

@@ -1,33 +1,30 @@
-//! `medmerge data`.
+//! `medmerge data list`.
 
-use clap::Subcommand;
 use std::io::Write;
 
+use clap::Args;
+
 use super::Error;
-use super::experiments::Files;
-use super::output::stdout;
+use crate::cli::experiments::Files;
+use crate::cli::output::stdout;
 use crate::dataset::{SplitName, Summary};
 use crate::experiment::DatasetInstance;
 use crate::kind::text::visible;
 
-/// Data sets of an experiment
-#[derive(Debug, Subcommand)]
-pub(super) enum Data {
-    /// Show classes and numbers of images of each data set
-    #[command(after_help = "\
+/// Show classes and numbers of images of each data set
+#[derive(Debug, Args)]
+#[command(after_help = "\
 Examples:
   medmerge data list experiments/quickstart.toml
   medmerge data list experiments/quickstart.toml --set dataset.fundus.train=50")]
-    List {
-        #[command(flatten)]
-        files: Files,
-    },
+pub(in crate::cli) struct List {
+    #[command(flatten)]
+    files: Files,
 }
 
-impl Data {
+impl List {
     pub(super) fn execute(&self) -> Result<(), Error> {
-        let Self::List { files } = self;
-        let experiments = files.load()?;
+        let experiments = self.files.load()?;
         let mut out = stdout();
         for dataset in experiments.iter().flat_map(|experiment| &experiment.datasets) {
             let summary = dataset.labels.summary(dataset.spec.summary()?);
@@ -43,7 +40,7 @@ impl Data {
     }
 }
 
-/// A heading, then one line per class with its images in each split, then totals.
+/// A heading, then the counts.
 fn describe(dataset: &DatasetInstance, summary: &Summary, out: &mut impl Write) -> std::io::Result<()> {
     let spec = &dataset.spec;
     let (id, kind, size) = (dataset.id(), spec.kind(), spec.size());
@@ -52,14 +49,23 @@ fn describe(dataset: &DatasetInstance, summary: &Summary, out: &mut impl Write) 
         false => format!(", {} % of the training labels", 100.0 * dataset.labels.label_fraction),
     };
     writeln!(out, "{id} ({kind}, {size} x {size} pixels, {} classes{budget})", summary.classes.len())?;
-    let classes: Vec<_> = summary.classes.iter().map(|class| visible(class)).collect();
+    counts(&summary.classes, &summary.counts, out)
+}
+
+/// One line per class with its images in each split, then totals.
+pub(super) fn counts(
+    classes: &[String],
+    counts: &[Vec<usize>; 3],
+    out: &mut impl Write,
+) -> std::io::Result<()> {
+    let classes: Vec<_> = classes.iter().map(|class| visible(class)).collect();
     let width = classes.iter().map(|class| class.chars().count()).max().unwrap_or_default().max(5);
     let [train, val, test] = SplitName::ALL.map(SplitName::as_str);
     writeln!(out, "  {:<width$}  {train:>7}  {val:>7}  {test:>7}", "class")?;
     for (label, class) in classes.iter().enumerate() {
-        let [train, val, test] = summary.counts.each_ref().map(|counts| counts[label]);
+        let [train, val, test] = counts.each_ref().map(|counts| counts[label]);
         writeln!(out, "  {class:<width$}  {train:>7}  {val:>7}  {test:>7}")?;
     }
-    let [train, val, test] = summary.counts.each_ref().map(|counts| counts.iter().sum::<usize>());
+    let [train, val, test] = counts.each_ref().map(|counts| counts.iter().sum::<usize>());
     writeln!(out, "  {:<width$}  {train:>7}  {val:>7}  {test:>7}", "all")
 }

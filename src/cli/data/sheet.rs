@@ -1,0 +1,170 @@
+//! `medmerge data sheet`.
+
+use std::io::Write;
+
+use clap::{Args, ValueEnum};
+
+use super::Error;
+use super::named::OneDataset;
+use crate::cli::Global;
+use crate::cli::experiments::did_you_mean;
+use crate::cli::output::stdout;
+use crate::dataset::sheet::{Lines, choose, png};
+use crate::dataset::{Dataset, SplitName};
+use crate::experiment::{DatasetInstance, Experiment, StageInstance};
+use crate::kind::text::visible;
+use crate::store::outside::look;
+use crate::store::{Digests, Store};
+use crate::train::{Augment, TrainSpec};
+
+/// Draw images of each class, as a network sees them, and augmented
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  medmerge data sheet experiments/main.toml --dataset ham --out ham.png
+  medmerge data sheet experiments/main.toml --dataset ham --out ham.png --split test --images 12 --seed 1
+  medmerge data sheet experiments/main.toml --dataset ham --out ham.png --augment
+  medmerge data sheet experiments/main.toml --dataset ham --out ham.png --augment final_ft --variants 5
+
+Images are resized, not normalized. Each class has a line of images and, with --augment, lines of their
+variants below. The names of the classes are printed, from top to bottom. Small images are enlarged.")]
+pub(in crate::cli) struct Sheet {
+    #[command(flatten)]
+    of: OneDataset,
+    /// Number of images of each class
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..))]
+    images: u16,
+    /// Split to draw images from
+    #[arg(long, value_enum, value_name = "SPLIT", default_value = "train")]
+    split: SplitArgument,
+    /// Also draw images as a stage's `augment` changes them [STAGE: the only `augment` of the stages that train on the
+    /// data set]
+    #[arg(long, value_name = "STAGE", num_args = 0..=1)]
+    augment: Option<Option<String>>,
+    /// Number of augmented variants of each image
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
+    variants: u16,
+    /// Seed of the choice of images and of the variants
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum SplitArgument {
+    Train,
+    Val,
+    Test,
+}
+
+impl From<SplitArgument> for SplitName {
+    fn from(split: SplitArgument) -> Self {
+        match split {
+            SplitArgument::Train => Self::Train,
+            SplitArgument::Val => Self::Val,
+            SplitArgument::Test => Self::Test,
+        }
+    }
+}
+
+impl Sheet {
+    pub(super) fn execute(&self, global: &Global) -> Result<(), Error> {
+        let experiment = self.of.load()?;
+        let instance = self.of.find(&experiment)?;
+        let named = self.augment.as_ref().map(|stage| train(&experiment, instance, stage.as_deref()));
+        let train = named.transpose()?;
+        let dataset = load(instance, &global.open_store_to_read()?)?;
+        train.map_or(Ok(()), |train| train.fits(dataset.size)).map_err(|why| Error::Usage(why.join("; ")))?;
+        let chosen = choose(&dataset, self.split.into(), self.images.into(), self.seed);
+        let augment = train.map(|train| &train.augment);
+        let classes: Vec<Lines> =
+            chosen.iter().map(|positions| self.lines(&dataset, positions, augment)).collect();
+        self.of.write(&png(self.of.out(), dataset.size, &classes)?)?;
+        self.tell(&dataset, &chosen)
+    }
+
+    /// The images at these positions, then their variants.
+    fn lines(&self, dataset: &Dataset, positions: &[usize], augment: Option<&Augment>) -> Lines {
+        let length = dataset.size * dataset.size * 3;
+        let pixels = &dataset.split(self.split.into()).pixels;
+        let image = |position: usize| &pixels[position * length..][..length];
+        let plain = positions.iter().map(|&position| image(position).to_vec()).collect();
+        let changed = |augment: &Augment, epoch: usize, position: usize| {
+            let changes = augment.draw(self.seed, epoch, position);
+            changes.applied(image(position), dataset.size, &mut Default::default()).to_vec()
+        };
+        let variants = augment.into_iter().flat_map(|augment| {
+            let line = move |epoch| positions.iter().map(|&at| changed(augment, epoch, at)).collect();
+            (0..usize::from(self.variants)).map(line).collect::<Vec<_>>()
+        });
+        std::iter::once(plain).chain(variants).collect()
+    }
+
+    fn tell(&self, dataset: &Dataset, chosen: &[Vec<usize>]) -> Result<(), Error> {
+        let mut out = stdout();
+        let (path, split) = (self.of.out().display(), SplitName::from(self.split).as_str());
+        writeln!(out, "{path}: images of {split}; classes from top to bottom:")?;
+        for (class, positions) in dataset.classes.iter().zip(chosen) {
+            writeln!(out, "  {} ({})", visible(class), positions.len())?;
+        }
+        Ok(())
+    }
+}
+
+/// The images, decoded as for a stage.
+fn load(instance: &DatasetInstance, store: &Store) -> Result<Dataset, Error> {
+    let (size, summary) = Digests::new(store).look_once(&instance.spec, look)?;
+    let whole = instance.spec.load(Some(&store.data_cache(&summary.digest, size)))?;
+    Ok(instance.labels.dataset(whole))
+}
+
+/// The training options of the stage with this name, or else those that all stages on the data set share.
+fn train<'e>(
+    experiment: &'e Experiment,
+    instance: &DatasetInstance,
+    stage: Option<&str>,
+) -> Result<&'e TrainSpec, Error> {
+    let trained = experiment.stages.iter().filter_map(|stage| Some((stage, stage.spec.train()?)));
+    let trained: Vec<(&StageInstance, &TrainSpec)> = trained.collect();
+    match stage {
+        Some(name) => of_stage(experiment, &trained, name),
+        None => shared(experiment, &trained, instance),
+    }
+}
+
+fn of_stage<'e>(
+    experiment: &Experiment,
+    trained: &[(&'e StageInstance, &'e TrainSpec)],
+    name: &str,
+) -> Result<&'e TrainSpec, Error> {
+    let is_named = |(stage, _): &&(&StageInstance, &TrainSpec)| stage.name == name || stage.id() == name;
+    let found = trained.iter().find(is_named).map(|(_, train)| *train);
+    found.ok_or_else(|| {
+        let path = experiment.source.path.display();
+        let nearest = did_you_mean(name, trained.iter().map(|(stage, _)| stage.name.as_str()));
+        Error::Usage(format!("failed to find a stage {name:?} that trains in {path}{nearest}"))
+    })
+}
+
+fn shared<'e>(
+    experiment: &Experiment,
+    trained: &[(&'e StageInstance, &'e TrainSpec)],
+    instance: &DatasetInstance,
+) -> Result<&'e TrainSpec, Error> {
+    let is_on = |stage: &StageInstance| {
+        stage.datasets.iter().any(|&index| experiment.datasets[index].name == instance.name)
+    };
+    let on: Vec<_> = trained.iter().filter(|(stage, _)| is_on(stage)).collect();
+    let id = instance.id();
+    match on.as_slice() {
+        [] => Err(Error::Usage(format!("no stage trains on data set `{id}`; name one: --augment STAGE"))),
+        [(_, first), others @ ..] if others.iter().all(|(_, other)| other.augment == first.augment) => Ok(first),
+        several => {
+            let mut names: Vec<&str> = several.iter().map(|(stage, _)| stage.name.as_str()).collect();
+            names.dedup();
+            let names = names.join(", ");
+            Err(Error::Usage(format!(
+                "the stages on data set `{id}` differ in `augment`; choose one: --augment STAGE, of {names}"
+            )))
+        }
+    }
+}
