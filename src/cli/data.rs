@@ -6,9 +6,10 @@ use std::io::Write;
 use super::Error;
 use super::experiments::Files;
 use super::output::stdout;
-use crate::dataset::{SplitName, Summary};
+use crate::dataset::{DataError, SplitName, Summary};
 use crate::experiment::DatasetInstance;
 use crate::kind::text::visible;
+use crate::plan::warnings;
 
 /// Data sets of an experiment
 #[derive(Debug, Subcommand)]
@@ -28,18 +29,14 @@ impl Data {
     pub(super) fn execute(&self) -> Result<(), Error> {
         let Self::List { files } = self;
         let experiments = files.load()?;
+        let datasets = experiments.iter().flat_map(|experiment| &experiment.datasets);
+        let summary = |dataset: &DatasetInstance| Ok(dataset.labels.summary(dataset.spec.summary()?));
+        let summaries = datasets.map(|dataset| Ok((dataset, summary(dataset)?)));
+        let summaries: Vec<_> = summaries.collect::<Result<_, DataError>>()?;
+        let warnings = warnings(summaries.iter().map(|(dataset, summary)| (*dataset, summary)));
+        warnings.iter().for_each(|warning| tracing::warn!("{}", visible(warning)));
         let mut out = stdout();
-        for dataset in experiments.iter().flat_map(|experiment| &experiment.datasets) {
-            let summary = dataset.labels.summary(dataset.spec.summary()?);
-            let concerns = summary
-                .concerns()
-                .into_iter()
-                .map(|concern| format!("data set `{}` {concern}", dataset.id()));
-            let warnings = summary.warnings.iter().cloned().chain(concerns);
-            warnings.for_each(|warning| tracing::warn!("{}", visible(&warning)));
-            describe(dataset, &summary, &mut out)?;
-        }
-        Ok(())
+        Ok(summaries.iter().try_for_each(|(dataset, summary)| describe(dataset, summary, &mut out))?)
     }
 }
 

@@ -63,14 +63,6 @@ pub trait DatasetKind: Kind {
     /// A file is missing, truncated or malformed; the message names file and row.
     fn summary(&self) -> Result<Summary, DataError>;
 
-    /// Check the header of every image file, without decoding it.
-    ///
-    /// # Errors
-    /// An image is neither JPEG nor PNG, or its header is damaged.
-    fn examine_images(&self) -> Result<(), DataError> {
-        Ok(())
-    }
-
     /// All images of all splits, decoded and resized.
     ///
     /// `cache` is a folder, private to this content and size, for decoded images that are kept between runs and

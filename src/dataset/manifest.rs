@@ -124,19 +124,6 @@ impl DatasetKind for ManifestSpec {
         Ok(Summary { warnings, ..Summary::new(classes, &labels, hasher.finalize()) })
     }
 
-    fn examine_images(&self) -> Result<(), DataError> {
-        let rows = read_rows(&self.path)?;
-        let examined = rows.par_iter().filter_map(|row| Some((row, self.examine(row).err()?)));
-        let mut wrong: Vec<_> = examined.collect();
-        wrong.sort_by_key(|(row, _)| row.number);
-        let Some((first, message)) = wrong.first() else { return Ok(()) };
-        let more = match wrong.len() - 1 {
-            0 => String::new(),
-            more => format!("; neither can {more} more"),
-        };
-        Err(DataError::at(&self.path, first.place(), format!("{message}{more}")))
-    }
-
     fn load(&self, cache: Option<&Path>) -> Result<Dataset, DataError> {
         let Contents { classes, rows, labels } = self.contents()?;
         let splits =
@@ -197,10 +184,6 @@ impl ManifestSpec {
             })
         };
         rows.par_iter().map(stored).collect::<Vec<_>>().into_iter().collect()
-    }
-
-    fn examine(&self, row: &Row) -> Result<(), String> {
-        Encoded::read(&self.image_path(row), self.max_pixels).map(drop)
     }
 
     fn decode(&self, row: &Row, out: &mut [u8]) -> Result<(), DataError> {
@@ -416,8 +399,6 @@ mod tests {
         let message = bad.load(None).unwrap_err().to_string();
         assert!(message.contains("row 3: ") && message.contains("text.jpg cannot be decoded"), "{message}");
         assert_eq!(bad.summary().unwrap_err().to_string(), message);
-        let message = bad.examine_images().unwrap_err().to_string();
-        assert!(message.contains("row 3: ") && message.contains("text.jpg cannot be decoded"), "{message}");
     }
 
     #[test]

@@ -17,7 +17,8 @@ const PIECE: usize = 1 << 20;
 pub type Look = (usize, Summary);
 
 impl Digests<'_> {
-    /// What `look` sees in a data set: it depends on its kind, revision, options and files.
+    /// What `look` sees in a data set: it depends on its kind, revision and files, and on all of its keys. Some of them,
+    /// such as the largest number of pixels, change what is an error and nothing else.
     ///
     /// # Errors
     /// Those of `look`.
@@ -26,7 +27,7 @@ impl Digests<'_> {
         spec: &DatasetSpec,
         look: impl FnOnce(&DatasetSpec) -> Result<Look, DataError>,
     ) -> Result<Look, DataError> {
-        let what = format!("{} {} {}", spec.kind(), spec.revision(), spec.options());
+        let what = format!("{} {} {:?}", spec.kind(), spec.revision(), without_paths(spec));
         self.read_once(&what, || spec.files(), || look(spec))
     }
 
@@ -45,6 +46,13 @@ impl Digests<'_> {
     pub fn file(&self, path: &Path) -> io::Result<String> {
         self.read_once("file", || vec![path.to_path_buf()], || digest(path))
     }
+}
+
+/// A data set's keys other than paths, which are relative in some commands and absolute in others.
+fn without_paths(spec: &DatasetSpec) -> DatasetSpec {
+    let mut spec = spec.clone();
+    spec.paths().into_iter().for_each(|path| path.path.clear());
+    spec
 }
 
 /// Looks at a data set without decoding images.

@@ -7,6 +7,7 @@ use unicode_width::UnicodeWidthStr;
 
 use super::weights::SourceWeights;
 use super::{Shown, python};
+use crate::cli::output::folded;
 use crate::identity::{Field, Fingerprint, short};
 use crate::store::checkpoint::KEY;
 use crate::store::{Lineage, Origin};
@@ -39,12 +40,17 @@ pub(super) fn text(shown: &Shown, all: bool) -> String {
     } else {
         text += "this file was not written by medmerge; its origin is unknown\n";
     }
+    if let Some(selection) = &shown.selection {
+        text += "selected by the scores on validation images:\n";
+        selection.lines().for_each(|scored| line(&mut text, format_args!("  {scored}")));
+    }
     for (key, value) in &shown.metadata {
         line(&mut text, format_args!("{key}: {value}"));
     }
     if let Some((path, info)) = &shown.model {
         text.push('\n');
-        python::lines(path, info).iter().for_each(|python| line(&mut text, format_args!("{python}")));
+        // Folded, they would not be Python.
+        python::lines(path, info).iter().for_each(|python| text.extend([python, "\n"]));
     }
     if let Some(manifest) = &shown.manifest {
         text.push('\n');
@@ -73,7 +79,7 @@ fn tensors(shown: &Shown, all: bool) -> String {
 }
 
 fn line(text: &mut String, content: std::fmt::Arguments<'_>) {
-    writeln!(text, "{content}").expect("writing to memory cannot fail");
+    writeln!(text, "{}", folded(&content.to_string())).expect("writing to memory cannot fail");
 }
 
 struct Tree<'a> {
@@ -146,7 +152,9 @@ impl Tree<'_> {
                 details.push(format!("{role}: {}", fingerprint.short()));
                 continue;
             };
-            let hidden = |field: &&Field| !self.all && matches!(&*field.path, "revision" | "digest");
+            let hidden = |field: &&Field| {
+                !self.all && (matches!(&*field.path, "revision" | "digest") || field.value == "null")
+            };
             let options = list(dataset.options().filter(|field| !hidden(field)));
             let (kind, short, names) = (dataset.kind(), fingerprint.short(), dataset.names.join(", "));
             let parts = [format!("{role}: {kind} {short}"), names, options];
