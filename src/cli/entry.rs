@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::Error;
 use super::device::OnDevice;
 use super::experiments::stages_named;
-use crate::experiment::Experiment;
+use crate::experiment::{Experiment, Override};
 use crate::identity::Fingerprint;
 use crate::plan::Plan;
 use crate::store::Store;
@@ -29,16 +29,22 @@ pub(super) fn fingerprint(store: &Store, prefix: &str) -> Result<Fingerprint, Er
     }
 }
 
-/// The entry of a stage of an experiment, by the stage's name or id.
+/// The entry of a stage of an experiment with some keys overridden, by the stage's name or id.
 ///
 /// # Errors
 /// There is no such stage, several, or the store lacks its entry.
-pub(super) fn made(name: &str, file: &Path, on: &OnDevice, store: &Store) -> Result<Fingerprint, Error> {
-    let plan = Plan::new(Arc::new(Experiment::load(file)?), store, on.numerics())?;
+pub(super) fn made(
+    name: &str,
+    file: &Path,
+    overrides: &[Override],
+    on: &OnDevice,
+    store: &Store,
+) -> Result<Fingerprint, Error> {
+    let plan = Plan::new(Arc::new(Experiment::load_with(file, overrides)?), store, on.numerics())?;
     match stages_named(&plan, name)?[..] {
         [stage] if stage.status.is_stale() => Err(Error::Usage(format!(
-            "failed to find what {} makes in {}: it has not finished; run the experiment first, or set the \
-             --device on which it ran",
+            "failed to find what {} makes in {}: it has not finished; run the experiment first, or repeat the \
+             --set and --device with which it ran",
             stage.id,
             store.root().display()
         ))),

@@ -30,7 +30,7 @@ impl NamedModel {
         let name = self.model.to_string_lossy();
         if let Some(experiment) = &self.experiment {
             let store = global.open_store_to_read()?;
-            return Source::of_entry(&store, &made(&name, experiment, &self.on, &store)?);
+            return Source::of_entry(&store, &made(&name, experiment, &[], &self.on, &store)?);
         }
         if self.model.exists() {
             // A user who only received the file has no store.

@@ -268,7 +268,7 @@ pub(super) fn unfit(model: &ModelInfo, who: &str, datasets: &[KnownDataset<'_>])
     };
     for dataset in datasets.iter().filter(|dataset| dataset.summary.classes != head.classes) {
         problems.push(format!(
-            "{who} has a head for {}, but data set `{}` has the classes {}",
+            "{who} has a head for {}, but data set `{}` has {}",
             list(&head.classes),
             dataset.name,
             list(&dataset.summary.classes)

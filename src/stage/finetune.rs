@@ -97,7 +97,7 @@ impl Stage for FinetuneSpec {
         let head = known.datasets[0].head();
         if self.head == HeadInit::Keep && from.head.as_ref().is_none_or(|kept| kept.classes != head.classes) {
             return Err(vec![format!(
-                "`head = \"keep\"`, but the model of `{}` has {}, and data set `{}` has the classes {}; omit \
+                "`head = \"keep\"`, but the model of `{}` has {}, and data set `{}` has {}; omit \
                  `head` to start with a new one",
                 self.from,
                 from.head

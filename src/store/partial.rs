@@ -24,7 +24,8 @@ use nn::StateDict;
 use train::resume::{Position, Resume, TrainState};
 
 const STATE: &str = "state";
-const LOG: &str = "log.txt";
+/// The output of a stage, also in its entry.
+pub(super) const LOG: &str = "log.txt";
 
 /// Hexadecimal digits of a digest.
 const DIGEST: usize = 2 * blake3::OUT_LEN;

@@ -1,11 +1,13 @@
 //! Provenance in a checkpoint.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
 
 use super::manifest::VERSION;
+use super::partial::LOG;
 use super::{ContentError, EntryHeader, Manifest, Store, StoreError, artifact_files, checkpoint, entry};
 use identity::{Ancestry, Fingerprint, Role};
 use stage::ModelInfo;
@@ -76,6 +78,18 @@ impl Store {
     pub fn model_file(&self, manifest: &Manifest) -> Option<PathBuf> {
         let folder = self.entry(&manifest.header.fingerprint);
         manifest.files.contains_key(artifact_files::MODEL).then(|| folder.join(artifact_files::MODEL))
+    }
+
+    /// The log of an entry; `None` if it has none. Its digest is not verified.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn log(&self, manifest: &Manifest) -> Result<Option<String>, StoreError> {
+        if !manifest.files.contains_key(LOG) {
+            return Ok(None);
+        }
+        let path = self.entry(&manifest.header.fingerprint).join(LOG);
+        fs::read_to_string(&path).map(Some).map_err(|source| StoreError::io("read", &path, source))
     }
 
     /// The provenance of an entry's checkpoint; `None` if it has none. Its digest is not verified.

@@ -16,6 +16,7 @@ mod findings_data;
 mod findings_language;
 mod findings_run;
 mod findings_tables;
+mod findings_trial;
 mod fingerprint;
 mod guide;
 #[cfg(unix)]

@@ -203,6 +203,9 @@ fn a_file_that_says_less_is_shown_as_far_as_it_goes() {
       model = torchvision.models.resnet18()
       model.fc = torch.nn.Identity()
       model.load_state_dict(load_file("old.safetensors"))
+      model.eval()
+      mean, std = [0.5, 0.5, 0.5], [0.5, 0.5, 0.5]
+      # input: (RGB / 255 - mean) / std
     as a folder for timm, with a model card: medmerge export old.safetensors --to timm FOLDER
 
     tensors: 1, elements: 2; --all lists them

@@ -1,13 +1,14 @@
-//! Lines of Python that load a model.
+//! Lines of Python that load a model, with what it expects and what it answers.
 
 use std::path::Path;
 
+use crate::nn::Normalize;
 use crate::stage::ModelInfo;
 
-/// The file of a model, and how to load it in PyTorch.
+/// The file of a model, and how to load and use it in PyTorch.
 pub(super) fn lines(path: &Path, info: &ModelInfo) -> Vec<String> {
-    let classes = info.head.as_ref().map_or(0, |head| head.classes.len());
-    let path = path.display();
+    let classes = info.head.as_ref().map_or(&[][..], |head| &head.classes);
+    let (path, file) = (path.display(), literal(&path.display().to_string()));
     let mut lines = vec![format!("file: {path}")];
     lines.extend(info.backbone.refusal());
     lines.extend([
@@ -15,14 +16,29 @@ pub(super) fn lines(path: &Path, info: &ModelInfo) -> Vec<String> {
         format!("  import torch, {}", info.backbone.library()),
         "  from safetensors.torch import load_file".into(),
     ]);
-    lines.extend(info.backbone.python(classes).into_iter().map(|line| format!("  {line}")));
-    lines.push(format!("  model.load_state_dict(load_file(\"{path}\"))"));
+    lines.extend(info.backbone.python(classes.len()).into_iter().map(|line| format!("  {line}")));
+    let Normalize { mean, std } = info.normalize;
+    lines.extend([
+        format!("  model.load_state_dict(load_file({file}))"),
+        "  model.eval()".into(),
+        format!("  mean, std = {mean:?}, {std:?}"),
+    ]);
+    let names: Vec<String> = classes.iter().map(|class| literal(class)).collect();
+    let names = (!names.is_empty()).then(|| format!("  classes = [{}]", names.join(", ")));
+    let output = if names.is_some() { "; output: logits of classes" } else { "" };
+    lines.extend(names);
+    lines.push(format!("  # input: (RGB / 255 - mean) / std{output}"));
     let (to, what) = match info.backbone.timm() {
         Some(_) => ("timm", "timm"),
         None => ("pytorch", "PyTorch"),
     };
     lines.push(format!("as a folder for {what}, with a model card: medmerge export {path} --to {to} FOLDER"));
     lines
+}
+
+/// A string of Python: that of JSON is one.
+fn literal(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
 }
 
 #[cfg(test)]
@@ -48,8 +64,14 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("torchvision.models.resnet18(num_classes=2)"), "{text}");
-        assert!(text.contains("model.load_state_dict(load_file(\"a.safetensors\"))\n"), "{text}");
-        assert!(text.ends_with("medmerge export a.safetensors --to timm FOLDER"), "{text}");
+        let end = r#"
+  model.load_state_dict(load_file("a.safetensors"))
+  model.eval()
+  mean, std = [0.5, 0.5, 0.5], [0.5, 0.5, 0.5]
+  classes = ["a", "b"]
+  # input: (RGB / 255 - mean) / std; output: logits of classes
+as a folder for timm, with a model card: medmerge export a.safetensors --to timm FOLDER"#;
+        assert!(text.ends_with(end), "{text}");
         let text = shown(r#"{"vit_tiny": {"image_size": 32, "patch_size": 8}}"#, &[]);
         assert!(
             text.contains("(\"vit_tiny_patch16_224\", img_size=32, patch_size=8, num_classes=0)"),
@@ -57,6 +79,14 @@ mod tests {
         );
         let text = shown(r#"{"densenet121": {"growth": 8}}"#, &["a"]);
         assert!(text.contains("DenseNet(8, (6, 12, 24, 16), 16, num_classes=1)"), "{text}");
+    }
+
+    #[test]
+    fn f24_names_of_classes_and_files_are_strings_of_python() {
+        let text = shown(r#"{"resnet18": {}}"#, &["\"a\"", "b\\c\n"]);
+        assert!(text.contains(r#"classes = ["\"a\"", "b\\c\n"]"#), "{text}");
+        let text = shown(r#"{"resnet18": {}}"#, &[]);
+        assert!(text.contains("/ std\n") && !text.contains("classes ="), "{text}");
     }
 
     #[test]

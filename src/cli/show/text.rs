@@ -6,16 +6,21 @@ use unicode_width::UnicodeWidthStr;
 
 use super::weights::SourceWeights;
 use super::{Shown, python};
+use crate::cli::output::folded;
 use crate::store::checkpoint::KEY;
 
 pub(super) fn text(shown: &Shown, all: bool) -> String {
     let mut text = String::new();
     if let Some(lineage) = &shown.lineage {
-        text += &lineage.tree(all);
+        lineage.tree(all).lines().for_each(|branch| line(&mut text, format_args!("{branch}")));
     } else if shown.metadata.get(KEY).is_some_and(|said| said.contains("\"blake3\"")) {
         text += "this file was made by `medmerge merge`, not by a stage of an experiment\n";
     } else {
         text += "this file was not written by medmerge; its origin is unknown\n";
+    }
+    if let Some(selection) = &shown.selection {
+        text += "selected by the scores on validation images:\n";
+        selection.lines().for_each(|scored| line(&mut text, format_args!("  {scored}")));
     }
     for (key, value) in &shown.metadata {
         line(&mut text, format_args!("{key}: {value}"));
@@ -23,7 +28,8 @@ pub(super) fn text(shown: &Shown, all: bool) -> String {
     if let Some((path, info)) = &shown.model {
         text.push('\n');
         line(&mut text, format_args!("images: {}", info.preprocessing));
-        python::lines(path, info).iter().for_each(|python| line(&mut text, format_args!("{python}")));
+        // Folded, they would not be Python.
+        python::lines(path, info).iter().for_each(|python| text.extend([python, "\n"]));
     }
     if let Some(manifest) = &shown.manifest {
         text.push('\n');
@@ -52,7 +58,7 @@ fn tensors(shown: &Shown, all: bool) -> String {
 }
 
 fn line(text: &mut String, content: std::fmt::Arguments<'_>) {
-    writeln!(text, "{content}").expect("writing to memory cannot fail");
+    writeln!(text, "{}", folded(&content.to_string())).expect("writing to memory cannot fail");
 }
 
 /// One line per layer: for each source mean ± standard deviation, and its share of the kernels.

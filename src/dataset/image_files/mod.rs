@@ -125,18 +125,6 @@ impl<T: ImageFiles> DatasetKind for T {
         })
     }
 
-    fn examine_images(&self) -> Result<(), DataError> {
-        let Contents { rows, .. } = Contents::of(self)?;
-        let shared = self.shared();
-        let examined = rows.par_iter().filter_map(|row| with_image(row, shared.pixels, |_| Ok(())).err());
-        let wrong: Vec<_> = examined.collect();
-        let more = wrong.len().saturating_sub(1);
-        let Some(mut first) = wrong.into_iter().next() else { return Ok(()) };
-        if more > 0 {
-            first.message += &format!("; neither can {more} more");
-        }
-        Err(first)
-    }
 
     fn load(&self, cache: Option<&Path>) -> Result<Dataset, DataError> {
         load(self, &Contents::of(self)?, cache)

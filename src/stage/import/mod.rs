@@ -133,7 +133,7 @@ impl Stage for ImportSpec {
     }
 
     fn examine_files(&self) -> Result<(), DataError> {
-        let examined = file::read(&self.path).and_then(|bytes| self.check_shapes(&self.tensors(&bytes)?));
+        let examined = file::map(&self.path).and_then(|bytes| self.check_shapes(&self.tensors(&bytes)?));
         examined.map_err(|message| DataError::new(&self.path, message))
     }
 
@@ -163,7 +163,7 @@ impl ImportSpec {
     /// # Errors
     /// The file cannot be read, or its tensors are not those of the backbone; the message does not name the file.
     pub fn load(&self, device: &Device) -> Result<Checkpoint, String> {
-        let bytes = file::read(&self.path)?;
+        let bytes = file::map(&self.path)?;
         let tensors = self.fit_to_backbone(self.tensors(&bytes)?, device)?;
         if !self.allow_non_finite {
             check_values(&tensors)?;
@@ -242,14 +242,14 @@ impl ImportSpec {
                     convert(&format!("weights_only=False){key}.state_dict(), \"{path}.state_dict.pth\")'"));
                 format!(
                     "it holds a pickled object of the class `{class}` and not a state dict, so reading it would run \
-                     code; if you trust the file, convert it once with\n  {convert}"
+                     code; if you trust the file, convert it once, and set `path` to the new file:\n  {convert}"
                 )
             }
             Unreadable::Old => {
                 let convert = convert(&format!("weights_only=True), \"{path}.zip.pth\")'"));
                 format!(
-                    "a .pth file in PyTorch's format before 1.6, which is not a zip archive; convert it once with\n  \
-                     {convert}"
+                    "a .pth file in PyTorch's format before 1.6, which is not a zip archive; convert it once, and set \
+                     `path` to the new file:\n  {convert}"
                 )
             }
             Unreadable::Other(problem) => format!("failed to read its tensors: {problem}"),
@@ -476,6 +476,32 @@ mod tests {
         assert!(spec.options().get("allow_non_finite").is_none());
         spec.allow_non_finite = true;
         assert_eq!(spec.options()["allow_non_finite"], true);
+    }
+
+    /// A file of a tebibyte, nearly all of it in a tensor that is not the network's.
+    #[test]
+    #[cfg(unix)]
+    fn f24_only_the_header_of_a_file_is_read_to_check_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.safetensors");
+        let mut header = serde_json::json!({});
+        let mut end = 0;
+        let mut shapes: Vec<_> =
+            tensors().iter().map(|(name, tensor)| (name.clone(), tensor.dims().to_vec())).collect();
+        shapes.push(("extra".into(), vec![1 << 38]));
+        for (name, shape) in shapes {
+            let start = end;
+            end += 4 * shape.iter().product::<usize>();
+            header[name] =
+                serde_json::json!({ "dtype": "F32", "shape": shape, "data_offsets": [start, end] });
+        }
+        let header = header.to_string();
+        let start = [&(header.len() as u64).to_le_bytes(), header.as_bytes()].concat();
+        std::fs::write(&path, &start).unwrap();
+        let file = std::fs::File::options().append(true).open(&path).unwrap();
+        file.set_len((start.len() + end) as u64).unwrap();
+        let error = spec(&path).examine_files().unwrap_err();
+        assert!(error.message.contains("not part of the backbone: `extra`"), "{error}");
     }
 
     #[test]

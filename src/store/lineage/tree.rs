@@ -102,7 +102,9 @@ impl Tree<'_> {
                 details.push(format!("{role}: {}", fingerprint.short()));
                 continue;
             };
-            let hidden = |field: &&Field| !self.all && matches!(&*field.path, "revision" | "digest");
+            let hidden = |field: &&Field| {
+                !self.all && (matches!(&*field.path, "revision" | "digest") || field.value == "null")
+            };
             let options = list(dataset.options().filter(|field| !hidden(field)));
             let (kind, short, names) = (dataset.kind(), fingerprint.short(), dataset.names.join(", "));
             let parts = [format!("{role}: {kind} {short}"), names, options];

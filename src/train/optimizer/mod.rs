@@ -23,9 +23,10 @@ pub use sgd::SgdSpec;
 kinds! {
     /// The optimizer. The kind is the key.
     pub enum OptimizerSpec: OptimizerKind {
-        Sgd(SgdSpec),
-        Adam(AdamSpec),
+        // The default first: messages suggest it.
         Adamw(AdamwSpec),
+        Adam(AdamSpec),
+        Sgd(SgdSpec),
     }
 }
 
