@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 /// Keys that are not in the fingerprint: names of stages and data sets, paths, and what only checks a file. Ensembles
 /// enter by the roles of their members.
-const OUT: [&str; 26] = [
+const OUT: [&str; 30] = [
     "/cifar/path",
     "/evaluate/datasets",
     "/evaluate/ensembles",
@@ -32,9 +32,13 @@ const OUT: [&str; 26] = [
     "/learn_merge_weights/anchor",
     "/learn_merge_weights/dataset",
     "/learn_merge_weights/sources",
+    "/manifest/allow",
+    "/manifest/class_map",
+    "/manifest/columns",
     "/manifest/images",
     "/manifest/path",
     "/manifest/pixels/max_pixels",
+    "/manifest/split",
     "/medmnist/path",
     "/merge/dataset",
     "/merge/method/dare/base",
@@ -326,9 +330,9 @@ fn the_fingerprint_of_every_choice_is_what_it_was() {
     dc754f6682ec 1 {"merge":{"sources":["a","b"],"method":{"greedy_soup":{}},"dataset":"d"}}
     ed3224262564 1 {"merge":{"sources":["a","b"],"method":{"fisher":{}},"dataset":"d"}}
     471ad2abf467 1 {"merge":{"sources":["a","b"],"method":{"regmean":{}},"dataset":"d"}}
-    589ab0d6f9d0 1 {"finetune":{"from":"a","dataset":"d","train":{"optimizer":{"sgd":{}}}}}
-    4f319c9d86d5 1 {"finetune":{"from":"a","dataset":"d","train":{"optimizer":{"adam":{}}}}}
     deb4087d5dd5 1 {"finetune":{"from":"a","dataset":"d","train":{"optimizer":{"adamw":{}}}}}
+    4f319c9d86d5 1 {"finetune":{"from":"a","dataset":"d","train":{"optimizer":{"adam":{}}}}}
+    589ab0d6f9d0 1 {"finetune":{"from":"a","dataset":"d","train":{"optimizer":{"sgd":{}}}}}
     a1337c73291c 1 {"finetune":{"from":"a","dataset":"d","train":{"schedule":{"constant":{}}}}}
     deb4087d5dd5 1 {"finetune":{"from":"a","dataset":"d","train":{"schedule":{"cosine":{}}}}}
     9ffae6493d71 1 {"finetune":{"from":"a","dataset":"d","train":{"schedule":{"multi_step":{"milestones":[1,2]}}}}}

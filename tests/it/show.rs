@@ -142,6 +142,10 @@ fn a_checkpoint_that_was_copied_tells_its_ancestry_without_the_store() {
       model.conv1 = torch.nn.Conv2d(3, 16, 3, 1, 1, bias=False)
       model.maxpool = torch.nn.Identity()
       model.load_state_dict(load_file("elsewhere/model.safetensors"))
+      model.eval()
+      mean, std = [0.5, 0.5, 0.5], [0.5, 0.5, 0.5]
+      classes = ["effusion", "normal", "pneumonia"]
+      # input: (RGB / 255 - mean) / std; output: logits of classes
     as a folder for PyTorch, with a model card: medmerge export elsewhere/model.safetensors --to pytorch FOLDER
 
     tensors: 122, elements: 702983; --all lists them

@@ -32,8 +32,8 @@ pub(super) fn show(dataset: &DatasetInstance, found: &Inspection, out: &mut impl
 }
 
 fn show_sizes(sizes: &Sizes, out: &mut impl Write) -> Result<()> {
-    let [smallest, median, largest] = [sizes.smallest, sizes.median, sizes.largest]
-        .map(|[width, height]| format!("{width} x {height}"));
+    let [smallest, median, largest] =
+        [sizes.smallest, sizes.median, sizes.largest].map(|[width, height]| format!("{width} x {height}"));
     writeln!(out, "  image files: smallest {smallest}, median {median}, largest {largest} pixels")
 }
 
@@ -95,7 +95,10 @@ fn show_near(found: &Inspection, out: &mut impl Write) -> Result<()> {
         None => writeln!(out, "  near duplicates: not searched for, as images cannot be read"),
         Some(NearDuplicates { count: 0, .. }) => Ok(()),
         Some(NearDuplicates { count, closest }) => {
-            writeln!(out, "  warning: {count} pairs of near duplicates are in different splits; the closest:")?;
+            writeln!(
+                out,
+                "  warning: {count} pairs of near duplicates are in different splits; the closest:"
+            )?;
             list(closest.iter().map(pair), *count, out)
         }
     }

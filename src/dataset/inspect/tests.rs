@@ -16,7 +16,7 @@ fn split(name: SplitName, images: &[Vec<u8>]) -> Split {
 
 fn dataset(splits: [&[Vec<u8>]; 3]) -> Dataset {
     let [train, val, test] = SplitName::ALL.map(|name| split(name, splits[name as usize]));
-    Dataset { classes: vec!["a".into()], size: 16, train, val, test }
+    Dataset { classes: vec!["a".into()], size: 16, pixels: None, train, val, test }
 }
 
 /// A gray pattern of 16 x 16 pixels: waves of this frequency, brighter by `plus`.
@@ -57,10 +57,7 @@ fn near_duplicates_are_found_across_splits_the_closest_first() {
     let pairs: Vec<_> = near.closest.iter().map(|pair| (pair.images.clone(), pair.bits)).collect();
     let [train, val, test] = SplitName::ALL.map(|split| move |index| image(split, index));
     assert_eq!(near.count, 3, "not the two of val, and not the one that is much brighter");
-    assert_eq!(
-        pairs,
-        [([train(0), test(0)], 0), ([train(2), val(0)], 0), ([train(2), val(1)], 0)]
-    );
+    assert_eq!(pairs, [([train(0), test(0)], 0), ([train(2), val(0)], 0), ([train(2), val(1)], 0)]);
     assert_eq!(near.closest[0].levels, 1.0);
     assert!(!found.is_wrong());
 }
