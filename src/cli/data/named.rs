@@ -43,7 +43,8 @@ impl OneDataset {
     /// # Errors
     /// There is none with this name, or several that differ.
     pub(super) fn find<'e>(&self, experiment: &'e Experiment) -> Result<&'e DatasetInstance, Error> {
-        let is_named = |dataset: &&DatasetInstance| dataset.name == self.dataset || dataset.id() == self.dataset;
+        let is_named =
+            |dataset: &&DatasetInstance| dataset.name == self.dataset || dataset.id() == self.dataset;
         let found: Vec<&DatasetInstance> = experiment.datasets.iter().filter(is_named).collect();
         match found.as_slice() {
             [] => Err(self.unknown(experiment)),

@@ -157,7 +157,9 @@ fn shared<'e>(
     let id = instance.id();
     match on.as_slice() {
         [] => Err(Error::Usage(format!("no stage trains on data set `{id}`; name one: --augment STAGE"))),
-        [(_, first), others @ ..] if others.iter().all(|(_, other)| other.augment == first.augment) => Ok(first),
+        [(_, first), others @ ..] if others.iter().all(|(_, other)| other.augment == first.augment) => {
+            Ok(first)
+        }
         several => {
             let mut names: Vec<&str> = several.iter().map(|(stage, _)| stage.name.as_str()).collect();
             names.dedup();

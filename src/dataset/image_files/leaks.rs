@@ -58,11 +58,7 @@ fn in_order<'i>(images: impl Iterator<Item = &'i Listed>) -> Vec<&'i Listed> {
 }
 
 /// The error that an image is listed twice, perhaps in two splits.
-fn repeats(
-    image: &Listed,
-    first: &Listed,
-    splits: Option<(SplitName, SplitName)>,
-) -> DataError {
+fn repeats(image: &Listed, first: &Listed, splits: Option<(SplitName, SplitName)>) -> DataError {
     let earlier = match first.name == image.name {
         true => first.place(),
         false => format!("{} as '{}'", first.place(), first.name),

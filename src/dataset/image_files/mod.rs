@@ -152,8 +152,7 @@ impl<T: ImageFiles> DatasetKind for T {
 fn load<T: ImageFiles>(kind: &T, contents: &Contents, cache: Option<&Path>) -> Result<Dataset, DataError> {
     let Contents { classes, rows, labels, .. } = contents;
     let Shared { size, pixels: choice, .. } = kind.shared();
-    let splits =
-        SplitName::ALL.map(|split| rows.iter().filter(|row| row.split == split).collect::<Vec<_>>());
+    let splits = SplitName::ALL.map(|split| rows.iter().filter(|row| row.split == split).collect::<Vec<_>>());
     let counts = splits.each_ref().map(Vec::len);
     let layout = Layout { revision: T::REVISION, size, counts };
     let pixels = cache::pixels(cache, layout, |sink| {
