@@ -1,6 +1,7 @@
 //! `medmerge data`: kinds, check, split and sheet.
 
 use image::{Rgb, RgbImage};
+use medmerge::dataset::DatasetSpec;
 use predicates::prelude::*;
 use predicates::str::{contains, is_empty};
 use serde_json::Value;
@@ -75,12 +76,12 @@ fn kinds_are_listed_with_a_line_each_and_shown_with_layout_and_keys() {
     let place = Workplace::new("");
     let list = place.medmerge(&["data", "kinds"]).assert().code(0);
     let list = String::from_utf8_lossy(&list.get_output().stdout).into_owned();
-    assert_eq!(list.lines().count(), medmerge::dataset::DatasetSpec::KINDS.len());
+    assert_eq!(list.lines().count(), DatasetSpec::KINDS.len());
     assert!(
         list.contains("\nisic2018   ISIC 2018, task 3 (HAM10000): the folders as they are downloaded\n"),
         "{list}"
     );
-    for kind in medmerge::dataset::DatasetSpec::KINDS {
+    for kind in DatasetSpec::KINDS {
         let shown = place.medmerge(&["data", "kinds", kind]).assert().code(0);
         let size = predicates::str::is_match(r"\n  size \(integer").unwrap();
         shown.stdout(size.and(contains("label_fraction")).and(predicates::str::starts_with("\n").not()));
