@@ -18,7 +18,8 @@ use crate::table::TableError;
 pub enum Exit {
     /// Success.
     Done = 0,
-    /// A stage failed, and everything that does not depend on it finished; or a device did not meet the tolerance.
+    /// A stage failed, and everything that does not depend on it finished; or a device did not meet the tolerance; or a
+    /// model failed to predict.
     StageFailed = 1,
     /// The command line or an experiment file is invalid; nothing ran.
     Usage = 2,
@@ -45,6 +46,9 @@ pub enum Error {
     /// A data set is missing or malformed.
     #[error(transparent)]
     Data(#[from] DataError),
+    /// An image cannot be decoded; the message names it.
+    #[error("{0}")]
+    Image(String),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -77,6 +81,9 @@ pub enum Error {
     /// A device cannot be used.
     #[error("{0}")]
     Device(String),
+    /// A model cannot compute.
+    #[error("failed to predict: {0}")]
+    Predict(String),
     /// Stdout is closed or cannot be written.
     #[error("failed to write to stdout: {0}")]
     Output(#[from] std::io::Error),
@@ -94,12 +101,12 @@ impl Error {
             Self::Files(FileError::Write { .. }) => Exit::Store,
             Self::Files(FileError::Tensor { .. }) => Exit::StageFailed,
             Self::Files(FileError::Interrupted) | Self::Store(StoreError::Interrupted) => Exit::Interrupted,
-            Self::Data(_) | Self::Plan(PlanError::Data(_)) => Exit::Data,
+            Self::Data(_) | Self::Image(_) | Self::Plan(PlanError::Data(_)) => Exit::Data,
             Self::Store(_) | Self::Plan(PlanError::Store(_)) => Exit::Store,
             Self::Run(_) | Self::Collect(_) | Self::Signal(_) => Exit::Store,
             Self::Table(TableError::Io { .. } | TableError::Malformed { .. }) => Exit::Store,
             Self::Figure(FigureError::File(TableError::Io { .. })) => Exit::Store,
-            Self::Device(_) => Exit::StageFailed,
+            Self::Device(_) | Self::Predict(_) => Exit::StageFailed,
             // The error is in the experiment's `[table.…]` or `[figure.…]`.
             Self::Table(_) | Self::Figure(_) => Exit::Usage,
             // `medmerge plan … | head` is not a failure.

@@ -43,6 +43,7 @@
 //! | [`collect`] | from the store to scores and learned merge weights |
 //! | [`cli`] | one file per command |
 //! | [`guide`] | the documentation, also shown by `medmerge guide` |
+//! | [`deploy`] | finished models: predictions for new images, folders for timm and PyTorch |
 //! | [`doctor`] | whether a device computes as it should |
 //! | [`error`] | exit codes |
 //!
@@ -108,6 +109,7 @@ pub use {
 
 pub mod cli;
 pub mod collect;
+pub mod deploy;
 pub mod doctor;
 pub mod error;
 pub mod guide;

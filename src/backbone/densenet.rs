@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::symmetry::{Symmetry, Units};
-use super::{Backbone, BackboneKind, KernelGroup};
+use super::{Backbone, BackboneKind, InTimm, KernelGroup};
 use nn::batch_norm::{Moments, Then};
 use nn::concat::concat_channels;
 use nn::conv2d::ConvOptions;
@@ -58,16 +58,22 @@ impl BackboneKind for DensenetSpec {
         *self == Self::default()
     }
 
-    fn in_python(&self, _: &str, classes: usize) -> Option<Vec<String>> {
+    fn in_timm(&self, kind: &str) -> Option<InTimm> {
+        let growth = (!self.is_standard()).then_some(("growth_rate", self.growth));
+        let arguments = growth.into_iter().collect();
+        Some(InTimm { architecture: kind.into(), arguments, first_conv: "features.conv0" })
+    }
+
+    fn in_python(&self, _: &str, classes: usize) -> Vec<String> {
         let (growth, first) = (self.growth, 2 * self.growth);
         let network = format!("{growth}, (6, 12, 24, 16), {first}");
-        Some(match classes {
+        match classes {
             0 => vec![
                 format!("model = torchvision.models.DenseNet({network})"),
                 "model.classifier = torch.nn.Identity()".into(),
             ],
             classes => vec![format!("model = torchvision.models.DenseNet({network}, num_classes={classes})")],
-        })
+        }
     }
 }
 
@@ -115,8 +121,13 @@ impl Densenet {
 }
 
 impl Backbone for Densenet {
-    fn parameters(&self) -> Vec<Parameter> {
-        self.layers().concat()
+    /// The first layer, and each dense block with its transition or the last norm.
+    fn depths(&self) -> Vec<Vec<Parameter>> {
+        let first = [self.conv.parameters(), self.norm.parameters()].concat();
+        let mut depths = vec![first];
+        depths.extend(self.blocks.iter().map(|block| block.layers().concat()));
+        depths.last_mut().into_iter().for_each(|last| last.extend(self.last_norm.parameters()));
+        depths
     }
 
     fn features(&self, net: &Net<'_>, x: &Value) -> Result<Value> {

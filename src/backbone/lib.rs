@@ -57,9 +57,23 @@ pub trait BackboneKind: Kind + std::fmt::Display {
     /// Whether the library's function for this kind makes the same network without options.
     fn is_standard(&self) -> bool;
 
-    /// Lines of Python that make the network as `model`, with a classifier for so many classes, or without one for 0;
-    /// `None` if the library does not have it.
-    fn in_python(&self, kind: &str, classes: usize) -> Option<Vec<String>>;
+    /// How timm makes the network; `None` if it cannot.
+    fn in_timm(&self, kind: &str) -> Option<InTimm>;
+
+    /// Lines of Python that make the network as `model` with the library, with a classifier for so many classes, or
+    /// without one for 0.
+    fn in_python(&self, kind: &str, classes: usize) -> Vec<String>;
+}
+
+/// A network of timm with the names of the parameters here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InTimm {
+    /// Name of the architecture.
+    pub architecture: String,
+    /// Arguments that differ from those of the architecture.
+    pub arguments: Vec<(&'static str, usize)>,
+    /// Name of the first convolution.
+    pub first_conv: &'static str,
 }
 
 impl BackboneSpec {
@@ -68,8 +82,13 @@ impl BackboneSpec {
         self.network(self.kind())
     }
 
+    /// How timm makes the network; see [`BackboneKind::in_timm`].
+    pub fn timm(&self) -> Option<InTimm> {
+        self.in_timm(self.kind())
+    }
+
     /// Lines of Python that make the network as `model`; see [`BackboneKind::in_python`].
-    pub fn python(&self, classes: usize) -> Option<Vec<String>> {
+    pub fn python(&self, classes: usize) -> Vec<String> {
         self.in_python(self.kind(), classes)
     }
 
@@ -90,8 +109,14 @@ impl std::fmt::Display for BackboneSpec {
 
 /// A network without its classifier.
 pub trait Backbone: Send + Sync {
+    /// Every tensor of the state dict except those of the head, by depth from input to output: one entry for the first
+    /// layers, and one for each block.
+    fn depths(&self) -> Vec<Vec<Parameter>>;
+
     /// Every tensor of the state dict except those of the head.
-    fn parameters(&self) -> Vec<Parameter>;
+    fn parameters(&self) -> Vec<Parameter> {
+        self.depths().concat()
+    }
 
     /// Images `[n, h, w, 3]` to features `[n, feature_size]`.
     ///

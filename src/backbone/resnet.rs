@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::symmetry::{Symmetry, Units};
-use super::{Backbone, BackboneKind, KernelGroup};
+use super::{Backbone, BackboneKind, InTimm, KernelGroup};
 use nn::batch_norm::Then;
 use nn::conv2d::ConvOptions;
 use nn::cost::Cost;
@@ -60,22 +60,48 @@ impl BackboneKind for ResnetSpec {
         *self == Self::default()
     }
 
-    fn in_python(&self, kind: &str, classes: usize) -> Option<Vec<String>> {
-        if self.width != Self::default().width {
-            return None;
-        }
+    /// timm's ResNets have the standard stem and width.
+    fn in_timm(&self, kind: &str) -> Option<InTimm> {
+        let model = || InTimm { architecture: kind.into(), arguments: Vec::new(), first_conv: "conv1" };
+        self.is_standard().then(model)
+    }
+
+    fn in_python(&self, kind: &str, classes: usize) -> Vec<String> {
         let mut lines = vec![match classes {
             0 => format!("model = torchvision.models.{kind}()"),
             classes => format!("model = torchvision.models.{kind}(num_classes={classes})"),
         }];
+        if self.width != Self::default().width {
+            lines.extend(self.narrowed(classes));
+        }
         if self.stem == Stem::Small {
-            lines.push("model.conv1 = torch.nn.Conv2d(3, 64, 3, 1, 1, bias=False)".into());
+            lines.push(format!("model.conv1 = torch.nn.Conv2d(3, {}, 3, 1, 1, bias=False)", self.width));
             lines.push("model.maxpool = torch.nn.Identity()".into());
         }
         if classes == 0 {
             lines.push("model.fc = torch.nn.Identity()".into());
         }
-        Some(lines)
+        lines
+    }
+}
+
+impl ResnetSpec {
+    /// Lines of Python that give `model` another width.
+    fn narrowed(&self, classes: usize) -> Vec<String> {
+        let width = self.width;
+        let mut lines = vec![
+            format!("model.inplanes, block = {width}, type(model.layer1[0])"),
+            format!("model.conv1 = torch.nn.Conv2d(3, {width}, 7, 2, 3, bias=False)"),
+            format!("model.bn1 = torch.nn.BatchNorm2d({width})"),
+            "for i in range(4):".into(),
+            "    name = f\"layer{i + 1}\"".into(),
+            "    depth, stride = len(getattr(model, name)), min(i, 1) + 1".into(),
+            format!("    setattr(model, name, model._make_layer(block, {width} << i, depth, stride))"),
+        ];
+        if classes > 0 {
+            lines.push(format!("model.fc = torch.nn.Linear({} * block.expansion, {classes})", 8 * width));
+        }
+        lines
     }
 }
 
@@ -141,15 +167,15 @@ impl Resnet {
     }
 
     fn layers(&self) -> impl Iterator<Item = &ConvNorm> {
-        let blocks =
-            self.blocks.iter().flat_map(|block| block.branch.iter().chain(block.downsample.as_ref()));
-        std::iter::once(&self.first).chain(blocks)
+        std::iter::once(&self.first).chain(self.blocks.iter().flat_map(Residual::layers))
     }
 }
 
 impl Backbone for Resnet {
-    fn parameters(&self) -> Vec<Parameter> {
-        self.layers().flat_map(ConvNorm::parameters).collect()
+    /// The first layer, and each residual block.
+    fn depths(&self) -> Vec<Vec<Parameter>> {
+        let blocks = self.blocks.iter().map(|block| block.layers().flat_map(ConvNorm::parameters).collect());
+        std::iter::once(self.first.parameters()).chain(blocks).collect()
     }
 
     fn features(&self, net: &Net<'_>, x: &Value) -> Result<Value> {
@@ -246,6 +272,10 @@ impl Residual {
         let resized = stride != 1 || ci != co;
         let downsample = resized.then(|| ConvNorm::new(names.0, names.1, (ci, co), 1, stride));
         Self { branch, downsample }
+    }
+
+    fn layers(&self) -> impl Iterator<Item = &ConvNorm> {
+        self.branch.iter().chain(self.downsample.as_ref())
     }
 
     /// Cost for an image with this side, and the side of the result.

@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::symmetry::{Symmetry, Units};
-use super::{Backbone, BackboneKind, KernelGroup};
+use super::{Backbone, BackboneKind, InTimm, KernelGroup};
 use nn::attention::{attention, attention_cost};
 use nn::conv2d::ConvOptions;
 use nn::cost::Cost;
@@ -76,11 +76,25 @@ impl BackboneKind for VitSpec {
         *self == Self::default()
     }
 
-    fn in_python(&self, kind: &str, classes: usize) -> Option<Vec<String>> {
+    fn in_timm(&self, kind: &str) -> Option<InTimm> {
+        let standard = Self::default();
+        let arguments = [
+            ("img_size", self.image_size, standard.image_size),
+            ("patch_size", self.patch_size, standard.patch_size),
+        ];
+        let changed = arguments.into_iter().filter(|(_, value, standard)| value != standard);
+        Some(InTimm {
+            architecture: format!("{kind}_patch16_224"),
+            arguments: changed.map(|(name, value, _)| (name, value)).collect(),
+            first_conv: "patch_embed.proj",
+        })
+    }
+
+    fn in_python(&self, kind: &str, classes: usize) -> Vec<String> {
         let (image, patch) = (self.image_size, self.patch_size);
-        Some(vec![format!(
+        vec![format!(
             "model = timm.create_model(\"{kind}_patch16_224\", img_size={image}, patch_size={patch}, num_classes={classes})"
-        )])
+        )]
     }
 }
 
@@ -118,9 +132,9 @@ impl Vit {
         }
     }
 
-    /// Every layer with kernels. The learned tokens are kernels, too: one for the class token, one for all position
-    /// embeddings.
-    fn layers(&self) -> Vec<Vec<Parameter>> {
+    /// The layers before the first block. The learned tokens are kernels, too: one for the class token, one for all
+    /// position embeddings.
+    fn first_layers(&self) -> Vec<Vec<Parameter>> {
         let token = |name: &str, tokens: usize, std: f32| {
             vec![Parameter {
                 name: name.into(),
@@ -130,6 +144,12 @@ impl Vit {
         };
         let mut layers = vec![token("cls_token", 1, 1e-6), token("pos_embed", self.positions, 0.02)];
         layers.push(self.patches.parameters());
+        layers
+    }
+
+    /// Every layer with kernels.
+    fn layers(&self) -> Vec<Vec<Parameter>> {
+        let mut layers = self.first_layers();
         layers.extend(self.blocks.iter().flat_map(Block::layers));
         layers.push(self.norm.parameters());
         layers
@@ -152,8 +172,12 @@ impl Vit {
 }
 
 impl Backbone for Vit {
-    fn parameters(&self) -> Vec<Parameter> {
-        self.layers().concat()
+    /// The embedding of patches and positions, and each block, the last one with the norm that follows.
+    fn depths(&self) -> Vec<Vec<Parameter>> {
+        let mut depths = vec![self.first_layers().concat()];
+        depths.extend(self.blocks.iter().map(|block| block.layers().concat()));
+        depths.last_mut().into_iter().for_each(|last| last.extend(self.norm.parameters()));
+        depths
     }
 
     /// The last block is computed for the class token only, except for its keys and values.

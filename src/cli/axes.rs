@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use indexmap::IndexSet;
 
+use super::output::{count, folded};
 use crate::plan::{Plan, PlannedStage};
 
 /// The maximum number of names in a line.
@@ -12,7 +13,7 @@ const NAMES_SHOWN: usize = 8;
 /// One line per axis: its number of values, and the stages that it multiplies.
 pub(super) fn list(plan: &Plan, out: &mut impl Write) -> io::Result<()> {
     for (axis, values) in &plan.experiment.axes {
-        writeln!(out, "{}", line(plan, axis, values.len()))?;
+        writeln!(out, "{}", folded(&line(plan, axis, values.len())))?;
     }
     Ok(())
 }
@@ -22,12 +23,9 @@ fn line(plan: &Plan, axis: &str, values: usize) -> String {
     let all: IndexSet<String> = plan.stages().map(names).collect();
     let multiplied = || plan.stages().filter(|stage| stage.at.contains_key(axis));
     let which: IndexSet<String> = multiplied().map(names).collect();
-    let (of, all, count) = (which.len(), all.len(), multiplied().count());
-    format!(
-        "  axis {axis}, {values} value{}: multiplies {of} of {all} stages, which gives {count}: {}",
-        if values == 1 { "" } else { "s" },
-        listed(&which)
-    )
+    let (of, all, given) = (which.len(), count(all.len(), "stage", "stages"), multiplied().count());
+    let values = count(values, "value", "values");
+    format!("  axis {axis}, {values}: multiplies {of} of {all}, which gives {given}: {}", listed(&which))
 }
 
 /// The first names, and the number of further ones.

@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::device::OnDevice;
 use super::experiments::{Files, every, warn};
-use super::output::stdout;
+use super::output::{count, folded, stdout};
 use super::{Error, Global, axes};
 use crate::experiment::Experiment;
 use crate::plan::Plan;
@@ -20,16 +20,13 @@ Examples:
   medmerge check experiments/            every .toml in the folder
   medmerge check experiments/main.toml --set train.epochs=1
 
-Besides everything that `plan` checks, it opens imported checkpoints and the headers of images. The lines below the
-result say which stages each axis of the sweep multiplies.")]
+Like `plan`, it checks the headers of all images. Besides, it opens imported checkpoints. The lines
+below the result say which stages each axis of the sweep multiplies.")]
 pub(super) struct Check {
     #[command(flatten)]
     files: Files,
     #[command(flatten)]
     on: OnDevice,
-    /// Do not look into the images of data sets
-    #[arg(long)]
-    quick: bool,
 }
 
 impl Check {
@@ -38,7 +35,7 @@ impl Check {
         let store = global.open_store_to_read()?;
         let plan = |experiment: &Arc<Experiment>| {
             let plan = Plan::new(Arc::clone(experiment), &store, self.on.numerics())?;
-            plan.examine(!self.quick)?;
+            plan.examine()?;
             Ok(plan)
         };
         let plans = every(experiments.iter().map(plan))?;
@@ -46,12 +43,10 @@ impl Check {
         let mut out = stdout();
         for plan in plans {
             let experiment = &plan.experiment;
-            let (path, stages) = (experiment.source.path.display(), plan.stage_ids().len());
-            writeln!(
-                out,
-                "{path}: {stages} stages, {} data sets: no errors found",
-                experiment.datasets.len()
-            )?;
+            let stages = count(plan.stage_ids().len(), "stage", "stages");
+            let datasets = count(experiment.datasets.len(), "data set", "data sets");
+            let path = experiment.source.path.display();
+            writeln!(out, "{}", folded(&format!("{path}: {stages}, {datasets}: no errors found")))?;
             axes::list(&plan, &mut out)?;
         }
         Ok(())

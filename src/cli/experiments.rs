@@ -16,7 +16,7 @@ use crate::store::Store;
 
 /// Overrides of keys in experiment files, before they are checked.
 #[derive(Debug, Args)]
-struct Overrides {
+pub(super) struct Overrides {
     /// Override a key of the experiment file before it is checked; may be repeated
     ///
     /// KEY is the dotted path of a key in an existing section, as in train.epochs=5,
@@ -29,7 +29,7 @@ struct Overrides {
     ///
     /// Results are written to the folder with the experiment's name. Give a trial its own name: experiment.name=trial.
     #[arg(long = "set", value_name = "KEY=VALUE")]
-    set: Vec<Override>,
+    pub(super) set: Vec<Override>,
 }
 
 /// Arguments of commands about one experiment.

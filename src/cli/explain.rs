@@ -5,7 +5,7 @@ use std::io::Write;
 use clap::Args;
 
 use super::experiments::{OneFile, stages_named};
-use super::output::stdout;
+use super::output::{folded, stdout};
 use super::{Error, Global};
 use crate::plan::{Cause, PlannedStage, Status};
 
@@ -39,15 +39,15 @@ fn explain(stage: &PlannedStage, causes: &[Cause], out: &mut impl Write) -> std:
     writeln!(out, "  fingerprint {}", stage.fingerprint)?;
     if let Status::Stale(reasons) = &stage.status {
         for why in reasons {
-            writeln!(out, "  why: {why}")?;
+            writeln!(out, "{}", folded(&format!("  why: {why}")))?;
         }
     }
     for Cause { stage, why } in causes {
-        writeln!(out, "  root cause: {stage}: {why}")?;
+        writeln!(out, "{}", folded(&format!("  root cause: {stage}: {why}")))?;
     }
     writeln!(out, "  depends on")?;
     for field in &stage.fields {
-        writeln!(out, "    {} = {}", field.path, field.value)?;
+        writeln!(out, "{}", folded(&format!("    {} = {}", field.path, field.value)))?;
     }
     Ok(())
 }

@@ -6,15 +6,19 @@ mod completions;
 mod data;
 mod device;
 mod doctor;
+mod entry;
 mod experiments;
 mod explain;
+mod export;
 mod guide;
 mod interrupt;
 mod log;
 mod merge;
+mod model;
 mod only;
 mod output;
 mod plan;
+mod predict;
 mod results;
 mod run;
 mod schema;
@@ -87,6 +91,8 @@ enum Command {
     Show(show::Show),
     Status(status::Status),
     Merge(merge::Merge),
+    Predict(predict::Predict),
+    Export(export::Export),
     #[command(subcommand)]
     Store(store::Store),
     #[command(subcommand)]
@@ -159,6 +165,8 @@ impl Command {
             Self::Show(show) => show.execute(global),
             Self::Status(status) => status.execute(global),
             Self::Merge(merge) => merge.execute(),
+            Self::Predict(predict) => predict.execute(global),
+            Self::Export(export) => export.execute(global),
             Self::Store(store) => store.execute(global),
             Self::Guide(guide) => guide.execute(),
             Self::Schema(schema) => schema.execute(),

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::device::OnDevice;
-use super::experiments::{Files, every};
+use super::experiments::{Files, every, warn};
 use super::only::Only;
-use super::output::stdout;
+use super::output::{count, folded, stdout};
 use super::{Error, Global, axes};
 use crate::plan::makespan::{best_jobs, critical_path, makespan};
 use crate::plan::{self, Estimate, Estimates, PlannedStage, StageId, Status};
@@ -59,6 +59,7 @@ impl Plan {
         let store = global.open_store_to_read()?;
         let plan = |experiment| Ok(plan::Plan::new(Arc::clone(experiment), &store, self.on.numerics())?);
         let mut plans = every(experiments.iter().map(plan))?;
+        warn(&plans);
         self.only.check(&plans)?;
         plans.retain(|plan| self.only.concerns(plan));
         let mut out = BufWriter::new(stdout());
@@ -81,27 +82,29 @@ impl Plan {
     /// One line per stage, in execution order, then totals.
     fn list(&self, plan: &plan::Plan, estimates: &Estimates, out: &mut impl Write) -> io::Result<()> {
         let (reached, needed) = (plan.reached(), plan.needed());
-        writeln!(out, "{}: {} stages, {} to run", plan.experiment.name, reached.len(), needed.len())?;
+        let stages = count(reached.len(), "stage", "stages");
+        writeln!(out, "{}: {stages}, {} to run", plan.experiment.name, needed.len())?;
         axes::list(plan, out)?;
         let nodes = plan.stage_ids().filter(|node| reached.contains(node));
-        let (shown, folded): (Vec<_>, Vec<_>) = nodes.partition(|node| self.all || needed.contains(node));
+        let (shown, counted): (Vec<_>, Vec<_>) = nodes.partition(|node| self.all || needed.contains(node));
         let columns = Columns::new(plan, &shown, estimates, &needed);
         for &node in &shown {
             let estimate = needed.contains(&node).then(|| estimates.of(node));
-            writeln!(out, "{}", columns.line(plan.stage(node), estimate))?;
+            writeln!(out, "{}", folded(&columns.line(plan.stage(node), estimate)))?;
         }
-        if !folded.is_empty() {
-            writeln!(out, "  {}", summary(folded.iter().map(|&node| plan.stage(node))))?;
+        if !counted.is_empty() {
+            writeln!(out, "  {}", summary(counted.iter().map(|&node| plan.stage(node))))?;
         }
         let guessed = estimates.guessed(plan, &needed);
         if !guessed.is_empty() {
-            writeln!(
-                out,
-                "times are guesses: stages of these kinds have not run here yet: {}",
-                guessed.join(", ")
-            )?;
+            let guessed = guessed.join(", ");
+            let told = format!("times are guesses: stages of these kinds have not run here yet: {guessed}");
+            writeln!(out, "{}", folded(&told))?;
         }
-        if needed.is_empty() { Ok(()) } else { writeln!(out, "{}", self.total(plan, estimates, &needed)) }
+        match needed.is_empty() {
+            true => Ok(()),
+            false => writeln!(out, "{}", folded(&self.total(plan, estimates, &needed))),
+        }
     }
 
     /// What all stages to run take together.
@@ -124,28 +127,30 @@ const WIDEST_ID: usize = 200;
 
 /// Widths of the columns of the list.
 struct Columns {
+    kind: usize,
     id: usize,
     cells: [usize; 3],
 }
 
 impl Columns {
     fn new(plan: &plan::Plan, shown: &[StageId], estimates: &Estimates, needed: &BTreeSet<StageId>) -> Self {
-        let ids = shown.iter().map(|&node| plan.stage(node).id.chars().count());
-        let id = ids.max().unwrap_or_default().min(WIDEST_ID);
+        let stages = || shown.iter().map(|&node| plan.stage(node));
+        let kind = stages().map(|stage| stage.spec.kind().len()).max().unwrap_or_default();
+        let id = stages().map(|stage| stage.id.chars().count()).max().unwrap_or_default().min(WIDEST_ID);
         let mut widths = [0; 3];
         for cells in needed.iter().map(|&node| cells(estimates.of(node))) {
             widths.iter_mut().zip(&cells).for_each(|(width, cell)| *width = cell.len().max(*width));
         }
-        Self { id, cells: widths }
+        Self { kind, id, cells: widths }
     }
 
     /// The line of a stage, which runs if there is an estimate.
     fn line(&self, stage: &PlannedStage, estimate: Option<&Estimate>) -> String {
         let verb = if estimate.is_some() { "run" } else { stage.status.word() };
         let [time, memory, disk] = estimate.map(cells).unwrap_or_default();
-        let (id, [time_width, memory_width, disk_width]) = (self.id, self.cells);
+        let (kind, id, [time_width, memory_width, disk_width]) = (self.kind, self.id, self.cells);
         let line = format!(
-            "  {verb:<5}  {:<19}  {:<id$}  {time:>time_width$}  {memory:>memory_width$}  {disk:>disk_width$}  {}",
+            "  {verb:<5}  {:<kind$}  {:<id$}  {time:>time_width$}  {memory:>memory_width$}  {disk:>disk_width$}  {}",
             stage.spec.kind(),
             stage.id,
             reasons(stage)
@@ -177,8 +182,8 @@ fn reasons(stage: &PlannedStage) -> String {
 }
 
 /// `12 fresh`; `12 fresh; 3 stale, but not needed`.
-fn summary<'a>(folded: impl Iterator<Item = &'a PlannedStage>) -> String {
-    let (stale, fresh): (Vec<_>, Vec<_>) = folded.partition(|stage| stage.status.is_stale());
+fn summary<'a>(counted: impl Iterator<Item = &'a PlannedStage>) -> String {
+    let (stale, fresh): (Vec<_>, Vec<_>) = counted.partition(|stage| stage.status.is_stale());
     let counts = [(fresh.len(), "fresh"), (stale.len(), "stale, but not needed")];
     let counts = counts.iter().filter(|(count, _)| *count > 0);
     let counts: Vec<_> = counts.map(|(count, what)| format!("{count} {what}")).collect();

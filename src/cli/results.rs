@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use super::only::Only;
-use super::output::stdout;
+use super::output::{columns, count, folded, stdout};
 use super::{Error, Global};
 use crate::collect::named::{PREDICTIONS, write_predictions};
 use crate::collect::weights::{CollectedWeights, collect_weights};
@@ -80,16 +80,17 @@ pub(super) fn write_and_print(
     // Paths of figures are printed only with the tables for terminals.
     for (name, files) in figures.iter().filter(|(name, _)| only.prints(plan, name)) {
         if matches!(format, Format::Terminal) {
-            writeln!(out, "{name}\n-> {}\n", list(files))?;
+            writeln!(out, "{}", folded(&format!("{name}\n-> {}\n", list(files))))?;
         }
     }
     if matches!(format, Format::Terminal) && predictions > 0 {
         let folder = global.results.join(&plan.experiment.name).join(PREDICTIONS);
-        writeln!(out, "predictions\n-> {predictions} files in {}\n", folder.display())?;
+        let files = count(predictions, "file", "files");
+        writeln!(out, "predictions\n-> {files} in {}\n", folder.display())?;
     }
     let notes = plan.experiment.notes.trim();
     if matches!(format, Format::Terminal) && !tables.is_empty() && !notes.is_empty() {
-        writeln!(out, "{notes}")?;
+        writeln!(out, "{}", folded(notes))?;
     }
     Ok(())
 }
@@ -140,7 +141,7 @@ fn printed_to(format: Format) -> Box<dyn Write> {
 
 fn printed(table: &Rendered, format: Format) -> String {
     match format {
-        Format::Terminal => format!("{}\n-> {}\n", fitted(table).trim_end(), list(&table.files)),
+        Format::Terminal => folded(&format!("{}\n-> {}\n", fitted(table).trim_end(), list(&table.files))),
         Format::Markdown => table.markdown.clone(),
         Format::Latex => table.latex.clone(),
         Format::Csv => table.csv.clone(),
@@ -149,10 +150,7 @@ fn printed(table: &Rendered, format: Format) -> String {
 
 /// As wide as the terminal allows; unchanged for a file or another program.
 fn fitted(table: &Rendered) -> String {
-    match terminal_size::terminal_size_of(std::io::stdout()) {
-        Some((terminal_size::Width(width), _)) if width > 0 => table.folded(width.into()),
-        _ => table.terminal.clone(),
-    }
+    columns().map_or_else(|| table.terminal.clone(), |columns| table.folded(columns))
 }
 
 fn list(files: &[PathBuf]) -> String {

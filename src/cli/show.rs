@@ -8,24 +8,26 @@ mod weights;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use clap::Args;
 use safetensors::SafeTensors;
 
 use super::device::OnDevice;
-use super::experiments::stages_named;
+use super::entry::{fingerprint, made};
+use super::experiments::Overrides;
 use super::output::stdout;
 use super::{Error, Global};
-use crate::experiment::Experiment;
 use crate::identity::Fingerprint;
-use crate::plan::Plan;
+use crate::merge_files::not_safetensors;
 use crate::stage::{Artifact, Description, ModelInfo};
 use crate::store::{Lineage, Manifest, Store, checkpoint, map_file, provenance};
 use weights::SourceWeights;
 
 /// The kind of stages whose result is not a model.
 const LEARNING: &str = "learn_merge_weights";
+
+/// The kind of stages that copy the best of several models.
+const SELECTING: &str = "select";
 
 /// Show the origins of a checkpoint or store entry, down to its sources
 #[derive(Debug, Args)]
@@ -38,10 +40,10 @@ Examples:
                                            what a stage made
 
 What a stage took from stands below it. A checkpoint that was copied elsewhere tells what it and its
-ancestors depend on; names of stages and data sets are in the store. For a model, the path of its file and the
-lines of Python that load it in PyTorch are printed. Of merge weights, mean and standard
-deviation over the kernels of each layer are told, and the share of kernels for which each source has the
-largest weight in magnitude.")]
+ancestors depend on; names of stages and data sets are in the store. For a model, the path of its
+file and the lines of Python that load it are printed; for a selected one, the scores of all
+candidates, too. Of merge weights, mean and standard deviation over the kernels of each layer are
+told, and the share of kernels for which each source has the largest weight in magnitude.")]
 pub(super) struct Show {
     /// A .safetensors file, a fingerprint, or with --experiment the name or id of a stage
     #[arg(value_name = "FILE.safetensors|FINGERPRINT|STAGE")]
@@ -49,6 +51,8 @@ pub(super) struct Show {
     /// Show what a stage of this experiment made
     #[arg(long, value_name = "FILE")]
     experiment: Option<PathBuf>,
+    #[command(flatten)]
+    overrides: Overrides,
     #[command(flatten)]
     on: OnDevice,
     /// Show every option of every stage, and every tensor
@@ -67,6 +71,8 @@ struct Shown {
     lineage: Option<Lineage>,
     /// The manifest of an entry.
     manifest: Option<Manifest>,
+    /// For a selected model: the log, which holds the scores of the candidates.
+    selection: Option<String>,
     /// Metadata of a file, except its provenance.
     metadata: BTreeMap<String, String>,
     /// Name, type and shape of each tensor of a file.
@@ -79,14 +85,16 @@ impl Show {
     pub(super) fn execute(&self, global: &Global) -> Result<(), Error> {
         let shown = if let Some(experiment) = &self.experiment {
             let store = global.open_store_to_read()?;
-            of_entry(&store, &self.made(experiment, &store)?)?
+            let name = self.what.to_string_lossy();
+            of_entry(&store, &made(&name, experiment, &self.overrides.set, &self.on, &store)?)?
+        } else if !self.overrides.set.is_empty() {
+            return Err(Error::Usage("--set changes an experiment: add --experiment FILE".into()));
         } else if self.what.is_file() {
             // A user who only received the file has no store.
             of_file(&self.what, Store::existing(&global.store).ok().as_ref())?
         } else {
             let store = global.open_store_to_read()?;
-            let fingerprint = fingerprint(&store, &self.what.to_string_lossy())?;
-            of_entry(&store, &fingerprint)?
+            of_entry(&store, &self.entry(&store)?)?
         };
         if self.json {
             return Ok(writeln!(std::io::stdout(), "{}", json::json(&shown).trim_end())?);
@@ -94,38 +102,29 @@ impl Show {
         Ok(writeln!(stdout(), "{}", text::text(&shown, self.all).trim_end())?)
     }
 
-    /// The entry of a stage.
+    /// The entry with a fingerprint.
     ///
     /// # Errors
-    /// There is no such stage, several, or the store lacks its entry.
-    fn made(&self, file: &Path, store: &Store) -> Result<Fingerprint, Error> {
-        let plan = Plan::new(Arc::new(Experiment::load(file)?), store, self.on.numerics())?;
-        let name = self.what.to_string_lossy();
-        match stages_named(&plan, &name)?[..] {
-            [stage] if stage.status.is_stale() => Err(Error::Usage(format!(
-                "failed to find what {} makes in {}: it has not finished; run the experiment first, or set the \
-                 --device on which it ran",
-                stage.id,
-                store.root().display()
-            ))),
-            [stage] => Ok(stage.fingerprint),
-            ref several => {
-                let ids: Vec<_> = several.iter().map(|stage| stage.id.as_str()).collect();
-                Err(Error::Usage(format!(
-                    "{name:?} stands for {} stages; name one of {}",
-                    ids.len(),
-                    ids.join(", ")
-                )))
-            }
+    /// There is none, several, or it is no fingerprint.
+    fn entry(&self, store: &Store) -> Result<Fingerprint, Error> {
+        let what = self.what.to_string_lossy();
+        if what.chars().all(|c| c.is_ascii_hexdigit()) {
+            return fingerprint(store, &what);
         }
+        Err(Error::Usage(format!(
+            "failed to find {what}: there is no such file, and it is not the fingerprint of an entry (see: medmerge \
+             store list); if it is a stage, add --experiment FILE"
+        )))
     }
 }
 
 fn of_file(path: &Path, store: Option<&Store>) -> Result<Shown, Error> {
     let unreadable = |message: String| Error::Read { path: path.to_owned(), message };
     let map = map_file(path).map_err(|error| unreadable(error.to_string()))?;
-    let not_safetensors = |error| unreadable(format!("it is not a safetensors file: {error}"));
-    let (_, header) = SafeTensors::read_metadata(&map).map_err(not_safetensors)?;
+    let (_, header) = SafeTensors::read_metadata(&map).map_err(|error| {
+        let problem = not_safetensors(&map, &error);
+        unreadable(format!("{problem}; how to import one: medmerge guide own-data-and-checkpoints"))
+    })?;
     let mut metadata: BTreeMap<_, _> = header.metadata().clone().unwrap_or_default().into_iter().collect();
     let mut tensors: Vec<_> = header
         .tensors()
@@ -138,6 +137,7 @@ fn of_file(path: &Path, store: Option<&Store>) -> Result<Shown, Error> {
             model: None,
             lineage: None,
             manifest: None,
+            selection: None,
             metadata,
             tensors,
             weights: Vec::new(),
@@ -152,7 +152,8 @@ fn of_file(path: &Path, store: Option<&Store>) -> Result<Shown, Error> {
             .map_err(|error| unreadable(error.to_string()))?,
         false => Vec::new(),
     };
-    Ok(Shown { model, lineage: Some(lineage), manifest: None, metadata, tensors, weights })
+    let lineage = Some(lineage);
+    Ok(Shown { model, lineage, manifest: None, selection: None, metadata, tensors, weights })
 }
 
 fn of_entry(store: &Store, fingerprint: &Fingerprint) -> Result<Shown, Error> {
@@ -177,24 +178,8 @@ fn of_entry(store: &Store, fingerprint: &Fingerprint) -> Result<Shown, Error> {
         },
         false => Vec::new(),
     };
+    let selection = (manifest.header.kind == SELECTING).then(|| store.log(&manifest)).transpose()?.flatten();
     let (metadata, tensors) = (BTreeMap::new(), Vec::new());
-    Ok(Shown { model, lineage: Some(lineage), manifest: Some(manifest), metadata, tensors, weights })
-}
-
-/// The unique entry whose fingerprint starts with `prefix`.
-///
-/// # Errors
-/// There is none, or several.
-pub(super) fn fingerprint(store: &Store, prefix: &str) -> Result<Fingerprint, Error> {
-    let mut matching = store.fingerprints()?;
-    matching.retain(|fingerprint| fingerprint.to_string().starts_with(prefix));
-    let root = store.root().display();
-    match matching.len() {
-        1 => Ok(matching.remove(0)),
-        0 => Err(Error::Usage(format!(
-            "failed to find {prefix}: there is no such file, and no entry of {root} starts with it; \
-             see: medmerge store list"
-        ))),
-        many => Err(Error::Usage(format!("{many} entries of {root} start with {prefix}; give more digits"))),
-    }
+    let (lineage, manifest) = (Some(lineage), Some(manifest));
+    Ok(Shown { model, lineage, manifest, selection, metadata, tensors, weights })
 }

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use clap::Args;
 
-use super::output::stdout;
+use super::output::{folded, stdout};
 use super::{Error, Global};
 use crate::kind::text::{visible, visible_lines};
 use crate::run::reporter::{duration, progress_text};
@@ -64,13 +64,11 @@ fn print(status: &RunStatus, out: &mut impl Write) -> std::io::Result<()> {
         RunState::Interrupted => "was interrupted",
         RunState::Died => "died; to resume it, repeat its command",
     };
-    writeln!(
-        out,
-        "{}: {state}; {done} of {stages} stages made, {} failed, {skipped} skipped in {}",
-        visible(run),
-        failed.len(),
-        duration(*seconds)
-    )?;
+    let (run, failures, time) = (visible(run), failed.len(), duration(*seconds));
+    let told = format!(
+        "{run}: {state}; {done} of {stages} stages made, {failures} failed, {skipped} skipped in {time}"
+    );
+    writeln!(out, "{}", folded(&told))?;
     for (stage, progress) in running {
         let progress = progress.as_ref().map_or_else(|| "started".into(), progress_text);
         writeln!(out, "  {}: {progress}", visible(stage))?;

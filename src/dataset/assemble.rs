@@ -56,7 +56,7 @@ impl Dataset {
             Split { pixels, labels, names, groups: None }
         });
         let mut next = || splits.next().expect("three splits");
-        Self { classes, size, train: next(), val: next(), test: next() }
+        Self { classes, size, pixels: None, train: next(), val: next(), test: next() }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Decoding of image files, and resizing.
 
+mod dicom;
 mod fit;
 mod trim;
 mod whole;
@@ -10,6 +11,7 @@ use std::path::Path;
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageReader, Limits, RgbImage};
 
+use self::dicom::Dicom;
 use self::fit::Picture;
 use super::pixels::PixelSpec;
 
@@ -22,7 +24,7 @@ const BYTES_PER_PIXEL: u64 = 14;
 /// Largest image file, in bytes.
 const LARGEST_FILE: u64 = 1 << 30;
 
-/// A JPEG or PNG file, recognized by its content. It is whole and has a reasonable number of pixels, but its pixels may
+/// A JPEG, PNG or DICOM file, recognized by its content. It is whole and has a reasonable number of pixels, but its pixels may
 /// be damaged.
 pub(super) struct Encoded<'a> {
     path: &'a Path,
@@ -40,13 +42,19 @@ impl<'a> Encoded<'a> {
     /// Reads a file and its header.
     ///
     /// # Errors
-    /// A message: the file cannot be read, is neither JPEG nor PNG, is truncated, or has no pixels or more than
+    /// A message: the file cannot be read, is neither JPEG, PNG nor DICOM, is truncated, or has no pixels or more than
     /// `max_pixels`.
     pub(super) fn read(path: &'a Path, pixels: &'a PixelSpec) -> Result<Self, String> {
         let bytes = kind::file::read(path, LARGEST_FILE)
             .map_err(|error| format!("failed to read {}: {error}", path.display()))?;
         let orientation = Orientation::NoTransforms;
         let mut encoded = Self { path, bytes, pixels, orientation, extent: [0; 2], is_deep: false };
+        if encoded.is_dicom() {
+            let (width, height) = encoded.dicom()?.dimensions();
+            encoded.check_pixels((width, height))?;
+            encoded.extent = [width, height];
+            return Ok(encoded);
+        }
         if !whole::is_whole(&encoded.bytes) {
             return Err(encoded.unusable("it is truncated; copy or download it again"));
         }
@@ -90,7 +98,19 @@ impl<'a> Encoded<'a> {
         Ok(())
     }
 
+    /// Whether it is a DICOM file.
+    pub(super) fn is_dicom(&self) -> bool {
+        dicom::is_dicom(&self.bytes)
+    }
+
+    fn dicom(&self) -> Result<Dicom<'_>, String> {
+        Dicom::read(&self.bytes).map_err(|problem| self.unusable(&problem))
+    }
+
     fn rgb(&self) -> Result<RgbImage, String> {
+        if self.is_dicom() {
+            return self.dicom()?.rgb(self.pixels.window).map_err(|problem| self.unusable(&problem));
+        }
         let decoded = self.decoded()?;
         match self.pixels.bits {
             Some(bits) if self.is_deep => self.reduced(decoded, bits),
@@ -166,7 +186,8 @@ impl<'a> Encoded<'a> {
     }
 
     fn unusable(&self, why: &str) -> String {
-        format!("{} cannot be decoded as JPEG or PNG: {why}", self.path.display())
+        let format = if self.is_dicom() { "DICOM" } else { "JPEG, PNG or DICOM" };
+        format!("{} cannot be decoded as {format}: {why}", self.path.display())
     }
 }
 

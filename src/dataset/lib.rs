@@ -93,14 +93,6 @@ pub trait DatasetKind: Kind {
     /// A file is missing, truncated or malformed; the message names file and row.
     fn summary(&self) -> Result<Summary, DataError>;
 
-    /// Check the header of every image file, without decoding it.
-    ///
-    /// # Errors
-    /// An image is neither JPEG nor PNG, or its header is damaged.
-    fn examine_images(&self) -> Result<(), DataError> {
-        Ok(())
-    }
-
     /// Everything that is wrong or questionable, and what the pixels are like. `cache` names the folder for decoded
     /// images of a content digest.
     ///
@@ -198,6 +190,8 @@ pub struct Dataset {
     pub classes: Vec<String>,
     /// Side of the square images in pixels.
     pub size: usize,
+    /// How image files became pixels; `None` if none were read.
+    pub pixels: Option<PixelSpec>,
     /// Training images.
     pub train: Split,
     /// Validation images.

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use identity::{Identity, Spec, options};
 use kind::Problems;
+use kind::problems::LARGEST;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -41,6 +42,10 @@ pub struct PixelSpec {
     /// Bits per channel of the data in 16-bit images, from 1 to 16: with 12, level 4095 is white. If absent, all 16.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bits: Option<u32>,
+    /// Center and width of the window that becomes 0 to 255 in a DICOM file, as `[40, 80]`. If absent, that of the file;
+    /// if it has none, the range of its stored bits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub window: Option<[f64; 2]>,
     /// Largest number of pixels of an image file. A larger one is an error before it is decoded.
     #[serde(skip_serializing_if = "is_max_pixels")]
     #[schemars(extend("default" = 64_000_000))]
@@ -79,6 +84,7 @@ impl Default for PixelSpec {
             interpolation: Interpolation::default(),
             trim_borders: false,
             bits: None,
+            window: None,
             max_pixels: image::MAX_PIXELS,
         }
     }
@@ -95,6 +101,10 @@ impl PixelSpec {
     pub fn validate(&self, problems: &mut Problems) {
         problems.check("crop_pct", self.crop_pct, CROP_PCT.contains(&self.crop_pct), "0.1 to 1");
         self.bits.iter().for_each(|&bits| problems.up_to("bits", bits as usize, 16));
+        if let Some([center, width]) = self.window {
+            problems.check("window.0", center, center.abs() <= LARGEST, "a finite number");
+            problems.check("window.1", width, (1.0..=LARGEST).contains(&width), "1 or more");
+        }
         problems.check("max_pixels", self.max_pixels, self.max_pixels >= 1, "1 or more");
     }
 
@@ -112,6 +122,16 @@ impl PixelSpec {
         if !self.is_plain() {
             hasher.update(b"pixels").update(self.options().to_string().as_bytes());
         }
+    }
+
+    /// The same pixels with the default limit.
+    pub fn without_limit(&self) -> Self {
+        Self { max_pixels: image::MAX_PIXELS, ..self.clone() }
+    }
+
+    /// What a model gets used to, without what says how the levels of a file are stored.
+    pub fn choice(&self) -> Self {
+        Self { bits: None, ..self.without_limit() }
     }
 
     /// Whether all that determines pixels is the default.

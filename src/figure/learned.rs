@@ -62,7 +62,12 @@ mod tests {
 
     fn learned() -> MergeWeights {
         let backbone = toml::from_str("resnet18 = { stem = \"small\", width = 4 }").unwrap();
-        let info = ModelInfo { backbone, normalize: Normalize::default(), head: None };
+        let info = ModelInfo {
+            backbone,
+            normalize: Normalize::default(),
+            head: None,
+            preprocessing: Default::default(),
+        };
         let groups = info.backbone.build().kernel_groups();
         let ones = |kernels: usize| Tensor::ones((2, kernels), DType::F32, &Device::Cpu).unwrap();
         let tensors = groups.iter().map(|group| (weights_name(group), ones(group.kernels))).collect();

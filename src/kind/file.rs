@@ -1,8 +1,11 @@
-//! Reading files that a person names. Only regular files are read: a pipe may block, and a device may never end.
+//! Reading and writing files that a person names. Only regular files are read: a pipe may block, and a device may never
+//! end. A written file is whole or absent.
 
 use std::fs::File;
 use std::io::{self, Error, ErrorKind, Read};
 use std::path::Path;
+
+use tempfile::NamedTempFile;
 
 /// Opens a regular file, or a link to one.
 ///
@@ -34,6 +37,29 @@ pub fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     if bytes.len() as u64 > limit { Err(too_long()) } else { Ok(bytes) }
 }
 
+/// A temporary file next to `path`, for [`publish`]. Dropped before, it is removed.
+///
+/// # Errors
+/// The folder is missing or cannot be written.
+pub fn beside(path: &Path) -> io::Result<NamedTempFile> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if !folder.is_dir() {
+        return Err(Error::other(format!("there is no folder {}; create it first", folder.display())));
+    }
+    // Not opened by tempfile, which makes files private to their owner.
+    tempfile::Builder::new().prefix(".").suffix(".tmp").make_in(folder, |path| File::create_new(path))
+}
+
+/// Flush a file to disk and rename it to `path`.
+///
+/// # Errors
+/// It cannot be written or renamed, or a file exists and `replace` is false.
+pub fn publish(file: NamedTempFile, path: &Path, replace: bool) -> io::Result<File> {
+    file.as_file().sync_all()?;
+    let persisted = if replace { file.persist(path) } else { file.persist_noclobber(path) };
+    persisted.map_err(|error| error.error)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -45,6 +71,22 @@ mod tests {
         assert_eq!(read(&path, 4).unwrap(), b"four");
         assert_eq!(read(&path, 3).unwrap_err().to_string(), "it has more than 3 bytes");
         std::fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn a_file_appears_whole_and_replaces_another_only_if_it_may() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out");
+        drop(beside(&path).unwrap());
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+        for (text, replace, after) in [("a", false, "a"), ("b", false, "a"), ("c", true, "c")] {
+            let file = beside(&path).unwrap();
+            std::fs::write(file.path(), text).unwrap();
+            assert_eq!(publish(file, &path, replace).is_ok(), text == after);
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), after);
+        }
+        let message = beside(&folder.path().join("no/out")).unwrap_err().to_string();
+        assert!(message.contains("there is no folder"), "{message}");
     }
 
     #[test]

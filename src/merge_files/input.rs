@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Result as TensorResult, Tensor, bail};
 use safetensors::tensor::TensorInfo;
-use safetensors::{Dtype, SafeTensors};
+use safetensors::{Dtype, SafeTensorError, SafeTensors};
 
 use super::FileError;
 use merge_method::NamedTensors;
@@ -43,7 +43,7 @@ impl Input {
         // but does not corrupt memory.
         let map = unsafe { memmap2::Mmap::map(&file) }.map_err(|error| unreadable(&error))?;
         let (header, described) = SafeTensors::read_metadata(&map)
-            .map_err(|error| unreadable(&format!("it is not a safetensors file: {error}; {CONVERT}")))?;
+            .map_err(|error| unreadable(&format!("{}; {CONVERT}", not_safetensors(&map, &error))))?;
         let tensors: BTreeMap<String, TensorInfo> =
             described.tensors().into_iter().map(|(name, info)| (name, info.clone())).collect();
         if let Some((name, info)) = tensors.iter().find(|(_, info)| !is_mergeable(info.dtype)) {
@@ -123,6 +123,14 @@ impl Input {
 
     fn unreadable(&self, error: &io::Error) -> FileError {
         FileError::Read { path: self.path.clone(), problem: error.to_string() }
+    }
+}
+
+/// What is wrong with a file that has no safetensors header; a `.pth` file of PyTorch, which is a zip archive, is named.
+pub fn not_safetensors(bytes: &[u8], error: &SafeTensorError) -> String {
+    match bytes.starts_with(b"PK") {
+        true => "it is a .pth file of PyTorch, not a safetensors file".into(),
+        false => format!("it is not a safetensors file: {error}"),
     }
 }
 

@@ -20,7 +20,7 @@ use merge_method::{MergeTensors, NamedTensors, merge_name};
 use nn::finite::is_finite;
 
 pub use agreement::{Agreement, Mismatch};
-pub use input::Input;
+pub use input::{Input, not_safetensors};
 pub use output::Output;
 
 /// Bytes of merged tensors computed at once, which bounds memory independently of the number of threads.

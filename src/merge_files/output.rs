@@ -39,18 +39,7 @@ impl Output {
         let place = |(name, info): (String, TensorInfo)| (name, (header.len() + info.data_offsets.0) as u64);
         let places = tensors.into_iter().map(place).collect();
         let write = || {
-            let folder =
-                path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-            if !folder.is_dir() {
-                return Err(io::Error::other(format!(
-                    "there is no folder {}; create it first",
-                    folder.display()
-                )));
-            }
-            let mut file = tempfile::Builder::new()
-                .prefix(".")
-                .suffix(".tmp")
-                .make_in(folder, |path| File::create_new(path))?;
+            let mut file = kind::file::beside(path)?;
             file.write_all(&header)?;
             Ok(file)
         };
@@ -93,12 +82,9 @@ impl Output {
     /// # Errors
     /// It cannot be written or renamed, or a file exists and `replace` is false.
     pub fn finish(self, replace: bool) -> Result<(), FileError> {
-        self.file.as_file().sync_all().map_err(|error| self.unwritable(&error))?;
         let Self { path, file, .. } = self;
-        let persisted = if replace { file.persist(&path) } else { file.persist_noclobber(&path) };
-        let unwritable =
-            |error: tempfile::PersistError| FileError::Write { path, problem: error.error.to_string() };
-        persisted.map(|_| ()).map_err(unwritable)
+        let published = kind::file::publish(file, &path, replace);
+        published.map(drop).map_err(|error| FileError::Write { path, problem: error.to_string() })
     }
 
     fn unwritable(&self, error: &io::Error) -> FileError {

@@ -42,6 +42,7 @@ fn info(dataset: &str) -> ModelInfo {
         backbone: BackboneSpec::Resnet18(ResnetSpec { stem: Stem::Small, width: 2 }),
         normalize: Normalize::default(),
         head: Some(Head { dataset: Some(Fingerprint::of_parts([dataset])), classes }),
+        preprocessing: Default::default(),
     }
 }
 
@@ -64,7 +65,7 @@ fn dataset(all: &HashMap<String, Tensor>, labels: &[u32]) -> Dataset {
         groups: None,
     };
     let classes = (0..CLASSES).map(|class| class.to_string()).collect();
-    Dataset { classes, size: SIZE, train: split.clone(), val: split.clone(), test: split }
+    Dataset { classes, size: SIZE, pixels: None, train: split.clone(), val: split.clone(), test: split }
 }
 
 fn with_context<R>(dataset: Dataset, f: impl FnOnce(&Context<'_>) -> R) -> R {

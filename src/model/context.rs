@@ -9,7 +9,7 @@ use train::epoch::Task;
 use train::resume::Resume;
 use train::{Interrupted, Progress, TrainError, TrainSpec};
 
-use super::{Artifact, Checkpoint, Head};
+use super::{Artifact, Checkpoint, Head, Preprocessing};
 
 /// Everything that a running stage has access to.
 pub struct Context<'a> {
@@ -50,6 +50,11 @@ impl Context<'_> {
             report: self.report,
             resume: self.resume,
         }
+    }
+
+    /// How images of data set 0 become the input of a model.
+    pub fn preprocessing(&self) -> Preprocessing {
+        Preprocessing::new(self.datasets[0].size, self.datasets[0].pixels.as_ref())
     }
 
     /// The head of a model trained on data set 0.

@@ -4,8 +4,10 @@ use identity::Fingerprint;
 use serde::{Deserialize, Serialize};
 
 use backbone::BackboneSpec;
-use dataset::Summary;
+use dataset::{PixelSpec, Summary};
 use nn::Normalize;
+
+use crate::Preprocessing;
 
 /// What is known about a stage's inputs before anything runs.
 pub struct Known<'a> {
@@ -68,6 +70,16 @@ impl Known<'_> {
                 )]);
             }
         }
+        let read: Vec<&ModelInfo> =
+            sources.iter().copied().filter(|source| source.preprocessing.pixels.is_some()).collect();
+        for source in read.iter().skip(1) {
+            if let Some((a, b)) = read[0].preprocessing.differs(source.preprocessing.pixels.as_ref()) {
+                return Err(vec![format!(
+                    "sources were trained on images with `pixels = {a}` and `pixels = {b}`; merge models whose data \
+                     sets have the same `pixels`"
+                )]);
+            }
+        }
         Ok(sources)
     }
 }
@@ -81,6 +93,8 @@ pub struct KnownDataset<'a> {
     pub fingerprint: Fingerprint,
     /// Side length of its images in pixels.
     pub size: usize,
+    /// How image files become pixels, if it reads any.
+    pub pixels: Option<&'a PixelSpec>,
     /// Classes and image counts.
     pub summary: &'a Summary,
 }
@@ -111,6 +125,13 @@ pub struct ModelInfo {
     pub normalize: Normalize,
     /// The classifier; `None` for a model without one.
     pub head: Option<Head>,
+    /// How images became its input.
+    #[serde(default, skip_serializing_if = "is_unknown")]
+    pub preprocessing: Preprocessing,
+}
+
+fn is_unknown(preprocessing: &Preprocessing) -> bool {
+    *preprocessing == Preprocessing::default()
 }
 
 /// The data set and the classes of a classifier.
@@ -142,6 +163,24 @@ impl KnownDataset<'_> {
             "{backbone} takes images of {least} pixels{more}, but data set `{}` has images of {}; set {or}",
             self.name, self.size
         )])
+    }
+
+    /// Checks that images become pixels as a model expects it.
+    ///
+    /// # Errors
+    /// A message that names both choices and says what to change.
+    pub fn reads_as(&self, model: &ModelInfo) -> Result<(), Vec<String>> {
+        let Some((own, other)) = model.preprocessing.differs(self.pixels) else { return Ok(()) };
+        Err(vec![format!(
+            "the model takes images with `pixels = {own}`, but data set `{}` has `pixels = {other}`; write `pixels = \
+             {own}` in this data set, or `pixels = {other}` where the model is trained or imported",
+            self.name
+        )])
+    }
+
+    /// How its images become the input of a model.
+    pub fn preprocessing(&self) -> Preprocessing {
+        Preprocessing::new(self.size, self.pixels)
     }
 
     /// The head of a model trained on this data set.

@@ -9,12 +9,13 @@ use nn::init::initial_values;
 
 use crate::{Head, ModelInfo};
 
-/// Formats class names for a message.
+/// Class names for a message: `2 classes (benign, malignant)`.
 pub fn list(classes: &[String]) -> String {
     const SHOWN: usize = 8;
     let shown: Vec<&str> = classes.iter().take(SHOWN).map(String::as_str).collect();
     let rest = if classes.len() > SHOWN { ", …" } else { "" };
-    format!("{} ({}{rest})", classes.len(), shown.join(", "))
+    let noun = if classes.len() == 1 { "class" } else { "classes" };
+    format!("{} {noun} ({}{rest})", classes.len(), shown.join(", "))
 }
 
 /// Replace the classifier by a new one, initialized from `seed`.

@@ -1,4 +1,4 @@
-//! Inference: logits of whole splits.
+//! Inference: logits of images and of whole splits.
 
 use candle_core::{Device, Result, Tensor};
 use dataset::Split;
@@ -14,15 +14,21 @@ use crate::{Checkpoint, Context, StageError};
 /// # Errors
 /// A tensor operation failed.
 pub fn batch_logits(model: &Checkpoint, split: &Split, size: usize, device: &Device) -> Result<Vec<Tensor>> {
-    let backbone = model.info.backbone.build();
-    let classes = model.info.head.as_ref().map_or(0, |head| head.classes.len());
     let positions: Vec<usize> = (0..split.len()).collect();
-    let logits = |positions: &[usize]| {
-        let x = batch::images(split, size, positions, &model.info.normalize, None, device)?;
-        let net = Net::new(&model.tensors, Mode::Eval);
-        Ok(backbone.logits(&net, &Value::constant(x), classes)?.tensor().clone())
+    let of_batch = |positions: &[usize]| {
+        logits(model, batch::images(split, size, positions, &model.info.normalize, None, device)?)
     };
-    positions.chunks(EVAL_BATCH).map(logits).collect()
+    positions.chunks(EVAL_BATCH).map(of_batch).collect()
+}
+
+/// Logits `[n, classes]` of normalized images `[n, size, size, 3]` on the device of the model.
+///
+/// # Errors
+/// A tensor operation failed.
+pub fn logits(model: &Checkpoint, images: Tensor) -> Result<Tensor> {
+    let classes = model.info.head.as_ref().map_or(0, |head| head.classes.len());
+    let net = Net::new(&model.tensors, Mode::Eval);
+    Ok(model.info.backbone.build().logits(&net, &Value::constant(images), classes)?.tensor().clone())
 }
 
 /// The score of a model on the validation images of data set 0.

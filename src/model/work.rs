@@ -7,8 +7,8 @@ use backbone::BackboneSpec;
 use dataset::SplitName;
 use nn::cost::{Cost, product, sum};
 use nn::init::Parameter;
+use train::TrainSpec;
 use train::epoch::EVAL_BATCH;
-use train::{Select, TrainSpec};
 
 /// Bytes of an element.
 pub const F32: u64 = 4;
@@ -117,10 +117,10 @@ impl Network {
         product([F32, images.min(EVAL_BATCH as u64), held])
     }
 
-    /// Memory of a training step on `images` images, in bytes.
+    /// Memory of a training step on `images` images, in bytes, with the next batch prepared beside it.
     pub fn stepping(&self, images: u64) -> u64 {
-        let gradients = product([GRADIENTS, self.features.largest]);
-        product([F32, images, sum([self.image, self.features.activations, gradients])])
+        let (pixels, gradients) = (product([2, self.image]), product([GRADIENTS, self.features.largest]));
+        product([F32, images, sum([pixels, self.features.activations, gradients])])
     }
 }
 
@@ -161,7 +161,7 @@ impl<'a> TrainingWork<'a> {
         let network = &self.network;
         let elements = [
             product([network.elements, models]),
-            self.best(network.elements),
+            self.copies(network.elements),
             self.learning(network.learned),
         ];
         Work {
@@ -181,7 +181,7 @@ impl<'a> TrainingWork<'a> {
         let remembered = sum([validation, variants.map_or(0, |_| computed)]);
         let features = product([remembered, network.feature_size]);
         let head = network.head_elements;
-        let elements = [network.elements, features, self.best(head), self.learning(head)];
+        let elements = [network.elements, features, self.copies(head), self.learning(head)];
         let backbone = product([network.features(), sum([computed, validation])]);
         let batch = self.batch().max(validation);
         Work {
@@ -228,21 +228,23 @@ impl<'a> TrainingWork<'a> {
     }
 
     fn selects(&self) -> bool {
-        self.spec.select != Select::None
+        self.spec.select.metric().is_some()
     }
 
     fn batch(&self) -> u64 {
         self.dataset.images(SplitName::Train).min(self.spec.batch_size as u64)
     }
 
-    /// Elements of the copy of the best epoch.
-    fn best(&self, elements: u64) -> u64 {
-        if self.selects() { elements } else { 0 }
+    /// Elements of the copy of the best epoch, of the moving averages, and of what they replace in validation.
+    fn copies(&self, elements: u64) -> u64 {
+        let averages = if self.spec.ema > 0.0 { 2 } else { 0 };
+        product([elements, averages + u64::from(self.selects())])
     }
 
-    /// Elements in addition to the trainable ones: a gradient of each, and the optimizer's state.
+    /// Elements in addition to the trainable ones: a gradient of each, a sum of gradients, and the optimizer's state.
     fn learning(&self, learned: u64) -> u64 {
-        product([learned, 1 + self.spec.optimizer.moments() as u64])
+        let sums = u64::from(self.spec.accumulate > 1);
+        product([learned, 1 + sums + self.spec.optimizer.moments() as u64])
     }
 
     /// Peak memory of a step or of validation, in bytes.

@@ -9,8 +9,8 @@ use indexmap::IndexMap;
 use rayon::prelude::*;
 
 use super::{PlannedDataset, dataset_fingerprint};
-use dataset::{DataError, DatasetSpec};
-use experiment::{Experiment, StageInstance};
+use dataset::{DataError, DatasetSpec, Summary};
+use experiment::{DatasetInstance, Experiment, StageInstance};
 use store::Digests;
 use store::outside::Look;
 
@@ -24,16 +24,35 @@ pub(super) struct Data {
 }
 
 impl Data {
-    /// Warnings about the data, without duplicates.
+    /// See [`warnings`].
     pub(super) fn warnings(&self, experiment: &Experiment) -> BTreeSet<String> {
-        let of = |(index, planned): (&usize, &Arc<PlannedDataset>)| {
-            let (id, summary) = (experiment.datasets[*index].id(), &planned.summary);
-            let concerns =
-                summary.concerns().into_iter().map(move |concern| format!("data set `{id}` {concern}"));
-            summary.warnings.iter().cloned().chain(concerns).collect::<Vec<_>>()
-        };
-        self.datasets.iter().flat_map(of).collect()
+        warnings(
+            self.datasets.iter().map(|(index, planned)| (&experiment.datasets[*index], &planned.summary)),
+        )
     }
+}
+
+/// Warnings about data sets, without duplicates: what is true of one at several values of its axes comes once.
+pub fn warnings<'a>(
+    datasets: impl IntoIterator<Item = (&'a DatasetInstance, &'a Summary)>,
+) -> BTreeSet<String> {
+    let mut warnings = BTreeSet::new();
+    let mut concerns: IndexMap<(&str, String), Vec<String>> = IndexMap::new();
+    for (dataset, summary) in datasets {
+        warnings.extend(summary.warnings.iter().cloned());
+        for concern in summary.concerns() {
+            concerns.entry((&dataset.name, concern)).or_default().push(dataset.id());
+        }
+    }
+    let told = |((name, concern), ids): ((&str, String), Vec<String>)| {
+        let more = match ids.len() {
+            1 => String::new(),
+            several => format!(", and {} more of `{name}`,", several - 1),
+        };
+        format!("data set `{}`{more} {concern}", ids[0])
+    };
+    warnings.extend(concerns.into_iter().map(told));
+    warnings
 }
 
 /// Looks at every data set and file that a stage reads, unless what was seen in it is remembered.
@@ -229,6 +248,39 @@ mod tests {
         assert_eq!((looks(&experiment), looks(&experiment)), (2, 1), "another size");
         std::fs::write(path, "abcd").unwrap();
         assert_eq!((looks(&experiment), looks(&experiment)), (2, 1), "another content");
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn f24_a_data_set_is_read_again_if_a_limit_changes_which_is_not_in_its_fingerprint() {
+        let (lab, folder) = (Lab::new(), tempfile::tempdir().unwrap());
+        let path = folder.path().join("labels.csv");
+        std::fs::write(&path, "image,label,split\n").unwrap();
+        let looks = |max_pixels: u64| {
+            let mut experiment = experiment();
+            let path = path.display().to_string();
+            let text = format!("manifest = {{ path = {path:?}, size = 28, max_pixels = {max_pixels} }}");
+            experiment.datasets[0].spec = toml::from_str(&text).unwrap();
+            read_counting(&experiment, Digests::later(&lab.store)).1
+        };
+        assert_eq!((looks(1000), looks(1000)), (2, 1), "fundus has no file");
+        assert_eq!((looks(10), looks(10)), (2, 1), "it may hold larger images");
+    }
+
+    #[test]
+    fn f24_what_is_true_of_a_data_set_at_several_values_of_an_axis_is_told_once() {
+        let experiment = experiment();
+        let mut cells = vec![experiment.datasets[0].clone(); 3];
+        for (dataset, seed) in cells.iter_mut().zip(0..) {
+            dataset.at.insert("seed".into(), experiment::AxisValue::Integer(seed));
+        }
+        let (few, enough) = (summary([[1, 9], [1, 1], [1, 1]]), summary([[9, 9], [1, 1], [1, 1]]));
+        let told = |summaries: [&Summary; 3]| Vec::from_iter(warnings(cells.iter().zip(summaries)));
+        let of = |which: &str| {
+            vec![format!("data set {which} has fewer than 3 training images of `well` (1); add some")]
+        };
+        assert_eq!(told([&few, &few, &few]), of("`cells[seed=0]`, and 2 more of `cells`,"));
+        assert_eq!(told([&enough, &few, &enough]), of("`cells[seed=1]`"));
     }
 
     #[test]

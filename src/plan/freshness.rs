@@ -127,7 +127,7 @@ pub(super) fn judge(
     Ok(Status::Stale(changes(&last.header.fields, stage, graph)))
 }
 
-/// Every field that is not what it was, sorted by path.
+/// Every field that is not what it was, sorted by path; inputs of the same role in their order in the experiment file.
 pub(super) fn changes(old: &[Field], stage: &PlannedStage, graph: &Graph) -> Vec<Why> {
     let only_in = |these: &[Field], those: &[Field]| {
         let those: HashSet<&Field> = those.iter().collect();
@@ -144,11 +144,20 @@ pub(super) fn changes(old: &[Field], stage: &PlannedStage, graph: &Graph) -> Vec
     for path in paths {
         let (mut old, mut new) =
             (before.remove(&path).unwrap_or_default(), now.remove(&path).unwrap_or_default());
+        let first = changes.len();
         while !(old.is_empty() && new.is_empty()) {
             changes.push(change(&path, old.pop_front(), new.pop_front(), stage, graph));
         }
+        changes[first..].sort_by_key(|why| position(why, stage, graph));
     }
     changes
+}
+
+/// Where an input stands among those of a stage: inputs of the same role are sorted by fingerprint, which tells readers
+/// nothing.
+fn position(why: &Why, stage: &PlannedStage, graph: &Graph) -> Option<usize> {
+    let Why::Input { stage: id, .. } = why else { return None };
+    stage.inputs.iter().position(|(_, node)| graph[*node].id == *id)
 }
 
 /// One changed field; an input by the stage that it comes from now.

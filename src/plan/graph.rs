@@ -153,7 +153,7 @@ impl PlannedDataset {
     /// What a stage may know of it.
     pub fn known(&self) -> KnownDataset<'_> {
         let Self { name, fingerprint, size, summary, .. } = self;
-        KnownDataset { name, fingerprint: *fingerprint, size: *size, summary }
+        KnownDataset { name, fingerprint: *fingerprint, size: *size, pixels: self.spec.pixels(), summary }
     }
 }
 

@@ -37,6 +37,7 @@ mod testing;
 
 pub use cause::Cause;
 pub use cost::{Estimate, Estimates};
+pub use data::warnings;
 pub use error::PlanError;
 pub use fingerprint::{dataset_fields, dataset_fingerprint, stage_fields};
 pub use freshness::{Status, Why};

@@ -149,6 +149,8 @@ pub(super) fn import(name: &str, path: impl AsRef<Path>) -> StageInstance {
         head: ImportHead::Drop,
         sha256: None,
         normalize: Normalize::default(),
+        size: None,
+        pixels: None,
         allow_non_finite: false,
     };
     stage(name, StageSpec::Import(spec), vec![], vec![])
@@ -181,7 +183,12 @@ pub(super) fn describe_all(spec: &StageSpec, _: &Known<'_>) -> Result<Descriptio
     if let StageSpec::Evaluate(_) = spec {
         return Ok(Description::Scores);
     }
-    Ok(Description::Model(ModelInfo { backbone: backbone(), normalize: Normalize::default(), head: None }))
+    Ok(Description::Model(ModelInfo {
+        backbone: backbone(),
+        normalize: Normalize::default(),
+        head: None,
+        preprocessing: Default::default(),
+    }))
 }
 
 fn backbone() -> backbone::BackboneSpec {

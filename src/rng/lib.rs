@@ -13,9 +13,9 @@ use rand_chacha::rand_core::SeedableRng;
 pub enum Purpose {
     /// Initial values of a parameter; `index` is a hash of its name (see [`name_index`]).
     Init = 0,
-    /// The order of the training images in an epoch.
+    /// The order of the training images in an epoch (`index` 0), or which images are drawn (1).
     Shuffle = 1,
-    /// Flips, crops and jitter of one image; `index` is its position in the split.
+    /// Flips, crops and jitter of one image; `index` is its draw. How a batch is mixed; `index` is its number.
     Augment = 2,
     /// A procedural image; `index` is its position in the split, `epoch` the split.
     Phantom = 3,

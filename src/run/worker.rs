@@ -329,6 +329,7 @@ fn check(order: &Order, numerics: Numerics) -> Result<(), Failure> {
 fn load(ordered: &OrderDataset, store: &Store) -> Result<Dataset, DataError> {
     let source = &ordered.spec;
     let whole = source.load(Some(&store.data_cache(&ordered.digest, source.size())))?;
+    let whole = Dataset { pixels: source.pixels().cloned(), ..whole };
     Ok(ordered.labels.dataset(whole))
 }
 

@@ -259,14 +259,16 @@ fn rows(batches: &[Tensor]) -> candle_core::Result<Vec<Vec<f32>>> {
 /// Reasons why a model cannot be evaluated on some of the data sets.
 pub(super) fn unfit(model: &ModelInfo, who: &str, datasets: &[KnownDataset<'_>]) -> Vec<String> {
     let unsuited = datasets.iter().filter_map(|dataset| dataset.suits(&model.backbone).err());
-    let mut problems: Vec<String> = unsuited.flatten().map(|problem| format!("{who}: {problem}")).collect();
+    let misread = datasets.iter().filter_map(|dataset| dataset.reads_as(model).err());
+    let mut problems: Vec<String> =
+        unsuited.chain(misread).flatten().map(|problem| format!("{who}: {problem}")).collect();
     let Some(head) = &model.head else {
         problems.push(format!("{who} has no head; fine-tune or probe it first"));
         return problems;
     };
     for dataset in datasets.iter().filter(|dataset| dataset.summary.classes != head.classes) {
         problems.push(format!(
-            "{who} has a head for {}, but data set `{}` has the classes {}",
+            "{who} has a head for {}, but data set `{}` has {}",
             list(&head.classes),
             dataset.name,
             list(&dataset.summary.classes)

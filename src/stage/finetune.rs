@@ -92,11 +92,12 @@ impl Stage for FinetuneSpec {
     fn describe(&self, known: &Known<'_>) -> Result<Description, Vec<String>> {
         let from = known.model(0)?;
         known.datasets[0].suits(&from.backbone)?;
+        known.datasets[0].reads_as(from)?;
         self.train.fits(known.datasets[0].size)?;
         let head = known.datasets[0].head();
         if self.head == HeadInit::Keep && from.head.as_ref().is_none_or(|kept| kept.classes != head.classes) {
             return Err(vec![format!(
-                "`head = \"keep\"`, but the model of `{}` has {}, and data set `{}` has the classes {}; omit \
+                "`head = \"keep\"`, but the model of `{}` has {}, and data set `{}` has {}; omit \
                  `head` to start with a new one",
                 self.from,
                 from.head
@@ -106,7 +107,7 @@ impl Stage for FinetuneSpec {
                 list(&head.classes)
             )]);
         }
-        Ok(Description::Model(ModelInfo { head: Some(head), ..from.clone() }))
+        Ok(Description::Model(tuned(from, head, known.datasets[0].preprocessing())))
     }
 
     fn work(&self, known: &Known<'_>, networks: &mut Networks) -> Work {
@@ -130,12 +131,17 @@ impl Stage for FinetuneSpec {
                 &context.device,
             )?;
         }
-        let info = ModelInfo { head: Some(head), ..from.info.clone() };
+        let info = tuned(&from.info, head, context.preprocessing());
         match self.trainable {
             Trainable::All => train_whole(info, tensors, &context.task(&self.train)),
             Trainable::Head => train_head(info, tensors, &context.task(&self.train)),
         }
     }
+}
+
+/// A model with another head, after training on other images.
+fn tuned(from: &ModelInfo, head: Head, next: Preprocessing) -> ModelInfo {
+    ModelInfo { head: Some(head), preprocessing: from.preprocessing.then(next), ..from.clone() }
 }
 
 impl FinetuneSpec {

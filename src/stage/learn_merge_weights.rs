@@ -163,6 +163,9 @@ impl Stage for LearnMergeWeightsSpec {
     fn describe(&self, known: &Known<'_>) -> Result<Description, Vec<String>> {
         let sources = known.sources(self.sources.len())?;
         known.datasets[0].suits(&sources[0].backbone)?;
+        for source in &sources {
+            known.datasets[0].reads_as(source)?;
+        }
         self.train.fits(known.datasets[0].size)?;
         let head = known.datasets[0].head();
         if self.anchor_weight == AnchorWeight::Fixed {
@@ -190,7 +193,7 @@ impl Stage for LearnMergeWeightsSpec {
             )]);
         }
         Ok(Description::MergeWeights {
-            info: ModelInfo { head: Some(head), ..sources[0].clone() },
+            info: learned(&sources, head, known.datasets[0].preprocessing()),
             sources: known.input_fingerprints[..self.sources.len()].to_vec(),
         })
     }
@@ -204,14 +207,21 @@ impl Stage for LearnMergeWeightsSpec {
         let n = self.sources.len();
         let sources = (0..n).map(|i| context.model(i)).collect::<Result<Vec<_>, _>>()?;
         let task = context.task(&self.train);
+        let infos: Vec<&ModelInfo> = sources.iter().map(|source| &source.info).collect();
         let mut learner = MergeLearner::new(self, &sources, &task)?;
         let history = fit(&mut learner, &task)?;
         Ok(Artifact::MergeWeights(MergeWeights {
-            info: ModelInfo { head: Some(context.head()), ..sources[0].info.clone() },
+            info: learned(&infos, context.head(), context.preprocessing()),
             tensors: learner.learned()?,
             history,
         }))
     }
+}
+
+/// The merged model, with the head of the data set on which merge weights are learned.
+fn learned(sources: &[&ModelInfo], head: Head, next: Preprocessing) -> ModelInfo {
+    let preprocessing = Preprocessing::shared(sources.iter().copied()).then(next);
+    ModelInfo { head: Some(head), preprocessing, ..sources[0].clone() }
 }
 
 impl LearnMergeWeightsSpec {

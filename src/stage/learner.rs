@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use candle_core::{Result, Tensor, Var};
+use candle_core::{Result, Tensor, Var, bail};
 
 use super::*;
 use backbone::Backbone;
 use model::batch_norm::follow_step;
+use nn::init::Parameter;
 use nn::{Mode, Net, Normalize, StateDict, Value, leaves};
-use train::Select;
-use train::batch::{self, Variant};
+use train::batch::{self, Batch, Variant};
 use train::epoch::{EVAL_BATCH, Forward, Learner, Task, fit};
 
 /// Train every parameter.
@@ -42,11 +42,6 @@ pub(super) fn train_head(
     let mut tensors = learner.frozen;
     tensors.extend(head);
     Ok(Artifact::Model(Checkpoint { info, tensors, history }))
-}
-
-/// A copy of the tensors that later steps do not change.
-pub(super) fn copied(tensors: &StateDict) -> Result<StateDict> {
-    tensors.iter().map(|(name, tensor)| Ok((name.clone(), tensor.detach().force_contiguous()?))).collect()
 }
 
 /// Set variables, and replace other tensors, from a copy.
@@ -105,8 +100,18 @@ impl Learner for WholeNetwork<'_> {
         self.variables.clone()
     }
 
-    fn train_logits(&mut self, epoch: usize, positions: &[usize]) -> Result<Forward> {
-        let x = Value::constant(train_images(self.task, &self.info.normalize, epoch, positions)?);
+    fn depths(&self) -> Vec<Vec<String>> {
+        let is_variable = |name: &String| self.variables.iter().any(|(variable, _)| variable == name);
+        let names = |depth: Vec<Parameter>| depth.into_iter().map(|parameter| parameter.name);
+        self.backbone.depths().into_iter().map(|depth| names(depth).filter(is_variable).collect()).collect()
+    }
+
+    fn normalize(&self) -> Option<Normalize> {
+        Some(self.info.normalize)
+    }
+
+    fn train_logits(&mut self, batch: &Batch) -> Result<Forward> {
+        let x = Value::constant(prepared(batch)?);
         let leaves = leaves(&self.tensors, self.variables.iter().map(|(name, _)| name));
         let net = Net::with_values(&self.tensors, leaves.clone(), Mode::Train);
         let logits = self.backbone.logits(&net, &x, self.classes)?;
@@ -121,8 +126,8 @@ impl Learner for WholeNetwork<'_> {
         Ok(self.backbone.logits(&net, &x, self.classes)?.tensor().clone())
     }
 
-    fn state(&self) -> Result<StateDict> {
-        copied(&self.tensors)
+    fn tensors(&self) -> StateDict {
+        self.tensors.clone()
     }
 
     fn restore(&mut self, state: &StateDict) -> Result<()> {
@@ -130,19 +135,12 @@ impl Learner for WholeNetwork<'_> {
     }
 }
 
-/// Training images with the task's augmentation.
-pub(super) fn train_images(
-    task: &Task<'_>,
-    normalize: &Normalize,
-    epoch: usize,
-    positions: &[usize],
-) -> Result<Tensor> {
-    let variant = Some(variant(task, epoch));
-    batch::images(&task.dataset.train, task.dataset.size, positions, normalize, variant, task.device)
-}
-
-fn variant<'a>(task: &Task<'a>, epoch: usize) -> Variant<'a> {
-    Variant { augment: &task.spec.augment, seed: task.spec.seed, epoch }
+/// The images that a batch brings along.
+pub(super) fn prepared(batch: &Batch) -> Result<Tensor> {
+    match &batch.images {
+        Some(images) => Ok(images.clone()),
+        None => bail!("the batch was prepared without images"),
+    }
 }
 
 /// Validation images.
@@ -172,11 +170,9 @@ impl<'a> HeadOnly<'a> {
             tensors.into_iter().partition(|(name, _)| name.starts_with(&prefix));
         let names: Vec<String> = head.keys().cloned().collect();
         let variables = make_variables(&mut head, names)?;
-        let val_features = match task.spec.select {
-            Select::None => {
-                Tensor::zeros((0, backbone.feature_size()), candle_core::DType::F32, task.device)?
-            }
-            _ => {
+        let val_features = match task.spec.select.metric() {
+            None => Tensor::zeros((0, backbone.feature_size()), candle_core::DType::F32, task.device)?,
+            Some(_) => {
                 let positions: Vec<usize> = (0..task.dataset.val.len()).collect();
                 let features = |positions: &[usize]| {
                     frozen_features(&*backbone, &frozen, val_images(task, &info.normalize, positions)?)
@@ -188,26 +184,29 @@ impl<'a> HeadOnly<'a> {
         Ok(Self { backbone, info, frozen, head, variables, train_features, val_features, task })
     }
 
-    /// The backbone's features of training images.
-    fn computed(&self, epoch: usize, positions: &[usize]) -> Result<Tensor> {
-        let x = train_images(self.task, &self.info.normalize, epoch, positions)?;
-        frozen_features(&*self.backbone, &self.frozen, x)
-    }
-
-    /// The same, cached by image variant.
-    fn remembered(&mut self, epoch: usize, positions: &[usize]) -> Result<Tensor> {
-        let variant = variant(self.task, epoch);
-        let keys: Vec<_> =
-            positions.iter().map(|&position| (position, variant.changes(position).key())).collect();
-        let new: Vec<_> = keys.iter().filter(|key| !self.train_features.contains_key(key)).cloned().collect();
+    /// The backbone's features of training images, cached by image variant.
+    fn remembered(&mut self, batch: &Batch) -> Result<Tensor> {
+        let Task { dataset, spec, device, .. } = self.task;
+        let variant = Variant { augment: &spec.augment, seed: spec.seed, epoch: batch.epoch };
+        let key = |&draw: &usize| (draw % dataset.train.len(), variant.changes(draw).key());
+        let keys: Vec<_> = batch.draws.iter().map(key).collect();
+        let drawn = batch.draws.iter().zip(&keys);
+        let (new, new_keys): (Vec<usize>, Vec<_>) =
+            drawn.filter(|(_, key)| !self.train_features.contains_key(key)).unzip();
         if !new.is_empty() {
-            let features =
-                self.computed(epoch, &new.iter().map(|(position, _)| *position).collect::<Vec<_>>())?;
-            for (i, key) in new.into_iter().enumerate() {
-                self.train_features.insert(key, features.narrow(0, i, 1)?);
+            let normalize = &self.info.normalize;
+            let x = batch::images(&dataset.train, dataset.size, &new, normalize, Some(variant), device)?;
+            let features = frozen_features(&*self.backbone, &self.frozen, x)?;
+            for (i, key) in new_keys.into_iter().enumerate() {
+                self.train_features.insert(key.clone(), features.narrow(0, i, 1)?);
             }
         }
         Tensor::cat(&keys.iter().map(|key| &self.train_features[key]).collect::<Vec<_>>(), 0)
+    }
+
+    /// Whether features of training images are cached.
+    fn remembers(&self) -> bool {
+        self.task.spec.augment.has_few_variants()
     }
 
     fn classify(&self, net: &Net<'_>, features: Tensor) -> Result<Value> {
@@ -221,10 +220,14 @@ impl Learner for HeadOnly<'_> {
         self.variables.clone()
     }
 
-    fn train_logits(&mut self, epoch: usize, positions: &[usize]) -> Result<Forward> {
-        let features = match self.task.spec.augment.has_few_variants() {
-            true => self.remembered(epoch, positions)?,
-            false => self.computed(epoch, positions)?,
+    fn normalize(&self) -> Option<Normalize> {
+        (!self.remembers()).then_some(self.info.normalize)
+    }
+
+    fn train_logits(&mut self, batch: &Batch) -> Result<Forward> {
+        let features = match self.remembers() {
+            true => self.remembered(batch)?,
+            false => frozen_features(&*self.backbone, &self.frozen, prepared(batch)?)?,
         };
         let leaves = leaves(&self.head, self.head.keys());
         let net = Net::with_values(&self.head, leaves.clone(), Mode::Train);
@@ -236,8 +239,8 @@ impl Learner for HeadOnly<'_> {
         Ok(self.classify(&Net::new(&self.head, Mode::Eval), features)?.tensor().clone())
     }
 
-    fn state(&self) -> Result<StateDict> {
-        copied(&self.head)
+    fn tensors(&self) -> StateDict {
+        self.head.clone()
     }
 
     fn restore(&mut self, state: &StateDict) -> Result<()> {

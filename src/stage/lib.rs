@@ -28,11 +28,11 @@ use kind::{Kind, NamedPath, Problems, kinds};
 use model::work::{Network, TrainingWork};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use train::{Select, TrainSpec};
+use train::TrainSpec;
 
 pub use model::{
     Artifact, Checkpoint, Context, Description, Evaluation, Head, Known, KnownDataset, MergeWeights,
-    ModelInfo, Networks, Prediction, StageError, Work,
+    ModelInfo, Networks, Prediction, Preprocessing, StageError, Work,
 };
 
 kinds! {
@@ -174,9 +174,9 @@ impl DataInput {
 
     /// The data of training: the training split, and the validation split if an epoch is selected.
     pub fn training(dataset: &str, train: &TrainSpec) -> Self {
-        match train.select {
-            Select::None => Self::new(Role::Dataset, dataset, &[SplitName::Train]),
-            _ => Self::new(Role::Dataset, dataset, &[SplitName::Train, SplitName::Val]),
+        match train.select.metric() {
+            None => Self::new(Role::Dataset, dataset, &[SplitName::Train]),
+            Some(_) => Self::new(Role::Dataset, dataset, &[SplitName::Train, SplitName::Val]),
         }
     }
 }

@@ -112,7 +112,11 @@ impl Stage for MergeSpec {
         self.check_measuring(&merge)?;
         let head = self.method.head(&merge)?;
         self.check_start(known)?;
-        Ok(Description::Model(ModelInfo { head, ..merge.sources[0].clone() }))
+        for source in &merge.sources {
+            known.datasets.iter().try_for_each(|dataset| dataset.reads_as(source))?;
+        }
+        let preprocessing = Preprocessing::shared(merge.sources.iter().copied());
+        Ok(Description::Model(ModelInfo { head, preprocessing, ..merge.sources[0].clone() }))
     }
 
     /// The head's cost is negligible.
@@ -153,7 +157,8 @@ impl Stage for MergeSpec {
         let reestimates = self.batch_norm == BatchNormStatistics::Reestimate;
         let merging = Merging { context, sources, names: &self.sources, reestimates };
         let Merged { mut tensors, head, permutations } = self.method.merge(&merging)?;
-        let info = ModelInfo { head, ..merging.sources[0].info.clone() };
+        let preprocessing = Preprocessing::shared(merging.sources.iter().map(|source| &source.info));
+        let info = ModelInfo { head, preprocessing, ..merging.sources[0].info.clone() };
         if info.head.is_none() {
             remove_head(&mut tensors, &info.backbone);
         }

@@ -69,8 +69,7 @@ impl Stage for PretrainSpec {
     fn describe(&self, known: &Known<'_>) -> Result<Description, Vec<String>> {
         known.datasets[0].suits(&self.backbone)?;
         self.train.fits(known.datasets[0].size)?;
-        let head = Some(known.datasets[0].head());
-        Ok(Description::Model(ModelInfo { backbone: self.backbone.clone(), normalize: self.normalize, head }))
+        Ok(Description::Model(self.info(known.datasets[0].head(), known.datasets[0].preprocessing())))
     }
 
     fn work(&self, known: &Known<'_>, networks: &mut Networks) -> Work {
@@ -82,7 +81,13 @@ impl Stage for PretrainSpec {
         let head = context.head();
         let parameters = backbone.all_parameters(Some(head.classes.len()));
         let tensors = initial_values(&parameters, self.train.seed, &context.device)?;
-        let info = ModelInfo { backbone: self.backbone.clone(), normalize: self.normalize, head: Some(head) };
-        train_whole(info, tensors, &context.task(&self.train))
+        train_whole(self.info(head, context.preprocessing()), tensors, &context.task(&self.train))
+    }
+}
+
+impl PretrainSpec {
+    fn info(&self, head: Head, preprocessing: Preprocessing) -> ModelInfo {
+        let (backbone, normalize) = (self.backbone.clone(), self.normalize);
+        ModelInfo { backbone, normalize, head: Some(head), preprocessing }
     }
 }

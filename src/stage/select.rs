@@ -177,7 +177,12 @@ mod tests {
     fn models(classes: &[String]) -> Vec<Arc<Artifact>> {
         let backbone = BackboneSpec::Resnet18(ResnetSpec { stem: Stem::Small, width: 8 });
         let head = Some(Head { dataset: None, classes: classes.to_vec() });
-        let info = ModelInfo { backbone: backbone.clone(), normalize: Normalize::default(), head };
+        let info = ModelInfo {
+            backbone: backbone.clone(),
+            normalize: Normalize::default(),
+            head,
+            preprocessing: Default::default(),
+        };
         let parameters = backbone.build().all_parameters(Some(classes.len()));
         let model = |seed| {
             let tensors = initial_values(&parameters, seed, &Device::Cpu).unwrap();

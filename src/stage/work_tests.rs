@@ -24,7 +24,13 @@ fn summary(counts: [usize; 3]) -> Summary {
 }
 
 fn known_dataset(summary: &Summary) -> KnownDataset<'_> {
-    KnownDataset { name: "cells", fingerprint: Fingerprint::of_parts(["d"]), size: SIZE, summary }
+    KnownDataset {
+        name: "cells",
+        fingerprint: Fingerprint::of_parts(["d"]),
+        size: SIZE,
+        pixels: None,
+        summary,
+    }
 }
 
 fn backbone() -> BackboneSpec {
@@ -41,7 +47,12 @@ fn work_of(text: &str, backbone: BackboneSpec, counts: [usize; 3]) -> Work {
     let stage = spec;
     let summary = summary(counts);
     let head = Some(Head { dataset: Some(Fingerprint::of_parts(["d"])), classes: summary.classes.clone() });
-    let model = Description::Model(ModelInfo { backbone, normalize: Normalize::default(), head });
+    let model = Description::Model(ModelInfo {
+        backbone,
+        normalize: Normalize::default(),
+        head,
+        preprocessing: Default::default(),
+    });
     let inputs = stage.inputs();
     let known = Known {
         inputs: vec![&model; inputs.len()],
@@ -172,6 +183,10 @@ fn memory_counts_the_optimizer_state_and_the_best_epoch() {
     assert_eq!([momentum - plain, adam - plain], [learned, 2 * learned]);
     let unselected = memory("train = { optimizer.sgd.momentum = 0.0, select = 'none' }");
     assert_eq!(plain - unselected, network().bytes(), "the best epoch");
+    let averaged = memory("train = { optimizer.sgd.momentum = 0.0, ema = 0.9 }");
+    assert_eq!(averaged - plain, 2 * network().bytes(), "moving averages, and what they replace");
+    let accumulated = memory("train = { optimizer.sgd.momentum = 0.0, accumulate = 2 }");
+    assert_eq!(accumulated - plain, learned, "the sum of the gradients");
     let [few, half, all, more] =
         [10, 20, 40, 64].map(|images| memory(&format!("train.batch_size = {images}")));
     assert_eq!(half - few, network().stepping(10), "ten more images");

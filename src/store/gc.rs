@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::lock::lock_now;
+use super::lock::{is_free, lock_now};
 use super::{ContentError, Lock, Store, StoreError, entry, names};
 use identity::Fingerprint;
 
@@ -266,7 +266,7 @@ fn planned(path: &Path) -> Result<Vec<Fingerprint>, StoreError> {
 
 /// A process that writes decoded images holds a lock on their file.
 fn is_being_written(path: &Path) -> Result<bool, StoreError> {
-    let free = File::options().write(true).open(path).and_then(|file| lock_now(&file));
+    let free = File::options().write(true).open(path).and_then(|file| is_free(&file));
     match free {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
         free => free.map(|free| !free).map_err(|source| StoreError::io("lock", path, source)),

@@ -2,6 +2,8 @@
 //!
 //! A checkpoint contains what it and its ancestors depend on; manifests in the store add the names given by users.
 
+mod tree;
+
 use indexmap::IndexMap;
 
 use super::{Manifest, Provenance, Store, StoreError};

@@ -51,7 +51,7 @@ impl Lock {
         };
         match opened {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
-            opened => Ok(!opened.and_then(|file| lock_now(&file)).map_err(failed)?),
+            opened => Ok(!opened.and_then(|file| is_free(&file)).map_err(failed)?),
         }
     }
 }
@@ -74,7 +74,15 @@ impl Drop for Lock {
             // A remaining file does no harm.
             let _ = fs::remove_file(&self.path);
         }
+        release(&self.file);
     }
+}
+
+/// Release the lock on an open file. Closing it is not enough: if another thread is just starting a process, that
+/// process has a copy of the open file, and with it the lock, until it runs its own program.
+fn release(file: &File) {
+    // The lock is released at the latest when the file is closed everywhere.
+    let _ = file.unlock();
 }
 
 /// Open and lock the file with a name, such that the name still refers to it afterwards. Also returns the result of
@@ -100,6 +108,15 @@ pub(super) fn lock_now(file: &File) -> io::Result<bool> {
     }
 }
 
+/// Whether nobody holds a lock on a file; it is not locked afterwards.
+pub(super) fn is_free(file: &File) -> io::Result<bool> {
+    let free = lock_now(file)?;
+    if free {
+        release(file);
+    }
+    Ok(free)
+}
+
 /// Whether the name still refers to the open file.
 #[cfg(unix)]
 fn is_named(file: &File, path: &Path) -> io::Result<bool> {
@@ -116,4 +133,34 @@ fn is_named(file: &File, path: &Path) -> io::Result<bool> {
 #[cfg(not(unix))]
 fn is_named(_: &File, _: &Path) -> io::Result<bool> {
     Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As the copy in a process that another thread is starting.
+    fn inherited(lock: &Lock) -> File {
+        lock.file.try_clone().unwrap()
+    }
+
+    #[test]
+    fn f24_a_released_lock_is_free_even_if_a_new_process_still_has_its_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.lock");
+        let shared = Lock::share(&path).unwrap();
+        let copy = inherited(&shared);
+        assert!(Lock::is_held(&path).unwrap());
+        drop(shared);
+        assert!(!Lock::is_held(&path).unwrap(), "{copy:?}");
+    }
+
+    #[test]
+    fn f24_looking_whether_a_lock_is_held_does_not_hold_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.lock");
+        let file = File::create(&path).unwrap();
+        assert!(is_free(&file).unwrap());
+        assert!(Lock::try_now(&path).unwrap().is_some(), "{file:?} is still open");
+    }
 }

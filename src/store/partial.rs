@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! state     a training's state: its digest in hexadecimal, a line break, and a safetensors file of the tensors
-//!           `learner/…`, `optimizer/…` and `best/…`, its position in the metadata
+//!           `learner/…`, `optimizer/…`, `average/…` and `best/…`, its position in the metadata
 //! log.txt   output of the stage so far, over all attempts
 //! ```
 //!
@@ -24,7 +24,8 @@ use nn::StateDict;
 use train::resume::{Position, Resume, TrainState};
 
 const STATE: &str = "state";
-const LOG: &str = "log.txt";
+/// The output of a stage, also in its entry.
+pub(super) const LOG: &str = "log.txt";
 
 /// Hexadecimal digits of a digest.
 const DIGEST: usize = 2 * blake3::OUT_LEN;
@@ -161,8 +162,13 @@ impl Resume for Partial {
 }
 
 fn encode(state: &TrainState) -> Result<Vec<u8>, ContentError> {
-    let TrainState { position, learner, optimizer, best } = state;
-    let parts = [("learner", Some(learner)), ("optimizer", Some(optimizer)), ("best", best.as_ref())];
+    let TrainState { position, learner, optimizer, average, best } = state;
+    let parts = [
+        ("learner", Some(learner)),
+        ("optimizer", Some(optimizer)),
+        ("average", average.as_ref()),
+        ("best", best.as_ref()),
+    ];
     let mut tensors = StateDict::new();
     for (part, named) in parts {
         let named = named.into_iter().flatten();
@@ -190,7 +196,9 @@ fn decode(content: &[u8]) -> Result<TrainState, ContentError> {
         tensors.iter().filter_map(of).collect()
     };
     let best = header.position.best_score.is_some().then(|| part("best"));
-    Ok(TrainState { position: header.position, learner: part("learner"), optimizer: part("optimizer"), best })
+    let average = Some(part("average")).filter(|tensors| !tensors.is_empty());
+    let (learner, optimizer) = (part("learner"), part("optimizer"));
+    Ok(TrainState { position: header.position, learner, optimizer, average, best })
 }
 
 #[cfg(test)]
@@ -213,6 +221,7 @@ mod tests {
             },
             learner: named("fc.weight", 1.0),
             optimizer: named("fc.weight.exp_avg", 2.0),
+            average: Some(named("fc.weight", 4.0)),
             best: Some(named("fc.weight", 3.0)),
         }
     }
@@ -234,7 +243,10 @@ mod tests {
         let number = |tensors: &StateDict, name: &str| tensors[name].to_vec1::<f32>().unwrap()[0];
         assert_eq!(number(&read.learner, "fc.weight"), 1.0);
         assert_eq!(number(&read.optimizer, "fc.weight.exp_avg"), 2.0);
+        assert_eq!(number(&read.average.unwrap(), "fc.weight"), 4.0);
         assert_eq!(number(&read.best.unwrap(), "fc.weight"), 3.0);
+        partial.save(&TrainState { average: None, ..state() });
+        assert!(partial.load().unwrap().average.is_none());
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! Provenance in a checkpoint.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
 
 use super::manifest::VERSION;
+use super::partial::LOG;
 use super::{ContentError, EntryHeader, Manifest, Store, StoreError, artifact_files, checkpoint, entry};
 use identity::{Ancestry, Fingerprint, Role};
 use stage::ModelInfo;
@@ -54,8 +56,9 @@ impl Provenance {
         let text = header.metadata().as_ref().and_then(|metadata| metadata.get(checkpoint::KEY));
         let Some(text) = text else { return Ok(None) };
         let said: serde_json::Value = serde_json::from_str(text)?;
-        // `medmerge merge` records the digests of its input files, and no fingerprint.
-        if said.get("blake3").is_some() {
+        // `medmerge merge` records the digests of its input files; other programs describe the model alone.
+        let is_by_others = said.get("info").is_some() && said.get("fingerprint").is_none();
+        if is_by_others || said.get("blake3").is_some() {
             return Ok(None);
         }
         Ok(Some(serde_json::from_value(said)?))
@@ -75,6 +78,18 @@ impl Store {
     pub fn model_file(&self, manifest: &Manifest) -> Option<PathBuf> {
         let folder = self.entry(&manifest.header.fingerprint);
         manifest.files.contains_key(artifact_files::MODEL).then(|| folder.join(artifact_files::MODEL))
+    }
+
+    /// The log of an entry; `None` if it has none. Its digest is not verified.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn log(&self, manifest: &Manifest) -> Result<Option<String>, StoreError> {
+        if !manifest.files.contains_key(LOG) {
+            return Ok(None);
+        }
+        let path = self.entry(&manifest.header.fingerprint).join(LOG);
+        fs::read_to_string(&path).map(Some).map_err(|source| StoreError::io("read", &path, source))
     }
 
     /// The provenance of an entry's checkpoint; `None` if it has none. Its digest is not verified.

@@ -158,7 +158,7 @@ mod tests {
         \end{tabular}
 
         \smallskip
-        {\footnotesize Mean over seed (0, 1, 2), n = 3, in brackets its 95 \% bootstrap interval over images and seed (500 resamples, percentiles). Images: lesions 60, fundus 60. $^{\dagger}$ better, $^{\ddagger}$ worse than LP-FT A with p \textless{} 0.05: paired bootstrap over images and seed (500 resamples), two-sided, Holm's correction for 4 comparisons. rank: mean rank over the columns, 1 is best. \textbf{Best} and \underline{second best} of each column.\par}
+        {\footnotesize Mean over seed (0, 1, 2), n = 3, in brackets its 95 \% bootstrap interval over images and seed (500 resamples, percentiles). Images: lesions (60), fundus (60). $^{\dagger}$ better, $^{\ddagger}$ worse than LP-FT A with p \textless{} 0.05: paired bootstrap over images and seed (500 resamples), two-sided, Holm's correction for 4 comparisons. rank: mean rank over the columns, 1 is best. \textbf{Best} and \underline{second best} of each column.\par}
         ");
     }
 

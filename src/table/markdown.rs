@@ -86,7 +86,7 @@ mod tests {
         | Average + FT  |        0.625 [0.533, 0.708] | <u>0.692 [0.576, 0.790]</u> | 2.50 |
         | MedMerge + FT |   **0.905 [0.840, 0.954]**† |   **0.889 [0.801, 0.957]**† | 1.00 |
 
-        Mean over seed (0, 1, 2), n = 3, in brackets its 95 % bootstrap interval over images and seed (500 resamples, percentiles). Images: lesions 60, fundus 60. † better, ‡ worse than LP-FT A with p \< 0.05: paired bootstrap over images and seed (500 resamples), two-sided, Holm's correction for 4 comparisons. rank: mean rank over the columns, 1 is best. **Best** and <u>second best</u> of each column.
+        Mean over seed (0, 1, 2), n = 3, in brackets its 95 % bootstrap interval over images and seed (500 resamples, percentiles). Images: lesions (60), fundus (60). † better, ‡ worse than LP-FT A with p \< 0.05: paired bootstrap over images and seed (500 resamples), two-sided, Holm's correction for 4 comparisons. rank: mean rank over the columns, 1 is best. **Best** and <u>second best</u> of each column.
         ");
     }
 

@@ -26,13 +26,24 @@ pub(super) fn named(pivot: &Pivot) -> Pivot {
 
 fn spec_named(spec: &TableSpec) -> TableSpec {
     let mut named = spec.clone();
-    named.rows = shown(spec, "", &spec.rows);
+    named.rows = heading(spec, &spec.rows);
     named.over = shown(spec, "", &spec.over);
     if let Some(compare) = &mut named.compare {
         let rows = compare.among.iter_mut().chain([&mut compare.to].into_iter().filter(|to| *to != BEST));
         rows.for_each(|row| *row = shown(spec, &spec.rows, row));
     }
     named
+}
+
+/// What readers see of the name of a field: `Model`, but an axis as the file names it.
+fn heading(spec: &TableSpec, field: &str) -> String {
+    let title = match field {
+        "model" => "Model",
+        "dataset" => "Data set",
+        METRIC => "Metric",
+        axis => axis,
+    };
+    spec.labels.get(field).map_or(title, String::as_str).to_owned()
 }
 
 /// What readers see of a value of a field.
@@ -59,6 +70,15 @@ mod tests {
         assert_eq!((named.spec.rows.as_str(), named.spec.over.as_str()), ("Method", "seeds"));
         assert_eq!(named.spec.compare.unwrap().to, "A");
         assert_eq!(named.images.keys().collect::<Vec<_>>(), ["Lesions", "fundus"]);
+    }
+
+    #[test]
+    fn f24_the_heading_of_the_rows_is_a_word_like_those_of_the_columns() {
+        let rows = |rows: &str| spec_named(&TableSpec { rows: rows.into(), ..spec() }).rows;
+        assert_eq!(
+            ["model", "dataset", "metric", "target"].map(rows),
+            ["Model", "Data set", "Metric", "target"]
+        );
     }
 
     #[test]

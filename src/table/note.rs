@@ -103,7 +103,7 @@ fn undefined(pivot: &Pivot) -> Option<String> {
 fn images(pivot: &Pivot) -> String {
     let count = |(dataset, (least, most)): (&String, &(usize, usize))| {
         let dataset = label(dataset);
-        if least == most { format!("{dataset} {most}") } else { format!("{dataset} {least} to {most}") }
+        if least == most { format!("{dataset} ({most})") } else { format!("{dataset} ({least} to {most})") }
     };
     format!("Images: {}.", pivot.images.iter().map(count).collect::<Vec<_>>().join(", "))
 }
@@ -212,17 +212,17 @@ mod tests {
         ];
         insta::assert_snapshot!(notes.join("\n\n"), @r"
         Mean ± sample standard deviation over seed (0, 1, 2), n = 3.
-        Images: lesions 60, fundus 60.
+        Images: lesions (60), fundus (60).
         † better, ‡ worse than LP-FT A with p < 0.05: Wilcoxon signed-rank test over seed, two-sided, 4 comparisons without correction.
         With n = 3 pairs this test cannot reach 0.05: its smallest p is 0.25.
 
         Mean ± sample standard deviation over seed (0, 1, 2), n = 3.
-        Images: lesions 60, fundus 60.
+        Images: lesions (60), fundus (60).
         † better, ‡ worse than the best of its column with p < 0.05: paired bootstrap over images and seed (100 resamples), two-sided, Holm's correction for 4 comparisons.
         With 100 resamples and 4 comparisons this test cannot reach 0.05: its smallest p is 0.02 before the correction.
 
         Mean ± sample standard deviation over seed (0, 1, 2), n = 3.
-        Images: lesions 60, fundus 60.
+        Images: lesions (60), fundus (60).
         † better, ‡ worse than the best of its column with p < 0.05: paired bootstrap over images and seed (100 resamples), two-sided, 4 comparisons without correction.
         ");
     }
@@ -258,7 +258,7 @@ mod tests {
         // the example's differences are equal for all seeds
         insta::assert_snapshot!(sentences(&compared(Test::TTest, Correction::Holm, "LP-FT A"), &scores()), @r"
         Mean ± sample standard deviation over seed (0, 1, 2), n = 3.
-        Images: lesions 60, fundus 60.
+        Images: lesions (60), fundus (60).
         † better, ‡ worse than LP-FT A with p < 0.05: paired t test over seed, two-sided, Holm's correction for 0 comparisons.
         Not tested: 8 comparisons (fewer than two pairs, or all differences the same).
         ");
@@ -272,12 +272,12 @@ mod tests {
         scores.push(Score { n: 61, ..predicted_score("a", "t", 8, 0.5) });
         insta::assert_snapshot!(alone + "\n\n" + &sentences(&full_spec(), &scores), @r"
         One score each (n = 1 over seed (7)), in brackets its 95 % bootstrap interval over images (500 resamples, percentiles).
-        Images: t 60.
+        Images: t (60).
         † better, ‡ worse than LP-FT A with p < 0.05: paired bootstrap over images (500 resamples), two-sided, Holm's correction for 0 comparisons.
         rank: mean rank over the columns, 1 is best.
 
         Mean over seed (7, 8), n = 2 unless the cell says otherwise, in brackets its 95 % bootstrap interval over images and seed (500 resamples, percentiles).
-        Images: t 60 to 61.
+        Images: t (60 to 61).
         † better, ‡ worse than LP-FT A with p < 0.05: paired bootstrap over images and seed (500 resamples), two-sided, Holm's correction for 0 comparisons.
         rank: mean rank over the columns, 1 is best.
         ");

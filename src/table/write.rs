@@ -1,6 +1,6 @@
 //! Writing the files of an experiment under `results/`.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::Write;
 use std::path::{Component, Path, PathBuf};
 
@@ -130,15 +130,10 @@ fn write_if_changed(path: &Path, text: &str) -> Result<(), TableError> {
     write_whole(path, text).map_err(TableError::io(path))
 }
 
-/// Written to a temporary file, flushed and renamed. Not opened by tempfile, which makes files private to their owner.
 fn write_whole(path: &Path, text: &str) -> std::io::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let mut file =
-        tempfile::Builder::new().prefix(".").suffix(".tmp").make_in(folder, |path| File::create_new(path))?;
+    let mut file = kind::file::beside(path)?;
     file.write_all(text.as_bytes())?;
-    file.as_file().sync_all()?;
-    file.persist(path)?;
-    Ok(())
+    kind::file::publish(file, path, true).map(drop)
 }
 
 #[cfg(test)]

@@ -5,13 +5,17 @@ use std::time::Instant;
 use candle_core::{Device, Tensor, Var};
 use indexmap::IndexMap;
 
+use super::accumulated::Accumulated;
+use super::average::Average;
+use super::batch::{Batch, ahead};
+use super::best::Best;
+use super::layer_rates;
 use super::resume::{Ongoing, Position, Resume, Saver, TrainState};
-use super::{Loss, Optimizer, Select, TrainSpec, batch};
+use super::{Loss, Optimizer, TrainSpec};
 use crate::{EpochRecord, Interrupted, Progress, TrainError};
 use dataset::{Dataset, Split};
 use metric::{Predictions, by_name};
-use nn::{StateDict, Value, Values, gradients};
-use rng::Purpose;
+use nn::{Normalize, StateDict, Value, Values, gradients};
 
 /// Batch size for inference.
 pub const EVAL_BATCH: usize = 128;
@@ -24,11 +28,20 @@ pub trait Learner {
     /// The variables to optimize, by name.
     fn variables(&self) -> Vec<(String, Var)>;
 
+    /// Names of the variables of a backbone, by depth from input to output: what `lr_backbone` and `layer_decay` apply
+    /// to.
+    fn depths(&self) -> Vec<Vec<String>> {
+        Vec::new()
+    }
+
+    /// The normalization of the training images that a batch is to bring along; `None` if it brings none.
+    fn normalize(&self) -> Option<Normalize>;
+
     /// Logits `[n, classes]` of training images, with the tape of the backward pass.
     ///
     /// # Errors
     /// A tensor operation failed.
-    fn train_logits(&mut self, epoch: usize, positions: &[usize]) -> candle_core::Result<Forward>;
+    fn train_logits(&mut self, batch: &Batch) -> candle_core::Result<Forward>;
 
     /// Called after each step with its learning rate, for changes to the variables beyond the gradient step (a decay, a
     /// constraint).
@@ -45,17 +58,30 @@ pub trait Learner {
     /// A tensor operation failed.
     fn val_logits(&mut self, positions: &[usize]) -> candle_core::Result<Tensor>;
 
-    /// A copy of all state that training changes.
+    /// Everything that training changes. Steps change these tensors.
+    fn tensors(&self) -> StateDict;
+
+    /// A copy of everything that training changes.
     ///
     /// # Errors
     /// A tensor operation failed.
-    fn state(&self) -> candle_core::Result<StateDict>;
+    fn state(&self) -> candle_core::Result<StateDict> {
+        copied(&self.tensors())
+    }
 
     /// Restores a copy.
     ///
     /// # Errors
     /// A tensor operation failed.
     fn restore(&mut self, state: &StateDict) -> candle_core::Result<()>;
+}
+
+/// A copy of tensors, which later steps do not change.
+///
+/// # Errors
+/// The device is out of memory.
+pub fn copied(tensors: &StateDict) -> candle_core::Result<StateDict> {
+    tensors.iter().map(|(name, tensor)| Ok((name.clone(), tensor.detach().force_contiguous()?))).collect()
 }
 
 /// Logits, and the leaves of their tape that correspond to variables.
@@ -93,12 +119,9 @@ pub fn fit(learner: &mut dyn Learner, task: &Task<'_>) -> Result<Vec<EpochRecord
     training.resume()?;
     while !training.is_over() {
         let train_loss = training.epoch(&*loss)?;
-        let val = validate(training.learner, task)?;
-        training.end_epoch(train_loss, val)?;
+        training.end_epoch(train_loss)?;
     }
-    let Training { learner, best, history, .. } = training;
-    best.restore(learner)?;
-    Ok(history)
+    training.finish()
 }
 
 /// A training in progress.
@@ -106,6 +129,7 @@ struct Training<'a> {
     learner: &'a mut dyn Learner,
     task: &'a Task<'a>,
     optimizer: Optimizer,
+    average: Option<Average>,
     best: Best<'a>,
     /// Completed epochs.
     history: Vec<EpochRecord>,
@@ -115,9 +139,17 @@ struct Training<'a> {
 
 impl<'a> Training<'a> {
     fn new(learner: &'a mut dyn Learner, task: &'a Task<'a>) -> Result<Self, TrainError> {
-        let optimizer = Optimizer::new(&task.spec.optimizer, learner.variables())?;
-        let (best, saver) = (Best::new(task.spec), Saver::new(task.resume));
-        Ok(Self { learner, task, optimizer, best, history: Vec::new(), ongoing: Ongoing::default(), saver })
+        let spec = task.spec;
+        let factors = layer_rates::factors(spec, &learner.depths());
+        let optimizer = Optimizer::new(&spec.optimizer, learner.variables())?
+            .with_lr_scales(|name| factors.get(name).copied().unwrap_or(1.0));
+        let average = match spec.ema {
+            0.0 => None,
+            decay => Some(Average::new(decay, learner.state()?)),
+        };
+        let (best, saver) = (Best::new(spec), Saver::new(task.resume));
+        let (history, ongoing) = (Vec::new(), Ongoing::default());
+        Ok(Self { learner, task, optimizer, average, best, history, ongoing, saver })
     }
 
     fn is_over(&self) -> bool {
@@ -127,61 +159,108 @@ impl<'a> Training<'a> {
 
     /// One pass over the training images; returns the mean loss per image.
     fn epoch(&mut self, loss: &dyn Loss) -> Result<f64, TrainError> {
-        let (spec, split, epoch) = (self.task.spec, &self.task.dataset.train, self.history.len());
-        let factor = spec.schedule.factor(epoch, spec.epochs);
-        let batches = batch::shuffled(split.len(), spec.batch_size, spec.seed, Purpose::Shuffle, epoch);
+        let (task, epoch, start) = (self.task, self.history.len(), self.ongoing);
+        let (spec, split) = (task.spec, &task.dataset.train);
+        let batches = spec.sampling.batches(split, spec.batch_size, spec.seed, epoch);
         if batches.is_empty() {
             return Err(too_few(split));
         }
-        let (started, before) = (Instant::now(), self.ongoing.images);
-        for positions in &batches[self.ongoing.batches..] {
-            let number = self.step(loss, epoch, positions, factor)?;
-            self.ongoing.batches += 1;
-            self.ongoing.images += positions.len();
-            self.ongoing.loss += number * positions.len() as f64;
-            let seconds = started.elapsed().as_secs_f64();
-            self.report(Progress::Step {
-                epoch,
-                epochs: spec.epochs,
-                images: self.ongoing.images,
-                of: split.len(),
-                loss: self.ongoing.loss / self.ongoing.images as f64,
-                images_per_second: (self.ongoing.images - before) as f64 / seconds,
-            })?;
-            self.save_if_due(true)?;
-        }
+        let normalize = self.learner.normalize();
+        let prepare = |i: usize| {
+            let number = start.batches + i;
+            Batch::prepare(task, normalize.as_ref(), epoch, number, &batches[number])
+        };
+        let images = |step: &[Vec<usize>]| step.iter().map(Vec::len).sum();
+        let of_steps: Vec<usize> = batches.chunks(spec.accumulate).map(images).collect();
+        let (mut group, started) = (Accumulated::default(), Instant::now());
+        ahead(batches.len() - start.batches, prepare, |batch| {
+            let of_step = of_steps[self.ongoing.batches / spec.accumulate];
+            self.accumulate(&mut group, loss, batch?, of_step)?;
+            if group.images < of_step {
+                return Ok(());
+            }
+            self.step(std::mem::take(&mut group))?;
+            self.report_step((self.ongoing.images - start.images) as f64 / started.elapsed().as_secs_f64())?;
+            self.save_if_due(true)
+        })?;
         Ok(self.ongoing.loss / self.ongoing.images as f64)
     }
 
-    /// One optimizer step; returns the mean loss of the batch.
-    fn step(
+    /// Adds a batch to those of the next optimizer step, which has `of` images in all.
+    fn accumulate(
         &mut self,
+        group: &mut Accumulated,
         loss: &dyn Loss,
-        epoch: usize,
-        positions: &[usize],
-        factor: f64,
-    ) -> Result<f64, TrainError> {
-        let Task { dataset, spec, device, .. } = self.task;
-        let labels = batch::labels(&dataset.train, positions, device)?;
-        let Forward { logits, leaves } = self.learner.train_logits(epoch, positions)?;
-        let (number, gradient) = loss.with_gradient(logits.tensor(), &labels)?;
+        batch: Batch,
+        of: usize,
+    ) -> Result<(), TrainError> {
+        let (batch, images) = (batch.on(self.task.device)?, group.images + self.ongoing.images);
+        let Forward { logits, leaves } = self.learner.train_logits(&batch)?;
+        let (number, mut gradient) = loss.with_gradient(logits.tensor(), &batch.targets)?;
         if !number.is_finite() {
-            return Err(diverged(number, epoch, self.ongoing.images, spec));
+            return Err(diverged(number, batch.epoch, images, self.task.spec));
         }
-        self.optimizer.step(&gradients(&logits, gradient, &leaves)?, factor, spec.clip_norm)?;
-        self.learner.after_step(spec.optimizer.lr() * factor)?;
-        Ok(number)
+        let n = batch.draws.len();
+        if n < of {
+            gradient = (gradient * (n as f64 / of as f64))?;
+        }
+        Ok(group.add(n, number, gradients(&logits, gradient, &leaves)?)?)
     }
 
-    fn end_epoch(&mut self, train_loss: f64, val: IndexMap<String, f64>) -> Result<(), TrainError> {
+    /// One optimizer step.
+    fn step(&mut self, group: Accumulated) -> Result<(), TrainError> {
+        let spec = self.task.spec;
+        let factor = spec.schedule.factor(self.history.len(), spec.epochs);
+        self.optimizer.step(&group.gradients, factor, spec.clip_norm)?;
+        self.learner.after_step(spec.optimizer.lr() * factor)?;
+        if let Some(average) = &mut self.average {
+            average.follow(&self.learner.tensors())?;
+        }
+        self.ongoing.batches += group.batches;
+        self.ongoing.images += group.images;
+        self.ongoing.loss += group.loss;
+        Ok(())
+    }
+
+    fn report_step(&mut self, images_per_second: f64) -> Result<(), TrainError> {
+        let Ongoing { images, loss, .. } = self.ongoing;
+        self.report(Progress::Step {
+            epoch: self.history.len(),
+            epochs: self.task.spec.epochs,
+            images,
+            of: self.task.dataset.train.len(),
+            loss: loss / images as f64,
+            images_per_second,
+        })
+    }
+
+    fn end_epoch(&mut self, train_loss: f64) -> Result<(), TrainError> {
         let (spec, epoch) = (self.task.spec, self.history.len());
+        let own = self.average.as_ref().map(|_| self.learner.state()).transpose()?;
+        self.take_average()?;
+        let val = validate(self.learner, self.task)?;
         let best = self.best.offer(epoch, &val, self.learner)?;
+        own.map_or(Ok(()), |own| self.learner.restore(&own))?;
         let lr = spec.optimizer.lr() * spec.schedule.factor(epoch, spec.epochs);
         let record = EpochRecord { epoch, lr, train_loss, val, best };
         self.history.push(record.clone());
         self.ongoing = Ongoing::default();
         self.report(Progress::Epoch(record))?;
         self.save_if_due(false)
+    }
+
+    /// Replaces the learner's tensors by their moving averages, if there are any.
+    fn take_average(&mut self) -> candle_core::Result<()> {
+        self.average.as_ref().map_or(Ok(()), |average| self.learner.restore(average.tensors()))
+    }
+
+    /// Leaves the learner in the state of the best epoch, or of the last one if none is selected.
+    fn finish(mut self) -> Result<Vec<EpochRecord>, TrainError> {
+        match self.best.kept.take() {
+            Some((_, best)) => self.learner.restore(&best)?,
+            None => self.take_average()?,
+        }
+        Ok(self.history)
     }
 
     /// Reports progress. If asked to stop, saves the state first.
@@ -206,16 +285,20 @@ impl<'a> Training<'a> {
             progress: self.best.progress,
         };
         let (learner, optimizer) = (self.learner.state()?, self.optimizer.state()?);
-        self.saver.save(&TrainState { position, learner, optimizer, best });
+        let average = self.average.as_ref().map(|average| copied(average.tensors())).transpose()?;
+        self.saver.save(&TrainState { position, learner, optimizer, average, best });
         Ok(())
     }
 
     /// Restores the state saved by an earlier attempt.
     fn resume(&mut self) -> Result<(), TrainError> {
         let Some(saved) = self.task.resume.load() else { return Ok(()) };
-        let TrainState { position, learner, optimizer, best } = saved.to_device(self.task.device)?;
+        let TrainState { position, learner, optimizer, average, best } = saved.to_device(self.task.device)?;
         self.learner.restore(&learner)?;
         self.optimizer.load_state(&optimizer)?;
+        if let Some(average) = average {
+            self.average = Some(Average::new(self.task.spec.ema, copied(&average)?));
+        }
         let Position { history, epoch, best_score, progress } = position;
         self.best.kept = best_score.zip(best);
         self.best.progress = progress;
@@ -290,52 +373,6 @@ pub fn class_counts(split: &Split, classes: usize) -> Vec<usize> {
     let mut counts = vec![0; classes];
     split.labels.iter().for_each(|&label| counts[label as usize] += 1);
     counts
-}
-
-/// The best epoch so far.
-struct Best<'a> {
-    spec: &'a TrainSpec,
-    /// Its score and state.
-    kept: Option<(f64, StateDict)>,
-    /// The last epoch that improved on the previous such epoch by more than `min_delta`, and its score.
-    progress: Option<(usize, f64)>,
-}
-
-impl<'a> Best<'a> {
-    fn new(spec: &'a TrainSpec) -> Self {
-        Self { spec, kept: None, progress: None }
-    }
-
-    /// Records the scores of an epoch; returns whether it is the best so far.
-    fn offer(
-        &mut self,
-        epoch: usize,
-        scores: &IndexMap<String, f64>,
-        learner: &dyn Learner,
-    ) -> candle_core::Result<bool> {
-        let Some(metric) = self.spec.select.metric() else { return Ok(false) };
-        let score = if metric.higher_is_better { scores[metric.name] } else { -scores[metric.name] };
-        if self.progress.is_none_or(|(_, last)| score > last + self.spec.min_delta) {
-            self.progress = Some((epoch, score));
-        }
-        let better = self.kept.as_ref().is_none_or(|(best, _)| score > *best);
-        if better {
-            self.kept = Some((score, learner.state()?));
-        }
-        Ok(better)
-    }
-
-    fn patience_is_over(&self, epoch: usize) -> bool {
-        let waited = self.progress.map(|(last, _)| epoch - last);
-        matches!((self.spec.patience, waited), (Some(patience), Some(waited)) if waited >= patience)
-    }
-
-    fn restore(self, learner: &mut dyn Learner) -> candle_core::Result<()> {
-        match (self.spec.select, self.kept) {
-            (Select::None, _) | (_, None) => Ok(()),
-            (_, Some((_, state))) => learner.restore(&state),
-        }
-    }
 }
 
 #[cfg(test)]

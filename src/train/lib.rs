@@ -2,23 +2,35 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | [`epoch`] | the training loop; best epoch, early stopping |
+//! | [`epoch`] | the training loop |
+//! | `accumulated` | gradients of several batches for one step |
+//! | `average` | moving averages of the weights |
+//! | `best` | the best epoch, early stopping |
 //! | [`resume`] | saving and restoring the state of a training |
 //! | [`loss`] | cross entropy, binary cross entropy |
 //! | [`optimizer`] | SGD, Adam, AdamW with serializable state; gradient clipping |
+//! | [`layer_rates`] | learning rates of the layers of a backbone |
 //! | [`schedule`] | learning rate per epoch |
+//! | [`select`] | the validation score that selects the epoch to keep |
 //! | [`progress`] | progress reports |
-//! | [`batch`] | the order of images, and their pixels as tensors |
-//! | [`augmentation`] | random transforms of u8 images |
+//! | [`sampling`] | which images form the batches of an epoch |
+//! | [`batch`] | their pixels and targets as tensors, prepared ahead of the step |
+//! | [`augmentation`] | random transforms of u8 images, and of batches |
 
+mod accumulated;
 pub mod augmentation;
+mod average;
 pub mod batch;
+mod best;
 pub mod epoch;
+pub mod layer_rates;
 pub mod loss;
 pub mod optimizer;
 pub mod progress;
 pub mod resume;
+pub mod sampling;
 pub mod schedule;
+pub mod select;
 
 use identity::options::replaced;
 use identity::{Identity, Spec};
@@ -27,13 +39,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use metric::{Metric, by_name};
-
 pub use augmentation::Augment;
 pub use loss::{ClassWeights, Loss, LossSpec};
 pub use optimizer::{Optimizer, OptimizerError, OptimizerSpec};
 pub use progress::{EpochRecord, Interrupted, Progress, TrainError};
+pub use sampling::Sampling;
 pub use schedule::ScheduleSpec;
+pub use select::Select;
 
 /// Hyperparameters of training: the keys of `[train]`, any of which a training stage may override.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -41,19 +53,41 @@ pub use schedule::ScheduleSpec;
 pub struct TrainSpec {
     /// Number of passes over the training images.
     pub epochs: usize,
-    /// Number of images per optimizer step. A last batch of a single image is dropped.
+    /// Number of images per batch. A last batch of a single image is dropped.
     pub batch_size: usize,
+    /// Number of batches per optimizer step, whose gradients are averaged over all their images. The last step of an
+    /// epoch takes what is left.
+    #[serde(skip_serializing_if = "is_one")]
+    #[schemars(extend("default" = 1))]
+    pub accumulate: usize,
+    /// How the images of an epoch are drawn.
+    #[serde(skip_serializing_if = "is_default")]
+    #[schemars(extend("default" = "shuffled"))]
+    pub sampling: Sampling,
     /// Optimizer; default `adamw`.
     pub optimizer: OptimizerSpec,
+    /// Learning rate of everything but the head, at most the optimizer's `lr`; the same if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lr_backbone: Option<f64>,
+    /// Layer-wise decay γ of the learning rate: depth d of D has the learning rate lr · γ^(D − d), the head lr.
+    #[serde(skip_serializing_if = "is_one")]
+    #[schemars(extend("default" = 1.0))]
+    pub layer_decay: f64,
+    /// Decay d of moving averages of the weights and running statistics, ē ← d ē + (1 − d) w after each step, which are
+    /// validated and kept in place of the weights; 0 for none.
+    #[serde(skip_serializing_if = "is_default")]
+    #[schemars(extend("default" = 0.0))]
+    pub ema: f64,
     /// Learning rate schedule; default `cosine`.
     pub schedule: ScheduleSpec,
     /// Training loss; default `cross_entropy`.
     pub loss: LossSpec,
-    /// Random transforms of the training images, applied in this order; default none.
+    /// Random transforms of the training images, and then of batches, applied in this order; default none.
     pub augment: Augment,
     /// Maximum L2 norm of the gradient over all parameters, above which it is scaled down; unlimited if absent.
     pub clip_norm: Option<f64>,
-    /// Validation score that selects the best epoch; `none` keeps the last epoch.
+    /// Metric of the validation images that selects the best epoch, any of the [metrics](#metrics); `none` keeps the
+    /// last epoch.
     pub select: Select,
     /// Number of epochs without a better validation score after which training stops; unlimited if absent.
     pub patience: Option<usize>,
@@ -68,7 +102,12 @@ impl Default for TrainSpec {
         Self {
             epochs: 10,
             batch_size: 64,
+            accumulate: 1,
+            sampling: Sampling::default(),
             optimizer: OptimizerSpec::default(),
+            lr_backbone: None,
+            layer_decay: 1.0,
+            ema: 0.0,
             schedule: ScheduleSpec::default(),
             loss: LossSpec::default(),
             augment: Augment::default(),
@@ -79,6 +118,15 @@ impl Default for TrainSpec {
             seed: 0,
         }
     }
+}
+
+/// For keys that came later: at their default they are not in the fingerprint.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+fn is_one<T: From<u8> + PartialEq>(value: &T) -> bool {
+    *value == T::from(1)
 }
 
 impl TrainSpec {
@@ -103,8 +151,12 @@ impl Kind for TrainSpec {
     fn validate(&self, problems: &mut Problems) {
         problems.at_least("epochs", self.epochs, 1);
         problems.at_least("batch_size", self.batch_size, 2);
+        problems.at_least("accumulate", self.accumulate, 1);
         let optimizer = &self.optimizer;
         problems.under(&format!("optimizer.{}", optimizer.kind()), |problems| optimizer.validate(problems));
+        self.lr_backbone.iter().for_each(|&lr| problems.positive("lr_backbone", lr));
+        problems.fraction_above_0("layer_decay", self.layer_decay);
+        problems.fraction_below_1("ema", self.ema);
         let schedule = &self.schedule;
         problems.under(&format!("schedule.{}", schedule.kind()), |problems| schedule.validate(problems));
         problems.under(&format!("loss.{}", self.loss.kind()), |problems| self.loss.validate(problems));
@@ -120,7 +172,9 @@ impl Kind for TrainSpec {
             let key = format!("schedule.{}.warmup_epochs", self.schedule.kind());
             problems.add(&key, format!("`warmup_epochs` ({warmup}) must be below `epochs` ({epochs})"), None);
         }
-        if self.patience.is_some() && self.select == Select::None {
+        self.validate_layers(problems);
+        problems.under("augment", |problems| self.augment.validate_together(problems));
+        if self.patience.is_some() && self.select == Select::NONE {
             let help = "leave `patience` out, or name a score in `select`".to_owned();
             let message = "`patience` needs a validation score, but `select` is \"none\"";
             problems.add("patience", message, Some(help));
@@ -128,36 +182,21 @@ impl Kind for TrainSpec {
     }
 }
 
-/// The validation score that selects the epoch to keep.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Select {
-    /// Highest macro F1.
-    #[default]
-    MacroF1,
-    /// Highest accuracy.
-    Accuracy,
-    /// Highest balanced accuracy.
-    BalancedAccuracy,
-    /// Highest one-vs-rest macro AUROC.
-    Auroc,
-    /// Lowest log loss.
-    LogLoss,
-    /// No validation: keep the last epoch.
-    None,
-}
-
-impl Select {
-    /// The metric; `None` for no validation.
-    pub fn metric(self) -> Option<&'static Metric> {
-        by_name(match self {
-            Self::MacroF1 => "macro_f1",
-            Self::Accuracy => "accuracy",
-            Self::BalancedAccuracy => "balanced_accuracy",
-            Self::Auroc => "auroc",
-            Self::LogLoss => "log_loss",
-            Self::None => return None,
-        })
+impl TrainSpec {
+    /// Checks the learning rates of layers.
+    fn validate_layers(&self, problems: &mut Problems) {
+        let Some(lr_backbone) = self.lr_backbone else { return };
+        let lr = self.optimizer.lr();
+        if lr_backbone > lr {
+            let message =
+                format!("`lr_backbone` ({lr_backbone}) is above `lr` ({lr}), the head's learning rate");
+            let help = format!("raise `optimizer.{}.lr`, or lower `lr_backbone`", self.optimizer.kind());
+            problems.add("lr_backbone", message, Some(help));
+        }
+        if self.layer_decay != 1.0 {
+            let message = "`lr_backbone` and `layer_decay` both set the learning rates of the backbone";
+            problems.add("lr_backbone", message, Some("leave one of them out".to_owned()));
+        }
     }
 }
 
@@ -165,14 +204,50 @@ impl Select {
 mod tests {
     use super::*;
 
+    /// Messages of all problems.
+    fn problems(spec: &str) -> Vec<String> {
+        let spec: TrainSpec = serde_json::from_str(spec).unwrap();
+        let mut problems = Problems::default();
+        spec.validate(&mut problems);
+        spec.validate_together(&mut problems);
+        problems.into_list().into_iter().map(|problem| problem.message).collect()
+    }
+
     #[test]
-    fn every_selection_but_none_is_the_metric_of_that_name() {
-        for select in
-            [Select::MacroF1, Select::Accuracy, Select::BalancedAccuracy, Select::Auroc, Select::LogLoss]
-        {
-            let written = serde_json::to_value(select).unwrap();
-            assert_eq!(select.metric().map(|metric| metric.name), written.as_str());
+    fn options_that_contradict_each_other_are_refused() {
+        for (spec, message) in [
+            (r#"{"lr_backbone": 1e-4, "layer_decay": 0.75}"#, "both set the learning rates of the backbone"),
+            (r#"{"lr_backbone": 0.01}"#, "`lr_backbone` (0.01) is above `lr` (0.001)"),
+            (r#"{"lr_backbone": 0.0}"#, "`lr_backbone` must be a finite number above 0"),
+            (r#"{"layer_decay": 1.5}"#, "`layer_decay` must be above 0 and up to 1, not 1.5"),
+            (r#"{"ema": 1.0}"#, "`ema` must be at least 0 and below 1, not 1"),
+            (r#"{"accumulate": 0}"#, "`accumulate` must be 1 or more, not 0"),
+            (r#"{"augment": [{"mixup": {"alpha": 0.0}}]}"#, "`alpha` must be from 0.01 to 100, not 0"),
+            (r#"{"augment": [{"cutmix": {"probability": 2.0}}]}"#, "`probability` must be from 0 to 1"),
+            (
+                r#"{"augment": [{"mixup": {}}, {"crop": {}}]}"#,
+                "`crop` changes images, but stands after `mixup`",
+            ),
+            (r#"{"select": "none", "patience": 3}"#, "`patience` needs a validation score"),
+        ] {
+            let found = problems(spec);
+            assert!(found.len() == 1 && found[0].contains(message), "{spec}: {found:?}");
         }
-        assert!(Select::None.metric().is_none());
+        for spec in [
+            r#"{"lr_backbone": 1e-3, "ema": 0.0, "accumulate": 1, "layer_decay": 1.0}"#,
+            r#"{"augment": [{"crop": {}}, {"mixup": {}}, {"cutmix": {"probability": 0.5}}]}"#,
+            r#"{"select": "log_loss", "patience": 8, "min_delta": 1e-3}"#,
+        ] {
+            assert_eq!(problems(spec), [""; 0], "{spec}");
+        }
+    }
+
+    #[test]
+    fn keys_that_came_later_are_not_in_the_fingerprint_at_their_default() {
+        let written = TrainSpec::default().options();
+        for key in ["accumulate", "sampling", "lr_backbone", "layer_decay", "ema"] {
+            assert!(written.get(key).is_none(), "{key}");
+        }
+        assert_eq!(written["select"], "macro_f1");
     }
 }

@@ -1,8 +1,7 @@
 //! Resuming an interrupted training bit for bit.
 //!
 //! All randomness is a function of the seed, the epoch and an image's position, so the saved state is what steps
-//! change:
-//! tensors, moments, the best epoch so far, and the position in the training.
+//! change: tensors, moments, moving averages, the best epoch so far, and the position in the training.
 
 use std::time::{Duration, Instant};
 
@@ -49,6 +48,8 @@ pub struct TrainState {
     pub learner: StateDict,
     /// State of the optimizer.
     pub optimizer: StateDict,
+    /// Moving averages of the learner's tensors, if `ema` asks for them.
+    pub average: Option<StateDict>,
     /// State of the learner in its best epoch, if any.
     pub best: Option<StateDict>,
 }
@@ -86,9 +87,15 @@ impl TrainState {
         let on = |tensors: StateDict| -> candle_core::Result<StateDict> {
             tensors.into_iter().map(|(name, tensor)| Ok((name, tensor.to_device(device)?))).collect()
         };
-        let Self { position, learner, optimizer, best } = self;
-        let best = best.map(on).transpose()?;
-        Ok(Self { position, learner: on(learner)?, optimizer: on(optimizer)?, best })
+        let Self { position, learner, optimizer, average, best } = self;
+        let [average, best] = [average, best].map(|tensors| tensors.map(on).transpose());
+        Ok(Self {
+            position,
+            learner: on(learner)?,
+            optimizer: on(optimizer)?,
+            average: average?,
+            best: best?,
+        })
     }
 }
 

@@ -65,6 +65,14 @@ pub(crate) fn write() -> io::Result<()> {
         ("image", "gray.png", encoded(DynamicImage::new_luma16(9, 5), ImageFormat::Png)),
         ("image", "rgb.png", images()[0].1.clone()),
         ("image", "rgb.jpg", images()[1].1.clone()),
+        ("image", "turned.jpg", reference("exif_6")?),
+        ("image", "palette.png", reference("png_palette_alpha")?),
+        ("image", "cmyk.jpg", reference("jpeg_cmyk")?),
+        ("dicom", "explicit.dcm", reference("dicom_ct")?),
+        ("dicom", "implicit.dcm", reference("dicom_ct_implicit")?),
+        ("dicom", "rgb.dcm", reference("dicom_rgb_planar")?),
+        ("dicom", "rle.dcm", reference("dicom_rle_rgb")?),
+        ("dicom", "jpeg.dcm", reference("dicom_jpeg")?),
         ("npz", "stored.npz", npz),
         ("npy", "images.npy", arrays[0].1.clone()),
         ("npy", "labels.npy", arrays[3].1.clone()),
@@ -85,6 +93,13 @@ fn put(target: &str, name: &str, bytes: &[u8]) -> io::Result<()> {
     let folder = root().join(target);
     fs::create_dir_all(&folder)?;
     fs::write(folder.join(name), bytes)
+}
+
+/// A file of the reference numbers for images.
+fn reference(name: &str) -> io::Result<Vec<u8>> {
+    let bytes = fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference/pixels.safetensors"))?;
+    let tensors = safetensors::SafeTensors::deserialize(&bytes).map_err(io::Error::other)?;
+    Ok(tensors.tensor(&format!("file.{name}")).map_err(io::Error::other)?.data().to_vec())
 }
 
 /// A PNG and a JPEG, with their names.
@@ -193,7 +208,7 @@ fn digest(bytes: &[u8]) -> String {
     blake3::hash(bytes).to_hex().to_string()
 }
 
-fn small_model() -> StateDict {
+pub(crate) fn small_model() -> StateDict {
     let tensor =
         |shape: &[usize]| Tensor::ones(shape, candle_core::DType::F32, &Device::Cpu).expect("on the CPU");
     StateDict::from([("fc.weight".into(), tensor(&[2, 3])), ("fc.bias".into(), tensor(&[2]))])
@@ -255,7 +270,12 @@ fn header(kind: &str) -> EntryHeader {
 
 fn model() -> Artifact {
     let backbone = BackboneSpec::Resnet18(ResnetSpec { stem: Stem::Small, width: 8 });
-    let info = ModelInfo { backbone, normalize: Normalize::default(), head: None };
+    let info = ModelInfo {
+        backbone,
+        normalize: Normalize::default(),
+        head: None,
+        preprocessing: Default::default(),
+    };
     let val = [("macro_f1".to_string(), 0.5)].into_iter().collect();
     let history = vec![EpochRecord { epoch: 0, lr: 0.1, train_loss: 0.5, val, best: true }];
     Artifact::Model(Checkpoint { info, tensors: small_model(), history })

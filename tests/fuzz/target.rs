@@ -1,6 +1,7 @@
 //! What is fuzzed. A target writes its input to a folder, as a user would have it there, reads it with the program's
 //! own functions, and returns what came of it: a result in a few words, or the text of the error.
 
+use std::collections::HashMap;
 use std::fmt::{Debug, Display};
 use std::fs;
 use std::io::{Cursor, Write};
@@ -12,6 +13,7 @@ use medmerge::dataset::idx::IdxSpec;
 use medmerge::dataset::manifest::ManifestSpec;
 use medmerge::dataset::medmnist::MedmnistSpec;
 use medmerge::dataset::{DatasetKind, PixelSpec, Summary};
+use medmerge::deploy::source::Source;
 use medmerge::experiment::{Experiment, Override, json_schema};
 use medmerge::identity::Fingerprint;
 use medmerge::merge_files;
@@ -36,16 +38,18 @@ pub(crate) struct Target {
 }
 
 /// All targets.
-pub(crate) const TARGETS: [Target; 11] = [
+pub(crate) const TARGETS: [Target; 13] = [
     Target { name: "experiment", dictionary: keys, read: experiment },
     Target { name: "manifest", dictionary: || words(MANIFEST), read: manifest },
     Target { name: "image", dictionary: || words(IMAGE), read: image },
+    Target { name: "dicom", dictionary: || words(DICOM), read: image },
     Target { name: "npz", dictionary: || words(NPY), read: npz },
     Target { name: "npy", dictionary: || words(NPY), read: npy },
     Target { name: "idx", dictionary: Vec::new, read: idx },
     Target { name: "pth", dictionary: || words(PICKLE), read: pth },
     Target { name: "pickle", dictionary: || words(PICKLE), read: pickle },
     Target { name: "safetensors", dictionary: || words(SAFETENSORS), read: safetensors },
+    Target { name: "described", dictionary: || words(DESCRIBED), read: described },
     Target { name: "archive", dictionary: || words(ENTRY), read: archive },
     Target { name: "entry", dictionary: || words(ENTRY), read: entry },
 ];
@@ -55,6 +59,23 @@ const MANIFEST: &[&str] = &[
     "\u{feff}",
 ];
 const IMAGE: &[&str] = &["IHDR", "IDAT", "PLTE", "tRNS", "IEND", "iCCP", "\u{89}PNG", "JFIF", "Exif"];
+const DICOM: &[&str] = &[
+    "DICM",
+    "(\u{0}\u{10}\u{0}",
+    "(\u{0}\u{50}\u{10}DS",
+    "\u{fe}\u{ff}\u{0}\u{e0}",
+    "\u{fe}\u{ff}\u{d}\u{e0}",
+    "\u{fe}\u{ff}\u{dd}\u{e0}",
+    "\u{ff}\u{ff}\u{ff}\u{ff}",
+    "\u{e0}\u{7f}\u{10}\u{0}OW\u{0}\u{0}",
+    "SQ\u{0}\u{0}",
+    "UN\u{0}\u{0}",
+    "1.2.840.10008.1.2.5",
+    "1.2.840.10008.1.2.4.70",
+    "MONOCHROME1",
+    "RGB",
+    "1e308",
+];
 const NPY: &[&str] = &[
     "'descr': '|u1'",
     "'<i8'",
@@ -90,6 +111,22 @@ const PICKLE: &[&str] = &[
     "h\u{0}",
     "archive/data/0",
     "X\u{1}\u{0}\u{0}\u{0}a",
+];
+const DESCRIBED: &[&str] = &[
+    "\"resnet18\"",
+    "\"densenet121\": {\"growth\":",
+    "\"vit_tiny\": {\"image_size\":",
+    "\"patch_size\":",
+    "\"width\":",
+    "\"crop_pct\":",
+    "\"size\":",
+    "learn_merge_weights",
+    "\"fingerprint\"",
+    "0",
+    "-1",
+    "1e300",
+    "18446744073709551615",
+    "null",
 ];
 const SAFETENSORS: &[&str] = &[
     "__metadata__",
@@ -242,6 +279,16 @@ fn safetensors(input: &[u8], folder: &Path) -> String {
     opened + &loaded + &said + &import(path)
 }
 
+/// Metadata that describe the model of a file.
+fn described(input: &[u8], folder: &Path) -> String {
+    let said = HashMap::from([(checkpoint::KEY.to_owned(), String::from_utf8_lossy(input).into_owned())]);
+    let path = folder.join("model.safetensors");
+    checkpoint::save(&corpus::small_model(), said, &path).expect("failed to write a file");
+    outcome(Source::of_path(&path, None), |source| {
+        outcome(source.input(None), |input| input.size.to_string())
+    })
+}
+
 fn import(path: PathBuf) -> String {
     let backbone = BackboneSpec::Resnet18(ResnetSpec { stem: Stem::Small, width: 8 });
     let (head, normalize) = (ImportHead::Drop, Normalize::default());
@@ -263,6 +310,8 @@ fn import(path: PathBuf) -> String {
             head: head.clone(),
             sha256: None,
             normalize,
+            size: None,
+            pixels: None,
             allow_non_finite: false,
         };
         spec.run(&context).map_or_else(|error| error.to_string(), |_| "ok".into())

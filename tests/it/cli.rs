@@ -98,7 +98,7 @@ fn two_files() -> Workplace {
 fn what_is_set_reaches_every_file_that_has_the_section() {
     let workplace = two_files();
     let check = |set: &str| workplace.medmerge(&["check", "b", "--set", set]).assert();
-    check("train.epochs=3").code(0).stdout(contains("a.toml: 1 stages").and(contains("b.toml: 1 stages")));
+    check("train.epochs=3").code(0).stdout(contains("a.toml: 1 stage").and(contains("b.toml: 1 stage")));
     let both = contains("b/a.toml --set:1:14").and(contains("b/b.toml --set:1:14"));
     check("train.epochs=0").code(2).stdout(is_empty()).stderr(both);
     let second = contains("b/b.toml --set:1:21").and(contains("a.toml").not());

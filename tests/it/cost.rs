@@ -59,11 +59,11 @@ fn a_plan_says_what_each_stage_and_all_of_them_take() {
     let output = Workplace::new(EXPERIMENT).medmerge(&arguments).output().expect("a plan");
     insta::assert_snapshot!(String::from_utf8_lossy(&output.stdout), @r"
     tiny: 5 stages, 5 to run
-      run    pretrain             source   0.0 s  121.6 MiB memory  2.7 MiB disk  never made
-      run    finetune             probe_a  0.0 s  104.0 MiB memory  2.7 MiB disk  never made
-      run    finetune             probe_b  0.0 s  124.3 MiB memory  2.7 MiB disk  never made
-      run    merge                merged   0.0 s  108.0 MiB memory  2.7 MiB disk  never made
-      run    evaluate             scores   0.0 s  104.0 MiB memory  0.6 KiB disk  never made
+      run    pretrain  source   0.0 s  121.7 MiB memory  2.7 MiB disk  never made
+      run    finetune  probe_a  0.0 s  104.0 MiB memory  2.7 MiB disk  never made
+      run    finetune  probe_b  0.0 s  124.4 MiB memory  2.7 MiB disk  never made
+      run    merge     merged   0.0 s  108.0 MiB memory  2.7 MiB disk  never made
+      run    evaluate  scores   0.0 s  104.0 MiB memory  0.6 KiB disk  never made
     times are guesses: stages of these kinds have not run here yet: evaluate, finetune, pretrain
     total 0.1 s and 10.7 MiB disk; critical path 0.1 s; with --jobs 2 0.1 s
     ");

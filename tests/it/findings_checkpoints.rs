@@ -457,7 +457,7 @@ mod permissions {
         set_writable(&damaged.join("a/inside"), false);
         let told = contains("failed to delete ").and(contains("damaged/a"));
         let gc = ["store", "gc", "experiment.toml", "--yes"];
-        workplace.medmerge(&gc).assert().code(4).stdout(contains("1 items, 0.0 MiB deleted")).stderr(told);
+        workplace.medmerge(&gc).assert().code(4).stdout(contains("1 item, 0.0 MiB deleted")).stderr(told);
         assert!(!damaged.join("b").exists());
     }
 }

@@ -193,7 +193,7 @@ fn f05_a_plan_lists_what_would_run_and_counts_the_rest() {
         String::from_utf8(output.stdout).expect("text")
     };
     assert_eq!(plan(&[]), "tiny: 2 stages, 0 to run\n  2 fresh; --all lists them\n");
-    assert_eq!(plan(&["--only", "source"]), "tiny: 1 stages, 0 to run\n  1 fresh; --all lists them\n");
+    assert_eq!(plan(&["--only", "source"]), "tiny: 1 stage, 0 to run\n  1 fresh; --all lists them\n");
     assert_eq!(plan(&["--all"]).lines().filter(|line| line.starts_with("  fresh ")).count(), 2);
     let changed = plan(&["--set", "stage.scores.split=val"]);
     assert!(changed.starts_with("tiny: 2 stages, 1 to run\n  run    evaluate "), "{changed}");
@@ -209,7 +209,7 @@ fn f05_a_plan_takes_folders_and_skips_files_without_a_wanted_part() {
     let workplace = Workplace::new("").with("e/a.toml", EXPERIMENT).with("e/b.toml", other);
     let both = contains("tiny: 2 stages, 2 to run\n").and(contains("other: 2 stages, 2 to run\n"));
     workplace.medmerge(&["plan", "e"]).assert().code(0).stdout(both);
-    let one = contains("tiny").not().and(contains("other: 1 stages, 1 to run\n"));
+    let one = contains("tiny").not().and(contains("other: 1 stage, 1 to run\n"));
     workplace.medmerge(&["plan", "e", "--only", "first"]).assert().code(0).stdout(one);
 }
 

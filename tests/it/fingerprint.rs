@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 /// Keys that are not in the fingerprint: names of stages and data sets, paths, and what only checks a file. Ensembles
 /// enter by the roles of their members.
-const OUT: [&str; 25] = [
+const OUT: [&str; 26] = [
     "/cifar/path",
     "/evaluate/datasets",
     "/evaluate/ensembles",
@@ -27,6 +27,7 @@ const OUT: [&str; 25] = [
     "/finetune/from",
     "/idx/path",
     "/import/path",
+    "/import/pixels/max_pixels",
     "/import/sha256",
     "/learn_merge_weights/anchor",
     "/learn_merge_weights/dataset",
@@ -102,7 +103,9 @@ fn stages() -> Vec<Value> {
     let mut decaying = learn.clone();
     merge(&mut decaying, json!({ "decay_to_start": 2.0 }));
     let learn = [learn, parts, decaying].map(|learn| json!({ "learn_merge_weights": learn }));
-    let mut sections = vec![import, loose, evaluate];
+    let mut prepared = import.clone();
+    merge(&mut prepared, json!({ "import": { "size": 224, "pixels": pixels() } }));
+    let mut sections = vec![import, loose, prepared, evaluate];
     sections.extend(learn);
     sections.extend(with_each_choice(&pretrain, "/pretrain/backbone"));
     sections.extend(with_each_choice(&merged, "/merge/method"));
@@ -113,15 +116,32 @@ fn stages() -> Vec<Value> {
         finetune["finetune"]["train"] = Value::Object(train);
         sections.extend(with_each_choice(&finetune, &format!("/finetune/train/{choice}")));
     }
+    let later = json!({
+        "accumulate": 2, "sampling": "balanced", "lr_backbone": 1e-4, "layer_decay": 0.75, "ema": 0.5,
+    });
+    let mut trained = json!({
+        "finetune": { "from": "a", "dataset": "d" },
+        "pretrain": { "backbone": { "resnet18": {} }, "dataset": "d" },
+        "learn_merge_weights": { "sources": ["a", "b"], "anchor": "a", "dataset": "d" },
+    });
+    for (kind, section) in trained.as_object_mut().unwrap() {
+        section["train"] = later.clone();
+        sections.push(json!({ kind.as_str(): section }));
+    }
     sections
+}
+
+/// All keys of `pixels`.
+fn pixels() -> Value {
+    json!({
+        "crop_mode": "center", "crop_pct": 0.875, "interpolation": "bicubic", "trim_borders": true, "bits": 12,
+        "window": [40.0, 80.0], "max_pixels": 1000
+    })
 }
 
 /// A section of each kind of data set.
 fn datasets() -> Vec<Value> {
-    let pixels = json!({
-        "crop_mode": "center", "crop_pct": 0.875, "interpolation": "bicubic", "trim_borders": true, "bits": 12,
-        "max_pixels": 1000
-    });
+    let pixels = pixels();
     let mut sections = vec![
         json!({ "phantom": { "family": "cells" } }),
         json!({ "manifest": { "path": "a.csv", "images": "a", "size": 28 } }),
@@ -278,6 +298,7 @@ fn the_fingerprint_of_every_choice_is_what_it_was() {
     insta::assert_snapshot!(lines.join("\n"), @r#"
     dec52c5c4515 1 {"import":{"path":"a.pth","backbone":{"resnet18":{}},"sha256":"ab"}}
     5880682379af 1 {"import":{"path":"a.pth","backbone":{"resnet18":{}},"sha256":"ab","prefix":"net.","allow_non_finite":true}}
+    fc378f777b5c 1 {"import":{"path":"a.pth","backbone":{"resnet18":{}},"sha256":"ab","size":224,"pixels":{"crop_mode":"center","crop_pct":0.875,"interpolation":"bicubic","trim_borders":true,"bits":12,"window":[40.0,80.0],"max_pixels":1000}}}
     9506acf19c5c 1 {"evaluate":{"models":{"A":"a"},"datasets":["d"]}}
     17e5d7b03d76 1 {"learn_merge_weights":{"sources":["a","b"],"anchor":"a","dataset":"d"}}
     ef7cef855256 1 {"learn_merge_weights":{"sources":["a","b"],"anchor":"a","dataset":"d","norms":"anchor","head":"new"}}
@@ -314,9 +335,12 @@ fn the_fingerprint_of_every_choice_is_what_it_was() {
     e66a8ea58f23 1 {"finetune":{"from":"a","dataset":"d","train":{"schedule":{"one_cycle":{}}}}}
     deb4087d5dd5 1 {"finetune":{"from":"a","dataset":"d","train":{"loss":{"cross_entropy":{}}}}}
     2a7de804dee0 1 {"finetune":{"from":"a","dataset":"d","train":{"loss":{"binary_cross_entropy":{}}}}}
+    1172eaa540a3 1 {"finetune":{"from":"a","dataset":"d","train":{"accumulate":2,"sampling":"balanced","lr_backbone":0.0001,"layer_decay":0.75,"ema":0.5}}}
+    8422653146e2 1 {"pretrain":{"backbone":{"resnet18":{}},"dataset":"d","train":{"accumulate":2,"sampling":"balanced","lr_backbone":0.0001,"layer_decay":0.75,"ema":0.5}}}
+    dbe2fcbf498c 1 {"learn_merge_weights":{"sources":["a","b"],"anchor":"a","dataset":"d","train":{"accumulate":2,"sampling":"balanced","lr_backbone":0.0001,"layer_decay":0.75,"ema":0.5}}}
     629af4e4d888 1 {"phantom":{"family":"cells"}}
     6de98ff15211 1 {"manifest":{"path":"a.csv","images":"a","size":28}}
-    0405057acd45 1 {"manifest":{"path":"a.csv","images":"a","size":28,"bits":12}}
+    482cf3acb69f 1 {"manifest":{"path":"a.csv","images":"a","size":28,"pixels":{"crop_mode":"center","crop_pct":0.875,"interpolation":"bicubic","trim_borders":true,"bits":12,"window":[40.0,80.0],"max_pixels":1000}}}
     9202c7a7a57a 1 {"medmnist":{"path":"a"}}
     15c03126c8b6 1 {"idx":{"path":"a"}}
     1aa8ea300f7d 1 {"cifar":{"path":"a"}}

@@ -69,11 +69,7 @@ fn what_cannot_be_measured_is_told_before_anything_runs() {
             "batch_norm = 'merged'".to_owned(),
             "needs a `dataset` to measure the sources on",
         ),
-        (
-            "method = 'greedy_soup'",
-            format!("dataset = 'xray'\n{xray}"),
-            "but data set `xray` has the classes 3",
-        ),
+        ("method = 'greedy_soup'", format!("dataset = 'xray'\n{xray}"), "but data set `xray` has 3 classes"),
         ("method = 'average'", format!("dataset = 'cells'\n{xray}\n{headless}"), "source `m2` has no head"),
     ] {
         let workplace = Workplace::new(&merge(method, &keys));

@@ -343,5 +343,5 @@ fn what_a_stage_says_of_itself_points_at_its_section() {
     let error = plan(experiment).unwrap_err();
     assert!(matches!(error, PlanError::Experiment(_)), "{error:?}");
     let text = error.to_string();
-    assert!(text.contains("hospital.toml:5") && text.contains("data set `xray` has the classes"), "{text}");
+    assert!(text.contains("hospital.toml:5") && text.contains("data set `xray` has 3 classes"), "{text}");
 }

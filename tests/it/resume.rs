@@ -27,22 +27,23 @@ impl Resume for Keeper {
         let copied = |tensors: &BTreeMap<String, Tensor>| -> BTreeMap<String, Tensor> {
             tensors.iter().map(|(name, tensor)| (name.clone(), tensor.force_contiguous().unwrap())).collect()
         };
-        let TrainState { position, learner, optimizer, best } = state;
+        let TrainState { position, learner, optimizer, average, best } = state;
         *self.0.lock().unwrap() = Some(TrainState {
             position: position.clone(),
             learner: copied(learner),
             optimizer: copied(optimizer),
+            average: average.as_ref().map(copied),
             best: best.as_ref().map(copied),
         });
     }
 }
 
-fn dataset() -> Arc<Dataset> {
+pub fn dataset() -> Arc<Dataset> {
     let spec = PhantomSpec { family: Family::Cells, size: 12, train: 44, val: 16, test: 8, seed: 0 };
     Arc::new(spec.load(None).unwrap())
 }
 
-fn run(
+pub fn run(
     spec: &StageSpec,
     inputs: &[Arc<Artifact>],
     resume: &dyn Resume,
@@ -62,15 +63,19 @@ fn run(
 }
 
 /// Runs it whole; each attempt is stopped after so many reports.
-fn run_in_pieces(spec: &StageSpec, inputs: &[Arc<Artifact>], reports: usize) -> (Artifact, usize) {
-    let keeper = Keeper::default();
+pub fn run_in_pieces(
+    spec: &StageSpec,
+    inputs: &[Arc<Artifact>],
+    reports: usize,
+    keeper: &dyn Resume,
+) -> (Artifact, usize) {
     for attempt in 1.. {
         let left = AtomicUsize::new(reports);
         let report = |_| match left.fetch_sub(1, Ordering::Relaxed) {
             1 => Err(Interrupted),
             _ => Ok(()),
         };
-        match run(spec, inputs, &keeper, &report) {
+        match run(spec, inputs, keeper, &report) {
             Ok(artifact) => return (artifact, attempt),
             Err(StageError::Interrupted(_)) => assert!(attempt < 100, "it does not get on"),
             Err(other) => panic!("{other}"),
@@ -80,7 +85,7 @@ fn run_in_pieces(spec: &StageSpec, inputs: &[Arc<Artifact>], reports: usize) -> 
 }
 
 /// Every number of an artifact, by its bits, and its history.
-fn content(artifact: &Artifact) -> (BTreeMap<String, Vec<u32>>, Vec<EpochRecord>) {
+pub fn content(artifact: &Artifact) -> (BTreeMap<String, Vec<u32>>, Vec<EpochRecord>) {
     let (tensors, history) = match artifact {
         Artifact::Model(model) => (&model.tensors, &model.history),
         Artifact::MergeWeights(weights) => (&weights.tensors, &weights.history),
@@ -94,7 +99,7 @@ fn content(artifact: &Artifact) -> (BTreeMap<String, Vec<u32>>, Vec<EpochRecord>
 }
 
 /// Three epochs of three steps each make twelve reports.
-fn train() -> Value {
+pub fn train() -> Value {
     json!({
         "epochs": 3, "batch_size": 16, "seed": 5, "clip_norm": 1.0,
         "augment": [{ "crop": { "padding": 1 } }, { "horizontal_flip": {} }],
@@ -102,13 +107,13 @@ fn train() -> Value {
     })
 }
 
-fn spec(kind: &str, mut body: Value, train: &Value) -> StageSpec {
+pub fn spec(kind: &str, mut body: Value, train: &Value) -> StageSpec {
     body["dataset"] = json!("cells");
     body["train"] = train.clone();
     serde_json::from_value(json!({ kind: body })).unwrap()
 }
 
-fn pretrain(seed: u64) -> (StageSpec, Arc<Artifact>) {
+pub fn pretrain(seed: u64) -> (StageSpec, Arc<Artifact>) {
     let mut train = train();
     train["seed"] = json!(seed);
     let backbone = json!({ "resnet18": { "stem": "small", "width": 8 } });
@@ -117,10 +122,10 @@ fn pretrain(seed: u64) -> (StageSpec, Arc<Artifact>) {
     (spec, Arc::new(made))
 }
 
-fn holds(spec: &StageSpec, inputs: &[Arc<Artifact>]) {
+pub fn holds(spec: &StageSpec, inputs: &[Arc<Artifact>]) {
     let whole = content(&run(spec, inputs, &Forgetful, &|_| Ok(())).unwrap());
     for reports in [1, 2, 3, 4, 5, 7] {
-        let (artifact, attempts) = run_in_pieces(spec, inputs, reports);
+        let (artifact, attempts) = run_in_pieces(spec, inputs, reports, &Keeper::default());
         assert!(attempts > 1, "{reports}");
         let pieces = content(&artifact);
         assert_eq!(pieces.1, whole.1, "{reports}");

@@ -197,7 +197,5 @@ fn a_change_is_explained_by_the_old_and_the_new_value() {
         .and(contains("root cause: source: train.batch_size: 8 -> 4\n"));
     assert.stdout(contains("tuned[seed=0] (finetune) is stale\n").and(why));
     let plan = lab.medmerge(&["plan", "experiment.toml"]).assert().code(0);
-    plan.stdout(
-        contains("tiny: 5 stages, 5 to run\n").and(contains("\n  run    pretrain             source")),
-    );
+    plan.stdout(contains("tiny: 5 stages, 5 to run\n").and(contains("\n  run    pretrain  source")));
 }

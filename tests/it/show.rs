@@ -124,8 +124,25 @@ fn a_checkpoint_that_was_copied_tells_its_ancestry_without_the_store() {
        ├─ source.1: finetune #5  (see above)
        └─ anchor: finetune #2  (see above)
 
+    images: size = 12, pixels = {}
     file: elsewhere/model.safetensors
     not torchvision's standard resnet18, which refuses these tensors: small stem, width 16
+    in PyTorch:
+      import torch, torchvision
+      from safetensors.torch import load_file
+      model = torchvision.models.resnet18(num_classes=3)
+      model.inplanes, block = 16, type(model.layer1[0])
+      model.conv1 = torch.nn.Conv2d(3, 16, 7, 2, 3, bias=False)
+      model.bn1 = torch.nn.BatchNorm2d(16)
+      for i in range(4):
+          name = f"layer{i + 1}"
+          depth, stride = len(getattr(model, name)), min(i, 1) + 1
+          setattr(model, name, model._make_layer(block, 16 << i, depth, stride))
+      model.fc = torch.nn.Linear(128 * block.expansion, 3)
+      model.conv1 = torch.nn.Conv2d(3, 16, 3, 1, 1, bias=False)
+      model.maxpool = torch.nn.Identity()
+      model.load_state_dict(load_file("elsewhere/model.safetensors"))
+    as a folder for PyTorch, with a model card: medmerge export elsewhere/model.safetensors --to pytorch FOLDER
 
     tensors: 122, elements: 702983; --all lists them
     "#);
@@ -178,6 +195,7 @@ fn a_file_that_says_less_is_shown_as_far_as_it_goes() {
     ├─ source.0: merge #0  (see above)
     └─ source.1: #1  (unknown)
 
+    images: pixels = {}
     file: old.safetensors
     in PyTorch:
       import torch, torchvision
@@ -185,6 +203,10 @@ fn a_file_that_says_less_is_shown_as_far_as_it_goes() {
       model = torchvision.models.resnet18()
       model.fc = torch.nn.Identity()
       model.load_state_dict(load_file("old.safetensors"))
+      model.eval()
+      mean, std = [0.5, 0.5, 0.5], [0.5, 0.5, 0.5]
+      # input: (RGB / 255 - mean) / std
+    as a folder for timm, with a model card: medmerge export old.safetensors --to timm FOLDER
 
     tensors: 1, elements: 2; --all lists them
     "#);

@@ -36,7 +36,7 @@ fn fingerprint(digits: &str) -> Fingerprint {
 fn info() -> ModelInfo {
     let backbone = BackboneSpec::Resnet18(ResnetSpec::default());
     let normalize = Normalize { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
-    ModelInfo { backbone, normalize, head: None }
+    ModelInfo { backbone, normalize, head: None, preprocessing: Default::default() }
 }
 
 fn history() -> Vec<EpochRecord> {

@@ -7,9 +7,10 @@ use clap::Args;
 use super::Error;
 use crate::cli::experiments::Files;
 use crate::cli::output::stdout;
-use crate::dataset::{SplitName, Summary};
+use crate::dataset::{DataError, SplitName, Summary};
 use crate::experiment::DatasetInstance;
 use crate::kind::text::visible;
+use crate::plan::warnings;
 
 /// Show classes and numbers of images of each data set
 #[derive(Debug, Args)]
@@ -25,18 +26,14 @@ pub(in crate::cli) struct List {
 impl List {
     pub(super) fn execute(&self) -> Result<(), Error> {
         let experiments = self.files.load()?;
+        let datasets = experiments.iter().flat_map(|experiment| &experiment.datasets);
+        let summary = |dataset: &DatasetInstance| Ok(dataset.labels.summary(dataset.spec.summary()?));
+        let summaries = datasets.map(|dataset| Ok((dataset, summary(dataset)?)));
+        let summaries: Vec<_> = summaries.collect::<Result<_, DataError>>()?;
+        let warnings = warnings(summaries.iter().map(|(dataset, summary)| (*dataset, summary)));
+        warnings.iter().for_each(|warning| tracing::warn!("{}", visible(warning)));
         let mut out = stdout();
-        for dataset in experiments.iter().flat_map(|experiment| &experiment.datasets) {
-            let summary = dataset.labels.summary(dataset.spec.summary()?);
-            let concerns = summary
-                .concerns()
-                .into_iter()
-                .map(|concern| format!("data set `{}` {concern}", dataset.id()));
-            let warnings = summary.warnings.iter().cloned().chain(concerns);
-            warnings.for_each(|warning| tracing::warn!("{}", visible(&warning)));
-            describe(dataset, &summary, &mut out)?;
-        }
-        Ok(())
+        Ok(summaries.iter().try_for_each(|(dataset, summary)| describe(dataset, summary, &mut out))?)
     }
 }
 

@@ -20,6 +20,7 @@ pub(super) fn json(shown: &Shown) -> String {
         "fingerprint": shown.lineage.as_ref().map(|lineage| &lineage.root),
         "origins": shown.lineage.as_ref().map(origins).unwrap_or_default(),
         "file": shown.model.as_ref().map(|(path, _)| path),
+        "preprocessing": shown.model.as_ref().map(|(_, info)| &info.preprocessing),
         "manifest": shown.manifest,
         "metadata": shown.metadata,
         "tensors": shown.tensors.iter().map(tensor).collect::<Vec<_>>(),

@@ -1,26 +1,44 @@
-//! Lines of Python that load a model.
+//! Lines of Python that load a model, with what it expects and what it answers.
 
 use std::path::Path;
 
+use crate::nn::Normalize;
 use crate::stage::ModelInfo;
 
-/// The file of a model, and how to load it in PyTorch.
+/// The file of a model, and how to load and use it in PyTorch.
 pub(super) fn lines(path: &Path, info: &ModelInfo) -> Vec<String> {
-    let classes = info.head.as_ref().map_or(0, |head| head.classes.len());
-    let Some(network) = info.backbone.python(classes) else {
-        let refusal = info.backbone.refusal().unwrap_or_default();
-        return vec![format!("file: {}", path.display()), refusal];
-    };
-    let path = path.display();
-    let mut lines = vec![
-        format!("file: {path}"),
+    let classes = info.head.as_ref().map_or(&[][..], |head| &head.classes);
+    let (path, file) = (path.display(), literal(&path.display().to_string()));
+    let mut lines = vec![format!("file: {path}")];
+    lines.extend(info.backbone.refusal());
+    lines.extend([
         "in PyTorch:".into(),
         format!("  import torch, {}", info.backbone.library()),
         "  from safetensors.torch import load_file".into(),
-    ];
-    lines.extend(network.into_iter().map(|line| format!("  {line}")));
-    lines.push(format!("  model.load_state_dict(load_file(\"{path}\"))"));
+    ]);
+    lines.extend(info.backbone.python(classes.len()).into_iter().map(|line| format!("  {line}")));
+    let Normalize { mean, std } = info.normalize;
+    lines.extend([
+        format!("  model.load_state_dict(load_file({file}))"),
+        "  model.eval()".into(),
+        format!("  mean, std = {mean:?}, {std:?}"),
+    ]);
+    let names: Vec<String> = classes.iter().map(|class| literal(class)).collect();
+    let names = (!names.is_empty()).then(|| format!("  classes = [{}]", names.join(", ")));
+    let output = if names.is_some() { "; output: logits of classes" } else { "" };
+    lines.extend(names);
+    lines.push(format!("  # input: (RGB / 255 - mean) / std{output}"));
+    let (to, what) = match info.backbone.timm() {
+        Some(_) => ("timm", "timm"),
+        None => ("pytorch", "PyTorch"),
+    };
+    lines.push(format!("as a folder for {what}, with a model card: medmerge export {path} --to {to} FOLDER"));
     lines
+}
+
+/// A string of Python: that of JSON is one.
+fn literal(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
 }
 
 #[cfg(test)]
@@ -46,7 +64,14 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("torchvision.models.resnet18(num_classes=2)"), "{text}");
-        assert!(text.ends_with("model.load_state_dict(load_file(\"a.safetensors\"))"), "{text}");
+        let end = r#"
+  model.load_state_dict(load_file("a.safetensors"))
+  model.eval()
+  mean, std = [0.5, 0.5, 0.5], [0.5, 0.5, 0.5]
+  classes = ["a", "b"]
+  # input: (RGB / 255 - mean) / std; output: logits of classes
+as a folder for timm, with a model card: medmerge export a.safetensors --to timm FOLDER"#;
+        assert!(text.ends_with(end), "{text}");
         let text = shown(r#"{"vit_tiny": {"image_size": 32, "patch_size": 8}}"#, &[]);
         assert!(
             text.contains("(\"vit_tiny_patch16_224\", img_size=32, patch_size=8, num_classes=0)"),
@@ -57,16 +82,27 @@ mod tests {
     }
 
     #[test]
-    fn f07_what_a_library_lacks_is_told() {
+    fn f24_names_of_classes_and_files_are_strings_of_python() {
+        let text = shown(r#"{"resnet18": {}}"#, &["\"a\"", "b\\c\n"]);
+        assert!(text.contains(r#"classes = ["\"a\"", "b\\c\n"]"#), "{text}");
+        let text = shown(r#"{"resnet18": {}}"#, &[]);
+        assert!(text.contains("/ std\n") && !text.contains("classes ="), "{text}");
+    }
+
+    #[test]
+    fn f07_what_a_library_lacks_is_made() {
         let text = shown(r#"{"resnet18": {"stem": "small"}}"#, &[]);
         assert!(text.contains("model.maxpool = torch.nn.Identity()"), "{text}");
         assert!(text.contains("model.fc = torch.nn.Identity()"), "{text}");
         let text = shown(r#"{"resnet18": {"stem": "small", "width": 16}}"#, &["a"]);
-        assert!(
-            text.ends_with(
-                "not torchvision's standard resnet18, which refuses these tensors: small stem, width 16"
-            ),
-            "{text}"
-        );
+        let order = [
+            "setattr(model, name, model._make_layer(block, 16 << i, depth, stride))",
+            "model.fc = torch.nn.Linear(128 * block.expansion, 1)",
+            "model.conv1 = torch.nn.Conv2d(3, 16, 3, 1, 1, bias=False)",
+            "load_state_dict",
+        ];
+        let places: Vec<_> = order.iter().map(|line| text.find(line)).collect();
+        assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{text}");
+        assert!(text.ends_with("--to pytorch FOLDER"), "{text}");
     }
 }

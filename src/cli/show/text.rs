@@ -1,50 +1,35 @@
 //! Text output of `medmerge show`: a tree of origins, and statistics of merge weights.
 
-use std::collections::HashSet;
 use std::fmt::Write;
 
 use unicode_width::UnicodeWidthStr;
 
 use super::weights::SourceWeights;
 use super::{Shown, python};
-use crate::identity::{Field, Fingerprint, short};
+use crate::cli::output::folded;
 use crate::store::checkpoint::KEY;
-use crate::store::{Lineage, Origin};
-
-/// Paths, or prefixes of paths, of the options shown by default.
-const TOLD: [&str; 12] = [
-    "backbone.",
-    "method",
-    "trainable",
-    "anchor_weight",
-    "constraint",
-    "granularity",
-    "batch_norm",
-    "split",
-    "train.optimizer.",
-    "train.epochs",
-    "train.seed",
-    "file.",
-];
-
-/// Optimizers have many options, mostly at their defaults; only this one is shown.
-const TOLD_OF_OPTIMIZER: &str = ".lr";
 
 pub(super) fn text(shown: &Shown, all: bool) -> String {
     let mut text = String::new();
     if let Some(lineage) = &shown.lineage {
-        text += &Tree { lineage, all }.text();
-    } else if shown.metadata.contains_key(KEY) {
+        lineage.tree(all).lines().for_each(|branch| line(&mut text, format_args!("{branch}")));
+    } else if shown.metadata.get(KEY).is_some_and(|said| said.contains("\"blake3\"")) {
         text += "this file was made by `medmerge merge`, not by a stage of an experiment\n";
     } else {
         text += "this file was not written by medmerge; its origin is unknown\n";
+    }
+    if let Some(selection) = &shown.selection {
+        text += "selected by the scores on validation images:\n";
+        selection.lines().for_each(|scored| line(&mut text, format_args!("  {scored}")));
     }
     for (key, value) in &shown.metadata {
         line(&mut text, format_args!("{key}: {value}"));
     }
     if let Some((path, info)) = &shown.model {
         text.push('\n');
-        python::lines(path, info).iter().for_each(|python| line(&mut text, format_args!("{python}")));
+        line(&mut text, format_args!("images: {}", info.preprocessing));
+        // Folded, they would not be Python.
+        python::lines(path, info).iter().for_each(|python| text.extend([python, "\n"]));
     }
     if let Some(manifest) = &shown.manifest {
         text.push('\n');
@@ -73,109 +58,7 @@ fn tensors(shown: &Shown, all: bool) -> String {
 }
 
 fn line(text: &mut String, content: std::fmt::Arguments<'_>) {
-    writeln!(text, "{content}").expect("writing to memory cannot fail");
-}
-
-struct Tree<'a> {
-    lineage: &'a Lineage,
-    all: bool,
-}
-
-/// A stage still to be printed.
-struct Branch {
-    role: Option<String>,
-    fingerprint: Fingerprint,
-    /// Prefix of its own line, and of those below.
-    lead: (String, String),
-}
-
-impl Tree<'_> {
-    /// Each stage, with its inputs below it; a stage that was printed before is only named.
-    fn text(&self) -> String {
-        let mut text = String::new();
-        let mut told = HashSet::new();
-        let lead = (String::new(), String::new());
-        let mut waiting = vec![Branch { role: None, fingerprint: self.lineage.root, lead }];
-        while let Some(branch) = waiting.pop() {
-            let again = !told.insert(branch.fingerprint);
-            line(&mut text, format_args!("{}{}", branch.lead.0, self.headline(&branch, again)));
-            let origin = self.lineage.known.get(&branch.fingerprint).filter(|_| !again);
-            let Some(origin) = origin else { continue };
-            let inputs = origin.inputs();
-            let below = format!("{}{}", branch.lead.1, if inputs.is_empty() { "   " } else { "│  " });
-            for detail in self.details(origin) {
-                line(&mut text, format_args!("{below}{detail}"));
-            }
-            let last = inputs.len().saturating_sub(1);
-            let branches = inputs.into_iter().enumerate().map(|(i, (role, fingerprint))| {
-                let (fork, pipe) = if i == last { ("└─ ", "   ") } else { ("├─ ", "│  ") };
-                let lead = (format!("{}{fork}", branch.lead.1), format!("{}{pipe}", branch.lead.1));
-                Branch { role: Some(role.to_string()), fingerprint, lead }
-            });
-            waiting.extend(branches.rev());
-        }
-        text
-    }
-
-    /// `from: finetune 1f0c9a2b3c4d  probe_a[seed=0]`
-    fn headline(&self, branch: &Branch, again: bool) -> String {
-        let role = branch.role.as_ref().map_or_else(String::new, |role| format!("{role}: "));
-        let short = branch.fingerprint.short();
-        let Some(origin) = self.lineage.known.get(&branch.fingerprint) else {
-            return format!("{role}{short}  (unknown)");
-        };
-        let names = match &origin.names[..] {
-            [] => String::new(),
-            [name] => format!("  {name}"),
-            [name, others @ ..] => format!("  {name} and {} more", others.len()),
-        };
-        let note = match () {
-            () if again => "  (see above)",
-            () if !origin.is_whole(&branch.fingerprint) => "  (options unknown)",
-            () => "",
-        };
-        format!("{role}{} {short}{names}{note}", origin.kind())
-    }
-
-    /// The stage's options, and one line per data set.
-    fn details(&self, origin: &Origin) -> Vec<String> {
-        let options = list(origin.options().filter(|field| self.all || is_told(field)));
-        let mut details = Vec::from_iter(Some(options).filter(|options| !options.is_empty()));
-        for (role, fingerprint) in origin.datasets() {
-            let Some(dataset) = self.lineage.known.get(&fingerprint) else {
-                details.push(format!("{role}: {}", fingerprint.short()));
-                continue;
-            };
-            let hidden = |field: &&Field| !self.all && matches!(&*field.path, "revision" | "digest");
-            let options = list(dataset.options().filter(|field| !hidden(field)));
-            let (kind, short, names) = (dataset.kind(), fingerprint.short(), dataset.names.join(", "));
-            let parts = [format!("{role}: {kind} {short}"), names, options];
-            let parts: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
-            details.push(parts.join("  "));
-        }
-        details
-    }
-}
-
-fn is_told(field: &Field) -> bool {
-    let path = &field.path;
-    let of_optimizer = path.starts_with("train.optimizer.");
-    field.value != "null"
-        && TOLD.iter().any(|told| path.starts_with(told))
-        && (!of_optimizer || path.ends_with(TOLD_OF_OPTIMIZER))
-}
-
-/// `epochs = 3, optimizer.adamw.lr = 0.001`, as in the experiment file.
-fn list<'f>(fields: impl Iterator<Item = &'f Field>) -> String {
-    let text = |field: &Field| {
-        let path = field.path.strip_prefix("train.").unwrap_or(&field.path);
-        match (path.starts_with("file."), &*field.value) {
-            (true, digest) => format!("{path} = {}", short(digest)),
-            (false, "{}") => path.to_owned(),
-            (false, value) => format!("{path} = {value}"),
-        }
-    };
-    fields.map(text).collect::<Vec<_>>().join(", ")
+    writeln!(text, "{}", folded(&content.to_string())).expect("writing to memory cannot fail");
 }
 
 /// One line per layer: for each source mean ± standard deviation, and its share of the kernels.

@@ -9,10 +9,12 @@ use clap::Args;
 
 use super::{Error, mib};
 use crate::cli::device::OnDevice;
+use crate::cli::entry::fingerprint;
 use crate::cli::experiments::{every, load_all};
 use crate::cli::interrupt;
-use crate::cli::show::fingerprint;
+use crate::cli::output::{count, stdout};
 use crate::identity::Fingerprint;
+use crate::kind::text::visible;
 use crate::plan::{Plan, Status};
 use crate::store::Store;
 
@@ -56,8 +58,9 @@ impl Export {
             )));
         }
         let bytes = store.export(&entries, &self.archive, &*interrupt::listen()?)?;
-        let archive = self.archive.display();
-        Ok(writeln!(std::io::stdout(), "{archive}: {} entries, {:.1} MiB", entries.len(), mib(bytes))?)
+        let (archive, number) =
+            (self.archive.display().to_string(), count(entries.len(), "entry", "entries"));
+        Ok(writeln!(stdout(), "{}: {number}, {:.1} MiB", visible(&archive), mib(bytes))?)
     }
 
     /// The entries of the experiments' stages; warns about missing ones.

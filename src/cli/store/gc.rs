@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::{Error, mib};
 use crate::cli::experiments::{Files, every};
-use crate::cli::output::stdout;
+use crate::cli::output::{count, stdout};
 use crate::identity::Numerics;
 use crate::plan::Plan;
 use crate::store::gc::{Keep, Leftover};
@@ -96,5 +96,5 @@ fn line(leftover: &Leftover) -> String {
 
 fn sum(leftovers: &[Leftover]) -> String {
     let bytes = leftovers.iter().map(|leftover| leftover.bytes).sum();
-    format!("{} items, {:.1} MiB", leftovers.len(), mib(bytes))
+    format!("{}, {:.1} MiB", count(leftovers.len(), "item", "items"), mib(bytes))
 }

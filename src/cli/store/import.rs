@@ -4,6 +4,8 @@ use std::io::Write;
 use std::path::Path;
 
 use super::Error;
+use crate::cli::output::{count, stdout};
+use crate::kind::text::visible;
 use crate::store::Store;
 use crate::store::archive::Imported;
 
@@ -12,10 +14,8 @@ use crate::store::archive::Imported;
 pub(super) fn import(store: &Store, archive: &Path) -> Result<(), Error> {
     let Imported { added, present, damaged } = store.import(archive)?;
     let (added, present, failed) = (added.len(), present.len(), damaged.len());
-    writeln!(
-        std::io::stdout(),
-        "{}: {added} entries imported, {present} already present, {failed} damaged",
-        archive.display()
-    )?;
+    let (archive, added) = (archive.display().to_string(), count(added, "entry", "entries"));
+    let archive = visible(&archive);
+    writeln!(stdout(), "{archive}: {added} imported, {present} already present, {failed} damaged")?;
     Error::all(damaged.into_iter().map(Error::from).collect())
 }

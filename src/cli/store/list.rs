@@ -5,7 +5,7 @@ use std::io::Write;
 use serde_json::json;
 
 use super::{Error, mib};
-use crate::cli::output::stdout;
+use crate::cli::output::{folded, stdout};
 use crate::run::utc;
 use crate::store::{Manifest, Store};
 
@@ -20,12 +20,14 @@ pub(super) fn list(store: &Store, as_json: bool) -> Result<(), Error> {
         let entries: Vec<_> = manifests.iter().map(to_json).collect();
         return Ok(writeln!(std::io::stdout(), "{:#}", serde_json::Value::from(entries))?);
     }
+    let kinds = manifests.iter().map(|manifest| manifest.header.kind.len()).max().unwrap_or_default();
     let mut out = stdout();
     for manifest in &manifests {
         let header = &manifest.header;
         let (fingerprint, kind, time) = (header.fingerprint.short(), &header.kind, utc(header.started));
         let (mib, stages) = (mib(bytes(manifest)), header.stage_ids.join(", "));
-        writeln!(out, "{fingerprint}  {kind:<19}  {mib:>8.1} MiB  {time}  {stages}")?;
+        let line = format!("{fingerprint}  {kind:<kinds$}  {mib:>8.1} MiB  {time}  {stages}");
+        writeln!(out, "{}", folded(&line))?;
     }
     Ok(())
 }

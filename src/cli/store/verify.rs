@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use super::Error;
-use crate::cli::output::stdout;
+use crate::cli::output::{count, stdout};
 use crate::store::{Store, StoreError};
 
 /// # Errors
@@ -17,10 +17,12 @@ pub(super) fn verify(store: &Store) -> Result<(), Error> {
     };
     let mut problems: Vec<_> = fingerprints.iter().filter_map(verified).collect();
     let mut out = stdout();
-    writeln!(out, "{} entries, {}", fingerprints.len(), how_many(fingerprints.len(), &problems))?;
+    let entries = count(fingerprints.len(), "entry", "entries");
+    writeln!(out, "{entries}, {}", how_many(fingerprints.len(), &problems))?;
     let (images, damaged) = store.verify_images()?;
     if images > 0 {
-        writeln!(out, "images of {images} data sets, {}", how_many(images, &damaged))?;
+        let datasets = count(images, "data set", "data sets");
+        writeln!(out, "images of {datasets}, {}", how_many(images, &damaged))?;
     }
     problems.extend(damaged);
     Error::all(problems.into_iter().map(Error::from).collect())

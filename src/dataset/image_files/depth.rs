@@ -13,7 +13,7 @@ use crate::pixels::PixelSpec;
 pub(super) fn warning(shared: &Shared<'_>, deep: &[&Row]) -> Option<String> {
     let (path, pixels) = (shared.path.display(), shared.pixels);
     if deep.is_empty() {
-        let unused = || format!("{path}: `bits` has no effect: no image has 16 bits per channel");
+        let unused = || format!("{path}: `pixels.bits` has no effect: no image has 16 bits per channel");
         return pixels.bits.map(|_| unused());
     }
     let white = white(pixels.bits.unwrap_or(16));
@@ -23,6 +23,12 @@ pub(super) fn warning(shared: &Shared<'_>, deep: &[&Row]) -> Option<String> {
         "{path}: images with 16 bits use less than half of their range, so they are dark: their largest level is \
          {level} of {white}; set `pixels.bits = {bits}` if they hold data of {bits} bits"
     ))
+}
+
+/// A warning if a window is set that no image uses.
+pub(super) fn window_warning(shared: &Shared<'_>, has_dicom: bool) -> Option<String> {
+    let unused = || format!("{}: `pixels.window` has no effect: no image is DICOM", shared.path.display());
+    shared.pixels.window.filter(|_| !has_dicom).map(|_| unused())
 }
 
 /// The largest level of all images, unless one exceeds `half`: the search ends there. A damaged image, too, ends it: it
@@ -38,6 +44,8 @@ fn level(row: &Row, pixels: &PixelSpec) -> Result<u16, DataError> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::ImageFiles;
+    use super::window_warning;
     use crate::DatasetKind;
     use crate::manifest::ManifestSpec;
 
@@ -69,6 +77,15 @@ mod tests {
         assert_eq!((warnings.len(), level), (0, 249));
         assert_ne!(plain, scaled, "decoded images are cached by the digest");
         assert!(read([900, 800], "12").0[0].contains("900 of 4095; set `pixels.bits = 10`"));
+    }
+
+    #[test]
+    fn a_window_without_dicom_gives_a_warning() {
+        let json = serde_json::json!({ "path": "a.csv", "size": 8, "pixels": { "window": [40, 80] } });
+        let spec: ManifestSpec = serde_json::from_value(json).unwrap();
+        let warning = window_warning(&spec.shared(), false).unwrap();
+        assert_eq!(warning, "a.csv: `pixels.window` has no effect: no image is DICOM");
+        assert_eq!(window_warning(&spec.shared(), true), None);
     }
 
     #[test]

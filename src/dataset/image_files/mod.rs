@@ -79,6 +79,7 @@ pub trait ImageFiles: Kind {
 struct Stored {
     hash: blake3::Hash,
     is_deep: bool,
+    is_dicom: bool,
     /// Width and height.
     extent: [u32; 2],
 }
@@ -113,7 +114,9 @@ impl<T: ImageFiles> DatasetKind for T {
         let allowed = shared.allows(Allowed::IdenticalImages);
         let identical = Leak::checked(leaks::identical(&rows, &hashes), allowed)?;
         let deep = rows.iter().zip(&stored).filter(|(_, image)| image.is_deep).map(|(row, _)| row);
-        let warnings = warnings.into_iter().chain(depth::warning(&shared, &deep.collect::<Vec<_>>()));
+        let window = depth::window_warning(&shared, stored.iter().any(|image| image.is_dicom));
+        let depth = depth::warning(&shared, &deep.collect::<Vec<_>>());
+        let warnings = warnings.into_iter().chain(depth).chain(window);
         Ok(Summary {
             warnings: warnings.collect(),
             caveats: caveats.into_iter().chain(identical).collect(),
@@ -122,18 +125,6 @@ impl<T: ImageFiles> DatasetKind for T {
         })
     }
 
-    fn examine_images(&self) -> Result<(), DataError> {
-        let Contents { rows, .. } = Contents::of(self)?;
-        let shared = self.shared();
-        let examined = rows.par_iter().filter_map(|row| with_image(row, shared.pixels, |_| Ok(())).err());
-        let wrong: Vec<_> = examined.collect();
-        let more = wrong.len().saturating_sub(1);
-        let Some(mut first) = wrong.into_iter().next() else { return Ok(()) };
-        if more > 0 {
-            first.message += &format!("; neither can {more} more");
-        }
-        Err(first)
-    }
 
     fn load(&self, cache: Option<&Path>) -> Result<Dataset, DataError> {
         load(self, &Contents::of(self)?, cache)
@@ -197,7 +188,8 @@ fn train_groups(rows: &[Row], labels: &PerSplit<Vec<u32>>) -> Option<Vec<Vec<u32
 /// What is known of each image without decoding it.
 fn stored(rows: &[Row], pixels: &PixelSpec) -> Vec<Result<Stored, DataError>> {
     let stored = |image: Encoded<'_>| {
-        Ok(Stored { hash: image.digest(), is_deep: image.is_deep, extent: image.extent })
+        let (hash, is_deep, is_dicom) = (image.digest(), image.is_deep, image.is_dicom());
+        Ok(Stored { hash, is_deep, is_dicom, extent: image.extent })
     };
     rows.par_iter().map(|row| with_image(row, pixels, stored)).collect()
 }

@@ -51,7 +51,7 @@ pub(super) fn problem(sources: &[&ModelInfo], dataset: &KnownDataset<'_>) -> Opt
     let classes = &head?.classes;
     (*classes != dataset.summary.classes).then(|| {
         format!(
-            "the sources have heads for {}, but data set `{}` has the classes {}",
+            "the sources have heads for {}, but data set `{}` has {}",
             list(classes),
             dataset.name,
             list(&dataset.summary.classes)

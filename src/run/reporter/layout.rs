@@ -84,6 +84,21 @@ impl Layout {
         line
     }
 
+    /// `[====>     ]  410/1000 images, about 12 s left`
+    pub(super) fn count(&self, done: usize, of: usize, what: &str, elapsed: f64) -> Line {
+        let mut line = Line::default();
+        self.push_bar(&mut line, done as f64 / of.max(1) as f64);
+        let mut parts = vec![format!("{done}/{of} {what}")];
+        if done > 0 {
+            parts.push(format!(
+                "about {} left",
+                duration(elapsed * of.saturating_sub(done) as f64 / done as f64)
+            ));
+        }
+        self.push_parts(&mut line, &parts);
+        line
+    }
+
     /// A line of text.
     pub(super) fn text(&self, text: &str) -> Line {
         let text = fit(text, self.limit());
@@ -235,6 +250,14 @@ mod tests {
         assert_eq!(layout(80).shortened(text), text);
         assert_eq!(layout(60).shortened(text), "[14/68] probe_b: done in 0.3 s, val macro_f1 0.2480");
         assert_eq!(layout(20).shortened(text), "[14/68] probe_b: d…");
+    }
+
+    #[test]
+    fn a_count_has_the_time_left_at_the_speed_so_far() {
+        let count = |done| layout(80).count(done, 1000, "images", 10.0).text;
+        assert_eq!(count(0), "[>             ]  0/1000 images");
+        assert_eq!(count(250), "[===>          ]  250/1000 images, about 30 s left");
+        assert!((0..150).all(|columns| layout(columns).count(5, 10, "images", 1.0).width < columns.max(4)));
     }
 
     #[test]

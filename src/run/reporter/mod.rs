@@ -1,6 +1,7 @@
 //! Reporters display or write the events of a run. They depend on nothing but events.
 
 mod bars;
+mod count;
 mod json;
 mod layout;
 mod plain;
@@ -13,6 +14,7 @@ use std::time::{Duration, Instant};
 use super::Event;
 
 pub use bars::Bars;
+pub use count::Count;
 pub use json::Json;
 pub use plain::Plain;
 pub use screen::{beside_bars, erase_bars};

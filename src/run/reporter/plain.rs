@@ -55,7 +55,7 @@ pub(super) struct Lines {
 struct Running {
     /// `3/12`.
     number: String,
-    /// Latest validation scores.
+    /// Validation scores of the best epoch so far, which is the one that is kept.
     validation: Option<String>,
 }
 
@@ -124,7 +124,9 @@ impl Lines {
     }
 
     fn note_validation(&mut self, stage: &str, progress: &Progress) {
-        if let (Progress::Epoch(record), Some(running)) = (progress, self.stages.get_mut(stage)) {
+        if let (Progress::Epoch(record), Some(running)) = (progress, self.stages.get_mut(stage))
+            && record.best
+        {
             running.validation = text::validation(record);
         }
     }
@@ -150,6 +152,23 @@ mod tests {
         [3/4] merged: failed: the sources differ
         final: skipped because merged failed
         ");
+    }
+
+    #[test]
+    fn f24_a_training_ends_with_the_scores_of_the_epoch_that_is_kept() {
+        let mut lines = Lines::default();
+        let run = a_run();
+        let mut ended = Vec::new();
+        for event in &run[..6] {
+            ended.extend(lines.line(event));
+            if let Event::StageProgress { stage, progress: Progress::Epoch(record) } = event {
+                let val = record.val.iter().map(|(name, _)| (name.clone(), 0.0)).collect();
+                let worse = train::EpochRecord { epoch: 1, best: false, val, ..record.clone() };
+                lines.line(&Event::StageProgress { stage: stage.clone(), progress: Progress::Epoch(worse) });
+            }
+        }
+        let end = "[1/4] probe[seed=0]: done in 12 s, val macro_f1 0.7500, accuracy 0.8000";
+        assert!(ended.iter().any(|line| line == end), "{ended:?}");
     }
 
     #[test]

@@ -71,7 +71,7 @@ mod tests {
             groups: None,
         };
         let (train, val, test) = (split(pixels), split(0), split(0));
-        Arc::new(Dataset { classes: Vec::new(), size: 1, train, val, test })
+        Arc::new(Dataset { classes: Vec::new(), size: 1, pixels: None, train, val, test })
     }
 
     fn name(number: usize) -> Fingerprint {

@@ -1,10 +1,11 @@
 //! The tensors in a checkpoint file, which are read on demand.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::File;
 use std::path::Path;
 
 use candle_core::DType;
+use memmap2::Mmap;
 use safetensors::{Dtype, SafeTensors};
 
 use super::pth;
@@ -30,13 +31,17 @@ impl From<String> for Unreadable {
     }
 }
 
-/// The bytes of a regular file: a pipe or a device may have no end.
-pub(super) fn read(path: &Path) -> Result<Vec<u8>, String> {
+/// The bytes of a regular file, which are read where they are looked at: a header is little of a large file. A pipe or a
+/// device may have no end.
+pub(super) fn map(path: &Path) -> Result<Mmap, String> {
     let failed = |error: std::io::Error| format!("failed to read: {error}");
-    if !fs::metadata(path).map_err(failed)?.is_file() {
+    if !path.metadata().map_err(failed)?.is_file() {
         return Err("failed to read: it is not a regular file".into());
     }
-    fs::read(path).map_err(failed)
+    let file = File::open(path).map_err(failed)?;
+    // SAFETY: the bytes are only read. Truncating a file in use ends this process with a bus error, but does not corrupt
+    // memory.
+    unsafe { Mmap::map(&file) }.map_err(failed)
 }
 
 /// The tensors in a file's bytes, under a key if it is a `.pth` file. The format is detected from the first bytes. Also

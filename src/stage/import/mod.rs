@@ -19,6 +19,8 @@ mod view;
 use std::collections::BTreeMap;
 
 use candle_core::{DType, Device, Tensor};
+use dataset::PixelSpec;
+use identity::options::without;
 
 use super::*;
 use file::{Tensors, Unreadable};
@@ -58,6 +60,12 @@ pub struct ImportSpec {
     /// Normalization of the model's input pixels.
     #[serde(default)]
     pub normalize: Normalize,
+    /// Side in pixels of the images that the model was trained on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<usize>,
+    /// How image files became pixels when the model was trained. If present, data sets must have the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pixels: Option<PixelSpec>,
     /// Whether elements may be NaN or infinite, and variances of batch norm negative.
     #[serde(default, skip_serializing_if = "is_default")]
     pub allow_non_finite: bool,
@@ -78,6 +86,14 @@ impl Identity for ImportSpec {
     fn left_out(&self) -> &'static [&'static str] {
         &["path", "sha256"]
     }
+
+    fn options(&self) -> serde_json::Value {
+        let options = without(self.to_json(), self.left_out());
+        match &self.pixels {
+            Some(pixels) => replaced(options, "pixels", pixels.without_limit().to_json()),
+            None => options,
+        }
+    }
 }
 
 impl Kind for ImportSpec {
@@ -85,6 +101,8 @@ impl Kind for ImportSpec {
         let backbone = &self.backbone;
         problems.under(&format!("backbone.{}", backbone.kind()), |problems| backbone.validate(problems));
         problems.under("normalize", |problems| self.normalize.validate(problems));
+        self.size.iter().for_each(|&size| problems.at_least("size", size, 1));
+        self.pixels.iter().for_each(|pixels| problems.under("pixels", |problems| pixels.validate(problems)));
         let is_digest =
             |text: &str| (1..=64).contains(&text.len()) && text.chars().all(|c| c.is_ascii_hexdigit());
         for digest in self.sha256.iter().filter(|digest| !is_digest(digest)) {
@@ -115,7 +133,7 @@ impl Stage for ImportSpec {
     }
 
     fn examine_files(&self) -> Result<(), DataError> {
-        let examined = file::read(&self.path).and_then(|bytes| self.check_shapes(&self.tensors(&bytes)?));
+        let examined = file::map(&self.path).and_then(|bytes| self.check_shapes(&self.tensors(&bytes)?));
         examined.map_err(|message| DataError::new(&self.path, message))
     }
 
@@ -134,24 +152,33 @@ impl Stage for ImportSpec {
     }
 
     fn run(&self, context: &Context<'_>) -> Result<Artifact, StageError> {
-        let fail = |message: String| StageError::Failed(format!("{}: {message}", self.path.display()));
-        let bytes = file::read(&self.path).map_err(fail)?;
-        let tensors = self.tensors(&bytes).map_err(fail)?;
-        let tensors = self.fit_to_backbone(tensors, &context.device).map_err(fail)?;
-        if !self.allow_non_finite {
-            check_values(&tensors).map_err(fail)?;
-        }
-        Ok(Artifact::Model(Checkpoint { info: self.info(), tensors, history: Vec::new() }))
+        let failed = |message| StageError::Failed(format!("{}: {message}", self.path.display()));
+        self.load(&context.device).map(Artifact::Model).map_err(failed)
     }
 }
 
 impl ImportSpec {
+    /// The model in the file, on a device.
+    ///
+    /// # Errors
+    /// The file cannot be read, or its tensors are not those of the backbone; the message does not name the file.
+    pub fn load(&self, device: &Device) -> Result<Checkpoint, String> {
+        let bytes = file::map(&self.path)?;
+        let tensors = self.fit_to_backbone(self.tensors(&bytes)?, device)?;
+        if !self.allow_non_finite {
+            check_values(&tensors)?;
+        }
+        Ok(Checkpoint { info: self.info(), tensors, history: Vec::new() })
+    }
+
     fn info(&self) -> ModelInfo {
         let head = match &self.head {
             ImportHead::Drop => None,
             ImportHead::Keep(classes) => Some(Head { dataset: None, classes: classes.clone() }),
         };
-        ModelInfo { backbone: self.backbone.clone(), normalize: self.normalize, head }
+        let pixels = self.pixels.as_ref().map(PixelSpec::without_limit);
+        let preprocessing = Preprocessing { size: self.size, pixels };
+        ModelInfo { backbone: self.backbone.clone(), normalize: self.normalize, head, preprocessing }
     }
 
     /// The file's tensors under the names of the network, without a head that is dropped. Tells what was taken without
@@ -215,14 +242,14 @@ impl ImportSpec {
                     convert(&format!("weights_only=False){key}.state_dict(), \"{path}.state_dict.pth\")'"));
                 format!(
                     "it holds a pickled object of the class `{class}` and not a state dict, so reading it would run \
-                     code; if you trust the file, convert it once with\n  {convert}"
+                     code; if you trust the file, convert it once, and set `path` to the new file:\n  {convert}"
                 )
             }
             Unreadable::Old => {
                 let convert = convert(&format!("weights_only=True), \"{path}.zip.pth\")'"));
                 format!(
-                    "a .pth file in PyTorch's format before 1.6, which is not a zip archive; convert it once with\n  \
-                     {convert}"
+                    "a .pth file in PyTorch's format before 1.6, which is not a zip archive; convert it once, and set \
+                     `path` to the new file:\n  {convert}"
                 )
             }
             Unreadable::Other(problem) => format!("failed to read its tensors: {problem}"),
@@ -336,6 +363,8 @@ mod tests {
             head: ImportHead::Drop,
             sha256: None,
             normalize: Normalize::default(),
+            size: None,
+            pixels: None,
             allow_non_finite: false,
         }
     }
@@ -432,11 +461,47 @@ mod tests {
     }
 
     #[test]
+    fn an_import_states_how_images_were_prepared() {
+        let pixels = serde_json::json!({ "crop_mode": "center", "max_pixels": 9 });
+        let pixels: Option<PixelSpec> = serde_json::from_value(pixels).unwrap();
+        let model = import(&tensors(), |spec| (spec.size, spec.pixels) = (Some(32), pixels)).unwrap();
+        let stated = model.info.preprocessing.to_string();
+        assert_eq!(stated, r#"size = 32, pixels = { crop_mode = "center" }"#);
+        assert!(spec(Path::new("model.pth")).options().get("pixels").is_none(), "as before without the keys");
+    }
+
+    #[test]
     fn f16_the_key_that_allows_them_is_not_in_the_fingerprint_at_its_default() {
         let mut spec = spec(Path::new("model.pth"));
         assert!(spec.options().get("allow_non_finite").is_none());
         spec.allow_non_finite = true;
         assert_eq!(spec.options()["allow_non_finite"], true);
+    }
+
+    /// A file of a tebibyte, nearly all of it in a tensor that is not the network's.
+    #[test]
+    #[cfg(unix)]
+    fn f24_only_the_header_of_a_file_is_read_to_check_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.safetensors");
+        let mut header = serde_json::json!({});
+        let mut end = 0;
+        let mut shapes: Vec<_> =
+            tensors().iter().map(|(name, tensor)| (name.clone(), tensor.dims().to_vec())).collect();
+        shapes.push(("extra".into(), vec![1 << 38]));
+        for (name, shape) in shapes {
+            let start = end;
+            end += 4 * shape.iter().product::<usize>();
+            header[name] =
+                serde_json::json!({ "dtype": "F32", "shape": shape, "data_offsets": [start, end] });
+        }
+        let header = header.to_string();
+        let start = [&(header.len() as u64).to_le_bytes(), header.as_bytes()].concat();
+        std::fs::write(&path, &start).unwrap();
+        let file = std::fs::File::options().append(true).open(&path).unwrap();
+        file.set_len((start.len() + end) as u64).unwrap();
+        let error = spec(&path).examine_files().unwrap_err();
+        assert!(error.message.contains("not part of the backbone: `extra`"), "{error}");
     }
 
     #[test]

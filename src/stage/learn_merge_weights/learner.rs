@@ -6,13 +6,14 @@ use candle_core::{Tensor, Var};
 
 use super::{Constraint, Granularity, LearnMergeWeightsSpec, StartingHead};
 use crate::Checkpoint;
-use crate::learner::{copied, make_variables, restore, train_images, val_images};
+use crate::learner::{make_variables, prepared, restore, val_images};
 use backbone::{Backbone, KernelGroup};
 use merge_method::learned::{merged_kernels, stacked, weights_name};
 use model::batch_norm::follow_step;
 use model::head::replace_head;
 use nn::{Mode, Net, Normalize, StateDict, Value, Values, leaves};
-use train::epoch::{Forward, Learner, Task};
+use train::batch::Batch;
+use train::epoch::{Forward, Learner, Task, copied};
 
 /// Learns merge weights and the head; the sources are frozen.
 ///
@@ -151,8 +152,12 @@ impl Learner for MergeLearner<'_> {
         self.weight_variables.iter().chain(&self.head_variables).cloned().collect()
     }
 
-    fn train_logits(&mut self, epoch: usize, positions: &[usize]) -> candle_core::Result<Forward> {
-        let x = Value::constant(train_images(self.task, &self.normalize, epoch, positions)?);
+    fn normalize(&self) -> Option<Normalize> {
+        Some(self.normalize)
+    }
+
+    fn train_logits(&mut self, batch: &Batch) -> candle_core::Result<Forward> {
+        let x = Value::constant(prepared(batch)?);
         let names = |variables: &[(String, Var)]| variables.iter().map(|(name, _)| name.clone()).collect();
         let (weights, head): (Vec<String>, Vec<String>) =
             (names(&self.weight_variables), names(&self.head_variables));
@@ -194,10 +199,9 @@ impl Learner for MergeLearner<'_> {
         Ok(self.backbone.logits(&net, &x, self.classes)?.tensor().clone())
     }
 
-    fn state(&self) -> candle_core::Result<StateDict> {
-        let mut state = copied(&self.rest)?;
-        state.extend(copied(&self.weights)?);
-        Ok(state)
+    fn tensors(&self) -> StateDict {
+        let all = self.rest.iter().chain(&self.weights);
+        all.map(|(name, tensor)| (name.clone(), tensor.clone())).collect()
     }
 
     fn restore(&mut self, state: &StateDict) -> candle_core::Result<()> {

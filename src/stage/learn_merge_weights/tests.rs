@@ -15,6 +15,7 @@ use nn::batch_norm::{Then, batch_norm_eval};
 use nn::conv2d::{ConvOptions, conv2d};
 use nn::init::initial_values;
 use nn::{Mode, Net, Normalize, StateDict, Value, Values, gradients, leaves};
+use train::batch::Batch;
 use train::epoch::{Forward, Learner, Task};
 use train::resume::Forgetful;
 
@@ -55,7 +56,12 @@ fn model_of(backbone: BackboneSpec, seed: u64) -> Checkpoint {
             *tensor = spread(0.6, 1.4);
         }
     }
-    let info = ModelInfo { backbone, normalize: Normalize::default(), head: Some(head) };
+    let info = ModelInfo {
+        backbone,
+        normalize: Normalize::default(),
+        head: Some(head),
+        preprocessing: Default::default(),
+    };
     Checkpoint { info, tensors, history: Vec::new() }
 }
 
@@ -137,7 +143,8 @@ fn every_family_starts_at_the_anchor_and_has_right_gradients() -> Result<()> {
             let x = Value::constant(val_images(learner.task, &learner.normalize, &positions)?);
             let anchored = learner.backbone.logits(&Net::new(&anchor.tensors, Mode::Eval), &x, CLASSES)?;
             assert!(largest_difference(&learner.val_logits(&positions)?, anchored.tensor()) <= 1e-5);
-            let Forward { logits, leaves } = learner.train_logits(0, &positions)?;
+            let batch = Batch::prepare(learner.task, Some(&learner.normalize), 0, 0, &positions)?;
+            let Forward { logits, leaves } = learner.train_logits(&batch)?;
             let gradients = gradients(&logits, logits.tensor().ones_like()?, &leaves)?;
             for (name, _) in learner.variables() {
                 assert!(gradients.contains_key(&name), "{name} of {backbone} has no gradient");

@@ -22,7 +22,12 @@ fn checkpoint(spec: &BackboneSpec, tensors: StateDict) -> Checkpoint {
         dataset: Some(Fingerprint::of_parts(["cells"])),
         classes: (0..CLASSES).map(|c| c.to_string()).collect(),
     };
-    let info = ModelInfo { backbone: spec.clone(), normalize: Normalize::default(), head: Some(head) };
+    let info = ModelInfo {
+        backbone: spec.clone(),
+        normalize: Normalize::default(),
+        head: Some(head),
+        preprocessing: Default::default(),
+    };
     Checkpoint { info, tensors, history: Vec::new() }
 }
 

@@ -1,6 +1,5 @@
 //! The output file of an archive.
 
-use std::fs::File;
 use std::io::{self, BufWriter, ErrorKind, Seek, SeekFrom, Write};
 use std::path::Path;
 
@@ -18,13 +17,7 @@ pub(super) struct Output {
 
 impl Output {
     pub(super) fn beside(archive: &Path) -> io::Result<Self> {
-        let folder = archive.parent().filter(|folder| !folder.as_os_str().is_empty());
-        // Not opened by tempfile, which makes files private to their owner.
-        let file = tempfile::Builder::new()
-            .prefix(".")
-            .suffix(".tmp")
-            .make_in(folder.unwrap_or(Path::new(".")), |path| File::create_new(path))?;
-        Ok(Self { file: BufWriter::new(file), failed: false })
+        Ok(Self { file: BufWriter::new(kind::file::beside(archive)?), failed: false })
     }
 
     /// Flush the file and rename it to the archive. Returns its length.
@@ -32,9 +25,7 @@ impl Output {
         if self.failed {
             return Err(io::Error::other("a part of it was not written"));
         }
-        let file = self.file.into_inner()?;
-        file.as_file().sync_all()?;
-        let file = file.persist(archive)?;
+        let file = kind::file::publish(self.file.into_inner()?, archive, true)?;
         Ok(file.metadata()?.len())
     }
 

@@ -8,8 +8,10 @@
 //! | [`rotation`], [`affine`] | geometric transforms around the center |
 //! | [`color_jitter`], [`gaussian_blur`], [`random_erasing`] | colors, sharpness, occlusion |
 //! | [`rand_augment`], [`trivial_augment`] | policies of random operations |
+//! | [`mixup`], [`cutmix`] | mix the images of a batch, and their labels |
 //! | [`minimal`], [`medium`], [`heavy`] | presets |
 //! | `warp`, `color`, `operation` | what transforms share: affine maps, changes of colors, the policies' operations |
+//! | [`mixing`] | what transforms of batches share |
 //! | `draws` | random numbers |
 //!
 //! To add one: a file here with a spec that implements [`Augmentation`], a `mod` line and a line in
@@ -19,12 +21,15 @@ pub mod affine;
 mod color;
 pub mod color_jitter;
 pub mod crop;
+pub mod cutmix;
 mod draws;
 pub mod gaussian_blur;
 pub mod heavy;
 pub mod horizontal_flip;
 pub mod medium;
 pub mod minimal;
+pub mod mixing;
+pub mod mixup;
 mod operation;
 pub mod rand_augment;
 pub mod random_erasing;
@@ -46,11 +51,14 @@ use serde_json::{Value, json};
 use self::affine::AffineSpec;
 use self::color_jitter::ColorJitterSpec;
 use self::crop::CropSpec;
+use self::cutmix::CutmixSpec;
 use self::gaussian_blur::GaussianBlurSpec;
 use self::heavy::HeavySpec;
 use self::horizontal_flip::HorizontalFlipSpec;
 use self::medium::MediumSpec;
 use self::minimal::MinimalSpec;
+use self::mixing::{Mix, Mixing};
+use self::mixup::MixupSpec;
 use self::rand_augment::RandAugmentSpec;
 use self::random_erasing::RandomErasingSpec;
 use self::random_resized_crop::RandomResizedCropSpec;
@@ -59,7 +67,7 @@ use self::trivial_augment::TrivialAugmentSpec;
 use self::vertical_flip::VerticalFlipSpec;
 
 kinds! {
-    /// A random transform of a training image. The kind is the key.
+    /// A random transform of a training image, or of a batch of them. The kind is the key.
     pub enum AugmentationSpec: Augmentation {
         HorizontalFlip(HorizontalFlipSpec),
         VerticalFlip(VerticalFlipSpec),
@@ -72,16 +80,26 @@ kinds! {
         RandomErasing(RandomErasingSpec),
         RandAugment(RandAugmentSpec),
         TrivialAugment(TrivialAugmentSpec),
+        Mixup(MixupSpec),
+        Cutmix(CutmixSpec),
         Minimal(MinimalSpec),
         Medium(MediumSpec),
         Heavy(HeavySpec),
     }
 }
 
-/// What every kind of transform declares.
+/// What every kind of transform declares: how it changes images, or how it mixes those of a batch.
 pub trait Augmentation: Kind {
-    /// Draws a random change of an image. The stream `draws` belongs to the kind alone.
-    fn draw(&self, draws: &mut dyn RngCore) -> Box<dyn Change>;
+    /// Draws a random change of an image; none if it mixes batches. The stream `draws` belongs to the kind alone.
+    fn draw(&self, draws: &mut dyn RngCore) -> Box<dyn Change> {
+        let _ = draws;
+        Box::new(Changes(Vec::new()))
+    }
+
+    /// How it mixes batches; `None` if it changes images.
+    fn mixing(&self) -> Option<&dyn Mixing> {
+        None
+    }
 
     /// Why it does not fit images with this side in pixels, and what to do.
     fn misfit(&self, size: usize) -> Option<String> {
@@ -118,19 +136,35 @@ pub trait Change: Send + Sync {
     }
 }
 
-/// Transforms of the training images, applied in order.
+/// Transforms of the training images, applied in order; those of batches come last.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Augment(pub Vec<AugmentationSpec>);
 
 impl Augment {
-    /// Draws the changes of the image at a position, in an epoch (from 0) of a training with this seed.
-    pub fn draw(&self, seed: u64, epoch: usize, position: usize) -> Changes {
-        let image = rng(seed, Purpose::Augment, epoch as u64, position as u64);
+    /// Draws the changes of an image, given its [draw](super::sampling), in an epoch (from 0) of a training with this
+    /// seed.
+    pub fn draw(&self, seed: u64, epoch: usize, draw: usize) -> Changes {
+        let image = rng(seed, Purpose::Augment, epoch as u64, draw as u64);
         let change = |(i, transform): (usize, &AugmentationSpec)| {
             transform.draw(&mut self.stream(image.clone(), i, transform))
         };
-        Changes(self.0.iter().enumerate().map(change).collect())
+        Changes(self.0.iter().enumerate().filter(|(_, kind)| kind.mixing().is_none()).map(change).collect())
+    }
+
+    /// Draws the mixes of a batch of images with this side, given its number in the epoch, both from 0. Streams belong
+    /// to kinds, so the numbers are not those of the image with the same index.
+    pub fn mixes(&self, seed: u64, epoch: usize, batch: usize, size: usize) -> Vec<Box<dyn Mix>> {
+        let batch = rng(seed, Purpose::Augment, epoch as u64, batch as u64);
+        let mix = |(i, transform): (usize, &AugmentationSpec)| {
+            transform.mixing()?.draw(&mut self.stream(batch.clone(), i, transform), size)
+        };
+        self.0.iter().enumerate().filter_map(mix).collect()
+    }
+
+    /// Whether batches are mixed, so that labels are probabilities.
+    pub fn mixes_batches(&self) -> bool {
+        self.0.iter().any(|transform| transform.mixing().is_some())
     }
 
     /// Random stream of the transform at position `i`: determined by its kind and its rank among transforms of that
@@ -192,6 +226,18 @@ impl Kind for Augment {
             problems.under(&format!("{i}.{}", transform.kind()), |problems| transform.validate(problems));
         }
     }
+
+    /// Batches are mixed after their images have changed.
+    fn validate_together(&self, problems: &mut Problems) {
+        let kinds = || self.0.iter().enumerate();
+        let Some((first, mixing)) = kinds().find(|(_, kind)| kind.mixing().is_some()) else { return };
+        for (i, late) in kinds().skip(first).filter(|(_, kind)| kind.mixing().is_none()) {
+            let (late, mixing) = (late.kind(), mixing.kind());
+            let message = format!("`{late}` changes images, but stands after `{mixing}`, which mixes them");
+            let help = format!("move `{late}` before `{mixing}`");
+            problems.add(&format!("{i}.{late}"), message, Some(help));
+        }
+    }
 }
 
 /// The changes drawn for one image, one per transform of a list.
@@ -234,7 +280,7 @@ impl Change for Changes {
 
 /// Maps a random number to one below `bound`. Always uses one draw, unlike rand's ranges, which reject some draws to
 /// remove a bias of 2⁻⁶⁴ · bound.
-fn below(number: u64, bound: usize) -> usize {
+pub(crate) fn below(number: u64, bound: usize) -> usize {
     ((u128::from(number) * bound as u128) >> 64) as usize
 }
 
@@ -355,6 +401,35 @@ mod tests {
         for index in 0..50 {
             assert_eq!(flip.draw(3, 0, index).key()[0], everything().draw(3, 0, index).key()[2]);
         }
+    }
+
+    #[test]
+    fn mixes_are_drawn_for_a_batch_in_order_and_leave_the_images_changes_as_they_are() {
+        let list = json!([{ "crop": { "padding": 4 } }, { "mixup": {} }, { "cutmix": {} }, { "mixup": {} }]);
+        let (augment, crop) = (augment(list), augment(json!([{ "crop": { "padding": 4 } }])));
+        let shares = |seed, epoch, batch| -> Vec<f64> {
+            augment.mixes(seed, epoch, batch, SIZE).iter().map(|mix| mix.share()).collect()
+        };
+        let first = shares(3, 0, 0);
+        assert_eq!(first, shares(3, 0, 0));
+        assert!(first.len() == 3 && first[0] != first[2]);
+        for other in [shares(4, 0, 0), shares(3, 1, 0), shares(3, 0, 1)] {
+            assert_ne!(first, other);
+        }
+        assert!((0..50).all(|index| applied(&augment, index) == applied(&crop, index)));
+        assert!(augment.mixes_batches() && !augment.has_few_variants());
+        assert!(!crop.mixes_batches() && crop.mixes(3, 0, 0, SIZE).is_empty());
+    }
+
+    #[test]
+    fn a_transform_of_images_after_one_of_batches_is_refused() {
+        let mut problems = Problems::default();
+        let list = json!([{ "cutmix": {} }, { "mixup": {} }, { "horizontal_flip": {} }]);
+        augment(list).validate_together(&mut problems);
+        let problems = problems.into_list();
+        let [problem] = &problems[..] else { panic!("{problems:?}") };
+        assert_eq!(problem.path, "2.horizontal_flip");
+        assert_eq!(problem.help.as_deref(), Some("move `horizontal_flip` before `cutmix`"));
     }
 
     #[test]

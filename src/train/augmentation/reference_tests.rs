@@ -1,11 +1,15 @@
-//! Every transform against torchvision with the same parameters; `tests/reference/make_augmentations.py`.
+//! Every transform against torchvision with the same parameters; `tests/reference/make_augmentations.py` and, for those
+//! of batches, `make_training_options.py`.
 
 use std::collections::HashMap;
 use std::path::Path;
 
 use candle_core::{Device, Tensor};
 
+use super::cutmix::Paste;
 use super::gaussian_blur::GaussianBlur;
+use super::mixing::{Mix, mix_images, mix_labels};
+use super::mixup::Blend;
 use super::operation::{Operate, Operation};
 use super::random_resized_crop::ResizedCrop;
 use super::rotation::Rotation;
@@ -21,8 +25,11 @@ struct Reference {
 
 impl Reference {
     fn load() -> Self {
-        let path =
-            Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/reference/augmentations.safetensors");
+        Self::of("augmentations.safetensors")
+    }
+
+    fn of(file: &str) -> Self {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/reference").join(file);
         Self { images: candle_core::safetensors::load(path, &Device::Cpu).unwrap() }
     }
 
@@ -127,5 +134,34 @@ fn operations_of_policies_are_torchvisions() {
     ];
     for (name, operation, magnitude) in cases {
         reference.assert_change(name, &Operate { operation, magnitude, relative: false });
+    }
+}
+
+/// Mixed images and labels; torchvision computes in f32, too, so that labels are equal bit by bit.
+fn assert_mix(name: &str, mix: &dyn Mix) {
+    let reference = Reference::of("training_options.safetensors");
+    let numbers = |name: &str| reference.images[name].flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    let &[n, size, ..] = reference.images["mix.images"].dims() else { panic!("a batch") };
+    let mut images = numbers("mix.images");
+    mix_images(mix, &mut images, size);
+    let expected = numbers(&format!("{name}.images"));
+    assert_eq!(images.len(), n * size * size * 3);
+    let worst = images.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(worst < 1e-3, "{name}: {worst} gray levels");
+    let expected = reference.images[&format!("{name}.labels")].clone();
+    let (classes, mut labels) = (expected.dims()[1], vec![0.0; expected.elem_count()]);
+    let of_images = reference.images["mix.labels"].to_vec1::<i64>().unwrap();
+    of_images.iter().enumerate().for_each(|(i, &label)| labels[i * classes + label as usize] = 1.0);
+    mix_labels(mix, &mut labels, classes);
+    assert_eq!(labels, numbers(&format!("{name}.labels")), "{name}");
+}
+
+#[test]
+fn mixes_of_batches_are_torchvisions_with_equal_labels() {
+    for lambda in [0.0, 0.3, 0.95] {
+        assert_mix(&format!("mixup.{lambda:?}"), &Blend { lambda });
+    }
+    for (lambda, row, column) in [(0.4, 5, 7), (0.1, 1, 10), (0.999, 3, 3)] {
+        assert_mix(&format!("cutmix.{lambda}.{row}.{column}"), &Paste::new(lambda, [row, column], 12));
     }
 }

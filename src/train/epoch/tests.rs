@@ -1,6 +1,6 @@
 use super::*;
-use crate::ScheduleSpec;
 use crate::resume::Forgetful;
+use crate::{ScheduleSpec, Select};
 use dataset::Pixels;
 use nn::leaves;
 
@@ -18,11 +18,15 @@ impl Learner for Scripted {
         vec![("weight".into(), self.weight.clone())]
     }
 
-    fn train_logits(&mut self, epoch: usize, positions: &[usize]) -> candle_core::Result<Forward> {
-        self.epoch = epoch;
+    fn normalize(&self) -> Option<Normalize> {
+        None
+    }
+
+    fn train_logits(&mut self, batch: &Batch) -> candle_core::Result<Forward> {
+        self.epoch = batch.epoch;
         let tensors = StateDict::from([("weight".into(), self.weight.as_detached_tensor())]);
         let leaves = leaves(&tensors, tensors.keys());
-        let shape = (positions.len(), self.weight.dim(1)?);
+        let shape = (batch.draws.len(), self.weight.dim(1)?);
         let logits = Value::composed(&[&leaves["weight"]], |t| t[0].broadcast_as(shape)?.contiguous())?;
         Ok(Forward { logits, leaves })
     }
@@ -38,8 +42,9 @@ impl Learner for Scripted {
         Tensor::new(positions.iter().map(row).collect::<Vec<_>>(), &Device::Cpu)
     }
 
-    fn state(&self) -> candle_core::Result<StateDict> {
-        Ok(StateDict::from([("epoch".into(), Tensor::new(self.epoch as i64, &Device::Cpu)?)]))
+    fn tensors(&self) -> StateDict {
+        let epoch = Tensor::new(self.epoch as i64, &Device::Cpu).unwrap();
+        StateDict::from([("epoch".into(), epoch)])
     }
 
     fn restore(&mut self, state: &StateDict) -> candle_core::Result<()> {
@@ -62,6 +67,7 @@ fn fitted(confidence: &[f32], spec: TrainSpec) -> Result<(usize, Vec<EpochRecord
     let dataset = Dataset {
         classes: vec!["a".into(), "b".into()],
         size: 1,
+        pixels: None,
         train: split(8),
         val: split(4),
         test: split(4),
@@ -82,8 +88,12 @@ fn fitted(confidence: &[f32], spec: TrainSpec) -> Result<(usize, Vec<EpochRecord
     Ok((learner.epoch, history))
 }
 
+fn by(word: &str) -> Select {
+    Select::by(word).unwrap()
+}
+
 fn by_log_loss() -> TrainSpec {
-    TrainSpec { select: Select::LogLoss, ..TrainSpec::default() }
+    TrainSpec { select: by("log_loss"), ..TrainSpec::default() }
 }
 
 #[test]
@@ -96,7 +106,7 @@ fn the_best_epoch_is_kept_and_the_first_of_equals() {
 
 #[test]
 fn without_a_selecting_score_the_last_epoch_is_kept() {
-    let spec = TrainSpec { select: Select::None, ..TrainSpec::default() };
+    let spec = TrainSpec { select: Select::NONE, ..TrainSpec::default() };
     let (epoch, history) = fitted(&[2.0, 0.1, 0.2], spec).unwrap();
     assert_eq!(epoch, 2);
     assert!(history.iter().all(|record| record.val.is_empty() && !record.best));
@@ -121,8 +131,14 @@ fn the_history_holds_the_learning_rate_of_each_epoch() {
 
 #[test]
 fn a_single_training_image_is_an_error() {
-    let dataset =
-        Dataset { classes: vec!["a".into()], size: 1, train: split(1), val: split(4), test: split(4) };
+    let dataset = Dataset {
+        classes: vec!["a".into()],
+        size: 1,
+        pixels: None,
+        train: split(1),
+        val: split(4),
+        test: split(4),
+    };
     let spec = by_log_loss();
     let task = Task {
         dataset: &dataset,
@@ -142,11 +158,12 @@ fn an_undefined_selecting_score_is_an_error() {
     let dataset = Dataset {
         classes: vec!["a".into(), "b".into(), "c".into()],
         size: 1,
+        pixels: None,
         train: split(8),
         val: split(4),
         test: split(4),
     };
-    let spec = TrainSpec { select: Select::Auroc, epochs: 1, batch_size: 4, ..TrainSpec::default() };
+    let spec = TrainSpec { select: by("auroc"), epochs: 1, batch_size: 4, ..TrainSpec::default() };
     let task = Task {
         dataset: &dataset,
         spec: &spec,
@@ -159,14 +176,17 @@ fn an_undefined_selecting_score_is_an_error() {
         fn variables(&self) -> Vec<(String, Var)> {
             self.0.variables()
         }
-        fn train_logits(&mut self, epoch: usize, positions: &[usize]) -> candle_core::Result<Forward> {
-            self.0.train_logits(epoch, positions)
+        fn normalize(&self) -> Option<Normalize> {
+            self.0.normalize()
+        }
+        fn train_logits(&mut self, batch: &Batch) -> candle_core::Result<Forward> {
+            self.0.train_logits(batch)
         }
         fn val_logits(&mut self, positions: &[usize]) -> candle_core::Result<Tensor> {
             Tensor::zeros((positions.len(), 3), candle_core::DType::F32, &Device::Cpu)
         }
-        fn state(&self) -> candle_core::Result<StateDict> {
-            Ok(StateDict::new())
+        fn tensors(&self) -> StateDict {
+            StateDict::new()
         }
         fn restore(&mut self, _: &StateDict) -> candle_core::Result<()> {
             Ok(())

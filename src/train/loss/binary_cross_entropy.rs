@@ -6,7 +6,7 @@ use kind::Kind;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ClassWeights, Loss, LossKind, on_device};
+use super::{ClassWeights, Loss, LossKind, is_soft, on_device};
 
 /// Binary cross entropy with an independent sigmoid per class, one-vs-rest.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -29,7 +29,7 @@ impl LossKind for BinaryCrossEntropySpec {
     }
 }
 
-/// Binary cross entropy on one-hot targets.
+/// Binary cross entropy on probabilities of the classes, or on one-hot targets.
 struct BinaryCrossEntropy {
     /// Target of each class, `[c, c]`.
     one_hot: Tensor,
@@ -38,8 +38,11 @@ struct BinaryCrossEntropy {
 }
 
 impl Loss for BinaryCrossEntropy {
-    fn forward(&self, logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
-        binary_cross_entropy(logits, &self.one_hot.index_select(labels, 0)?, &self.pos_weight)
+    fn forward(&self, logits: &Tensor, targets: &Tensor) -> Result<Tensor> {
+        if is_soft(targets) {
+            return binary_cross_entropy(logits, targets, &self.pos_weight);
+        }
+        binary_cross_entropy(logits, &self.one_hot.index_select(targets, 0)?, &self.pos_weight)
     }
 }
 

@@ -6,7 +6,7 @@ use kind::{Kind, Problems};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ClassWeights, Loss, LossKind, on_device};
+use super::{ClassWeights, Loss, LossKind, is_soft, on_device};
 
 /// Softmax cross entropy.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -37,12 +37,13 @@ impl LossKind for CrossEntropySpec {
 ///
 /// With smoothing ε and class weights w over c classes, an image of class y has the loss
 /// `−Σ_k w_k · ((1 − ε) · [k = y] + ε / c) · log softmax(z)_k`. The mean is the sum over images divided by the sum of
-/// their w_y.
+/// their w_y. Targets that are probabilities take the place of `[k = y]`, and the sum is divided by the number of images.
 #[derive(Clone, Debug)]
 pub struct CrossEntropy {
     /// Row y: the factor of each −log softmax for an image of class y.
     targets: Tensor,
     class_weights: Tensor,
+    label_smoothing: f64,
 }
 
 impl CrossEntropy {
@@ -51,18 +52,28 @@ impl CrossEntropy {
     /// # Errors
     /// If the device is out of memory.
     pub fn new(class_weights: &[f64], label_smoothing: f64, device: &Device) -> Result<Self> {
-        let classes = class_weights.len();
+        let one_hot = Tensor::eye(class_weights.len(), DType::F32, device)?;
         let class_weights = on_device(class_weights, device)?;
-        let one_hot = Tensor::eye(classes, DType::F32, device)?;
-        let smooth = one_hot.affine(1.0 - label_smoothing, label_smoothing / classes as f64)?;
-        Ok(Self { targets: smooth.broadcast_mul(&class_weights)?, class_weights })
+        let loss = Self { targets: one_hot, class_weights, label_smoothing };
+        Ok(Self { targets: loss.factors(&loss.targets)?, ..loss })
+    }
+
+    /// The factor of each −log softmax for images with these probabilities of the classes, `[n, c]`.
+    fn factors(&self, probabilities: &Tensor) -> Result<Tensor> {
+        let (smoothing, classes) = (self.label_smoothing, probabilities.dim(1)?);
+        let smooth = probabilities.affine(1.0 - smoothing, smoothing / classes as f64)?;
+        smooth.broadcast_mul(&self.class_weights)
     }
 }
 
 impl Loss for CrossEntropy {
-    fn forward(&self, logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
+    fn forward(&self, logits: &Tensor, targets: &Tensor) -> Result<Tensor> {
         let log_probabilities = candle_nn::ops::log_softmax(logits, 1)?;
-        let sum = (self.targets.index_select(labels, 0)? * log_probabilities)?.sum_all()?;
-        sum.neg()? / self.class_weights.index_select(labels, 0)?.sum_all()?
+        let sum = |factors: Tensor| (factors * &log_probabilities)?.sum_all()?.neg();
+        if is_soft(targets) {
+            return sum(self.factors(targets)?)? / targets.dim(0)? as f64;
+        }
+        let weights = self.class_weights.index_select(targets, 0)?;
+        sum(self.targets.index_select(targets, 0)?)? / weights.sum_all()?
     }
 }

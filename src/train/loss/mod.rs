@@ -36,19 +36,20 @@ pub trait LossKind: Kind {
 
 /// A loss on the device of its logits.
 pub trait Loss: Send + Sync {
-    /// Mean loss of logits `[n, c]` for labels `[n]` (u32): a scalar, differentiable in the logits.
+    /// Mean loss of logits `[n, c]` for labels `[n]` (u32), or for probabilities of the classes `[n, c]`: a scalar,
+    /// differentiable in the logits.
     ///
     /// # Errors
     /// If shapes or devices do not match, or a label is not below c.
-    fn forward(&self, logits: &Tensor, labels: &Tensor) -> Result<Tensor>;
+    fn forward(&self, logits: &Tensor, targets: &Tensor) -> Result<Tensor>;
 
     /// The mean loss and its gradient with respect to the logits.
     ///
     /// # Errors
     /// As [`Loss::forward`].
-    fn with_gradient(&self, logits: &Tensor, labels: &Tensor) -> Result<(f64, Tensor)> {
+    fn with_gradient(&self, logits: &Tensor, targets: &Tensor) -> Result<(f64, Tensor)> {
         let logits = Var::from_tensor(logits)?;
-        let loss = self.forward(&logits, labels)?;
+        let loss = self.forward(&logits, targets)?;
         let mut gradients = loss.backward()?;
         let Some(gradient) = gradients.remove(&logits) else {
             bail!("the loss does not depend on the logits")
@@ -89,6 +90,11 @@ impl ClassWeights {
         };
         counts.iter().map(weight).collect()
     }
+}
+
+/// Whether targets are probabilities of the classes.
+fn is_soft(targets: &Tensor) -> bool {
+    targets.rank() == 2
 }
 
 pub(super) fn on_device(numbers: &[f64], device: &Device) -> Result<Tensor> {

@@ -6,20 +6,20 @@ use std::cell::Cell;
 use candle_core::{CpuStorage, DType, InplaceOp1, InplaceOp2, Layout, Result, Tensor, bail};
 
 /// Elements per task: few enough for the cache of a core, enough to be worth a task.
-pub(super) const CHUNK: usize = 1 << 14;
+pub(crate) const CHUNK: usize = 1 << 14;
 
 /// Whether the functions of this file support the tensor.
-pub(super) fn applies_to(tensor: &Tensor) -> bool {
+pub(crate) fn applies_to(tensor: &Tensor) -> bool {
     tensor.device().is_cpu() && tensor.dtype() == DType::F32
 }
 
 /// Calls `f` with the elements of a contiguous tensor, to modify them.
-pub(super) fn change(tensor: &Tensor, f: impl FnOnce(&mut [f32]) -> Result<()>) -> Result<()> {
+pub(crate) fn change(tensor: &Tensor, f: impl FnOnce(&mut [f32]) -> Result<()>) -> Result<()> {
     tensor.inplace_op1(&Once(Cell::new(Some(f))))
 }
 
 /// Calls `f` with the elements of two contiguous tensors, to modify those of the first.
-pub(super) fn change_by(tensor: &Tensor, by: &Tensor, f: impl FnOnce(&mut [f32], &[f32])) -> Result<()> {
+pub(crate) fn change_by(tensor: &Tensor, by: &Tensor, f: impl FnOnce(&mut [f32], &[f32])) -> Result<()> {
     tensor.inplace_op2(by, &OnceBy(Cell::new(Some(f))))
 }
 
@@ -60,7 +60,7 @@ fn elements_mut<'a>(storage: &'a mut CpuStorage, layout: &Layout) -> Result<&'a 
 }
 
 /// The elements of a contiguous f32 tensor.
-pub(super) fn elements<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
+pub(crate) fn elements<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
     match (storage, layout.contiguous_offsets()) {
         (CpuStorage::F32(numbers), Some((start, end))) => Ok(&numbers[start..end]),
         _ => bail!("a gradient is not contiguous f32"),

@@ -8,7 +8,7 @@
 
 pub mod adam;
 mod clip;
-mod in_place;
+pub(crate) mod in_place;
 pub mod sgd;
 
 use std::collections::BTreeMap;
@@ -23,9 +23,10 @@ pub use sgd::SgdSpec;
 kinds! {
     /// The optimizer. The kind is the key.
     pub enum OptimizerSpec: OptimizerKind {
-        Sgd(SgdSpec),
-        Adam(AdamSpec),
+        // The default first: messages suggest it.
         Adamw(AdamwSpec),
+        Adam(AdamSpec),
+        Sgd(SgdSpec),
     }
 }
 
@@ -61,6 +62,8 @@ struct Param {
     name: String,
     var: Var,
     moments: Vec<Tensor>,
+    /// Factor on the learning rate.
+    lr_scale: f64,
 }
 
 /// The update of one parameter.
@@ -81,7 +84,7 @@ pub trait Rule: Send + Sync {
     ) -> candle_core::Result<()>;
 }
 
-/// What all parameters share in one step.
+/// What a rule needs to know of one step.
 pub struct Step {
     /// Number of the step, from 1.
     pub number: i64,
@@ -122,10 +125,17 @@ impl Optimizer {
         let rule = spec.rule();
         let with_moments = |(name, var): (String, Var)| {
             let moments = rule.moments().iter().map(|_| var.zeros_like()).collect::<Result<_, _>>()?;
-            Ok(Param { name, var, moments })
+            Ok(Param { name, var, moments, lr_scale: 1.0 })
         };
         let params = params.into_iter().map(with_moments).collect::<Result<_, OptimizerError>>()?;
         Ok(Self { rule, params, steps: 0 })
+    }
+
+    /// The same with a factor on the learning rate of each parameter, by its name.
+    #[must_use]
+    pub fn with_lr_scales(mut self, scale: impl Fn(&str) -> f64) -> Self {
+        self.params.iter_mut().for_each(|param| param.lr_scale = scale(&param.name));
+        self
     }
 
     /// Updates every parameter with its gradient, given by name in `grads`.
@@ -147,8 +157,8 @@ impl Optimizer {
             None => 1.0,
         };
         self.steps += 1;
-        let step = Step { number: self.steps, lr_factor, grad_scale };
         for (param, grad) in self.params.iter_mut().zip(&grads) {
+            let step = Step { number: self.steps, lr_factor: lr_factor * param.lr_scale, grad_scale };
             self.rule.update(&step, &param.var, grad, &mut param.moments)?;
         }
         Ok(())

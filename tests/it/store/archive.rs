@@ -276,7 +276,7 @@ fn what_one_machine_made_is_fresh_on_another() {
     here.medmerge(&["store", "export", "one.zip", &merged[..12]])
         .assert()
         .code(0)
-        .stdout(contains(": 1 entries"));
+        .stdout(contains(": 1 entry"));
     store.remove(&merged.parse::<Fingerprint>().unwrap()).unwrap();
     let missing =
         contains("the archive of tiny is incomplete; these stages have not finished: merged[seed=0]");

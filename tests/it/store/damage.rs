@@ -127,13 +127,13 @@ fn a_run_notices_a_changed_byte_in_decoded_images_and_decodes_them_again() {
 fn verify_sets_damaged_images_aside_and_the_next_run_decodes_them_again() {
     let (lab, pixels) = decoded();
     let undamaged = results(&lab);
-    let whole = "2 entries, all intact\nimages of 1 data sets, all intact\n";
+    let whole = "2 entries, all intact\nimages of 1 data set, all intact\n";
     lab.medmerge(&["store", "verify"]).assert().code(0).stdout(whole);
     flip(&pixels);
     let verify = lab.medmerge(&["store", "verify"]).assert().code(4);
     let told =
         contains("/pixels: its decoded images are damaged").and(contains("set aside as .medmerge/damaged/"));
-    verify.stdout("2 entries, all intact\nimages of 1 data sets, 0 intact, 1 set aside\n").stderr(told);
+    verify.stdout("2 entries, all intact\nimages of 1 data set, 0 intact, 1 set aside\n").stderr(told);
     assert!(!pixels.exists());
     lab.medmerge(&["run", "experiment.toml", "--rerun", "model"]).assert().code(0);
     assert!(results(&lab) == undamaged);

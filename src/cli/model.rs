@@ -1,0 +1,42 @@
+//! The argument MODEL.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::device::OnDevice;
+use super::entry::{fingerprint, made};
+use super::{Error, Global};
+use crate::deploy::source::Source;
+use crate::store::Store;
+
+/// A finished model.
+#[derive(Debug, Args)]
+pub(super) struct NamedModel {
+    /// A .safetensors file, a folder of `medmerge export` or timm, a fingerprint, or with --experiment the name or id of a stage
+    #[arg(value_name = "MODEL")]
+    model: PathBuf,
+    /// Take the model that a stage of this experiment made
+    #[arg(long, value_name = "FILE")]
+    experiment: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) on: OnDevice,
+}
+
+impl NamedModel {
+    /// # Errors
+    /// There is no such model.
+    pub(super) fn open(&self, global: &Global) -> Result<Source, Error> {
+        let name = self.model.to_string_lossy();
+        if let Some(experiment) = &self.experiment {
+            let store = global.open_store_to_read()?;
+            return Source::of_entry(&store, &made(&name, experiment, &[], &self.on, &store)?);
+        }
+        if self.model.exists() {
+            // A user who only received the file has no store.
+            return Source::of_path(&self.model, Store::existing(&global.store).ok().as_ref());
+        }
+        let store = global.open_store_to_read()?;
+        Source::of_entry(&store, &fingerprint(&store, &name)?)
+    }
+}

@@ -1,0 +1,115 @@
+//! Which images form the batches of an epoch.
+//!
+//! A *draw* is an image of a batch: its position in the split, plus the number of images of the split for each earlier
+//! draw of the same image in the epoch. So draws of one image differ, and with them its random transforms.
+
+use std::collections::HashMap;
+
+use dataset::Split;
+use rand::RngCore;
+use rng::{Purpose, rng};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::augmentation::below;
+use super::batch::{in_batches, shuffled};
+
+/// Index of the random numbers of [`Sampling::Balanced`]; [`shuffled`] has index 0.
+const BALANCED: u64 = 1;
+
+/// How the images of an epoch are drawn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Sampling {
+    /// Each image once, in random order.
+    #[default]
+    Shuffled,
+    /// Each class equally often in expectation: images are drawn with replacement, with probability 1 / (classes ·
+    /// images of the class). An epoch has as many draws as there are images.
+    Balanced,
+}
+
+impl Sampling {
+    /// The draws of an epoch, in batches. A last batch of one image is dropped.
+    pub fn batches(self, split: &Split, batch_size: usize, seed: u64, epoch: usize) -> Vec<Vec<usize>> {
+        match self {
+            Self::Shuffled => shuffled(split.len(), batch_size, seed, Purpose::Shuffle, epoch),
+            Self::Balanced => in_batches(&balanced(&split.labels, seed, epoch), batch_size),
+        }
+    }
+}
+
+/// As many draws as labels, each of a random image of a random class; PyTorch's `WeightedRandomSampler` with weights 1 /
+/// count.
+fn balanced(labels: &[u32], seed: u64, epoch: usize) -> Vec<usize> {
+    let classes = by_class(labels);
+    let mut random = rng(seed, Purpose::Shuffle, epoch as u64, BALANCED);
+    let mut earlier: HashMap<usize, usize> = HashMap::new();
+    let draw = |_| {
+        let class = &classes[below(random.next_u64(), classes.len())];
+        let position = class[below(random.next_u64(), class.len())];
+        let times = earlier.entry(position).or_default();
+        *times += 1;
+        position + (*times - 1) * labels.len()
+    };
+    (0..labels.len()).map(draw).collect()
+}
+
+/// Positions of the images of each class that has any.
+fn by_class(labels: &[u32]) -> Vec<Vec<usize>> {
+    let classes = labels.iter().max().map_or(0, |largest| *largest as usize + 1);
+    let mut positions = vec![Vec::new(); classes];
+    labels.iter().enumerate().for_each(|(position, &label)| positions[label as usize].push(position));
+    positions.retain(|positions| !positions.is_empty());
+    positions
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 900 images of class 0, 90 of class 2, 10 of class 3; none of class 1.
+    fn labels() -> Vec<u32> {
+        (0..1000)
+            .map(|i| {
+                if i % 100 == 7 {
+                    3
+                } else if i % 11 == 0 && i < 990 {
+                    2
+                } else {
+                    0
+                }
+            })
+            .collect()
+    }
+
+    #[test]
+    fn classes_are_drawn_equally_often_and_so_are_the_images_of_a_class() {
+        let labels = labels();
+        let (mut of_class, mut of_image) = ([0; 4], vec![0; labels.len()]);
+        for epoch in 0..30 {
+            for draw in balanced(&labels, 1, epoch) {
+                of_class[labels[draw % labels.len()] as usize] += 1;
+                of_image[draw % labels.len()] += 1;
+            }
+        }
+        // 10 000 expected of each class that has images; five standard deviations are 408
+        assert_eq!(of_class[1], 0);
+        assert!([0, 2, 3].iter().all(|&class| (9_592..=10_408).contains(&of_class[class])), "{of_class:?}");
+        let rare: Vec<usize> = (0..1000).filter(|&i| labels[i] == 3).map(|i| of_image[i]).collect();
+        // 1000 expected of each of the ten; five standard deviations are 155
+        assert!(rare.len() == 10 && rare.iter().all(|count| (845..=1155).contains(count)), "{rare:?}");
+    }
+
+    #[test]
+    fn an_epoch_has_as_many_draws_as_images_and_no_two_are_the_same() {
+        let labels = labels();
+        let mut draws = balanced(&labels, 1, 0);
+        assert_eq!(draws, balanced(&labels, 1, 0));
+        assert_ne!(draws, balanced(&labels, 1, 1));
+        assert_ne!(draws, balanced(&labels, 2, 0));
+        draws.sort_unstable();
+        draws.dedup();
+        assert_eq!(draws.len(), labels.len());
+    }
+}
