@@ -344,8 +344,6 @@ mod tests {
         let message = bad.load(None).unwrap_err().to_string();
         assert!(message.contains("row 3: ") && message.contains("text.jpg cannot be decoded"), "{message}");
         assert_eq!(bad.summary().unwrap_err().to_string(), message);
-        let message = bad.examine_images().unwrap_err().to_string();
-        assert!(message.contains("row 3: ") && message.contains("text.jpg cannot be decoded"), "{message}");
     }
 
     #[test]

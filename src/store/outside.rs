@@ -6,7 +6,6 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use super::Digests;
-use identity::Spec;
 use sha2::{Digest, Sha256};
 
 use dataset::{DataError, DatasetSpec, Summary};

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 /// Keys that are not in the fingerprint: names of stages and data sets, paths, and what only checks a file. Ensembles
 /// enter by the roles of their members.
-const OUT: [&str; 26] = [
+const OUT: [&str; 30] = [
     "/cifar/path",
     "/evaluate/datasets",
     "/evaluate/ensembles",
@@ -32,9 +32,13 @@ const OUT: [&str; 26] = [
     "/learn_merge_weights/anchor",
     "/learn_merge_weights/dataset",
     "/learn_merge_weights/sources",
+    "/manifest/allow",
+    "/manifest/class_map",
+    "/manifest/columns",
     "/manifest/images",
     "/manifest/path",
     "/manifest/pixels/max_pixels",
+    "/manifest/split",
     "/medmnist/path",
     "/merge/dataset",
     "/merge/method/dare/base",

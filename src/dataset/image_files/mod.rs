@@ -125,7 +125,6 @@ impl<T: ImageFiles> DatasetKind for T {
         })
     }
 
-
     fn load(&self, cache: Option<&Path>) -> Result<Dataset, DataError> {
         load(self, &Contents::of(self)?, cache)
     }

@@ -16,7 +16,7 @@ fn split(name: SplitName, images: &[Vec<u8>]) -> Split {
 
 fn dataset(splits: [&[Vec<u8>]; 3]) -> Dataset {
     let [train, val, test] = SplitName::ALL.map(|name| split(name, splits[name as usize]));
-    Dataset { classes: vec!["a".into()], size: 16, train, val, test }
+    Dataset { classes: vec!["a".into()], size: 16, pixels: None, train, val, test }
 }
 
 /// A gray pattern of 16 x 16 pixels: waves of this frequency, brighter by `plus`.
