@@ -26,7 +26,7 @@
 //! | [`kind`] | what every kind of anything declares: keys, ranges, paths; schemas; "did you mean"; files and text of users |
 //! | [`metric`] | scores as scikit-learn defines them |
 //! | [`statistics`] | bootstrap intervals, paired tests, corrections, ranks |
-//! | [`dataset`] | phantom, medmnist, manifest, idx, cifar; decoding, caching, label budgets |
+//! | [`dataset`] | kinds of data sets; decoding, caching, splits, label budgets; what is wrong in a data set |
 //! | [`nn`] | layers and operators with right and fast gradients, initial values |
 //! | [`backbone`] | ResNet, DenseNet, ViT and DeiT with torchvision's / timm's parameter names |
 //! | [`train`] | the loop and its resumption, losses, optimizers, schedules, augmentation |

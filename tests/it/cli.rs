@@ -19,7 +19,7 @@ fn help_names_every_command_and_the_exit_codes() {
 #[test]
 fn each_command_has_examples() {
     let workplace = Workplace::new("");
-    let commands: [&[&str]; 14] = [
+    let commands: [&[&str]; 18] = [
         &["run"],
         &["check"],
         &["plan"],
@@ -31,7 +31,11 @@ fn each_command_has_examples() {
         &["store", "gc"],
         &["store", "export"],
         &["store", "import"],
+        &["data", "kinds"],
         &["data", "list"],
+        &["data", "check"],
+        &["data", "split"],
+        &["data", "sheet"],
         &["merge"],
         &["completions"],
     ];

@@ -6,6 +6,7 @@ mod backbone;
 mod builder;
 mod cli;
 mod cost;
+mod data_commands;
 mod dataset;
 mod device;
 mod ensemble;

@@ -1,5 +1,6 @@
 //! `medmerge data check`.
 
+use std::io::Write;
 use std::sync::Arc;
 
 use clap::Args;
@@ -85,7 +86,6 @@ fn print<'e>(checked: impl Iterator<Item = Checked<'e>>) -> Result<Exit, Error> 
 }
 
 fn print_json(checked: Vec<Checked<'_>>) -> Result<Exit, Error> {
-    use std::io::Write;
     let list: Vec<Value> = checked.iter().map(to_json).collect();
     writeln!(std::io::stdout(), "{:#}", Value::from(list))?;
     let is_wrong = checked.iter().any(|one| one.outcome.as_ref().is_ok_and(Inspection::is_wrong));

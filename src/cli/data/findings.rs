@@ -51,7 +51,7 @@ fn show_damaged(damaged: &[String], out: &mut impl Write) -> Result<()> {
 }
 
 fn show_leaks(found: &Inspection, out: &mut impl Write) -> Result<()> {
-    let [within, across] = found.identical();
+    let [within, across] = found.within_and_across();
     let word = |leak| if found.allow.contains(&leak) { "allowed" } else { "error" };
     let groups = &found.shared_groups;
     if !groups.is_empty() {
@@ -106,7 +106,7 @@ fn show_near(found: &Inspection, out: &mut impl Write) -> Result<()> {
 
 fn pair(pair: &Pair) -> String {
     let [a, b] = pair.images.each_ref().map(named);
-    format!("{a} and {b}: {} of 64 bits, {:.1} of 255 levels", pair.bits, pair.levels)
+    format!("{a} and {b}: {:.1} of 255 levels, {} of 64 bits", pair.levels, pair.bits)
 }
 
 /// The first items, and how many there are more.

@@ -27,7 +27,8 @@ Examples:
   medmerge data sheet experiments/main.toml --dataset ham --out ham.png --augment final_ft --variants 5
 
 Images are resized, not normalized. Each class has a line of images and, with --augment, lines of their
-variants below. The names of the classes are printed, from top to bottom. Small images are enlarged.")]
+variants below, without mixup and cutmix, which mix several. The names of the classes are printed, from top
+to bottom. Small images are enlarged.")]
 pub(in crate::cli) struct Sheet {
     #[command(flatten)]
     of: OneDataset,

@@ -15,10 +15,10 @@ use crate::image::shrink;
 use crate::{Dataset, SplitName};
 
 /// The most bits in which the hashes of near duplicates differ, of 64.
-pub const MOST_BITS: u32 = 3;
+pub const MOST_BITS: u32 = 4;
 
 /// The mean difference of their gray pixels, at most, in levels of 255.
-pub const MOST_LEVELS: u32 = 4;
+pub const MOST_LEVELS: u32 = 3;
 
 /// The most images that are compared, each with all others.
 pub const MOST_IMAGES: usize = 100_000;
@@ -35,7 +35,7 @@ const AREA: usize = WIDTH * HEIGHT;
 pub struct NearDuplicates {
     /// Number of pairs.
     pub count: usize,
-    /// The closest 20.
+    /// The 20 that differ least in their gray pixels.
     pub closest: Vec<Pair>,
 }
 
@@ -53,7 +53,7 @@ pub struct Pair {
 /// What is compared of an image.
 pub(super) struct Glance {
     pub(super) hash: u64,
-    gray: [u8; AREA],
+    pub(super) gray: [u8; AREA],
 }
 
 impl Glance {
@@ -81,7 +81,7 @@ fn luma([red, green, blue]: [u8; 3]) -> u8 {
     ((weighted + 0x8000) >> 16) as u8
 }
 
-/// Bits, sum of differences, positions.
+/// Sum of differences, bits, positions.
 type Found = (u32, u32, usize, usize);
 
 /// The closest pairs so far.
@@ -93,7 +93,7 @@ struct Closest {
 
 impl Closest {
     fn consider(&mut self, pair: Found, contents: &[Content]) {
-        let (_, levels, i, j) = pair;
+        let (levels, _, i, j) = pair;
         if levels > MOST_LEVELS * AREA as u32 || contents[i].hash == contents[j].hash {
             return;
         }
@@ -131,7 +131,7 @@ pub(super) fn search(dataset: &Dataset, contents: &[Content]) -> Option<NearDupl
         for (j, hash) in hashes.iter().enumerate().skip(later) {
             let bits = (hashes[i] ^ hash).count_ones();
             if bits <= MOST_BITS {
-                closest.consider((bits, glances[i].difference(&glances[j]), i, j), contents);
+                closest.consider((glances[i].difference(&glances[j]), bits, i, j), contents);
             }
         }
         closest
@@ -156,7 +156,7 @@ fn ends(dataset: &Dataset) -> [usize; 3] {
 }
 
 fn named(closest: Closest, contents: &[Content]) -> NearDuplicates {
-    let pair = |(bits, levels, i, j): Found| Pair {
+    let pair = |(levels, bits, i, j): Found| Pair {
         images: [i, j].map(|position| contents[position].image.clone()),
         bits,
         levels: f64::from(levels) / AREA as f64,

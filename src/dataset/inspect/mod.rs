@@ -115,7 +115,7 @@ impl Inspection {
     }
 
     /// The groups of identical images in one split, and those in several.
-    pub fn identical(&self) -> [Vec<&[NamedImage]>; 2] {
+    pub fn within_and_across(&self) -> [Vec<&[NamedImage]>; 2] {
         let groups = self.identical.iter().map(Vec::as_slice);
         let (across, within) = groups.partition(|group| identical::is_across(group));
         [within, across]
@@ -124,7 +124,7 @@ impl Inspection {
     /// Whether the data set has damaged images or leaks that are not allowed.
     pub fn is_wrong(&self) -> bool {
         let is_leak = |leak| !self.allow.contains(&leak);
-        let [_, across] = self.identical();
+        let [_, across] = self.within_and_across();
         !self.damaged.is_empty()
             || !across.is_empty() && is_leak(Allowed::IdenticalImages)
             || !self.shared_groups.is_empty() && is_leak(Allowed::SharedGroups)
