@@ -1,6 +1,7 @@
 """Decoding and resizing the images of a manifest: medmerge and a PyTorch DataLoader with Pillow, in turn.
 
-    python tests/bench/decoding.py CSV [--size 64] [--workers 2] [--rounds 3]
+    cargo bench --bench decoding --no-run     # prints the path of PROGRAM
+    python tests/bench/decoding.py --program PROGRAM CSV [--size 64] [--workers 2] [--rounds 3]
 
 Needs torch, torchvision and Pillow. Both read the files from the operating system's cache, use as many threads or
 workers as there are cores, and keep 8-bit RGB. medmerge also writes its cache of decoded images.
@@ -42,12 +43,9 @@ def pytorch(arguments):
 
 
 def medmerge(arguments):
-    command = ["cargo", "bench", "--quiet", "--bench", "decoding", "--"]
+    command = [arguments.program, arguments.csv, str(arguments.size)]
     environment = {**os.environ, "RAYON_NUM_THREADS": str(arguments.workers)}
-    out = subprocess.run(
-        [*command, os.path.abspath(arguments.csv), str(arguments.size)],
-        check=True, capture_output=True, text=True, env=environment,
-    ).stdout
+    out = subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout
     images, seconds = out.split()
     return int(images), float(seconds)
 
@@ -55,6 +53,7 @@ def medmerge(arguments):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("csv")
+    parser.add_argument("--program", required=True)
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)

@@ -5,6 +5,7 @@ use std::path::Path;
 use image::{Rgb, RgbImage};
 use medmerge::dataset::manifest::ManifestSpec;
 use medmerge::dataset::{DatasetKind, PixelSpec};
+use medmerge::store::{Store, provenance};
 use predicates::prelude::*;
 use predicates::str::contains;
 use safetensors::SafeTensors;
@@ -94,7 +95,7 @@ fn a_checkpoint_says_how_its_images_were_prepared() {
     let keys =
         ["first", "second"].map(|name| format!("dataset.{name}.pixels={{crop_pct=0.5,max_pixels=500}}"));
     set(&place, "run", &keys.each_ref().map(String::as_str)).code(0);
-    let store = medmerge::store::Store::existing(&place.path(".medmerge")).unwrap();
+    let store = Store::existing(&place.path(".medmerge")).unwrap();
     let models = store.fingerprints().unwrap().into_iter().filter_map(|fingerprint| {
         let manifest = store.manifest(&fingerprint).unwrap().unwrap();
         store.model_file(&manifest)
@@ -102,7 +103,7 @@ fn a_checkpoint_says_how_its_images_were_prepared() {
     let models: Vec<_> = models.collect();
     assert_eq!(models.len(), 2);
     for model in models {
-        let said = medmerge::store::provenance::provenance(&model).unwrap().unwrap();
+        let said = provenance::provenance(&model).unwrap().unwrap();
         assert_eq!(said.info.preprocessing.to_string(), "size = 8, pixels = { crop_pct = 0.5 }");
         let show = place.medmerge(&["show", model.to_str().unwrap()]).assert().code(0);
         show.stdout(contains("images: size = 8, pixels = { crop_pct = 0.5 }"));
