@@ -490,3 +490,12 @@ fn what_timm_lacks_is_refused_and_nothing_is_written() {
     let card = fs::read_to_string(Path::new(&out).join("README.md")).expect("a card");
     assert!(card.contains("It has no classifier: it computes features."), "{card}");
 }
+
+#[test]
+fn dicom_files_predict_like_the_pixels_in_them() {
+    let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fuzz/corpus/dicom");
+    let rows = rows(&predicted(&[&fingerprint("source"), corpus]));
+    let of = |name: &str| &rows.iter().find(|(image, ..)| image.ends_with(name)).expect("a row").2;
+    assert_eq!(of("/explicit.dcm"), of("/implicit.dcm"), "the same image in two transfer syntaxes");
+    assert_ne!(of("/explicit.dcm"), of("/rgb.dcm"));
+}
