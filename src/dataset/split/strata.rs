@@ -1,6 +1,8 @@
 //! Groups of images by class, in random order, so that a share of each class can be taken in whole groups.
 
 use std::collections::BTreeMap;
+use std::iter::Peekable;
+use std::slice::Iter;
 
 use rand::seq::SliceRandom;
 use rng::{Purpose, rng};
@@ -61,7 +63,7 @@ impl Strata {
         let mut taken = [const { Vec::new() }; N];
         for groups in &self.0 {
             let images: usize = groups.iter().map(Vec::len).sum();
-            let mut groups = groups.iter();
+            let mut groups = groups.iter().peekable();
             for (fraction, taken) in fractions.iter().zip(&mut taken) {
                 take(&mut groups, (fraction * images as f64).round(), taken);
             }
@@ -86,15 +88,12 @@ impl Strata {
     }
 }
 
-/// Takes groups while each brings the number of images nearer to the wanted one. A group that does not is skipped for
-/// good: it stays with the rest.
-fn take<'g>(groups: &mut impl Iterator<Item = &'g Vec<usize>>, wanted: f64, taken: &mut Vec<usize>) {
+/// Takes groups as long as each brings the number of images nearer to the wanted one.
+fn take<'g>(groups: &mut Peekable<Iter<'g, Vec<usize>>>, wanted: f64, taken: &mut Vec<usize>) {
     let mut count = 0.0;
-    while count < wanted {
-        let Some(group) = groups.next() else { return };
-        if count + group.len() as f64 / 2.0 <= wanted {
-            count += group.len() as f64;
-            taken.extend(group);
-        }
+    let is_nearer = |count: f64, group: &&Vec<usize>| count + group.len() as f64 / 2.0 <= wanted;
+    while let Some(group) = groups.next_if(|group| is_nearer(count, group)) {
+        count += group.len() as f64;
+        taken.extend(group);
     }
 }
