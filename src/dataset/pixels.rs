@@ -129,9 +129,10 @@ impl PixelSpec {
         Self { max_pixels: image::MAX_PIXELS, ..self.clone() }
     }
 
-    /// What a model gets used to, without what says how the levels of a file are stored.
+    /// What a model gets used to, without what belongs to the files of one data set: dark surroundings, and how levels
+    /// are stored.
     pub fn choice(&self) -> Self {
-        Self { bits: None, ..self.without_limit() }
+        Self { trim_borders: false, bits: None, window: None, ..self.without_limit() }
     }
 
     /// Whether all that determines pixels is the default.

@@ -76,9 +76,9 @@ mod tests {
     }
 
     #[test]
-    fn choices_differ_unless_one_is_absent_or_only_bits_and_limits_differ() {
+    fn choices_differ_unless_one_is_absent_or_only_what_belongs_to_files_differs() {
         let of = |json| Preprocessing::new(8, Some(&pixels(json)));
-        let twelve = pixels(json!({ "bits": 12, "max_pixels": 7 }));
+        let twelve = pixels(json!({ "bits": 12, "trim_borders": true, "window": [4, 8], "max_pixels": 7 }));
         assert_eq!(of(json!({})).differs(Some(&twelve)), None);
         assert_eq!(of(json!({ "crop_pct": 0.9 })).differs(None), None);
         assert_eq!(Preprocessing::default().differs(Some(&pixels(json!({ "crop_pct": 0.9 })))), None);

@@ -92,7 +92,6 @@ impl Stage for FinetuneSpec {
     fn describe(&self, known: &Known<'_>) -> Result<Description, Vec<String>> {
         let from = known.model(0)?;
         known.datasets[0].suits(&from.backbone)?;
-        known.datasets[0].reads_as(from)?;
         self.train.fits(known.datasets[0].size)?;
         let head = known.datasets[0].head();
         if self.head == HeadInit::Keep && from.head.as_ref().is_none_or(|kept| kept.classes != head.classes) {
