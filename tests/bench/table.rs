@@ -46,6 +46,7 @@ fn scores(images: u32) -> Vec<Score> {
             value,
             n: images as usize,
             predicted: predicted.clone(),
+            caveats: Arc::default(),
         }));
     }
     scores

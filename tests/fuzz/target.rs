@@ -12,7 +12,7 @@ use medmerge::backbone::resnet::{ResnetSpec, Stem};
 use medmerge::dataset::idx::IdxSpec;
 use medmerge::dataset::manifest::ManifestSpec;
 use medmerge::dataset::medmnist::MedmnistSpec;
-use medmerge::dataset::{DatasetKind, PixelSpec, Summary};
+use medmerge::dataset::{DatasetKind, Summary};
 use medmerge::deploy::source::Source;
 use medmerge::experiment::{Experiment, Override, json_schema};
 use medmerge::identity::Fingerprint;
@@ -224,8 +224,8 @@ fn image(input: &[u8], folder: &Path) -> String {
 }
 
 fn manifest_spec(path: PathBuf) -> ManifestSpec {
-    let pixels = PixelSpec { max_pixels: 1 << 20, ..PixelSpec::default() };
-    ManifestSpec { path, images: None, size: 8, classes: None, pixels }
+    let spec = serde_json::json!({ "path": path, "size": 8, "pixels": { "max_pixels": 1 << 20 } });
+    serde_json::from_value(spec).expect("a valid spec")
 }
 
 /// A whole `.npz`, at its own size, then resized.

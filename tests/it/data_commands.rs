@@ -188,10 +188,10 @@ fn identical_images_and_shared_groups_are_all_listed_and_allowed_by_name() {
     let place = place.with("labels.csv", csv);
     check(&place, &[]).code(3).stdout(
         contains(
-            "error: 2 times, identical images are in different splits:\n    00.png (train), 20.png (test)\n",
+            "error: 2 sets of identical images are in different splits:\n    00.png (train), 20.png (test)\n",
         )
         .and(contains(
-            "warning: 1 times, identical images are in one split:\n    02.png (train), 03.png (train)\n",
+            "warning: 1 sets of identical images are in one split:\n    02.png (train), 03.png (train)\n",
         ))
         .and(contains(
             "error: 2 groups (patients, lesions) are in several splits:\n    p0 (4 images in train, val)\n",
@@ -200,7 +200,7 @@ fn identical_images_and_shared_groups_are_all_listed_and_allowed_by_name() {
     );
     let allow = "dataset.mine.allow=['shared_groups', 'identical_images']";
     let assert = check(&place, &["--set", allow]).code(0);
-    assert.stdout(contains("allowed: 2 groups").and(contains("allowed: 2 times, identical")));
+    assert.stdout(contains("allowed: 2 groups").and(contains("allowed: 2 sets of identical")));
 }
 
 #[test]

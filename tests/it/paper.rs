@@ -103,8 +103,8 @@ fn workplace() -> Workplace {
     eyepacs(&workplace.path("data/eyepacs"));
     aptos2019(&workplace.path("data/aptos2019"));
     workplace.medmerge(&["run", "experiment.toml", "--quiet", "--only", "source_a"]).assert().success();
-    let weights = walk(&workplace.path(".medmerge/store")).into_iter();
-    let weights = weights.filter(|path| path.ends_with("model.safetensors")).next().expect("weights");
+    let mut files = walk(&workplace.path(".medmerge/store")).into_iter();
+    let weights = files.find(|path| path.ends_with("model.safetensors")).expect("weights");
     std::fs::create_dir(workplace.path("data/weights")).expect("a folder");
     std::fs::copy(weights, workplace.path("data/weights/small.safetensors")).expect("weights");
     workplace

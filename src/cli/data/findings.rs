@@ -61,11 +61,11 @@ fn show_leaks(found: &Inspection, out: &mut impl Write) -> Result<()> {
     }
     if !across.is_empty() {
         let (word, count) = (word(Allowed::IdenticalImages), across.len());
-        writeln!(out, "  {word}: {count} times, identical images are in different splits:")?;
+        writeln!(out, "  {word}: {count} sets of identical images are in different splits:")?;
         list(across.iter().map(|group| images(group)), count, out)?;
     }
     if !within.is_empty() {
-        writeln!(out, "  warning: {} times, identical images are in one split:", within.len())?;
+        writeln!(out, "  warning: {} sets of identical images are in one split:", within.len())?;
         list(within.iter().map(|group| images(group)), within.len(), out)?;
     }
     Ok(())
