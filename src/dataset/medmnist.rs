@@ -1,5 +1,7 @@
 #![doc = include_str!("layout/medmnist.md")]
 
+mod known;
+
 use std::path::{Path, PathBuf};
 
 use identity::Identity;
@@ -14,6 +16,8 @@ use super::cache::{self, Layout, Sink};
 use super::npz::{Dtype, Header, Npz};
 use super::{DataError, Dataset, DatasetKind, SplitName, Summary, image};
 
+pub use self::known::MedmnistSet;
+
 /// A MedMNIST file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -24,9 +28,12 @@ pub struct MedmnistSpec {
     /// Side of the images in pixels, to which they are resized; the original side if absent.
     #[serde(default)]
     pub size: Option<usize>,
-    /// Class names in the order of the labels; `0`, `1`, … if absent.
+    /// Class names in the order of the labels; if absent, those of `set`, or `0`, `1`, ….
     #[serde(default)]
     pub classes: Option<Vec<String>>,
+    /// The published set. If it is named, the file must be the official one, and classes have its names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set: Option<MedmnistSet>,
 }
 
 /// Everything that is read before the pixels.
@@ -76,6 +83,7 @@ impl DatasetKind for MedmnistSpec {
     }
 
     fn summary(&self) -> Result<Summary, DataError> {
+        self.set.map_or(Ok(()), |set| set.check(&self.path))?;
         let mut npz = Npz::open(&self.path)?;
         let contents = self.contents(&mut npz)?;
         let mut hasher = blake3::Hasher::new();
@@ -123,7 +131,8 @@ impl MedmnistSpec {
         self.check_counts(&labels, &shapes)?;
         self.check_pixels(&shapes)?;
         self.check_sides(&shapes)?;
-        let classes = self.classes.clone().unwrap_or_else(|| numbered_classes(&labels));
+        let named = || self.set.map_or_else(|| numbered_classes(&labels), MedmnistSet::classes);
+        let classes = self.classes.clone().unwrap_or_else(named);
         check_classes(&self.path, &classes)?;
         check_labels(&self.path, &classes, &labels)?;
         Ok(Contents { classes, labels, shapes })
@@ -278,7 +287,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("set.npz");
         npz(&path, compression, arrays);
-        (folder, MedmnistSpec { path, size: None, classes: None })
+        (folder, MedmnistSpec { path, size: None, classes: None, set: None })
     }
 
     fn error(arrays: &Arrays) -> String {
@@ -384,7 +393,7 @@ mod tests {
     #[test]
     #[cfg(unix)]
     fn f22_a_device_is_refused() {
-        let spec = MedmnistSpec { path: "/dev/zero".into(), size: None, classes: None };
+        let spec = MedmnistSpec { path: "/dev/zero".into(), size: None, classes: None, set: None };
         let message = spec.summary().unwrap_err().to_string();
         assert_eq!(message, "/dev/zero: failed to open: it is a pipe or a device, not a file");
     }

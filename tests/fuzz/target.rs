@@ -231,7 +231,7 @@ fn manifest_spec(path: PathBuf) -> ManifestSpec {
 /// A whole `.npz`, at its own size, then resized.
 fn npz(input: &[u8], folder: &Path) -> String {
     let path = put(folder, "data.npz", input);
-    let spec = MedmnistSpec { path, size: None, classes: None };
+    let spec = MedmnistSpec { path, size: None, classes: None, set: None };
     data(&spec) + &data(&MedmnistSpec { size: Some(8), ..spec })
 }
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use medmerge::dataset::manifest::ManifestSpec;
-use medmerge::dataset::medmnist::MedmnistSpec;
+use medmerge::dataset::medmnist::{MedmnistSet, MedmnistSpec};
 use medmerge::dataset::{Dataset, DatasetKind, SplitName};
 
 use crate::not_tested::{Need, not_tested};
@@ -37,7 +37,7 @@ fn check(source: &dyn DatasetKind, counts: Counts) -> Dataset {
 
 fn check_medmnist(file: &str, counts: Counts) {
     let Some(folder) = data() else { return };
-    let spec = MedmnistSpec { path: folder.join(file), size: None, classes: None };
+    let spec = MedmnistSpec { path: folder.join(file), size: None, classes: None, set: None };
     assert_eq!(check(&spec, counts).size, 28);
 }
 
@@ -51,6 +51,25 @@ fn manifest(name: &str) -> Option<ManifestSpec> {
 fn retinamnist_has_its_published_counts() {
     let train = [486, 128, 206, 194, 66];
     check_medmnist("retinamnist/retinamnist.npz", [&train, &[54, 12, 28, 20, 6], &[174, 46, 92, 68, 20]]);
+}
+
+#[test]
+fn a_published_set_is_the_official_file_and_names_its_classes() {
+    let Some(folder) = data() else { return };
+    let spec = |file: &str, set| {
+        let path = folder.join(file);
+        MedmnistSpec { path, size: None, classes: None, set: Some(set) }
+    };
+    let breast = spec("breastmnist/breastmnist.npz", MedmnistSet::Breastmnist);
+    assert_eq!(breast.summary().unwrap().classes, ["malignant", "normal, benign"]);
+    assert_eq!(breast.load(None).unwrap().classes, ["malignant", "normal, benign"]);
+    assert!(spec("retinamnist/retinamnist.npz", MedmnistSet::Retinamnist).summary().is_ok());
+    let rebuilt = spec("pneumoniamnist/pneumoniamnist_rebuilt.npz", MedmnistSet::Pneumoniamnist);
+    let message = rebuilt.summary().unwrap_err().to_string();
+    assert!(
+        message.contains("its MD5 is 95a3000323adcb3e0f2022be1e8b44f3, but the official files"),
+        "{message}"
+    );
 }
 
 #[test]

@@ -150,6 +150,7 @@ fn datasets() -> Vec<Value> {
         json!({ "phantom": { "family": "cells" } }),
         json!({ "manifest": { "path": "a.csv", "images": "a", "size": 28 } }),
         json!({ "manifest": { "path": "a.csv", "images": "a", "size": 28, "pixels": pixels } }),
+        json!({ "medmnist": { "path": "a", "set": "bloodmnist" } }),
     ];
     sections.extend(["medmnist", "idx", "cifar"].map(|kind| json!({ kind: { "path": "a" } })));
     sections
