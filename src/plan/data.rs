@@ -259,7 +259,9 @@ mod tests {
         let looks = |max_pixels: u64| {
             let mut experiment = experiment();
             let path = path.display().to_string();
-            let text = format!("manifest = {{ path = {path:?}, size = 28, max_pixels = {max_pixels} }}");
+            let text = format!(
+                "manifest = {{ path = {path:?}, size = 28, pixels = {{ max_pixels = {max_pixels} }} }}"
+            );
             experiment.datasets[0].spec = toml::from_str(&text).unwrap();
             read_counting(&experiment, Digests::later(&lab.store)).1
         };
