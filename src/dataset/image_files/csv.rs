@@ -15,18 +15,19 @@ const LARGEST_CSV: u64 = 1 << 30;
 const DELIMITERS: [u8; 4] = [b',', b';', b'\t', b'|'];
 
 /// A CSV in memory.
-pub(crate) struct Csv {
+#[derive(Debug)]
+pub struct Csv {
     path: Arc<Path>,
     header: Vec<String>,
     records: Vec<(u64, StringRecord)>,
 }
 
 /// A row of a CSV.
-#[derive(Clone, Copy)]
-pub(crate) struct CsvRow<'c> {
+#[derive(Clone, Copy, Debug)]
+pub struct CsvRow<'c> {
     csv: &'c Csv,
     /// Line of the file where the row starts; the header is line 1.
-    pub(crate) number: u64,
+    pub number: u64,
     record: &'c StringRecord,
 }
 
@@ -36,7 +37,7 @@ impl Csv {
     ///
     /// # Errors
     /// The file cannot be read, is not UTF-8, has no rows, lacks a column, or a row has another number of fields.
-    pub(crate) fn read(path: &Path, columns: &[&str]) -> Result<Self, DataError> {
+    pub fn read(path: &Path, columns: &[&str]) -> Result<Self, DataError> {
         let bytes = kind::file::read(path, LARGEST_CSV)
             .map_err(|error| DataError::io(path, "read the CSV", &error))?;
         if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
@@ -70,7 +71,8 @@ impl Csv {
         Ok(Self { path: path.into(), header, records })
     }
 
-    pub(crate) fn path(&self) -> &Arc<Path> {
+    /// Its path.
+    pub fn path(&self) -> &Arc<Path> {
         &self.path
     }
 
@@ -80,7 +82,10 @@ impl Csv {
     }
 
     /// Position of a column that must exist.
-    pub(crate) fn column(&self, name: &str) -> Result<usize, DataError> {
+    ///
+    /// # Errors
+    /// It is missing.
+    pub fn column(&self, name: &str) -> Result<usize, DataError> {
         self.find(name).ok_or_else(|| {
             let message = format!("column '{name}' is missing; the header is '{}'", self.header.join(","));
             DataError::at(&self.path, "row 1", message)
@@ -88,7 +93,7 @@ impl Csv {
     }
 
     /// All rows, in the order of the file.
-    pub(crate) fn rows(&self) -> impl Iterator<Item = CsvRow<'_>> {
+    pub fn rows(&self) -> impl Iterator<Item = CsvRow<'_>> {
         self.records.iter().map(|(number, record)| CsvRow { csv: self, number: *number, record })
     }
 }
@@ -103,7 +108,7 @@ impl<'c> CsvRow<'c> {
     ///
     /// # Errors
     /// It is empty.
-    pub(crate) fn text(self, column: usize) -> Result<&'c str, DataError> {
+    pub fn text(self, column: usize) -> Result<&'c str, DataError> {
         match self.raw(column).trim() {
             "" => Err(self.error(format!("the {} is empty", self.csv.header[column]))),
             text => Ok(text),

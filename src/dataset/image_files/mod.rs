@@ -15,9 +15,9 @@
 //! | `inspect` | everything that is wrong, for `medmerge data check` |
 
 mod contents;
-pub(crate) mod csv;
+pub mod csv;
 mod depth;
-pub(crate) mod folder;
+pub mod folder;
 mod inspect;
 mod leaks;
 pub(crate) mod listing;
