@@ -43,7 +43,7 @@ What a stage took from stands below it. A checkpoint that was copied elsewhere t
 ancestors depend on; names of stages and data sets are in the store. For a model, the path of its
 file and the lines of Python that load it are printed; for a selected one, the scores of all
 candidates, too. Of merge weights, mean and standard deviation over the kernels of each layer are
-told, and the share of kernels for which each source has the largest weight in magnitude.")]
+printed, and the share of kernels for which each source has the largest weight in magnitude.")]
 pub(super) struct Show {
     /// A .safetensors file, a fingerprint, or with --experiment the name or id of a stage
     #[arg(value_name = "FILE.safetensors|FINGERPRINT|STAGE")]

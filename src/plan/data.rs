@@ -44,14 +44,14 @@ pub fn warnings<'a>(
             concerns.entry((&dataset.name, concern)).or_default().push(dataset.id());
         }
     }
-    let told = |((name, concern), ids): ((&str, String), Vec<String>)| {
+    let sentence = |((name, concern), ids): ((&str, String), Vec<String>)| {
         let more = match ids.len() {
             1 => String::new(),
             several => format!(", and {} more of `{name}`,", several - 1),
         };
         format!("data set `{}`{more} {concern}", ids[0])
     };
-    warnings.extend(concerns.into_iter().map(told));
+    warnings.extend(concerns.into_iter().map(sentence));
     warnings
 }
 
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn f24_what_is_true_of_a_data_set_at_several_values_of_an_axis_is_told_once() {
+    fn f24_what_is_true_of_a_data_set_at_several_values_of_an_axis_is_reported_once() {
         let experiment = experiment();
         let mut cells = vec![experiment.datasets[0].clone(); 3];
         for (dataset, seed) in cells.iter_mut().zip(0..) {

@@ -84,12 +84,16 @@ impl Csv {
     /// Position of a column that must exist.
     ///
     /// # Errors
-    /// It is missing.
+    /// It is missing, or several have this name.
     pub fn column(&self, name: &str) -> Result<usize, DataError> {
-        self.find(name).ok_or_else(|| {
-            let message = format!("column '{name}' is missing; the header is '{}'", self.header.join(","));
-            DataError::at(&self.path, "row 1", message)
-        })
+        let mut positions = (0..self.header.len()).filter(|&position| self.header[position] == name);
+        let problem = match (positions.next(), positions.next()) {
+            (Some(position), None) => return Ok(position),
+            (Some(_), Some(_)) => "occurs twice",
+            (None, _) => "is missing",
+        };
+        let message = format!("column '{name}' {problem}; the header is '{}'", self.header.join(","));
+        Err(DataError::at(&self.path, "row 1", message))
     }
 
     /// All rows, in the order of the file.
@@ -199,6 +203,9 @@ mod tests {
         assert!(
             error(b"image,class\na,b\n")
                 .contains("row 1: column 'label' is missing; the header is 'image,class'")
+        );
+        assert!(
+            error(b"image,label,label\na,b,c\n").contains("row 1: column 'label' occurs twice; the header")
         );
         assert!(error(b"image,label\n").ends_with("the CSV has no rows; it needs one per image"));
         assert!(error(b"image,label\na\n").contains("row 2: failed to read the CSV"));

@@ -39,7 +39,7 @@ fn about(export: &Export) -> String {
     let title = export.source.stage().map_or_else(|| info.backbone.kind().to_owned(), markdown);
     let classes = match classes(info) {
         [] => "It has no classifier: it computes features.".to_owned(),
-        classes => format!("It tells {} classes apart: {}.", classes.len(), list(classes)),
+        classes => format!("It distinguishes {} classes: {}.", classes.len(), list(classes)),
     };
     format!(
         "# {title}\n\nA {} for medical images, made with medmerge {}. {classes}\n\n\
