@@ -83,12 +83,13 @@ struct Shown {
 
 impl Show {
     pub(super) fn execute(&self, global: &Global) -> Result<(), Error> {
+        if self.experiment.is_none() {
+            self.overrides.check_unused()?;
+        }
         let shown = if let Some(experiment) = &self.experiment {
             let store = global.open_store_to_read()?;
             let name = self.what.to_string_lossy();
             of_entry(&store, &made(&name, experiment, &self.overrides.set, &self.on, &store)?)?
-        } else if !self.overrides.set.is_empty() {
-            return Err(Error::Usage("--set changes an experiment: add --experiment FILE".into()));
         } else if self.what.is_file() {
             // A user who only received the file has no store.
             of_file(&self.what, Store::existing(&global.store).ok().as_ref())?
