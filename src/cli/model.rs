@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::device::OnDevice;
-use super::entry::{fingerprint, made};
+use super::entry::{made, named};
 use super::experiments::Overrides;
 use super::{Error, Global};
 use crate::deploy::source::Source;
@@ -43,6 +43,6 @@ impl NamedModel {
             return Source::of_path(&self.model, Store::existing(&global.store).ok().as_ref());
         }
         let store = global.open_store_to_read()?;
-        Source::of_entry(&store, &fingerprint(&store, &name)?)
+        Source::of_entry(&store, &named(&store, &name)?)
     }
 }

@@ -13,7 +13,7 @@ use clap::Args;
 use safetensors::SafeTensors;
 
 use super::device::OnDevice;
-use super::entry::{fingerprint, made};
+use super::entry::{made, named};
 use super::experiments::Overrides;
 use super::output::stdout;
 use super::{Error, Global};
@@ -95,27 +95,12 @@ impl Show {
             of_file(&self.what, Store::existing(&global.store).ok().as_ref())?
         } else {
             let store = global.open_store_to_read()?;
-            of_entry(&store, &self.entry(&store)?)?
+            of_entry(&store, &named(&store, &self.what.to_string_lossy())?)?
         };
         if self.json {
             return Ok(writeln!(std::io::stdout(), "{}", json::json(&shown).trim_end())?);
         }
         Ok(writeln!(stdout(), "{}", text::text(&shown, self.all).trim_end())?)
-    }
-
-    /// The entry with a fingerprint.
-    ///
-    /// # Errors
-    /// There is none, several, or it is no fingerprint.
-    fn entry(&self, store: &Store) -> Result<Fingerprint, Error> {
-        let what = self.what.to_string_lossy();
-        if what.chars().all(|c| c.is_ascii_hexdigit()) {
-            return fingerprint(store, &what);
-        }
-        Err(Error::Usage(format!(
-            "failed to find {what}: there is no such file, and it is not the fingerprint of an entry (see: medmerge \
-             store list); if it is a stage, add --experiment FILE"
-        )))
     }
 }
 
