@@ -18,6 +18,7 @@
 //! |---|---|
 //! | names of stages, experiments, data sets, models' row labels | renaming does not affect results |
 //! | paths, times of files | moving does not affect results; the content's digest is included |
+//! | a data set's `split`, `class_map`, `columns` and `allow` | the content's digest includes the splits, labels and classes that they give |
 //! | comments, the order of keys | fields come from the typed spec, sorted |
 //! | threads, device index, log level | results do not depend on them |
 //! | sweep axes | axes change options, inputs or data sets, which are included |

@@ -84,7 +84,7 @@ impl Sheet {
         let classes: Vec<Lines> =
             chosen.iter().map(|positions| self.lines(&dataset, positions, augment)).collect();
         self.of.write(&sheet.png(self.of.out(), &classes)?)?;
-        self.tell(&dataset, &chosen)
+        self.report(&dataset, &chosen)
     }
 
     /// The images at these positions, then their variants.
@@ -104,7 +104,7 @@ impl Sheet {
         std::iter::once(plain).chain(variants).collect()
     }
 
-    fn tell(&self, dataset: &Dataset, chosen: &[Vec<usize>]) -> Result<(), Error> {
+    fn report(&self, dataset: &Dataset, chosen: &[Vec<usize>]) -> Result<(), Error> {
         let mut out = stdout();
         let (path, split) = (self.of.out().display(), SplitName::from(self.split).as_str());
         writeln!(out, "{path}: images of {split}; classes from top to bottom:")?;
