@@ -92,7 +92,8 @@ mod tests {
 
     #[test]
     fn groups_count_only_if_a_label_budget_draws_them() {
-        let spec = &experiment().datasets[0].spec;
+        let experiment = experiment();
+        let spec = &experiment.datasets[0].spec;
         let grouped = |groups: [Vec<(u32, u32)>; 2]| Summary {
             train_groups: Some(groups.into()),
             ..summary([[4, 0], [1, 1], [1, 1]])
