@@ -85,6 +85,8 @@
 //! |---|---|---|
 //! | backbone | [`BackboneKind`](backbone::BackboneKind), and [`Backbone`](backbone::Backbone) by its network | [`BackboneSpec`](backbone::BackboneSpec) |
 //! | data set | [`DatasetKind`](dataset::DatasetKind) | [`DatasetSpec`](dataset::DatasetSpec) |
+//! | data set of image files | [`ImageFiles`](dataset::image_files::ImageFiles) | the same |
+//! | split | [`SplitKind`](dataset::split::SplitKind) | [`SplitSpec`](dataset::split::SplitSpec) |
 //! | phantom family | `CLASSES` and `draw` | [`Family`](dataset::phantom::Family) |
 //! | merge method | [`MergeMethod`](merge_method::MergeMethod) | [`MergeMethodSpec`](merge_method::MergeMethodSpec) |
 //! | stage | [`Stage`](stage::Stage) | [`StageSpec`](stage::StageSpec) |

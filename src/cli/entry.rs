@@ -29,6 +29,20 @@ pub(super) fn fingerprint(store: &Store, prefix: &str) -> Result<Fingerprint, Er
     }
 }
 
+/// The entry that an argument names which is no file.
+///
+/// # Errors
+/// There is none, several, or it is no fingerprint.
+pub(super) fn named(store: &Store, what: &str) -> Result<Fingerprint, Error> {
+    if what.chars().all(|c| c.is_ascii_hexdigit()) {
+        return fingerprint(store, what);
+    }
+    Err(Error::Usage(format!(
+        "failed to find {what}: there is no such file, and it is not the fingerprint of an entry (see: medmerge store \
+         list); if it is a stage, add --experiment FILE"
+    )))
+}
+
 /// The entry of a stage of an experiment with some keys overridden, by the stage's name or id.
 ///
 /// # Errors

@@ -32,6 +32,17 @@ pub(super) struct Overrides {
     pub(super) set: Vec<Override>,
 }
 
+impl Overrides {
+    /// # Errors
+    /// There are some, although no experiment is given.
+    pub(super) fn check_unused(&self) -> Result<(), Error> {
+        match self.set.is_empty() {
+            true => Ok(()),
+            false => Err(Error::Usage("--set changes an experiment: add --experiment FILE".into())),
+        }
+    }
+}
+
 /// Arguments of commands about one experiment.
 #[derive(Debug, Args)]
 pub(super) struct OneExperiment {

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::device::OnDevice;
-use super::entry::{fingerprint, made};
+use super::entry::{made, named};
+use super::experiments::Overrides;
 use super::{Error, Global};
 use crate::deploy::source::Source;
 use crate::store::Store;
@@ -13,12 +14,15 @@ use crate::store::Store;
 /// A finished model.
 #[derive(Debug, Args)]
 pub(super) struct NamedModel {
-    /// A .safetensors file, a folder of `medmerge export` or timm, a fingerprint, or with --experiment the name or id of a stage
+    /// A .safetensors file, a folder of `medmerge export` or timm, a fingerprint, or with --experiment the name or id of
+    /// a stage
     #[arg(value_name = "MODEL")]
     model: PathBuf,
     /// Take the model that a stage of this experiment made
     #[arg(long, value_name = "FILE")]
     experiment: Option<PathBuf>,
+    #[command(flatten)]
+    overrides: Overrides,
     #[command(flatten)]
     pub(super) on: OnDevice,
 }
@@ -30,13 +34,15 @@ impl NamedModel {
         let name = self.model.to_string_lossy();
         if let Some(experiment) = &self.experiment {
             let store = global.open_store_to_read()?;
-            return Source::of_entry(&store, &made(&name, experiment, &[], &self.on, &store)?);
+            let entry = made(&name, experiment, &self.overrides.set, &self.on, &store)?;
+            return Source::of_entry(&store, &entry);
         }
+        self.overrides.check_unused()?;
         if self.model.exists() {
             // A user who only received the file has no store.
             return Source::of_path(&self.model, Store::existing(&global.store).ok().as_ref());
         }
         let store = global.open_store_to_read()?;
-        Source::of_entry(&store, &fingerprint(&store, &name)?)
+        Source::of_entry(&store, &named(&store, &name)?)
     }
 }

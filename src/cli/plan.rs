@@ -98,8 +98,8 @@ impl Plan {
         let guessed = estimates.guessed(plan, &needed);
         if !guessed.is_empty() {
             let guessed = guessed.join(", ");
-            let told = format!("times are guesses: stages of these kinds have not run here yet: {guessed}");
-            writeln!(out, "{}", folded(&told))?;
+            let note = format!("times are guesses: stages of these kinds have not run here yet: {guessed}");
+            writeln!(out, "{}", folded(&note))?;
         }
         match needed.is_empty() {
             true => Ok(()),

@@ -13,7 +13,7 @@ use clap::Args;
 use safetensors::SafeTensors;
 
 use super::device::OnDevice;
-use super::entry::{fingerprint, made};
+use super::entry::{made, named};
 use super::experiments::Overrides;
 use super::output::stdout;
 use super::{Error, Global};
@@ -43,7 +43,7 @@ What a stage took from stands below it. A checkpoint that was copied elsewhere t
 ancestors depend on; names of stages and data sets are in the store. For a model, the path of its
 file and the lines of Python that load it are printed; for a selected one, the scores of all
 candidates, too. Of merge weights, mean and standard deviation over the kernels of each layer are
-told, and the share of kernels for which each source has the largest weight in magnitude.")]
+printed, and the share of kernels for which each source has the largest weight in magnitude.")]
 pub(super) struct Show {
     /// A .safetensors file, a fingerprint, or with --experiment the name or id of a stage
     #[arg(value_name = "FILE.safetensors|FINGERPRINT|STAGE")]
@@ -83,38 +83,24 @@ struct Shown {
 
 impl Show {
     pub(super) fn execute(&self, global: &Global) -> Result<(), Error> {
+        if self.experiment.is_none() {
+            self.overrides.check_unused()?;
+        }
         let shown = if let Some(experiment) = &self.experiment {
             let store = global.open_store_to_read()?;
             let name = self.what.to_string_lossy();
             of_entry(&store, &made(&name, experiment, &self.overrides.set, &self.on, &store)?)?
-        } else if !self.overrides.set.is_empty() {
-            return Err(Error::Usage("--set changes an experiment: add --experiment FILE".into()));
         } else if self.what.is_file() {
             // A user who only received the file has no store.
             of_file(&self.what, Store::existing(&global.store).ok().as_ref())?
         } else {
             let store = global.open_store_to_read()?;
-            of_entry(&store, &self.entry(&store)?)?
+            of_entry(&store, &named(&store, &self.what.to_string_lossy())?)?
         };
         if self.json {
             return Ok(writeln!(std::io::stdout(), "{}", json::json(&shown).trim_end())?);
         }
         Ok(writeln!(stdout(), "{}", text::text(&shown, self.all).trim_end())?)
-    }
-
-    /// The entry with a fingerprint.
-    ///
-    /// # Errors
-    /// There is none, several, or it is no fingerprint.
-    fn entry(&self, store: &Store) -> Result<Fingerprint, Error> {
-        let what = self.what.to_string_lossy();
-        if what.chars().all(|c| c.is_ascii_hexdigit()) {
-            return fingerprint(store, &what);
-        }
-        Err(Error::Usage(format!(
-            "failed to find {what}: there is no such file, and it is not the fingerprint of an entry (see: medmerge \
-             store list); if it is a stage, add --experiment FILE"
-        )))
     }
 }
 

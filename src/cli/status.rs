@@ -65,10 +65,10 @@ fn print(status: &RunStatus, out: &mut impl Write) -> std::io::Result<()> {
         RunState::Died => "died; to resume it, repeat its command",
     };
     let (run, failures, time) = (visible(run), failed.len(), duration(*seconds));
-    let told = format!(
+    let line = format!(
         "{run}: {state}; {done} of {stages} stages made, {failures} failed, {skipped} skipped in {time}"
     );
-    writeln!(out, "{}", folded(&told))?;
+    writeln!(out, "{}", folded(&line))?;
     for (stage, progress) in running {
         let progress = progress.as_ref().map_or_else(|| "started".into(), progress_text);
         writeln!(out, "  {}: {progress}", visible(stage))?;

@@ -5,7 +5,7 @@ mod fit;
 mod trim;
 mod whole;
 
-use std::io::Cursor;
+use std::io::{Cursor, Read};
 use std::path::Path;
 
 use image::metadata::Orientation;
@@ -24,8 +24,8 @@ const BYTES_PER_PIXEL: u64 = 14;
 /// Largest image file, in bytes.
 const LARGEST_FILE: u64 = 1 << 30;
 
-/// A JPEG, PNG or DICOM file, recognized by its content. It is whole and has a reasonable number of pixels, but its pixels may
-/// be damaged.
+/// A JPEG, PNG or DICOM file, recognized by its content. It is whole and has a reasonable number of pixels, but its
+/// pixels may be damaged.
 pub(super) struct Encoded<'a> {
     path: &'a Path,
     bytes: Vec<u8>,
@@ -189,6 +189,13 @@ impl<'a> Encoded<'a> {
         let format = if self.is_dicom() { "DICOM" } else { "JPEG, PNG or DICOM" };
         format!("{} cannot be decoded as {format}: {why}", self.path.display())
     }
+}
+
+/// Whether a file is DICOM, by its first bytes; false if it cannot be read.
+pub(super) fn is_dicom(path: &Path) -> bool {
+    let mut start = [0; dicom::START];
+    let read = kind::file::open(path).and_then(|mut file| file.read_exact(&mut start));
+    read.is_ok() && dicom::is_dicom(&start)
 }
 
 /// Width and height after turning.

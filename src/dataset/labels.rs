@@ -57,10 +57,12 @@ impl LabelBudget {
         let counts = &mut whole.counts[SplitName::Train as usize];
         match &whole.train_groups {
             Some(groups) if !self.is_whole() => {
-                let kept = self.kept_groups(groups, counts.len());
+                let labels = |group: &Vec<(u32, u32)>| group.iter().map(|&(_, label)| label).collect();
+                let labels: Vec<Vec<u32>> = groups.iter().map(labels).collect();
+                let kept = self.kept_groups(&labels, counts.len());
                 counts.fill(0);
-                let labels = kept.into_iter().flat_map(|group| &groups[group]);
-                labels.for_each(|&label| counts[label as usize] += 1);
+                let kept = kept.into_iter().flat_map(|group| &labels[group]);
+                kept.for_each(|&label| counts[label as usize] += 1);
             }
             _ => counts.iter_mut().for_each(|count| *count = self.kept(*count)),
         }
@@ -124,6 +126,21 @@ impl LabelBudget {
         }
         kept.sort_unstable();
         kept
+    }
+}
+
+impl Summary {
+    /// Digest of which training images are in the same group, in hexadecimal; `None` without groups. The content's
+    /// digest does not have them, since only a label budget depends on them.
+    pub fn groups_digest(&self) -> Option<String> {
+        let mut hasher = blake3::Hasher::new();
+        for group in self.train_groups.as_ref()? {
+            hasher.update(&(group.len() as u64).to_le_bytes());
+            for (position, _) in group {
+                hasher.update(&position.to_le_bytes());
+            }
+        }
+        Some(hasher.finalize().to_hex().to_string())
     }
 }
 
@@ -217,7 +234,7 @@ mod tests {
         let labels: Vec<u32> =
             groups.iter().enumerate().map(|(i, group)| if i % 7 == 0 { 2 } else { group % 3 }).collect();
         let of_groups = members(&groups);
-        let by_group = of_groups.iter().map(|group| group.iter().map(|&i| labels[i]).collect());
+        let by_group = of_groups.iter().map(|group| group.iter().map(|&i| (i as u32, labels[i])).collect());
         let counts = |kept: &[usize]| {
             let of = |class| kept.iter().filter(|&&position| labels[position] == class).count();
             (0..3).map(of).collect::<Vec<_>>()

@@ -138,9 +138,10 @@ pub struct Summary {
     /// Leaks between splits that the experiment allows, as sentences without an end; tables mention them.
     #[serde(default)]
     pub caveats: Vec<String>,
-    /// The label of each training image, by group, groups in the order of their first image; `None` without groups.
+    /// Position and label of each training image, by group, groups in the order of their first image; `None` without
+    /// groups.
     #[serde(default)]
-    pub train_groups: Option<Vec<Vec<u32>>>,
+    pub train_groups: Option<Vec<Vec<(u32, u32)>>>,
 }
 
 /// A split of a data set.

@@ -82,6 +82,10 @@ impl ImageFiles for ManifestSpec {
         shared!(self)
     }
 
+    fn classes_enter_digest(&self) -> bool {
+        self.classes.is_none() && self.columns.one_hot.is_some()
+    }
+
     fn validate_own(&self, problems: &mut Problems) {
         if self.columns.one_hot.is_some() && self.columns.label.is_some() {
             problems.add("columns.label", "`label` and `one_hot` exclude each other", None);
@@ -447,6 +451,22 @@ mod tests {
             let message = spec.summary().unwrap_err().to_string();
             assert!(message.ends_with(expected), "{message}");
         }
+    }
+
+    #[test]
+    fn the_digest_has_the_order_of_classes_that_no_option_in_the_fingerprint_states() {
+        let digest = |keys: serde_json::Value, csv: &str| {
+            let (_folder, spec) = with(keys, csv);
+            spec.summary().unwrap().digest
+        };
+        let columns = |order: [&str; 2]| serde_json::json!({ "columns": { "one_hot": order } });
+        let csv = "image,split,mel,nv\na.png,train,1,0\nb.jpg,val,0,1\n";
+        assert_ne!(digest(columns(["nv", "mel"]), csv), digest(columns(["mel", "nv"]), csv));
+        let csv = "image,label,split\na.png,x,train\nb.jpg,y,val\n";
+        let keys =
+            |map: serde_json::Value| serde_json::json!({ "classes": ["x", "y", "z"], "class_map": map });
+        let plain = digest(keys(serde_json::json!({})), csv);
+        assert_ne!(digest(keys(serde_json::json!({ "z": "" })), csv), plain, "two classes");
     }
 
     #[test]

@@ -129,8 +129,8 @@ impl PixelSpec {
         Self { max_pixels: image::MAX_PIXELS, ..self.clone() }
     }
 
-    /// What a model gets used to, without what belongs to the files of one data set: dark surroundings, and how levels
-    /// are stored.
+    /// What a model expects of any data set: all but dark surroundings and how levels are stored, which belong to the
+    /// files of one data set.
     pub fn choice(&self) -> Self {
         Self { trim_borders: false, bits: None, window: None, ..self.without_limit() }
     }

@@ -37,32 +37,53 @@ pub fn choose(dataset: &Dataset, split: SplitName, count: usize, seed: u64) -> V
     of_class
 }
 
-/// A PNG with the lines of each class below one another.
-///
-/// # Errors
-/// The sheet is too large.
-pub fn png(path: &Path, size: usize, classes: &[Lines]) -> Result<Vec<u8>, DataError> {
-    let scale = SMALLEST_TILE.div_ceil(size).max(1);
-    let step = size * scale + GAP;
-    let columns = classes.iter().flatten().map(Vec::len).max().unwrap_or(0);
-    let lines: usize = classes.iter().map(Vec::len).sum();
-    let (width, height) = (columns * step + GAP, lines * step + classes.len() * CLASS_GAP + GAP);
-    if width.saturating_mul(height) > MOST_PIXELS {
-        let message = format!("a sheet of {width} x {height} pixels is too large; choose fewer images");
-        return Err(DataError::new(path, message));
-    }
-    let mut sheet = RgbImage::from_pixel(width as u32, height as u32, PAPER);
-    let mut top = GAP;
-    for lines in classes {
-        for line in lines {
-            for (i, tile) in line.iter().enumerate() {
-                place(&mut sheet, tile, size, scale, (GAP + i * step, top));
-            }
-            top += step;
+/// The extents of a sheet.
+#[derive(Clone, Copy, Debug)]
+pub struct Sheet {
+    /// Side of an image.
+    size: usize,
+    /// Side of one pixel of an image.
+    scale: usize,
+    width: u32,
+    height: u32,
+}
+
+impl Sheet {
+    /// A sheet for images of this side, with up to `columns` in a line and so many lines for each class.
+    ///
+    /// # Errors
+    /// The sheet is too large. `path` is for the message.
+    pub fn new(path: &Path, size: usize, columns: usize, lines: &[usize]) -> Result<Self, DataError> {
+        let scale = SMALLEST_TILE.div_ceil(size).max(1);
+        let step = size * scale + GAP;
+        let (width, height) =
+            (columns * step + GAP, lines.iter().sum::<usize>() * step + lines.len() * CLASS_GAP + GAP);
+        if width.saturating_mul(height) > MOST_PIXELS {
+            let message = format!("a sheet of {width} x {height} pixels is too large; choose fewer images");
+            return Err(DataError::new(path, message));
         }
-        top += CLASS_GAP;
+        Ok(Self { size, scale, width: width as u32, height: height as u32 })
     }
-    encoded(path, &sheet)
+
+    /// A PNG with the lines of each class below one another.
+    ///
+    /// # Errors
+    /// It cannot be encoded.
+    pub fn png(&self, path: &Path, classes: &[Lines]) -> Result<Vec<u8>, DataError> {
+        let step = self.size * self.scale + GAP;
+        let mut sheet = RgbImage::from_pixel(self.width, self.height, PAPER);
+        let mut top = GAP;
+        for lines in classes {
+            for line in lines {
+                for (i, tile) in line.iter().enumerate() {
+                    place(&mut sheet, tile, self.size, self.scale, (GAP + i * step, top));
+                }
+                top += step;
+            }
+            top += CLASS_GAP;
+        }
+        encoded(path, &sheet)
+    }
 }
 
 /// Draws an image, each pixel as a square of `scale` pixels.
@@ -93,7 +114,8 @@ mod tests {
         let red = [[255, 0, 0], [9, 9, 9], [9, 9, 9], [9, 9, 9]].concat();
         let blue = [0, 0, 255].repeat(4);
         let classes = [vec![vec![red.clone(), blue.clone()]], vec![vec![blue], vec![red]]];
-        let png = png(Path::new("sheet.png"), 2, &classes).unwrap();
+        let path = Path::new("sheet.png");
+        let png = Sheet::new(path, 2, 2, &[1, 2]).unwrap().png(path, &classes).unwrap();
         let sheet = image::load_from_memory(&png).unwrap().into_rgb8();
         assert_eq!(sheet.dimensions(), (2 * 68 + 4, 3 * 68 + 2 * 12 + 4));
         let at = |x, y| sheet.get_pixel(x, y).0;
@@ -104,8 +126,7 @@ mod tests {
 
     #[test]
     fn a_sheet_that_is_too_large_is_an_error() {
-        let lines = vec![vec![Vec::new(); 2000]; 20];
-        let error = png(Path::new("sheet.png"), 8, &[lines]).unwrap_err().to_string();
+        let error = Sheet::new(Path::new("sheet.png"), 8, 2000, &[20]).unwrap_err().to_string();
         assert!(error.contains("is too large; choose fewer images"), "{error}");
     }
 }

@@ -1,21 +1,16 @@
 //! Image files from paths, folders and CSVs, in the order given.
 
 use std::fs;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::dataset::DataError;
+use crate::dataset::image_files::csv::{Csv, CsvRow};
+use crate::dataset::image_files::folder::{EXTENSIONS, is_image};
 use crate::error::Error;
-
-/// Extensions of the images in a folder, in lower case. A file that is named is an image whatever its extension.
-const EXTENSIONS: [&str; 5] = ["jpg", "jpeg", "png", "dcm", "dicom"];
 
 /// The column of a CSV that names images.
 const COLUMN: &str = "image";
-
-/// Largest CSV, in bytes.
-const LARGEST_CSV: u64 = 1 << 30;
 
 /// An image file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,8 +37,9 @@ impl ImageFile {
     }
 }
 
-/// The images that paths stand for: a file for itself; a folder for all JPEG, PNG and DICOM files below it, sorted by
-/// path, except hidden ones; a CSV for the images in its column `image`, relative to its folder.
+/// The images that paths stand for: a file for itself, whatever its extension; a folder for all JPEG, PNG and DICOM
+/// files below it, sorted by path, except hidden ones; a CSV for the images in its column `image`, relative to its
+/// folder.
 ///
 /// # Errors
 /// A path leads nowhere, a folder has no images, or a CSV cannot be read.
@@ -53,7 +49,7 @@ pub fn find(paths: &[PathBuf]) -> Result<Vec<ImageFile>, Error> {
         match fs::metadata(path) {
             Err(error) => return Err(unreadable(path, &error)),
             Ok(found) if found.is_dir() => images.extend(in_folder(path)?),
-            Ok(_) if has_extension(path, &["csv"]) => images.extend(in_csv(path)?),
+            Ok(_) if is_csv(path) => images.extend(in_csv(path)?),
             Ok(_) => images.push(ImageFile::new(path.clone())),
         }
     }
@@ -64,22 +60,8 @@ fn unreadable(path: &Path, error: &std::io::Error) -> Error {
     Error::Read { path: path.to_owned(), message: error.to_string() }
 }
 
-fn has_extension(path: &Path, extensions: &[&str]) -> bool {
-    let extension = path.extension().map(|extension| extension.to_string_lossy().to_lowercase());
-    extension.is_some_and(|extension| extensions.contains(&extension.as_str()))
-}
-
-/// Whether a file in a folder is an image by its name, or a DICOM file, many of which have no extension.
-fn is_image(path: &Path) -> bool {
-    let named = has_extension(path, &EXTENSIONS) && !path.is_dir();
-    named || (path.extension().is_none() && is_dicom(path).unwrap_or(false))
-}
-
-/// Whether a file has DICOM's prefix. Source: DICOM PS3.10, section 7.1.
-fn is_dicom(path: &Path) -> std::io::Result<bool> {
-    let mut start = [0; 132];
-    kind::file::open(path)?.read_exact(&mut start)?;
-    Ok(start.ends_with(b"DICM"))
+fn is_csv(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv"))
 }
 
 fn in_folder(folder: &Path) -> Result<Vec<ImageFile>, Error> {
@@ -93,7 +75,7 @@ fn in_folder(folder: &Path) -> Result<Vec<ImageFile>, Error> {
             // Links to folders are not followed: they may lead back.
             if entry.file_type().is_ok_and(|sort| sort.is_dir()) {
                 waiting.push(entry.path());
-            } else if is_image(&entry.path()) {
+            } else if !entry.path().is_dir() && is_image(&entry.path()) {
                 found.push(entry.path());
             }
         }
@@ -108,34 +90,14 @@ fn in_folder(folder: &Path) -> Result<Vec<ImageFile>, Error> {
 }
 
 fn in_csv(path: &Path) -> Result<Vec<ImageFile>, DataError> {
-    let failed =
-        |error: &dyn std::fmt::Display| DataError::new(path, format!("failed to read the CSV: {error}"));
-    let bytes = kind::file::read(path, LARGEST_CSV).map_err(|error| failed(&error))?;
-    let mut reader = csv::Reader::from_reader(&bytes[..]);
-    let header = reader.headers().map_err(|error| failed(&error))?;
-    let column = header.iter().position(|name| name.trim() == COLUMN).ok_or_else(|| {
-        let found = header.iter().collect::<Vec<_>>().join(",");
-        DataError::at(path, "row 1", format!("column '{COLUMN}' is missing; the header is '{found}'"))
-    })?;
-    let (shared, mut images): (Arc<Path>, _) = (path.into(), Vec::new());
-    for record in reader.records() {
-        let record = record.map_err(|error| failed(&error))?;
-        let row = record.position().map_or(0, csv::Position::line);
-        let name = record.get(column).unwrap_or("").trim();
-        if name.is_empty() {
-            return Err(DataError::at(path, format!("row {row}"), format!("field '{COLUMN}' is empty")));
-        }
-        let file = path.parent().unwrap_or(Path::new("")).join(name);
-        images.push(ImageFile {
-            name: name.to_owned(),
-            path: file,
-            listed: Some((Arc::clone(&shared), row)),
-        });
-    }
-    match images.is_empty() {
-        true => Err(DataError::new(path, "the CSV has no rows; it needs one per image")),
-        false => Ok(images),
-    }
+    let csv = Csv::read(path, &[COLUMN])?;
+    let (column, folder) = (csv.column(COLUMN)?, path.parent().unwrap_or(Path::new("")));
+    let image = |row: CsvRow<'_>| {
+        let name = row.text(column)?;
+        let listed = Some((Arc::clone(csv.path()), row.number));
+        Ok(ImageFile { name: name.to_owned(), path: folder.join(name), listed })
+    };
+    csv.rows().map(image).collect()
 }
 
 #[cfg(test)]
@@ -203,6 +165,6 @@ mod tests {
                 .contains("row 1: column 'image' is missing; the header is 'label,path'")
         );
         assert!(error("b.csv", "image\n").contains("has no rows"));
-        assert!(error("c.csv", "image,label\na.png,x\n,x\n").contains("row 3: field 'image' is empty"));
+        assert!(error("c.csv", "image,label\na.png,x\n,x\n").contains("row 3: the image is empty"));
     }
 }

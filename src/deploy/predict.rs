@@ -69,7 +69,7 @@ impl<'a> Predictor<'a> {
 
     /// Class names, one per probability.
     pub fn classes(&self) -> &[String] {
-        self.model.info.head.as_ref().map_or(&[], |head| &head.classes)
+        self.model.info.classes()
     }
 
     /// Class probabilities of each image, or why it cannot be decoded. All images are in memory at the same time.

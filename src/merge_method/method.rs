@@ -248,8 +248,3 @@ pub(crate) fn validate_shares(weights: Option<&[f64]>, sources: usize, problems:
         problems.add("weights", format!("the weights must have a positive sum, not {sum}"), None);
     }
 }
-
-/// Number of classes of a model's head; 0 without a head.
-pub(crate) fn classes(info: &ModelInfo) -> usize {
-    info.head.as_ref().map_or(0, |head| head.classes.len())
-}

@@ -130,6 +130,13 @@ pub struct ModelInfo {
     pub preprocessing: Preprocessing,
 }
 
+impl ModelInfo {
+    /// Class names of its classifier; none without one.
+    pub fn classes(&self) -> &[String] {
+        self.head.as_ref().map_or(&[], |head| &head.classes)
+    }
+}
+
 fn is_unknown(preprocessing: &Preprocessing) -> bool {
     *preprocessing == Preprocessing::default()
 }

@@ -26,7 +26,7 @@ pub fn batch_logits(model: &Checkpoint, split: &Split, size: usize, device: &Dev
 /// # Errors
 /// A tensor operation failed.
 pub fn logits(model: &Checkpoint, images: Tensor) -> Result<Tensor> {
-    let classes = model.info.head.as_ref().map_or(0, |head| head.classes.len());
+    let classes = model.info.classes().len();
     let net = Net::new(&model.tensors, Mode::Eval);
     Ok(model.info.backbone.build().logits(&net, &Value::constant(images), classes)?.tensor().clone())
 }

@@ -48,8 +48,7 @@ impl Networks {
 
     /// Size of a model's checkpoint in bytes.
     pub fn bytes(&mut self, info: &ModelInfo) -> u64 {
-        let classes = info.head.as_ref().map_or(0, |head| head.classes.len());
-        self.get(&info.backbone, classes, 0).bytes()
+        self.get(&info.backbone, info.classes().len(), 0).bytes()
     }
 }
 

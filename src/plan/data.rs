@@ -44,14 +44,14 @@ pub fn warnings<'a>(
             concerns.entry((&dataset.name, concern)).or_default().push(dataset.id());
         }
     }
-    let told = |((name, concern), ids): ((&str, String), Vec<String>)| {
+    let sentence = |((name, concern), ids): ((&str, String), Vec<String>)| {
         let more = match ids.len() {
             1 => String::new(),
             several => format!(", and {} more of `{name}`,", several - 1),
         };
         format!("data set `{}`{more} {concern}", ids[0])
     };
-    warnings.extend(concerns.into_iter().map(told));
+    warnings.extend(concerns.into_iter().map(sentence));
     warnings
 }
 
@@ -259,7 +259,8 @@ mod tests {
         let looks = |max_pixels: u64| {
             let mut experiment = experiment();
             let path = path.display().to_string();
-            let text = format!("manifest = {{ path = {path:?}, size = 28, pixels.max_pixels = {max_pixels} }}");
+            let text =
+                format!("manifest = {{ path = {path:?}, size = 28, pixels.max_pixels = {max_pixels} }}");
             experiment.datasets[0].spec = toml::from_str(&text).unwrap();
             read_counting(&experiment, Digests::later(&lab.store)).1
         };
@@ -268,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn f24_what_is_true_of_a_data_set_at_several_values_of_an_axis_is_told_once() {
+    fn f24_what_is_true_of_a_data_set_at_several_values_of_an_axis_is_reported_once() {
         let experiment = experiment();
         let mut cells = vec![experiment.datasets[0].clone(); 3];
         for (dataset, seed) in cells.iter_mut().zip(0..) {

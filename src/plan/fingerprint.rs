@@ -18,6 +18,7 @@
 //! |---|---|
 //! | names of stages, experiments, data sets, models' row labels | renaming does not affect results |
 //! | paths, times of files | moving does not affect results; the content's digest is included |
+//! | a data set's `split`, `class_map`, `columns` and `allow` | the content's digest includes the splits, labels and classes that they give |
 //! | comments, the order of keys | fields come from the typed spec, sorted |
 //! | threads, device index, log level | results do not depend on them |
 //! | sweep axes | axes change options, inputs or data sets, which are included |
@@ -61,7 +62,7 @@ pub fn dataset_fields(spec: &DatasetSpec, labels: LabelBudget, summary: &Summary
     if !labels.is_whole() {
         fields.extend(Field::of_options(labels.options()));
         // Groups are drawn whole.
-        fields.extend(summary.train_groups.is_some().then(|| Field::new("label_unit", "group")));
+        fields.extend(summary.groups_digest().map(|digest| Field::new("label_groups", digest)));
     }
     fields.push(Field::new("digest", &summary.digest));
     in_order(fields)
@@ -82,4 +83,28 @@ fn spec_fields(kind: &str, revision: u32, options: Value) -> Vec<Field> {
     let mut fields = vec![Field::new("kind", kind), Field::new("revision", revision.to_string())];
     fields.extend(Field::of_options(options));
     fields
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{experiment, summary};
+
+    #[test]
+    fn groups_count_only_if_a_label_budget_draws_them() {
+        let experiment = experiment();
+        let spec = &experiment.datasets[0].spec;
+        let grouped = |groups: [Vec<(u32, u32)>; 2]| Summary {
+            train_groups: Some(groups.into()),
+            ..summary([[4, 0], [1, 1], [1, 1]])
+        };
+        let neighbors = grouped([vec![(0, 0), (1, 0)], vec![(2, 0), (3, 0)]]);
+        let crossed = grouped([vec![(0, 0), (2, 0)], vec![(1, 0), (3, 0)]]);
+        let fingerprint = |label_fraction: f64, summary: &Summary| {
+            let labels = LabelBudget { label_fraction, label_seed: 0 };
+            dataset_fingerprint(spec, labels, summary)
+        };
+        assert_ne!(fingerprint(0.5, &neighbors), fingerprint(0.5, &crossed));
+        assert_eq!(fingerprint(1.0, &neighbors), fingerprint(1.0, &crossed));
+    }
 }

@@ -13,8 +13,9 @@ use dataset::{DataError, DatasetSpec, Summary};
 /// Bytes that are read at once.
 const PIECE: usize = 1 << 20;
 
-/// Raised whenever unchanged files have another summary than before: 2, since the orientation of images counts.
-const LOOK: u32 = 2;
+/// Raised whenever unchanged files have another summary than before: 2, since the orientation of images counts; 3, since
+/// it has the images of each group.
+const LOOK: u32 = 3;
 
 /// Side of the images in pixels, and the summary.
 pub type Look = (usize, Summary);

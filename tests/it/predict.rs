@@ -412,7 +412,7 @@ fn an_exported_folder_predicts_what_the_entry_predicts() {
     for words in [
         "---\nlicense: other\n",
         "# source\n",
-        "It tells 2 classes apart: `even`, `odd one`.",
+        "It distinguishes 2 classes: `even`, `odd one`.",
         &format!("pretrain {short}  source\n"),
         "Data sets: `mine`.",
         "| mine | test | 6 |",

@@ -8,6 +8,7 @@ use clap::Args;
 use super::Error;
 use crate::cli::experiments::{OneExperiment, did_you_mean};
 use crate::experiment::{DatasetInstance, Experiment};
+use crate::kind::file::{beside, publish};
 use crate::merge_files::FileError;
 
 /// A data set, and the file to write about it.
@@ -76,8 +77,11 @@ impl OneDataset {
     /// # Errors
     /// It cannot be written, or exists now.
     pub(super) fn write(&self, bytes: &[u8]) -> Result<(), Error> {
-        let written = write_whole(&self.out, bytes, self.force);
-        written.map_err(|error| match error.kind() {
+        let written = beside(&self.out).and_then(|mut file| {
+            file.write_all(bytes)?;
+            publish(file, &self.out, self.force)
+        });
+        written.map(drop).map_err(|error| match error.kind() {
             std::io::ErrorKind::AlreadyExists => exists(&self.out),
             _ => FileError::Write { path: self.out.clone(), problem: error.to_string() }.into(),
         })
@@ -91,15 +95,4 @@ fn is_same(a: &DatasetInstance, b: &DatasetInstance) -> bool {
 fn exists(path: &Path) -> Error {
     let path = path.display();
     Error::Usage(format!("{path} already exists; choose another --out, or replace it with --force"))
-}
-
-/// To a temporary file that is flushed and renamed. Not opened by tempfile, which makes files private to their owner.
-fn write_whole(path: &Path, bytes: &[u8], replace: bool) -> std::io::Result<()> {
-    let folder = path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
-    let create = |path: &Path| std::fs::File::create_new(path);
-    let mut file = tempfile::Builder::new().prefix(".").suffix(".tmp").make_in(folder, create)?;
-    file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    let persisted = if replace { file.persist(path) } else { file.persist_noclobber(path) };
-    persisted.map(drop).map_err(|error| error.error)
 }

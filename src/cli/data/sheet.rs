@@ -9,7 +9,7 @@ use super::named::OneDataset;
 use crate::cli::Global;
 use crate::cli::experiments::did_you_mean;
 use crate::cli::output::stdout;
-use crate::dataset::sheet::{Lines, choose, png};
+use crate::dataset::sheet::{self, Lines, choose};
 use crate::dataset::{Dataset, SplitName};
 use crate::experiment::{DatasetInstance, Experiment, StageInstance};
 use crate::kind::text::visible;
@@ -77,10 +77,14 @@ impl Sheet {
         train.map_or(Ok(()), |train| train.fits(dataset.size)).map_err(|why| Error::Usage(why.join("; ")))?;
         let chosen = choose(&dataset, self.split.into(), self.images.into(), self.seed);
         let augment = train.map(|train| &train.augment);
+        let lines = augment.map_or(1, |_| 1 + usize::from(self.variants));
+        let columns = chosen.iter().map(Vec::len).max().unwrap_or(0);
+        let sheet =
+            sheet::Sheet::new(self.of.out(), dataset.size, columns, &vec![lines; dataset.classes.len()])?;
         let classes: Vec<Lines> =
             chosen.iter().map(|positions| self.lines(&dataset, positions, augment)).collect();
-        self.of.write(&png(self.of.out(), dataset.size, &classes)?)?;
-        self.tell(&dataset, &chosen)
+        self.of.write(&sheet.png(self.of.out(), &classes)?)?;
+        self.report(&dataset, &chosen)
     }
 
     /// The images at these positions, then their variants.
@@ -100,7 +104,7 @@ impl Sheet {
         std::iter::once(plain).chain(variants).collect()
     }
 
-    fn tell(&self, dataset: &Dataset, chosen: &[Vec<usize>]) -> Result<(), Error> {
+    fn report(&self, dataset: &Dataset, chosen: &[Vec<usize>]) -> Result<(), Error> {
         let mut out = stdout();
         let (path, split) = (self.of.out().display(), SplitName::from(self.split).as_str());
         writeln!(out, "{path}: images of {split}; classes from top to bottom:")?;

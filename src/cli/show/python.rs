@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
+use crate::deploy::export::pytorch::list;
 use crate::nn::Normalize;
 use crate::stage::ModelInfo;
 
 /// The file of a model, and how to load and use it in PyTorch.
 pub(super) fn lines(path: &Path, info: &ModelInfo) -> Vec<String> {
-    let classes = info.head.as_ref().map_or(&[][..], |head| &head.classes);
+    let classes = info.classes();
     let (path, file) = (path.display(), literal(&path.display().to_string()));
     let mut lines = vec![format!("file: {path}")];
     lines.extend(info.backbone.refusal());
@@ -23,8 +24,7 @@ pub(super) fn lines(path: &Path, info: &ModelInfo) -> Vec<String> {
         "  model.eval()".into(),
         format!("  mean, std = {mean:?}, {std:?}"),
     ]);
-    let names: Vec<String> = classes.iter().map(|class| literal(class)).collect();
-    let names = (!names.is_empty()).then(|| format!("  classes = [{}]", names.join(", ")));
+    let names = (!classes.is_empty()).then(|| format!("  classes = {}", list(classes)));
     let output = if names.is_some() { "; output: logits of classes" } else { "" };
     lines.extend(names);
     lines.push(format!("  # input: (RGB / 255 - mean) / std{output}"));

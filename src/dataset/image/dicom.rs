@@ -24,6 +24,9 @@ use self::levels::Levels;
 /// Where the preamble ends.
 const PREAMBLE: usize = 128;
 
+/// Length of the preamble and `DICM`. Source: PS3.10, section 7.1.
+pub(super) const START: usize = PREAMBLE + 4;
+
 /// Whether a file is DICOM, by its content.
 pub(super) fn is_dicom(bytes: &[u8]) -> bool {
     bytes.get(PREAMBLE..).is_some_and(|rest| rest.starts_with(b"DICM"))
@@ -40,7 +43,7 @@ impl<'a> Dicom<'a> {
     /// # Errors
     /// A sentence: it is truncated, or its image cannot be shown.
     pub(super) fn read(bytes: &'a [u8]) -> Result<Self, String> {
-        Ok(Self { attributes: Attributes::read(&bytes[PREAMBLE + 4..])? })
+        Ok(Self { attributes: Attributes::read(&bytes[START..])? })
     }
 
     /// Width and height.

@@ -15,6 +15,8 @@ pub(super) struct Contents {
     pub(super) classes: Vec<String>,
     pub(super) rows: Vec<Row>,
     pub(super) labels: PerSplit<Vec<u32>>,
+    /// Whether keys that are not in the fingerprint, such as `class_map`, determine the classes or their order.
+    pub(super) classes_enter_digest: bool,
     pub(super) warnings: Vec<String>,
     /// Leaks that were allowed.
     pub(super) caveats: Vec<String>,
@@ -35,7 +37,9 @@ impl Contents {
         let shared = kind.shared();
         check_size(shared.path, shared.size)?;
         let mut listing = kind.list()?;
+        let stated = listing.classes.clone();
         rename(&mut listing, shared.class_map)?;
+        let classes_enter_digest = kind.classes_enter_digest() || listing.classes != stated;
         leaks::check_paths(&listing.images)?;
         listing.images.sort_by(|a, b| a.name.cmp(&b.name));
         let classes = listing.classes.take().unwrap_or_else(|| classes_of(&listing.images));
@@ -43,7 +47,8 @@ impl Contents {
         let default = kind.default_split();
         let (rows, warning) = split(listing, shared.split.unwrap_or(&default))?;
         let labels = labels(&rows, &classes)?;
-        Ok(Self { classes, rows, labels, warnings: warning.into_iter().collect(), caveats: Vec::new() })
+        let (warnings, caveats) = (warning.into_iter().collect(), Vec::new());
+        Ok(Self { classes, rows, labels, classes_enter_digest, warnings, caveats })
     }
 }
 

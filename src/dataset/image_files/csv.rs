@@ -15,18 +15,19 @@ const LARGEST_CSV: u64 = 1 << 30;
 const DELIMITERS: [u8; 4] = [b',', b';', b'\t', b'|'];
 
 /// A CSV in memory.
-pub(crate) struct Csv {
+#[derive(Debug)]
+pub struct Csv {
     path: Arc<Path>,
     header: Vec<String>,
     records: Vec<(u64, StringRecord)>,
 }
 
 /// A row of a CSV.
-#[derive(Clone, Copy)]
-pub(crate) struct CsvRow<'c> {
+#[derive(Clone, Copy, Debug)]
+pub struct CsvRow<'c> {
     csv: &'c Csv,
     /// Line of the file where the row starts; the header is line 1.
-    pub(crate) number: u64,
+    pub number: u64,
     record: &'c StringRecord,
 }
 
@@ -36,7 +37,7 @@ impl Csv {
     ///
     /// # Errors
     /// The file cannot be read, is not UTF-8, has no rows, lacks a column, or a row has another number of fields.
-    pub(crate) fn read(path: &Path, columns: &[&str]) -> Result<Self, DataError> {
+    pub fn read(path: &Path, columns: &[&str]) -> Result<Self, DataError> {
         let bytes = kind::file::read(path, LARGEST_CSV)
             .map_err(|error| DataError::io(path, "read the CSV", &error))?;
         if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
@@ -70,7 +71,8 @@ impl Csv {
         Ok(Self { path: path.into(), header, records })
     }
 
-    pub(crate) fn path(&self) -> &Arc<Path> {
+    /// Its path.
+    pub fn path(&self) -> &Arc<Path> {
         &self.path
     }
 
@@ -80,15 +82,22 @@ impl Csv {
     }
 
     /// Position of a column that must exist.
-    pub(crate) fn column(&self, name: &str) -> Result<usize, DataError> {
-        self.find(name).ok_or_else(|| {
-            let message = format!("column '{name}' is missing; the header is '{}'", self.header.join(","));
-            DataError::at(&self.path, "row 1", message)
-        })
+    ///
+    /// # Errors
+    /// It is missing, or several have this name.
+    pub fn column(&self, name: &str) -> Result<usize, DataError> {
+        let mut positions = (0..self.header.len()).filter(|&position| self.header[position] == name);
+        let problem = match (positions.next(), positions.next()) {
+            (Some(position), None) => return Ok(position),
+            (Some(_), Some(_)) => "occurs twice",
+            (None, _) => "is missing",
+        };
+        let message = format!("column '{name}' {problem}; the header is '{}'", self.header.join(","));
+        Err(DataError::at(&self.path, "row 1", message))
     }
 
     /// All rows, in the order of the file.
-    pub(crate) fn rows(&self) -> impl Iterator<Item = CsvRow<'_>> {
+    pub fn rows(&self) -> impl Iterator<Item = CsvRow<'_>> {
         self.records.iter().map(|(number, record)| CsvRow { csv: self, number: *number, record })
     }
 }
@@ -103,7 +112,7 @@ impl<'c> CsvRow<'c> {
     ///
     /// # Errors
     /// It is empty.
-    pub(crate) fn text(self, column: usize) -> Result<&'c str, DataError> {
+    pub fn text(self, column: usize) -> Result<&'c str, DataError> {
         match self.raw(column).trim() {
             "" => Err(self.error(format!("the {} is empty", self.csv.header[column]))),
             text => Ok(text),
@@ -194,6 +203,9 @@ mod tests {
         assert!(
             error(b"image,class\na,b\n")
                 .contains("row 1: column 'label' is missing; the header is 'image,class'")
+        );
+        assert!(
+            error(b"image,label,label\na,b,c\n").contains("row 1: column 'label' occurs twice; the header")
         );
         assert!(error(b"image,label\n").ends_with("the CSV has no rows; it needs one per image"));
         assert!(error(b"image,label\na\n").contains("row 2: failed to read the CSV"));

@@ -2,16 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::DataError;
+use crate::{DataError, image};
 
 /// Extensions of image files, in lower case.
-const EXTENSIONS: [&str; 4] = ["jpg", "jpeg", "png", "dcm"];
+pub const EXTENSIONS: [&str; 5] = ["jpg", "jpeg", "png", "dcm", "dicom"];
 
 /// Folders in folders that are read.
 const DEEPEST: usize = 16;
 
 /// The image files in a folder and the folders below it, sorted. Files and folders whose name starts with a dot are
-/// ignored, as are files without one of the usual extensions.
+/// ignored, as are other files than images by [`is_image`].
 ///
 /// # Errors
 /// A folder cannot be read, or folders are nested too deeply, as in a link to itself.
@@ -59,9 +59,12 @@ pub(crate) fn folders(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
     Ok(entries(folder)?.into_iter().filter(|path| path.is_dir()).collect())
 }
 
-fn is_image(path: &Path) -> bool {
-    let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
-    EXTENSIONS.contains(&extension.to_lowercase().as_str())
+/// Whether a file is an image by its extension, or a DICOM file without one, as scanners write them.
+pub fn is_image(path: &Path) -> bool {
+    match path.extension() {
+        Some(extension) => EXTENSIONS.contains(&extension.to_string_lossy().to_lowercase().as_str()),
+        None => image::is_dicom(path),
+    }
 }
 
 /// The first of several names that exists in a folder.

@@ -89,6 +89,7 @@ pub(super) fn shared_groups(rows: &[Row]) -> Option<Leak> {
     }
     let (group, [first, row]) = *shared.first()?;
     let mut groups: Vec<&str> = shared.iter().map(|(group, _)| *group).collect();
+    groups.sort_unstable();
     groups.dedup();
     let error = row.error(format!(
         "group '{group}' is in two splits: {} here and {} in {}; scores would be too good: put all images of a group \
@@ -97,8 +98,6 @@ pub(super) fn shared_groups(rows: &[Row]) -> Option<Leak> {
         first.split.as_str(),
         first.place(),
     ));
-    groups.sort_unstable();
-    groups.dedup();
     Some(Leak { error, caveat: format!("{} groups (patients, lesions) are in several splits", groups.len()) })
 }
 

@@ -15,9 +15,9 @@
 //! | `inspect` | everything that is wrong, for `medmerge data check` |
 
 mod contents;
-pub(crate) mod csv;
+pub mod csv;
 mod depth;
-pub(crate) mod folder;
+pub mod folder;
 mod inspect;
 mod leaks;
 pub(crate) mod listing;
@@ -63,6 +63,11 @@ pub trait ImageFiles: Kind {
         SplitSpec::default()
     }
 
+    /// Whether a key that is not in the fingerprint states the classes, so that they enter the digest.
+    fn classes_enter_digest(&self) -> bool {
+        false
+    }
+
     /// Reports own values that are invalid.
     fn validate_own(&self, problems: &mut Problems) {
         let _ = problems;
@@ -106,10 +111,12 @@ impl<T: ImageFiles> DatasetKind for T {
     }
 
     fn summary(&self) -> Result<Summary, DataError> {
-        let Contents { classes, rows, labels, warnings, caveats } = Contents::of(self)?;
-        let shared = self.shared();
-        let stored: Vec<Stored> = stored(&rows, shared.pixels).into_iter().collect::<Result<_, _>>()?;
+        let (contents, shared) = (Contents::of(self)?, self.shared());
+        let stored: Vec<Stored> =
+            stored(&contents.rows, shared.pixels).into_iter().collect::<Result<_, _>>()?;
         let hashes: Vec<blake3::Hash> = stored.iter().map(|image| image.hash).collect();
+        let digest = digest(T::NAME, &contents, &hashes, shared.pixels);
+        let Contents { classes, rows, labels, warnings, caveats, .. } = contents;
         leaks::check_aliases(&rows, &hashes)?;
         let allowed = shared.allows(Allowed::IdenticalImages);
         let identical = Leak::checked(leaks::identical(&rows, &hashes), allowed)?;
@@ -121,7 +128,7 @@ impl<T: ImageFiles> DatasetKind for T {
             warnings: warnings.collect(),
             caveats: caveats.into_iter().chain(identical).collect(),
             train_groups: train_groups(&rows, &labels),
-            ..Summary::new(classes, &labels, digest(T::NAME, &rows, &hashes, shared.pixels))
+            ..Summary::new(classes, &labels, digest)
         })
     }
 
@@ -173,13 +180,14 @@ fn numbered_groups<'r>(rows: impl Iterator<Item = &'r Row> + Clone) -> Option<Ve
     rows.map(number).collect()
 }
 
-/// The labels in each group of training images.
-fn train_groups(rows: &[Row], labels: &PerSplit<Vec<u32>>) -> Option<Vec<Vec<u32>>> {
+/// The training images of each group: position and label.
+fn train_groups(rows: &[Row], labels: &PerSplit<Vec<u32>>) -> Option<Vec<Vec<(u32, u32)>>> {
     let numbers = numbered_groups(rows.iter().filter(|row| row.split == SplitName::Train))?;
-    let mut groups: Vec<Vec<u32>> = Vec::new();
-    for (number, label) in numbers.into_iter().zip(&labels[SplitName::Train as usize]) {
+    let mut groups: Vec<Vec<(u32, u32)>> = Vec::new();
+    let images = (0..).zip(labels[SplitName::Train as usize].iter().copied());
+    for (number, image) in numbers.into_iter().zip(images) {
         groups.resize_with(groups.len().max(number as usize + 1), Vec::new);
-        groups[number as usize].push(*label);
+        groups[number as usize].push(image);
     }
     Some(groups)
 }
@@ -193,19 +201,27 @@ fn stored(rows: &[Row], pixels: &PixelSpec) -> Vec<Result<Stored, DataError>> {
     rows.par_iter().map(|row| with_image(row, pixels, stored)).collect()
 }
 
-/// The digest of names, labels, splits and bytes.
-fn digest(name: &str, rows: &[Row], hashes: &[blake3::Hash], pixels: &PixelSpec) -> blake3::Hash {
+/// The digest of names, labels, splits and bytes, and of the classes unless the fingerprint has them.
+fn digest(name: &str, contents: &Contents, hashes: &[blake3::Hash], pixels: &PixelSpec) -> blake3::Hash {
     let mut hasher = blake3::Hasher::new();
     hasher.update(name.as_bytes());
-    for (row, hash) in rows.iter().zip(hashes) {
+    for (row, hash) in contents.rows.iter().zip(hashes) {
         for field in
             [row.name.as_bytes(), row.label.as_bytes(), row.split.as_str().as_bytes(), hash.as_bytes()]
         {
-            hasher.update(&(field.len() as u64).to_le_bytes()).update(field);
+            enter(&mut hasher, field);
         }
+    }
+    if contents.classes_enter_digest {
+        hasher.update(b"classes");
+        contents.classes.iter().for_each(|class| enter(&mut hasher, class.as_bytes()));
     }
     pixels.enter(&mut hasher);
     hasher.finalize()
+}
+
+fn enter(hasher: &mut blake3::Hasher, field: &[u8]) {
+    hasher.update(&(field.len() as u64).to_le_bytes()).update(field);
 }
 
 /// Applies a function to the image of a row; its errors name the row.

@@ -83,8 +83,8 @@ macro_rules! image_files {
             /// How image files become squares of pixels.
             #[serde(default, skip_serializing_if = "crate::pixels::is_default")]
             pub pixels: crate::pixels::PixelSpec,
-            /// How images are split into training, validation and test; if absent, `official` where the data set states
-            /// a split, and otherwise `random`.
+            /// How images are split into training, validation and test; if absent, `official`, or `random` for a kind
+            /// or folder without a split of its own.
             #[serde(default, skip_serializing_if = "Option::is_none")]
             pub split: Option<crate::split::SplitSpec>,
             /// Labels to rename, `{ AK = "AKIEC" }`, so that a data set has the classes of another; images with a label

@@ -3,7 +3,6 @@
 use serde_json::json;
 
 use super::scores::Scored;
-use super::timm::classes;
 use super::{Export, Format};
 use crate::stage::ModelInfo;
 
@@ -37,9 +36,9 @@ fn front_matter(format: Format) -> &'static str {
 fn about(export: &Export) -> String {
     let info = &export.source.model.info;
     let title = export.source.stage().map_or_else(|| info.backbone.kind().to_owned(), markdown);
-    let classes = match classes(info) {
+    let classes = match info.classes() {
         [] => "It has no classifier: it computes features.".to_owned(),
-        classes => format!("It tells {} classes apart: {}.", classes.len(), list(classes)),
+        classes => format!("It distinguishes {} classes: {}.", classes.len(), list(classes)),
     };
     format!(
         "# {title}\n\nA {} for medical images, made with medmerge {}. {classes}\n\n\
@@ -54,7 +53,7 @@ fn usage(export: &Export) -> String {
         Format::Timm => TIMM,
         Format::Pytorch => PYTORCH,
     };
-    let predict = match classes(&export.source.model.info) {
+    let predict = match export.source.model.info.classes() {
         [] => "",
         _ => {
             "\nPredictions of many images, without Python:\n\n```sh\nmedmerge predict FOLDER images/ --out predictions.csv\n```\n"

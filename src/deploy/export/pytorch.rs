@@ -2,7 +2,6 @@
 
 use serde_json::json;
 
-use super::timm::classes;
 use crate::dataset::pixels::{CropMode, Interpolation};
 use crate::deploy::source::Input;
 use crate::stage::ModelInfo;
@@ -57,7 +56,7 @@ if __name__ == "__main__":
 
 /// The content of `model.py`.
 pub fn module(info: &ModelInfo, input: &Input) -> String {
-    let classes = classes(info);
+    let classes = info.classes();
     let network = info.backbone.python(classes.len());
     let values = [
         ("{backbone}", info.backbone.to_string()),
@@ -82,9 +81,9 @@ fn needs(library: &str) -> String {
     }
 }
 
-/// A list of Python.
-fn list(classes: &[String]) -> String {
-    let literals: Vec<String> = classes.iter().map(|class| json!(class).to_string()).collect();
+/// A list of strings in Python, where a string of JSON is one.
+pub fn list(strings: &[String]) -> String {
+    let literals: Vec<String> = strings.iter().map(|string| json!(string).to_string()).collect();
     format!("[{}]", literals.join(", "))
 }
 

@@ -18,7 +18,7 @@ pub fn config(info: &ModelInfo, input: &Input) -> Result<String, Error> {
         ))
     };
     let network = info.backbone.timm().ok_or_else(missing)?;
-    let (backbone, classes) = (info.backbone.build(), classes(info));
+    let (backbone, classes) = (info.backbone.build(), info.classes());
     let sizes = backbone.image_sizes();
     let mut config = json!({
         "architecture": network.architecture,
@@ -53,11 +53,6 @@ pub fn config(info: &ModelInfo, input: &Input) -> Result<String, Error> {
 /// The number with the fewest digits that is rounded to this one: 0.485, not 0.48500001.
 fn shortest(number: f32) -> f64 {
     number.to_string().parse().expect("a number")
-}
-
-/// Class names; none for a model without a classifier.
-pub(super) fn classes(info: &ModelInfo) -> &[String] {
-    info.head.as_ref().map_or(&[], |head| &head.classes)
 }
 
 #[cfg(test)]

@@ -8,7 +8,6 @@ use train::{Progress, batch};
 
 use super::FisherSpec;
 use crate::Merging;
-use crate::method::classes;
 
 /// Passes of a training image, in forward passes: the backward pass costs two.
 const PASSES: u64 = 3;
@@ -48,7 +47,7 @@ fn add_image(
     let dataset = &context.datasets[0];
     let normalize = &model.info.normalize;
     let x = batch::images(&dataset.train, dataset.size, &[image], normalize, None, &context.device)?;
-    let classes = classes(&model.info);
+    let classes = model.info.classes().len();
     for class in 0..classes {
         for (name, gradient) in gradient(model, &x, class, classes)? {
             let square = gradient.sqr()?;
@@ -88,13 +87,13 @@ pub(super) fn work(
     let images = dataset.images(dataset::SplitName::Train).min(spec.images as u64);
     let mut work = Work::default();
     for source in sources {
-        let classes = classes(source);
+        let classes = source.classes().len();
         let network = networks.get(&source.backbone, classes, dataset.size);
         let passes = product([PASSES, images, classes as u64]);
         work.operations = sum([work.operations, product([network.forward(), passes])]);
         work.memory_bytes = sum([work.memory_bytes, network.bytes()]);
     }
-    let network = networks.get(&sources[0].backbone, classes(sources[0]), dataset.size);
+    let network = networks.get(&sources[0].backbone, sources[0].classes().len(), dataset.size);
     Work {
         memory_bytes: sum([work.memory_bytes, network.stepping(1), product([2, network.bytes()])]),
         ..work

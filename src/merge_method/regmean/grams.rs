@@ -19,7 +19,6 @@ use train::{Progress, batch};
 
 use super::{RegmeanSpec, solved};
 use crate::Merging;
-use crate::method::classes as classes_of;
 
 /// Bytes of Gram matrices held at once: 1 GiB.
 const BUDGET: u64 = 1 << 30;
@@ -57,7 +56,7 @@ pub(crate) fn solved_weights(
     // Merged heads are for the same classes; other heads are skipped.
     let head = sources[0].info.head.as_ref();
     let shared = sources.iter().all(|source| source.info.head.as_ref() == head);
-    let classes = if shared { classes_of(&sources[0].info) } else { 0 };
+    let classes = if shared { sources[0].info.classes().len() } else { 0 };
     let backbone = sources[0].info.backbone.build();
     let layers = layers(&*backbone, classes);
     let groups = groups(&layers, sources.len());
@@ -168,7 +167,7 @@ pub(super) fn work(
 ) -> Work {
     let head = sources[0].head.as_ref();
     let shared = sources.iter().all(|source| source.head.as_ref() == head);
-    let classes = if shared { classes_of(sources[0]) } else { 0 };
+    let classes = if shared { sources[0].classes().len() } else { 0 };
     let layers = layers(&*sources[0].backbone.build(), classes);
     let groups = groups(&layers, sources.len());
     let network = networks.get(&sources[0].backbone, classes, dataset.size);

@@ -25,7 +25,7 @@ impl Count {
         Self { what, of, color, start: Instant::now(), throttle: Throttle::new(INTERVAL) }
     }
 
-    /// So many are done.
+    /// Shows the number that is done.
     pub fn done(&mut self, done: usize) {
         if self.throttle.ready() {
             let layout = Layout { columns: size().columns, color: self.color };

@@ -7,7 +7,7 @@ use super::{Lineage, Origin};
 use identity::{Field, Fingerprint, short};
 
 /// Paths, or prefixes of paths, of the options shown by default.
-const TOLD: [&str; 12] = [
+const SHOWN: [&str; 12] = [
     "backbone.",
     "method",
     "trainable",
@@ -23,7 +23,7 @@ const TOLD: [&str; 12] = [
 ];
 
 /// Optimizers have many options, mostly at their defaults; only this one is shown.
-const TOLD_OF_OPTIMIZER: &str = ".lr";
+const SHOWN_OF_OPTIMIZER: &str = ".lr";
 
 impl Lineage {
     /// A tree of lines: stages with their options and data sets, all options or those that matter most.
@@ -49,11 +49,11 @@ impl Tree<'_> {
     /// Each stage, with its inputs below it; a stage that was printed before is only named.
     fn text(&self) -> String {
         let mut text = String::new();
-        let mut told = HashSet::new();
+        let mut printed = HashSet::new();
         let lead = (String::new(), String::new());
         let mut waiting = vec![Branch { role: None, fingerprint: self.lineage.root, lead }];
         while let Some(branch) = waiting.pop() {
-            let again = !told.insert(branch.fingerprint);
+            let again = !printed.insert(branch.fingerprint);
             line(&mut text, format_args!("{}{}", branch.lead.0, self.headline(&branch, again)));
             let origin = self.lineage.known.get(&branch.fingerprint).filter(|_| !again);
             let Some(origin) = origin else { continue };
@@ -95,7 +95,7 @@ impl Tree<'_> {
 
     /// The stage's options, and one line per data set.
     fn details(&self, origin: &Origin) -> Vec<String> {
-        let options = list(origin.options().filter(|field| self.all || is_told(field)));
+        let options = list(origin.options().filter(|field| self.all || is_shown(field)));
         let mut details = Vec::from_iter(Some(options).filter(|options| !options.is_empty()));
         for (role, fingerprint) in origin.datasets() {
             let Some(dataset) = self.lineage.known.get(&fingerprint) else {
@@ -115,12 +115,12 @@ impl Tree<'_> {
     }
 }
 
-fn is_told(field: &Field) -> bool {
+fn is_shown(field: &Field) -> bool {
     let path = &field.path;
     let of_optimizer = path.starts_with("train.optimizer.");
     field.value != "null"
-        && TOLD.iter().any(|told| path.starts_with(told))
-        && (!of_optimizer || path.ends_with(TOLD_OF_OPTIMIZER))
+        && SHOWN.iter().any(|shown| path.starts_with(shown))
+        && (!of_optimizer || path.ends_with(SHOWN_OF_OPTIMIZER))
 }
 
 /// `epochs = 3, optimizer.adamw.lr = 0.001`, as in the experiment file.

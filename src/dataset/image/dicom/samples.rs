@@ -62,7 +62,7 @@ fn rle(attributes: &Attributes<'_>) -> Result<Vec<u16>, String> {
     Ok(samples)
 }
 
-/// So many bytes from runs: n < 128 is followed by n + 1 bytes, n > 128 by one that is repeated 257 − n times.
+/// `length` bytes from runs: n < 128 is followed by n + 1 bytes, n > 128 by one that is repeated 257 − n times.
 fn unpacked(mut runs: &[u8], length: usize) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(length);
     while bytes.len() < length {
