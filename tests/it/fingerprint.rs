@@ -346,6 +346,7 @@ fn the_fingerprint_of_every_choice_is_what_it_was() {
     629af4e4d888 1 {"phantom":{"family":"cells"}}
     6de98ff15211 1 {"manifest":{"path":"a.csv","images":"a","size":28}}
     482cf3acb69f 1 {"manifest":{"path":"a.csv","images":"a","size":28,"pixels":{"crop_mode":"center","crop_pct":0.875,"interpolation":"bicubic","trim_borders":true,"bits":12,"window":[40.0,80.0],"max_pixels":1000}}}
+    cdfe2adda734 1 {"medmnist":{"path":"a","set":"bloodmnist"}}
     9202c7a7a57a 1 {"medmnist":{"path":"a"}}
     15c03126c8b6 1 {"idx":{"path":"a"}}
     1aa8ea300f7d 1 {"cifar":{"path":"a"}}
