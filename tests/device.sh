@@ -459,6 +459,7 @@ stage() {
 
 ours=(env "LD_LIBRARY_PATH=$(libraries)")
 find_programs
+if [[ " ${stages[*]} " != *" profile "* ]]; then reserve=0; fi
 declare -A seconds=([facts]=30 [doctor]=60 [tests]=60 [quickstart]=120 [profile]=80)
 for name in facts doctor tests quickstart steps profile; do
     # what is left, but for the profile
