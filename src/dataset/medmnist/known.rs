@@ -21,7 +21,7 @@ const SIDES: [usize; 4] = [28, 64, 128, 224];
 /// A published set. Its file must be the official one, and classes have its names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-#[allow(missing_docs, reason = "names of data sets")]
+#[expect(missing_docs, reason = "names of data sets")]
 pub enum MedmnistSet {
     Pathmnist,
     Dermamnist,
