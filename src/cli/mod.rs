@@ -140,7 +140,8 @@ fn print_new(error: &Error, printed: &mut BTreeSet<String>) {
             let new = text.split("\n\n").filter(|one| printed.insert((*one).to_owned()));
             let new: Vec<&str> = new.collect();
             if !new.is_empty() {
-                print_line(new.join("\n\n").trim_end());
+                let gap = if new.len() < printed.len() { "\n" } else { "" };
+                print_line(format_args!("{gap}{}", new.join("\n\n").trim_end()));
             }
         }
         other => print_line(format_args!("error: {}", visible_lines(&other.to_string()))),

@@ -40,10 +40,10 @@ impl ImageFiles for EyepacsSpec {
 
     fn list(&self) -> Result<Listing, DataError> {
         let labels = folder::first_of(&self.path, &["trainLabels.csv"], "the CSV of labels")?;
-        let mut images = self.part("train", &labels)?;
+        let mut images = self.part("train", &labels, None)?;
         let mut files = vec![labels];
         if let Some(solution) = folder::find(&self.path, &[SOLUTION]) {
-            images.extend(self.part("test", &solution)?);
+            images.extend(self.part("test", &solution, Some("Usage"))?);
             files.push(solution);
         }
         let classes = Some(GRADES.map(Into::into).into());
@@ -52,10 +52,12 @@ impl ImageFiles for EyepacsSpec {
 }
 
 impl EyepacsSpec {
-    fn part(&self, folder: &str, labels: &Path) -> Result<Vec<Listed>, DataError> {
+    /// The images of a folder. `usage` is the column that states their split; without one, they are for training.
+    fn part(&self, folder: &str, labels: &Path, usage: Option<&str>) -> Result<Vec<Listed>, DataError> {
         let images = folder::first_of(&self.path, &[folder], "a folder of its images")?;
         let csv = Csv::read(labels, &["image", "level"])?;
-        let (image, level, usage) = (csv.column("image")?, csv.column("level")?, csv.find("Usage"));
+        let (image, level) = (csv.column("image")?, csv.column("level")?);
+        let usage = usage.map(|usage| csv.column(usage)).transpose()?;
         let listed = |row: CsvRow<'_>| {
             let id = row.text(image)?;
             let file = images.join(format!("{id}.jpeg"));

@@ -3,10 +3,9 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use crate::image_files::csv::Csv;
+use crate::image_files::csv::{Csv, CsvRow};
 use crate::image_files::listing::Place;
 use crate::image_files::{Listed, folder};
-use crate::manifest::one_hot;
 use crate::{DataError, SplitName};
 
 /// The images of one part of a challenge.
@@ -34,8 +33,8 @@ impl Part<'_> {
         let classes = self.classes.iter().map(|&class| Ok((csv.column(class)?, class)));
         let classes = classes.collect::<Result<Vec<_>, DataError>>()?;
         let files = Files::below(&[self.images])?;
-        let listed = |row| {
-            let (id, label) = (csv_id(row, image)?, one_hot(row, &classes)?);
+        let listed = |row: CsvRow<'_>| {
+            let (id, label) = (csv_id(row, image)?, row.one_hot(&classes)?);
             Ok(files.listed(
                 self.root,
                 id,
@@ -50,7 +49,7 @@ impl Part<'_> {
 }
 
 /// The name of an image, without an extension that it may have.
-fn csv_id(row: crate::image_files::csv::CsvRow<'_>, column: usize) -> Result<&str, DataError> {
+fn csv_id(row: CsvRow<'_>, column: usize) -> Result<&str, DataError> {
     let name = row.text(column)?;
     Ok(name.strip_suffix(".jpg").unwrap_or(name))
 }

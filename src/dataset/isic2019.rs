@@ -39,7 +39,9 @@ impl ImageFiles for Isic2019Spec {
 
     fn list(&self) -> Result<Listing, DataError> {
         let (mut images, mut files) = self.part("Training", SplitName::Train)?;
-        if self.path.join("ISIC_2019_Test_GroundTruth.csv").exists() {
+        // A random split is one of the training images, whether or not the test images were downloaded.
+        let takes_test = matches!(self.split, Some(SplitSpec::Official(_) | SplitSpec::File(_)));
+        if takes_test && self.path.join("ISIC_2019_Test_GroundTruth.csv").exists() {
             let (more, read) = self.part("Test", SplitName::Test)?;
             images.extend(more);
             files.extend(read);

@@ -38,6 +38,9 @@ impl Flips {
     }
 }
 
+/// Bytes of the pixels of a block.
+const LARGEST_BLOCK: usize = 1 << 30;
+
 /// A model that predicts.
 #[derive(Debug)]
 pub struct Predictor<'a> {
@@ -70,6 +73,12 @@ impl<'a> Predictor<'a> {
     /// Class names, one per probability.
     pub fn classes(&self) -> &[String] {
         self.model.info.classes()
+    }
+
+    /// The largest number of images whose pixels, as bytes and as elements of a tensor, take 1 GiB; at least one.
+    pub fn most_in_a_block(&self) -> usize {
+        let bytes = self.input.size * self.input.size * 3 * (1 + size_of::<f32>());
+        (LARGEST_BLOCK / bytes.max(1)).max(1)
     }
 
     /// Class probabilities of each image, or why it cannot be decoded. All images are in memory at the same time.

@@ -30,7 +30,7 @@ pub fn write(
     let mut csv = csv::Writer::from_writer(out);
     csv.write_record(header(predictor.classes())).map_err(io::Error::from)?;
     let (mut done, mut left_out) = (0, 0);
-    for block in images.chunks(options.batch_size) {
+    for block in images.chunks(options.batch_size.min(predictor.most_in_a_block())) {
         for (image, outcome) in block.iter().zip(predictor.block(block)?) {
             match outcome {
                 Ok(row) => {

@@ -232,12 +232,39 @@ fn what_is_missing_or_wrong_in_an_official_folder_is_named() {
         ],
         "DATA/retinopathy_solution.csv, row 2: Usage is 'Secret'; it must be Public or Private",
     );
+    is(
+        "eyepacs",
+        &[
+            ("train/1_left.jpeg", ""),
+            ("test/2_left.jpeg", ""),
+            ("trainLabels.csv", "image,level\n1_left,0\n"),
+            ("retinopathy_solution.csv", "image,level\n2_left,0\n"),
+        ],
+        "DATA/retinopathy_solution.csv, row 1: column 'Usage' is missing; the header is 'image,level'",
+    );
     is("folder", &[("a.png", "")], "DATA: it has no folders of images, one per class");
     is(
         "folder",
         &[("train/x/a.png", ""), ("extra/b.png", "")],
         "DATA: `train` is the name of a split and `extra` is not; have either only train, val and test, or only classes",
     );
+}
+
+#[test]
+fn official_test_images_are_no_part_of_a_random_split() {
+    let truth = |id: &str| format!("image,MEL,NV,BCC,AK,BKL,DF,VASC,SCC,UNK\n{id},1,0,0,0,0,0,0,0,0\n");
+    let folder = with(&[
+        ("ISIC_2019_Training_Input/a.jpg", ""),
+        ("ISIC_2019_Training_GroundTruth.csv", &truth("a")),
+        ("ISIC_2019_Test_Input/b.jpg", ""),
+        ("ISIC_2019_Test_GroundTruth.csv", &truth("b")),
+    ]);
+    let images = |split: Value| {
+        let keys = json!({ "path": folder.path(), "split": split, "allow": ["identical_images"] });
+        counts("isic2019", keys).map(|counts| counts.iter().sum::<usize>())
+    };
+    assert_eq!(images(json!(null)), [1, 0, 0]);
+    assert_eq!(images(json!({ "official": {} })), [1, 0, 1]);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::io::Write;
 use clap::Args;
 
 use super::Error;
-use crate::cli::output::stdout;
+use crate::cli::output::{folded, stdout};
 use crate::experiment::{KeyDefault, KeyReference, KindReference, dataset_kinds};
 use crate::kind::suggest;
 
@@ -44,13 +44,14 @@ fn list(kinds: &[KindReference], out: &mut impl Write) -> std::io::Result<()> {
     let width = kinds.iter().map(|kind| kind.name.len()).max().unwrap_or_default();
     for KindReference { name, summary, .. } in kinds {
         let first = summary.split(". ").next().unwrap_or_default();
-        writeln!(out, "{name:<width$}  {}", first.trim_end_matches('.'))?;
+        writeln!(out, "{}", folded(&format!("{name:<width$}  {}", first.trim_end_matches('.'))))?;
     }
     Ok(())
 }
 
 fn show(kind: &KindReference, out: &mut impl Write) -> std::io::Result<()> {
     let KindReference { name, summary, layout, keys } = kind;
+    let summary = folded(summary);
     writeln!(out, "{}\n\n{summary}\n\nKeys of [dataset.<name>.{name}]:", layout.trim_end())?;
     keys.iter().try_for_each(|key| describe(key, out))
 }
@@ -62,5 +63,5 @@ fn describe(key: &KeyReference, out: &mut impl Write) -> std::io::Result<()> {
         KeyDefault::None => String::new(),
         KeyDefault::Value(value) => format!(", default {value}"),
     };
-    writeln!(out, "\n  {name} ({value}{default})\n      {meaning}")
+    writeln!(out, "\n{}", folded(&format!("  {name} ({value}{default})\n      {meaning}")))
 }

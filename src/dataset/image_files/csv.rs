@@ -76,9 +76,12 @@ impl Csv {
         &self.path
     }
 
-    /// Position of a column.
-    pub(crate) fn find(&self, name: &str) -> Option<usize> {
-        self.header.iter().position(|column| column == name)
+    /// Position of a column that may be missing.
+    ///
+    /// # Errors
+    /// Several have this name.
+    pub(crate) fn optional_column(&self, name: &str) -> Result<Option<usize>, DataError> {
+        self.header.iter().any(|column| column == name).then(|| self.column(name)).transpose()
     }
 
     /// Position of a column that must exist.
@@ -117,6 +120,27 @@ impl<'c> CsvRow<'c> {
             "" => Err(self.error(format!("the {} is empty", self.csv.header[column]))),
             text => Ok(text),
         }
+    }
+
+    /// The class, of those with these columns, whose column is 1.
+    ///
+    /// # Errors
+    /// A field is neither 0 nor 1, or not exactly one is 1.
+    pub(crate) fn one_hot<'n>(self, columns: &[(usize, &'n str)]) -> Result<&'n str, DataError> {
+        let mut class = None;
+        for (column, name) in columns {
+            match (self.text(*column)?.parse::<f64>(), class) {
+                (Ok(0.0), _) => {}
+                (Ok(1.0), None) => class = Some(*name),
+                (Ok(1.0), Some(first)) => {
+                    return Err(self.error(format!("it is both '{first}' and '{name}'")));
+                }
+                _ => {
+                    return Err(self.error(format!("'{name}' is '{}'; it must be 0 or 1", self.raw(*column))));
+                }
+            }
+        }
+        class.ok_or_else(|| self.error("none of its classes is 1"))
     }
 
     /// A field that may be empty.

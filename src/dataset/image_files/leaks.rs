@@ -98,7 +98,11 @@ pub(super) fn shared_groups(rows: &[Row]) -> Option<Leak> {
         first.split.as_str(),
         first.place(),
     ));
-    Some(Leak { error, caveat: format!("{} groups (patients, lesions) are in several splits", groups.len()) })
+    let caveat = match groups.len() {
+        1 => "1 group (patient, lesion) is in several splits".to_owned(),
+        count => format!("{count} groups (patients, lesions) are in several splits"),
+    };
+    Some(Leak { error, caveat })
 }
 
 /// All groups in several splits, by name.
@@ -127,14 +131,17 @@ pub(super) fn identical(rows: &[Row], hashes: &[blake3::Hash]) -> Option<Leak> {
     let leaks: Vec<_> = by_hash.windows(2).filter(leak).collect();
     let [(_, a), (_, b)] = leaks.first()? else { return None };
     let name = |row: &Row| format!("{} ({}, {})", row.name, row.place(), row.split.as_str());
+    let caveat = match leaks.len() {
+        1 => "1 pair of identical images is in different splits".to_owned(),
+        count => format!("{count} pairs of identical images are in different splits"),
+    };
     let error = b.error(format!(
-        "{} pairs of identical images are in different splits, so scores would be too good; the first: {} and {}; \
-         remove one of each, or set `allow = [\"identical_images\"]`",
-        leaks.len(),
+        "{caveat}, so scores would be too good; the first: {} and {}; remove one of each, or set \
+         `allow = [\"identical_images\"]`",
         name(a),
         name(b)
     ));
-    Some(Leak { error, caveat: format!("{} pairs of identical images are in different splits", leaks.len()) })
+    Some(Leak { error, caveat })
 }
 
 /// What is in two splits.
