@@ -2,6 +2,7 @@
 
 mod dicom;
 mod fit;
+mod resample;
 mod trim;
 mod whole;
 

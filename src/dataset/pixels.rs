@@ -30,7 +30,8 @@ pub struct PixelSpec {
     #[serde(skip_serializing_if = "is_one")]
     #[schemars(extend("default" = 1.0))]
     pub crop_pct: f64,
-    /// Filter of resizing, antialiased as Pillow's.
+    /// Filter of resizing, antialiased as Pillow's. All pixels are Pillow's, except that some levels of a bilinear squash
+    /// with `crop_pct = 1` are rounded differently, by 1.
     #[serde(skip_serializing_if = "is_default")]
     #[schemars(extend("default" = "bilinear"))]
     pub interpolation: Interpolation,

@@ -1,7 +1,6 @@
 //! From an image of any shape to a square: timm's `crop_mode`, `crop_pct` and `interpolation`.
 //!
-//! The image is resized to `full` pixels and cropped or padded to `size`. Only what is kept is computed: cropping a
-//! resized image is resizing from a part of the source.
+//! The image is resized to `full` pixels and cropped or padded to `size`. Only what is kept is computed.
 
 use std::ops::Range;
 
@@ -9,7 +8,8 @@ use fast_image_resize::images::{TypedImage, TypedImageRef};
 use fast_image_resize::pixels::U8x3;
 use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
 
-use super::super::pixels::{CropMode, Interpolation, PixelSpec};
+use super::super::pixels::{CropMode, PixelSpec};
+use super::resample::{Resampled, resample};
 
 /// An RGB image, `[height, width, 3]`.
 #[derive(Clone, Copy)]
@@ -21,10 +21,8 @@ pub(super) struct Picture<'a> {
 
 /// One axis of the image and of the square.
 struct Axis {
-    /// Where in the source the kept part starts.
-    start: f64,
-    /// How much of the source is kept.
-    length: f64,
+    /// What is kept of the resized image.
+    resampled: Resampled,
     /// Where in the square it lies; the rest is black.
     target: Range<usize>,
 }
@@ -33,34 +31,25 @@ impl Axis {
     /// An axis of `source` pixels that becomes `full` pixels, then `size`. Source: torchvision's `center_crop`, timm's
     /// `center_crop_or_pad`.
     fn new(source: usize, full: usize, size: usize) -> Self {
-        if full <= size {
-            let start = (size - full) / 2;
-            return Self { start: 0.0, length: source as f64, target: start..start + full };
-        }
-        let scale = source as f64 / full as f64;
-        let start = ((full - size) as f64 / 2.0).round_ties_even() * scale;
-        let length = (size as f64 * scale).min(source as f64 - start);
-        Self { start, length, target: 0..size }
+        let kept = full.min(size);
+        let start = ((full - kept) as f64 / 2.0).round_ties_even() as usize;
+        let black = (size - kept) / 2;
+        let resampled = Resampled { source, full, kept: start..start + kept };
+        Self { resampled, target: black..black + kept }
     }
 }
 
 /// Writes an image as a square, `[size, size, 3]`.
 pub(super) fn fit(picture: Picture<'_>, spec: &PixelSpec, size: usize, out: &mut [u8]) {
+    if spec.choice() == PixelSpec::default() {
+        return stretch(picture, size, size, out);
+    }
     let (width, height) = full(picture, spec, size);
     let across = Axis::new(picture.width, width, size);
     let down = Axis::new(picture.height, height, size);
-    let filter = match spec.interpolation {
-        Interpolation::Bilinear => FilterType::Bilinear,
-        Interpolation::Bicubic => FilterType::CatmullRom,
-    };
-    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter));
-    let options = options.crop(across.start, down.start, across.length, down.length);
     let (columns, rows) = (across.target.len(), down.target.len());
-    if (columns, rows) == (size, size) {
-        return convolve(picture, &options, size, size, out);
-    }
     let mut part = vec![0; columns * rows * 3];
-    convolve(picture, &options, columns, rows, &mut part);
+    resample(picture, spec.interpolation, &across.resampled, &down.resampled, &mut part);
     out.fill(0);
     let lines = out.chunks_exact_mut(size * 3).skip(down.target.start);
     for (line, part) in lines.zip(part.chunks_exact(columns * 3)) {
@@ -82,18 +71,15 @@ fn full(picture: Picture<'_>, spec: &PixelSpec, size: usize) -> (usize, usize) {
     }
 }
 
-/// Writes an image as `[height, width, 3]`, with the triangle filter; the aspect ratio is not preserved.
+/// Writes an image as `[height, width, 3]`, with the triangle filter, antialiased when shrinking; the aspect ratio is not
+/// preserved. It rounds some levels differently from Pillow, by 1; stored results of data sets without `pixels` were
+/// made so.
 pub(super) fn stretch(picture: Picture<'_>, width: usize, height: usize, out: &mut [u8]) {
-    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
-    convolve(picture, &options, width, height, out);
-}
-
-/// Resizes a part of an image, antialiased when shrinking: Pillow's `resize` with a `box`.
-fn convolve(picture: Picture<'_>, options: &ResizeOptions, width: usize, height: usize, out: &mut [u8]) {
     // Typed images, so that the resizer for other pixel types is not compiled.
     let source = TypedImageRef::<U8x3>::from_buffer(picture.width as u32, picture.height as u32, picture.rgb);
     let source = source.expect("width * height * 3 bytes");
     let target = TypedImage::<U8x3>::from_buffer(width as u32, height as u32, out);
     let mut target = target.expect("width * height * 3 bytes");
-    Resizer::new().resize_typed(&source, &mut target, options).expect("the part is inside the image");
+    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
+    Resizer::new().resize_typed(&source, &mut target, &options).expect("both are 8-bit RGB");
 }
