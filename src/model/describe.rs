@@ -4,10 +4,16 @@ use identity::Fingerprint;
 use serde::{Deserialize, Serialize};
 
 use backbone::BackboneSpec;
-use dataset::{PixelSpec, Summary};
+use dataset::{Labeling, PixelSpec, SplitName, Summary};
+use metric::Metric;
 use nn::Normalize;
+use train::TrainSpec;
 
 use crate::Preprocessing;
+use crate::head::list;
+
+/// Metrics that need an image of each class.
+const RANKED: [&str; 2] = ["auroc", "average_precision"];
 
 /// What is known about a stage's inputs before anything runs.
 pub struct Known<'a> {
@@ -135,6 +141,11 @@ impl ModelInfo {
     pub fn classes(&self) -> &[String] {
         self.head.as_ref().map_or(&[], |head| &head.classes)
     }
+
+    /// Whether an image has one of its classes or any number of them.
+    pub fn labeling(&self) -> Labeling {
+        self.head.as_ref().map_or_else(Labeling::default, |head| head.labeling)
+    }
 }
 
 fn is_unknown(preprocessing: &Preprocessing) -> bool {
@@ -149,9 +160,58 @@ pub struct Head {
     pub dataset: Option<Fingerprint>,
     /// Class names, one per logit.
     pub classes: Vec<String>,
+    /// Whether an image has one of the classes or any number of them.
+    #[serde(default, skip_serializing_if = "Labeling::is_single_label")]
+    pub labeling: Labeling,
+}
+
+impl Head {
+    /// Whether it is for the same classes and as many of them per image.
+    pub fn is_like(&self, other: &Self) -> bool {
+        self.classes == other.classes && self.labeling == other.labeling
+    }
+
+    /// Why its predictions cannot be compared with the labels of a data set, as the end of a sentence about who has it.
+    pub fn misfit(&self, dataset: &KnownDataset<'_>) -> Option<String> {
+        let (name, summary) = (dataset.name, dataset.summary);
+        if summary.classes != self.classes {
+            let (own, other) = (list(&self.classes), list(&summary.classes));
+            return Some(format!("a head for {own}, but data set `{name}` has {other}"));
+        }
+        let (own, other) = (self.labeling.as_str(), summary.labeling().as_str());
+        (own != other).then(|| format!("a {own} head, but data set `{name}` is {other}"))
+    }
 }
 
 impl KnownDataset<'_> {
+    /// Checks that a model can be trained on it with these options.
+    ///
+    /// # Errors
+    /// Messages that say what to change.
+    pub fn trains(&self, spec: &TrainSpec) -> Result<(), Vec<String>> {
+        spec.fits(self.size)?;
+        spec.suits(self.summary.labeling(), &format!("data set `{}`", self.name))?;
+        let metric = spec.select.metric();
+        let problem = metric.and_then(|metric| self.unselectable("select", metric));
+        problem.map_or(Ok(()), |problem| Err(vec![problem]))
+    }
+
+    /// Why the metric of a key cannot select a model by the validation images.
+    pub fn unselectable(&self, key: &str, metric: &Metric) -> Option<String> {
+        let (labeling, name) = (self.summary.labeling(), self.name);
+        let undefined = train::undefined(key, metric, labeling, &format!("data set `{name}`"));
+        if undefined.is_some() || labeling.is_single_label() || !RANKED.contains(&metric.name) {
+            return undefined;
+        }
+        let counts = &self.summary.counts[SplitName::Val as usize];
+        let (class, _) = self.summary.classes.iter().zip(counts).find(|(_, count)| **count == 0)?;
+        Some(format!(
+            "`{key} = \"{}\"` is undefined, since no validation image of data set `{name}` has class `{class}`; leave \
+             out the class, add images, or choose another metric",
+            metric.name
+        ))
+    }
+
     /// Checks that a network accepts images of this size.
     ///
     /// # Errors
@@ -192,7 +252,11 @@ impl KnownDataset<'_> {
 
     /// The head of a model trained on this data set.
     pub fn head(&self) -> Head {
-        Head { dataset: Some(self.fingerprint), classes: self.summary.classes.clone() }
+        Head {
+            dataset: Some(self.fingerprint),
+            classes: self.summary.classes.clone(),
+            labeling: self.summary.labeling(),
+        }
     }
 }
 
