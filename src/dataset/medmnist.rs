@@ -37,6 +37,9 @@ pub struct MedmnistSpec {
     pub set: Option<MedmnistSet>,
 }
 
+/// The most classes of a multi-label file.
+const MOST_CLASSES: usize = 1 << 16;
+
 /// Everything that is read before the pixels.
 struct Contents {
     classes: Vec<String>,
@@ -235,7 +238,7 @@ impl MedmnistSpec {
         let (Header { dtype, shape }, data) = npz.read(&array)?;
         match &shape[..] {
             &[_] | &[_, 1] => {}
-            &[_, columns] if columns > 1 => {
+            &[_, columns] if (2..=MOST_CLASSES).contains(&columns) => {
                 return self.multi_labels(&array, columns, numbers(dtype, &data)).map(Labels::Multi);
             }
             _ => {
@@ -480,6 +483,11 @@ mod tests {
 
     #[test]
     fn a_label_among_several_that_is_none_is_an_error_that_says_where() {
+        let endless = with("train_labels", npy("|u1", &[0, 1 << 40], &[]));
+        assert!(
+            error(&endless)
+                .contains("train_labels: labels must be of shape [n, 1] or [n, classes], not [0, ")
+        );
         let message = error(&several(&[0, 2]));
         assert!(
             message.contains("val_labels[0, 1]: label 2: with several labels per image, each must"),

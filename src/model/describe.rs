@@ -12,7 +12,7 @@ use train::TrainSpec;
 use crate::Preprocessing;
 use crate::head::list;
 
-/// Metrics that need an image of each class.
+/// Metrics that need an image of each class; the first one also needs one without it.
 const RANKED: [&str; 2] = ["auroc", "average_precision"];
 
 /// What is known about a stage's inputs before anything runs.
@@ -198,18 +198,30 @@ impl KnownDataset<'_> {
 
     /// Why the metric of a key cannot select a model by the validation images.
     pub fn unselectable(&self, key: &str, metric: &Metric) -> Option<String> {
-        let (labeling, name) = (self.summary.labeling(), self.name);
-        let undefined = train::undefined(key, metric, labeling, &format!("data set `{name}`"));
-        if undefined.is_some() || labeling.is_single_label() || !RANKED.contains(&metric.name) {
-            return undefined;
-        }
-        let counts = &self.summary.counts[SplitName::Val as usize];
-        let (class, _) = self.summary.classes.iter().zip(counts).find(|(_, count)| **count == 0)?;
-        Some(format!(
-            "`{key} = \"{}\"` is undefined, since no validation image of data set `{name}` has class `{class}`; leave \
-             out the class, add images, or choose another metric",
-            metric.name
-        ))
+        let (summary, who) = (self.summary, format!("data set `{}`", self.name));
+        train::undefined(key, metric, summary.labeling(), &who).or_else(|| {
+            let (verb, class) = self.unranked(metric)?;
+            Some(format!(
+                "`{key} = \"{}\"` is undefined, since no validation image of {who} is known to {verb} class `{class}`; \
+                 leave out the class, add images, or choose another metric",
+                metric.name
+            ))
+        })
+    }
+
+    /// A class of a multi-label data set that no validation image has, or no one lacks, if the metric needs both.
+    fn unranked(&self, metric: &Metric) -> Option<(&'static str, &str)> {
+        let (val, multi) = (SplitName::Val as usize, self.summary.multi_label.as_ref()?);
+        let (needs_present, needs_absent) = (RANKED.contains(&metric.name), metric.name == RANKED[0]);
+        let counts = self.summary.counts[val].iter().zip(&multi.unknown[val]);
+        self.summary.classes.iter().zip(counts).find_map(|(class, (present, unknown))| {
+            let absent = multi.images[val] - present - unknown;
+            match (needs_present && *present == 0, needs_absent && absent == 0) {
+                (true, _) => Some(("have", class.as_str())),
+                (_, true) => Some(("lack", class.as_str())),
+                _ => None,
+            }
+        })
     }
 
     /// Checks that a network accepts images of this size.

@@ -101,11 +101,11 @@ impl Label {
     ///
     /// # Errors
     /// The first name without an index.
-    pub(super) fn states<'l>(
-        &'l self,
+    pub(super) fn states(
+        &self,
         classes: usize,
         index: impl Fn(&str) -> Option<u32>,
-    ) -> Result<Vec<State>, &'l str> {
+    ) -> Result<Vec<State>, &str> {
         let mut states = vec![State::Absent; classes];
         let Self::Any { present, unknown } = self else { return Ok(states) };
         for (names, state) in [(unknown, State::Unknown), (present, State::Present)] {
