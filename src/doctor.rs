@@ -13,7 +13,7 @@ use crate::nn::init::initial_values;
 use crate::nn::{Mode, Net, StateDict, Value, gradients, leaves};
 use crate::rng::{Purpose, rng};
 use crate::train::optimizer::{Optimizer, OptimizerSpec};
-use crate::train::{Loss, LossSpec};
+use crate::train::{ClassCounts, Loss, LossSpec, Targets};
 
 /// Classes of the synthetic task.
 const CLASSES: usize = 7;
@@ -26,7 +26,7 @@ pub struct Workload {
     optimizer: Optimizer,
     loss: Box<dyn Loss>,
     images: Value,
-    labels: Tensor,
+    labels: Targets,
 }
 
 impl Workload {
@@ -64,9 +64,9 @@ impl Workload {
             tensors,
             variables,
             optimizer,
-            loss: LossSpec::default().build(&[1; CLASSES], device)?,
+            loss: LossSpec::default().build(&ClassCounts::single_label(&[1; CLASSES]), device)?,
             images: Value::constant(images),
-            labels: Tensor::new(labels, device)?,
+            labels: Targets::Classes(Tensor::new(labels, device)?),
         })
     }
 

@@ -30,7 +30,8 @@ Examples:
                                            with what a stage made
 
 Prints CSV: image, the predicted class, and a column p_<class> with the probability of each class; one row per
-image, in the order given. Images need no labels. They are decoded, resized and normalized as for training.")]
+image, in the order given. Of a multi-label model, all classes with a probability of at least 0.5 are predicted,
+separated by `|`. Images need no labels. They are decoded, resized and normalized as for training.")]
 pub(super) struct Predict {
     #[command(flatten)]
     model: NamedModel,

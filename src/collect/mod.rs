@@ -19,7 +19,7 @@ use indexmap::IndexMap;
 use rayon::prelude::*;
 
 use crate::experiment::{Coordinates, Experiment};
-use crate::metric::{MetricError, NAMES, Predictions, scores};
+use crate::metric::{Labels, MetricError, NAMES, Predictions, scores};
 use crate::plan::{Plan, PlannedDataset, PlannedStage};
 use crate::stage::evaluate::EvaluateSpec;
 use crate::stage::{Artifact, Prediction, StageSpec, ensemble};
@@ -216,7 +216,7 @@ impl Cell<'_> {
         }
     }
 
-    fn of_predictions(&self, images: &[String], labels: &[u32], predictions: Predictions) -> Vec<Score> {
+    fn of_predictions(&self, images: &[String], labels: &Labels, predictions: Predictions) -> Vec<Score> {
         let values = scores(&predictions);
         let predicted = self.keep.then(|| Arc::new(Predicted::new(images, labels, predictions)));
         let score = |(metric, value)| Score {
@@ -238,7 +238,7 @@ impl Cell<'_> {
     /// Validated predictions.
     fn predictions(&self, prediction: &Prediction) -> Result<Predictions, MetricError> {
         let Prediction { labels, probabilities, .. } = prediction;
-        Predictions::new(labels, probabilities, self.dataset.summary.classes.len())
+        Predictions::of(labels, probabilities, self.dataset.summary.classes.len())
     }
 
     fn score(&self, metric: &str, value: Option<f64>, n: usize) -> Score {

@@ -6,7 +6,8 @@ use std::path::Path;
 
 use super::{Cell, each_cell, evaluations};
 use crate::error::Error;
-use crate::metric::Predictions;
+use crate::metric::predictions::{Image, MultiLabelImage, is_predicted};
+use crate::metric::{Predictions, State};
 use crate::plan::Plan;
 use crate::stage::Prediction;
 use crate::store::Store;
@@ -77,16 +78,36 @@ fn safe(text: &str) -> String {
     if safe.is_empty() { "_".to_owned() } else { safe.to_owned() }
 }
 
-/// `image,label,predicted,<class>,…`, with the names of classes.
+/// `image,label,predicted,<class>,…`, with the names of classes; of a multi-label data set
+/// `image,label,unknown,predicted,<class>,…`, with lists of names, `a|b`, before the probabilities.
 fn csv(prediction: &Prediction, valid: &Predictions, classes: &[String]) -> String {
-    let header = ["image", "label", "predicted"].into_iter().chain(classes.iter().map(String::as_str));
-    let mut text = line(header);
     let Prediction { images, probabilities, .. } = prediction;
-    for ((name, image), row) in images.iter().zip(valid.images()).zip(probabilities) {
-        let first = [name.clone(), classes[image.label].clone(), classes[image.predicted].clone()];
-        text += &line(first.into_iter().chain(row.iter().map(|p| format!("{p:?}"))));
+    let unknown = valid.multi_label_images().map(|_| "unknown");
+    let header = ["image", "label"].into_iter().chain(unknown).chain(["predicted"]);
+    let mut text = line(header.chain(classes.iter().map(String::as_str)));
+    for ((name, labels), row) in images.iter().zip(labels(valid, classes)).zip(probabilities) {
+        let first = std::iter::once(name.clone()).chain(labels);
+        text += &line(first.chain(row.iter().map(|p| format!("{p:?}"))));
     }
     text
+}
+
+/// The cells between the name and the probabilities of each image.
+fn labels(valid: &Predictions, classes: &[String]) -> Vec<Vec<String>> {
+    let single = |image: Image<'_>| vec![classes[image.label].clone(), classes[image.predicted].clone()];
+    let several = |image: MultiLabelImage<'_>| {
+        let with = |state| listed(classes, image.states.iter().map(|other| *other == state));
+        let predicted = listed(classes, image.probabilities.iter().map(|p| is_predicted(*p)));
+        vec![with(State::Present), with(State::Unknown), predicted]
+    };
+    let single = valid.images().into_iter().flatten().map(single);
+    single.chain(valid.multi_label_images().into_iter().flatten().map(several)).collect()
+}
+
+/// The names of the chosen classes: `a|b`.
+fn listed(classes: &[String], chosen: impl Iterator<Item = bool>) -> String {
+    let chosen = classes.iter().zip(chosen).filter(|(_, is_chosen)| *is_chosen);
+    chosen.map(|(class, _)| class.as_str()).collect::<Vec<_>>().join("|")
 }
 
 /// A line of CSV.
@@ -102,6 +123,7 @@ fn line(cells: impl Iterator<Item = impl AsRef<str>>) -> String {
 mod tests {
     use super::*;
     use crate::identity::Fingerprint;
+    use crate::metric::{Labels, MultiLabels};
 
     #[test]
     fn f08_names_of_files_are_safe_and_unique() {
@@ -122,15 +144,26 @@ mod tests {
             model: named("m"),
             dataset: named("d"),
             images: vec!["test/0".into(), "test/1".into()],
-            labels: vec![1, 0],
+            labels: vec![1, 0].into(),
             probabilities: vec![vec![0.25, 0.75], vec![0.5, 0.5]],
         };
         let classes = ["healthy".to_owned(), "sick, old".to_owned()];
-        let valid = Predictions::new(&prediction.labels, &prediction.probabilities, 2).unwrap();
+        let valid = Predictions::of(&prediction.labels, &prediction.probabilities, 2).unwrap();
         assert_eq!(
             csv(&prediction, &valid, &classes),
             "image,label,predicted,healthy,\"sick, old\"\ntest/0,\"sick, old\",\"sick, old\",0.25,0.75\n\
              test/1,healthy,healthy,0.5,0.5\n"
+        );
+        let mut labels = MultiLabels::new(2);
+        labels.push(&[State::Present, State::Present]);
+        labels.push(&[State::Unknown, State::Absent]);
+        let prediction = Prediction { labels: Labels::Multi(labels), ..prediction };
+        let valid = Predictions::of(&prediction.labels, &prediction.probabilities, 2).unwrap();
+        assert_eq!(
+            csv(&prediction, &valid, &classes),
+            "image,label,unknown,predicted,healthy,\"sick, old\"\n\
+             test/0,\"healthy|sick, old\",,\"sick, old\",0.25,0.75\n\
+             test/1,,healthy,\"healthy|sick, old\",0.5,0.5\n"
         );
     }
 }

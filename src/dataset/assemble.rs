@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::ops::RangeInclusive;
 use std::path::Path;
 
-use super::{DataError, Dataset, Pixels, Split, SplitName, Summary};
+use super::{DataError, Dataset, Labels, MultiLabelSummary, Pixels, Split, SplitName, State, Summary};
 use kind::Problems;
 
 /// One value per split, in the order of [`SplitName::ALL`].
@@ -24,15 +24,17 @@ fn sizes() -> String {
 
 impl Summary {
     /// Counts the labels of each split.
-    pub(super) fn new(classes: Vec<String>, labels: &PerSplit<Vec<u32>>, digest: blake3::Hash) -> Self {
-        let counts = labels.each_ref().map(|labels| {
-            let mut counts = vec![0; classes.len()];
-            labels.iter().for_each(|&label| counts[label as usize] += 1);
-            counts
-        });
+    pub(super) fn new<L: Into<Labels>>(
+        classes: Vec<String>,
+        labels: PerSplit<L>,
+        digest: blake3::Hash,
+    ) -> Self {
+        let labels: PerSplit<Labels> = labels.map(Into::into);
+        let counts = labels.each_ref().map(|labels| labels.tally(classes.len()).0);
         Self {
             classes,
             counts,
+            multi_label: MultiLabelSummary::new(labels),
             digest: digest.to_hex().to_string(),
             warnings: Vec::new(),
             caveats: Vec::new(),
@@ -41,15 +43,31 @@ impl Summary {
     }
 }
 
+impl MultiLabelSummary {
+    /// `None` if images have one class each.
+    fn new(labels: PerSplit<Labels>) -> Option<Self> {
+        let multi = labels.into_iter().map(|labels| match labels {
+            Labels::Single(_) => None,
+            Labels::Multi(labels) => Some(labels),
+        });
+        let [train, val, test] = multi.collect::<Option<Vec<_>>>()?.try_into().ok()?;
+        let all = [&train, &val, &test];
+        let (images, unknown) =
+            (all.map(|labels| labels.len()), all.map(|labels| labels.count(State::Unknown)));
+        Some(Self { images, unknown, train })
+    }
+}
+
 impl Dataset {
     /// Combines the parts of a data set. Labels must have passed [`check_labels`].
-    pub(super) fn new(
+    pub(super) fn new<L: Into<Labels>>(
         classes: Vec<String>,
         size: usize,
-        labels: PerSplit<Vec<u32>>,
+        labels: PerSplit<L>,
         names: PerSplit<Vec<String>>,
         pixels: PerSplit<Pixels>,
     ) -> Self {
+        let labels: PerSplit<Labels> = labels.map(Into::into);
         let mut splits = labels.into_iter().zip(names).zip(pixels).map(|((labels, names), pixels)| {
             assert_eq!(labels.len(), names.len(), "one name per image");
             assert_eq!(labels.len() * size * size * 3, pixels.len(), "one RGB image per label");
@@ -115,6 +133,16 @@ pub(super) fn check_classes(path: &Path, classes: &[String]) -> Result<(), DataE
     Ok(())
 }
 
+/// Checks that lists of classes, `a|b`, are unambiguous, as they are written for images of a multi-label data set.
+///
+/// # Errors
+/// The first name with a `|`.
+pub(super) fn check_listable(path: &Path, classes: &[String]) -> Result<(), DataError> {
+    let Some(name) = classes.iter().find(|name| name.contains('|')) else { return Ok(()) };
+    let message = format!("a class of a multi-label data set must not have `|` in its name, unlike '{name}'");
+    Err(DataError::new(path, message))
+}
+
 /// Checks that the image side is supported.
 ///
 /// # Errors
@@ -150,7 +178,7 @@ mod tests {
     #[test]
     fn classes_are_counted_over_all_splits() {
         assert_eq!(numbered_classes(&[vec![0, 1], vec![], vec![3]]), ["0", "1", "2", "3"]);
-        let summary = Summary::new(strings(&["a", "b"]), &[vec![1, 1], vec![0], vec![]], blake3::hash(b""));
+        let summary = Summary::new(strings(&["a", "b"]), [vec![1, 1], vec![0], vec![]], blake3::hash(b""));
         assert_eq!(summary.counts, [vec![0, 2], vec![1, 0], vec![0, 0]]);
     }
 

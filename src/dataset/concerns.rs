@@ -45,6 +45,7 @@ mod tests {
         Summary {
             classes,
             counts,
+            multi_label: None,
             digest: String::new(),
             warnings: Vec::new(),
             caveats: Vec::new(),

@@ -66,7 +66,7 @@ impl FolderSpec {
         let listed = |file: PathBuf| Listed {
             name: folder::relative(&file, &self.path),
             file,
-            label: label.clone(),
+            label: label.as_str().into(),
             group: None,
             split,
             place: Place::folder(&list),

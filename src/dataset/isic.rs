@@ -90,7 +90,7 @@ impl Files {
         let expected = || self.folder.join(format!("{id}.jpg"));
         let file = self.by_stem.get(id).cloned().unwrap_or_else(expected);
         let name = folder::relative(&file, root);
-        Listed { name, file, label: label.to_owned(), group: group.cloned(), split, place }
+        Listed { name, file, label: label.into(), group: group.cloned(), split, place }
     }
 }
 

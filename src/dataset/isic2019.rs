@@ -46,7 +46,7 @@ impl ImageFiles for Isic2019Spec {
             images.extend(more);
             files.extend(read);
         }
-        let has_unknown = images.iter().any(|image| image.label == UNKNOWN);
+        let has_unknown = images.iter().any(|image| image.label.text() == UNKNOWN);
         let classes = CLASSES.iter().filter(|class| **class != UNKNOWN || has_unknown);
         let classes = Some(classes.map(|&class| class.into()).collect());
         Ok(Listing { list: self.path.clone(), images, classes, files })

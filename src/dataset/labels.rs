@@ -7,13 +7,15 @@
 //! Groups (patients, lesions) are drawn whole: a group counts for the class that is most frequent in it, the smaller
 //! label of several, and the first groups of a class are kept as long as each brings the number of images nearer to the
 //! wanted one.
+//!
+//! Images of a multi-label data set are drawn as if all were of one class.
 
 use std::collections::BTreeMap;
 
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
-use super::{Dataset, Pixels, Split, SplitName, Summary};
+use super::{Dataset, Labels, MultiLabelSummary, Pixels, Split, SplitName, State, Summary};
 use rng::{Purpose, rng};
 
 /// Keys shared by all kinds of data sets.
@@ -54,6 +56,11 @@ impl LabelBudget {
 
     /// Summary of the images that are kept.
     pub fn summary(&self, mut whole: Summary) -> Summary {
+        if let Some(multi) = whole.multi_label.as_mut().filter(|_| !self.is_whole()) {
+            multi.keep(&self.kept_of_one_class(multi.train.len(), whole.train_groups.as_deref()));
+            whole.counts[SplitName::Train as usize] = multi.train.count(State::Present);
+            return whole;
+        }
         let counts = &mut whole.counts[SplitName::Train as usize];
         match &whole.train_groups {
             Some(groups) if !self.is_whole() => {
@@ -74,13 +81,27 @@ impl LabelBudget {
         if self.is_whole() {
             return whole;
         }
-        let (labels, classes) = (&whole.train.labels, whole.classes.len());
+        let (labels, classes) = match &whole.train.labels {
+            Labels::Single(labels) => (labels.as_slice(), whole.classes.len()),
+            Labels::Multi(labels) => (&*vec![0; labels.len()], 1),
+        };
         let positions = match &whole.train.groups {
             Some(groups) => self.positions_of_groups(groups, labels, classes),
             None => self.positions(labels, classes),
         };
         let train = part(&whole.train, &positions, 3 * whole.size * whole.size);
         Dataset { train, ..whole }
+    }
+
+    /// Positions of the kept ones of `n` images of one class, given the positions in each group if there are groups.
+    fn kept_of_one_class(&self, n: usize, groups: Option<&[Vec<(u32, u32)>]>) -> Vec<usize> {
+        let Some(groups) = groups else { return self.positions(&vec![0; n], 1) };
+        let labels: Vec<Vec<u32>> = groups.iter().map(|group| vec![0; group.len()]).collect();
+        let kept = self.kept_groups(&labels, 1).into_iter();
+        let mut positions: Vec<usize> =
+            kept.flat_map(|group| groups[group].iter().map(|&(position, _)| position as usize)).collect();
+        positions.sort_unstable();
+        positions
     }
 
     /// The same with groups, given the group of each image.
@@ -129,6 +150,16 @@ impl LabelBudget {
     }
 }
 
+impl MultiLabelSummary {
+    /// Keeps the training images at these positions.
+    fn keep(&mut self, positions: &[usize]) {
+        let train = SplitName::Train as usize;
+        self.train = self.train.at(positions);
+        self.images[train] = self.train.len();
+        self.unknown[train] = self.train.count(State::Unknown);
+    }
+}
+
 impl Summary {
     /// Digest of which training images are in the same group, in hexadecimal; `None` without groups. The content's
     /// digest does not have them, since only a label budget depends on them.
@@ -166,7 +197,7 @@ fn part(split: &Split, positions: &[usize], image_bytes: usize) -> Split {
         positions.iter().map(|position| &split.pixels[position * image_bytes..][..image_bytes]).collect();
     Split {
         pixels: Pixels::Owned(images.concat().into()),
-        labels: positions.iter().map(|&position| split.labels[position]).collect(),
+        labels: split.labels.at(positions),
         names: positions.iter().map(|&position| split.names[position].clone()).collect(),
         groups: split.groups.as_ref().map(|of| positions.iter().map(|&position| of[position]).collect()),
     }
@@ -201,7 +232,7 @@ mod tests {
             .collect();
         assert!(positions.is_sorted() && (10..=14).contains(&positions.len()), "{positions:?}");
         for (i, &position) in positions.iter().enumerate() {
-            assert_eq!(some.train.labels[i], whole.train.labels[position]);
+            assert_eq!(some.train.labels.present(i), whole.train.labels.present(position));
             assert_eq!(some.train.pixels[192 * i..][..192], whole.train.pixels[192 * position..][..192]);
         }
         for split in [SplitName::Val, SplitName::Test] {
@@ -219,7 +250,9 @@ mod tests {
             let dataset = budget.dataset(phantom());
             let summary = budget.summary(whole.clone());
             let counted: Vec<usize> = (0..summary.classes.len() as u32)
-                .map(|class| dataset.train.labels.iter().filter(|&&label| label == class).count())
+                .map(|class| {
+                    dataset.train.labels.single().unwrap().iter().filter(|&&label| label == class).count()
+                })
                 .collect();
             assert_eq!(summary.counts[0], counted);
             assert_eq!(summary.counts[1..], whole.counts[1..]);
@@ -243,6 +276,7 @@ mod tests {
         let whole = Summary {
             classes: ["a", "b", "c"].map(Into::into).into(),
             counts: [counts(&all), vec![1; 3], vec![1; 3]],
+            multi_label: None,
             digest: String::new(),
             warnings: Vec::new(),
             caveats: Vec::new(),
@@ -261,6 +295,43 @@ mod tests {
             assert!(before.iter().all(|position| kept.contains(position)), "budgets are nested");
             assert_eq!(budget.summary(whole.clone()).counts[0], counts(&kept));
             before = kept;
+        }
+    }
+
+    /// 40 images with three labels each, in groups of two if asked for.
+    fn multi_label(is_grouped: bool) -> (Summary, Dataset) {
+        let mut labels = crate::MultiLabels::new(3);
+        let states = [State::Absent, State::Present, State::Unknown];
+        (0..40).for_each(|i| labels.push(&[states[i % 2], states[i % 3], states[1]]));
+        let labels = [labels.clone(), labels.at(&[0]), labels.at(&[1])].map(Labels::Multi);
+        let classes = ["a", "b", "c"].map(String::from).to_vec();
+        let names = labels.each_ref().map(|labels| (0..labels.len()).map(|i| i.to_string()).collect());
+        let pixels = labels.each_ref().map(|labels| Pixels::Owned(vec![0; 3 * labels.len()].into()));
+        let mut dataset = Dataset::new(classes.clone(), 1, labels.clone(), names, pixels);
+        let mut summary = Summary::new(classes, labels, blake3::hash(b""));
+        if is_grouped {
+            dataset.train.groups = Some((0..40).map(|i| i / 2).collect());
+            summary.train_groups = Some((0..20).map(|i| vec![(2 * i, 0), (2 * i + 1, 0)]).collect());
+        }
+        (summary, dataset)
+    }
+
+    #[test]
+    fn multi_label_images_are_drawn_as_of_one_class_and_the_summary_knows() {
+        for is_grouped in [false, true] {
+            let (summary, dataset) = multi_label(is_grouped);
+            let budget = budget(0.25, 3);
+            let (kept, some) = (budget.summary(summary.clone()), budget.dataset(dataset));
+            let Labels::Multi(labels) = &some.train.labels else { panic!("several labels") };
+            assert_eq!(labels.len(), 10);
+            let multi = kept.multi_label.as_ref().unwrap();
+            assert_eq!((&multi.train, multi.images), (labels, [10, 1, 1]));
+            assert_eq!(kept.counts[0], labels.count(State::Present));
+            assert_eq!(multi.unknown[0], labels.count(State::Unknown));
+            assert_eq!(kept.counts[1..], summary.counts[1..]);
+            let positions: Vec<usize> = some.train.names.iter().map(|name| name.parse().unwrap()).collect();
+            let is_whole = |position: &usize| positions.contains(&(position ^ 1));
+            assert!(positions.is_sorted() && (!is_grouped || positions.iter().all(is_whole)));
         }
     }
 

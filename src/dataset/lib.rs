@@ -15,6 +15,7 @@
 pub mod aptos2019;
 mod assemble;
 mod cache;
+pub mod chexpert;
 pub mod cifar;
 mod concerns;
 pub mod error;
@@ -48,6 +49,7 @@ pub use cache::is_intact;
 pub use error::DataError;
 pub use inspect::Inspection;
 pub use labels::LabelBudget;
+pub use metric::{Labeling, Labels, MultiLabels, State};
 pub use pixels::PixelSpec;
 
 kinds! {
@@ -61,6 +63,7 @@ kinds! {
         Isic2019(isic2019::Isic2019Spec),
         Aptos2019(aptos2019::Aptos2019Spec),
         Eyepacs(eyepacs::EyepacsSpec),
+        Chexpert(chexpert::ChexpertSpec),
         Idx(idx::IdxSpec),
         Cifar(cifar::CifarSpec),
     }
@@ -128,8 +131,12 @@ pub trait DatasetKind: Kind {
 pub struct Summary {
     /// Class names, indexed by label.
     pub classes: Vec<String>,
-    /// Number of images of each class, per split: `counts[split][class]`, in the order of [`SplitName::ALL`].
+    /// Number of images known to have each class, per split: `counts[split][class]`, in the order of
+    /// [`SplitName::ALL`].
     pub counts: [Vec<usize>; 3],
+    /// What more is known of a multi-label data set; `None` if each image has one class.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub multi_label: Option<MultiLabelSummary>,
     /// blake3 of the content in hexadecimal: stored pixels, labels and splits; not paths or times.
     pub digest: String,
     /// Warnings about questionable but usable files, as sentences; see [`Summary::concerns`] for those about classes.
@@ -138,10 +145,34 @@ pub struct Summary {
     /// Leaks between splits that the experiment allows, as sentences without an end; tables mention them.
     #[serde(default)]
     pub caveats: Vec<String>,
-    /// Position and label of each training image, by group, groups in the order of their first image; `None` without
-    /// groups.
+    /// Position and label of each training image, by group, groups in the order of their first image; the label is 0 in
+    /// a multi-label data set. `None` without groups.
     #[serde(default)]
     pub train_groups: Option<Vec<Vec<(u32, u32)>>>,
+}
+
+/// What is known of a multi-label data set beside the numbers of images known to have each class.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MultiLabelSummary {
+    /// Number of images, per split.
+    pub images: [usize; 3],
+    /// Number of images of which it is unknown whether they have each class, per split.
+    pub unknown: [Vec<usize>; 3],
+    /// Labels of the training images, some of which a label budget keeps.
+    pub train: MultiLabels,
+}
+
+impl Summary {
+    /// How images are labeled.
+    pub fn labeling(&self) -> Labeling {
+        self.multi_label.as_ref().map_or(Labeling::SingleLabel, |_| Labeling::MultiLabel)
+    }
+
+    /// Number of images of a split.
+    pub fn images(&self, split: SplitName) -> usize {
+        let own = || self.counts[split as usize].iter().sum();
+        self.multi_label.as_ref().map_or_else(own, |summary| summary.images[split as usize])
+    }
 }
 
 /// A split of a data set.
@@ -202,6 +233,11 @@ pub struct Dataset {
 }
 
 impl Dataset {
+    /// How images are labeled.
+    pub fn labeling(&self) -> Labeling {
+        self.train.labels.labeling()
+    }
+
     /// One of the three splits.
     pub fn split(&self, name: SplitName) -> &Split {
         match name {
@@ -217,8 +253,8 @@ impl Dataset {
 pub struct Split {
     /// RGB, u8, `[n, size, size, 3]`, row-major.
     pub pixels: Pixels,
-    /// Label of each image, below the number of classes.
-    pub labels: Vec<u32>,
+    /// Labels of the images: classes below the number of classes, or a state for each class.
+    pub labels: Labels,
     /// Name of each image: a path inside the data set, or `<split>/<position>`.
     pub names: Vec<String>,
     /// Number of the group (patient, lesion) of each image, groups in the order of their first image; `None` without

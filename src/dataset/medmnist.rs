@@ -10,11 +10,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::assemble::{
-    PerSplit, check_classes, check_labels, check_size, numbered_classes, numbered_names, validate_size,
+    PerSplit, check_classes, check_labels, check_listable, check_size, numbered_classes, numbered_names,
+    validate_size,
 };
 use super::cache::{self, Layout, Sink};
 use super::npz::{Dtype, Header, Npz};
-use super::{DataError, Dataset, DatasetKind, SplitName, Summary, image};
+use super::{DataError, Dataset, DatasetKind, Labels, MultiLabels, SplitName, State, Summary, image};
 
 pub use self::known::MedmnistSet;
 
@@ -36,10 +37,13 @@ pub struct MedmnistSpec {
     pub set: Option<MedmnistSet>,
 }
 
+/// The most classes of a multi-label file.
+const MOST_CLASSES: usize = 1 << 16;
+
 /// Everything that is read before the pixels.
 struct Contents {
     classes: Vec<String>,
-    labels: PerSplit<Vec<u32>>,
+    labels: PerSplit<Labels>,
     shapes: PerSplit<Shape>,
 }
 
@@ -93,12 +97,10 @@ impl DatasetKind for MedmnistSpec {
             for extent in [count, height, width, channels] {
                 hasher.update(&(extent as u64).to_le_bytes());
             }
-            for label in &contents.labels[split as usize] {
-                hasher.update(&label.to_le_bytes());
-            }
+            enter(&contents.labels[split as usize], &mut hasher);
             npz.hash(&images_of(split), &mut hasher)?;
         }
-        Ok(Summary::new(contents.classes, &contents.labels, hasher.finalize()))
+        Ok(Summary::new(contents.classes, contents.labels, hasher.finalize()))
     }
 
     fn load(&self, cache: Option<&Path>) -> Result<Dataset, DataError> {
@@ -121,24 +123,62 @@ impl DatasetKind for MedmnistSpec {
 impl MedmnistSpec {
     /// Labels and shapes, checked for consistency and against the options.
     fn contents(&self, npz: &mut Npz) -> Result<Contents, DataError> {
-        let mut labels = PerSplit::default();
-        let mut shapes = Vec::new();
+        let (mut labels, mut shapes) = (Vec::new(), Vec::new());
         for split in SplitName::ALL {
-            labels[split as usize] = self.labels(npz, split)?;
+            labels.push(self.labels(npz, split)?);
             shapes.push(self.shape(npz, split)?);
         }
+        let labels: PerSplit<Labels> = labels.try_into().expect("three splits");
         let shapes: PerSplit<Shape> = shapes.try_into().expect("three splits");
         self.check_counts(&labels, &shapes)?;
         self.check_pixels(&shapes)?;
         self.check_sides(&shapes)?;
-        let named = || self.set.map_or_else(|| numbered_classes(&labels), MedmnistSet::classes);
-        let classes = self.classes.clone().unwrap_or_else(named);
-        check_classes(&self.path, &classes)?;
-        check_labels(&self.path, &classes, &labels)?;
+        let classes = self.checked_classes(&labels)?;
         Ok(Contents { classes, labels, shapes })
     }
 
-    fn check_counts(&self, labels: &PerSplit<Vec<u32>>, shapes: &PerSplit<Shape>) -> Result<(), DataError> {
+    /// The class names, which fit the labels.
+    fn checked_classes(&self, labels: &PerSplit<Labels>) -> Result<Vec<String>, DataError> {
+        let given = self.classes.clone().or_else(|| self.set.map(MedmnistSet::classes));
+        if let Labels::Multi(train) = &labels[0] {
+            let numbered = || (0..train.classes()).map(|class| class.to_string()).collect();
+            let classes = given.unwrap_or_else(numbered);
+            check_classes(&self.path, &classes)?;
+            check_listable(&self.path, &classes)?;
+            self.check_columns(&classes, labels)?;
+            return Ok(classes);
+        }
+        let single = |(labels, split): (&Labels, SplitName)| match labels.single() {
+            Some(labels) => Ok(labels.to_vec()),
+            None => Err(self.other_labeling(split)),
+        };
+        let single = labels.iter().zip(SplitName::ALL).map(single).collect::<Result<Vec<_>, _>>()?;
+        let single: PerSplit<Vec<u32>> = single.try_into().expect("three splits");
+        let classes = given.unwrap_or_else(|| numbered_classes(&single));
+        check_classes(&self.path, &classes)?;
+        check_labels(&self.path, &classes, &single)?;
+        Ok(classes)
+    }
+
+    /// Checks that all labels of a multi-label file have a column for each class.
+    fn check_columns(&self, classes: &[String], labels: &PerSplit<Labels>) -> Result<(), DataError> {
+        for (labels, split) in labels.iter().zip(SplitName::ALL) {
+            let Labels::Multi(labels) = labels else { return Err(self.other_labeling(split)) };
+            if labels.classes() != classes.len() {
+                let (columns, classes) = (labels.classes(), classes.len());
+                let message = format!("{columns} labels per image, but there are {classes} classes");
+                return Err(DataError::at(&self.path, labels_of(split), message));
+            }
+        }
+        Ok(())
+    }
+
+    fn other_labeling(&self, split: SplitName) -> DataError {
+        let message = "either every split has one label per image, or every split has several";
+        DataError::at(&self.path, labels_of(split), message)
+    }
+
+    fn check_counts(&self, labels: &PerSplit<Labels>, shapes: &PerSplit<Shape>) -> Result<(), DataError> {
         for (split, (labels, shape)) in SplitName::ALL.into_iter().zip(labels.iter().zip(shapes)) {
             if labels.len() != shape.count {
                 let message =
@@ -146,7 +186,7 @@ impl MedmnistSpec {
                 return Err(DataError::at(&self.path, labels_of(split), message));
             }
         }
-        match labels.iter().all(Vec::is_empty) {
+        match labels.iter().all(Labels::is_empty) {
             true => Err(DataError::new(&self.path, "the file has no images")),
             false => Ok(()),
         }
@@ -193,29 +233,42 @@ impl MedmnistSpec {
         }
     }
 
-    fn labels(&self, npz: &mut Npz, split: SplitName) -> Result<Vec<u32>, DataError> {
+    fn labels(&self, npz: &mut Npz, split: SplitName) -> Result<Labels, DataError> {
         let array = labels_of(split);
         let (Header { dtype, shape }, data) = npz.read(&array)?;
         match &shape[..] {
             &[_] | &[_, 1] => {}
-            &[_, columns] if columns > 1 => {
-                let message = format!(
-                    "{columns} labels per image: multi-label data sets are not supported, only one class per image"
-                );
-                return Err(DataError::at(&self.path, array, message));
+            &[_, columns] if (2..=MOST_CLASSES).contains(&columns) => {
+                return self.multi_labels(&array, columns, numbers(dtype, &data)).map(Labels::Multi);
             }
             _ => {
-                return Err(DataError::at(
-                    &self.path,
-                    array,
-                    format!("labels must be of shape [n, 1], not {shape:?}"),
-                ));
+                let message = format!("labels must be of shape [n, 1] or [n, classes], not {shape:?}");
+                return Err(DataError::at(&self.path, array, message));
             }
         }
         match dtype {
-            Dtype::U8 => Ok(data.into_iter().map(u32::from).collect()),
-            Dtype::I64 => self.signed_labels(&array, &data),
+            Dtype::U8 => Ok(Labels::Single(data.into_iter().map(u32::from).collect())),
+            Dtype::I64 => self.signed_labels(&array, &data).map(Labels::Single),
         }
+    }
+
+    fn multi_labels(&self, array: &str, classes: usize, numbers: Vec<i64>) -> Result<MultiLabels, DataError> {
+        let mut labels = MultiLabels::new(classes);
+        for (image, row) in numbers.chunks_exact(classes).enumerate() {
+            let state = |(class, number): (usize, &i64)| match number {
+                0 => Ok(State::Absent),
+                1 => Ok(State::Present),
+                -1 => Ok(State::Unknown),
+                _ => {
+                    let message = format!(
+                        "label {number}: with several labels per image, each must be 0 or 1, or -1 if unknown"
+                    );
+                    Err(DataError::at(&self.path, format!("{array}[{image}, {class}]"), message))
+                }
+            };
+            labels.push(&row.iter().enumerate().map(state).collect::<Result<Vec<_>, _>>()?);
+        }
+        Ok(labels)
     }
 
     fn signed_labels(&self, array: &str, data: &[u8]) -> Result<Vec<u32>, DataError> {
@@ -244,6 +297,25 @@ impl MedmnistSpec {
             }
             Ok(())
         })
+    }
+}
+
+/// The elements of an array.
+fn numbers(dtype: Dtype, data: &[u8]) -> Vec<i64> {
+    match dtype {
+        Dtype::U8 => data.iter().map(|&byte| byte.into()).collect(),
+        Dtype::I64 => data.as_chunks().0.iter().map(|&bytes| i64::from_le_bytes(bytes)).collect(),
+    }
+}
+
+/// Adds labels to a digest.
+fn enter(labels: &Labels, hasher: &mut blake3::Hasher) {
+    match labels {
+        Labels::Single(labels) => labels.iter().for_each(|label| _ = hasher.update(&label.to_le_bytes())),
+        Labels::Multi(labels) => {
+            hasher.update(b"multi_label").update(&(labels.classes() as u64).to_le_bytes());
+            labels.rows().flatten().for_each(|state| _ = hasher.update(&[*state as u8]));
+        }
     }
 }
 
@@ -305,7 +377,7 @@ mod tests {
         assert_eq!(data.classes, ["0", "1", "2"]);
         assert_eq!(data.train.pixels[..6], [0, 0, 0, 1, 1, 1]);
         assert_eq!(data.test.pixels[..3], [16, 16, 16]);
-        assert_eq!((&data.train.labels[..], &data.val.labels[..]), (&[0, 2][..], &[1][..]));
+        assert_eq!((data.train.labels, data.val.labels), (vec![0, 2].into(), vec![1].into()));
         assert_eq!(data.train.names, ["train/0", "train/1"]);
         assert_eq!(spec.summary().unwrap().counts, [vec![1, 0, 1], vec![0, 1, 0], vec![1, 0, 0]]);
     }
@@ -351,7 +423,7 @@ mod tests {
     fn errors_name_the_array() {
         assert!(error(&gray()[1..].to_vec()).contains("train_images: the array is missing"));
         let several = with("val_labels", npy("|u1", &[1, 14], &[0; 14]));
-        assert!(error(&several).contains("val_labels: 14 labels per image: multi-label"));
+        assert!(error(&several).contains("val_labels: either every split has one label per image, or every"));
         assert!(error(&with("val_labels", npy("|u1", &[2, 1], &[0; 2]))).contains("2 labels for 1 images"));
         assert!(
             error(&with("val_labels", npy("<f4", &[1, 1], &[0; 4])))
@@ -370,6 +442,60 @@ mod tests {
         assert!(spec.summary().unwrap_err().to_string().contains("train_labels[1]: label 2 is out of range"));
         spec.classes = Some(["a", "b", "c", "d"].map(String::from).into());
         assert_eq!(spec.summary().unwrap().counts[0], [1, 0, 1, 0]);
+    }
+
+    /// The labels of [`gray`] for two classes; −1 is unknown.
+    fn several(val: &[i64]) -> Arrays {
+        let bytes =
+            |numbers: &[i64]| numbers.iter().flat_map(|number| number.to_le_bytes()).collect::<Vec<u8>>();
+        let labels = |name: &str| match name {
+            "train_labels" => Some(npy("|u1", &[2, 2], &[0, 0, 1, 1])),
+            "val_labels" => Some(npy("<i8", &[1, val.len()], &bytes(val))),
+            "test_labels" => Some(npy("|u1", &[1, 2], &[0, 1])),
+            _ => None,
+        };
+        gray().into_iter().map(|(name, array)| (name, labels(name).unwrap_or(array))).collect()
+    }
+
+    #[test]
+    fn several_labels_per_image_are_a_multi_label_data_set() {
+        let (_folder, mut spec) = spec(Deflated, &several(&[-1, 1]));
+        let (data, summary) = (spec.load(None).unwrap(), spec.summary().unwrap());
+        assert_eq!(
+            (data.classes, data.train.labels.texts()),
+            (vec!["0".into(), "1".into()], vec!["00".into(), "11".into()])
+        );
+        assert_eq!(
+            (data.val.labels.texts(), data.test.labels.texts()),
+            (vec!["?1".to_owned()], vec!["01".to_owned()])
+        );
+        assert_eq!(summary.counts, [[1, 1], [0, 1], [0, 1]]);
+        let multi = summary.multi_label.unwrap();
+        assert_eq!((multi.images, multi.unknown[1].as_slice()), ([2, 1, 1], &[1, 0][..]));
+        spec.classes = Some(vec!["a".into()]);
+        let message = spec.load(None).unwrap_err().to_string();
+        assert!(message.contains("train_labels: 2 labels per image, but there are 1 classes"), "{message}");
+        spec.classes = Some(vec!["a|b".into(), "c".into()]);
+        assert!(
+            spec.load(None).unwrap_err().to_string().contains("must not have `|` in its name, unlike 'a|b'")
+        );
+    }
+
+    #[test]
+    fn a_label_among_several_that_is_none_is_an_error_that_says_where() {
+        let endless = with("train_labels", npy("|u1", &[0, 1 << 40], &[]));
+        assert!(
+            error(&endless)
+                .contains("train_labels: labels must be of shape [n, 1] or [n, classes], not [0, ")
+        );
+        let message = error(&several(&[0, 2]));
+        assert!(
+            message.contains("val_labels[0, 1]: label 2: with several labels per image, each must"),
+            "{message}"
+        );
+        assert!(
+            error(&several(&[0, 1, 0])).contains("val_labels: 3 labels per image, but there are 2 classes")
+        );
     }
 
     #[test]

@@ -59,7 +59,7 @@ impl Folder<'_> {
                 .map_err(|error| DataError::io(path, "read", &error))?;
             hasher.update(file.finalize().as_bytes());
         }
-        Ok(Summary::new(self.classes.clone(), &labels, hasher.finalize()))
+        Ok(Summary::new(self.classes.clone(), labels, hasher.finalize()))
     }
 
     /// All images, as RGB of `size` x `size` pixels. `read` returns the training and the test images.

@@ -28,8 +28,10 @@ pub type Lines = Vec<Vec<Vec<u8>>>;
 /// order.
 pub fn choose(dataset: &Dataset, split: SplitName, count: usize, seed: u64) -> Vec<Vec<usize>> {
     let mut of_class = vec![Vec::new(); dataset.classes.len()];
-    let labels = dataset.split(split).labels.iter().enumerate();
-    labels.for_each(|(position, &label)| of_class[label as usize].push(position));
+    let labels = &dataset.split(split).labels;
+    for position in 0..labels.len() {
+        labels.present(position).into_iter().for_each(|class| of_class[class].push(position));
+    }
     for (class, positions) in of_class.iter_mut().enumerate() {
         positions.shuffle(&mut rng(seed, Purpose::Subset, split as u64, class as u64));
         positions.truncate(count);

@@ -8,11 +8,12 @@ use rayon::prelude::*;
 
 use super::images::ImageFile;
 use super::source::{Input, Source};
+use crate::dataset::Labeling;
 use crate::error::Error;
 use crate::merge_files::FileError;
 use crate::model::inference::logits;
 use crate::stage::Checkpoint;
-use crate::train::{batch, epoch::softmax_rows};
+use crate::train::{batch, epoch::probability_rows};
 
 /// Variants of an image whose probabilities are averaged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -68,6 +69,11 @@ impl<'a> Predictor<'a> {
         let tensors = source.tensors(&device).map_err(failed)?;
         let info = source.model.info.clone();
         Ok(Self { model: Checkpoint { info, tensors, history: Vec::new() }, input, flips, device, interrupt })
+    }
+
+    /// Whether an image has one of the classes or any number of them.
+    pub fn labeling(&self) -> Labeling {
+        self.model.info.labeling()
     }
 
     /// Class names, one per probability.
@@ -141,7 +147,7 @@ impl<'a> Predictor<'a> {
 
     fn of_variant(&self, pixels: &[u8]) -> candle_core::Result<Vec<Vec<f32>>> {
         let images = batch::scaled(pixels, self.input.size, &self.model.info.normalize, &self.device)?;
-        softmax_rows(&[logits(&self.model, images)?])
+        probability_rows(self.labeling(), &[logits(&self.model, images)?])
     }
 }
 

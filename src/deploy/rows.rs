@@ -1,10 +1,13 @@
-//! Predictions as CSV: `image,predicted,p_<class>,…`, one row per image.
+//! Predictions as CSV: `image,predicted,p_<class>,…`, one row per image. Of a model for a multi-label data set,
+//! `predicted` lists the classes with a probability of at least 0.5: `a|b`.
 
 use std::io::{self, Write};
 
 use super::images::ImageFile;
 use super::predict::Predictor;
+use crate::dataset::Labeling;
 use crate::error::Error;
+use crate::metric::predictions::is_predicted;
 
 /// How images are taken.
 #[derive(Clone, Copy, Debug)]
@@ -34,7 +37,7 @@ pub fn write(
         for (image, outcome) in block.iter().zip(predictor.block(block)?) {
             match outcome {
                 Ok(row) => {
-                    csv.write_record(cells(image, predictor.classes(), &row)).map_err(io::Error::from)?;
+                    csv.write_record(cells(image, predictor, &row)).map_err(io::Error::from)?;
                 }
                 Err(error) if options.skip_damaged => {
                     tracing::warn!("left out: {error}");
@@ -59,7 +62,20 @@ fn header(classes: &[String]) -> impl Iterator<Item = String> {
 }
 
 /// Probabilities in the shortest form that reads back to the same number.
-fn cells(image: &ImageFile, classes: &[String], row: &[f32]) -> impl Iterator<Item = String> {
+fn cells(image: &ImageFile, predictor: &Predictor<'_>, row: &[f32]) -> impl Iterator<Item = String> {
+    let predicted = match predictor.labeling() {
+        Labeling::SingleLabel => best(predictor.classes(), row),
+        Labeling::MultiLabel => likely(predictor.classes(), row),
+    };
+    [image.name.clone(), predicted].into_iter().chain(row.iter().map(|p| format!("{p:?}")))
+}
+
+fn best(classes: &[String], row: &[f32]) -> String {
     let best = row.iter().enumerate().rev().max_by(|a, b| a.1.total_cmp(b.1)).map_or(0, |(class, _)| class);
-    [image.name.clone(), classes[best].clone()].into_iter().chain(row.iter().map(|p| format!("{p:?}")))
+    classes[best].clone()
+}
+
+fn likely(classes: &[String], row: &[f32]) -> String {
+    let likely = classes.iter().zip(row).filter(|(_, p)| is_predicted(f64::from(**p)));
+    likely.map(|(class, _)| class.as_str()).collect::<Vec<_>>().join("|")
 }

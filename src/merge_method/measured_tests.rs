@@ -8,7 +8,7 @@ use candle_core::{DType, Device, Tensor};
 
 use backbone::BackboneSpec;
 use backbone::resnet::{ResnetSpec, Stem};
-use dataset::{Dataset, Pixels, Split};
+use dataset::{Dataset, Labeling, Pixels, Split};
 use identity::Fingerprint;
 use model::{Checkpoint, Context, Head, ModelInfo};
 use nn::{Normalize, StateDict};
@@ -41,7 +41,11 @@ fn info(dataset: &str) -> ModelInfo {
     ModelInfo {
         backbone: BackboneSpec::Resnet18(ResnetSpec { stem: Stem::Small, width: 2 }),
         normalize: Normalize::default(),
-        head: Some(Head { dataset: Some(Fingerprint::of_parts([dataset])), classes }),
+        head: Some(Head {
+            dataset: Some(Fingerprint::of_parts([dataset])),
+            classes,
+            labeling: Default::default(),
+        }),
         preprocessing: Default::default(),
     }
 }
@@ -60,7 +64,7 @@ fn dataset(all: &HashMap<String, Tensor>, labels: &[u32]) -> Dataset {
     let pixels: Vec<u8> = all["pixels"].flatten_all().unwrap().to_vec1().unwrap();
     let split = Split {
         pixels: Pixels::Owned(pixels.into()),
-        labels: labels.to_vec(),
+        labels: labels.to_vec().into(),
         names: (0..labels.len()).map(|i| i.to_string()).collect(),
         groups: None,
     };
@@ -110,6 +114,44 @@ fn assert_close(what: &str, actual: &StateDict, expected: &StateDict, tolerance:
         assert!(actual.iter().all(|number| number.is_finite()), "{what} {name}");
         assert!(worst <= tolerance * largest, "{what} {name}: off by {worst:e}, the largest is {largest:e}");
     }
+}
+
+/// A model with these rows of the head, and zeros after them if asked for.
+fn with_head(source: &Checkpoint, rows: &[usize], zeros: usize, labeling: Labeling) -> Checkpoint {
+    let mut model = source.clone();
+    for name in ["fc.weight", "fc.bias"] {
+        let all = &source.tensors[name];
+        let mut chosen: Vec<Tensor> = rows.iter().map(|&row| all.narrow(0, row, 1).unwrap()).collect();
+        chosen.extend((0..zeros).map(|_| all.narrow(0, 0, 1).unwrap().zeros_like().unwrap()));
+        model.tensors.insert(name.into(), Tensor::cat(&chosen, 0).unwrap());
+    }
+    let classes = (0..rows.len() + zeros).map(|class| class.to_string()).collect();
+    model.info.head = Some(Head { dataset: None, classes, labeling });
+    model
+}
+
+/// A sigmoid is the softmax of a logit and 0, and independent classes add their information.
+#[test]
+fn fisher_information_of_several_labels_is_the_sum_of_that_of_each() {
+    let all = reference();
+    let source = &sources(&all)[0];
+    let multi = |rows: &[usize]| with_head(source, rows, 0, Labeling::MultiLabel);
+    let models = [
+        with_head(source, &[0], 1, Labeling::SingleLabel),
+        with_head(source, &[1], 1, Labeling::SingleLabel),
+        multi(&[0]),
+        multi(&[0, 1]),
+    ];
+    let models: Vec<&Checkpoint> = models.iter().collect();
+    let information = with_context(dataset(&all, &LABELS), |context| information_of(&models, context));
+    let backbone = |information: &StateDict| -> StateDict {
+        let own = information.iter().filter(|(name, _)| !name.starts_with("fc."));
+        own.map(|(name, tensor)| (name.clone(), tensor.clone())).collect()
+    };
+    let [first, second, one, both] = [0, 1, 2, 3].map(|i| backbone(&information[i]));
+    assert_close("one", &one, &first, 1e-5);
+    let sum = first.iter().map(|(name, tensor)| (name.clone(), (tensor + &second[name]).unwrap())).collect();
+    assert_close("both", &both, &sum, 1e-5);
 }
 
 #[test]

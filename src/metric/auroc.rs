@@ -7,13 +7,14 @@ use super::{Metric, Predictions};
 pub(super) const AUROC: Metric = Metric {
     name: "auroc",
     title: "AUROC",
-    summary: "Area under the ROC curve: of class 1 if there are two classes, otherwise the one-vs-rest mean.",
+    summary: "Area under the ROC curve: of class 1 if there are two classes, otherwise the one-vs-rest mean; multi-label: the mean over classes.",
     higher_is_better: true,
     is_fraction: true,
+    is_multi_label: true,
     compute: auroc,
 };
 
-/// AUROC of class 1 if there are two classes, otherwise the one-vs-rest mean.
+/// AUROC of class 1 if there are two classes, otherwise the one-vs-rest mean; multi-label: the mean over classes.
 fn auroc(predictions: &Predictions) -> Option<f64> {
     one_vs_rest(predictions, area)
 }

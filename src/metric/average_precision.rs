@@ -7,13 +7,15 @@ use super::{Metric, Predictions};
 pub(super) const AVERAGE_PRECISION: Metric = Metric {
     name: "average_precision",
     title: "Average precision",
-    summary: "Area under the precision-recall steps: of class 1 if there are two classes, otherwise the one-vs-rest mean.",
+    summary: "Area under the precision-recall steps: of class 1 if there are two classes, otherwise the one-vs-rest mean; multi-label: the mean over classes.",
     higher_is_better: true,
     is_fraction: true,
+    is_multi_label: true,
     compute: average_precision,
 };
 
-/// Average precision of class 1 if there are two classes, otherwise the one-vs-rest mean.
+/// Average precision of class 1 if there are two classes, otherwise the one-vs-rest mean; multi-label: the mean over
+/// classes.
 fn average_precision(predictions: &Predictions) -> Option<f64> {
     one_vs_rest(predictions, area)
 }

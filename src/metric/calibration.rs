@@ -9,6 +9,7 @@ pub(super) const ECE_15: Metric = Metric {
     summary: "Expected calibration error in 15 bins of equal width.",
     higher_is_better: false,
     is_fraction: true,
+    is_multi_label: false,
     compute: ece_15,
 };
 
@@ -25,7 +26,7 @@ struct Bin {
 /// |accuracy − mean confidence| of the image's bin. Bins are (low, high].
 fn ece_15(predictions: &Predictions) -> Option<f64> {
     let mut bins = [Bin::default(); BINS];
-    for image in predictions.images() {
+    for image in predictions.images()? {
         let confidence = image.probabilities[image.predicted];
         let bin = &mut bins[bin_of(confidence)];
         bin.correct += if image.label == image.predicted { image.count } else { 0 };

@@ -24,6 +24,14 @@ pub enum MetricError {
         /// Number of classes.
         classes: usize,
     },
+    /// Labels and probabilities have different numbers of classes.
+    #[error("the labels have {labels} classes, but the probabilities {classes}")]
+    Classes {
+        /// Classes of the labels.
+        labels: usize,
+        /// Classes of the probabilities.
+        classes: usize,
+    },
     /// A label is out of range.
     #[error("image {image} has label {label}, but the classes are 0 to {}", classes - 1)]
     Label {

@@ -9,6 +9,7 @@ pub(super) const COHEN_KAPPA: Metric = Metric {
     summary: "Cohen's kappa: agreement beyond chance.",
     higher_is_better: true,
     is_fraction: true,
+    is_multi_label: false,
     compute: cohen_kappa,
 };
 
@@ -19,6 +20,7 @@ pub(super) const QUADRATIC_KAPPA: Metric = Metric {
     summary: "Cohen's kappa for grades: a disagreement is weighted by its squared distance.",
     higher_is_better: true,
     is_fraction: true,
+    is_multi_label: false,
     compute: quadratic_kappa,
 };
 
@@ -34,7 +36,7 @@ fn quadratic_kappa(predictions: &Predictions) -> Option<f64> {
 
 /// 1 − observed / expected disagreement; `None` if the expected disagreement is 0 (all images in one class).
 fn kappa(predictions: &Predictions, weight: fn(usize) -> f64) -> Option<f64> {
-    let confusion = predictions.confusion();
+    let confusion = predictions.confusion()?;
     let (mut observed, mut expected) = (0.0, 0.0);
     for (label, counts) in confusion.rows().enumerate() {
         for (predicted, &count) in counts.iter().enumerate() {

@@ -2,16 +2,19 @@
 //!
 //! | file | what |
 //! |---|---|
+//! | [`labels`] | one class per image, or any number |
 //! | [`predictions`] | labels and probabilities, validated once; quantities shared by several metrics; resamples |
 //! | [`confusion`] | counts of (label, predicted class) |
 //! | [`ranking`] | images ordered by a score, for threshold-free metrics |
 //! | `accuracy`, `f1`, `precision_recall`, `kappa`, `mcc` | metrics of the confusion matrix |
 //! | `auroc`, `average_precision` | metrics of the rankings |
 //! | `log_loss`, `calibration` | metrics of the probabilities |
-//! | [`multi_label`] | images with any number of labels each |
+//!
+//! Of a multi-label data set, each class is a binary decision at a probability of 0.5, and unknown labels are left out.
+//! A metric that needs one class per image is undefined there.
 //!
 //! To add one: a [`Metric`] with its function `fn(&Predictions) -> Option<f64>` in a file here, a `mod` line and a line
-//! in [`METRICS`]. Each image is weighted by [`predictions::Image::count`].
+//! in [`METRICS`]. Each image is weighted by its multiplicity, [`predictions::Image::count`].
 
 mod accuracy;
 mod auroc;
@@ -21,9 +24,9 @@ pub mod confusion;
 mod error;
 mod f1;
 mod kappa;
+pub mod labels;
 mod log_loss;
 mod mcc;
-pub mod multi_label;
 mod precision_recall;
 pub mod predictions;
 pub mod ranking;
@@ -33,9 +36,10 @@ use indexmap::IndexMap;
 pub use confusion::Confusion;
 pub use error::MetricError;
 pub use f1::per_class_f1;
-pub use predictions::Predictions;
+pub use labels::{Labeling, Labels, MultiLabels, State};
+pub use predictions::{Predictions, Tally};
 
-/// A score of predictions for images of one class each.
+/// A score of predictions.
 #[derive(Clone, Copy, Debug)]
 pub struct Metric {
     /// Name in experiment files and result tables.
@@ -48,6 +52,8 @@ pub struct Metric {
     pub higher_is_better: bool,
     /// Whether its scale is that of fractions, with 1 for all, so that it can be shown in percent.
     pub is_fraction: bool,
+    /// Whether it is defined for a multi-label data set.
+    pub is_multi_label: bool,
     compute: fn(&Predictions) -> Option<f64>,
 }
 
@@ -81,6 +87,11 @@ pub const NAMES: &[&str] = &{
 };
 
 impl Metric {
+    /// Whether it is defined for images that are labeled like this.
+    pub fn suits(&self, labeling: Labeling) -> bool {
+        self.is_multi_label || labeling.is_single_label()
+    }
+
     /// The score; `None` if undefined (AUROC if a class is absent from the labels).
     pub fn score(&self, predictions: &Predictions) -> Option<f64> {
         (self.compute)(predictions)
@@ -112,6 +123,13 @@ pub fn scores(predictions: &Predictions) -> IndexMap<&'static str, Option<f64>> 
 /// `part / whole`, or 0 if `whole` is 0: scikit-learn's `zero_division=0`.
 fn ratio(part: usize, whole: usize) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
+}
+
+/// Mean of a score over all classes; `None` if nothing is known of a class.
+fn class_mean(predictions: &Predictions, score: impl Fn(&Tally) -> f64) -> Option<f64> {
+    let tallies = predictions.tallies();
+    let is_known = tallies.iter().all(|tally| tally.known > 0);
+    mean(tallies.iter().map(score)).filter(|_| is_known)
 }
 
 /// Mean of the values; `None` if there are no values.

@@ -9,12 +9,13 @@ pub(super) const MCC: Metric = Metric {
     summary: "Matthews correlation coefficient of labels and predictions.",
     higher_is_better: true,
     is_fraction: true,
+    is_multi_label: false,
     compute: mcc,
 };
 
 /// Correlation of labels and predictions; 0 if either has a single class.
 fn mcc(predictions: &Predictions) -> Option<f64> {
-    let confusion = predictions.confusion();
+    let confusion = predictions.confusion()?;
     let total = confusion.total() as f64;
     let sum = |product: &dyn Fn(usize) -> usize| -> f64 {
         (0..confusion.classes()).map(|class| product(class) as f64).sum()

@@ -83,20 +83,18 @@ impl Ranking {
     }
 }
 
-/// One-vs-rest score: of class 1 if there are two classes, otherwise the mean over classes.
-/// `None` if a class is absent from the labels.
+/// One-vs-rest score: of class 1 if there are two classes, otherwise the mean over classes, as always for a multi-label
+/// data set. `None` if a class is absent from the labels.
 pub(super) fn one_vs_rest(predictions: &Predictions, score: fn(&Ranking) -> Option<f64>) -> Option<f64> {
-    if !predictions.confusion().every_class_is_present() {
-        return None;
-    }
-    match predictions.rankings() {
-        [_, of_class_1] => score(of_class_1),
-        rankings => macro_mean(rankings, score),
+    match (predictions.confusion(), predictions.rankings()) {
+        (Some(confusion), _) if !confusion.every_class_is_present() => None,
+        (Some(_), [_, of_class_1]) => score(of_class_1),
+        (_, rankings) => macro_mean(rankings, score),
     }
 }
 
 /// Mean of a score over classes; `None` if any is undefined.
-pub(super) fn macro_mean(rankings: &[Ranking], score: fn(&Ranking) -> Option<f64>) -> Option<f64> {
+fn macro_mean(rankings: &[Ranking], score: fn(&Ranking) -> Option<f64>) -> Option<f64> {
     super::mean(rankings.iter().map(score).collect::<Option<Vec<f64>>>()?)
 }
 

@@ -3,6 +3,7 @@
 use candle_core::{Device, Result};
 use serde::{Deserialize, Serialize};
 
+use dataset::Labels;
 use identity::Fingerprint;
 use train::EpochRecord;
 
@@ -81,8 +82,8 @@ pub struct Prediction {
     pub dataset: Fingerprint,
     /// Image names, one per image.
     pub images: Vec<String>,
-    /// True class indices, one per image.
-    pub labels: Vec<u32>,
-    /// Class probabilities, `[images][classes]`.
+    /// True labels of the images.
+    pub labels: Labels,
+    /// Class probabilities, `[images][classes]`; of a multi-label data set, they need not sum to 1.
     pub probabilities: Vec<Vec<f32>>,
 }

@@ -59,7 +59,12 @@ impl Context<'_> {
 
     /// The head of a model trained on data set 0.
     pub fn head(&self) -> Head {
-        Head { dataset: Some(self.dataset_fingerprints[0]), classes: self.datasets[0].classes.clone() }
+        let dataset = &self.datasets[0];
+        Head {
+            dataset: Some(self.dataset_fingerprints[0]),
+            classes: dataset.classes.clone(),
+            labeling: dataset.labeling(),
+        }
     }
 }
 

@@ -4,10 +4,16 @@ use identity::Fingerprint;
 use serde::{Deserialize, Serialize};
 
 use backbone::BackboneSpec;
-use dataset::{PixelSpec, Summary};
+use dataset::{Labeling, PixelSpec, SplitName, Summary};
+use metric::Metric;
 use nn::Normalize;
+use train::TrainSpec;
 
 use crate::Preprocessing;
+use crate::head::list;
+
+/// Metrics that need an image of each class; the first one also needs one without it.
+const RANKED: [&str; 2] = ["auroc", "average_precision"];
 
 /// What is known about a stage's inputs before anything runs.
 pub struct Known<'a> {
@@ -135,6 +141,11 @@ impl ModelInfo {
     pub fn classes(&self) -> &[String] {
         self.head.as_ref().map_or(&[], |head| &head.classes)
     }
+
+    /// Whether an image has one of its classes or any number of them.
+    pub fn labeling(&self) -> Labeling {
+        self.head.as_ref().map_or_else(Labeling::default, |head| head.labeling)
+    }
 }
 
 fn is_unknown(preprocessing: &Preprocessing) -> bool {
@@ -149,9 +160,70 @@ pub struct Head {
     pub dataset: Option<Fingerprint>,
     /// Class names, one per logit.
     pub classes: Vec<String>,
+    /// Whether an image has one of the classes or any number of them.
+    #[serde(default, skip_serializing_if = "Labeling::is_single_label")]
+    pub labeling: Labeling,
+}
+
+impl Head {
+    /// Whether it is for the same classes and as many of them per image.
+    pub fn is_like(&self, other: &Self) -> bool {
+        self.classes == other.classes && self.labeling == other.labeling
+    }
+
+    /// Why its predictions cannot be compared with the labels of a data set, as the end of a sentence about who has it.
+    pub fn misfit(&self, dataset: &KnownDataset<'_>) -> Option<String> {
+        let (name, summary) = (dataset.name, dataset.summary);
+        if summary.classes != self.classes {
+            let (own, other) = (list(&self.classes), list(&summary.classes));
+            return Some(format!("a head for {own}, but data set `{name}` has {other}"));
+        }
+        let (own, other) = (self.labeling.as_str(), summary.labeling().as_str());
+        (own != other).then(|| format!("a {own} head, but data set `{name}` is {other}"))
+    }
 }
 
 impl KnownDataset<'_> {
+    /// Checks that a model can be trained on it with these options.
+    ///
+    /// # Errors
+    /// Messages that say what to change.
+    pub fn trains(&self, spec: &TrainSpec) -> Result<(), Vec<String>> {
+        spec.fits(self.size)?;
+        spec.suits(self.summary.labeling(), &format!("data set `{}`", self.name))?;
+        let metric = spec.select.metric();
+        let problem = metric.and_then(|metric| self.unselectable("select", metric));
+        problem.map_or(Ok(()), |problem| Err(vec![problem]))
+    }
+
+    /// Why the metric of a key cannot select a model by the validation images.
+    pub fn unselectable(&self, key: &str, metric: &Metric) -> Option<String> {
+        let (summary, who) = (self.summary, format!("data set `{}`", self.name));
+        train::undefined(key, metric, summary.labeling(), &who).or_else(|| {
+            let (verb, class) = self.unranked(metric)?;
+            Some(format!(
+                "`{key} = \"{}\"` is undefined, since no validation image of {who} is known to {verb} class `{class}`; \
+                 leave out the class, add images, or choose another metric",
+                metric.name
+            ))
+        })
+    }
+
+    /// A class of a multi-label data set that no validation image has, or no one lacks, if the metric needs both.
+    fn unranked(&self, metric: &Metric) -> Option<(&'static str, &str)> {
+        let (val, multi) = (SplitName::Val as usize, self.summary.multi_label.as_ref()?);
+        let (needs_present, needs_absent) = (RANKED.contains(&metric.name), metric.name == RANKED[0]);
+        let counts = self.summary.counts[val].iter().zip(&multi.unknown[val]);
+        self.summary.classes.iter().zip(counts).find_map(|(class, (present, unknown))| {
+            let absent = multi.images[val] - present - unknown;
+            match (needs_present && *present == 0, needs_absent && absent == 0) {
+                (true, _) => Some(("have", class.as_str())),
+                (_, true) => Some(("lack", class.as_str())),
+                _ => None,
+            }
+        })
+    }
+
     /// Checks that a network accepts images of this size.
     ///
     /// # Errors
@@ -192,7 +264,11 @@ impl KnownDataset<'_> {
 
     /// The head of a model trained on this data set.
     pub fn head(&self) -> Head {
-        Head { dataset: Some(self.fingerprint), classes: self.summary.classes.clone() }
+        Head {
+            dataset: Some(self.fingerprint),
+            classes: self.summary.classes.clone(),
+            labeling: self.summary.labeling(),
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use dataset::Split;
 use metric::{Metric, Predictions};
 use nn::{Mode, Net, Value};
 use train::batch;
-use train::epoch::{EVAL_BATCH, softmax_rows};
+use train::epoch::{EVAL_BATCH, probability_rows};
 
 use crate::{Checkpoint, Context, StageError};
 
@@ -44,8 +44,9 @@ pub fn validation_score(
         StageError::Failed(format!("failed to score a model on the validation images: {problem}"))
     };
     let dataset = &context.datasets[0];
-    let rows = softmax_rows(&batch_logits(model, &dataset.val, dataset.size, &context.device)?)?;
-    let predictions = Predictions::new(&dataset.val.labels, &rows, dataset.classes.len())
+    let logits = batch_logits(model, &dataset.val, dataset.size, &context.device)?;
+    let rows = probability_rows(model.info.labeling(), &logits)?;
+    let predictions = Predictions::of(&dataset.val.labels, &rows, dataset.classes.len())
         .map_err(|error| failed(error.to_string()))?;
     let undefined =
         || format!("{} is undefined, because a class has none; choose another `metric`", metric.name);

@@ -126,7 +126,7 @@ impl Network {
 impl KnownDataset<'_> {
     /// Number of images of a split.
     pub fn images(&self, split: SplitName) -> u64 {
-        sum(self.summary.counts[split as usize].iter().map(|&count| count as u64))
+        self.summary.images(split) as u64
     }
 
     /// Size of all its images in bytes, decoded.

@@ -30,7 +30,7 @@ pub(super) fn splits(experiment: &Experiment, data: &Data) -> Vec<DataError> {
     readers.into_iter().filter_map(error).collect()
 }
 
-/// Check that every data set that a stage trains on or evaluates on has several classes.
+/// Check that every data set that a stage trains on or evaluates on has several classes, unless it is multi-label.
 pub(super) fn one_class(experiment: &Experiment, data: &Data) -> Vec<DataError> {
     let scored =
         |stage: &&StageInstance| stage.spec.train().is_some() || matches!(stage.spec, StageSpec::Evaluate(_));
@@ -39,7 +39,10 @@ pub(super) fn one_class(experiment: &Experiment, data: &Data) -> Vec<DataError> 
         stage.datasets.iter().for_each(|&dataset| _ = readers.entry(dataset).or_insert(stage));
     }
     let error = |(index, reader): (usize, &StageInstance)| {
-        let [class] = &data.datasets.get(&index)?.summary.classes[..] else { return None };
+        let summary = &data.datasets.get(&index)?.summary;
+        let [class] = &summary.classes[..] else { return None };
+        // Of one finding, an image may be positive or negative.
+        summary.labeling().is_single_label().then_some(())?;
         let message = format!(
             "it has one class, `{class}`, so every score of stage `{}` would be perfect and mean nothing; add images of \
              another class",
@@ -57,7 +60,7 @@ const CLASSES_SHOWN: usize = 24;
 fn lack(summary: &Summary, split: SplitName, reader: &str) -> Option<String> {
     let counts = &summary.counts[split as usize];
     let split_name = split.as_str();
-    if counts.iter().sum::<usize>() == 0 {
+    if summary.images(split) == 0 {
         return Some(format!("split `{split_name}` has no images, but stage `{reader}` needs some"));
     }
     let absent = summary.classes.iter().zip(counts).filter(|(_, count)| **count == 0);

@@ -168,6 +168,7 @@ pub(super) fn summary(counts: [[usize; 2]; 3]) -> Summary {
         digest: "00".repeat(32),
         warnings: Vec::new(),
         caveats: Vec::new(),
+        multi_label: None,
         train_groups: None,
     }
 }

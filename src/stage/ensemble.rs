@@ -2,6 +2,7 @@
 //! member.
 
 use candle_core::Result;
+use dataset::Labeling;
 use indexmap::IndexMap;
 use kind::Problems;
 use schemars::JsonSchema;
@@ -82,7 +83,7 @@ impl Ensemble {
     ///
     /// # Errors
     /// There is no member, or the shapes of their logits differ.
-    pub fn probabilities(&self, logits: &[&[Vec<f32>]]) -> Result<Vec<Vec<f32>>> {
+    pub fn probabilities(&self, labeling: Labeling, logits: &[&[Vec<f32>]]) -> Result<Vec<Vec<f32>>> {
         let Some(first) = logits.first() else { candle_core::bail!("an ensemble without members") };
         let sizes = |rows: &[Vec<f32>]| rows.iter().map(Vec::len).collect::<Vec<_>>();
         if logits.iter().any(|rows| sizes(rows) != sizes(first)) {
@@ -90,17 +91,21 @@ impl Ensemble {
         }
         let row = |image: usize| {
             let rows: Vec<&[f32]> = logits.iter().map(|rows| rows[image].as_slice()).collect();
-            self.row(&rows).into_iter().map(|p| p as f32).collect()
+            self.row(labeling, &rows).into_iter().map(|p| p as f32).collect()
         };
         Ok((0..first.len()).map(row).collect())
     }
 
     /// The probabilities of one image.
-    fn row(&self, logits: &[&[f32]]) -> Vec<f64> {
+    fn row(&self, labeling: Labeling, logits: &[&[f32]]) -> Vec<f64> {
+        let probabilities = match labeling {
+            Labeling::SingleLabel => softmax,
+            Labeling::MultiLabel => sigmoid,
+        };
         let numbers = |row: &&[f32]| row.iter().map(|&logit| f64::from(logit)).collect::<Vec<_>>();
         match self.of {
-            Averaged::Probabilities => mean(logits.iter().map(|row| softmax(numbers(row)))),
-            Averaged::Logits => softmax(mean(logits.iter().map(numbers))),
+            Averaged::Probabilities => mean(logits.iter().map(|row| probabilities(numbers(row)))),
+            Averaged::Logits => probabilities(mean(logits.iter().map(numbers))),
         }
     }
 }
@@ -121,6 +126,10 @@ fn softmax(logits: Vec<f64>) -> Vec<f64> {
     powers.into_iter().map(|power| power / sum).collect()
 }
 
+fn sigmoid(logits: Vec<f64>) -> Vec<f64> {
+    logits.into_iter().map(|logit| 1.0 / (1.0 + (-logit).exp())).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -129,6 +138,9 @@ mod tests {
 
     const A: &[&[f32]] = &[&[2.0, 0.0, -1.0], &[0.0, 0.5, 0.25]];
     const B: &[&[f32]] = &[&[-1.0, 1.0, 3.0], &[4.0, 0.0, 0.0]];
+
+    const PROBABILITIES: [[f32; 3]; 2] = [[0.574869, 0.615529, 0.610758], [0.741007, 0.561230, 0.531088]];
+    const OF_LOGITS: [[f32; 3]; 2] = [[0.622459, 0.622459, 0.731059], [0.880797, 0.562177, 0.531209]];
 
     fn named(name: &str) -> Fingerprint {
         Fingerprint::of_parts([name])
@@ -139,7 +151,7 @@ mod tests {
             members.iter().map(|rows| rows.iter().map(|row| row.to_vec()).collect()).collect();
         let names = vec![named("m"); members.len()];
         let logits: Vec<&[Vec<f32>]> = owned.iter().map(Vec::as_slice).collect();
-        Ensemble::new(of, names).probabilities(&logits).unwrap()
+        Ensemble::new(of, names).probabilities(Labeling::SingleLabel, &logits).unwrap()
     }
 
     fn assert_near(actual: &[Vec<f32>], expected: [[f32; 3]; 2]) {
@@ -161,12 +173,26 @@ mod tests {
         );
     }
 
+    /// Reference by SciPy: `np.mean([expit(A), expit(B)], 0)` and `expit(np.mean([A, B], 0))`.
+    #[test]
+    fn means_of_a_multi_label_data_set_agree_with_scipy() {
+        let rows = |of| {
+            let owned = [A, B].map(|rows| rows.iter().map(|row| row.to_vec()).collect::<Vec<_>>());
+            let logits: Vec<&[Vec<f32>]> = owned.iter().map(Vec::as_slice).collect();
+            Ensemble::new(of, vec![named("a"), named("b")])
+                .probabilities(Labeling::MultiLabel, &logits)
+                .unwrap()
+        };
+        assert_near(&rows(Averaged::Probabilities), PROBABILITIES);
+        assert_near(&rows(Averaged::Logits), OF_LOGITS);
+    }
+
     #[test]
     fn logits_of_different_images_are_an_error() {
         let ensemble = Ensemble::new(Averaged::Logits, vec![named("a"), named("b")]);
         let (two, one) = (vec![vec![0.0; 3]; 2], vec![vec![0.0; 3]; 1]);
-        assert!(ensemble.probabilities(&[&two, &one]).is_err());
-        assert!(ensemble.probabilities(&[]).is_err());
+        assert!(ensemble.probabilities(Labeling::SingleLabel, &[&two, &one]).is_err());
+        assert!(ensemble.probabilities(Labeling::SingleLabel, &[]).is_err());
     }
 
     #[test]

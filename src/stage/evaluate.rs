@@ -6,12 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::ensemble::{self, EnsembleSpec};
 use super::*;
 use candle_core::Tensor;
-use model::head::list;
 use model::inference::batch_logits;
 use nn::cost::{product, sum};
 use nn::finite::is_finite;
 use train::Progress;
-use train::epoch::softmax_rows;
+use train::epoch::probability_rows;
 
 /// Bytes per probability in `predictions.csv`, including its share of the image's name.
 const PROBABILITY_BYTES: u64 = 20;
@@ -194,7 +193,8 @@ impl EvaluateSpec {
             for i in 0..context.datasets.len() {
                 let pair = (model, context.dataset_fingerprints[i]);
                 if seen.insert(pair) {
-                    predictions.push(self.prediction(model, i, softmax_rows(&answers[&pair])?, context));
+                    let rows = probability_rows(context.datasets[i].labeling(), &answers[&pair])?;
+                    predictions.push(self.prediction(model, i, rows, context));
                 }
             }
         }
@@ -216,7 +216,7 @@ impl EvaluateSpec {
                 let answer = |&member: &Fingerprint| rows(&answers[&(member, dataset)]);
                 let logits = ensemble.members.iter().map(answer).collect::<Result<Vec<_>, _>>()?;
                 let logits: Vec<&[Vec<f32>]> = logits.iter().map(Vec::as_slice).collect();
-                let rows = ensemble.probabilities(&logits)?;
+                let rows = ensemble.probabilities(context.datasets[i].labeling(), &logits)?;
                 predictions.push(self.prediction(ensemble.fingerprint, i, rows, context));
             }
         }
@@ -266,13 +266,7 @@ pub(super) fn unfit(model: &ModelInfo, who: &str, datasets: &[KnownDataset<'_>])
         problems.push(format!("{who} has no head; fine-tune or probe it first"));
         return problems;
     };
-    for dataset in datasets.iter().filter(|dataset| dataset.summary.classes != head.classes) {
-        problems.push(format!(
-            "{who} has a head for {}, but data set `{}` has {}",
-            list(&head.classes),
-            dataset.name,
-            list(&dataset.summary.classes)
-        ));
-    }
+    let misfits = datasets.iter().filter_map(|dataset| head.misfit(dataset));
+    problems.extend(misfits.map(|misfit| format!("{who} has {misfit}")));
     problems
 }

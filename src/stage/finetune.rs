@@ -92,19 +92,10 @@ impl Stage for FinetuneSpec {
     fn describe(&self, known: &Known<'_>) -> Result<Description, Vec<String>> {
         let from = known.model(0)?;
         known.datasets[0].suits(&from.backbone)?;
-        self.train.fits(known.datasets[0].size)?;
+        known.datasets[0].trains(&self.train)?;
         let head = known.datasets[0].head();
-        if self.head == HeadInit::Keep && from.head.as_ref().is_none_or(|kept| kept.classes != head.classes) {
-            return Err(vec![format!(
-                "`head = \"keep\"`, but the model of `{}` has {}, and data set `{}` has {}; omit \
-                 `head` to start with a new one",
-                self.from,
-                from.head
-                    .as_ref()
-                    .map_or("no head".into(), |kept| format!("a head for {}", list(&kept.classes))),
-                self.dataset,
-                list(&head.classes)
-            )]);
+        if self.head == HeadInit::Keep && !from.head.as_ref().is_some_and(|kept| kept.is_like(&head)) {
+            return Err(vec![self.cannot_keep(from.head.as_ref(), &head)]);
         }
         Ok(Description::Model(tuned(from, head, known.datasets[0].preprocessing())))
     }
@@ -144,6 +135,21 @@ fn tuned(from: &ModelInfo, head: Head, next: Preprocessing) -> ModelInfo {
 }
 
 impl FinetuneSpec {
+    /// Why the head of the model cannot be kept.
+    fn cannot_keep(&self, kept: Option<&Head>, wanted: &Head) -> String {
+        let several = |head: &Head| if head.labeling.is_single_label() { "" } else { "multi-label " };
+        let kept = kept
+            .map_or("no head".into(), |kept| format!("a {}head for {}", several(kept), list(&kept.classes)));
+        format!(
+            "`head = \"keep\"`, but the model of `{}` has {kept}, and {}data set `{}` has {}; omit `head` to start with \
+             a new one",
+            self.from,
+            several(wanted),
+            self.dataset,
+            list(&wanted.classes)
+        )
+    }
+
     fn keeps_head(&self, had: Option<&Head>, wanted: &Head) -> bool {
         match self.head {
             HeadInit::Auto => had == Some(wanted),

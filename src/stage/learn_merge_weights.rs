@@ -166,7 +166,7 @@ impl Stage for LearnMergeWeightsSpec {
         for source in &sources {
             known.datasets[0].reads_as(source)?;
         }
-        self.train.fits(known.datasets[0].size)?;
+        known.datasets[0].trains(&self.train)?;
         let head = known.datasets[0].head();
         if self.anchor_weight == AnchorWeight::Fixed {
             if self.anchor.is_none() {
@@ -183,7 +183,7 @@ impl Stage for LearnMergeWeightsSpec {
         if self.norms == Norms::Anchor && self.anchor.is_none() {
             return Err(vec!["`norms = \"anchor\"` needs an `anchor`".into()]);
         }
-        let headless = |info: &ModelInfo| info.head.as_ref().is_none_or(|had| had.classes != head.classes);
+        let headless = |info: &ModelInfo| !info.head.as_ref().is_some_and(|had| had.is_like(&head));
         let takes_head = self.head == StartingHead::Anchor;
         if let Some(i) = self.anchor_index().filter(|&i| takes_head && headless(sources[i])) {
             return Err(vec![format!(

@@ -93,7 +93,9 @@ impl Stage for SelectSpec {
             }
         }
         let who = format!("the model of `{}`", self.from);
-        let problems = evaluate::unfit(first, &who, &known.datasets);
+        let mut problems = evaluate::unfit(first, &who, &known.datasets);
+        let metric = metric::by_name(&self.metric);
+        problems.extend(metric.and_then(|metric| known.datasets[0].unselectable("metric", metric)));
         if problems.is_empty() { Ok(Description::Model(first.clone())) } else { Err(problems) }
     }
 
@@ -176,7 +178,7 @@ mod tests {
 
     fn models(classes: &[String]) -> Vec<Arc<Artifact>> {
         let backbone = BackboneSpec::Resnet18(ResnetSpec { stem: Stem::Small, width: 8 });
-        let head = Some(Head { dataset: None, classes: classes.to_vec() });
+        let head = Some(Head { dataset: None, classes: classes.to_vec(), labeling: Default::default() });
         let info = ModelInfo {
             backbone: backbone.clone(),
             normalize: Normalize::default(),
@@ -228,8 +230,8 @@ mod tests {
         let data = images();
         let chosen = best("log_loss", data.clone());
         let mut other = data.clone();
-        other.test.labels.reverse();
-        other.test.labels.iter_mut().for_each(|label| *label = (*label + 1) % 4);
+        let labels = other.test.labels.single().unwrap().iter().rev().map(|label| (label + 1) % 4);
+        other.test.labels = labels.collect::<Vec<_>>().into();
         assert_eq!(best("log_loss", other), chosen);
         let nothing = Dataset { test: data.train.clone(), ..data };
         assert_eq!(best("log_loss", nothing), chosen);

@@ -19,6 +19,7 @@ fn summary(counts: [usize; 3]) -> Summary {
         digest: String::new(),
         warnings: Vec::new(),
         caveats: Vec::new(),
+        multi_label: None,
         train_groups: None,
     }
 }
@@ -46,7 +47,11 @@ fn work_of(text: &str, backbone: BackboneSpec, counts: [usize; 3]) -> Work {
     let spec: StageSpec = toml::from_str(text).unwrap();
     let stage = spec;
     let summary = summary(counts);
-    let head = Some(Head { dataset: Some(Fingerprint::of_parts(["d"])), classes: summary.classes.clone() });
+    let head = Some(Head {
+        dataset: Some(Fingerprint::of_parts(["d"])),
+        classes: summary.classes.clone(),
+        labeling: Default::default(),
+    });
     let model = Description::Model(ModelInfo {
         backbone,
         normalize: Normalize::default(),

@@ -34,7 +34,7 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 
 use experiment::cell::Fields;
-use metric::Predictions;
+use metric::{Labels, Predictions};
 use rng::name_index;
 
 pub use error::TableError;
@@ -75,7 +75,7 @@ pub struct Score {
 }
 
 /// Predictions with an identifier of their images.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub struct Predicted {
     /// A hash of the names and labels of the images, in order.
     images: u64,
@@ -84,16 +84,10 @@ pub struct Predicted {
 
 impl Predicted {
     /// Predictions of images with these names and labels, in order.
-    pub fn new(names: &[String], labels: &[u32], predictions: Predictions) -> Self {
+    pub fn new(names: &[String], labels: &Labels, predictions: Predictions) -> Self {
         let images: Vec<String> =
-            names.iter().zip(labels).map(|(name, label)| format!("{label} {name}")).collect();
+            names.iter().zip(labels.texts()).map(|(name, label)| format!("{label} {name}")).collect();
         Self { images: name_index(&images.join("\n")), predictions }
-    }
-}
-
-impl PartialEq for Predicted {
-    fn eq(&self, other: &Self) -> bool {
-        self.images == other.images && self.predictions.images().eq(other.predictions.images())
     }
 }
 
@@ -173,7 +167,7 @@ mod example {
         let rows: Vec<Vec<f32>> = (0..).zip(&labels).map(row).collect();
         let predictions = Predictions::new(&labels, &rows, 3).unwrap();
         let value = metric::by_name("macro_f1").unwrap().score(&predictions);
-        let predicted = Some(Arc::new(Predicted::new(&names, &labels, predictions)));
+        let predicted = Some(Arc::new(Predicted::new(&names, &labels.into(), predictions)));
         Score { predicted, ..score(model, target, &seed.to_string(), value) }
     }
 

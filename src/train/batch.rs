@@ -5,10 +5,11 @@ use rand::seq::SliceRandom;
 use rayon::prelude::*;
 
 use super::Augment;
+use super::Targets;
 use super::augmentation::Changes;
 use super::augmentation::mixing::{Mix, mix_images, mix_labels};
 use super::epoch::Task;
-use dataset::Split;
+use dataset::{Labels, MultiLabels, Split, State};
 use nn::Normalize;
 use rng::{Purpose, rng};
 
@@ -34,8 +35,8 @@ pub struct Batch {
     pub draws: Vec<usize>,
     /// Their pixels `[n, size, size, 3]`, augmented and normalized; `None` if the learner does not take them.
     pub images: Option<Tensor>,
-    /// Their labels, u32 `[n]`, or probabilities of the classes `[n, classes]` if images are mixed.
-    pub targets: Tensor,
+    /// Their labels.
+    pub targets: Targets,
 }
 
 impl Batch {
@@ -73,17 +74,33 @@ impl Batch {
 }
 
 /// Labels; as probabilities if the spec mixes batches, also of a batch that is not mixed.
-fn targets(task: &Task<'_>, draws: &[usize], mixes: &[Box<dyn Mix>]) -> Result<Tensor> {
-    let (split, classes) = (&task.dataset.train, task.dataset.classes.len());
+fn targets(task: &Task<'_>, draws: &[usize], mixes: &[Box<dyn Mix>]) -> Result<Targets> {
+    let classes = task.dataset.classes.len();
+    let labels = match &task.dataset.train.labels {
+        Labels::Single(labels) => labels,
+        Labels::Multi(labels) => return multi_label_targets(labels, draws, mixes),
+    };
+    let drawn = draws.iter().map(|draw| labels[draw % labels.len()]);
     if !task.spec.augment.mixes_batches() {
-        return labels(split, draws, &Device::Cpu);
+        return Ok(Targets::Classes(Tensor::new(drawn.collect::<Vec<u32>>(), &Device::Cpu)?));
     }
     let mut probabilities = vec![0f32; draws.len() * classes];
-    for (row, &draw) in probabilities.chunks_exact_mut(classes).zip(draws) {
-        row[split.labels[draw % split.len()] as usize] = 1.0;
+    for (row, label) in probabilities.chunks_exact_mut(classes).zip(drawn) {
+        row[label as usize] = 1.0;
     }
     mixes.iter().for_each(|mix| mix_labels(&**mix, &mut probabilities, classes));
-    Tensor::from_vec(probabilities, (draws.len(), classes), &Device::Cpu)
+    Ok(Targets::Probabilities(Tensor::from_vec(probabilities, (draws.len(), classes), &Device::Cpu)?))
+}
+
+/// Presence and absence are mixed alike, so that the loss is the mean of those of the mixed images.
+fn multi_label_targets(labels: &MultiLabels, draws: &[usize], mixes: &[Box<dyn Mix>]) -> Result<Targets> {
+    let rows = draws.iter().flat_map(|draw| labels.row(draw % labels.len()));
+    let weights = |state: State| {
+        let mut weights: Vec<f32> = rows.clone().map(|other| f32::from(*other == state)).collect();
+        mixes.iter().for_each(|mix| mix_labels(&**mix, &mut weights, labels.classes()));
+        Tensor::from_vec(weights, (draws.len(), labels.classes()), &Device::Cpu)
+    };
+    Ok(Targets::Labels { present: weights(State::Present)?, absent: weights(State::Absent)? })
 }
 
 /// Random variants of images: for one seed and one epoch.
@@ -162,15 +179,6 @@ fn scale(from: &[u8], table: &[[f32; 256]; 3], to: &mut [f32]) {
     }
 }
 
-/// Labels at `positions` of a split, u32 `[n]`. Positions may be [draws](super::sampling).
-///
-/// # Errors
-/// candle cannot make the tensor.
-pub fn labels(split: &Split, positions: &[usize], device: &Device) -> Result<Tensor> {
-    let labels: Vec<u32> = positions.iter().map(|&position| split.labels[position % split.len()]).collect();
-    Tensor::new(labels, device)
-}
-
 /// Calls `work` with the result of `prepare` for each of `0..n`, in order. The next one is prepared beside the work, on
 /// the same threads, so at most two are in memory.
 ///
@@ -219,7 +227,7 @@ mod tests {
     fn one_image() -> Split {
         Split {
             pixels: dataset::Pixels::Owned([255u8, 255, 0].into()),
-            labels: vec![0],
+            labels: vec![0].into(),
             names: vec!["one".into()],
             groups: None,
         }

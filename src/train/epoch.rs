@@ -11,9 +11,9 @@ use super::batch::{Batch, ahead};
 use super::best::Best;
 use super::layer_rates;
 use super::resume::{Ongoing, Position, Resume, Saver, TrainState};
-use super::{Loss, Optimizer, TrainSpec};
+use super::{ClassCounts, Loss, Optimizer, TrainSpec};
 use crate::{EpochRecord, Interrupted, Progress, TrainError};
-use dataset::{Dataset, Split};
+use dataset::{Dataset, Labeling, Split};
 use metric::{Predictions, by_name};
 use nn::{Normalize, StateDict, Value, Values, gradients};
 
@@ -113,8 +113,8 @@ pub struct Task<'a> {
 /// The loss is not finite, the selecting score is undefined, or the user asked to stop.
 pub fn fit(learner: &mut dyn Learner, task: &Task<'_>) -> Result<Vec<EpochRecord>, TrainError> {
     let spec = task.spec;
-    let loss =
-        spec.loss.build(&class_counts(&task.dataset.train, task.dataset.classes.len()), task.device)?;
+    let counts = ClassCounts::of(&task.dataset.train.labels, task.dataset.classes.len());
+    let loss = spec.loss.build(&counts, task.device)?;
     let mut training = Training::new(learner, task)?;
     training.resume()?;
     while !training.is_over() {
@@ -329,8 +329,9 @@ fn diverged(loss: f64, epoch: usize, images: usize, spec: &TrainSpec) -> TrainEr
 fn validate(learner: &mut dyn Learner, task: &Task<'_>) -> Result<IndexMap<String, f64>, TrainError> {
     let Some(select) = task.spec.select.metric() else { return Ok(IndexMap::new()) };
     let split = &task.dataset.val;
-    let rows = probabilities(split.len(), |positions| learner.val_logits(positions))?;
-    let predictions = Predictions::new(&split.labels, &rows, task.dataset.classes.len())
+    let labeling = task.dataset.labeling();
+    let rows = probabilities(labeling, split.len(), |positions| learner.val_logits(positions))?;
+    let predictions = Predictions::of(&split.labels, &rows, task.dataset.classes.len())
         .map_err(|error| TrainError::Failed(format!("failed to score the validation images: {error}")))?;
     let Some(selecting) = select.score(&predictions) else {
         return Err(TrainError::Failed(format!(
@@ -351,28 +352,26 @@ fn validate(learner: &mut dyn Learner, task: &Task<'_>) -> Result<IndexMap<Strin
 /// # Errors
 /// A tensor operation failed.
 pub fn probabilities(
+    labeling: Labeling,
     n: usize,
     mut logits: impl FnMut(&[usize]) -> candle_core::Result<Tensor>,
 ) -> candle_core::Result<Vec<Vec<f32>>> {
     let positions: Vec<usize> = (0..n).collect();
-    let batches = positions.chunks(EVAL_BATCH).map(|batch| softmax_rows(&[logits(batch)?]));
+    let batches = positions.chunks(EVAL_BATCH).map(|batch| probability_rows(labeling, &[logits(batch)?]));
     Ok(batches.collect::<candle_core::Result<Vec<_>>>()?.concat())
 }
 
-/// Class probabilities from the logits of each batch.
+/// Class probabilities from the logits of each batch: their softmax, or the sigmoid of each in a multi-label data set.
 ///
 /// # Errors
 /// A tensor operation failed.
-pub fn softmax_rows(batches: &[Tensor]) -> candle_core::Result<Vec<Vec<f32>>> {
-    let rows = batches.iter().map(|logits| candle_nn::ops::softmax(logits, 1)?.to_vec2::<f32>());
+pub fn probability_rows(labeling: Labeling, batches: &[Tensor]) -> candle_core::Result<Vec<Vec<f32>>> {
+    let probabilities = |logits: &Tensor| match labeling {
+        Labeling::SingleLabel => candle_nn::ops::softmax(logits, 1),
+        Labeling::MultiLabel => candle_nn::ops::sigmoid(logits),
+    };
+    let rows = batches.iter().map(|logits| probabilities(logits)?.to_vec2::<f32>());
     Ok(rows.collect::<candle_core::Result<Vec<_>>>()?.concat())
-}
-
-/// Number of images of each class.
-pub fn class_counts(split: &Split, classes: usize) -> Vec<usize> {
-    let mut counts = vec![0; classes];
-    split.labels.iter().for_each(|&label| counts[label as usize] += 1);
-    counts
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@
 //! | [`select`] | the validation score that selects the epoch to keep |
 //! | [`progress`] | progress reports |
 //! | [`sampling`] | which images form the batches of an epoch |
+//! | [`targets`] | what a loss compares logits with |
 //! | [`batch`] | their pixels and targets as tensors, prepared ahead of the step |
 //! | [`augmentation`] | random transforms of u8 images, and of batches |
 
@@ -31,21 +32,25 @@ pub mod resume;
 pub mod sampling;
 pub mod schedule;
 pub mod select;
+pub mod targets;
 
+use dataset::Labeling;
 use identity::options::replaced;
 use identity::{Identity, Spec};
 use kind::{Kind, Problems};
+use metric::{METRICS, Metric};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use augmentation::Augment;
-pub use loss::{ClassWeights, Loss, LossSpec};
+pub use loss::{ClassCounts, ClassWeights, Loss, LossSpec};
 pub use optimizer::{Optimizer, OptimizerError, OptimizerSpec};
 pub use progress::{EpochRecord, Interrupted, Progress, TrainError};
 pub use sampling::Sampling;
 pub use schedule::ScheduleSpec;
 pub use select::Select;
+pub use targets::Targets;
 
 /// Hyperparameters of training: the keys of `[train]`, any of which a training stage may override.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -139,6 +144,44 @@ impl TrainSpec {
             self.augment.0.iter().filter_map(|transform| transform.misfit(size)).collect();
         if misfits.is_empty() { Ok(()) } else { Err(misfits) }
     }
+
+    /// Checks that the options are for images that are labeled like this. `who` is the data set, for messages.
+    ///
+    /// # Errors
+    /// Messages that say what to change.
+    pub fn suits(&self, labeling: Labeling, who: &str) -> Result<(), Vec<String>> {
+        let mut misfits = Vec::new();
+        if !self.loss.suits(labeling) {
+            misfits.push(format!(
+                "`loss = \"{}\"` is for one class per image, but {who} is {}; set `loss = \"binary_cross_entropy\"`",
+                self.loss.kind(),
+                labeling.as_str()
+            ));
+        }
+        if !self.sampling.suits(labeling) {
+            misfits.push(format!(
+                "`sampling = \"balanced\"` draws one class per image, but {who} is {}; leave it out, or set \
+                 `loss.binary_cross_entropy.class_weights = \"balanced\"`",
+                labeling.as_str()
+            ));
+        }
+        misfits.extend(self.select.metric().and_then(|metric| undefined("select", metric, labeling, who)));
+        if misfits.is_empty() { Ok(()) } else { Err(misfits) }
+    }
+}
+
+/// Why the metric of a key is not for images that are labeled like this. `who` is the data set.
+pub fn undefined(key: &str, metric: &Metric, labeling: Labeling, who: &str) -> Option<String> {
+    let others = METRICS.iter().filter(|other| other.suits(labeling)).map(|other| other.name);
+    let others: Vec<&str> = others.collect();
+    (!metric.suits(labeling)).then(|| {
+        format!(
+            "`{key} = \"{}\"` is defined for one class per image, but {who} is {}; choose one of {}",
+            metric.name,
+            labeling.as_str(),
+            kind::suggest::list(&others)
+        )
+    })
 }
 
 impl Identity for TrainSpec {

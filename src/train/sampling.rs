@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use dataset::Split;
+use dataset::{Labeling, Split};
 use rand::RngCore;
 use rng::{Purpose, rng};
 use schemars::JsonSchema;
@@ -30,11 +30,19 @@ pub enum Sampling {
 }
 
 impl Sampling {
-    /// The draws of an epoch, in batches. A last batch of one image is dropped.
+    /// Whether it draws images of data sets that are labeled like this.
+    pub fn suits(self, labeling: Labeling) -> bool {
+        self == Self::Shuffled || labeling.is_single_label()
+    }
+
+    /// The draws of an epoch, in batches; none if it does not suit the labels. A last batch of one image is dropped.
     pub fn batches(self, split: &Split, batch_size: usize, seed: u64, epoch: usize) -> Vec<Vec<usize>> {
         match self {
             Self::Shuffled => shuffled(split.len(), batch_size, seed, Purpose::Shuffle, epoch),
-            Self::Balanced => in_batches(&balanced(&split.labels, seed, epoch), batch_size),
+            Self::Balanced => {
+                let classes = split.labels.single().unwrap_or_default();
+                in_batches(&balanced(classes, seed, epoch), batch_size)
+            }
         }
     }
 }

@@ -181,7 +181,7 @@ fn guess(model: Fingerprint, stage: &PlannedStage) -> Prediction {
         dataset: dataset.fingerprint,
         images: (0..labels.len()).map(|i| format!("test/{i}")).collect(),
         probabilities: vec![vec![1.0 / counts.len() as f32; counts.len()]; labels.len()],
-        labels,
+        labels: labels.into(),
     }
 }
 

@@ -33,7 +33,7 @@ fn scores(images: u32) -> Vec<Score> {
         let rows: Vec<Vec<f32>> = labels.iter().map(|&label| row(label)).collect();
         let predictions = Predictions::new(&labels, &rows, CLASSES as usize).expect("distributions");
         let values = metric::scores(&predictions);
-        let predicted = Some(Arc::new(Predicted::new(&names, &labels, predictions)));
+        let predicted = Some(Arc::new(Predicted::new(&names, &labels.into(), predictions)));
         scores.extend(values.into_iter().map(|(metric, value)| Score {
             experiment: "bench".into(),
             stage: "scores".into(),

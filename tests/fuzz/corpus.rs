@@ -286,7 +286,7 @@ fn evaluation() -> Artifact {
         model: named("model"),
         dataset: named("data"),
         images: vec!["test/0".into(), "test/1".into()],
-        labels: vec![1, 0],
+        labels: vec![1, 0].into(),
         probabilities: vec![vec![0.1, 0.9], vec![0.5, 0.5]],
     };
     Artifact::Evaluation(Evaluation { predictions: vec![prediction] })

@@ -214,7 +214,10 @@ fn data(spec: &dyn DatasetKind) -> String {
 
 fn manifest(input: &[u8], folder: &Path) -> String {
     corpus::images().into_iter().for_each(|(name, bytes)| drop(put(folder, name, &bytes)));
-    data(&manifest_spec(put(folder, "labels.csv", input)))
+    let spec = manifest_spec(put(folder, "labels.csv", input));
+    let several = serde_json::json!({ "separator": "|" });
+    let several = ManifestSpec { columns: serde_json::from_value(several).expect("columns"), ..spec.clone() };
+    data(&spec) + &data(&several)
 }
 
 fn image(input: &[u8], folder: &Path) -> String {

@@ -76,7 +76,7 @@ fn evaluated(experiment: &str) -> Workplace {
         model,
         dataset: data.fingerprint,
         images: vec!["test/0".into(), "test/1".into()],
-        labels: vec![0, 1],
+        labels: vec![0, 1].into(),
         probabilities,
     };
     let predictions = vec![

@@ -270,6 +270,7 @@ fn of_dataset(spec: &DatasetSpec) -> Fingerprint {
         digest: "cd".repeat(32),
         warnings: Vec::new(),
         caveats: Vec::new(),
+        multi_label: None,
         train_groups: None,
     };
     dataset_fingerprint(spec, LabelBudget::default(), &summary)

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use candle_core::{DType, Device, Tensor, Var};
 use medmerge::train::loss::{BinaryCrossEntropySpec, CrossEntropy, Loss as _, binary_cross_entropy};
-use medmerge::train::{ClassWeights, LossSpec};
+use medmerge::train::{ClassCounts, ClassWeights, LossSpec, Targets};
 
 const TOLERANCE: f32 = 1e-5;
 
@@ -48,7 +48,7 @@ fn cross_entropy_and_its_gradient_are_pytorchs() {
         ];
         for (case, weights, smoothing) in cases {
             let loss = CrossEntropy::new(weights, smoothing, &Device::Cpu).unwrap();
-            let loss = loss.forward(&logits, &labels).unwrap();
+            let loss = loss.forward(&logits, &Targets::Classes(labels.clone())).unwrap();
             check(&reference, &format!("{shape}.{case}"), &logits, &loss);
         }
     }
@@ -69,16 +69,18 @@ fn binary_cross_entropy_takes_labels_as_one_hot_targets() {
     let targets = Tensor::new(&[[0f32, 0.0, 1.0], [1.0, 0.0, 0.0]], &Device::Cpu).unwrap();
     let pos_weight = Tensor::new(&[0.5f32, 2.0, 8.0], &Device::Cpu).unwrap();
     let spec = LossSpec::BinaryCrossEntropy(BinaryCrossEntropySpec { class_weights: ClassWeights::Balanced });
-    let loss = spec.build(&[6, 3, 0], &Device::Cpu).unwrap().forward(&logits, &labels).unwrap();
+    let loss = spec.build(&ClassCounts::single_label(&[6, 3, 0]), &Device::Cpu).unwrap();
+    let loss = loss.forward(&logits, &Targets::Classes(labels)).unwrap();
     assert_close(&loss, &binary_cross_entropy(&logits, &targets, &pos_weight).unwrap(), "one-hot");
 }
 
 #[test]
 fn losses_of_huge_logits_are_finite_and_so_are_their_gradients() {
-    let labels = Tensor::new(&[1u32, 0], &Device::Cpu).unwrap();
+    let labels = Targets::Classes(Tensor::new(&[1u32, 0], &Device::Cpu).unwrap());
+    let counts = ClassCounts::single_label(&[1, 1]);
     for spec in [LossSpec::default(), LossSpec::BinaryCrossEntropy(BinaryCrossEntropySpec::default())] {
         let logits = Var::new(&[[1e4f32, -1e4], [1e4, -1e4]], &Device::Cpu).unwrap();
-        let loss = spec.build(&[1, 1], &Device::Cpu).unwrap().forward(&logits, &labels).unwrap();
+        let loss = spec.build(&counts, &Device::Cpu).unwrap().forward(&logits, &labels).unwrap();
         let gradients = loss.backward().unwrap();
         assert!(loss.to_scalar::<f32>().unwrap() > 1e3);
         assert!(numbers(gradients.get(&logits).unwrap()).iter().all(|x| x.is_finite()), "{spec:?}");

@@ -1,7 +1,7 @@
 //! Metrics against scikit-learn, and what must leave them unchanged.
 
 use indexmap::IndexMap;
-use medmerge::metric::{NAMES, Predictions, by_name, multi_label, per_class_f1};
+use medmerge::metric::{Labels, MultiLabels, NAMES, Predictions, State, by_name, per_class_f1};
 use proptest::prelude::*;
 use serde_json::Value;
 
@@ -54,7 +54,7 @@ fn every_multi_class_score_equals_scikit_learns() {
             assert_close(Some(found), Some(expected), &format!("case {i}, F1 of class {class}"));
         }
         let confusion: Vec<Vec<usize>> = from(&case["confusion"]);
-        assert_eq!(predictions.confusion().rows().collect::<Vec<_>>(), confusion, "case {i}");
+        assert_eq!(predictions.confusion().unwrap().rows().collect::<Vec<_>>(), confusion, "case {i}");
         let left: Vec<_> =
             case.as_object().unwrap().keys().filter(|k| !compared.contains(&k.as_str())).collect();
         assert!(left.is_empty(), "not compared: {left:?}");
@@ -63,21 +63,31 @@ fn every_multi_class_score_equals_scikit_learns() {
 
 #[test]
 fn every_multi_label_score_equals_scikit_learns() {
-    let written = |name: &str| match name {
-        "auroc" | "average_precision" => format!("{name}_macro"),
-        _ => name.to_owned(),
-    };
+    let compared = [
+        ("macro_f1", "macro_f1"),
+        ("micro_f1", "micro_f1"),
+        ("accuracy", "subset_accuracy"),
+        ("auroc", "auroc_macro"),
+        ("average_precision", "average_precision_macro"),
+    ];
     let cases = cases("multilabel");
     assert_eq!(cases.len(), 6);
     for (i, (case, rows)) in cases.iter().enumerate() {
         let labels: Vec<Vec<u8>> = from(&case["y_true"]);
-        let labels: Vec<Vec<bool>> = labels.iter().map(|row| row.iter().map(|&y| y == 1).collect()).collect();
-        let scores = multi_label::score_all(&labels, rows).unwrap();
-        assert_eq!(scores.len() + 3, case.as_object().unwrap().len(), "case {i}");
-        for (name, found) in scores {
-            assert_close(found, from(&case[written(name)]), &format!("case {i}, {name}"));
+        let scores = metric::scores(&multi_label(&labels, rows));
+        assert_eq!(compared.len() + 3, case.as_object().unwrap().len(), "case {i}");
+        for (name, written) in compared {
+            assert_close(scores[name], from(&case[written]), &format!("case {i}, {name}"));
         }
     }
+}
+
+/// Predictions of images with labels 0, 1 or, if unknown, 2.
+fn multi_label(labels: &[Vec<u8>], rows: &[Vec<f64>]) -> Predictions {
+    let mut states = MultiLabels::new(labels[0].len());
+    let state = |label: &u8| [State::Absent, State::Present, State::Unknown][usize::from(*label)];
+    labels.iter().for_each(|row| states.push(&row.iter().map(state).collect::<Vec<_>>()));
+    Predictions::of(&Labels::Multi(states), rows, labels[0].len()).unwrap()
 }
 
 /// Labels and f32 distributions of a few classes, with many ties.

@@ -28,7 +28,7 @@ fn by_name(dataset: &Dataset) -> Vec<(String, String, Vec<u8>)> {
         let split = dataset.split(split);
         (0..split.len()).map(move |i| {
             let stem = Path::new(&split.names[i]).file_stem().expect("a name").to_string_lossy().into_owned();
-            let label = dataset.classes[split.labels[i] as usize].to_lowercase();
+            let label = dataset.classes[split.labels.present(i)[0]].to_lowercase();
             (stem, label, split.pixels[i * bytes..][..bytes].to_vec())
         })
     };
@@ -109,7 +109,7 @@ fn retinamnist_reads_the_same_as_aptos_and_as_eyepacs() {
     let retina = retina.load(None).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let [mut aptos, mut eyepacs] = ["id_code,diagnosis\n", "image,level\n"].map(String::from);
-    for (i, &label) in retina.train.labels.iter().enumerate() {
+    for (i, &label) in retina.train.labels.single().unwrap().iter().enumerate() {
         let pixels = retina.train.pixels[i * 768..][..768].to_vec();
         let picture = image::RgbImage::from_raw(16, 16, pixels).expect("pixels");
         let (id, eye) = (format!("{i:012x}"), format!("{}_{}", i / 2, ["left", "right"][i % 2]));
@@ -298,7 +298,7 @@ fn ham10000_is_read_as_published() {
         ("HAM10000_images_part_2/I3.jpg", ""),
     ]);
     let data = spec("isic2018", json!({ "path": folder.path() })).load(None).unwrap();
-    assert_eq!(data.train.labels, [4, 4, 1]);
+    assert_eq!(data.train.labels, vec![4, 4, 1].into());
     assert_eq!(data.train.groups, Some(vec![0, 0, 1]));
     std::fs::remove_file(folder.path().join("HAM10000_metadata.csv")).unwrap();
     assert!(

@@ -199,6 +199,7 @@ fn summary() -> Summary {
         digest: "cd".repeat(32),
         warnings: Vec::new(),
         caveats: Vec::new(),
+        multi_label: None,
         train_groups: None,
     }
 }

@@ -54,7 +54,7 @@ fn prediction() -> Prediction {
         model: fingerprint("a1"),
         dataset: fingerprint("b2"),
         images: vec!["test/0".into()],
-        labels: vec![1],
+        labels: vec![1].into(),
         probabilities: vec![vec![0.1, 0.9]],
     }
 }

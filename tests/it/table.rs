@@ -162,7 +162,7 @@ fn predicted(model: &str, target: &str, seed: u64, sharp: f64, noise: u64) -> Ve
     let rows: Vec<Vec<f64>> = (0..).zip(&labels).map(row).collect();
     let predictions = Predictions::new(&labels, &rows, 3).unwrap();
     let values = metric::scores(&predictions);
-    let predicted = Some(Arc::new(Predicted::new(&names, &labels, predictions)));
+    let predicted = Some(Arc::new(Predicted::new(&names, &labels.into(), predictions)));
     let of = |(metric, value): (&str, Option<f64>)| Score {
         metric: metric.into(),
         value,

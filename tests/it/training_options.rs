@@ -11,6 +11,7 @@ use medmerge::metric::METRICS;
 use medmerge::nn::init::Parameter;
 use medmerge::stage::{Artifact, StageSpec};
 use medmerge::store::Store;
+use medmerge::train::Targets;
 use medmerge::train::loss::{CrossEntropy, Loss, binary_cross_entropy};
 use medmerge::train::resume::Forgetful;
 use medmerge::train::{Progress, TrainSpec, layer_rates};
@@ -302,7 +303,7 @@ fn losses_of_probabilities_and_their_gradients_are_pytorchs() {
         let loss = match cross_entropy {
             Some((weights, smoothing)) => {
                 let loss = CrossEntropy::new(weights, smoothing, &Device::Cpu).unwrap();
-                loss.forward(&logits, targets).unwrap()
+                loss.forward(&logits, &Targets::Probabilities(targets.clone())).unwrap()
             }
             None => binary_cross_entropy(&logits, targets, weights).unwrap(),
         };

@@ -16,8 +16,9 @@ const LISTED: usize = 20;
 pub(super) fn show(dataset: &DatasetInstance, found: &Inspection, out: &mut impl Write) -> Result<()> {
     let (id, kind, size) = (dataset.id(), dataset.spec.kind(), dataset.spec.size());
     let classes = found.classes.len();
-    writeln!(out, "{id} ({kind}, {size} x {size} pixels, {classes} classes)")?;
-    counts(&found.classes, &found.counts, out)?;
+    let several = found.multi_label.as_ref().map_or("", |_| ", multi-label");
+    writeln!(out, "{id} ({kind}, {size} x {size} pixels, {classes} classes{several})")?;
+    counts(&found.classes, &found.counts, found.multi_label.as_ref(), out)?;
     found.sizes.iter().try_for_each(|sizes| show_sizes(sizes, out))?;
     found.moments.iter().try_for_each(|moments| show_moments(moments, out))?;
     let concerns = found.concerns.iter().map(|concern| format!("it {concern}"));
@@ -87,7 +88,8 @@ fn named(image: &NamedImage) -> String {
 }
 
 fn show_near(found: &Inspection, out: &mut impl Write) -> Result<()> {
-    let images: usize = found.counts.iter().flatten().sum();
+    let single: usize = found.counts.iter().flatten().sum();
+    let images = found.multi_label.as_ref().map_or(single, |multi| multi.images.iter().sum());
     match &found.near_duplicates {
         None if images > MOST_IMAGES => {
             writeln!(out, "  near duplicates: not searched for among more than {MOST_IMAGES} images")

@@ -7,6 +7,7 @@ use clap::Args;
 use super::Error;
 use crate::cli::experiments::Files;
 use crate::cli::output::stdout;
+use crate::dataset::inspect::MultiLabelCounts;
 use crate::dataset::{DataError, SplitName, Summary};
 use crate::experiment::DatasetInstance;
 use crate::kind::text::visible;
@@ -45,14 +46,18 @@ fn describe(dataset: &DatasetInstance, summary: &Summary, out: &mut impl Write) 
         true => String::new(),
         false => format!(", {} % of the training labels", 100.0 * dataset.labels.label_fraction),
     };
-    writeln!(out, "{id} ({kind}, {size} x {size} pixels, {} classes{budget})", summary.classes.len())?;
-    counts(&summary.classes, &summary.counts, out)
+    let several = if summary.labeling().is_single_label() { "" } else { ", multi-label" };
+    let classes = summary.classes.len();
+    writeln!(out, "{id} ({kind}, {size} x {size} pixels, {classes} classes{several}{budget})")?;
+    let multi_label = summary.multi_label.clone().map(Into::into);
+    counts(&summary.classes, &summary.counts, multi_label.as_ref(), out)
 }
 
-/// One line per class with its images in each split, then totals.
+/// One line per class with its images in each split, and the number of images of which it is unknown; then totals.
 pub(super) fn counts(
     classes: &[String],
     counts: &[Vec<usize>; 3],
+    multi_label: Option<&MultiLabelCounts>,
     out: &mut impl Write,
 ) -> std::io::Result<()> {
     let classes: Vec<_> = classes.iter().map(|class| visible(class)).collect();
@@ -61,8 +66,19 @@ pub(super) fn counts(
     writeln!(out, "  {:<width$}  {train:>7}  {val:>7}  {test:>7}", "class")?;
     for (label, class) in classes.iter().enumerate() {
         let [train, val, test] = counts.each_ref().map(|counts| counts[label]);
-        writeln!(out, "  {class:<width$}  {train:>7}  {val:>7}  {test:>7}")?;
+        let unknown = multi_label.map_or_else(String::new, |multi| unknown(multi, label));
+        writeln!(out, "  {class:<width$}  {train:>7}  {val:>7}  {test:>7}{unknown}")?;
     }
-    let [train, val, test] = counts.each_ref().map(|counts| counts.iter().sum::<usize>());
+    let sums = counts.each_ref().map(|counts| counts.iter().sum::<usize>());
+    let [train, val, test] = multi_label.map_or(sums, |multi| multi.images);
     writeln!(out, "  {:<width$}  {train:>7}  {val:>7}  {test:>7}", "all")
+}
+
+/// `  (unknown: 3, 0, 1)`, if there are any.
+fn unknown(counts: &MultiLabelCounts, label: usize) -> String {
+    let [train, val, test] = counts.unknown.each_ref().map(|counts| counts[label]);
+    match train + val + test {
+        0 => String::new(),
+        _ => format!("  (unknown: {train}, {val}, {test})"),
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::dataset::Labeling;
 use crate::deploy::export::pytorch::list;
 use crate::nn::Normalize;
 use crate::stage::ModelInfo;
@@ -25,7 +26,11 @@ pub(super) fn lines(path: &Path, info: &ModelInfo) -> Vec<String> {
         format!("  mean, std = {mean:?}, {std:?}"),
     ]);
     let names = (!classes.is_empty()).then(|| format!("  classes = {}", list(classes)));
-    let output = if names.is_some() { "; output: logits of classes" } else { "" };
+    let output = match (&names, info.labeling()) {
+        (None, _) => "",
+        (Some(_), Labeling::SingleLabel) => "; output: logits of classes",
+        (Some(_), Labeling::MultiLabel) => "; output: logits of classes, for a sigmoid each (multi-label)",
+    };
     lines.extend(names);
     lines.push(format!("  # input: (RGB / 255 - mean) / std{output}"));
     let (to, what) = match info.backbone.timm() {

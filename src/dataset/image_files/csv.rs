@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use csv::{ReaderBuilder, StringRecord};
 
-use crate::{DataError, SplitName};
+use super::label::Label;
+use crate::{DataError, SplitName, State};
 
 /// Largest CSV, in bytes.
 const LARGEST_CSV: u64 = 1 << 30;
@@ -29,6 +30,15 @@ pub struct CsvRow<'c> {
     /// Line of the file where the row starts; the header is line 1.
     pub number: u64,
     record: &'c StringRecord,
+}
+
+/// A field of a class that is neither 1 nor 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Field {
+    /// Nothing.
+    Blank,
+    /// −1.
+    Uncertain,
 }
 
 impl Csv {
@@ -141,6 +151,36 @@ impl<'c> CsvRow<'c> {
             }
         }
         class.ok_or_else(|| self.error("none of its classes is 1"))
+    }
+
+    /// What the columns of the classes of a multi-label data set say: 1 or 0, and `other` for a field that is neither.
+    ///
+    /// # Errors
+    /// A field is not 1, 0, −1 or blank.
+    pub(crate) fn multi_hot(
+        self,
+        columns: &[(usize, &str)],
+        other: impl Fn(Field) -> State,
+    ) -> Result<Label, DataError> {
+        let (mut present, mut unknown) = (Vec::new(), Vec::new());
+        for (column, name) in columns {
+            match self.state(*column, name, &other)? {
+                State::Absent => {}
+                State::Present => present.push((*name).to_owned()),
+                State::Unknown => unknown.push((*name).to_owned()),
+            }
+        }
+        Ok(Label::any(present, unknown))
+    }
+
+    fn state(self, column: usize, name: &str, other: impl Fn(Field) -> State) -> Result<State, DataError> {
+        let Some(text) = self.optional(column) else { return Ok(other(Field::Blank)) };
+        match text.parse::<f64>() {
+            Ok(0.0) => Ok(State::Absent),
+            Ok(1.0) => Ok(State::Present),
+            Ok(-1.0) => Ok(other(Field::Uncertain)),
+            _ => Err(self.error(format!("'{name}' is '{text}'; it must be 1, 0, -1 or blank"))),
+        }
     }
 
     /// A field that may be empty.

@@ -39,7 +39,7 @@ fn damaged(contents: &Contents, shared: &Shared<'_>) -> Inspection {
 /// What is known before pixels are.
 fn begun(contents: &Contents, shared: &Shared<'_>, identities: &[Content]) -> Inspection {
     let Contents { classes, rows, labels, warnings, .. } = contents;
-    let summary = Summary::new(classes.clone(), labels, blake3::hash(b""));
+    let summary = Summary::new(classes.clone(), labels.clone(), blake3::hash(b""));
     let summary = Summary { warnings: warnings.clone(), ..summary };
     Inspection {
         shared_groups: leaks::all_shared_groups(rows),

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::csv::CsvRow;
+use super::label::Label;
 use crate::{DataError, SplitName};
 
 /// The images of a data set, as its files list them.
@@ -18,6 +19,13 @@ pub struct Listing {
     pub(crate) files: Vec<PathBuf>,
 }
 
+impl Listing {
+    /// Whether images may have any number of classes.
+    pub(super) fn is_multi_label(&self) -> bool {
+        self.images.iter().any(|image| matches!(image.label, Label::Any { .. }))
+    }
+}
+
 /// An image file with its label.
 #[derive(Clone, Debug)]
 pub struct Listed {
@@ -25,8 +33,8 @@ pub struct Listed {
     pub(crate) name: String,
     /// The file.
     pub(crate) file: PathBuf,
-    /// Class.
-    pub(crate) label: String,
+    /// Its class or classes.
+    pub(crate) label: Label,
     /// What must stay in one split: a patient, a lesion.
     pub(crate) group: Option<String>,
     /// Split, if the data set states it.

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `spec` | the keys that all these kinds share |
 //! | `listing` | what a kind finds |
+//! | `label` | the classes of an image |
 //! | `csv` | CSV files with a header |
 //! | `folder` | image files in a folder |
 //! | `contents` | from a listing to rows with a split and a class |
@@ -19,6 +20,7 @@ pub mod csv;
 mod depth;
 pub mod folder;
 mod inspect;
+pub(crate) mod label;
 mod leaks;
 pub(crate) mod listing;
 pub(crate) mod spec;
@@ -39,7 +41,7 @@ use crate::image::Encoded;
 use crate::inspect::{CacheFolder, Inspection};
 use crate::pixels::PixelSpec;
 use crate::split::{SplitSpec, file};
-use crate::{DataError, Dataset, DatasetKind, SplitName, Summary};
+use crate::{DataError, Dataset, DatasetKind, Labeling, Labels, SplitName, Summary};
 
 pub use self::listing::{Listed, Listing};
 pub use self::spec::Allowed;
@@ -128,7 +130,7 @@ impl<T: ImageFiles> DatasetKind for T {
             warnings: warnings.collect(),
             caveats: caveats.into_iter().chain(identical).collect(),
             train_groups: train_groups(&rows, &labels),
-            ..Summary::new(classes, &labels, digest)
+            ..Summary::new(classes, labels, digest)
         })
     }
 
@@ -180,14 +182,14 @@ fn numbered_groups<'r>(rows: impl Iterator<Item = &'r Row> + Clone) -> Option<Ve
     rows.map(number).collect()
 }
 
-/// The training images of each group: position and label.
-fn train_groups(rows: &[Row], labels: &PerSplit<Vec<u32>>) -> Option<Vec<Vec<(u32, u32)>>> {
+/// The training images of each group: position and label, which is 0 in a multi-label data set.
+fn train_groups(rows: &[Row], labels: &PerSplit<Labels>) -> Option<Vec<Vec<(u32, u32)>>> {
     let numbers = numbered_groups(rows.iter().filter(|row| row.split == SplitName::Train))?;
     let mut groups: Vec<Vec<(u32, u32)>> = Vec::new();
-    let images = (0..).zip(labels[SplitName::Train as usize].iter().copied());
-    for (number, image) in numbers.into_iter().zip(images) {
+    let labels = labels[SplitName::Train as usize].single();
+    for (position, number) in numbers.into_iter().enumerate() {
         groups.resize_with(groups.len().max(number as usize + 1), Vec::new);
-        groups[number as usize].push(image);
+        groups[number as usize].push((position as u32, labels.map_or(0, |labels| labels[position])));
     }
     Some(groups)
 }
@@ -206,11 +208,13 @@ fn digest(name: &str, contents: &Contents, hashes: &[blake3::Hash], pixels: &Pix
     let mut hasher = blake3::Hasher::new();
     hasher.update(name.as_bytes());
     for (row, hash) in contents.rows.iter().zip(hashes) {
-        for field in
-            [row.name.as_bytes(), row.label.as_bytes(), row.split.as_str().as_bytes(), hash.as_bytes()]
-        {
-            enter(&mut hasher, field);
-        }
+        enter(&mut hasher, row.name.as_bytes());
+        row.label.enter(&mut hasher);
+        enter(&mut hasher, row.split.as_str().as_bytes());
+        enter(&mut hasher, hash.as_bytes());
+    }
+    if contents.labels[0].labeling() == Labeling::MultiLabel {
+        hasher.update(b"multi_label");
     }
     if contents.classes_enter_digest {
         hasher.update(b"classes");

@@ -18,7 +18,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use super::image_files::Allowed;
-use super::{Dataset, SplitName, Summary};
+use super::{Dataset, MultiLabelSummary, SplitName, Summary};
 
 pub use self::alike::{MOST_BITS, MOST_IMAGES, MOST_LEVELS, NearDuplicates, Pair};
 pub use self::moments::Moments;
@@ -32,8 +32,11 @@ pub type CacheFolder<'c> = dyn Fn(&str) -> PathBuf + 'c;
 pub struct Inspection {
     /// Class names, indexed by label.
     pub classes: Vec<String>,
-    /// Number of images of each class, per split: `counts[split][class]`.
+    /// Number of images known to have each class, per split: `counts[split][class]`.
     pub counts: [Vec<usize>; 3],
+    /// Numbers of images, and of unknown labels, of a multi-label data set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub multi_label: Option<MultiLabelCounts>,
     /// Warnings about files, as sentences.
     pub warnings: Vec<String>,
     /// What is questionable about classes, as the ends of sentences that start with the data set's name.
@@ -53,6 +56,21 @@ pub struct Inspection {
     pub near_duplicates: Option<NearDuplicates>,
     /// Mean and standard deviation of the training pixels; `None` if there are none or images are damaged.
     pub moments: Option<Moments>,
+}
+
+/// Counts of a multi-label data set.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct MultiLabelCounts {
+    /// Number of images, per split.
+    pub images: [usize; 3],
+    /// Number of images of which it is unknown whether they have each class, per split.
+    pub unknown: [Vec<usize>; 3],
+}
+
+impl From<MultiLabelSummary> for MultiLabelCounts {
+    fn from(MultiLabelSummary { images, unknown, .. }: MultiLabelSummary) -> Self {
+        Self { images, unknown }
+    }
 }
 
 /// An image.
@@ -88,6 +106,7 @@ impl Inspection {
             concerns: summary.concerns(),
             classes: summary.classes,
             counts: summary.counts,
+            multi_label: summary.multi_label.map(Into::into),
             warnings: summary.warnings,
             sizes: None,
             damaged: Vec::new(),

@@ -8,7 +8,7 @@ use crate::{Pixels, Split};
 fn split(name: SplitName, images: &[Vec<u8>]) -> Split {
     Split {
         pixels: Pixels::Owned(Arc::from(images.concat())),
-        labels: vec![0; images.len()],
+        labels: vec![0; images.len()].into(),
         names: (0..images.len()).map(|i| format!("{}/{i}", name.as_str())).collect(),
         groups: None,
     }
@@ -28,7 +28,7 @@ fn waves(frequency: usize, plus: u8) -> Vec<u8> {
 
 fn inspected(dataset: &Dataset) -> Inspection {
     let labels = [0, 1, 2].map(|split| dataset.split(SplitName::ALL[split]).labels.clone());
-    let summary = Summary::new(dataset.classes.clone(), &labels, blake3::hash(b""));
+    let summary = Summary::new(dataset.classes.clone(), labels, blake3::hash(b""));
     Inspection::of_pixels(summary, dataset)
 }
 

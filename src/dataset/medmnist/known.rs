@@ -1,7 +1,7 @@
 //! The published sets of MedMNIST v2 and MedMNIST+: class names, and MD5 digests of their files.
 //!
-//! Source: the table `INFO` of the Python package `medmnist` 3.0.2, <https://github.com/MedMNIST/MedMNIST>. ChestMNIST has
-//! several labels per image and the sets of volumes have three dimensions, so they are not here.
+//! Source: the table `INFO` of the Python package `medmnist` 3.0.2, <https://github.com/MedMNIST/MedMNIST>. The sets of
+//! volumes have three dimensions, so they are not here. ChestMNIST is a multi-label data set, the others are not.
 
 use std::io::{self, BufRead, BufReader};
 use std::path::Path;
@@ -24,6 +24,7 @@ const SIDES: [usize; 4] = [28, 64, 128, 224];
 #[expect(missing_docs, reason = "names of data sets")]
 pub enum MedmnistSet {
     Pathmnist,
+    Chestmnist,
     Dermamnist,
     Octmnist,
     Pneumoniamnist,
@@ -44,7 +45,7 @@ struct Published {
 }
 
 /// What is known of the sets, in the order of [`MedmnistSet`].
-static PUBLISHED: [Published; 11] = [
+static PUBLISHED: [Published; 12] = [
     // pathmnist
     Published {
         classes: &[
@@ -63,6 +64,31 @@ static PUBLISHED: [Published; 11] = [
             "55aa9c1e0525abe5a6b9d8343a507616",
             "ac42d08fb904d92c244187169d1fd1d9",
             "2c51a510bcdc9cf8ddb2af93af1eadec",
+        ],
+    },
+    // chestmnist
+    Published {
+        classes: &[
+            "atelectasis",
+            "cardiomegaly",
+            "effusion",
+            "infiltration",
+            "mass",
+            "nodule",
+            "pneumonia",
+            "pneumothorax",
+            "consolidation",
+            "edema",
+            "emphysema",
+            "fibrosis",
+            "pleural",
+            "hernia",
+        ],
+        md5: [
+            "02c8a6516a18b556561a56cbdd36c4a8",
+            "9de6cd0b934ebb5b7426cfba5efbae16",
+            "db107e5590b27930b62dbaf558aebee3",
+            "45bd33e6f06c3e8cdb481c74a89152aa",
         ],
     },
     // dermamnist
@@ -288,12 +314,14 @@ mod tests {
     #[test]
     fn the_table_is_in_the_order_of_the_names() {
         assert_eq!(MedmnistSet::Pathmnist.classes()[7], "cancer-associated stroma");
+        assert_eq!(MedmnistSet::Chestmnist.classes()[13], "hernia");
         assert_eq!(MedmnistSet::Tissuemnist.classes()[5], "Podocytes");
         assert_eq!(MedmnistSet::Organsmnist.published().md5[0], "9ab87b696fb54e2a387ebe992d6ed5f1");
     }
 
-    const NAMES: [&str; 11] = [
+    const NAMES: [&str; 12] = [
         "pathmnist",
+        "chestmnist",
         "dermamnist",
         "octmnist",
         "pneumoniamnist",

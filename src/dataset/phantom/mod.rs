@@ -142,7 +142,7 @@ impl DatasetKind for PhantomSpec {
         for number in numbers.into_iter().chain(self.counts().map(|count| count as u64)) {
             hasher.update(&number.to_le_bytes());
         }
-        Ok(Summary::new(self.classes(), &self.labels(), hasher.finalize()))
+        Ok(Summary::new(self.classes(), self.labels(), hasher.finalize()))
     }
 
     /// Draws the images. Drawing is as fast as reading, so nothing is cached.
@@ -228,7 +228,7 @@ mod tests {
         let spec = spec(Family::Lesions);
         let (summary, data) = (spec.summary().unwrap(), spec.load(None).unwrap());
         for split in SplitName::ALL {
-            let labels = &data.split(split).labels;
+            let labels = data.split(split).labels.single().unwrap();
             for (class, &count) in summary.counts[split as usize].iter().enumerate() {
                 assert_eq!(labels.iter().filter(|&&label| label as usize == class).count(), count);
             }

@@ -1,5 +1,6 @@
 //! A split from a CSV `image,split`, as written by `medmerge data split`.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::PathBuf;
 
@@ -63,7 +64,7 @@ fn named(names: &Names<'_>, row: CsvRow<'_>, image: usize, list: &Path) -> Resul
 #[derive(Serialize)]
 struct Line<'r> {
     image: &'r str,
-    label: &'r str,
+    label: Cow<'r, str>,
     split: SplitName,
     group: Option<&'r str>,
 }
@@ -73,7 +74,7 @@ pub(crate) fn csv_of(rows: &[Row]) -> Vec<u8> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     for row in rows {
         let (split, group) = (row.split, row.group.as_deref());
-        let line = Line { image: &row.name, label: &row.label, split, group };
+        let line = Line { image: &row.name, label: row.label.text(), split, group };
         writer.serialize(line).expect("memory can be written");
     }
     writer.into_inner().expect("memory can be written")

@@ -1,4 +1,5 @@
-//! Groups of images by class, in random order, so that a share of each class can be taken in whole groups.
+//! Groups of images by class, in random order, so that a share of each class can be taken in whole groups. All images of
+//! a multi-label data set are of one class here.
 
 use std::collections::BTreeMap;
 use std::iter::Peekable;
@@ -47,7 +48,7 @@ fn groups(images: &[Listed], positions: &[usize]) -> Vec<Vec<usize>> {
 /// The most frequent label; of several, the smallest.
 fn most_frequent<'i>(images: &'i [Listed], group: &[usize]) -> &'i str {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    group.iter().for_each(|&position| *counts.entry(&images[position].label).or_default() += 1);
+    group.iter().for_each(|&position| *counts.entry(images[position].label.stratum()).or_default() += 1);
     let mut most = ("", 0);
     for (label, count) in counts {
         if count > most.1 {

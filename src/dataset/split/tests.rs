@@ -13,7 +13,7 @@ fn images(labels: &[(&str, Option<usize>)]) -> Vec<Listed> {
     let listed = |(i, (label, group)): (usize, &(&str, Option<usize>))| Listed {
         name: format!("{i:04}.png"),
         file: format!("{i:04}.png").into(),
-        label: (*label).to_owned(),
+        label: (*label).into(),
         group: group.map(|group| group.to_string()),
         split: None,
         place: Place::folder(&list),
@@ -28,8 +28,9 @@ fn splits(spec: serde_json::Value, images: &[Listed]) -> Vec<SplitName> {
 }
 
 fn count(images: &[Listed], splits: &[SplitName], label: &str) -> [usize; 3] {
-    let of =
-        |split| images.iter().zip(splits).filter(|(image, s)| image.label == label && **s == split).count();
+    let of = |split| {
+        images.iter().zip(splits).filter(|(image, s)| image.label.text() == label && **s == split).count()
+    };
     SplitName::ALL.map(of)
 }
 

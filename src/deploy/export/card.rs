@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::scores::Scored;
 use super::{Export, Format};
+use crate::dataset::Labeling;
 use crate::stage::ModelInfo;
 
 /// The text of the card.
@@ -38,7 +39,12 @@ fn about(export: &Export) -> String {
     let title = export.source.stage().map_or_else(|| info.backbone.kind().to_owned(), markdown);
     let classes = match info.classes() {
         [] => "It has no classifier: it computes features.".to_owned(),
-        classes => format!("It distinguishes {} classes: {}.", classes.len(), list(classes)),
+        classes if info.labeling().is_single_label() => {
+            format!("It distinguishes {} classes: {}.", classes.len(), list(classes))
+        }
+        classes => {
+            format!("It gives the probability of each of {} findings: {}.", classes.len(), list(classes))
+        }
     };
     format!(
         "# {title}\n\nA {} for medical images, made with medmerge {}. {classes}\n\n\
@@ -58,6 +64,10 @@ fn usage(export: &Export) -> String {
         _ => {
             "\nPredictions of many images, without Python:\n\n```sh\nmedmerge predict FOLDER images/ --out predictions.csv\n```\n"
         }
+    };
+    let python = match export.source.model.info.labeling() {
+        Labeling::SingleLabel => python.to_owned(),
+        Labeling::MultiLabel => python.replace(".softmax(1)", ".sigmoid()"),
     };
     format!("## Use\n\n```python\n{python}```\n{predict}")
 }

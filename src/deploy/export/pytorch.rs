@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use crate::dataset::Labeling;
 use crate::dataset::pixels::{CropMode, Interpolation};
 use crate::deploy::source::Input;
 use crate::stage::ModelInfo;
@@ -47,7 +48,7 @@ def main(paths):
     for path in paths:
         with torch.no_grad():
             logits = model(transform(Image.open(path)).unsqueeze(0))
-        rows.writerow([path, *logits.softmax(1)[0].tolist()])
+        rows.writerow([path, *logits.{activation}[0].tolist()])
 
 
 if __name__ == "__main__":
@@ -68,10 +69,19 @@ pub fn module(info: &ModelInfo, input: &Input) -> String {
         ("{std}", format!("{:?}", info.normalize.std)),
         ("{size}", input.size.to_string()),
         ("{network}", indented(&network)),
+        ("{activation}", activation(info.labeling()).to_owned()),
     ];
     // Class names come last: they may look like a placeholder.
     let (first, last): (Vec<_>, Vec<_>) = values.into_iter().partition(|(name, _)| *name != "{classes}");
     first.into_iter().chain(last).fold(MODULE.to_owned(), |text, (name, value)| text.replace(name, &value))
+}
+
+/// From logits to probabilities.
+fn activation(labeling: Labeling) -> &'static str {
+    match labeling {
+        Labeling::SingleLabel => "softmax(1)",
+        Labeling::MultiLabel => "sigmoid()",
+    }
 }
 
 fn needs(library: &str) -> String {

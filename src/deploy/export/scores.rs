@@ -53,11 +53,12 @@ fn split(manifest: &Manifest) -> String {
 /// `None` for predictions that cannot be scored.
 fn of_prediction(manifest: &Manifest, prediction: &Prediction, split: &str) -> Option<Scored> {
     let Prediction { dataset, labels, probabilities, .. } = prediction;
-    let predictions = Predictions::new(labels, probabilities, probabilities.first()?.len()).ok()?;
+    let predictions = Predictions::of(labels, probabilities, probabilities.first()?.len()).ok()?;
     let header = &manifest.header;
     let position = header.datasets.iter().position(|(_, other)| other == dataset)?;
     let name = header.dataset_names.get(position).cloned().unwrap_or_else(|| dataset.short());
-    let metrics = METRICS.iter().filter(|metric| SHOWN.contains(&metric.name));
+    let metrics =
+        METRICS.iter().filter(|metric| SHOWN.contains(&metric.name) && metric.suits(labels.labeling()));
     let values = metrics.map(|metric| (metric.title, metric.score(&predictions))).collect();
     Some(Scored { dataset: name, split: split.to_owned(), images: labels.len(), values })
 }

@@ -1,9 +1,11 @@
 //! The diagonal of a model's Fisher information matrix (arXiv 2111.09832, equation 1).
 
 use candle_core::Tensor;
+use dataset::Labeling;
 use model::{Checkpoint, Context, KnownDataset, ModelInfo, Networks, StageError, Work};
 use nn::cost::{product, sum};
 use nn::{Mode, Net, StateDict, Value, gradients, leaves};
+use train::epoch::probability_rows;
 use train::{Progress, batch};
 
 use super::FisherSpec;
@@ -13,7 +15,8 @@ use crate::Merging;
 const PASSES: u64 = 3;
 
 /// F = 1/n · Σ_x Σ_y p(y|x) · (∂ log p(y|x) / ∂θ)² for each source, over images x and all classes y, without sampling.
-/// Networks are in evaluation mode.
+/// With several labels per image, classes are independent, so that F = 1/n · Σ_x Σ_c p_c · (1 − p_c) · (∂ z_c / ∂θ)² for
+/// probabilities p and logits z. Networks are in evaluation mode.
 ///
 /// # Errors
 /// A tensor operation failed, or the user interrupted.
@@ -61,7 +64,8 @@ fn add_image(
     Ok(())
 }
 
-/// √p(y|x) · ∂ log p(y|x) / ∂θ up to its sign, for all trainable tensors, by name.
+/// √p(y|x) · ∂ log p(y|x) / ∂θ up to its sign, for all trainable tensors, by name; with several labels per image,
+/// √(p_c · (1 − p_c)) · ∂ z_c / ∂θ.
 fn gradient(model: &Checkpoint, x: &Tensor, class: usize, classes: usize) -> candle_core::Result<StateDict> {
     let backbone = model.info.backbone.build();
     let learned =
@@ -70,10 +74,18 @@ fn gradient(model: &Checkpoint, x: &Tensor, class: usize, classes: usize) -> can
     let leaves = leaves(&model.tensors, &learned);
     let net = Net::with_values(&model.tensors, leaves.clone(), Mode::Eval);
     let logits = backbone.logits(&net, &Value::constant(x.clone()), classes)?;
-    let mut of_logits = candle_nn::ops::softmax(logits.tensor(), 1)?.to_vec2::<f32>()?;
-    let root = of_logits[0][class].sqrt();
-    of_logits[0][class] -= 1.0;
-    of_logits[0].iter_mut().for_each(|number| *number *= root);
+    let mut of_logits = probability_rows(model.info.labeling(), &[logits.tensor().clone()])?;
+    let p = of_logits[0][class];
+    match model.info.labeling() {
+        Labeling::SingleLabel => {
+            of_logits[0][class] -= 1.0;
+            of_logits[0].iter_mut().for_each(|number| *number *= p.sqrt());
+        }
+        Labeling::MultiLabel => {
+            of_logits[0].fill(0.0);
+            of_logits[0][class] = (p * (1.0 - p)).sqrt();
+        }
+    }
     gradients(&logits, Tensor::new(of_logits, x.device())?, &leaves)
 }
 

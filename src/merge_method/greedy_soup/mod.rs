@@ -45,7 +45,7 @@ impl MergeMethod for GreedySoupSpec {
     }
 
     fn unmeasurable(&self, merge: &KnownMerge<'_>, dataset: &KnownDataset<'_>) -> Vec<String> {
-        score::problem(&merge.sources, dataset).into_iter().collect()
+        score::problem(self, &merge.sources, dataset).into_iter().collect()
     }
 
     fn measuring(&self, merge: &KnownMerge<'_>, reestimating: u64, networks: &mut Networks) -> Work {

@@ -3,7 +3,6 @@
 use dataset::SplitName;
 use metric::by_name;
 use model::batch_norm::reestimate_statistics;
-use model::head::list;
 use model::inference::validation_score;
 use model::{Checkpoint, KnownDataset, ModelInfo, Networks, StageError, Work};
 use nn::cost::{product, sum};
@@ -40,7 +39,11 @@ fn failed(problem: String) -> StageError {
 }
 
 /// Why these models cannot be combined into a soup.
-pub(super) fn problem(sources: &[&ModelInfo], dataset: &KnownDataset<'_>) -> Option<String> {
+pub(super) fn problem(
+    spec: &GreedySoupSpec,
+    sources: &[&ModelInfo],
+    dataset: &KnownDataset<'_>,
+) -> Option<String> {
     let head = sources[0].head.as_ref();
     if head.is_none() || sources.iter().any(|source| source.head.as_ref() != head) {
         return Some(
@@ -48,15 +51,10 @@ pub(super) fn problem(sources: &[&ModelInfo], dataset: &KnownDataset<'_>) -> Opt
                 .into(),
         );
     }
-    let classes = &head?.classes;
-    (*classes != dataset.summary.classes).then(|| {
-        format!(
-            "the sources have heads for {}, but data set `{}` has {}",
-            list(classes),
-            dataset.name,
-            list(&dataset.summary.classes)
-        )
-    })
+    if let Some(misfit) = head?.misfit(dataset) {
+        return Some(format!("each source has {misfit}"));
+    }
+    dataset.unselectable("metric", by_name(&spec.metric)?)
 }
 
 /// Each source is scored alone, and each but the first once more in a soup.

@@ -56,7 +56,7 @@ fn split_bytes(Split { pixels, labels, names, groups }: &Split) -> usize {
     };
     let names: usize = names.iter().map(|name| size_of_val(name) + name.len()).sum();
     let groups = groups.as_deref().map_or(0, size_of_val);
-    pixels + size_of_val(&labels[..]) + names + groups
+    pixels + labels.bytes() + names + groups
 }
 
 #[cfg(test)]
@@ -66,7 +66,7 @@ mod tests {
     fn dataset(pixels: usize) -> Arc<Dataset> {
         let split = |pixels: usize| Split {
             pixels: Pixels::Owned(vec![0; pixels].into()),
-            labels: Vec::new(),
+            labels: Vec::new().into(),
             names: Vec::new(),
             groups: None,
         };

@@ -19,7 +19,7 @@ mod view;
 use std::collections::BTreeMap;
 
 use candle_core::{DType, Device, Tensor};
-use dataset::PixelSpec;
+use dataset::{Labeling, PixelSpec};
 use identity::options::without;
 
 use super::*;
@@ -80,6 +80,8 @@ pub enum ImportHead {
     Drop,
     /// Kept, with these class names in the order of its logits.
     Keep(Vec<String>),
+    /// Kept, as that of a multi-label data set, with these class names in the order of its logits.
+    KeepMultiLabel(Vec<String>),
 }
 
 impl Identity for ImportSpec {
@@ -172,10 +174,12 @@ impl ImportSpec {
     }
 
     fn info(&self) -> ModelInfo {
-        let head = match &self.head {
-            ImportHead::Drop => None,
-            ImportHead::Keep(classes) => Some(Head { dataset: None, classes: classes.clone() }),
+        let (classes, labeling) = match &self.head {
+            ImportHead::Drop => (None, Labeling::SingleLabel),
+            ImportHead::Keep(classes) => (Some(classes), Labeling::SingleLabel),
+            ImportHead::KeepMultiLabel(classes) => (Some(classes), Labeling::MultiLabel),
         };
+        let head = classes.map(|classes| Head { dataset: None, classes: classes.clone(), labeling });
         let pixels = self.pixels.as_ref().map(PixelSpec::without_limit);
         let preprocessing = Preprocessing { size: self.size, pixels };
         ModelInfo { backbone: self.backbone.clone(), normalize: self.normalize, head, preprocessing }

@@ -37,6 +37,7 @@ fn model(seed: u64) -> Checkpoint {
 
 fn model_of(backbone: BackboneSpec, seed: u64) -> Checkpoint {
     let head = Head {
+        labeling: Default::default(),
         dataset: Some(Fingerprint::of_parts(["cells"])),
         classes: (0..CLASSES).map(|c| c.to_string()).collect(),
     };

@@ -20,6 +20,7 @@ const RESNET: &str = "resnet18 = { stem = 'small', width = 8 }";
 fn checkpoint(spec: &BackboneSpec, tensors: StateDict) -> Checkpoint {
     let head = Head {
         dataset: Some(Fingerprint::of_parts(["cells"])),
+        labeling: Default::default(),
         classes: (0..CLASSES).map(|c| c.to_string()).collect(),
     };
     let info = ModelInfo {

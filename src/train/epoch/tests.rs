@@ -56,7 +56,7 @@ impl Learner for Scripted {
 fn split(n: usize) -> Split {
     Split {
         pixels: Pixels::Owned(vec![0u8; n * 3].into()),
-        labels: (0..n as u32).map(|i| i % 2).collect(),
+        labels: (0..n as u32).map(|i| i % 2).collect::<Vec<_>>().into(),
         names: (0..n).map(|i| i.to_string()).collect(),
         groups: None,
     }

@@ -1,4 +1,4 @@
-//! `binary_cross_entropy`: an independent sigmoid per class, one-vs-rest.
+//! `binary_cross_entropy`: an independent sigmoid per class; the loss of multi-label data sets, or one-vs-rest.
 
 use candle_core::{DType, Device, Result, Tensor};
 use identity::Identity;
@@ -6,13 +6,13 @@ use kind::Kind;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ClassWeights, Loss, LossKind, is_soft, on_device};
+use super::{ClassCounts, ClassWeights, Labeling, Loss, LossKind, Targets, on_device};
 
-/// Binary cross entropy with an independent sigmoid per class, one-vs-rest.
+/// Binary cross entropy with an independent sigmoid per class: the loss of multi-label data sets, or one-vs-rest.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct BinaryCrossEntropySpec {
-    /// Weight of the positives of each class; `balanced` is negatives / positives.
+    /// Weight of the positives of each class; `balanced` is negatives / positives, of known labels.
     pub class_weights: ClassWeights,
 }
 
@@ -21,15 +21,19 @@ impl Identity for BinaryCrossEntropySpec {}
 impl Kind for BinaryCrossEntropySpec {}
 
 impl LossKind for BinaryCrossEntropySpec {
-    fn build(&self, train_counts: &[usize], device: &Device) -> Result<Box<dyn Loss>> {
+    fn suits(&self, _: Labeling) -> bool {
+        true
+    }
+
+    fn build(&self, counts: &ClassCounts, device: &Device) -> Result<Box<dyn Loss>> {
         Ok(Box::new(BinaryCrossEntropy {
-            one_hot: Tensor::eye(train_counts.len(), DType::F32, device)?,
-            pos_weight: on_device(&self.class_weights.of_positives(train_counts), device)?,
+            one_hot: Tensor::eye(counts.positives.len(), DType::F32, device)?,
+            pos_weight: on_device(&self.class_weights.of_positives(counts), device)?,
         }))
     }
 }
 
-/// Binary cross entropy on probabilities of the classes, or on one-hot targets.
+/// Binary cross entropy on labels, on probabilities of the classes, or on one-hot targets.
 struct BinaryCrossEntropy {
     /// Target of each class, `[c, c]`.
     one_hot: Tensor,
@@ -38,11 +42,16 @@ struct BinaryCrossEntropy {
 }
 
 impl Loss for BinaryCrossEntropy {
-    fn forward(&self, logits: &Tensor, targets: &Tensor) -> Result<Tensor> {
-        if is_soft(targets) {
-            return binary_cross_entropy(logits, targets, &self.pos_weight);
+    fn forward(&self, logits: &Tensor, targets: &Targets) -> Result<Tensor> {
+        match targets {
+            Targets::Classes(classes) => {
+                binary_cross_entropy(logits, &self.one_hot.index_select(classes, 0)?, &self.pos_weight)
+            }
+            Targets::Probabilities(of_classes) => binary_cross_entropy(logits, of_classes, &self.pos_weight),
+            Targets::Labels { present, absent } => {
+                masked_binary_cross_entropy(logits, (present, absent), &self.pos_weight)
+            }
         }
-        binary_cross_entropy(logits, &self.one_hot.index_select(targets, 0)?, &self.pos_weight)
     }
 }
 
@@ -55,6 +64,23 @@ pub fn binary_cross_entropy(logits: &Tensor, targets: &Tensor, pos_weight: &Tens
     let negatives = (targets.affine(-1.0, 1.0)? * logits)?;
     let weight = targets.broadcast_mul(&(pos_weight - 1.0)?)?.affine(1.0, 1.0)?;
     (negatives + (weight * softplus(&logits.neg()?)?)?)?.mean_all()
+}
+
+/// Mean over known labels of the binary cross entropy, given how much each class of each image counts as present and as
+/// absent, `[n, c]`: PyTorch's `binary_cross_entropy_with_logits` with the mask as `weight` and `reduction="sum"`, divided
+/// by the sum of the mask. 0 if no label is known.
+///
+/// # Errors
+/// If shapes or devices do not match.
+pub fn masked_binary_cross_entropy(
+    logits: &Tensor,
+    (present, absent): (&Tensor, &Tensor),
+    pos_weight: &Tensor,
+) -> Result<Tensor> {
+    let positives = (present.broadcast_mul(pos_weight)? * softplus(&logits.neg()?)?)?;
+    let negatives = (absent * softplus(logits)?)?;
+    let known = (present + absent)?.sum_all()?.maximum(f32::MIN_POSITIVE)?;
+    (positives + negatives)?.sum_all()? / known
 }
 
 /// log(1 + eˣ) without overflow. The larger exponent is factored out as a constant, so that the gradient is the sigmoid

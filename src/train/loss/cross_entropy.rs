@@ -1,12 +1,12 @@
 //! `cross_entropy`: softmax and negative log-likelihood.
 
-use candle_core::{DType, Device, Result, Tensor};
+use candle_core::{DType, Device, Result, Tensor, bail};
 use identity::Identity;
 use kind::{Kind, Problems};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ClassWeights, Loss, LossKind, is_soft, on_device};
+use super::{ClassCounts, ClassWeights, Labeling, Loss, LossKind, Targets, on_device};
 
 /// Softmax cross entropy.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -27,8 +27,12 @@ impl Kind for CrossEntropySpec {
 }
 
 impl LossKind for CrossEntropySpec {
-    fn build(&self, train_counts: &[usize], device: &Device) -> Result<Box<dyn Loss>> {
-        let weights = self.class_weights.of_classes(train_counts);
+    fn suits(&self, labeling: Labeling) -> bool {
+        labeling.is_single_label()
+    }
+
+    fn build(&self, counts: &ClassCounts, device: &Device) -> Result<Box<dyn Loss>> {
+        let weights = self.class_weights.of_classes(counts);
         Ok(Box::new(CrossEntropy::new(&weights, self.label_smoothing, device)?))
     }
 }
@@ -67,13 +71,16 @@ impl CrossEntropy {
 }
 
 impl Loss for CrossEntropy {
-    fn forward(&self, logits: &Tensor, targets: &Tensor) -> Result<Tensor> {
+    fn forward(&self, logits: &Tensor, targets: &Targets) -> Result<Tensor> {
         let log_probabilities = candle_nn::ops::log_softmax(logits, 1)?;
         let sum = |factors: Tensor| (factors * &log_probabilities)?.sum_all()?.neg();
-        if is_soft(targets) {
-            return sum(self.factors(targets)?)? / targets.dim(0)? as f64;
+        match targets {
+            Targets::Classes(classes) => {
+                let weights = self.class_weights.index_select(classes, 0)?;
+                sum(self.targets.index_select(classes, 0)?)? / weights.sum_all()?
+            }
+            Targets::Probabilities(of_classes) => sum(self.factors(of_classes)?)? / of_classes.dim(0)? as f64,
+            Targets::Labels { .. } => bail!("cross entropy is for one class per image"),
         }
-        let weights = self.class_weights.index_select(targets, 0)?;
-        sum(self.targets.index_select(targets, 0)?)? / weights.sum_all()?
     }
 }

@@ -4,12 +4,15 @@ pub mod binary_cross_entropy;
 pub mod cross_entropy;
 
 use candle_core::{DType, Device, Result, Tensor, Var, bail};
+use dataset::{Labeling, Labels};
 use kind::{Kind, kinds};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use binary_cross_entropy::{BinaryCrossEntropySpec, binary_cross_entropy};
 pub use cross_entropy::{CrossEntropy, CrossEntropySpec};
+
+use super::Targets;
 
 kinds! {
     /// The training loss. The kind is the key.
@@ -27,27 +30,53 @@ impl Default for LossSpec {
 
 /// What every kind of loss declares.
 pub trait LossKind: Kind {
-    /// Builds the loss, given the number of training images of each class.
+    /// Whether it takes images that are labeled like this.
+    fn suits(&self, labeling: Labeling) -> bool;
+
+    /// Builds the loss, given the numbers of training images.
     ///
     /// # Errors
     /// If the device is out of memory.
-    fn build(&self, train_counts: &[usize], device: &Device) -> Result<Box<dyn Loss>>;
+    fn build(&self, counts: &ClassCounts, device: &Device) -> Result<Box<dyn Loss>>;
+}
+
+/// Numbers of training images with known labels.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClassCounts {
+    /// Images of each class.
+    pub positives: Vec<usize>,
+    /// Images that are not of each class.
+    pub negatives: Vec<usize>,
+}
+
+impl ClassCounts {
+    /// Those of labels of so many classes.
+    pub fn of(labels: &Labels, classes: usize) -> Self {
+        let (positives, negatives) = labels.tally(classes);
+        Self { positives, negatives }
+    }
+
+    /// Those of images with one class each, given the number of images of each class.
+    pub fn single_label(counts: &[usize]) -> Self {
+        let images: usize = counts.iter().sum();
+        let negatives = counts.iter().map(|count| images - count).collect();
+        Self { positives: counts.to_vec(), negatives }
+    }
 }
 
 /// A loss on the device of its logits.
 pub trait Loss: Send + Sync {
-    /// Mean loss of logits `[n, c]` for labels `[n]` (u32), or for probabilities of the classes `[n, c]`: a scalar,
-    /// differentiable in the logits.
+    /// Mean loss of logits `[n, c]`: a scalar, differentiable in the logits.
     ///
     /// # Errors
-    /// If shapes or devices do not match, or a label is not below c.
-    fn forward(&self, logits: &Tensor, targets: &Tensor) -> Result<Tensor>;
+    /// If shapes or devices do not match, a label is not below c, or the loss does not suit the labels.
+    fn forward(&self, logits: &Tensor, targets: &Targets) -> Result<Tensor>;
 
     /// The mean loss and its gradient with respect to the logits.
     ///
     /// # Errors
     /// As [`Loss::forward`].
-    fn with_gradient(&self, logits: &Tensor, targets: &Tensor) -> Result<(f64, Tensor)> {
+    fn with_gradient(&self, logits: &Tensor, targets: &Targets) -> Result<(f64, Tensor)> {
         let logits = Var::from_tensor(logits)?;
         let loss = self.forward(&logits, targets)?;
         let mut gradients = loss.backward()?;
@@ -71,30 +100,26 @@ pub enum ClassWeights {
 
 impl ClassWeights {
     /// Weight of each class in a softmax.
-    pub fn of_classes(self, counts: &[usize]) -> Vec<f64> {
-        let images = counts.iter().sum::<usize>() as f64;
-        self.of_counts(counts, |count| images / (counts.len() as f64 * count))
+    pub fn of_classes(self, counts: &ClassCounts) -> Vec<f64> {
+        let (images, classes) =
+            (counts.positives.iter().sum::<usize>() as f64, counts.positives.len() as f64);
+        self.of_counts(counts, |count, _| images / (classes * count))
     }
 
     /// Weight of the positives of each class relative to its negatives.
-    pub fn of_positives(self, counts: &[usize]) -> Vec<f64> {
-        let images = counts.iter().sum::<usize>() as f64;
-        self.of_counts(counts, |count| (images - count) / count)
+    pub fn of_positives(self, counts: &ClassCounts) -> Vec<f64> {
+        self.of_counts(counts, |count, images| (images - count) / count)
     }
 
-    /// A class without training images is treated as having one.
-    fn of_counts(self, counts: &[usize], balanced: impl Fn(f64) -> f64) -> Vec<f64> {
-        let weight = |&count: &usize| match self {
+    /// Weights from the number of images of a class and that of images with a known label. A class without images is
+    /// treated as having one.
+    fn of_counts(self, counts: &ClassCounts, balanced: impl Fn(f64, f64) -> f64) -> Vec<f64> {
+        let weight = |(&count, negatives): (&usize, &usize)| match self {
             Self::None => 1.0,
-            Self::Balanced => balanced(count.max(1) as f64),
+            Self::Balanced => balanced(count.max(1) as f64, (count + negatives).max(1) as f64),
         };
-        counts.iter().map(weight).collect()
+        counts.positives.iter().zip(&counts.negatives).map(weight).collect()
     }
-}
-
-/// Whether targets are probabilities of the classes.
-fn is_soft(targets: &Tensor) -> bool {
-    targets.rank() == 2
 }
 
 pub(super) fn on_device(numbers: &[f64], device: &Device) -> Result<Tensor> {
@@ -109,18 +134,26 @@ mod tests {
 
     #[test]
     fn balanced_weights_agree_with_scikit_learn() {
-        assert_eq!(ClassWeights::Balanced.of_classes(&COUNTS), [0.5, 1.0, 3.0]);
-        assert_eq!(ClassWeights::Balanced.of_positives(&COUNTS), [0.5, 2.0, 8.0]);
-        assert_eq!(ClassWeights::None.of_classes(&COUNTS), [1.0; 3]);
-        assert_eq!(ClassWeights::None.of_positives(&COUNTS), [1.0; 3]);
+        let counts = ClassCounts::single_label(&COUNTS);
+        assert_eq!(ClassWeights::Balanced.of_classes(&counts), [0.5, 1.0, 3.0]);
+        assert_eq!(ClassWeights::Balanced.of_positives(&counts), [0.5, 2.0, 8.0]);
+        assert_eq!(ClassWeights::None.of_classes(&counts), [1.0; 3]);
+        assert_eq!(ClassWeights::None.of_positives(&counts), [1.0; 3]);
+    }
+
+    #[test]
+    fn the_weight_of_positives_counts_known_labels() {
+        let counts = ClassCounts { positives: vec![2, 4, 0, 0], negatives: vec![6, 1, 3, 0] };
+        assert_eq!(ClassWeights::Balanced.of_positives(&counts), [3.0, 0.25, 2.0, 0.0]);
     }
 
     #[test]
     fn a_label_beyond_the_classes_is_an_error() {
         let logits = Tensor::zeros((1, 3), DType::F32, &Device::Cpu).unwrap();
-        let label = Tensor::new(&[3u32], &Device::Cpu).unwrap();
+        let label = Targets::Classes(Tensor::new(&[3u32], &Device::Cpu).unwrap());
+        let counts = ClassCounts::single_label(&COUNTS);
         for loss in [LossSpec::default(), LossSpec::BinaryCrossEntropy(Default::default())] {
-            assert!(loss.build(&COUNTS, &Device::Cpu).unwrap().forward(&logits, &label).is_err());
+            assert!(loss.build(&counts, &Device::Cpu).unwrap().forward(&logits, &label).is_err());
         }
     }
 }
