@@ -4,6 +4,7 @@
 
 mod backbone;
 mod builder;
+mod class_order;
 mod cli;
 mod cost;
 mod data_commands;

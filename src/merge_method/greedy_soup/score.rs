@@ -3,7 +3,7 @@
 use dataset::SplitName;
 use metric::by_name;
 use model::batch_norm::reestimate_statistics;
-use model::head::list;
+use model::head::{list, positions};
 use model::inference::validation_score;
 use model::{Checkpoint, KnownDataset, ModelInfo, Networks, StageError, Work};
 use nn::cost::{product, sum};
@@ -48,11 +48,11 @@ pub(super) fn problem(sources: &[&ModelInfo], dataset: &KnownDataset<'_>) -> Opt
                 .into(),
         );
     }
-    let classes = &head?.classes;
-    (*classes != dataset.summary.classes).then(|| {
+    let head = head?;
+    positions(head, &dataset.summary.classes).is_none().then(|| {
         format!(
             "the sources have heads for {}, but data set `{}` has {}",
-            list(classes),
+            list(&head.classes),
             dataset.name,
             list(&dataset.summary.classes)
         )
