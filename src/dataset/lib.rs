@@ -35,6 +35,7 @@ mod npz;
 pub mod phantom;
 pub mod pixels;
 mod retinopathy;
+pub mod rsna_pneumonia;
 pub mod sheet;
 pub mod split;
 
@@ -61,6 +62,7 @@ kinds! {
         Isic2019(isic2019::Isic2019Spec),
         Aptos2019(aptos2019::Aptos2019Spec),
         Eyepacs(eyepacs::EyepacsSpec),
+        RsnaPneumonia(rsna_pneumonia::RsnaPneumoniaSpec),
         Idx(idx::IdxSpec),
         Cifar(cifar::CifarSpec),
     }

@@ -40,6 +40,7 @@ mod predict;
 mod rebasin;
 mod reference;
 mod resume;
+mod rsna;
 mod run;
 mod shipped;
 mod show;
