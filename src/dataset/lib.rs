@@ -81,6 +81,11 @@ pub trait DatasetKind: Kind {
     /// in which case [`DatasetKind::summary`] returns the error.
     fn size(&self) -> usize;
 
+    /// Side in pixels at which training images are kept, if it is larger than their size.
+    fn cache_size(&self) -> Option<usize> {
+        None
+    }
+
     /// How image files become pixels; `None` for a kind that reads none.
     fn pixels(&self) -> Option<&PixelSpec> {
         None
@@ -191,7 +196,7 @@ impl SplitName {
 pub struct Dataset {
     /// Class names, indexed by label.
     pub classes: Vec<String>,
-    /// Side of the square images in pixels.
+    /// Side of the square images in pixels, as networks see them. Training images may be larger: see [`Split::side`].
     pub size: usize,
     /// How image files became pixels; `None` if none were read.
     pub pixels: Option<PixelSpec>,
@@ -217,7 +222,7 @@ impl Dataset {
 /// The images of one split.
 #[derive(Clone, Debug)]
 pub struct Split {
-    /// RGB, u8, `[n, size, size, 3]`, row-major.
+    /// RGB, u8, `[n, side, side, 3]`, row-major.
     pub pixels: Pixels,
     /// Label of each image, below the number of classes.
     pub labels: Vec<u32>,
@@ -232,6 +237,17 @@ impl Split {
     /// Number of images.
     pub fn len(&self) -> usize {
         self.labels.len()
+    }
+
+    /// Side of its square images in pixels: that of the data set, unless training images are kept larger; 0 without
+    /// images.
+    pub fn side(&self) -> usize {
+        (self.pixels.len() / 3).checked_div(self.len()).unwrap_or(0).isqrt()
+    }
+
+    /// Bytes of each of its images.
+    pub fn image_bytes(&self) -> usize {
+        3 * self.side() * self.side()
     }
 
     /// Whether the split has no images.

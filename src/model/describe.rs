@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use backbone::BackboneSpec;
 use dataset::{PixelSpec, Summary};
 use nn::Normalize;
+use train::TrainSpec;
 
 use crate::Preprocessing;
 
@@ -93,6 +94,8 @@ pub struct KnownDataset<'a> {
     pub fingerprint: Fingerprint,
     /// Side length of its images in pixels.
     pub size: usize,
+    /// Side in pixels at which its training images are kept, if larger.
+    pub cache_size: Option<usize>,
     /// How image files become pixels, if it reads any.
     pub pixels: Option<&'a PixelSpec>,
     /// Classes and image counts.
@@ -183,6 +186,14 @@ impl KnownDataset<'_> {
              {own}` in this data set, or `pixels = {other}` where the model is trained or imported",
             self.name
         )])
+    }
+
+    /// Checks that training options fit its images.
+    ///
+    /// # Errors
+    /// Messages that say what to change.
+    pub fn fits(&self, train: &TrainSpec) -> Result<(), Vec<String>> {
+        train.fits(self.size, self.cache_size)
     }
 
     /// How its images become the input of a model.

@@ -92,7 +92,7 @@ impl Stage for FinetuneSpec {
     fn describe(&self, known: &Known<'_>) -> Result<Description, Vec<String>> {
         let from = known.model(0)?;
         known.datasets[0].suits(&from.backbone)?;
-        self.train.fits(known.datasets[0].size)?;
+        known.datasets[0].fits(&self.train)?;
         let head = known.datasets[0].head();
         let fits = |kept: &Head| positions(kept, &head.classes).is_some();
         if self.head == HeadInit::Keep && !from.head.as_ref().is_some_and(fits) {

@@ -167,7 +167,7 @@ impl Stage for LearnMergeWeightsSpec {
         for source in &sources {
             known.datasets[0].reads_as(source)?;
         }
-        self.train.fits(known.datasets[0].size)?;
+        known.datasets[0].fits(&self.train)?;
         let head = known.datasets[0].head();
         if self.anchor_weight == AnchorWeight::Fixed {
             if self.anchor.is_none() {

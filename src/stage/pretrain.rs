@@ -68,7 +68,7 @@ impl Stage for PretrainSpec {
 
     fn describe(&self, known: &Known<'_>) -> Result<Description, Vec<String>> {
         known.datasets[0].suits(&self.backbone)?;
-        self.train.fits(known.datasets[0].size)?;
+        known.datasets[0].fits(&self.train)?;
         Ok(Description::Model(self.info(known.datasets[0].head(), known.datasets[0].preprocessing())))
     }
 

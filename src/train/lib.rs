@@ -130,13 +130,14 @@ fn is_one<T: From<u8> + PartialEq>(value: &T) -> bool {
 }
 
 impl TrainSpec {
-    /// Checks that the options fit images with this side in pixels.
+    /// Checks that the options fit images with this side in pixels, of which those for training may be kept larger.
     ///
     /// # Errors
     /// Messages that say what to change.
-    pub fn fits(&self, size: usize) -> Result<(), Vec<String>> {
-        let misfits: Vec<String> =
-            self.augment.0.iter().filter_map(|transform| transform.misfit(size)).collect();
+    pub fn fits(&self, size: usize, cache_size: Option<usize>) -> Result<(), Vec<String>> {
+        let misfits = self.augment.0.iter().filter_map(|transform| transform.misfit(size));
+        let of_cache = cache_size.and_then(|side| self.augment.misfit_of_cache(side));
+        let misfits: Vec<String> = misfits.chain(of_cache).collect();
         if misfits.is_empty() { Ok(()) } else { Err(misfits) }
     }
 }

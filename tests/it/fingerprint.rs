@@ -153,6 +153,8 @@ fn datasets() -> Vec<Value> {
         json!({ "medmnist": { "path": "a", "set": "bloodmnist" } }),
     ];
     sections.extend(["medmnist", "idx", "cifar"].map(|kind| json!({ kind: { "path": "a" } })));
+    let kept = json!({ "path": "a.csv", "images": "a", "size": 28, "cache_size": 32 });
+    sections.push(json!({ "manifest": kept }));
     sections
 }
 

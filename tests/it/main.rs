@@ -4,6 +4,7 @@
 
 mod backbone;
 mod builder;
+mod cache_size;
 mod class_order;
 mod cli;
 mod cost;

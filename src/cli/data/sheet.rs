@@ -15,6 +15,7 @@ use crate::experiment::{DatasetInstance, Experiment, StageInstance};
 use crate::kind::text::visible;
 use crate::store::outside::look;
 use crate::store::{Digests, Store};
+use crate::train::augmentation::Changes;
 use crate::train::{Augment, TrainSpec};
 
 /// Draw images of each class, as a network sees them, and augmented
@@ -74,7 +75,9 @@ impl Sheet {
         let named = self.augment.as_ref().map(|stage| train(&experiment, instance, stage.as_deref()));
         let train = named.transpose()?;
         let dataset = load(instance, &global.open_store_to_read()?)?;
-        train.map_or(Ok(()), |train| train.fits(dataset.size)).map_err(|why| Error::Usage(why.join("; ")))?;
+        train
+            .map_or(Ok(()), |train| train.fits(dataset.size, instance.spec.cache_size()))
+            .map_err(|why| Error::Usage(why.join("; ")))?;
         let chosen = choose(&dataset, self.split.into(), self.images.into(), self.seed);
         let augment = train.map(|train| &train.augment);
         let lines = augment.map_or(1, |_| 1 + usize::from(self.variants));
@@ -89,13 +92,15 @@ impl Sheet {
 
     /// The images at these positions, then their variants.
     fn lines(&self, dataset: &Dataset, positions: &[usize], augment: Option<&Augment>) -> Lines {
-        let length = dataset.size * dataset.size * 3;
-        let pixels = &dataset.split(self.split.into()).pixels;
-        let image = |position: usize| &pixels[position * length..][..length];
-        let plain = positions.iter().map(|&position| image(position).to_vec()).collect();
+        let split = dataset.split(self.split.into());
+        let length = split.image_bytes();
+        let applied = |changes: Changes, position: usize| {
+            let image = &split.pixels[position * length..][..length];
+            changes.applied(image, dataset.size, &mut Default::default()).to_vec()
+        };
+        let plain = positions.iter().map(|&position| applied(Changes::default(), position)).collect();
         let changed = |augment: &Augment, epoch: usize, position: usize| {
-            let changes = augment.draw(self.seed, epoch, position);
-            changes.applied(image(position), dataset.size, &mut Default::default()).to_vec()
+            applied(augment.draw(self.seed, epoch, position), position)
         };
         let variants = augment.into_iter().flat_map(|augment| {
             let line = move |epoch| positions.iter().map(|&at| changed(augment, epoch, at)).collect();

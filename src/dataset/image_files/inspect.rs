@@ -18,7 +18,7 @@ pub(super) fn inspect<T: ImageFiles>(kind: &T, cache: &CacheFolder<'_>) -> Resul
     let Ok(stored) = stored else { return Ok(damaged(&contents, &shared)) };
     let hashes: Vec<blake3::Hash> = stored.iter().map(|image| image.hash).collect();
     leaks::check_aliases(rows, &hashes)?;
-    let digest = digest(T::NAME, &contents, &hashes, shared.pixels);
+    let digest = digest(T::NAME, &contents, &hashes, &shared);
     let identities = identities(rows, &hashes);
     let mut inspection = begun(&contents, &shared, &identities);
     let deep = rows.iter().zip(&stored).filter(|(_, image)| image.is_deep).map(|(row, _)| row);
