@@ -135,10 +135,7 @@ impl TrainSpec {
     /// # Errors
     /// Messages that say what to change.
     pub fn fits(&self, size: usize, cache_size: Option<usize>) -> Result<(), Vec<String>> {
-        let misfits = self.augment.0.iter().filter_map(|transform| transform.misfit(size));
-        let of_cache = cache_size.and_then(|side| self.augment.misfit_of_cache(side));
-        let misfits: Vec<String> = misfits.chain(of_cache).collect();
-        if misfits.is_empty() { Ok(()) } else { Err(misfits) }
+        self.augment.fits(size, cache_size)
     }
 }
 

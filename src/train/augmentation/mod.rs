@@ -176,8 +176,19 @@ impl Augment {
         self.0.iter().enumerate().filter_map(mix).collect()
     }
 
+    /// Checks that the transforms fit images with this side in pixels, of which those for training may be kept larger.
+    ///
+    /// # Errors
+    /// Messages that say what to change.
+    pub fn fits(&self, size: usize, cache_size: Option<usize>) -> Result<(), Vec<String>> {
+        let misfits = self.0.iter().filter_map(|transform| transform.misfit(size));
+        let of_cache = cache_size.and_then(|side| self.misfit_of_cache(side));
+        let misfits: Vec<String> = misfits.chain(of_cache).collect();
+        if misfits.is_empty() { Ok(()) } else { Err(misfits) }
+    }
+
     /// Why it does not fit training images that are kept at a side of `cache_size` pixels.
-    pub fn misfit_of_cache(&self, cache_size: usize) -> Option<String> {
+    fn misfit_of_cache(&self, cache_size: usize) -> Option<String> {
         let first = self.0.iter().position(|kind| kind.cuts_first()).filter(|&first| first > 0)?;
         let kind = self.0[first].kind();
         Some(format!(
