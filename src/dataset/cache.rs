@@ -5,8 +5,10 @@
 //! | bytes | what |
 //! |---|---|
 //! | 0..8 | `mmpixels` |
-//! | 8..48 | revision of the kind of data set, side in pixels, number of images of train, val and test; u64, little endian. The upper half of the side is that of training images where they are larger |
+//! | 8..48 | revision of the kind of data set, side in pixels, number of images of train, val and test; u64, little endian |
 //! | 48..80 | blake3 of everything that follows |
+//!
+//! Where training images are larger, their side is in the upper half of the side.
 //!
 //! It is written to a temporary file, flushed and renamed, so it is complete or absent. The writer holds a lock on it,
 //! so that garbage collection does not remove it. A file that was truncated or damaged, or written by another revision,

@@ -164,6 +164,23 @@ fn twenty_damaged_images_are_listed_and_the_others_counted() {
     assert.stdout(contains("error: 24 images cannot be read:").and(contains("\n    and 4 more\n")));
 }
 
+#[test]
+fn a_jpeg_that_was_cut_and_closed_is_damaged() {
+    let place = workplace(24);
+    let mut jpeg = std::io::Cursor::new(Vec::new());
+    picture(3).write_to(&mut jpeg, image::ImageFormat::Jpeg).unwrap();
+    let whole = jpeg.into_inner();
+    let check_with = |bytes: &[u8]| {
+        std::fs::write(place.path("03.png"), bytes).unwrap();
+        check(&place, &[])
+    };
+    check_with(&whole).code(0);
+    let closed = [&whole[..whole.len() * 4 / 5], b"\xff\xd9"].concat();
+    let said = "row 5: ";
+    let why = "03.png cannot be decoded as JPEG, PNG or DICOM: a part of it is missing before its end";
+    check_with(&closed).code(3).stdout(contains(said).and(contains(why)));
+}
+
 /// Splits by a column: 00 to 15 train, 16 to 19 val, 20 to 23 test.
 fn with_splits(place: Workplace) -> Workplace {
     let csv = std::fs::read_to_string(place.path("labels.csv")).unwrap();
