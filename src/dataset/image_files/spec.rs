@@ -100,8 +100,8 @@ macro_rules! image_files {
             /// Side of the images in pixels, to which they are resized.
             pub size: usize,
             /// Side in pixels at which training images are kept, above `size`: `random_resized_crop`, first in
-            /// `augment`, cuts its parts from images of this side. Without it, they are resized to `size` when they
-            /// are used. If absent, `size`.
+            /// `augment`, cuts its parts from images of this side. Where `augment` has none, they are resized to `size`
+            /// first. If absent, `size`.
             #[serde(default, skip_serializing_if = "Option::is_none")]
             pub cache_size: Option<usize>,
             /// How image files become squares of pixels.
