@@ -31,7 +31,8 @@ Examples:
 
 Prints CSV: image, the predicted class, and a column p_<class> with the probability of each class; one row per
 image, in the order given. Of a multi-label model, all classes with a probability of at least 0.5 are predicted,
-separated by `|`. Images need no labels. They are decoded, resized and normalized as for training.")]
+separated by `|`. Images need no labels. They are decoded, resized and normalized as for training. Links to folders
+are followed; each folder is read once.")]
 pub(super) struct Predict {
     #[command(flatten)]
     model: NamedModel,
@@ -53,7 +54,8 @@ pub(super) struct Predict {
         default_value = "none", default_missing_value = "horizontal", hide_default_value = true
     )]
     flips: Flips,
-    /// Number of images in memory at the same time, which does not affect results
+    /// Largest number of images in memory at the same time, which does not affect results; fewer if they would take
+    /// more than about 1 GiB
     #[arg(long, value_name = "N", default_value_t = 32, value_parser = value_parser!(u16).range(1..))]
     batch_size: u16,
     /// Leave out images that cannot be decoded, with a warning, and count them at the end

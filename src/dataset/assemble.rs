@@ -13,9 +13,9 @@ pub(super) type PerSplit<T> = [T; 3];
 /// Sides of images in pixels that a key `size` may have. Files may have smaller images.
 const SIZES: RangeInclusive<usize> = 8..=4096;
 
-/// Checks the key `size`.
-pub(super) fn validate_size(problems: &mut Problems, size: usize) {
-    problems.check("size", size, SIZES.contains(&size), &sizes());
+/// Checks a key that is a side of images.
+pub(super) fn validate_size(problems: &mut Problems, key: &str, size: usize) {
+    problems.check(key, size, SIZES.contains(&size), &sizes());
 }
 
 fn sizes() -> String {
@@ -70,8 +70,13 @@ impl Dataset {
         let labels: PerSplit<Labels> = labels.map(Into::into);
         let mut splits = labels.into_iter().zip(names).zip(pixels).map(|((labels, names), pixels)| {
             assert_eq!(labels.len(), names.len(), "one name per image");
-            assert_eq!(labels.len() * size * size * 3, pixels.len(), "one RGB image per label");
-            Split { pixels, labels, names, groups: None }
+            let split = Split { pixels, labels, names, groups: None };
+            assert_eq!(
+                split.len() * split.image_bytes(),
+                split.pixels.len(),
+                "one square RGB image per label"
+            );
+            split
         });
         let mut next = || splits.next().expect("three splits");
         Self { classes, size, pixels: None, train: next(), val: next(), test: next() }

@@ -8,6 +8,8 @@
 //! | 8..48 | revision of the kind of data set, side in pixels, number of images of train, val and test; u64, little endian |
 //! | 48..80 | blake3 of everything that follows |
 //!
+//! Where training images are larger, their side is in the upper half of the side.
+//!
 //! It is written to a temporary file, flushed and renamed, so it is complete or absent. The writer holds a lock on it,
 //! so that garbage collection does not remove it. A file that was truncated or damaged, or written by another revision,
 //! is recreated.
@@ -36,26 +38,33 @@ const BLOCK: usize = 1024;
 pub(super) struct Layout {
     /// [`super::Source::revision`].
     pub(super) revision: u32,
-    /// Side in pixels.
-    pub(super) size: usize,
+    /// Side in pixels of the images of each split; val and test have the same.
+    pub(super) sides: PerSplit<usize>,
     /// Number of images of each split.
     pub(super) counts: PerSplit<usize>,
 }
 
 impl Layout {
-    fn image_bytes(&self) -> usize {
-        self.size * self.size * 3
+    fn image_bytes(&self) -> PerSplit<usize> {
+        self.sides.map(|side| side * side * 3)
     }
 
     fn file_bytes(&self) -> usize {
-        HEADER_BYTES + self.counts.iter().sum::<usize>() * self.image_bytes()
+        let splits = self.counts.iter().zip(self.image_bytes());
+        HEADER_BYTES + splits.map(|(count, bytes)| count * bytes).sum::<usize>()
+    }
+
+    /// The sides as one number.
+    fn packed_sides(&self) -> usize {
+        let [train, _, size] = self.sides;
+        if train == size { size } else { train << 32 | size }
     }
 
     fn to_bytes(self) -> [u8; LAYOUT_BYTES] {
         let mut bytes = [0; LAYOUT_BYTES];
         bytes[..8].copy_from_slice(MAGIC);
         let [train, val, test] = self.counts;
-        let fields = [self.revision as usize, self.size, train, val, test];
+        let fields = [self.revision as usize, self.packed_sides(), train, val, test];
         for (field, slot) in fields.iter().zip(bytes[8..].chunks_exact_mut(8)) {
             slot.copy_from_slice(&(*field as u64).to_le_bytes());
         }
@@ -63,12 +72,14 @@ impl Layout {
     }
 }
 
-/// Writes image `index` of a split into the `[size, size, 3]` bytes.
+/// Writes image `index` of a split into the `[side, side, 3]` bytes.
 pub(super) type DrawImage<'a> = dyn Fn(usize, &mut [u8]) -> Result<(), DataError> + Sync + 'a;
 
 /// Destination of images: [`Sink::draw`] is called once per split, in order.
 pub(super) struct Sink {
     layout: Layout,
+    /// Number of splits that were drawn.
+    splits: usize,
     drawn: Vec<Pixels>,
     file: Option<CacheFile>,
 }
@@ -94,7 +105,7 @@ pub(super) fn pixels(
         return Ok(pixels);
     }
     match create(folder, layout) {
-        Ok(file) => write(folder, Sink { layout, drawn: Vec::new(), file: Some(file) }, draw),
+        Ok(file) => write(folder, Sink::new(layout, Some(file)), draw),
         Err(error) => {
             tracing::warn!("failed to write decoded images to {}: {error}", folder.display());
             in_memory(layout, draw)
@@ -106,7 +117,7 @@ fn in_memory(
     layout: Layout,
     draw: impl Fn(&mut Sink) -> Result<(), DataError>,
 ) -> Result<PerSplit<Pixels>, DataError> {
-    let mut sink = Sink { layout, drawn: Vec::new(), file: None };
+    let mut sink = Sink::new(layout, None);
     draw(&mut sink)?;
     Ok(sink.drawn.try_into().expect("each of the three splits was drawn"))
 }
@@ -134,9 +145,9 @@ fn open(folder: &Path, layout: Layout) -> Option<PerSplit<Pixels>> {
         return None;
     }
     let map = Arc::new(map);
-    let mut start = HEADER_BYTES;
-    Some(layout.counts.map(|count| {
-        let end = start + count * layout.image_bytes();
+    let (mut start, image_bytes) = (HEADER_BYTES, layout.image_bytes());
+    Some(std::array::from_fn(|split| {
+        let end = start + layout.counts[split] * image_bytes[split];
         Pixels::Mapped(map.clone(), std::mem::replace(&mut start, end)..end)
     }))
 }
@@ -168,10 +179,12 @@ pub fn is_intact(path: &Path) -> io::Result<bool> {
 /// Total length of the images in bytes, according to the header.
 fn bytes_told(header: &[u8]) -> Option<u64> {
     let fields = header[MAGIC.len()..LAYOUT_BYTES].as_chunks::<8>().0;
-    let [_revision, size, train, val, test] = *fields else { return None };
-    let [size, train, val, test] = [size, train, val, test].map(u64::from_le_bytes);
-    let images = train.checked_add(val)?.checked_add(test)?;
-    size.checked_mul(size)?.checked_mul(3)?.checked_mul(images)
+    let [_revision, sides, train, val, test] = *fields else { return None };
+    let [sides, train, val, test] = [sides, train, val, test].map(u64::from_le_bytes);
+    let (size, train_side) = (sides & u64::from(u32::MAX), sides >> 32);
+    let of = |side: u64, images: u64| side.checked_mul(side)?.checked_mul(3)?.checked_mul(images);
+    let train = of(if train_side == 0 { size } else { train_side }, train)?;
+    train.checked_add(of(size, val.checked_add(test)?)?)
 }
 
 fn create(folder: &Path, layout: Layout) -> io::Result<CacheFile> {
@@ -203,12 +216,17 @@ impl CacheFile {
 }
 
 impl Sink {
+    fn new(layout: Layout, file: Option<CacheFile>) -> Self {
+        Self { layout, splits: 0, drawn: Vec::new(), file }
+    }
+
     /// Draws the `count` images of the next split, in parallel.
     ///
     /// # Errors
     /// The first image, in order, that cannot be drawn; a full disk.
     pub(super) fn draw(&mut self, count: usize, image: &DrawImage) -> Result<(), DataError> {
-        let bytes = self.layout.image_bytes();
+        let bytes = self.layout.image_bytes()[self.splits];
+        self.splits += 1;
         let Some(file) = &mut self.file else {
             let mut pixels = zeros(count.saturating_mul(bytes))?;
             draw_block(&mut pixels, bytes, 0, image)?;
@@ -254,7 +272,7 @@ mod tests {
 
     use super::*;
 
-    const LAYOUT: Layout = Layout { revision: 1, size: 2, counts: [3, 0, 1] };
+    const LAYOUT: Layout = Layout { revision: 1, sides: [2; 3], counts: [3, 0, 1] };
 
     /// Draws images with all bytes equal to their index, and counts the images drawn.
     fn draw(drawn: &AtomicUsize) -> impl Fn(&mut Sink) -> Result<(), DataError> {
@@ -321,6 +339,17 @@ mod tests {
     }
 
     #[test]
+    fn training_images_may_be_larger() {
+        let folder = tempfile::tempdir().unwrap();
+        let layout = Layout { sides: [4, 2, 2], ..LAYOUT };
+        let (first, drawn) = load(folder.path(), layout);
+        assert_eq!((first.each_ref().map(Vec::len), first[0][2 * 48], drawn), ([3 * 48, 0, 12], 2, 4));
+        assert_eq!(load(folder.path(), layout), (first, 0));
+        assert!(is_intact(&folder.path().join("pixels")).unwrap());
+        assert_eq!(load(folder.path(), LAYOUT).1, 4, "another layout");
+    }
+
+    #[test]
     fn a_file_is_locked_while_it_is_written() {
         let folder = tempfile::tempdir().unwrap();
         let held = |file: &Path| File::open(file).unwrap().try_lock().is_err();
@@ -348,7 +377,7 @@ mod tests {
 
     #[test]
     fn f22_running_out_of_memory_is_an_error() {
-        let layout = Layout { revision: 1, size: 1 << 30, counts: [1 << 20, 0, 0] };
+        let layout = Layout { revision: 1, sides: [1 << 30; 3], counts: [1 << 20, 0, 0] };
         let error = pixels(None, layout, |sink| sink.draw(1 << 20, &|_, _| Ok(()))).unwrap_err();
         assert!(error.to_string().starts_with("decoded images: out of memory: they take "), "{error}");
     }

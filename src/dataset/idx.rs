@@ -42,7 +42,7 @@ impl Identity for IdxSpec {
 
 impl Kind for IdxSpec {
     fn validate(&self, problems: &mut Problems) {
-        self.size.iter().for_each(|&size| validate_size(problems, size));
+        self.size.iter().for_each(|&size| validate_size(problems, "size", size));
         problems.inner_fraction("val_fraction", self.val_fraction);
     }
 

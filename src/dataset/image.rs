@@ -99,6 +99,17 @@ impl<'a> Encoded<'a> {
         Ok(())
     }
 
+    /// Checks that no part of the image is missing where the file ends as it should.
+    ///
+    /// # Errors
+    /// A message: a part is missing.
+    pub(super) fn check_end(&self) -> Result<(), String> {
+        match whole::is_cut(&self.bytes) {
+            true => Err(self.unusable("a part of it is missing before its end; copy or download it again")),
+            false => Ok(()),
+        }
+    }
+
     /// Whether it is a DICOM file.
     pub(super) fn is_dicom(&self) -> bool {
         dicom::is_dicom(&self.bytes)

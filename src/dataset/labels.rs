@@ -89,7 +89,7 @@ impl LabelBudget {
             Some(groups) => self.positions_of_groups(groups, labels, classes),
             None => self.positions(labels, classes),
         };
-        let train = part(&whole.train, &positions, 3 * whole.size * whole.size);
+        let train = part(&whole.train, &positions);
         Dataset { train, ..whole }
     }
 
@@ -192,7 +192,8 @@ fn most_frequent(labels: &[u32]) -> usize {
 }
 
 /// The images at the given positions of a split.
-fn part(split: &Split, positions: &[usize], image_bytes: usize) -> Split {
+fn part(split: &Split, positions: &[usize]) -> Split {
+    let image_bytes = split.image_bytes();
     let images: Vec<&[u8]> =
         positions.iter().map(|position| &split.pixels[position * image_bytes..][..image_bytes]).collect();
     Split {

@@ -36,6 +36,7 @@ mod npz;
 pub mod phantom;
 pub mod pixels;
 mod retinopathy;
+pub mod rsna_pneumonia;
 pub mod sheet;
 pub mod split;
 
@@ -64,6 +65,7 @@ kinds! {
         Aptos2019(aptos2019::Aptos2019Spec),
         Eyepacs(eyepacs::EyepacsSpec),
         Chexpert(chexpert::ChexpertSpec),
+        RsnaPneumonia(rsna_pneumonia::RsnaPneumoniaSpec),
         Idx(idx::IdxSpec),
         Cifar(cifar::CifarSpec),
     }
@@ -81,6 +83,11 @@ pub trait DatasetKind: Kind {
     /// Side of the square images in pixels, after resizing; 0 if it is the original side and the file cannot be read,
     /// in which case [`DatasetKind::summary`] returns the error.
     fn size(&self) -> usize;
+
+    /// Side in pixels at which training images are kept, if it is larger than their size.
+    fn cache_size(&self) -> Option<usize> {
+        None
+    }
 
     /// How image files become pixels; `None` for a kind that reads none.
     fn pixels(&self) -> Option<&PixelSpec> {
@@ -220,7 +227,7 @@ impl SplitName {
 pub struct Dataset {
     /// Class names, indexed by label.
     pub classes: Vec<String>,
-    /// Side of the square images in pixels.
+    /// Side of the square images in pixels, as networks see them. Training images may be larger: see [`Split::side`].
     pub size: usize,
     /// How image files became pixels; `None` if none were read.
     pub pixels: Option<PixelSpec>,
@@ -251,7 +258,7 @@ impl Dataset {
 /// The images of one split.
 #[derive(Clone, Debug)]
 pub struct Split {
-    /// RGB, u8, `[n, size, size, 3]`, row-major.
+    /// RGB, u8, `[n, side, side, 3]`, row-major.
     pub pixels: Pixels,
     /// Labels of the images: classes below the number of classes, or a state for each class.
     pub labels: Labels,
@@ -266,6 +273,17 @@ impl Split {
     /// Number of images.
     pub fn len(&self) -> usize {
         self.labels.len()
+    }
+
+    /// Side of its square images in pixels: that of the data set, unless training images are kept larger; 0 without
+    /// images.
+    pub fn side(&self) -> usize {
+        (self.pixels.len() / 3).checked_div(self.len()).unwrap_or(0).isqrt()
+    }
+
+    /// Bytes of each of its images.
+    pub fn image_bytes(&self) -> usize {
+        3 * self.side() * self.side()
     }
 
     /// Whether the split has no images.

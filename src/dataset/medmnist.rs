@@ -64,7 +64,7 @@ impl Identity for MedmnistSpec {
 
 impl Kind for MedmnistSpec {
     fn validate(&self, problems: &mut Problems) {
-        self.size.iter().for_each(|&size| validate_size(problems, size));
+        self.size.iter().for_each(|&size| validate_size(problems, "size", size));
     }
 
     fn paths(&mut self) -> Vec<NamedPath<'_>> {
@@ -109,7 +109,7 @@ impl DatasetKind for MedmnistSpec {
         let size = self.size.unwrap_or(shapes[0].width);
         let counts = shapes.map(|shape| shape.count);
         let resized = shapes.iter().any(|shape| (shape.width, shape.height) != (size, size));
-        let layout = Layout { revision: self.revision(), size, counts };
+        let layout = Layout { revision: self.revision(), sides: [size; 3], counts };
         let pixels = cache::pixels(cache.filter(|_| resized), layout, |sink| {
             SplitName::ALL
                 .into_iter()

@@ -73,7 +73,7 @@ impl Folder<'_> {
         let labels = self.labels_by_split()?;
         let sources = self.sources()?;
         let counts = sources.each_ref().map(Vec::len);
-        let pixels = cache::pixels(cache, Layout { revision, size, counts }, |sink| {
+        let pixels = cache::pixels(cache, Layout { revision, sides: [size; 3], counts }, |sink| {
             let parts = read()?;
             sources.iter().try_for_each(|images| {
                 sink.draw(images.len(), &|position, out| {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::dataset::DataError;
 use crate::dataset::image_files::csv::{Csv, CsvRow};
-use crate::dataset::image_files::folder::{EXTENSIONS, is_image};
+use crate::dataset::image_files::folder::{self, EXTENSIONS};
 use crate::error::Error;
 
 /// The column of a CSV that names images.
@@ -38,7 +38,7 @@ impl ImageFile {
 }
 
 /// The images that paths stand for: a file for itself, whatever its extension; a folder for all JPEG, PNG and DICOM
-/// files below it, sorted by path, except hidden ones; a CSV for the images in its column `image`, relative to its
+/// files below it, sorted by path, except hidden ones, with links as in a data set; a CSV for the images in its column `image`, relative to its
 /// folder.
 ///
 /// # Errors
@@ -64,28 +64,13 @@ fn is_csv(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv"))
 }
 
-fn in_folder(folder: &Path) -> Result<Vec<ImageFile>, Error> {
-    let (mut found, mut waiting) = (Vec::new(), vec![folder.to_owned()]);
-    while let Some(folder) = waiting.pop() {
-        for entry in fs::read_dir(&folder).map_err(|error| unreadable(&folder, &error))? {
-            let entry = entry.map_err(|error| unreadable(&folder, &error))?;
-            if entry.file_name().as_encoded_bytes().starts_with(b".") {
-                continue;
-            }
-            // Links to folders are not followed: they may lead back.
-            if entry.file_type().is_ok_and(|sort| sort.is_dir()) {
-                waiting.push(entry.path());
-            } else if !entry.path().is_dir() && is_image(&entry.path()) {
-                found.push(entry.path());
-            }
-        }
-    }
+fn in_folder(folder: &Path) -> Result<Vec<ImageFile>, DataError> {
+    let found = folder::images(folder)?;
     if found.is_empty() {
         let message =
             format!("there is no image in this folder: no file ends in .{}", EXTENSIONS.join(", ."));
-        return Err(DataError::new(folder, message).into());
+        return Err(DataError::new(folder, message));
     }
-    found.sort();
     Ok(found.into_iter().map(ImageFile::new).collect())
 }
 

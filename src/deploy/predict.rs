@@ -12,7 +12,8 @@ use crate::dataset::Labeling;
 use crate::error::Error;
 use crate::merge_files::FileError;
 use crate::model::inference::logits;
-use crate::stage::Checkpoint;
+use crate::model::work::Network;
+use crate::stage::{Checkpoint, ModelInfo};
 use crate::train::{batch, epoch::probability_rows};
 
 /// Variants of an image whose probabilities are averaged.
@@ -39,8 +40,8 @@ impl Flips {
     }
 }
 
-/// Bytes of the pixels of a block.
-const LARGEST_BLOCK: usize = 1 << 30;
+/// Bytes of a block: of pixels and of what the network computes from them.
+const LARGEST_BLOCK: u64 = 1 << 30;
 
 /// A model that predicts.
 #[derive(Debug)]
@@ -81,10 +82,9 @@ impl<'a> Predictor<'a> {
         self.model.info.classes()
     }
 
-    /// The largest number of images whose pixels, as bytes and as elements of a tensor, take 1 GiB; at least one.
+    /// The largest number of images that take 1 GiB, from their pixels to their probabilities; at least one.
     pub fn most_in_a_block(&self) -> usize {
-        let bytes = self.input.size * self.input.size * 3 * (1 + size_of::<f32>());
-        (LARGEST_BLOCK / bytes.max(1)).max(1)
+        most_in_a_block(&self.model.info, self.input.size)
     }
 
     /// Class probabilities of each image, or why it cannot be decoded. All images are in memory at the same time.
@@ -151,6 +151,13 @@ impl<'a> Predictor<'a> {
     }
 }
 
+fn most_in_a_block(info: &ModelInfo, size: usize) -> usize {
+    let inference = Network::new(&info.backbone, info.classes().len(), size).inference(1);
+    // The pixels as bytes, and those of a variant.
+    let pixels = 2 * 3 * (size * size) as u64;
+    (LARGEST_BLOCK / (inference + pixels)).max(1) as usize
+}
+
 fn failed(error: candle_core::Error) -> Error {
     Error::Predict(error.to_string())
 }
@@ -174,6 +181,21 @@ fn flipped(pixels: &[u8], size: usize, (mirrored, upside_down): (bool, bool)) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_block_is_bounded_by_what_the_network_computes() {
+        let most = |backbone: &str, size| {
+            let normalize = serde_json::json!({ "mean": [0.0, 0.0, 0.0], "std": [1.0, 1.0, 1.0] });
+            let backbone: serde_json::Value = serde_json::from_str(backbone).unwrap();
+            let info = serde_json::json!({ "backbone": backbone, "normalize": normalize, "head": null });
+            most_in_a_block(&serde_json::from_value(info).unwrap(), size)
+        };
+        assert_eq!(most(r#"{"resnet50": {}}"#, 4096), 1);
+        assert!(most(r#"{"resnet50": {}}"#, 224) >= 32, "the default is not cut");
+        // A channel of the widest layer takes 4 bytes for each of 64 x 64 pixels.
+        let small = most(r#"{"resnet18": {"stem": "small"}}"#, 64);
+        assert!((100..1024).contains(&small), "{small} of 64 x 64 x 64 x 4 bytes");
+    }
 
     #[test]
     fn pixels_move_and_channels_stay() {

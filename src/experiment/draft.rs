@@ -56,6 +56,8 @@ pub(super) struct Defaults<'i> {
     table: Option<Table<'i>>,
     /// The axes that it uses.
     pub(super) axes: Axes,
+    /// What it says at each combination of these axes.
+    pub(super) specs: Vec<TrainSpec>,
 }
 
 /// Reader of sections.
@@ -79,17 +81,19 @@ impl<'i> Reader<'_, 'i> {
         shape::write_out(table);
         let axes = self.scope.mentions(&section, report);
         report.settle();
+        let mut specs = Vec::new();
         for point in self.scope.sweep.product(&axes) {
             let Decoded { spec, tree, .. } = decode::<TrainSpec>(self.filled(&section, &point), report);
             let mut problems = Problems::default();
             spec.iter().for_each(|spec| spec.validate(&mut problems));
             add(problems, &tree, "", &section.span(), report);
+            specs.extend(spec);
         }
         let table = match section.into_inner() {
             DeValue::Table(table) => Some(table),
             _ => None,
         };
-        Defaults { table, axes }
+        Defaults { table, axes, specs }
     }
 
     /// Read `[dataset.<name>.<kind>]`: the kind's keys and those of the label budget.

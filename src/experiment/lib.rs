@@ -57,6 +57,7 @@ use indexmap::IndexMap;
 
 use dataset::{DatasetSpec, LabelBudget};
 use stage::StageSpec;
+use train::TrainSpec;
 
 pub use error::{Diagnostic, Errors};
 pub use figure_spec::FigureSpec;
@@ -82,6 +83,8 @@ pub struct Experiment {
     pub source: Arc<Source>,
     /// Sweep axes, in file order.
     pub axes: IndexMap<String, Vec<AxisValue>>,
+    /// `[train]` at each combination of the axes that it uses; empty if it is absent.
+    pub train: Vec<TrainSpec>,
     /// Every data set, once per combination of the axes that it uses.
     pub datasets: Vec<DatasetInstance>,
     /// Every stage, once per combination of the axes that it depends on; inputs first.

@@ -100,6 +100,7 @@ fn read(
         description: document.description,
         notes: document.notes,
         source: source.clone(),
+        train: defaults.specs,
         datasets: expand::datasets(&sweep, &datasets),
         stages: expand::stages(&sweep, &datasets, &stages, &order, &axes),
         axes: sweep.into_values(),

@@ -44,6 +44,28 @@ pub fn masked(text: &str) -> String {
     safe
 }
 
+/// A text as a string literal of Python.
+pub fn python(text: &str) -> String {
+    let mut literal = String::from('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' | '\n' | '\r' | '\t' => literal.extend(c.escape_default()),
+            c if c.is_control() => literal += &format!("\\u{:04x}", u32::from(c)),
+            c => literal.push(c),
+        }
+    }
+    literal + "\""
+}
+
+/// A text as one word of a shell, quoted if need be.
+pub fn shell(text: &str) -> Cow<'_, str> {
+    let is_plain = |c: char| c.is_alphanumeric() || "_@%+=:,./-".contains(c);
+    match !text.is_empty() && text.chars().all(is_plain) {
+        true => Cow::Borrowed(text),
+        false => Cow::Owned(format!("'{}'", text.replace('\'', r"'\''"))),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -53,6 +75,22 @@ mod tests {
         assert_eq!(visible("\u{1b}[31mred\r\n\u{9b}0m\u{7f}"), "\\u{1b}[31mred\\r\\n\\u{9b}0m\\u{7f}");
         assert!(matches!(visible("naïve 模型"), Cow::Borrowed("naïve 模型")));
         assert_eq!(visible_lines("a\n\tb\u{7}"), "a\n\tb\\u{7}");
+    }
+
+    #[test]
+    fn a_literal_of_python_has_its_special_characters_escaped() {
+        assert_eq!(python("模型 a's"), "\"模型 a's\"");
+        assert_eq!(python("\"\\\n\u{1b}\u{9b}"), r#""\"\\\n\u001b\u009b""#);
+    }
+
+    #[test]
+    fn a_word_of_a_shell_is_quoted_if_need_be() {
+        for plain in ["a/b-1.pth", "模型"] {
+            assert_eq!(shell(plain), plain);
+        }
+        assert_eq!(shell("a b"), "'a b'");
+        assert_eq!(shell("it's $x"), r"'it'\''s $x'");
+        assert_eq!(shell(""), "''");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use nn::Normalize;
 use train::TrainSpec;
 
 use crate::Preprocessing;
-use crate::head::list;
+use crate::head::{list, positions};
 
 /// Metrics that need an image of each class; the first one also needs one without it.
 const RANKED: [&str; 2] = ["auroc", "average_precision"];
@@ -99,6 +99,8 @@ pub struct KnownDataset<'a> {
     pub fingerprint: Fingerprint,
     /// Side length of its images in pixels.
     pub size: usize,
+    /// Side in pixels at which its training images are kept, if larger.
+    pub cache_size: Option<usize>,
     /// How image files become pixels, if it reads any.
     pub pixels: Option<&'a PixelSpec>,
     /// Classes and image counts.
@@ -166,15 +168,15 @@ pub struct Head {
 }
 
 impl Head {
-    /// Whether it is for the same classes and as many of them per image.
+    /// Whether it is for the same classes, in any order, and as many of them per image.
     pub fn is_like(&self, other: &Self) -> bool {
-        self.classes == other.classes && self.labeling == other.labeling
+        positions(self, &other.classes).is_some() && self.labeling == other.labeling
     }
 
     /// Why its predictions cannot be compared with the labels of a data set, as the end of a sentence about who has it.
     pub fn misfit(&self, dataset: &KnownDataset<'_>) -> Option<String> {
         let (name, summary) = (dataset.name, dataset.summary);
-        if summary.classes != self.classes {
+        if positions(self, &summary.classes).is_none() {
             let (own, other) = (list(&self.classes), list(&summary.classes));
             return Some(format!("a head for {own}, but data set `{name}` has {other}"));
         }
@@ -189,7 +191,7 @@ impl KnownDataset<'_> {
     /// # Errors
     /// Messages that say what to change.
     pub fn trains(&self, spec: &TrainSpec) -> Result<(), Vec<String>> {
-        spec.fits(self.size)?;
+        spec.fits(self.size, self.cache_size)?;
         spec.suits(self.summary.labeling(), &format!("data set `{}`", self.name))?;
         let metric = spec.select.metric();
         let problem = metric.and_then(|metric| self.unselectable("select", metric));

@@ -1,22 +1,31 @@
 //! Inference: logits of images and of whole splits.
 
-use candle_core::{Device, Result, Tensor};
-use dataset::Split;
+use candle_core::{Device, Result, Tensor, bail};
+use dataset::{Dataset, SplitName};
 use metric::{Metric, Predictions};
 use nn::{Mode, Net, Value};
 use train::batch;
 use train::epoch::{EVAL_BATCH, probability_rows};
 
+use crate::head::in_order;
 use crate::{Checkpoint, Context, StageError};
 
-/// Logits of every image of a split, one tensor `[batch, classes]` per batch.
+/// Logits of every image of a split, one tensor `[batch, classes]` per batch, in the data set's order of the classes.
 ///
 /// # Errors
-/// A tensor operation failed.
-pub fn batch_logits(model: &Checkpoint, split: &Split, size: usize, device: &Device) -> Result<Vec<Tensor>> {
+/// The model has no head for these classes, or a tensor operation failed.
+pub fn batch_logits(
+    model: &Checkpoint,
+    dataset: &Dataset,
+    split: SplitName,
+    device: &Device,
+) -> Result<Vec<Tensor>> {
+    let (split, size) = (dataset.split(split), dataset.size);
+    let Some(head) = &model.info.head else { bail!("the model has no head") };
     let positions: Vec<usize> = (0..split.len()).collect();
     let of_batch = |positions: &[usize]| {
-        logits(model, batch::images(split, size, positions, &model.info.normalize, None, device)?)
+        let images = batch::images(split, size, positions, &model.info.normalize, None, device)?;
+        in_order(&logits(model, images)?, 1, head, &dataset.classes)
     };
     positions.chunks(EVAL_BATCH).map(of_batch).collect()
 }
@@ -44,7 +53,7 @@ pub fn validation_score(
         StageError::Failed(format!("failed to score a model on the validation images: {problem}"))
     };
     let dataset = &context.datasets[0];
-    let logits = batch_logits(model, &dataset.val, dataset.size, &context.device)?;
+    let logits = batch_logits(model, dataset, SplitName::Val, &context.device)?;
     let rows = probability_rows(model.info.labeling(), &logits)?;
     let predictions = Predictions::of(&dataset.val.labels, &rows, dataset.classes.len())
         .map_err(|error| failed(error.to_string()))?;

@@ -131,8 +131,12 @@ impl KnownDataset<'_> {
 
     /// Size of all its images in bytes, decoded.
     pub fn decoded_bytes(&self) -> u64 {
-        let images = sum(SplitName::ALL.map(|split| self.images(split)));
-        product([images, 3, self.size as u64, self.size as u64])
+        let of_split = |split: SplitName| {
+            let kept = self.cache_size.filter(|_| split == SplitName::Train);
+            let side = kept.unwrap_or(self.size) as u64;
+            product([self.images(split), 3, side, side])
+        };
+        sum(SplitName::ALL.map(of_split))
     }
 }
 

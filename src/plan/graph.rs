@@ -153,7 +153,14 @@ impl PlannedDataset {
     /// What a stage may know of it.
     pub fn known(&self) -> KnownDataset<'_> {
         let Self { name, fingerprint, size, summary, .. } = self;
-        KnownDataset { name, fingerprint: *fingerprint, size: *size, pixels: self.spec.pixels(), summary }
+        KnownDataset {
+            name,
+            fingerprint: *fingerprint,
+            size: *size,
+            cache_size: self.spec.cache_size(),
+            pixels: self.spec.pixels(),
+            summary,
+        }
     }
 }
 

@@ -89,6 +89,7 @@ pub(super) fn experiment() -> Experiment {
         notes: String::new(),
         source: Arc::new(Source::new("lab.toml", " ".repeat(100))),
         axes: IndexMap::new(),
+        train: Vec::new(),
         datasets: vec![phantom("cells", Family::Cells), phantom("fundus", Family::Fundus)],
         stages: vec![pretrain("source", 0), finetune("tuned", 0, 1), evaluate("scores", &[1], 1)],
         tables: IndexMap::new(),

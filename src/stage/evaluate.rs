@@ -26,7 +26,7 @@ pub struct EvaluateSpec {
     /// Ensembles to evaluate: row label → members. Their rows follow those of the models.
     #[serde(default)]
     pub ensembles: IndexMap<String, EnsembleSpec>,
-    /// Data sets to evaluate on; each model needs a head for their classes.
+    /// Data sets to evaluate on; each model needs a head for their classes, in any order.
     pub datasets: Vec<String>,
     /// Split to evaluate on.
     #[serde(default)]
@@ -125,8 +125,8 @@ impl Stage for EvaluateSpec {
         for (i, model) in context.input_fingerprints.iter().enumerate() {
             for (dataset, fingerprint) in context.datasets.iter().zip(&context.dataset_fingerprints) {
                 if let Entry::Vacant(answer) = answers.entry((*model, *fingerprint)) {
-                    let split = dataset.split(self.split);
-                    answer.insert(batch_logits(context.model(i)?, split, dataset.size, &context.device)?);
+                    let model = context.model(i)?;
+                    answer.insert(batch_logits(model, dataset, self.split, &context.device)?);
                 }
             }
             let (done, of) = (i + 1, context.input_fingerprints.len());
@@ -139,7 +139,7 @@ impl Stage for EvaluateSpec {
     }
 }
 
-/// Logits of each batch of images, by the fingerprints of model and data set.
+/// Logits of each batch of images, in the data set's order of the classes, by the fingerprints of model and data set.
 type Answers = BTreeMap<(Fingerprint, Fingerprint), Vec<Tensor>>;
 
 impl EvaluateSpec {

@@ -2,7 +2,7 @@
 
 use super::learner::{train_head, train_whole};
 use super::*;
-use model::head::{list, replace_head};
+use model::head::{list, reorder_head, replace_head};
 
 /// Trains another stage's model on a data set: all parameters, or the classifier alone.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -41,7 +41,7 @@ pub enum HeadInit {
     /// The model's classifier if it was made for this data set, otherwise a new one.
     #[default]
     Auto,
-    /// The model's classifier, whose classes must match.
+    /// The model's classifier, which must have the data set's classes, in any order.
     Keep,
     /// A new classifier with random weights.
     New,
@@ -112,7 +112,9 @@ impl Stage for FinetuneSpec {
         let from = context.model(0)?;
         let head = context.head();
         let mut tensors = from.tensors.clone();
-        if !self.keeps_head(from.info.head.as_ref(), &head) {
+        if self.keeps_head(from.info.head.as_ref(), &head) {
+            reorder_head(&mut tensors, &from.info, &head.classes)?;
+        } else {
             replace_head(
                 &mut tensors,
                 &from.info.backbone,

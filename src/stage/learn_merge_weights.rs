@@ -183,9 +183,10 @@ impl Stage for LearnMergeWeightsSpec {
         if self.norms == Norms::Anchor && self.anchor.is_none() {
             return Err(vec!["`norms = \"anchor\"` needs an `anchor`".into()]);
         }
-        let headless = |info: &ModelInfo| !info.head.as_ref().is_some_and(|had| had.is_like(&head));
+        let fits = |had: &Head| had.is_like(&head);
         let takes_head = self.head == StartingHead::Anchor;
-        if let Some(i) = self.anchor_index().filter(|&i| takes_head && headless(sources[i])) {
+        let is_headless = |&i: &usize| takes_head && !sources[i].head.as_ref().is_some_and(fits);
+        if let Some(i) = self.anchor_index().filter(is_headless) {
             return Err(vec![format!(
                 "the anchor `{}` has no head for the classes of data set `{}`; probe it first: a `finetune` stage \
                  with `trainable = \"head\"`",

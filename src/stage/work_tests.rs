@@ -29,6 +29,7 @@ fn known_dataset(summary: &Summary) -> KnownDataset<'_> {
         name: "cells",
         fingerprint: Fingerprint::of_parts(["d"]),
         size: SIZE,
+        cache_size: None,
         pixels: None,
         summary,
     }

@@ -145,15 +145,13 @@ fn pixels(
     normalize: &Normalize,
     variant: Option<Variant<'_>>,
 ) -> Vec<f32> {
-    let table = normalize.table();
+    let (table, from_len) = (normalize.table(), split.image_bytes());
     let len = size * size * 3;
     let mut pixels = vec![0f32; draws.len() * len];
     pixels.par_chunks_mut(len).zip(draws).for_each_init(Default::default, |buffers, (to, &draw)| {
-        let mut from = &split.pixels[draw % split.len() * len..][..len];
-        if let Some(variant) = variant {
-            from = variant.changes(draw).applied(from, size, buffers);
-        }
-        scale(from, &table, to);
+        let from = &split.pixels[draw % split.len() * from_len..][..from_len];
+        let changes = variant.map_or_else(Changes::default, |variant| variant.changes(draw));
+        scale(changes.applied(from, size, buffers), &table, to);
     });
     pixels
 }

@@ -135,14 +135,12 @@ fn is_one<T: From<u8> + PartialEq>(value: &T) -> bool {
 }
 
 impl TrainSpec {
-    /// Checks that the options fit images with this side in pixels.
+    /// Checks that the options fit images with this side in pixels, of which those for training may be kept larger.
     ///
     /// # Errors
     /// Messages that say what to change.
-    pub fn fits(&self, size: usize) -> Result<(), Vec<String>> {
-        let misfits: Vec<String> =
-            self.augment.0.iter().filter_map(|transform| transform.misfit(size)).collect();
-        if misfits.is_empty() { Ok(()) } else { Err(misfits) }
+    pub fn fits(&self, size: usize, cache_size: Option<usize>) -> Result<(), Vec<String>> {
+        self.augment.fits(size, cache_size)
     }
 
     /// Checks that the options are for images that are labeled like this. `who` is the data set, for messages.

@@ -78,7 +78,7 @@ fn kinds_are_listed_with_a_line_each_and_shown_with_layout_and_keys() {
     let list = String::from_utf8_lossy(&list.get_output().stdout).into_owned();
     assert_eq!(list.lines().count(), DatasetSpec::KINDS.len());
     assert!(
-        list.contains("\nisic2018   ISIC 2018, task 3 (HAM10000): the folders as they are downloaded\n"),
+        list.contains("\nisic2018        ISIC 2018, task 3 (HAM10000): the folders as they are downloaded\n"),
         "{list}"
     );
     for kind in DatasetSpec::KINDS {
@@ -162,6 +162,23 @@ fn twenty_damaged_images_are_listed_and_the_others_counted() {
     }
     let assert = check(&place, &[]).code(3);
     assert.stdout(contains("error: 24 images cannot be read:").and(contains("\n    and 4 more\n")));
+}
+
+#[test]
+fn a_jpeg_that_was_cut_and_closed_is_damaged() {
+    let place = workplace(24);
+    let mut jpeg = std::io::Cursor::new(Vec::new());
+    picture(3).write_to(&mut jpeg, image::ImageFormat::Jpeg).unwrap();
+    let whole = jpeg.into_inner();
+    let check_with = |bytes: &[u8]| {
+        std::fs::write(place.path("03.png"), bytes).unwrap();
+        check(&place, &[])
+    };
+    check_with(&whole).code(0);
+    let closed = [&whole[..whole.len() * 4 / 5], b"\xff\xd9"].concat();
+    let said = "row 5: ";
+    let why = "03.png cannot be decoded as JPEG, PNG or DICOM: a part of it is missing before its end";
+    check_with(&closed).code(3).stdout(contains(said).and(contains(why)));
 }
 
 /// Splits by a column: 00 to 15 train, 16 to 19 val, 20 to 23 test.
@@ -336,11 +353,38 @@ fn a_sheet_has_a_line_for_each_class_and_its_variants() {
 }
 
 #[test]
-fn augment_without_a_stage_needs_stages_that_agree() {
+fn augment_without_a_name_is_that_of_all_stages_or_of_train() {
     let place = workplace(24);
-    sheet(&place, &["--out", "a.png", "--augment"])
+    let drawn = |arguments: &[&str], whose: &str| {
+        let whose = format!("images of train, augmented as by {whose}; classes");
+        sheet(&place, &[&["--out", "b.png", "--force"], arguments].concat()).code(0).stdout(contains(whose));
+        std::fs::read(place.path("b.png")).unwrap()
+    };
+    let of_source = drawn(&["--augment", "source"], "stage `source`");
+    // The stages differ, so it is that of [train], which `source` has, too.
+    assert!(drawn(&["--augment"], "`[train]`") == of_source);
+    assert!(drawn(&["--augment", "horizontal_flip"], "`horizontal_flip`") == of_source);
+    assert!(drawn(&["--augment", "heavy"], "`heavy`") != of_source);
+    assert!(drawn(&["--set", "stage.source.augment=['medium']", "--augment"], "`[train]`") == of_source);
+    let same = "stage.other.augment=['horizontal_flip']";
+    assert!(drawn(&["--set", same, "--augment"], "the stages on data set `mine`") == of_source);
+    let cells = ["data", "sheet", "experiment.toml", "--dataset", "cells", "--out", "c.png", "--augment"];
+    place.medmerge(&cells).assert().code(0).stdout(contains("augmented as by `[train]`"));
+}
+
+#[test]
+fn augment_without_a_name_is_an_error_if_it_is_not_clear() {
+    let place = workplace(24);
+    let none = ["--set", "train.augment=[]", "--augment"];
+    sheet(&place, &[&["--out", "a.png", "--set", "stage.source.augment=['medium']"], &none[..]].concat())
         .code(2)
         .stderr(contains("differ in `augment`; choose one: --augment STAGE, of source, other"));
+    let cells = ["data", "sheet", "experiment.toml", "--dataset", "cells", "--out", "a.png"];
+    place
+        .medmerge(&[&cells[..], &none].concat())
+        .assert()
+        .code(2)
+        .stderr(contains("no stage trains on data set `cells`, and `[train]` has no `augment`"));
     sheet(&place, &["--out", "a.png", "--augment", "sauce"])
         .code(2)
         .stderr(contains("did you mean \"source\"?"));

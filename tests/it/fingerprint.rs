@@ -153,6 +153,8 @@ fn datasets() -> Vec<Value> {
         json!({ "medmnist": { "path": "a", "set": "bloodmnist" } }),
     ];
     sections.extend(["medmnist", "idx", "cifar"].map(|kind| json!({ kind: { "path": "a" } })));
+    let kept = json!({ "path": "a.csv", "images": "a", "size": 28, "cache_size": 32 });
+    sections.push(json!({ "manifest": kept }));
     sections
 }
 
@@ -351,6 +353,7 @@ fn the_fingerprint_of_every_choice_is_what_it_was() {
     9202c7a7a57a 1 {"medmnist":{"path":"a"}}
     15c03126c8b6 1 {"idx":{"path":"a"}}
     1aa8ea300f7d 1 {"cifar":{"path":"a"}}
+    fefcf18fb7b5 1 {"manifest":{"path":"a.csv","images":"a","size":28,"cache_size":32}}
     "#);
 }
 

@@ -4,6 +4,8 @@
 
 mod backbone;
 mod builder;
+mod cache_size;
+mod class_order;
 mod cli;
 mod cost;
 mod data_commands;
@@ -40,6 +42,7 @@ mod predict;
 mod rebasin;
 mod reference;
 mod resume;
+mod rsna;
 mod run;
 mod shipped;
 mod show;

@@ -200,7 +200,7 @@ fn message(bytes: &[u8]) -> String {
     message
 }
 
-fn file(name: &str) -> Vec<u8> {
+pub(crate) fn file(name: &str) -> Vec<u8> {
     let bytes = include_bytes!("../reference/pixels.safetensors");
     SafeTensors::deserialize(bytes).unwrap().tensor(&format!("file.{name}")).unwrap().data().to_vec()
 }

@@ -289,6 +289,7 @@ fn experiment() -> Experiment {
         notes: String::new(),
         source: Arc::new(Source::new("hospital.toml", TEXT)),
         axes: IndexMap::new(),
+        train: Vec::new(),
         datasets: vec![
             dataset("cells", "phantom = { family = 'cells' }"),
             dataset("xray", "phantom = { family = 'xray' }"),

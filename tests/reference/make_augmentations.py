@@ -4,6 +4,7 @@
     python tests/reference/make_augmentations.py
 
 Each tensor is an image [SIZE, SIZE, 3]; its name is the function with its parameters. `image` is what they transform.
+Those named `reduced` are [SMALL, SMALL, 3].
 """
 
 from pathlib import Path
@@ -14,6 +15,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
 SIZE = 24
+SMALL = 16
 
 
 def image():
@@ -55,6 +57,10 @@ def cases(image):
     # rows 3 to 16, columns 5 to 23
     crop = F.resized_crop(image, top=3, left=5, height=13, width=18, size=[SIZE, SIZE], antialias=True)
     yield "resized_crop", crop
+    # parts of an image that is larger than what they become: top, left, height, width
+    for box in ((0, 0, SIZE, SIZE), (3, 5, 13, 18), (2, 0, 22, 17), (9, 14, 7, 6)):
+        part = F.resized_crop(image, *box, size=[SMALL, SMALL], antialias=True)
+        yield f"reduced.{'.'.join(map(str, box))}", part
 
 
 def main():

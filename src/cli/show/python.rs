@@ -4,13 +4,14 @@ use std::path::Path;
 
 use crate::dataset::Labeling;
 use crate::deploy::export::pytorch::list;
+use crate::kind::text::{python, shell};
 use crate::nn::Normalize;
 use crate::stage::ModelInfo;
 
 /// The file of a model, and how to load and use it in PyTorch.
 pub(super) fn lines(path: &Path, info: &ModelInfo) -> Vec<String> {
     let classes = info.classes();
-    let (path, file) = (path.display(), literal(&path.display().to_string()));
+    let path = path.display().to_string();
     let mut lines = vec![format!("file: {path}")];
     lines.extend(info.backbone.refusal());
     lines.extend([
@@ -21,7 +22,7 @@ pub(super) fn lines(path: &Path, info: &ModelInfo) -> Vec<String> {
     lines.extend(info.backbone.python(classes.len()).into_iter().map(|line| format!("  {line}")));
     let Normalize { mean, std } = info.normalize;
     lines.extend([
-        format!("  model.load_state_dict(load_file({file}))"),
+        format!("  model.load_state_dict(load_file({}))", python(&path)),
         "  model.eval()".into(),
         format!("  mean, std = {mean:?}, {std:?}"),
     ]);
@@ -37,13 +38,9 @@ pub(super) fn lines(path: &Path, info: &ModelInfo) -> Vec<String> {
         Some(_) => ("timm", "timm"),
         None => ("pytorch", "PyTorch"),
     };
+    let path = shell(&path);
     lines.push(format!("as a folder for {what}, with a model card: medmerge export {path} --to {to} FOLDER"));
     lines
-}
-
-/// A string of Python: that of JSON is one.
-fn literal(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
 }
 
 #[cfg(test)]
@@ -51,6 +48,10 @@ mod tests {
     use super::*;
 
     fn shown(backbone: &str, classes: &[&str]) -> String {
+        shown_of("a.safetensors", backbone, classes)
+    }
+
+    fn shown_of(path: &str, backbone: &str, classes: &[&str]) -> String {
         let head = match classes {
             [] => serde_json::Value::Null,
             classes => serde_json::json!({ "dataset": "", "classes": classes }),
@@ -58,7 +59,7 @@ mod tests {
         let backbone: serde_json::Value = serde_json::from_str(backbone).unwrap();
         let normalize = serde_json::json!({ "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5] });
         let info = serde_json::json!({ "backbone": backbone, "normalize": normalize, "head": head });
-        lines(Path::new("a.safetensors"), &serde_json::from_value(info).unwrap()).join("\n")
+        lines(Path::new(path), &serde_json::from_value(info).unwrap()).join("\n")
     }
 
     #[test]
@@ -92,6 +93,14 @@ as a folder for timm, with a model card: medmerge export a.safetensors --to timm
         assert!(text.contains(r#"classes = ["\"a\"", "b\\c\n"]"#), "{text}");
         let text = shown(r#"{"resnet18": {}}"#, &[]);
         assert!(text.contains("/ std\n") && !text.contains("classes ="), "{text}");
+    }
+
+    #[test]
+    fn paths_with_blanks_and_quotes_are_strings_of_python_and_words_of_a_shell() {
+        let text = shown_of("my \"best\" model's.safetensors", r#"{"resnet18": {}}"#, &[]);
+        assert!(text.contains(r#"load_file("my \"best\" model's.safetensors"))"#), "{text}");
+        let word = r#"medmerge export 'my "best" model'\''s.safetensors' --to timm FOLDER"#;
+        assert!(text.contains(word), "{text}");
     }
 
     #[test]

@@ -1,7 +1,16 @@
 //! Whether an image file ends as its format says. Decoders fill what a truncated file lacks with gray.
 
+use zune_jpeg::zune_core::bytestream::ZCursor;
+use zune_jpeg::zune_core::options::DecoderOptions;
+
 const PNG_SIGNATURE: &[u8] = b"\x89PNG\r\n\x1a\n";
 const JPEG_START: &[u8] = b"\xff\xd8";
+
+/// Marker of the end of a JPEG image.
+const EOI: u8 = 0xd9;
+
+/// What decoders read ahead of the pixels that they decode.
+const SLACK: [u8; 8] = [0; 8];
 
 /// Whether a JPEG or PNG file reaches its end; true for other formats.
 pub(super) fn is_whole(bytes: &[u8]) -> bool {
@@ -25,26 +34,58 @@ fn png_ends(mut chunks: &[u8]) -> bool {
     false
 }
 
-/// Whether the segments reach the marker EOI (FF D9). Source: ITU-T T.81, sections B.1.1 and B.2.
-fn jpeg_ends(mut segments: &[u8]) -> bool {
-    while let Some((marker, rest)) = next_marker(segments) {
-        let length = match marker {
-            0xd9 => return true,
-            // Markers without a segment: TEM, RST and SOI.
-            0x01 | 0xd0..=0xd8 => 0,
-            _ => rest.first_chunk().map_or(usize::MAX, |&length| usize::from(u16::from_be_bytes(length))),
-        };
-        let Some(next) = rest.get(length..) else { return false };
-        segments = next;
-    }
-    false
+/// Whether the segments reach the marker EOI.
+fn jpeg_ends(segments: &[u8]) -> bool {
+    markers(segments).any(|(marker, _)| marker == EOI)
 }
 
-/// The next marker and what follows it. In compressed data, FF 00 stands for FF; a marker may follow several FF.
-fn next_marker(bytes: &[u8]) -> Option<(u8, &[u8])> {
-    let pairs = bytes.windows(2);
-    let at = pairs.into_iter().position(|pair| pair[0] == 0xff && !matches!(pair[1], 0x00 | 0xff))?;
-    Some((bytes[at + 1], &bytes[at + 2..]))
+/// The markers of a JPEG file and where they are. In compressed data, FF 00 stands for FF; a marker may follow several
+/// FF. Source: ITU-T T.81, sections B.1.1 and B.2.
+fn markers(bytes: &[u8]) -> impl Iterator<Item = (u8, usize)> {
+    let mut next = 0;
+    std::iter::from_fn(move || {
+        let pairs = bytes.get(next..)?.windows(2);
+        let at =
+            next + pairs.into_iter().position(|pair| pair[0] == 0xff && !matches!(pair[1], 0x00 | 0xff))?;
+        let marker = bytes[at + 1];
+        let length = match (marker, bytes[at + 2..].first_chunk()) {
+            // Markers without a segment: TEM, RST, SOI and EOI.
+            (0x01 | 0xd0..=0xd9, _) => 0,
+            (_, Some(&length)) => usize::from(u16::from_be_bytes(length)),
+            (_, None) => bytes.len(),
+        };
+        next = at + 2 + length;
+        Some((marker, at))
+    })
+}
+
+/// Whether the only scan of a baseline JPEG file ends before its image does: something closed a file that was cut. Other
+/// files are not judged; later scans of a progressive file only refine the first.
+///
+/// At EOI, a decoder goes on with zeros. Without it, a strict one runs out of data, unless only the last few blocks are
+/// missing.
+pub(super) fn is_cut(bytes: &[u8]) -> bool {
+    let Some(end) = end_of_only_scan(bytes) else { return false };
+    !decodes(&[&bytes[..end], &SLACK].concat()) && decodes(bytes)
+}
+
+fn end_of_only_scan(bytes: &[u8]) -> Option<usize> {
+    let (mut is_baseline, mut scans) = (false, 0);
+    for (marker, at) in markers(bytes.starts_with(JPEG_START).then_some(bytes)?) {
+        match marker {
+            0xc0 | 0xc1 => is_baseline = true,
+            0xda => scans += 1,
+            EOI => return (is_baseline && scans == 1).then_some(at),
+            _ => {}
+        }
+    }
+    None
+}
+
+fn decodes(bytes: &[u8]) -> bool {
+    let options = DecoderOptions::default().set_strict_mode(true);
+    let options = options.set_max_width(usize::MAX).set_max_height(usize::MAX);
+    zune_jpeg::JpegDecoder::new_with_options(ZCursor::new(bytes), options).decode().is_ok()
 }
 
 #[cfg(test)]
@@ -70,6 +111,18 @@ mod tests {
             for length in 8..bytes.len() {
                 assert!(!is_whole(&bytes[..length]), "{format:?} cut to {length} bytes");
             }
+        }
+    }
+
+    #[test]
+    fn a_file_that_was_cut_and_closed_is_cut() {
+        let bytes = encoded(ImageFormat::Jpeg);
+        let scan = markers(&bytes).find(|(marker, _)| *marker == 0xda).unwrap().1;
+        assert!(!is_cut(&bytes) && !is_cut(&[&bytes[..], b"more\xff\xd9"].concat()));
+        assert!(!is_cut(&encoded(ImageFormat::Png)) && !is_cut(b"") && !is_cut(b"\xff\xd8\xff\xda"));
+        for length in (scan + 40..bytes.len() - 100).filter(|&length| bytes[length - 1] != 0xff) {
+            let closed = [&bytes[..length], b"\xff\xd9"].concat();
+            assert!(is_whole(&closed) && is_cut(&closed), "cut to {length} of {} bytes", bytes.len());
         }
     }
 

@@ -6,6 +6,7 @@ use super::contents::Contents;
 use super::listing::Row;
 use super::spec::Shared;
 use super::{ImageFiles, Stored, depth, digest, leaks, load, stored, with_image};
+use crate::image::Encoded;
 use crate::inspect::{CacheFolder, Content, Inspection, NamedImage, Sizes};
 use crate::{DataError, SplitName, Summary};
 
@@ -18,22 +19,25 @@ pub(super) fn inspect<T: ImageFiles>(kind: &T, cache: &CacheFolder<'_>) -> Resul
     let Ok(stored) = stored else { return Ok(damaged(&contents, &shared)) };
     let hashes: Vec<blake3::Hash> = stored.iter().map(|image| image.hash).collect();
     leaks::check_aliases(rows, &hashes)?;
-    let digest = digest(T::NAME, &contents, &hashes, shared.pixels);
+    let digest = digest(T::NAME, &contents, &hashes, &shared);
     let identities = identities(rows, &hashes);
     let mut inspection = begun(&contents, &shared, &identities);
     let deep = rows.iter().zip(&stored).filter(|(_, image)| image.is_deep).map(|(row, _)| row);
     inspection.warnings.extend(depth::warning(&shared, &deep.collect::<Vec<_>>()));
     inspection.sizes = Sizes::of(stored.iter().map(|image| image.extent).collect());
     match load(kind, &contents, Some(&cache(digest.to_hex().as_str()))) {
-        Ok(dataset) => inspection.look_at(&dataset, &identities),
-        Err(error) => inspection.damaged = or_error(damages(rows, &shared), error)?,
+        Ok(dataset) => {
+            inspection.look_at(&dataset, &identities);
+            inspection.damaged = damages(rows, &shared, |image| image.check_end());
+        }
+        Err(error) => inspection.damaged = or_error(undecodable(rows, &shared), error)?,
     }
     Ok(inspection)
 }
 
 /// Of a data set with images that cannot be read.
 fn damaged(contents: &Contents, shared: &Shared<'_>) -> Inspection {
-    Inspection { damaged: damages(&contents.rows, shared), ..begun(contents, shared, &[]) }
+    Inspection { damaged: undecodable(&contents.rows, shared), ..begun(contents, shared, &[]) }
 }
 
 /// What is known before pixels are.
@@ -62,16 +66,24 @@ fn identities(rows: &[Row], hashes: &[blake3::Hash]) -> Vec<Content> {
 }
 
 /// A message for each image that cannot be decoded, in the order in which they are listed.
-fn damages(rows: &[Row], shared: &Shared<'_>) -> Vec<String> {
+fn undecodable(rows: &[Row], shared: &Shared<'_>) -> Vec<String> {
     let size = shared.size;
-    let damage = |out: &mut Vec<u8>, row: &Row| {
-        let error = with_image(row, shared.pixels, |image| image.draw(size, out)).err()?;
-        Some(error.to_string())
-    };
+    damages(rows, shared, |image| {
+        image.draw(size, &mut vec![0; size * size * 3])?;
+        image.check_end()
+    })
+}
+
+/// A message for each image that fails a check, in the order in which they are listed.
+fn damages(
+    rows: &[Row],
+    shared: &Shared<'_>,
+    check: impl Fn(Encoded<'_>) -> Result<(), String> + Sync,
+) -> Vec<String> {
     let mut ordered: Vec<&Row> = rows.iter().collect();
     ordered.sort_by(|a, b| a.order().cmp(&b.order()));
-    let decoded = ordered.par_iter().map_init(|| vec![0; size * size * 3], |out, row| damage(out, row));
-    decoded.collect::<Vec<_>>().into_iter().flatten().collect()
+    let damage = |row: &&Row| with_image(row, shared.pixels, &check).err().map(|error| error.to_string());
+    ordered.par_iter().map(damage).collect::<Vec<_>>().into_iter().flatten().collect()
 }
 
 /// The damages that explain an error; the error if there are none.

@@ -100,6 +100,10 @@ impl<T: ImageFiles> DatasetKind for T {
         self.shared().size
     }
 
+    fn cache_size(&self) -> Option<usize> {
+        self.shared().cache_size
+    }
+
     fn pixels(&self) -> Option<&PixelSpec> {
         Some(self.shared().pixels)
     }
@@ -117,7 +121,7 @@ impl<T: ImageFiles> DatasetKind for T {
         let stored: Vec<Stored> =
             stored(&contents.rows, shared.pixels).into_iter().collect::<Result<_, _>>()?;
         let hashes: Vec<blake3::Hash> = stored.iter().map(|image| image.hash).collect();
-        let digest = digest(T::NAME, &contents, &hashes, shared.pixels);
+        let digest = digest(T::NAME, &contents, &hashes, &shared);
         let Contents { classes, rows, labels, warnings, caveats, .. } = contents;
         leaks::check_aliases(&rows, &hashes)?;
         let allowed = shared.allows(Allowed::IdenticalImages);
@@ -150,14 +154,15 @@ impl<T: ImageFiles> DatasetKind for T {
 /// Decodes the images, or takes them from the cache.
 fn load<T: ImageFiles>(kind: &T, contents: &Contents, cache: Option<&Path>) -> Result<Dataset, DataError> {
     let Contents { classes, rows, labels, .. } = contents;
-    let Shared { size, pixels: choice, .. } = kind.shared();
+    let shared = kind.shared();
+    let Shared { size, pixels: choice, .. } = shared;
     let splits = SplitName::ALL.map(|split| rows.iter().filter(|row| row.split == split).collect::<Vec<_>>());
     let counts = splits.each_ref().map(Vec::len);
-    let layout = Layout { revision: T::REVISION, size, counts };
+    let layout = Layout { revision: T::REVISION, sides: shared.sides(), counts };
     let pixels = cache::pixels(cache, layout, |sink| {
-        splits.iter().try_for_each(|rows| {
+        splits.iter().zip(shared.sides()).try_for_each(|(rows, side)| {
             sink.draw(rows.len(), &|index, out| {
-                with_image(rows[index], choice, |image| image.draw(size, out))
+                with_image(rows[index], choice, |image| image.draw(side, out))
             })
         })
     })?;
@@ -204,7 +209,7 @@ fn stored(rows: &[Row], pixels: &PixelSpec) -> Vec<Result<Stored, DataError>> {
 }
 
 /// The digest of names, labels, splits and bytes, and of the classes unless the fingerprint has them.
-fn digest(name: &str, contents: &Contents, hashes: &[blake3::Hash], pixels: &PixelSpec) -> blake3::Hash {
+fn digest(name: &str, contents: &Contents, hashes: &[blake3::Hash], shared: &Shared<'_>) -> blake3::Hash {
     let mut hasher = blake3::Hasher::new();
     hasher.update(name.as_bytes());
     for (row, hash) in contents.rows.iter().zip(hashes) {
@@ -220,7 +225,7 @@ fn digest(name: &str, contents: &Contents, hashes: &[blake3::Hash], pixels: &Pix
         hasher.update(b"classes");
         contents.classes.iter().for_each(|class| enter(&mut hasher, class.as_bytes()));
     }
-    pixels.enter(&mut hasher);
+    shared.enter(&mut hasher);
     hasher.finalize()
 }
 

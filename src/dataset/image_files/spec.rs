@@ -7,7 +7,7 @@ use kind::{NamedPath, Problems};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::assemble::validate_size;
+use crate::assemble::{PerSplit, validate_size};
 use crate::pixels::PixelSpec;
 use crate::split::SplitSpec;
 
@@ -26,6 +26,7 @@ pub struct Shared<'s> {
     /// The CSV or folder.
     pub(crate) path: &'s Path,
     pub(crate) size: usize,
+    pub(crate) cache_size: Option<usize>,
     pub(crate) pixels: &'s PixelSpec,
     pub(crate) split: Option<&'s SplitSpec>,
     pub(crate) class_map: &'s BTreeMap<String, String>,
@@ -34,18 +35,36 @@ pub struct Shared<'s> {
 
 impl Shared<'_> {
     pub(crate) fn validate(&self, problems: &mut Problems) {
-        validate_size(problems, self.size);
+        validate_size(problems, "size", self.size);
+        self.cache_size.iter().for_each(|&side| validate_size(problems, "cache_size", side));
         problems.under("pixels", |problems| self.pixels.validate(problems));
         self.validate_split(problems, |split, problems| split.validate(problems));
     }
 
     pub(crate) fn validate_together(&self, problems: &mut Problems) {
         self.validate_split(problems, |split, problems| split.validate_together(problems));
+        if let Some(side) = self.cache_size.filter(|&side| side <= self.size) {
+            let message = format!("`cache_size` ({side}) must be above `size` ({})", self.size);
+            problems.add("cache_size", message, Some("raise it, or leave it out".into()));
+        }
     }
 
     fn validate_split(&self, problems: &mut Problems, validate: impl FnOnce(&SplitSpec, &mut Problems)) {
         if let Some(split) = self.split {
             problems.under(&format!("split.{}", split.kind()), |problems| validate(split, problems));
+        }
+    }
+
+    /// Side in pixels of the images of each split.
+    pub(crate) fn sides(&self) -> PerSplit<usize> {
+        [self.cache_size.unwrap_or(self.size), self.size, self.size]
+    }
+
+    /// Adds to a digest what determines decoded pixels, besides the side; nothing if all is the default.
+    pub(crate) fn enter(&self, hasher: &mut blake3::Hasher) {
+        self.pixels.enter(hasher);
+        if let Some(side) = self.cache_size {
+            hasher.update(b"cache_size").update(&(side as u64).to_le_bytes());
         }
     }
 
@@ -80,6 +99,11 @@ macro_rules! image_files {
             $($(#[$key_meta])* pub $key: $Type,)*
             /// Side of the images in pixels, to which they are resized.
             pub size: usize,
+            /// Side in pixels at which training images are kept, above `size`: `random_resized_crop`, first in
+            /// `augment`, cuts its parts from images of this side. Where `augment` has none, they are resized to `size`
+            /// first. If absent, `size`.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub cache_size: Option<usize>,
             /// How image files become squares of pixels.
             #[serde(default, skip_serializing_if = "crate::pixels::is_default")]
             pub pixels: crate::pixels::PixelSpec,
@@ -137,6 +161,7 @@ macro_rules! shared {
         $crate::image_files::spec::Shared {
             path: &$spec.path,
             size: $spec.size,
+            cache_size: $spec.cache_size,
             pixels: &$spec.pixels,
             split: $spec.split.as_ref(),
             class_map: &$spec.class_map,

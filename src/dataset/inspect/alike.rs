@@ -140,10 +140,13 @@ pub(super) fn search(dataset: &Dataset, contents: &[Content]) -> Option<NearDupl
 }
 
 fn glances(dataset: &Dataset) -> Vec<Glance> {
-    let size = dataset.size;
-    let of = |split: SplitName| dataset.split(split).pixels.par_chunks_exact(size * size * 3);
+    let of = |split: SplitName| {
+        let (split, side) = (dataset.split(split), dataset.split(split).side());
+        let images = split.pixels.par_chunks_exact(split.image_bytes().max(1));
+        images.map(move |image| Glance::at(image, side))
+    };
     let [train, val, test] = SplitName::ALL.map(of);
-    train.chain(val).chain(test).map(|image| Glance::at(image, size)).collect()
+    train.chain(val).chain(test).collect()
 }
 
 /// Where the images of each split end.

@@ -114,7 +114,7 @@ impl Identity for PhantomSpec {}
 
 impl Kind for PhantomSpec {
     fn validate(&self, problems: &mut Problems) {
-        validate_size(problems, self.size);
+        validate_size(problems, "size", self.size);
         problems.up_to("train", self.train, MOST_IMAGES);
         problems.up_to("val", self.val, MOST_IMAGES);
         problems.up_to("test", self.test, MOST_IMAGES);
@@ -149,7 +149,7 @@ impl DatasetKind for PhantomSpec {
     fn load(&self, _cache: Option<&Path>) -> Result<Dataset, DataError> {
         self.check()?;
         let (labels, counts) = (self.labels(), self.counts());
-        let layout = Layout { revision: self.revision(), size: self.size, counts };
+        let layout = Layout { revision: self.revision(), sides: [self.size; 3], counts };
         let pixels = cache::pixels(None, layout, |sink| {
             SplitName::ALL.into_iter().try_for_each(|split| {
                 let labels = &labels[split as usize];

@@ -1,10 +1,9 @@
 //! `model.py`: makes the network and loads it with PyTorch.
 
-use serde_json::json;
-
 use crate::dataset::Labeling;
 use crate::dataset::pixels::{CropMode, Interpolation};
 use crate::deploy::source::Input;
+use crate::kind::text::python;
 use crate::stage::ModelInfo;
 
 const MODULE: &str = r#""""A {backbone}, exported by medmerge.
@@ -93,7 +92,7 @@ fn needs(library: &str) -> String {
 
 /// A list of strings in Python, where a string of JSON is one.
 pub fn list(strings: &[String]) -> String {
-    let literals: Vec<String> = strings.iter().map(|string| json!(string).to_string()).collect();
+    let literals: Vec<String> = strings.iter().map(|string| python(string)).collect();
     format!("[{}]", literals.join(", "))
 }
 

@@ -21,6 +21,7 @@ use std::collections::BTreeMap;
 use candle_core::{DType, Device, Tensor};
 use dataset::{Labeling, PixelSpec};
 use identity::options::without;
+use kind::text::{python, shell};
 
 use super::*;
 use file::{Tensors, Unreadable};
@@ -235,22 +236,26 @@ impl ImportSpec {
     }
 
     fn unreadable(&self, problem: Unreadable) -> String {
-        let path = self.path.display();
-        let convert = |save: &str| {
-            format!("python -c 'import torch; torch.save(torch.load(\"{path}\", map_location=\"cpu\", {save}")
+        let path = self.path.display().to_string();
+        // `state_dict` leads from what is loaded to what is saved.
+        let convert = |options: &str, state_dict: &str, extension: &str| {
+            let (from, to) = (python(&path), python(&format!("{path}.{extension}")));
+            let code = format!(
+                "import torch; torch.save(torch.load({from}, map_location=\"cpu\", {options}){state_dict}, {to})"
+            );
+            format!("python -c {}", shell(&code))
         };
         match problem {
             Unreadable::Object { class, key } => {
-                let key = key.map_or_else(String::new, |key| format!("[\"{key}\"]"));
-                let convert =
-                    convert(&format!("weights_only=False){key}.state_dict(), \"{path}.state_dict.pth\")'"));
+                let key = key.map_or_else(String::new, |key| format!("[{}]", python(&key)));
+                let convert = convert("weights_only=False", &format!("{key}.state_dict()"), "state_dict.pth");
                 format!(
                     "it holds a pickled object of the class `{class}` and not a state dict, so reading it would run \
                      code; if you trust the file, convert it once, and set `path` to the new file:\n  {convert}"
                 )
             }
             Unreadable::Old => {
-                let convert = convert(&format!("weights_only=True), \"{path}.zip.pth\")'"));
+                let convert = convert("weights_only=True", "", "zip.pth");
                 format!(
                     "a .pth file in PyTorch's format before 1.6, which is not a zip archive; convert it once, and set \
                      `path` to the new file:\n  {convert}"

@@ -10,7 +10,7 @@ use crate::learner::{make_variables, prepared, restore, val_images};
 use backbone::{Backbone, KernelGroup};
 use merge_method::learned::{merged_kernels, stacked, weights_name};
 use model::batch_norm::follow_step;
-use model::head::replace_head;
+use model::head::{reorder_head, replace_head};
 use nn::{Mode, Net, Normalize, StateDict, Value, Values, leaves};
 use train::batch::Batch;
 use train::epoch::{Forward, Learner, Task, copied};
@@ -51,6 +51,8 @@ impl<'a> MergeLearner<'a> {
         let mut rest = start.tensors.clone();
         if spec.anchor.is_none() || spec.head == StartingHead::New {
             replace_head(&mut rest, &start.info.backbone, classes, task.spec.seed, task.device)?;
+        } else {
+            reorder_head(&mut rest, &start.info, &task.dataset.classes)?;
         }
         groups.iter().flat_map(|group| &group.tensors).for_each(|name| drop(rest.remove(name)));
         let head = backbone.head(classes).parameters().into_iter().map(|parameter| parameter.name);

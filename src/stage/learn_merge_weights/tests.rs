@@ -39,7 +39,7 @@ fn model_of(backbone: BackboneSpec, seed: u64) -> Checkpoint {
     let head = Head {
         labeling: Default::default(),
         dataset: Some(Fingerprint::of_parts(["cells"])),
-        classes: (0..CLASSES).map(|c| c.to_string()).collect(),
+        classes: Family::Cells.classes().iter().map(|&class| class.into()).collect(),
     };
     let mut tensors =
         initial_values(&backbone.build().all_parameters(Some(CLASSES)), seed, &Device::Cpu).unwrap();
@@ -108,6 +108,27 @@ fn with_learner_of<R>(
 fn largest_difference(a: &Tensor, b: &Tensor) -> f32 {
     let difference = (a - b).unwrap().abs().unwrap().flatten_all().unwrap();
     difference.max(0).unwrap().to_scalar::<f32>().unwrap()
+}
+
+#[test]
+fn the_anchors_head_follows_the_data_sets_order_of_classes() {
+    let (data, spec) = (dataset(12), spec(2, Some(0)));
+    let task = Task {
+        dataset: &data,
+        spec: &spec.train,
+        device: &Device::Cpu,
+        report: &|_| Ok(()),
+        resume: &Forgetful,
+    };
+    let mut anchor = model(0);
+    let logits = |anchor: &Checkpoint| {
+        let mut learner = MergeLearner::new(&spec, &[anchor, &model(1)], &task).unwrap();
+        learner.val_logits(&[0, 1]).unwrap().to_vec2::<f32>().unwrap()
+    };
+    let before = logits(&anchor);
+    anchor.info.head.as_mut().unwrap().classes.reverse();
+    let reversed = |row: Vec<f32>| row.into_iter().rev().collect::<Vec<_>>();
+    assert_eq!(logits(&anchor), before.into_iter().map(reversed).collect::<Vec<_>>());
 }
 
 #[test]

@@ -21,6 +21,10 @@ impl Identity for HeavySpec {}
 impl Kind for HeavySpec {}
 
 impl Augmentation for HeavySpec {
+    fn cuts_first(&self) -> bool {
+        true
+    }
+
     fn draw(&self, draws: &mut dyn RngCore) -> Box<dyn Change> {
         let crop = RandomResizedCropSpec { scale: [0.7, 1.2], ..Default::default() }.draw(draws);
         let policy = RandAugmentSpec { operations: 2, magnitude: 15 }.draw(draws);

@@ -22,6 +22,10 @@ impl Identity for MediumSpec {}
 impl Kind for MediumSpec {}
 
 impl Augmentation for MediumSpec {
+    fn cuts_first(&self) -> bool {
+        true
+    }
+
     fn draw(&self, draws: &mut dyn RngCore) -> Box<dyn Change> {
         let crop = RandomResizedCropSpec { scale: [0.08, 1.0], ..Default::default() }.draw(draws);
         let flip = HorizontalFlipSpec {}.draw(draws);

@@ -19,6 +19,10 @@ impl Identity for MinimalSpec {}
 impl Kind for MinimalSpec {}
 
 impl Augmentation for MinimalSpec {
+    fn cuts_first(&self) -> bool {
+        true
+    }
+
     fn draw(&self, draws: &mut dyn RngCore) -> Box<dyn Change> {
         RandomResizedCropSpec { scale: [0.9, 1.0], ..Default::default() }.draw(draws)
     }

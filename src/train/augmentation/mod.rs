@@ -10,7 +10,7 @@
 //! | [`rand_augment`], [`trivial_augment`] | policies of random operations |
 //! | [`mixup`], [`cutmix`] | mix the images of a batch, and their labels |
 //! | [`minimal`], [`medium`], [`heavy`] | presets |
-//! | `warp`, `color`, `operation` | what transforms share: affine maps, changes of colors, the policies' operations |
+//! | `warp`, `resize`, `color`, `operation` | what transforms share: affine maps, sizes, colors, the policies' operations |
 //! | [`mixing`] | what transforms of batches share |
 //! | `draws` | random numbers |
 //!
@@ -34,6 +34,7 @@ mod operation;
 pub mod rand_augment;
 pub mod random_erasing;
 pub mod random_resized_crop;
+mod resize;
 pub mod rotation;
 pub mod trivial_augment;
 pub mod vertical_flip;
@@ -62,6 +63,7 @@ use self::mixup::MixupSpec;
 use self::rand_augment::RandAugmentSpec;
 use self::random_erasing::RandomErasingSpec;
 use self::random_resized_crop::RandomResizedCropSpec;
+use self::resize::resize;
 use self::rotation::RotationSpec;
 use self::trivial_augment::TrivialAugmentSpec;
 use self::vertical_flip::VerticalFlipSpec;
@@ -107,6 +109,11 @@ pub trait Augmentation: Kind {
         None
     }
 
+    /// Whether it first cuts a part out of the image and resizes it, so that larger images give sharper parts.
+    fn cuts_first(&self) -> bool {
+        false
+    }
+
     /// Number of variants of an image, if small enough that caching what is computed from each variant pays off.
     fn variants(&self) -> Option<u32> {
         None
@@ -124,6 +131,13 @@ pub trait Augmentation: Kind {
 pub trait Change: Send + Sync {
     /// Writes the variant of a square RGB image, `[size, size, 3]`, to `out` of the same shape.
     fn apply(&self, image: &[u8], size: usize, out: &mut [u8]);
+
+    /// The same for a larger image, `[side, side, 3]`, which is reduced to `size`.
+    fn reduce(&self, image: &[u8], side: usize, size: usize, out: &mut [u8]) {
+        let mut reduced = vec![0; out.len()];
+        resize(image, side, [0..side, 0..side], size, &mut reduced);
+        self.apply(&reduced, size, out);
+    }
 
     /// Identifies the variant if [`Augmentation::variants`] is known; otherwise unused.
     fn key(&self) -> u32 {
@@ -160,6 +174,27 @@ impl Augment {
             transform.mixing()?.draw(&mut self.stream(batch.clone(), i, transform), size)
         };
         self.0.iter().enumerate().filter_map(mix).collect()
+    }
+
+    /// Checks that the transforms fit images with this side in pixels, of which those for training may be kept larger.
+    ///
+    /// # Errors
+    /// Messages that say what to change.
+    pub fn fits(&self, size: usize, cache_size: Option<usize>) -> Result<(), Vec<String>> {
+        let misfits = self.0.iter().filter_map(|transform| transform.misfit(size));
+        let of_cache = cache_size.and_then(|side| self.misfit_of_cache(side));
+        let misfits: Vec<String> = misfits.chain(of_cache).collect();
+        if misfits.is_empty() { Ok(()) } else { Err(misfits) }
+    }
+
+    /// Why it does not fit training images that are kept at a side of `cache_size` pixels.
+    fn misfit_of_cache(&self, cache_size: usize) -> Option<String> {
+        let first = self.0.iter().position(|kind| kind.cuts_first()).filter(|&first| first > 0)?;
+        let kind = self.0[first].kind();
+        Some(format!(
+            "`cache_size = {cache_size}` needs `{kind}` first in `augment`: behind other transforms, it would cut its \
+             parts from images of `size` pixels; move it to the front"
+        ))
     }
 
     /// Whether batches are mixed, so that labels are probabilities.
@@ -240,20 +275,30 @@ impl Kind for Augment {
     }
 }
 
-/// The changes drawn for one image, one per transform of a list.
+/// The changes drawn for one image, one per transform of a list; none by default.
+#[derive(Default)]
 pub struct Changes(Vec<Box<dyn Change>>);
 
 impl Changes {
-    /// Applies the changes to a square RGB image, `[size, size, 3]`. `buffers` hold the result unless it is unchanged.
+    /// Applies the changes to a square RGB image; the result is `[size, size, 3]`. Of a larger image, the first change
+    /// makes one of that size. `buffers` hold the result unless it is unchanged.
     ///
     /// # Panics
-    /// If `image` does not have that length.
+    /// If the length of `image` is not that of a square.
     pub fn applied<'b>(&self, image: &'b [u8], size: usize, buffers: &'b mut [Vec<u8>; 2]) -> &'b [u8] {
-        assert_eq!(image.len(), size * size * 3, "not a square RGB image");
+        let side = (image.len() / 3).isqrt();
+        assert_eq!(image.len(), side * side * 3, "not a square RGB image");
         let [current, next] = buffers;
-        let mut is_changed = false;
-        for change in self.0.iter().filter(|change| !change.is_identity()) {
-            next.resize(image.len(), 0);
+        let (mut changes, mut is_changed) = (self.0.iter(), side != size);
+        if is_changed {
+            current.resize(size * size * 3, 0);
+            match changes.next() {
+                Some(first) => first.reduce(image, side, size, current),
+                None => resize(image, side, [0..side, 0..side], size, current),
+            }
+        }
+        for change in changes.filter(|change| !change.is_identity()) {
+            next.resize(size * size * 3, 0);
             change.apply(if is_changed { current } else { image }, size, next);
             std::mem::swap(current, next);
             is_changed = true;
@@ -271,6 +316,10 @@ impl Changes {
 impl Change for Changes {
     fn apply(&self, image: &[u8], size: usize, out: &mut [u8]) {
         out.copy_from_slice(self.applied(image, size, &mut Default::default()));
+    }
+
+    fn reduce(&self, image: &[u8], _: usize, size: usize, out: &mut [u8]) {
+        self.apply(image, size, out);
     }
 
     fn is_identity(&self) -> bool {

@@ -1,14 +1,12 @@
 //! `random_resized_crop`: a random part of the image, resized to all of it; torchvision's `RandomResizedCrop`.
 
-use fast_image_resize::images::{TypedImage, TypedImageRef};
-use fast_image_resize::pixels::U8x3;
-use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
 use identity::Identity;
 use kind::{Kind, Problems};
 use rand::RngCore;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::resize::resize;
 use super::{Augmentation, Change, draws};
 
 /// Most attempts to draw a part that fits.
@@ -40,6 +38,10 @@ impl Kind for RandomResizedCropSpec {
 }
 
 impl Augmentation for RandomResizedCropSpec {
+    fn cuts_first(&self) -> bool {
+        true
+    }
+
     fn draw(&self, draws: &mut dyn RngCore) -> Box<dyn Change> {
         let mut tries = (0..ATTEMPTS).map(|_| {
             let (area, ratio) = (draws::between(draws, self.scale), draws::between_logs(draws, self.ratio));
@@ -61,20 +63,11 @@ pub(super) struct ResizedCrop {
 
 impl Change for ResizedCrop {
     fn apply(&self, image: &[u8], size: usize, out: &mut [u8]) {
-        let [rows, columns] = [0, 1].map(|axis| draws::placed(self.sides[axis], self.places[axis], size));
-        if rows.len() == size && columns.len() == size {
-            return out.copy_from_slice(image);
-        }
-        let part: Vec<u8> = rows
-            .clone()
-            .flat_map(|row| &image[(row * size + columns.start) * 3..][..columns.len() * 3])
-            .copied()
-            .collect();
-        let source = TypedImageRef::<U8x3>::from_buffer(columns.len() as u32, rows.len() as u32, &part);
-        let source = source.expect("width * height * 3 bytes");
-        let target = TypedImage::<U8x3>::from_buffer(size as u32, size as u32, out);
-        let mut target = target.expect("size * size * 3 bytes");
-        let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
-        Resizer::new().resize_typed(&source, &mut target, &options).expect("both are 8-bit RGB");
+        self.reduce(image, size, size, out);
+    }
+
+    fn reduce(&self, image: &[u8], side: usize, size: usize, out: &mut [u8]) {
+        let [rows, columns] = [0, 1].map(|axis| draws::placed(self.sides[axis], self.places[axis], side));
+        resize(image, side, [rows, columns], size, out);
     }
 }

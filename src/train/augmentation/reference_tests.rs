@@ -14,7 +14,7 @@ use super::operation::{Operate, Operation};
 use super::random_resized_crop::ResizedCrop;
 use super::rotation::Rotation;
 use super::warp::{Affine, Interpolation};
-use super::{Change, color};
+use super::{Change, Changes, color};
 
 /// Largest mean difference in gray levels.
 const TOLERANCE: f64 = 0.5;
@@ -112,6 +112,26 @@ fn blurs_and_resized_crops_are_torchvisions() {
     // rows 3 to 16 and columns 5 to 23; in the middle of the places that round to them
     let crop = ResizedCrop { sides: [13.0 / size, 18.0 / size], places: [3.5 / 12.0, 5.5 / 7.0] };
     reference.assert_change("resized_crop", &crop);
+}
+
+/// Parts of a larger image, as of one that is kept at `cache_size`.
+#[test]
+fn parts_of_larger_images_are_torchvisions() {
+    let (reference, small) = (Reference::load(), 16);
+    let side = reference.size();
+    let mut out = vec![0; small * small * 3];
+    for [top, left, height, width] in [[0, 0, 24, 24], [3, 5, 13, 18], [2, 0, 22, 17], [9, 14, 7, 6]] {
+        let share = |length: usize| length as f64 / side as f64;
+        // in the middle of the places that round to this one
+        let place = |start: usize, length: usize| (start as f64 + 0.5) / (side - length + 1) as f64;
+        let sides = [share(height), share(width)];
+        let crop = ResizedCrop { sides, places: [place(top, height), place(left, width)] };
+        crop.reduce(&reference.image("image"), side, small, &mut out);
+        reference.assert(&format!("reduced.{top}.{left}.{height}.{width}"), &out);
+    }
+    let whole = Changes::default();
+    let image = reference.image("image");
+    reference.assert("reduced.0.0.24.24", whole.applied(&image, small, &mut Default::default()));
 }
 
 #[test]
