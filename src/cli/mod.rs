@@ -19,6 +19,7 @@ mod only;
 mod output;
 mod plan;
 mod predict;
+mod report;
 mod results;
 mod run;
 mod schema;
@@ -88,6 +89,7 @@ enum Command {
     Plan(plan::Plan),
     Explain(explain::Explain),
     Table(table::Table),
+    Report(report::Report),
     Show(show::Show),
     Status(status::Status),
     Merge(merge::Merge),
@@ -163,6 +165,7 @@ impl Command {
             Self::Plan(plan) => plan.execute(global),
             Self::Explain(explain) => explain.execute(global),
             Self::Table(table) => table.execute(global),
+            Self::Report(report) => report.execute(global),
             Self::Show(show) => show.execute(global),
             Self::Status(status) => status.execute(global),
             Self::Merge(merge) => merge.execute(),

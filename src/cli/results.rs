@@ -41,17 +41,17 @@ pub(super) enum Format {
     Csv,
 }
 
-/// Write the results of every `evaluate` stage in the store, and the figures of the available merge weights. Then print
-/// the wanted tables to stdout, and the paths of the wanted figures. Where there is nothing to show, files of earlier runs
-/// are kept.
-pub(super) fn write_and_print(
-    plan: &Plan,
-    store: &Store,
-    only: &Only,
-    format: Format,
-    extra: Extra,
-    global: &Global,
-) -> Result<(), Error> {
+/// The tables and figures of an experiment, with their files.
+pub(super) struct Written<'p> {
+    /// In the order of the experiment.
+    pub(super) tables: Vec<Rendered>,
+    /// Names and files.
+    pub(super) figures: Vec<(&'p str, Vec<PathBuf>)>,
+}
+
+/// Write the results of every `evaluate` stage in the store, and the figures of the available merge weights. Where there
+/// is nothing to show, files of earlier runs are kept.
+pub(super) fn write<'p>(plan: &'p Plan, store: &Store, global: &Global) -> Result<Written<'p>, Error> {
     let (scores, weights) = (collect(plan, store)?, collect_weights(plan, store)?);
     let missing: Vec<&str> = scores.missing.iter().chain(&weights.missing).map(String::as_str).collect();
     if !missing.is_empty() {
@@ -68,7 +68,19 @@ pub(super) fn write_and_print(
         );
     }
     let tables = write_tables(plan, &scores, global)?;
-    let figures = write_figures(plan, &weights, global)?;
+    Ok(Written { tables, figures: write_figures(plan, &weights, global)? })
+}
+
+/// Write tables and figures. Then print the wanted tables to stdout, and the paths of the wanted figures.
+pub(super) fn write_and_print(
+    plan: &Plan,
+    store: &Store,
+    only: &Only,
+    format: Format,
+    extra: Extra,
+    global: &Global,
+) -> Result<(), Error> {
+    let Written { tables, figures } = write(plan, store, global)?;
     let predictions = match extra.predictions {
         true => write_predictions(plan, store, &global.results)?,
         false => 0,

@@ -8,6 +8,7 @@
 //! | `accuracy`, `f1`, `precision_recall`, `kappa`, `mcc` | metrics of the confusion matrix |
 //! | `auroc`, `average_precision` | metrics of the rankings |
 //! | `log_loss`, `calibration` | metrics of the probabilities |
+//! | [`curves`] | ROC and precision-recall curves, and scores of single classes |
 //! | [`multi_label`] | images with any number of labels each |
 //!
 //! To add one: a [`Metric`] with its function `fn(&Predictions) -> Option<f64>` in a file here, a `mod` line and a line
@@ -16,8 +17,9 @@
 mod accuracy;
 mod auroc;
 mod average_precision;
-mod calibration;
+pub mod calibration;
 pub mod confusion;
+pub mod curves;
 mod error;
 mod f1;
 mod kappa;

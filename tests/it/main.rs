@@ -38,6 +38,7 @@ mod plan;
 mod predict;
 mod rebasin;
 mod reference;
+mod report;
 mod resume;
 mod run;
 mod shipped;
