@@ -10,6 +10,9 @@ const WIDTH: f64 = 420.0;
 /// Largest number of stages that are shown at once.
 const OPEN: usize = 40;
 
+/// Largest number of missing stages that are named.
+const NAMED: usize = 12;
+
 pub(super) fn section(report: &Report) -> Option<Markup> {
     if report.stages.is_empty() {
         return None;
@@ -19,15 +22,23 @@ pub(super) fn section(report: &Report) -> Option<Markup> {
     Some(html! {
         p { (report.stages.len()) " stages, " (duration(total)) " in all." }
         @if !missing.is_empty() {
-            p.warning {
-                "Not in the store: " (missing.iter().map(|stage| stage.id.as_str()).collect::<Vec<_>>().join(", "))
-            }
+            p.warning { "Not in the store: " (listed(&missing)) }
         }
         details open[report.stages.len() <= OPEN] {
             summary { "All stages" }
             div.scroll { (table(report)) }
         }
     })
+}
+
+/// The first ids, and the number of further ones.
+fn listed(stages: &[&Stage]) -> String {
+    let (shown, more) = stages.split_at(stages.len().min(NAMED));
+    let shown: Vec<&str> = shown.iter().map(|stage| stage.id.as_str()).collect();
+    match more.len() {
+        0 => shown.join(", "),
+        more => format!("{}, and {more} more", shown.join(", ")),
+    }
 }
 
 fn table(report: &Report) -> Markup {

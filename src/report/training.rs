@@ -1,6 +1,7 @@
 //! The epochs of each training: loss and validation score, and the epoch that is kept.
 
 use maud::{Markup, html};
+use metric::by_name;
 use train::EpochRecord;
 
 use super::chart::{Chart, range};
@@ -20,18 +21,22 @@ fn block(one: &Trained) -> Markup {
                 span.faint {
                     (one.epochs.len()) " epochs"
                     @if let Some((value, epoch)) = score {
-                        ", epoch " (epoch.epoch + 1) " is kept: " (one.select) " " (format!("{value:.3}"))
+                        ", epoch " (epoch.epoch + 1) " is kept: " (title(&one.select)) " " (format!("{value:.3}"))
                     }
                 }
             }
             div.charts {
                 (curve("Training loss", one, kept, |epoch| Some(epoch.train_loss)))
                 @if !one.select.is_empty() {
-                    (curve(&format!("Validation {}", one.select), one, kept, |epoch| epoch.val.get(&one.select).copied()))
+                    (curve(&format!("Validation: {}", title(&one.select)), one, kept, |epoch| epoch.val.get(&one.select).copied()))
                 }
             }
         }
     }
+}
+
+fn title(metric: &str) -> &str {
+    by_name(metric).map_or(metric, |metric| metric.title)
 }
 
 /// The epoch whose weights are kept: the last best one, or the last one.
