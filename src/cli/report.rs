@@ -42,11 +42,9 @@ impl Report {
         for experiment in self.files.load()? {
             let plan = Plan::new(experiment, &store, self.on.numerics())?;
             warn(std::slice::from_ref(&plan));
-            pages.push(page(&plan, &store, global)?);
-        }
-        for page in &pages {
-            let path = write_page(global, &page.name, &render(page))?;
-            writeln!(stdout(), "{}", path.display())?;
+            let page = page(&plan, &store, &write(&plan, &store, global)?)?;
+            writeln!(stdout(), "{}", write_page(global, &page.name, &render(&page))?.display())?;
+            pages.push(page);
         }
         if pages.len() > 1 {
             writeln!(stdout(), "{}", write_index(global, &pages)?.display())?;
@@ -55,18 +53,27 @@ impl Report {
     }
 }
 
-/// What the page of an experiment shows. Its tables and figures are written, too.
-fn page(plan: &Plan, store: &Store, global: &Global) -> Result<Page, Error> {
-    let Written { tables, figures } = write(plan, store, global)?;
-    let svg = |(name, files): (&str, Vec<PathBuf>)| -> Option<(String, String)> {
-        let file = files.into_iter().find(|file| file.extension().is_some_and(|end| end == "svg"))?;
-        Some((name.to_owned(), fs::read_to_string(file).ok()?))
-    };
-    Ok(Page {
-        tables: tables.iter().map(|table| (table.name.clone(), table.named())).collect(),
-        figures: figures.into_iter().filter_map(svg).collect(),
-        ..report(plan, store)?
-    })
+/// Write the page of an experiment whose tables and figures are written; returns its path.
+pub(super) fn write_report(
+    plan: &Plan,
+    store: &Store,
+    written: &Written<'_>,
+    global: &Global,
+) -> Result<PathBuf, Error> {
+    write_page(global, &plan.experiment.name, &render(&page(plan, store, written)?))
+}
+
+/// What the page of an experiment shows.
+fn page(plan: &Plan, store: &Store, written: &Written<'_>) -> Result<Page, Error> {
+    let mut figures = Vec::new();
+    for (name, files) in &written.figures {
+        for file in files.iter().filter(|file| file.extension().is_some_and(|end| end == "svg")) {
+            let svg = fs::read_to_string(file).map_err(TableError::io(file))?;
+            figures.push(((*name).to_owned(), svg));
+        }
+    }
+    let tables = written.tables.iter().map(|table| (table.name.clone(), table.named()));
+    Ok(Page { tables: tables.collect(), figures, ..report(plan, store)? })
 }
 
 fn write_page(global: &Global, experiment: &str, html: &str) -> Result<PathBuf, Error> {

@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 
 use super::only::Only;
 use super::output::{columns, count, folded, stdout};
+use super::report::write_report;
 use super::{Error, Global};
 use crate::collect::named::{PREDICTIONS, write_predictions};
 use crate::collect::weights::{CollectedWeights, collect_weights};
@@ -25,6 +26,9 @@ pub(super) struct Extra {
     /// Also write predictions to <results>/<experiment>/predictions/, one file per model and data set
     #[arg(long)]
     predictions: bool,
+    /// Also write <results>/<experiment>/report.html, as `medmerge report` does
+    #[arg(long)]
+    report: bool,
 }
 
 /// The format of printed tables.
@@ -80,7 +84,8 @@ pub(super) fn write_and_print(
     extra: Extra,
     global: &Global,
 ) -> Result<(), Error> {
-    let Written { tables, figures } = write(plan, store, global)?;
+    let written = write(plan, store, global)?;
+    let Written { tables, figures } = &written;
     let predictions = match extra.predictions {
         true => write_predictions(plan, store, &global.results)?,
         false => 0,
@@ -99,6 +104,12 @@ pub(super) fn write_and_print(
         let folder = global.results.join(&plan.experiment.name).join(PREDICTIONS);
         let files = count(predictions, "file", "files");
         writeln!(out, "predictions\n-> {files} in {}\n", folder.display())?;
+    }
+    if extra.report {
+        let path = write_report(plan, store, &written, global)?;
+        if matches!(format, Format::Terminal) {
+            writeln!(out, "report\n-> {}\n", path.display())?;
+        }
     }
     let notes = plan.experiment.notes.trim();
     if matches!(format, Format::Terminal) && !tables.is_empty() && !notes.is_empty() {

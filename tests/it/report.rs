@@ -133,3 +133,12 @@ fn several_experiments_have_a_page_with_all_tables() {
     assert!(html.contains("<a href=\"one/report.html\">set/one</a>"), "{html}");
     assert_eq!(html.matches("<caption>main</caption>").count(), 2);
 }
+
+#[test]
+fn a_run_writes_the_page_on_request() {
+    let place = Workplace::new(EXPERIMENT);
+    let run = place.medmerge(&["run", "experiment.toml", "--quiet", "--report"]).assert().code(0);
+    run.stdout(contains("report\n-> results/tiny/report.html"));
+    let by_run = std::fs::read(place.path("results/tiny/report.html")).unwrap();
+    assert_eq!(page(&place).into_bytes(), by_run);
+}
