@@ -15,6 +15,7 @@ mod interrupt;
 mod log;
 mod merge;
 mod model;
+mod new;
 mod only;
 mod output;
 mod plan;
@@ -84,6 +85,7 @@ struct Global {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    New(new::New),
     Run(run::Run),
     Check(check::Check),
     Plan(plan::Plan),
@@ -161,6 +163,7 @@ impl Command {
             Self::Doctor(doctor) => return doctor.execute(),
             Self::Data(data) => return data.execute(global),
             Self::Worker(worker) => return worker.execute(global),
+            Self::New(new) => new.execute(global),
             Self::Check(check) => check.execute(global),
             Self::Plan(plan) => plan.execute(global),
             Self::Explain(explain) => explain.execute(global),

@@ -27,6 +27,7 @@ mod measured;
 mod merge_command;
 mod merge_method;
 mod metric;
+mod new;
 mod not_tested;
 mod official;
 mod ops;
