@@ -9,13 +9,13 @@
 //! experiments/*.toml ─▶ experiment ─▶ plan ─────▶ run ────▶ stage ───▶ store ──▶ table ───▶ results/
 //!                       typed spec,   graph,      orders    the        what      figure     CSV,
 //!                       every error   finger-     to        science    was       scores     Markdown,
-//!                       at once       prints      workers              made                 SVG
+//!                       at once       prints      workers              made       report    SVG, HTML
 //! ```
 //!
 //! `plan` summarizes data and reads no tensor. `run` sends complete orders to workers, processes of this program that
 //! make one stage after the other and plan nothing. A stage gets its inputs loaded and returns one
 //! [`Artifact`](model::Artifact); it knows no store and no other stage. Only workers write entries of the store, only
-//! `table` and `figure` write results. Each [`error`] has an exit code.
+//! `table`, `figure` and `report` write results. Each [`error`] has an exit code.
 //!
 //! Each folder is a crate of the workspace, from the bottom up:
 //!
@@ -39,6 +39,7 @@
 //! | [`plan`] | specs to a graph: [fingerprints](plan::fingerprint), fresh or stale and why, checks, [costs](plan::cost) |
 //! | [`table`] | scores to `metrics.csv`, pivots to CSV, Markdown, LaTeX and the terminal; intervals and comparisons |
 //! | [`figure`] | learned merge weights, layer by layer, to CSV and SVG |
+//! | [`report`] | an experiment as one HTML page |
 //! | [`run`] | the queue of stages, executors, workers, events and reporters |
 //! | [`collect`] | from the store to scores and learned merge weights |
 //! | [`cli`] | one file per command |
@@ -72,6 +73,7 @@
 //!   <table>.csv, <table>.md, .tex      a [table.<table>] of the experiment
 //!   <table>.compare.csv                its rows against one of them, if it has `compare`
 //!   <figure>.svg, <figure>.csv         a [figure.<figure>] of the experiment; <figure>.kernels.csv if it asks
+//!   report.html                        by `medmerge report`
 //!   predictions/<row>.<data set>.csv   with --predictions: a row per image, with names of classes
 //! ```
 //!
@@ -106,7 +108,7 @@
 
 pub use {
     backbone, dataset, experiment, figure, identity, kind, merge_files, merge_method, metric, model, nn,
-    plan, rng, run, stage, statistics, store, table, train,
+    plan, report, rng, run, stage, statistics, store, table, train,
 };
 
 pub mod cli;

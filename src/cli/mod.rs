@@ -15,10 +15,12 @@ mod interrupt;
 mod log;
 mod merge;
 mod model;
+mod new;
 mod only;
 mod output;
 mod plan;
 mod predict;
+mod report;
 mod results;
 mod run;
 mod schema;
@@ -83,11 +85,13 @@ struct Global {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    New(new::New),
     Run(run::Run),
     Check(check::Check),
     Plan(plan::Plan),
     Explain(explain::Explain),
     Table(table::Table),
+    Report(report::Report),
     Show(show::Show),
     Status(status::Status),
     Merge(merge::Merge),
@@ -159,10 +163,12 @@ impl Command {
             Self::Doctor(doctor) => return doctor.execute(),
             Self::Data(data) => return data.execute(global),
             Self::Worker(worker) => return worker.execute(global),
+            Self::New(new) => new.execute(global),
             Self::Check(check) => check.execute(global),
             Self::Plan(plan) => plan.execute(global),
             Self::Explain(explain) => explain.execute(global),
             Self::Table(table) => table.execute(global),
+            Self::Report(report) => report.execute(global),
             Self::Show(show) => show.execute(global),
             Self::Status(status) => status.execute(global),
             Self::Merge(merge) => merge.execute(),

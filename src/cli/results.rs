@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 
 use super::only::Only;
 use super::output::{columns, count, folded, stdout};
+use super::report::write_report;
 use super::{Error, Global};
 use crate::collect::named::{PREDICTIONS, write_predictions};
 use crate::collect::weights::{CollectedWeights, collect_weights};
@@ -25,6 +26,9 @@ pub(super) struct Extra {
     /// Also write predictions to <results>/<experiment>/predictions/, one file per model and data set
     #[arg(long)]
     predictions: bool,
+    /// Also write <results>/<experiment>/report.html, as `medmerge report` does
+    #[arg(long)]
+    report: bool,
 }
 
 /// The format of printed tables.
@@ -41,17 +45,17 @@ pub(super) enum Format {
     Csv,
 }
 
-/// Write the results of every `evaluate` stage in the store, and the figures of the available merge weights. Then print
-/// the wanted tables to stdout, and the paths of the wanted figures. Where there is nothing to show, files of earlier runs
-/// are kept.
-pub(super) fn write_and_print(
-    plan: &Plan,
-    store: &Store,
-    only: &Only,
-    format: Format,
-    extra: Extra,
-    global: &Global,
-) -> Result<(), Error> {
+/// The tables and figures of an experiment, with their files.
+pub(super) struct Written<'p> {
+    /// In the order of the experiment.
+    pub(super) tables: Vec<Rendered>,
+    /// Names and files.
+    pub(super) figures: Vec<(&'p str, Vec<PathBuf>)>,
+}
+
+/// Write the results of every `evaluate` stage in the store, and the figures of the available merge weights. Where there
+/// is nothing to show, files of earlier runs are kept.
+pub(super) fn write<'p>(plan: &'p Plan, store: &Store, global: &Global) -> Result<Written<'p>, Error> {
     let (scores, weights) = (collect(plan, store)?, collect_weights(plan, store)?);
     let missing: Vec<&str> = scores.missing.iter().chain(&weights.missing).map(String::as_str).collect();
     if !missing.is_empty() {
@@ -68,7 +72,20 @@ pub(super) fn write_and_print(
         );
     }
     let tables = write_tables(plan, &scores, global)?;
-    let figures = write_figures(plan, &weights, global)?;
+    Ok(Written { tables, figures: write_figures(plan, &weights, global)? })
+}
+
+/// Write tables and figures. Then print the wanted tables to stdout, and the paths of the wanted figures.
+pub(super) fn write_and_print(
+    plan: &Plan,
+    store: &Store,
+    only: &Only,
+    format: Format,
+    extra: Extra,
+    global: &Global,
+) -> Result<(), Error> {
+    let written = write(plan, store, global)?;
+    let Written { tables, figures } = &written;
     let predictions = match extra.predictions {
         true => write_predictions(plan, store, &global.results)?,
         false => 0,
@@ -87,6 +104,12 @@ pub(super) fn write_and_print(
         let folder = global.results.join(&plan.experiment.name).join(PREDICTIONS);
         let files = count(predictions, "file", "files");
         writeln!(out, "predictions\n-> {files} in {}\n", folder.display())?;
+    }
+    if extra.report {
+        let path = write_report(plan, store, &written, global)?;
+        if matches!(format, Format::Terminal) {
+            writeln!(out, "report\n-> {}\n", path.display())?;
+        }
     }
     let notes = plan.experiment.notes.trim();
     if matches!(format, Format::Terminal) && !tables.is_empty() && !notes.is_empty() {

@@ -15,25 +15,35 @@ pub(super) const ECE_15: Metric = Metric {
 
 const BINS: usize = 15;
 
-/// Sums over the images in one confidence bin.
-#[derive(Clone, Copy, Default)]
-struct Bin {
-    correct: usize,
-    confidence: f64,
+/// Sums over the images in one bin of confidence, the probability of the predicted class.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Bin {
+    /// Number of images.
+    pub images: usize,
+    /// Number of images predicted correctly.
+    pub correct: usize,
+    /// Sum of the confidences.
+    pub confidence: f64,
 }
 
 /// Expected calibration error with 15 bins of equal width (Guo et al. 2017, equation 3): the mean over images of
-/// |accuracy − mean confidence| of the image's bin. Bins are (low, high].
+/// |accuracy − mean confidence| of the image's bin.
 fn ece_15(predictions: &Predictions) -> Option<f64> {
+    let gaps = bins(predictions)?.map(|bin| (bin.correct as f64 - bin.confidence).abs());
+    Some(gaps.iter().sum::<f64>() / predictions.total() as f64)
+}
+
+/// The images in 15 bins of equal width, (low, high]: a reliability diagram; `None` for a multi-label data set.
+pub fn bins(predictions: &Predictions) -> Option<[Bin; BINS]> {
     let mut bins = [Bin::default(); BINS];
     for image in predictions.images()? {
         let confidence = image.probabilities[image.predicted];
         let bin = &mut bins[bin_of(confidence)];
+        bin.images += image.count;
         bin.correct += if image.label == image.predicted { image.count } else { 0 };
         bin.confidence += image.count as f64 * confidence;
     }
-    let gaps: f64 = bins.iter().map(|bin| (bin.correct as f64 - bin.confidence).abs()).sum();
-    Some(gaps / predictions.total() as f64)
+    Some(bins)
 }
 
 /// Index of the first bin whose upper edge is at least the confidence.

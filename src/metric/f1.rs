@@ -36,7 +36,7 @@ pub(super) const MICRO_F1: Metric = Metric {
 };
 
 /// F1 from counts; 0 for a class that is neither present nor predicted.
-fn f1(tally: &Tally) -> f64 {
+pub(super) fn f1(tally: &Tally) -> f64 {
     ratio(2 * tally.hits, tally.predicted + tally.support)
 }
 

@@ -9,6 +9,7 @@
 //! | `accuracy`, `f1`, `precision_recall`, `kappa`, `mcc` | metrics of the confusion matrix |
 //! | `auroc`, `average_precision` | metrics of the rankings |
 //! | `log_loss`, `calibration` | metrics of the probabilities |
+//! | [`curves`] | ROC and precision-recall curves, and scores of single classes |
 //!
 //! Of a multi-label data set, each class is a binary decision at a probability of 0.5, and unknown labels are left out.
 //! A metric that needs one class per image is undefined there.
@@ -19,8 +20,9 @@
 mod accuracy;
 mod auroc;
 mod average_precision;
-mod calibration;
+pub mod calibration;
 pub mod confusion;
+pub mod curves;
 mod error;
 mod f1;
 mod kappa;

@@ -94,6 +94,7 @@ pub fn shared_head(models: &[&ModelInfo]) -> Option<Head> {
 
 #[cfg(test)]
 mod tests {
+    use dataset::Labeling;
     use identity::Fingerprint;
 
     use super::*;
@@ -103,7 +104,11 @@ mod tests {
     }
 
     fn head(dataset: Option<&str>, classes: &[&str]) -> Head {
-        Head { dataset: dataset.map(|name| Fingerprint::of_parts([name])), classes: names(classes) }
+        Head {
+            dataset: dataset.map(|name| Fingerprint::of_parts([name])),
+            classes: names(classes),
+            labeling: Labeling::SingleLabel,
+        }
     }
 
     #[test]

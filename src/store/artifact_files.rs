@@ -24,7 +24,7 @@ const MERGE_WEIGHTS: &str = "merge_weights.safetensors";
 /// Names of the files of tensors.
 pub(super) const TENSORS: [&str; 2] = [MODEL, MERGE_WEIGHTS];
 
-const HISTORY: &str = "history.csv";
+pub(super) const HISTORY: &str = "history.csv";
 const PREDICTIONS: &str = ".predictions.csv";
 
 /// The files of an artifact, name to content, in writing order.

@@ -8,9 +8,12 @@ use serde::{Deserialize, Serialize};
 
 use super::manifest::VERSION;
 use super::partial::LOG;
-use super::{ContentError, EntryHeader, Manifest, Store, StoreError, artifact_files, checkpoint, entry};
+use super::{
+    ContentError, EntryHeader, Manifest, Store, StoreError, artifact_files, checkpoint, entry, history,
+};
 use identity::{Ancestry, Fingerprint, Role};
 use stage::ModelInfo;
+use train::EpochRecord;
 
 /// Provenance in a safetensors file, as JSON under [`checkpoint::KEY`]. It stays with copies of the file. It contains
 /// no time, stage name or machine.
@@ -90,6 +93,19 @@ impl Store {
         }
         let path = self.entry(&manifest.header.fingerprint).join(LOG);
         fs::read_to_string(&path).map(Some).map_err(|source| StoreError::io("read", &path, source))
+    }
+
+    /// The epochs of an entry's training; empty if nothing was trained. Its digest is not verified.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn history(&self, manifest: &Manifest) -> Result<Vec<EpochRecord>, StoreError> {
+        if !manifest.files.contains_key(artifact_files::HISTORY) {
+            return Ok(Vec::new());
+        }
+        let path = self.entry(&manifest.header.fingerprint).join(artifact_files::HISTORY);
+        let bytes = fs::read(&path).map_err(|source| StoreError::io("read", &path, source))?;
+        history::decode(&bytes).map_err(|problem| StoreError::content("read", &path, problem))
     }
 
     /// The provenance of an entry's checkpoint; `None` if it has none. Its digest is not verified.

@@ -76,7 +76,7 @@ pub enum TableError {
 
 impl TableError {
     /// For `map_err`: a system error with its path.
-    pub(super) fn io(path: &std::path::Path) -> impl FnOnce(std::io::Error) -> Self {
+    pub fn io(path: &std::path::Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Io { path, source }
     }

@@ -8,7 +8,7 @@
 //! | [`pivot`] | means, standard deviations, intervals and ranks in rows × columns |
 //! | `resample` | scores of resampled images, from predictions |
 //! | [`compare`] | comparisons of every row with one reference row |
-//! | `table_csv`, `compare_csv`, `markdown`, `latex`, `terminal` | renderings of a pivot |
+//! | `table_csv`, `compare_csv`, `markdown`, `latex`, `html`, `terminal` | renderings of a pivot |
 //! | `names` | names for readers of Markdown and LaTeX |
 //! | `text`, `note` | cells, headers and the note below, shared by the renderings |
 //! | `write` | the files under `results/<experiment>/` |
@@ -16,6 +16,7 @@
 pub mod compare;
 mod compare_csv;
 mod error;
+pub mod html;
 mod latex;
 mod layout;
 mod markdown;

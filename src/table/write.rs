@@ -30,6 +30,11 @@ pub struct Rendered {
 }
 
 impl Rendered {
+    /// What it shows, with the names that readers see.
+    pub fn named(&self) -> Pivot {
+        named(&self.pivot)
+    }
+
     /// The table as aligned text on a terminal with this number of columns: a wider one comes in blocks.
     pub fn folded(&self, width: usize) -> String {
         terminal::render(&self.name, &self.pivot, width)

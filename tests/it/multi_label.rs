@@ -176,7 +176,7 @@ fn workplace() -> &'static Workplace {
     static WORKPLACE: OnceLock<Workplace> = OnceLock::new();
     WORKPLACE.get_or_init(|| {
         let workplace = new_workplace(EXPERIMENT);
-        workplace.medmerge(&["run", "experiment.toml", "--predictions"]).assert().code(0);
+        workplace.medmerge(&["run", "experiment.toml", "--predictions", "--report"]).assert().code(0);
         workplace
     })
 }
@@ -556,4 +556,11 @@ fn cross_entropy_does_not_take_several_labels() {
     let targets = Targets::Labels { present: zeros.clone(), absent: zeros.clone() };
     let error = loss.forward(&zeros, &targets).unwrap_err().to_string();
     assert!(error.contains("cross entropy is for one class per image"), "{error}");
+}
+
+#[test]
+fn a_report_has_scores_of_each_class_and_nothing_that_needs_one_class_per_image() {
+    let html = fs::read_to_string(workplace().path("results/chest/report.html")).unwrap();
+    assert!(html.contains("Scores of each class against the rest") && html.contains("Precision and recall"));
+    assert!(!html.contains("Confusion matrix") && !html.contains("Reliability"));
 }

@@ -1,0 +1,172 @@
+//! From a plan and the store to what the report of an experiment shows.
+
+use std::time::UNIX_EPOCH;
+
+use indexmap::IndexMap;
+
+use super::{Cell, SEED, each_cell, evaluations};
+use crate::dataset::SplitName;
+use crate::error::Error;
+use crate::experiment::Experiment;
+use crate::identity::Field;
+use crate::plan::{Plan, PlannedDataset, PlannedStage};
+use crate::report::{Dataset, Evaluated, Report, Stage, Trained};
+use crate::store::Store;
+
+/// Fields that are not options: what they name is shown elsewhere.
+const NOT_OPTIONS: [&str; 4] = ["input.", "dataset.", "numerics", "revision"];
+
+/// Everything in a report except tables and figures.
+///
+/// # Errors
+/// An entry of the store is damaged.
+pub fn report(plan: &Plan, store: &Store) -> Result<Report, Error> {
+    let experiment = &plan.experiment;
+    let stages: Vec<Stage> =
+        plan.stages().map(|stage| stage_of(plan, store, stage)).collect::<Result<_, Error>>()?;
+    Ok(Report {
+        name: experiment.name.clone(),
+        description: experiment.description.clone(),
+        notes: experiment.notes.clone(),
+        options: options(plan),
+        evaluated: evaluated(plan, store)?,
+        trained: trained(plan, store)?,
+        facts: facts(plan, &stages),
+        stages,
+        datasets: datasets(plan),
+        warnings: plan.warnings.iter().cloned().collect(),
+        sources: sources(experiment),
+        ..Report::default()
+    })
+}
+
+fn stage_of(plan: &Plan, store: &Store, stage: &PlannedStage) -> Result<Stage, Error> {
+    let manifest = store.manifest(&stage.fingerprint)?;
+    let made = manifest.map(|manifest| {
+        let started = manifest.header.started.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        (started, manifest.header.seconds)
+    });
+    Ok(Stage {
+        id: stage.id.clone(),
+        kind: stage.spec.kind().to_owned(),
+        fingerprint: stage.fingerprint.to_string(),
+        inputs: stage.inputs.iter().map(|(_, input)| plan.stage(*input).id.clone()).collect(),
+        made,
+    })
+}
+
+/// The inputs and options of the stage behind each row of the evaluations, at the first values of the axes.
+fn options(plan: &Plan) -> Vec<(String, Vec<(String, String)>)> {
+    let mut rows = IndexMap::new();
+    for (stage, spec) in evaluations(plan) {
+        for (label, (_, model)) in spec.models.keys().zip(&stage.inputs) {
+            let model = plan.stage(*model);
+            rows.entry(label.clone()).or_insert_with(|| {
+                let inputs =
+                    model.inputs.iter().map(|(input, _)| (input.role.to_string(), input.stage.clone()));
+                inputs.chain(model.fields.iter().filter_map(option)).collect()
+            });
+        }
+    }
+    rows.into_iter().collect()
+}
+
+fn option(field: &Field) -> Option<(String, String)> {
+    let is_option = !NOT_OPTIONS.iter().any(|prefix| field.path.starts_with(prefix));
+    is_option.then(|| (field.path.clone(), field.value.trim_matches('"').to_owned()))
+}
+
+/// The predictions of each model on each data set, those of all seeds together.
+fn evaluated(plan: &Plan, store: &Store) -> Result<Vec<Evaluated>, Error> {
+    let mut found: IndexMap<[String; 4], Evaluated> = IndexMap::new();
+    for (stage, spec) in evaluations(plan) {
+        each_cell(plan, store, stage, spec, |cell, prediction| {
+            let (key, seed, one) = cell.evaluated();
+            // Without a score, the tables have warned about them.
+            if let Ok(predictions) = cell.predictions(prediction) {
+                found.entry(key).or_insert(one).seeds.push((seed, predictions));
+            }
+            Ok::<_, Error>(())
+        })?;
+    }
+    Ok(found.into_values().collect())
+}
+
+impl Cell<'_> {
+    /// What is the same for all seeds, the seed, and the block of a report without predictions.
+    fn evaluated(&self) -> ([String; 4], String, Evaluated) {
+        let at = self.stage.at.iter().filter(|(axis, _)| *axis != SEED);
+        let at = at.map(|(axis, value)| format!("{axis}={value}")).collect::<Vec<_>>().join(", ");
+        let (model, dataset) = (self.model.to_owned(), self.dataset.name.clone());
+        let key = [self.stage.name.clone(), model.clone(), dataset.clone(), at.clone()];
+        let classes = self.dataset.summary.classes.clone();
+        let seed = self.stage.at.get(SEED).map_or_else(String::new, ToString::to_string);
+        (key, seed, Evaluated { model, dataset, at, classes, seeds: Vec::new() })
+    }
+}
+
+fn trained(plan: &Plan, store: &Store) -> Result<Vec<Trained>, Error> {
+    let mut trained = Vec::new();
+    for stage in plan.stages() {
+        let Some(manifest) = store.manifest(&stage.fingerprint)? else { continue };
+        let epochs = store.history(&manifest)?;
+        if !epochs.is_empty() {
+            trained.push(Trained { stage: stage.id.clone(), select: select(stage), epochs });
+        }
+    }
+    Ok(trained)
+}
+
+/// The metric that selects an epoch; empty if the last one is kept.
+fn select(stage: &PlannedStage) -> String {
+    let select = stage.fields.iter().find(|field| field.path == "train.select");
+    let word = select.map_or("", |field| field.value.trim_matches('"'));
+    if word == "none" { String::new() } else { word.to_owned() }
+}
+
+fn datasets(plan: &Plan) -> Vec<Dataset> {
+    let mut found: IndexMap<String, Dataset> = IndexMap::new();
+    for dataset in plan.stages().flat_map(|stage| &stage.datasets).map(|(_, dataset)| dataset) {
+        found.entry(dataset_id(dataset)).or_insert_with_key(|name| dataset_of(name, dataset));
+    }
+    found.into_values().collect()
+}
+
+fn dataset_id(dataset: &PlannedDataset) -> String {
+    let at: Vec<String> = dataset.at.iter().map(|(axis, value)| format!("{axis}={value}")).collect();
+    if at.is_empty() { dataset.name.clone() } else { format!("{}[{}]", dataset.name, at.join(",")) }
+}
+
+fn dataset_of(name: &str, dataset: &PlannedDataset) -> Dataset {
+    let summary = &dataset.summary;
+    let counts = |class: usize| summary.counts.each_ref().map(|counts| counts[class]);
+    Dataset {
+        name: name.to_owned(),
+        kind: dataset.spec.kind().to_owned(),
+        size: dataset.size,
+        images: SplitName::ALL.map(|split| summary.images(split)),
+        classes: summary.classes.iter().enumerate().map(|(i, class)| (class.clone(), counts(i))).collect(),
+        digest: summary.digest.clone(),
+        caveats: summary.caveats.clone(),
+    }
+}
+
+fn facts(plan: &Plan, stages: &[Stage]) -> Vec<(String, String)> {
+    let source = &plan.experiment.source;
+    let sets: String = source.overrides.iter().map(|set| format!(" --set '{}'", set.as_str())).collect();
+    let made = stages.iter().filter(|stage| stage.made.is_some()).count();
+    let fact = |name: &str, value: String| (name.to_owned(), value);
+    vec![
+        fact("Command", format!("medmerge run {}{sets}", source.path.display())),
+        fact("Version", env!("CARGO_PKG_VERSION").to_owned()),
+        fact("Numerics", plan.numerics.as_str().to_owned()),
+        fact("Stages in the store", format!("{made} of {}", stages.len())),
+    ]
+}
+
+/// The experiment's file and the parts that it includes.
+fn sources(experiment: &Experiment) -> Vec<(String, String)> {
+    let source = &experiment.source;
+    let parts = source.parts.iter().map(|part| (part.path.display().to_string(), part.text.clone()));
+    std::iter::once((source.path.display().to_string(), source.text.clone())).chain(parts).collect()
+}

@@ -1,0 +1,137 @@
+//! An experiment as one HTML page: no external address, readable without JavaScript.
+//!
+//! | file | what |
+//! |---|---|
+//! | this one | what a report shows |
+//! | `page` | the page around it, its style and script |
+//! | `verdict` | the tables, and the differences to the row that they compare with |
+//! | `options` | the options in which rows differ |
+//! | `evaluated` | each model on each data set: confusion, scores of classes, curves |
+//! | `training` | the epochs of each training |
+//! | `stages` | when stages ran, and for how long |
+//! | `provenance` | data sets, versions, the experiment file |
+//! | `chart` | axes, lines and bars as SVG |
+//!
+//! To add a section: a file here with a function that returns its content, and a line in [`render`].
+
+mod chart;
+mod evaluated;
+mod options;
+mod page;
+mod provenance;
+mod stages;
+mod training;
+mod verdict;
+
+use metric::Predictions;
+use table::Pivot;
+use train::EpochRecord;
+
+/// What the page of an experiment shows.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// Name of the experiment.
+    pub name: String,
+    /// Its description.
+    pub description: String,
+    /// Its notes.
+    pub notes: String,
+    /// Names of tables, with what they show.
+    pub tables: Vec<(String, Pivot)>,
+    /// Names of figures, with their SVG.
+    pub figures: Vec<(String, String)>,
+    /// The inputs and options of each row of the evaluations: row label, and names with values.
+    pub options: Vec<(String, Vec<(String, String)>)>,
+    /// Predictions of each model on each data set.
+    pub evaluated: Vec<Evaluated>,
+    /// Every training.
+    pub trained: Vec<Trained>,
+    /// Every stage, in the order of the plan.
+    pub stages: Vec<Stage>,
+    /// Every data set.
+    pub datasets: Vec<Dataset>,
+    /// What is questionable.
+    pub warnings: Vec<String>,
+    /// Facts about how it was made: name and value.
+    pub facts: Vec<(String, String)>,
+    /// Texts that it was made from: a file's name and content.
+    pub sources: Vec<(String, String)>,
+}
+
+/// Predictions of a model or ensemble on a data set.
+#[derive(Debug)]
+pub struct Evaluated {
+    /// Row label.
+    pub model: String,
+    /// Name of the data set.
+    pub dataset: String,
+    /// Values of the axes other than the seed, as `target=fundus`; may be empty.
+    pub at: String,
+    /// Class names, by label.
+    pub classes: Vec<String>,
+    /// For each seed, its predictions.
+    pub seeds: Vec<(String, Predictions)>,
+}
+
+/// The epochs of a training.
+#[derive(Clone, Debug)]
+pub struct Trained {
+    /// Id of the stage.
+    pub stage: String,
+    /// Metric that selects the epoch to keep; empty if the last one is kept.
+    pub select: String,
+    /// The epochs.
+    pub epochs: Vec<EpochRecord>,
+}
+
+/// A stage.
+#[derive(Clone, Debug, Default)]
+pub struct Stage {
+    /// Its id.
+    pub id: String,
+    /// Its kind.
+    pub kind: String,
+    /// Fingerprint, in hexadecimal.
+    pub fingerprint: String,
+    /// Ids of its inputs.
+    pub inputs: Vec<String>,
+    /// Start in seconds since 1970, and duration in seconds; `None` if its result is not in the store.
+    pub made: Option<(u64, f64)>,
+}
+
+/// A data set.
+#[derive(Clone, Debug, Default)]
+pub struct Dataset {
+    /// Its name, with the axes that it depends on.
+    pub name: String,
+    /// Its kind.
+    pub kind: String,
+    /// Side of its images in pixels.
+    pub size: usize,
+    /// Number of images in each split: training, validation, test.
+    pub images: [usize; 3],
+    /// Class names, with the number of images that have the class in each split.
+    pub classes: Vec<(String, [usize; 3])>,
+    /// Digest of its content.
+    pub digest: String,
+    /// Leaks between splits that the experiment allows.
+    pub caveats: Vec<String>,
+}
+
+/// The page of an experiment.
+pub fn render(report: &Report) -> String {
+    let sections = [
+        ("results", "Results", verdict::section(report)),
+        ("options", "What differs between rows", options::section(report)),
+        ("models", "Models and data sets", evaluated::section(report)),
+        ("training", "Training", training::section(report)),
+        ("stages", "Stages", stages::section(report)),
+        ("provenance", "Provenance", provenance::section(report)),
+    ];
+    page::page(&report.name, &report.description, &sections)
+}
+
+/// A page with the tables of several experiments, each with the address of its own page.
+pub fn render_index(title: &str, reports: &[(&Report, String)]) -> String {
+    page::page(title, "", &[("results", "Results", verdict::index(reports))])
+}

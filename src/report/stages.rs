@@ -1,0 +1,89 @@
+//! When stages ran, and for how long.
+
+use maud::{Markup, html};
+
+use super::{Report, Stage};
+
+/// Width of the bars.
+const WIDTH: f64 = 420.0;
+
+/// Largest number of stages that are shown at once.
+const OPEN: usize = 40;
+
+/// Largest number of missing stages that are named.
+const NAMED: usize = 12;
+
+pub(super) fn section(report: &Report) -> Option<Markup> {
+    if report.stages.is_empty() {
+        return None;
+    }
+    let missing: Vec<&Stage> = report.stages.iter().filter(|stage| stage.made.is_none()).collect();
+    let total: f64 = report.stages.iter().filter_map(|stage| stage.made).map(|(_, seconds)| seconds).sum();
+    Some(html! {
+        p { (report.stages.len()) " stages, " (duration(total)) " in all." }
+        @if !missing.is_empty() {
+            p.warning { "Not in the store: " (listed(&missing)) }
+        }
+        details open[report.stages.len() <= OPEN] {
+            summary { "All stages" }
+            div.scroll { (table(report)) }
+        }
+    })
+}
+
+/// The first ids, and the number of further ones.
+fn listed(stages: &[&Stage]) -> String {
+    let (shown, more) = stages.split_at(stages.len().min(NAMED));
+    let shown: Vec<&str> = shown.iter().map(|stage| stage.id.as_str()).collect();
+    match more.len() {
+        0 => shown.join(", "),
+        more => format!("{}, and {more} more", shown.join(", ")),
+    }
+}
+
+fn table(report: &Report) -> Markup {
+    let times = report.stages.iter().filter_map(|stage| stage.made);
+    let start = times.clone().map(|(start, _)| start).min().unwrap_or(0);
+    let end = times.map(|(start, seconds)| start as f64 + seconds).fold(0.0, f64::max);
+    let scale = WIDTH / (end - start as f64).max(1.0);
+    html! {
+        table.sortable {
+            thead {
+                tr { @for name in ["Stage", "Kind", "Seconds", "Started", "Inputs", "Fingerprint"] {
+                    th scope="col" { (name) }
+                } }
+            }
+            tbody {
+                @for stage in &report.stages {
+                    tr data-text=(stage.id) {
+                        th scope="row" { (stage.id) }
+                        td.text { (stage.kind) }
+                        td { (stage.made.map_or("–".to_owned(), |(_, seconds)| format!("{seconds:.1}"))) }
+                        td.text { @if let Some((at, seconds)) = stage.made { (bar((at - start) as f64, seconds, scale)) } }
+                        td.text { (stage.inputs.join(", ")) }
+                        td.text { code { (stage.fingerprint.get(..12).unwrap_or_default()) } }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Since the first stage: when it started, and how long it took, as a bar.
+fn bar(start: f64, seconds: f64, scale: f64) -> Markup {
+    let (x, width) =
+        ((start * scale * 10.0).round() / 10.0, (seconds * scale * 10.0).round().max(10.0) / 10.0);
+    html! {
+        svg role="img" aria-label={ "after " (duration(start)) } width=(WIDTH) height="12" viewBox={ "0 0 " (WIDTH) " 12" } {
+            rect x=(x) y="2" width=(width) height="8" style="fill:var(--c0)" {}
+        }
+    }
+}
+
+fn duration(seconds: f64) -> String {
+    match seconds {
+        seconds if seconds < 60.0 => format!("{seconds:.1} s"),
+        seconds if seconds < 3600.0 => format!("{:.0} min", seconds / 60.0),
+        seconds => format!("{:.1} h", seconds / 3600.0),
+    }
+}

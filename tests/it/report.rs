@@ -1,0 +1,144 @@
+//! `medmerge report`: one page, which says what the CSV files say.
+
+use std::collections::HashMap;
+
+use predicates::prelude::*;
+use predicates::str::contains;
+
+use crate::builder::{EXPERIMENT, Workplace};
+
+/// A run with two tables, one of which compares.
+fn workplace() -> Workplace {
+    let compared = "\n[table.gain]\nfrom = [\"scores\"]\nmetrics = [\"accuracy\"]\ninterval = \"bootstrap\"\n\
+                    resamples = 200\ncompare = { to = \"average\" }\n";
+    let place = Workplace::new(&(EXPERIMENT.to_owned() + compared));
+    place.medmerge(&["run", "experiment.toml", "--quiet"]).assert().code(0);
+    place
+}
+
+fn page(place: &Workplace) -> String {
+    let report = place.medmerge(&["report", "experiment.toml"]).assert().code(0);
+    report.stdout(contains("results/tiny/report.html"));
+    std::fs::read_to_string(place.path("results/tiny/report.html")).unwrap()
+}
+
+/// The text of each cell of the table with a caption, row by row.
+fn cells(html: &str, caption: &str) -> Vec<Vec<String>> {
+    let start = html.find(&format!("<caption>{caption}</caption>")).expect(caption);
+    let table = &html[start..start + html[start..].find("</table>").unwrap()];
+    let body = &table[table.find("<tbody>").unwrap()..];
+    let row = |row: &str| row.split("<t").skip(1).map(content).collect();
+    body.split("<tr").skip(1).map(row).collect()
+}
+
+/// The text between `…>` and `</t…`, without tags.
+fn content(cell: &str) -> String {
+    let (_, rest) = cell.split_once('>').unwrap();
+    let inner = rest.split("</t").next().unwrap();
+    let outside_of_tags =
+        |part: &str| part.split_once('>').map_or(part.to_owned(), |(_, text)| text.to_owned());
+    inner.split('<').map(outside_of_tags).collect::<String>().trim().to_owned()
+}
+
+#[test]
+fn every_cell_of_a_table_has_the_mean_of_the_csv() {
+    let place = workplace();
+    let html = page(&place);
+    let csv = std::fs::read_to_string(place.path("results/tiny/main.csv")).unwrap();
+    let mut csv = csv::Reader::from_reader(csv.as_bytes());
+    let header = csv.headers().unwrap().clone();
+    let means: Vec<usize> = (0..header.len()).filter(|&i| header[i].ends_with("mean")).collect();
+    let written: HashMap<String, Vec<f64>> = csv
+        .records()
+        .map(|row| row.unwrap())
+        .map(|row| (row[0].to_owned(), means.iter().map(|&i| row[i].parse().unwrap()).collect()))
+        .collect();
+    let shown = cells(&html, "main");
+    assert_eq!(shown.len(), written.len());
+    for row in shown {
+        let numbers = &written[&row[0]];
+        assert_eq!(row.len(), numbers.len() + 1, "{row:?}");
+        for (cell, number) in row[1..].iter().zip(numbers) {
+            assert!(cell.starts_with(&format!("{number:.3}")), "{cell} is not {number}");
+        }
+    }
+}
+
+#[test]
+fn the_confusion_matrix_counts_the_stored_predictions() {
+    let place = workplace();
+    place.medmerge(&["table", "experiment.toml", "--predictions", "--quiet"]).assert().code(0);
+    let html = page(&place);
+    let block = &html[html.find("data-text=\"final xray\"").expect("a block")..];
+    let mut counts: HashMap<(String, String), usize> = HashMap::new();
+    for seed in [0, 1] {
+        let path = place.path(&format!("results/tiny/predictions/final.xray.seed={seed}.csv"));
+        let mut csv = csv::Reader::from_path(path).unwrap();
+        for row in csv.records().map(|row| row.unwrap()) {
+            *counts.entry((row[1].to_owned(), row[2].to_owned())).or_default() += 1;
+        }
+    }
+    let shown = cells(block, "Confusion matrix: rows are true classes, columns predicted ones; % of the row");
+    let classes: Vec<String> = shown.iter().map(|row| row[0].clone()).collect();
+    for (label, row) in classes.iter().zip(&shown) {
+        for (predicted, cell) in classes.iter().zip(&row[1..]) {
+            let count = counts.get(&(label.clone(), predicted.clone())).copied().unwrap_or(0);
+            assert_eq!(cell.split_whitespace().next().unwrap(), count.to_string(), "{label} as {predicted}");
+        }
+    }
+}
+
+#[test]
+fn a_page_asks_no_other_address_and_escapes_what_people_write() {
+    let place = workplace();
+    let named = "experiment.description=\"<script>alert(1)</script> & more\"";
+    place.medmerge(&["report", "experiment.toml", "--set", named]).assert().code(0);
+    let html = std::fs::read_to_string(place.path("results/tiny/report.html")).unwrap();
+    assert!(html.contains("&lt;script&gt;alert(1)&lt;/script&gt; &amp; more"));
+    for outside in ["src=", "href=\"http", "url(", "@import", "fetch("] {
+        assert!(!html.contains(outside), "{outside}");
+    }
+    assert!(html.contains("aria-label=\"Accuracy: differences to average\""), "a forest plot");
+    for stage in ["source_a", "weights[seed=1]", "scores[seed=0]"] {
+        assert!(html.contains(&format!("<th scope=\"row\">{stage}</th>")), "{stage}");
+    }
+    assert!(
+        html.contains("[stage.learn") || html.contains("[stage.weights.learn_merge_weights]"),
+        "the source"
+    );
+    assert!(html.len() < 400_000, "{}", html.len());
+}
+
+#[test]
+fn what_is_missing_is_said_first() {
+    let place = Workplace::new(EXPERIMENT);
+    place.medmerge(&["run", "experiment.toml", "--quiet", "--only", "average"]).assert().code(0);
+    let report = place.medmerge(&["report", "experiment.toml"]).assert().code(0);
+    report.stderr(contains("are incomplete").and(contains("scores[seed=0]")));
+    let html = std::fs::read_to_string(place.path("results/tiny/report.html")).unwrap();
+    assert!(html.contains("Not in the store: ") && html.contains("weights[seed=0]"), "{html}");
+}
+
+#[test]
+fn several_experiments_have_a_page_with_all_tables() {
+    let place = workplace();
+    for name in ["set/one", "set/two"] {
+        let file = format!("experiments/{}.toml", name.replace('/', "-"));
+        std::fs::create_dir_all(place.path("experiments")).unwrap();
+        std::fs::write(place.path(&file), EXPERIMENT.replace("\"tiny\"", &format!("{name:?}"))).unwrap();
+    }
+    let report = place.medmerge(&["report", "experiments"]).assert().code(0);
+    report.stdout(contains("results/set/one/report.html").and(contains("results/set/report.html")));
+    let html = std::fs::read_to_string(place.path("results/set/report.html")).unwrap();
+    assert!(html.contains("<a href=\"one/report.html\">set/one</a>"), "{html}");
+    assert_eq!(html.matches("<caption>main</caption>").count(), 2);
+}
+
+#[test]
+fn a_run_writes_the_page_on_request() {
+    let place = Workplace::new(EXPERIMENT);
+    let run = place.medmerge(&["run", "experiment.toml", "--quiet", "--report"]).assert().code(0);
+    run.stdout(contains("report\n-> results/tiny/report.html"));
+    let by_run = std::fs::read(place.path("results/tiny/report.html")).unwrap();
+    assert_eq!(page(&place).into_bytes(), by_run);
+}
