@@ -71,5 +71,5 @@ fn f13_the_readme_names_the_oldest_rust_and_a_compiler_before_the_first_command(
 #[test]
 fn f14_the_guide_says_how_far_pixels_are_from_pils() {
     let page = include_str!("../../src/guide/data-sets.md");
-    assert!(page.contains("Pixels are not PIL's") && page.contains("0.02"), "{page}");
+    assert!(page.contains("### Pixels and PIL's") && page.contains("0.02"), "{page}");
 }
