@@ -158,7 +158,7 @@ mod tests {
         assert_eq!(data.classes[9], "truck");
         for (index, image) in data.test.pixels.chunks_exact(48).enumerate() {
             assert_eq!(image[..3], [5, 100, (index % 256) as u8]);
-            assert_eq!(data.test.labels[index], ((5 + index) % 10) as u32);
+            assert_eq!(data.test.labels.single().unwrap()[index], ((5 + index) % 10) as u32);
         }
         let summary = spec.summary().unwrap();
         assert_eq!(summary.counts[2], [1000; 10]);

@@ -211,7 +211,7 @@ mod tests {
         assert_eq!((data.size, data.train.len(), data.val.len(), data.test.len()), (16, 8, 2, 2));
         let expected: Vec<u8> = (0..=255).flat_map(|level| [level; 3]).collect();
         assert_eq!(data.train.pixels[..768], expected);
-        assert_eq!(data.test.labels, [2, 3]);
+        assert_eq!(data.test.labels.single().unwrap(), [2, 3]);
         assert_eq!(data.test.pixels[..], [9; 1536]);
         let summary = spec.summary().unwrap();
         assert_eq!(summary.classes, ["0", "1", "2", "3"]);
