@@ -163,7 +163,7 @@ impl Command {
             Self::Doctor(doctor) => return doctor.execute(),
             Self::Data(data) => return data.execute(global),
             Self::Worker(worker) => return worker.execute(global),
-            Self::New(new) => new.execute(global),
+            Self::New(new) => new.execute(),
             Self::Check(check) => check.execute(global),
             Self::Plan(plan) => plan.execute(global),
             Self::Explain(explain) => explain.execute(global),

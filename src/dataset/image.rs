@@ -15,6 +15,7 @@ use image::{DynamicImage, ImageDecoder, ImageReader, Limits, RgbImage};
 use self::dicom::Dicom;
 use self::fit::Picture;
 use super::pixels::PixelSpec;
+use super::stretch::stretch;
 
 /// Default limit of the pixels of an image: decoding one takes less than 1 GB.
 pub(super) const MAX_PIXELS: u64 = 64_000_000;
@@ -227,12 +228,7 @@ pub(super) fn white(bits: u32) -> u16 {
 /// Resizes RGB `[height, width, 3]` to `[size, size, 3]` with the triangle filter, antialiased when shrinking: Pillow's
 /// `resize((size, size), BILINEAR)`. The aspect ratio is not preserved.
 pub(super) fn resize(rgb: &[u8], width: usize, height: usize, size: usize, out: &mut [u8]) {
-    fit::fit(Picture { rgb, width, height }, &PixelSpec::default(), size, out);
-}
-
-/// Resizes a square RGB image of `size` pixels to `[height, width, 3]` with the triangle filter.
-pub(super) fn shrink(rgb: &[u8], size: usize, (width, height): (usize, usize), out: &mut [u8]) {
-    fit::stretch(Picture { rgb, width: size, height: size }, width, height, out);
+    stretch(rgb, (width, height), (size, size), out);
 }
 
 /// Writes gray `[pixels]` as RGB `[pixels, 3]`.

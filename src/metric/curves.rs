@@ -1,8 +1,7 @@
 //! Curves behind the threshold-free metrics, and scores of single classes.
 
-use super::predictions::Tally;
 use super::ranking::{Ranking, Tie};
-use super::{Predictions, auroc, average_precision, f1, ratio};
+use super::{Predictions, Tally, auroc, average_precision, f1, ratio};
 
 /// A point of a curve.
 pub type Point = [f64; 2];

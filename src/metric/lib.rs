@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`labels`] | one class per image, or any number |
 //! | [`predictions`] | labels and probabilities, validated once; quantities shared by several metrics; resamples |
-//! | [`confusion`] | counts of (label, predicted class) |
+//! | [`confusion`], `tally` | counts of (label, predicted class), and of one class against the rest |
 //! | [`ranking`] | images ordered by a score, for threshold-free metrics |
 //! | `accuracy`, `f1`, `precision_recall`, `kappa`, `mcc` | metrics of the confusion matrix |
 //! | `auroc`, `average_precision` | metrics of the rankings |
@@ -32,6 +32,7 @@ mod mcc;
 mod precision_recall;
 pub mod predictions;
 pub mod ranking;
+mod tally;
 
 use indexmap::IndexMap;
 
@@ -39,7 +40,8 @@ pub use confusion::Confusion;
 pub use error::MetricError;
 pub use f1::per_class_f1;
 pub use labels::{Labeling, Labels, MultiLabels, State};
-pub use predictions::{Predictions, Tally};
+pub use predictions::Predictions;
+pub use tally::Tally;
 
 /// A score of predictions.
 #[derive(Clone, Copy, Debug)]

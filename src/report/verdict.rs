@@ -45,9 +45,9 @@ fn table(name: &str, pivot: &Pivot) -> Markup {
     }
 }
 
-/// An SVG as an image, so that its style stays its own and it needs no script.
+/// An SVG that the figure's own code has drawn.
 fn figure(name: &str, svg: &str) -> Markup {
-    html! { figure.scroll { figcaption { (name) } (PreEscaped(svg)) } }
+    html! { figure.scroll { figcaption { (name) } div role="img" aria-label=(name) { (PreEscaped(svg)) } } }
 }
 
 /// The differences of a column with their intervals, if it has any.

@@ -110,7 +110,22 @@ fn own_images_are_needed() {
     new.stderr(contains("failed to read none.csv"));
     let new = place.medmerge(&["new", "../mine"]).assert().code(2);
     new.stderr(contains("must consist of letters"));
+    let paper = ["new", "paper", "--template", "paper", "--images", "none.csv"];
+    std::fs::write(place.path("none.csv"), "image,label\n").unwrap();
+    place.medmerge(&paper).assert().code(2).stderr(contains("has data sets of its own; omit --images"));
+    place.medmerge(&["new", "mine", "--size", "32"]).assert().code(2).stderr(contains("--images"));
     assert!(!place.path("experiments").exists());
+}
+
+#[test]
+fn templates_name_pages_of_the_guide() {
+    let place = with_images();
+    for template in ["merge", "own-images"] {
+        place.medmerge(&["new", template, "--template", template, "--images", "labels.csv"]).assert().code(0);
+        let text = std::fs::read_to_string(place.path(&format!("experiments/{template}.toml"))).unwrap();
+        let pages = text.split("`medmerge guide ").skip(1).map(|rest| rest.split('`').next().unwrap());
+        pages.for_each(|page| drop(place.medmerge(&["guide", page]).assert().code(0)));
+    }
 }
 
 #[test]

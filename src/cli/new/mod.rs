@@ -8,10 +8,13 @@ use std::path::{Component, Path, PathBuf};
 
 use clap::Args;
 
+use super::Error;
 use super::output::stdout;
-use super::{Error, Global};
 use crate::experiment::json_schema;
 use template::{Target, Template};
+
+/// Side of own images in pixels, if none is given.
+const SIZE: usize = 64;
 
 /// Name of the schema, next to the experiments.
 const SCHEMA: &str = "experiment.schema.json";
@@ -35,25 +38,35 @@ pub(super) struct New {
     /// CSV with the columns `image` and `label`, the target's images; synthetic ones if absent
     #[arg(long, value_name = "CSV")]
     images: Option<PathBuf>,
-    /// Side of the images in pixels
-    #[arg(long, value_name = "PIXELS", default_value_t = 64)]
-    size: usize,
+    /// Side in pixels to which they are resized [default: 64]
+    #[arg(long, value_name = "PIXELS", requires = "images")]
+    size: Option<usize>,
     /// Folder of experiment files
     #[arg(long, value_name = "DIR", default_value = "experiments")]
     folder: PathBuf,
 }
 
 impl New {
-    pub(super) fn execute(&self, _: &Global) -> Result<(), Error> {
+    pub(super) fn execute(&self) -> Result<(), Error> {
         check_name(&self.name)?;
         let template = self.template.map_or_else(ask, Ok)?;
         let target = self.target()?;
-        if template.needs_images() && matches!(target, Target::Phantom) {
-            return Err(Error::Usage(
-                "this template needs --images, a CSV with the columns `image` and `label`".into(),
-            ));
+        match (template, &self.images) {
+            (Template::OwnImages, None) => {
+                let message = "this template needs --images, a CSV with the columns `image` and `label`";
+                return Err(Error::Usage(message.into()));
+            }
+            (Template::Paper, Some(_)) => {
+                return Err(Error::Usage(
+                    "the template `paper` has data sets of its own; omit --images".into(),
+                ));
+            }
+            _ => {}
         }
         let files = template.files(&self.name, &self.folder, &target);
+        if let Some((path, _)) = files.iter().find(|(path, _)| path.exists()) {
+            return Err(exists(path));
+        }
         for (path, text) in &files {
             write_new(path, text)?;
         }
@@ -73,7 +86,7 @@ impl New {
         let header = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
         let has_split = header.split(|byte| b",;\t|\r\"".contains(byte)).any(|column| column == b"split");
         let path = from_folder(csv, &self.folder).map_err(|error| unusable("find", csv, &error))?;
-        Ok(Target::Manifest { path, size: self.size, has_split })
+        Ok(Target::Manifest { path, size: self.size.unwrap_or(SIZE), has_split })
     }
 }
 
@@ -110,14 +123,16 @@ fn check_name(name: &str) -> Result<(), Error> {
 /// Write a file that does not exist yet.
 fn write_new(path: &Path, text: &str) -> Result<(), Error> {
     let failed = |error: std::io::Error| match error.kind() {
-        std::io::ErrorKind::AlreadyExists => {
-            Error::Usage(format!("{} exists; choose another name, or delete it", path.display()))
-        }
+        std::io::ErrorKind::AlreadyExists => exists(path),
         _ => unusable("write", path, &error),
     };
     fs::create_dir_all(path.parent().unwrap_or(Path::new(""))).map_err(failed)?;
     let mut file = fs::File::create_new(path).map_err(failed)?;
     file.write_all(text.as_bytes()).map_err(failed)
+}
+
+fn exists(path: &Path) -> Error {
+    Error::Usage(format!("{} exists; choose another name, or delete it", path.display()))
 }
 
 fn unusable(what: &str, path: &Path, error: &std::io::Error) -> Error {

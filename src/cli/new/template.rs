@@ -64,11 +64,6 @@ const PAPER: &[(&str, &str)] = paper![
 ];
 
 impl Template {
-    /// Whether it makes no sense on synthetic images.
-    pub(super) fn needs_images(self) -> bool {
-        self == Self::OwnImages
-    }
-
     /// Paths and texts of its files.
     pub(super) fn files(self, name: &str, folder: &Path, target: &Target) -> Vec<(PathBuf, String)> {
         if self == Self::Paper {

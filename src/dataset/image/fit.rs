@@ -4,11 +4,8 @@
 
 use std::ops::Range;
 
-use fast_image_resize::images::{TypedImage, TypedImageRef};
-use fast_image_resize::pixels::U8x3;
-use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
-
 use super::super::pixels::{CropMode, PixelSpec};
+use super::super::stretch::stretch;
 use super::resample::{Resampled, resample};
 
 /// An RGB image, `[height, width, 3]`.
@@ -41,8 +38,9 @@ impl Axis {
 
 /// Writes an image as a square, `[size, size, 3]`.
 pub(super) fn fit(picture: Picture<'_>, spec: &PixelSpec, size: usize, out: &mut [u8]) {
+    // Stored results of data sets without `pixels` were made so.
     if spec.choice() == PixelSpec::default() {
-        return stretch(picture, size, size, out);
+        return stretch(picture.rgb, (picture.width, picture.height), (size, size), out);
     }
     let (width, height) = full(picture, spec, size);
     let across = Axis::new(picture.width, width, size);
@@ -69,17 +67,4 @@ fn full(picture: Picture<'_>, spec: &PixelSpec, size: usize) -> (usize, usize) {
         CropMode::Center => (side * width / height, side),
         CropMode::Border => (kept(width), kept(height)),
     }
-}
-
-/// Writes an image as `[height, width, 3]`, with the triangle filter, antialiased when shrinking; the aspect ratio is not
-/// preserved. It rounds some levels differently from Pillow, by 1; stored results of data sets without `pixels` were
-/// made so.
-pub(super) fn stretch(picture: Picture<'_>, width: usize, height: usize, out: &mut [u8]) {
-    // Typed images, so that the resizer for other pixel types is not compiled.
-    let source = TypedImageRef::<U8x3>::from_buffer(picture.width as u32, picture.height as u32, picture.rgb);
-    let source = source.expect("width * height * 3 bytes");
-    let target = TypedImage::<U8x3>::from_buffer(width as u32, height as u32, out);
-    let mut target = target.expect("width * height * 3 bytes");
-    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
-    Resizer::new().resize_typed(&source, &mut target, &options).expect("both are 8-bit RGB");
 }
