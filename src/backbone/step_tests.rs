@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Device, Result, Tensor};
 use nn::init::initial_values;
-use nn::testing::{assert_close, by_candle, random_tensor};
+use nn::testing::{assert_close, as_on_a_gpu, random_tensor};
 use nn::{Mode, Net, StateDict, Value, gradients, leaves};
 
 use crate::BackboneSpec;
@@ -51,7 +51,7 @@ fn whole_training_steps_are_the_same() -> Result<()> {
         let x = random_tensor(7, &[3, size, size, 3]);
         for mode in [Mode::Train, Mode::Eval] {
             let expected = step(&spec, &tensors, &x, mode)?;
-            let actual = by_candle(|| step(&spec, &tensors, &x, mode))?;
+            let actual = as_on_a_gpu(|| step(&spec, &tensors, &x, mode))?;
             for (name, expected) in &expected {
                 assert_close(&format!("{name} of {spec}"), &actual[name], expected);
             }

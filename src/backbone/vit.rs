@@ -163,11 +163,14 @@ impl Vit {
             let side = self.image_size;
             bail!("this transformer takes images of {side} pixels, got {:?}", &x.dims()[1..3]);
         }
-        let patches = patches.reshape(&[n, h * w, channels])?;
-        Value::composed(&[&net.value("cls_token")?, &patches, &net.value("pos_embed")?], |t| {
+        let (class, positions) = (net.value("cls_token")?, net.value("pos_embed")?);
+        let dtype = patches.tensor().dtype();
+        let patches = patches.reshape(&[n, h * w, channels])?.cast(class.tensor().dtype())?;
+        let tokens = Value::composed(&[&class, &patches, &positions], |t| {
             let class = t[0].broadcast_as((n, 1, channels))?;
             Tensor::cat(&[&class, &t[1]], 1)?.broadcast_add(&t[2])
-        })
+        })?;
+        tokens.cast(dtype)
     }
 }
 

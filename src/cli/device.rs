@@ -9,7 +9,7 @@ use crate::doctor::Tolerance;
 use crate::error::Error;
 use crate::identity::Numerics;
 use crate::identity::Precision;
-use crate::nn::set_precision;
+use crate::nn::{cuda, set_precision};
 use crate::run::executor::{WorkerDevice, Workers, this_program};
 
 /// The value of `--device`.
@@ -47,11 +47,8 @@ impl DeviceChoice {
         }
     }
 
-    /// Open a GPU with one stream for all threads. With `Device::new_cuda`, each thread has its own stream, and streams
-    /// do not wait for each other: a checkpoint read by one thread could be used by another before its copy has
-    /// finished.
     fn open_gpu(index: usize) -> Result<Device, Error> {
-        Device::new_cuda_with_stream(index).map_err(|error| {
+        cuda::open(index).map_err(|error| {
             Error::Usage(format!("failed to open GPU {index}: {error}; run with --device cpu"))
         })
     }

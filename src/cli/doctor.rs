@@ -62,7 +62,6 @@ fn verdict(good: bool) -> &'static str {
 fn features() -> String {
     let known = [
         ("cuda", cfg!(feature = "cuda")),
-        ("cudnn", cfg!(feature = "cudnn")),
         ("natural-images", cfg!(feature = "natural-images")),
     ];
     let built: Vec<_> = known.iter().filter(|(_, built)| *built).map(|(name, _)| *name).collect();

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use candle_core::Result;
+use candle_core::{Result, Tensor};
 use dataset::Dataset;
-use nn::{BatchStatistics, Mode, Net, StateDict, Value};
+use nn::{BatchStatistics, Mode, Net, StateDict, Value, cuda};
 use rng::Purpose;
 use train::epoch::{EVAL_BATCH, too_few};
 use train::{Progress, batch};
@@ -54,6 +54,9 @@ pub fn reestimate_statistics(
 
 /// `running ← (1 − share) · running + share · observed`, and count the batch.
 fn follow(tensors: &mut StateDict, observed: BTreeMap<String, BatchStatistics>, share: f64) -> Result<()> {
+    if observed.values().any(|statistics| cuda::serves(&statistics.mean)) {
+        return follow_on_gpu(tensors, &observed, share);
+    }
     for (layer, statistics) in observed {
         for (what, new) in [("running_mean", statistics.mean), ("running_var", statistics.variance)] {
             if let Some(running) = tensors.get_mut(&format!("{layer}.{what}")) {
@@ -65,6 +68,29 @@ fn follow(tensors: &mut StateDict, observed: BTreeMap<String, BatchStatistics>, 
             *count = (&*count + count.ones_like()?)?;
         }
     }
+    Ok(())
+}
+
+/// The same for all layers at once.
+fn follow_on_gpu(
+    tensors: &mut StateDict,
+    observed: &BTreeMap<String, BatchStatistics>,
+    share: f64,
+) -> Result<()> {
+    let statistics = observed.iter().flat_map(|(layer, new)| {
+        [(format!("{layer}.running_mean"), &new.mean), (format!("{layer}.running_var"), &new.variance)]
+    });
+    let statistics: Vec<(String, &Tensor)> =
+        statistics.filter(|(name, _)| tensors.contains_key(name)).collect();
+    let counters = observed.keys().map(|layer| format!("{layer}.num_batches_tracked"));
+    let counters: Vec<String> = counters.filter(|name| tensors.contains_key(name)).collect();
+    let news = {
+        let running: Vec<_> = statistics.iter().map(|(name, new)| (&tensors[name], *new)).collect();
+        let counts: Vec<_> = counters.iter().map(|name| &tensors[name]).collect();
+        cuda::update::follow(&running, &counts, share)?
+    };
+    let names = statistics.into_iter().map(|(name, _)| name).chain(counters);
+    tensors.extend(names.zip(news));
     Ok(())
 }
 

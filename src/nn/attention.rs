@@ -4,7 +4,7 @@ use candle_core::{Result, bail};
 
 use super::cost::Cost;
 use super::cpu::attention::{self as kernel, AttentionShape};
-use super::{Value, by_candle, on_cpu, with_real, with_slice};
+use super::{Value, cuda, on_cpu, with_real, with_slice};
 
 /// softmax(q kᵀ / √d) v of every head. `qkv [n, tokens, 3 · channels]` is the concatenation of queries, keys and
 /// values, each the concatenation of the heads, as in timm. Returns `[n, tokens, channels]`.
@@ -16,8 +16,8 @@ pub fn attention(qkv: &Value, heads: usize) -> Result<Value> {
     if heads == 0 || tokens == 0 || !width.is_multiple_of(3 * heads) {
         bail!("queries, keys and values {:?} cannot be divided among {heads} heads", qkv.dims());
     }
-    if by_candle::serves(qkv.tensor()) {
-        return by_candle::composed::attention(qkv, heads);
+    if cuda::serves(qkv.tensor()) {
+        return cuda::attention::attention(qkv, heads);
     }
     let shape = AttentionShape { tokens, channels: width / 3, heads };
     let input = qkv.tensor().contiguous()?;

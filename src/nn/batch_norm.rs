@@ -5,7 +5,7 @@ use candle_core::{D, DType, Device, Result, Tensor, bail};
 
 use super::cpu::Real;
 use super::cpu::batch_norm as kernel;
-use super::{Value, by_candle, on_cpu, with_real, with_slice};
+use super::{Value, cuda, on_cpu, with_real, with_slice};
 
 /// ε, added to the variance; PyTorch's default.
 const EPS: f64 = 1e-5;
@@ -43,7 +43,8 @@ pub struct Moments {
 #[derive(Clone, Debug)]
 enum MeanVariance {
     Host(kernel::Moments),
-    Device { mean: Tensor, variance: Tensor },
+    /// `[3, c]`: and the unbiased variance.
+    Device(Tensor),
 }
 
 impl Moments {
@@ -58,9 +59,8 @@ impl Moments {
         if count < 2 {
             bail!("batch norm in training needs more than one value per channel, got {:?}", x.shape());
         }
-        let values = if by_candle::serves(x) {
-            let (mean, variance) = by_candle::batch_norm::moments(x)?;
-            MeanVariance::Device { mean, variance }
+        let values = if cuda::serves(x) {
+            MeanVariance::Device(cuda::batch_norm::moments(x)?)
         } else {
             let x = x.contiguous()?;
             MeanVariance::Host(
@@ -81,11 +81,8 @@ impl Moments {
                 all.variance.extend(more.variance);
                 MeanVariance::Host(all)
             }
-            (MeanVariance::Device { mean, variance }, MeanVariance::Device { mean: m, variance: v }) => {
-                MeanVariance::Device {
-                    mean: Tensor::cat(&[mean, m], 0)?,
-                    variance: Tensor::cat(&[variance, v], 0)?,
-                }
+            (MeanVariance::Device(all), MeanVariance::Device(more)) => {
+                MeanVariance::Device(cuda::elementwise::side_by_side(&all, &more)?)
             }
             _ => bail!("moments on different devices"),
         };
@@ -98,7 +95,7 @@ impl Moments {
     /// candle cannot make a tensor.
     pub fn statistics(&self) -> Result<BatchStatistics> {
         let (mean, variance) = match &self.values {
-            MeanVariance::Device { mean, variance } => (mean.clone(), variance.clone()),
+            MeanVariance::Device(all) => return Ok(BatchStatistics { mean: all.get(0)?, variance: all.get(2)? }),
             MeanVariance::Host(kernel::Moments { mean, variance }) => {
                 let tensor = |values: &[f64]| Tensor::new(values, &Device::Cpu)?.to_dtype(self.dtype);
                 (tensor(mean)?, tensor(variance)?)
@@ -125,7 +122,7 @@ pub fn batch_norm_train(
         MeanVariance::Host(moments) => {
             BatchNorm::new(moments.clone(), true, then).apply(x, weight, bias, then)
         }
-        MeanVariance::Device { mean, variance } => on_device(x, (mean, variance), true, weight, bias, then),
+        MeanVariance::Device(all) => on_device(x, (&all.get(0)?, &all.get(1)?), true, weight, bias, then),
     }
 }
 
@@ -140,7 +137,7 @@ pub fn batch_norm_eval(
     (mean, variance): (&Tensor, &Tensor),
     then: Then<'_>,
 ) -> Result<Value> {
-    if by_candle::serves(x.tensor()) {
+    if cuda::serves(x.tensor()) {
         return on_device(x, (mean, variance), false, weight, bias, then);
     }
     let widen = |tensor: &Tensor| tensor.to_dtype(DType::F64)?.to_vec1::<f64>();
@@ -156,11 +153,11 @@ fn on_device(
     bias: &Value,
     then: Then<'_>,
 ) -> Result<Value> {
-    let inverse_std = (variance + EPS)?.sqrt()?.recip()?;
-    let statistics = by_candle::batch_norm::Statistics { mean: mean.clone(), inverse_std, own };
+    let (mean, variance) = (mean.contiguous()?, variance.contiguous()?);
+    let statistics = cuda::batch_norm::Statistics { mean, variance, own, eps: EPS };
     let residual = if let Then::AddRelu(residual) = then { Some(residual) } else { None };
     let relu = !matches!(then, Then::Nothing);
-    by_candle::batch_norm::batch_norm(x, statistics, weight, bias, residual, relu)
+    cuda::batch_norm::batch_norm(x, statistics, weight, bias, residual, relu)
 }
 
 /// The elements of a tensor.

@@ -3,7 +3,7 @@
 use candle_core::{Result, Tensor, bail};
 
 use super::cpu::concat as kernel;
-use super::{Value, by_candle, on_cpu, with_real, with_slice};
+use super::{Value, cuda, on_cpu, with_real, with_slice};
 
 /// Concatenates `[.., a]` and `[.., b]` to `[.., a + b]`.
 ///
@@ -14,8 +14,8 @@ pub fn concat_channels(left: &Value, right: &Value) -> Result<Value> {
         (Some((&a, rows)), Some((&b, same))) if rows == same && a > 0 && b > 0 => (a, b, rows),
         _ => bail!("{:?} and {:?} cannot be concatenated along channels", left.dims(), right.dims()),
     };
-    if by_candle::serves(left.tensor()) {
-        return by_candle::composed::concat_channels(left, right);
+    if cuda::serves(left.tensor()) {
+        return cuda::elementwise::concat_channels(left, right);
     }
     let (first, second) = (left.tensor().contiguous()?, right.tensor().contiguous()?);
     let y = with_real!(first.dtype(), T => {

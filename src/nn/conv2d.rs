@@ -3,7 +3,7 @@
 use candle_core::{DType, Result, Tensor, bail};
 
 use super::cpu::{ConvShape, Real, direct, linear, winograd};
-use super::{Value, by_candle, on_cpu, with_real, with_slice};
+use super::{Value, cuda, on_cpu, with_real, with_slice};
 
 /// Stride, padding, dilation and groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,8 +40,8 @@ impl ConvOptions {
 /// The shapes do not match, or an image is smaller than a kernel.
 pub fn conv2d(x: &Value, weight: &Value, options: ConvOptions) -> Result<Value> {
     let shape = shape(x.tensor(), weight.tensor(), options)?;
-    if by_candle::serves(x.tensor()) {
-        return by_candle::conv2d::conv2d(x, weight, &shape);
+    if cuda::serves(x.tensor()) {
+        return cuda::conv2d::conv2d(x, weight, &shape);
     }
     let (input, kernels) = (x.tensor().contiguous()?, weight.tensor().contiguous()?);
     let y = forward(&input, &kernels, &shape)?;
@@ -91,7 +91,7 @@ impl Algorithm {
     }
 }
 
-fn forward(x: &Tensor, weight: &Tensor, shape: &ConvShape) -> Result<Tensor> {
+pub(crate) fn forward(x: &Tensor, weight: &Tensor, shape: &ConvShape) -> Result<Tensor> {
     let size = [shape.n, shape.oh(), shape.ow(), shape.co];
     match Algorithm::select(x.dtype(), shape) {
         Algorithm::Winograd => of_two(x, weight, &size, |x, w| winograd::forward(x, w, shape)),
@@ -104,7 +104,7 @@ fn forward(x: &Tensor, weight: &Tensor, shape: &ConvShape) -> Result<Tensor> {
     }
 }
 
-fn input_gradient(gy: &Tensor, weight: &Tensor, shape: &ConvShape) -> Result<Tensor> {
+pub(crate) fn input_gradient(gy: &Tensor, weight: &Tensor, shape: &ConvShape) -> Result<Tensor> {
     let size = [shape.n, shape.h, shape.w, shape.ci];
     match Algorithm::select(gy.dtype(), shape) {
         Algorithm::Winograd => of_two(gy, weight, &size, |gy, w| winograd::input_gradient(gy, w, shape)),
@@ -117,7 +117,7 @@ fn input_gradient(gy: &Tensor, weight: &Tensor, shape: &ConvShape) -> Result<Ten
     }
 }
 
-fn weight_gradient(x: &Tensor, gy: &Tensor, shape: &ConvShape) -> Result<Tensor> {
+pub(crate) fn weight_gradient(x: &Tensor, gy: &Tensor, shape: &ConvShape) -> Result<Tensor> {
     let size = [shape.co, shape.ci_group(), shape.kh, shape.kw];
     match Algorithm::select(gy.dtype(), shape) {
         Algorithm::Winograd => of_two(x, gy, &size, |x, gy| winograd::weight_gradient(x, gy, shape)),

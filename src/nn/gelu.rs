@@ -3,15 +3,15 @@
 use candle_core::Result;
 
 use super::cpu::gelu as kernel;
-use super::{Value, by_candle, on_cpu, with_real, with_slice};
+use super::{Value, cuda, on_cpu, with_real, with_slice};
 
 /// x · Φ(x), with Φ the standard normal CDF.
 ///
 /// # Errors
 /// candle cannot make the tensor.
 pub fn gelu(x: &Value) -> Result<Value> {
-    if by_candle::serves(x.tensor()) {
-        return by_candle::composed::gelu(x);
+    if cuda::serves(x.tensor()) {
+        return cuda::elementwise::gelu(x);
     }
     let input = x.tensor().contiguous()?;
     let y = with_real!(input.dtype(), T => on_cpu(with_slice(&input, kernel::forward::<T>)?, x.dims())?);

@@ -57,10 +57,7 @@ impl Conv2d {
     /// A tensor is missing, or the shapes do not match.
     pub fn forward(&self, net: &Net<'_>, x: &Value) -> Result<Value> {
         let [_, _, kh, kw] = self.shape;
-        net.enters(
-            &self.name,
-            LayerInput::Images { x: x.tensor(), kernel: [kh, kw], options: self.options },
-        )?;
+        net.enters(&self.name, x, |x| LayerInput::Images { x, kernel: [kh, kw], options: self.options })?;
         let y = conv2d(x, &net.value(&format!("{}.weight", self.name))?, self.options)?;
         let y = match self.bias {
             Some(_) => add_bias(&y, &net.value(&format!("{}.bias", self.name))?)?,
@@ -216,7 +213,7 @@ impl Linear {
     /// # Errors
     /// A tensor is missing, or the shapes do not match.
     pub fn forward_added(&self, net: &Net<'_>, x: &Value, residual: Option<&Value>) -> Result<Value> {
-        net.enters(&self.name, LayerInput::Rows(x.tensor()))?;
+        net.enters(&self.name, x, |x| LayerInput::Rows(x))?;
         let value = |what| net.value(&format!("{}.{what}", self.name));
         let (weight, bias) = (value("weight")?, value("bias")?);
         match residual.filter(|_| net.at_outputs.is_some()) {

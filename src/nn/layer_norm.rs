@@ -3,7 +3,7 @@
 use candle_core::{Result, bail};
 
 use super::cpu::layer_norm as kernel;
-use super::{Value, by_candle, on_cpu, with_real, with_slice};
+use super::{Value, cuda, on_cpu, with_real, with_slice};
 
 /// Normalizes each row of `x [.., c]` by its mean and variance, scales by `weight [c]` and shifts by `bias [c]`.
 ///
@@ -13,8 +13,8 @@ pub fn layer_norm(x: &Value, weight: &Value, bias: &Value, eps: f64) -> Result<V
     if weight.dims() != bias.dims() || x.dims().last() != weight.dims().last() {
         bail!("layer norm weight {:?} and bias {:?} do not match {:?}", weight.dims(), bias.dims(), x.dims());
     }
-    if by_candle::serves(x.tensor()) {
-        return by_candle::composed::layer_norm(x, weight, bias, eps);
+    if cuda::serves(x.tensor()) {
+        return cuda::layer_norm::layer_norm(x, weight, bias, eps);
     }
     let [input, scale, shift] = [x, weight, bias].map(|value| value.tensor().contiguous());
     let (input, scale, shift) = (input?, scale?, shift?);

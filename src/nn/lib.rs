@@ -11,17 +11,17 @@
 //! | [`watch`] | watching what goes into layers |
 //! | [`conv2d`], [`batch_norm`], [`pool`], [`linear`], [`layer_norm`], [`gelu`], [`attention`], [`concat`](mod@concat), [`token`], [`weighted_sum`] | operators on values |
 //! | `cpu` | their kernels on slices, for the processor |
-//! | `by_candle` | the same by candle's operators and cuDNN, for GPUs |
+//! | [`cuda`] | the same for NVIDIA GPUs, and what else a training needs there |
 //!
 //! Images are `[n, h, w, c]` (channels last) between layers; parameters keep PyTorch's shapes.
 
 pub mod attention;
 pub mod batch_norm;
-mod by_candle;
 pub mod concat;
 pub mod conv2d;
 pub mod cost;
 mod cpu;
+pub mod cuda;
 pub mod finite;
 pub mod gelu;
 pub mod init;
@@ -31,7 +31,7 @@ pub mod linear;
 pub mod normalize;
 pub mod pool;
 pub mod tape;
-#[cfg(any(test, feature = "testing"))]
+#[cfg(feature = "testing")]
 pub mod testing;
 pub mod token;
 pub mod watch;
@@ -45,7 +45,7 @@ use candle_core::{Device, Result, Tensor, bail};
 use self::cpu::Real;
 
 pub use batch_norm::BatchStatistics;
-pub use by_candle::set_precision;
+pub use cuda::set_precision;
 pub use normalize::Normalize;
 pub use tape::{Tape, Value};
 pub use watch::{LayerInput, Watch};
@@ -114,9 +114,17 @@ impl<'a> Net<'a> {
         Self { at_outputs: Some(see), ..self }
     }
 
-    /// Passes the input of a layer to the watch.
-    fn enters(&self, layer: &str, input: LayerInput<'_>) -> Result<()> {
-        self.watch.map_or(Ok(()), |watch| watch(layer, input))
+    /// Passes the input of a layer to the watch, in the type of parameters.
+    fn enters(
+        &self,
+        layer: &str,
+        x: &Value,
+        input: impl for<'b> FnOnce(&'b Tensor) -> LayerInput<'b>,
+    ) -> Result<()> {
+        match self.watch {
+            Some(watch) => watch(layer, input(x.cast(cuda::wide(x.tensor().dtype()))?.tensor())),
+            None => Ok(()),
+        }
     }
 
     /// Finds a tensor by name.
@@ -149,7 +157,10 @@ impl<'a> Net<'a> {
     /// The output of a layer, or its replacement.
     fn output(&self, layer: &str, y: Value) -> Result<Value> {
         match self.at_outputs {
-            Some(see) => see(layer, y),
+            Some(see) => {
+                let dtype = y.tensor().dtype();
+                see(layer, y.cast(cuda::wide(dtype))?)?.cast(dtype)
+            }
             None => Ok(y),
         }
     }

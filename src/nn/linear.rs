@@ -3,7 +3,7 @@
 use candle_core::{D, Result, Tensor, bail};
 
 use super::cpu::linear as kernel;
-use super::{Value, by_candle, on_cpu, with_real, with_slice};
+use super::{Value, cuda, on_cpu, with_real, with_slice};
 
 /// `x [.., in] · weightᵀ + bias` with `weight [out, in]` and `bias [out]`, plus a `residual [.., out]` if given.
 /// Returns `[.., out]`.
@@ -19,8 +19,8 @@ pub fn linear(x: &Value, weight: &Value, bias: &Value, residual: Option<&Value>)
         let (weight, x) = (weight.dims(), x.dims());
         bail!("a linear layer with weight {weight:?} does not match {x:?}, its bias or its residual");
     }
-    if by_candle::serves(x.tensor()) {
-        return by_candle::linear::linear(x, weight, bias, residual, &size);
+    if cuda::serves(x.tensor()) {
+        return cuda::linear::linear(x, weight, bias, residual, &size);
     }
     let (input, weights) = (x.tensor().contiguous()?, weight.tensor().contiguous()?);
     let y = forward(&input, &weights, bias.tensor(), residual.map(Value::tensor), &size)?;
@@ -87,8 +87,8 @@ pub fn add_bias(x: &Value, bias: &Value) -> Result<Value> {
     if x.tensor().dim(D::Minus1)? != channels {
         bail!("a bias of {:?} does not match {:?}", bias.dims(), x.dims());
     }
-    if by_candle::serves(x.tensor()) {
-        return by_candle::composed::add_bias(x, bias);
+    if cuda::serves(x.tensor()) {
+        return cuda::linear::add_bias(x, bias);
     }
     let (input, shift) = (x.tensor().contiguous()?, bias.tensor().contiguous()?);
     let y = with_real!(input.dtype(), T => {

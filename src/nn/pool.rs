@@ -5,7 +5,7 @@ use candle_core::{Result, bail};
 use super::conv2d::ConvOptions;
 use super::cost::Cost;
 use super::cpu::pool as kernel;
-use super::{Value, by_candle, on_cpu, with_real, with_slice};
+use super::{Value, cuda, on_cpu, with_real, with_slice};
 
 /// Maximum of each window of `x [n, h, w, c]`. The first of equal values gets the gradient, as in PyTorch.
 ///
@@ -18,8 +18,8 @@ pub fn max_pool2d(x: &Value, kernel: usize, stride: usize, padding: usize) -> Re
         bail!("a {kernel}x{kernel} pool of stride {stride}, padding {padding} does not match images {x:?}");
     }
     let shape = kernel::PoolShape { n, h, w, c, kernel, stride, padding };
-    if by_candle::serves(x.tensor()) {
-        return by_candle::max_pool::max_pool2d(x, &shape);
+    if cuda::serves(x.tensor()) {
+        return cuda::pool::max_pool2d(x, &shape);
     }
     let input = x.tensor().contiguous()?;
     let size = [n, shape.oh(), shape.ow(), c];
@@ -54,8 +54,8 @@ pub fn max_pool2d_cost(
 /// The number of dimensions is not 4.
 pub fn global_mean_pool(x: &Value) -> Result<Value> {
     let (n, h, w, c) = x.tensor().dims4()?;
-    if by_candle::serves(x.tensor()) {
-        return by_candle::composed::global_mean_pool(x);
+    if cuda::serves(x.tensor()) {
+        return cuda::pool::global_mean_pool(x);
     }
     let input = x.tensor().contiguous()?;
     let y = with_real!(input.dtype(), T => {
@@ -79,8 +79,8 @@ pub fn mean_pool2d(x: &Value, side: usize) -> Result<Value> {
     if side == 0 || h.min(w) < side {
         bail!("images {:?} are smaller than a window of {side} pixels", x.dims());
     }
-    if by_candle::serves(x.tensor()) {
-        return by_candle::composed::mean_pool2d(x, side);
+    if cuda::serves(x.tensor()) {
+        return cuda::pool::mean_pool2d(x, side);
     }
     let input = x.tensor().contiguous()?;
     let y = with_real!(input.dtype(), T => {

@@ -7,9 +7,10 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use candle_core::{CpuStorage, InplaceOp2, Layout, Result, Tensor, Var, bail};
+use candle_core::{CpuStorage, DType, InplaceOp2, Layout, Result, Tensor, Var, bail};
 
 use super::cpu::add_in_place;
+use super::cuda;
 
 /// A tensor in a forward pass. If its gradient is needed, a tape records how it was computed.
 #[derive(Clone)]
@@ -131,6 +132,19 @@ impl Value {
         Ok(Self::result(self.tensor.reshape(shape)?, &[self], back))
     }
 
+    /// The same elements in another type.
+    ///
+    /// # Errors
+    /// candle cannot make the tensor.
+    pub fn cast(&self, dtype: DType) -> Result<Self> {
+        let before = self.tensor.dtype();
+        if dtype == before {
+            return Ok(self.clone());
+        }
+        let back = move |gy: Tensor| Ok(vec![Some(gy.to_dtype(before)?)]);
+        Ok(Self::result(self.tensor.to_dtype(dtype)?, &[self], back))
+    }
+
     /// Backward pass: the gradients of all leaves that this value depends on, given its own gradient, which may be
     /// modified in place and must not be used elsewhere. The tape is consumed.
     ///
@@ -174,8 +188,11 @@ impl Gradients {
 fn add_to(sum: &mut Option<Tensor>, more: Tensor) -> Result<()> {
     match sum {
         None => *sum = Some(more),
-        Some(sum) if sum.device().is_cpu() && sum.is_contiguous() && more.is_contiguous() => {
+        Some(sum) if !cuda::serves(sum) && sum.is_contiguous() && more.is_contiguous() => {
             sum.inplace_op2(&more, &Add)?;
+        }
+        Some(sum) if cuda::serves(sum) && sum.is_contiguous() => {
+            cuda::elementwise::add_in_place(sum, &more.contiguous()?)?;
         }
         Some(before) => *sum = Some((&*before + more)?),
     }

@@ -5,12 +5,12 @@ use std::cell::Cell;
 use candle_core::{DType, Device, Tensor};
 
 thread_local! {
-    /// Whether the GPU operators run on CPU, too.
+    /// Whether the operators for GPUs run on the CPU, too.
     static FORCED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Runs `f` with the GPU operators, on CPU.
-pub fn by_candle<R>(f: impl FnOnce() -> R) -> R {
+/// Runs `f` with the operators for GPUs, their kernels on the CPU.
+pub fn as_on_a_gpu<R>(f: impl FnOnce() -> R) -> R {
     FORCED.set(true);
     let result = f();
     FORCED.set(false);
@@ -24,6 +24,16 @@ pub fn random_tensor(seed: u64, shape: &[usize]) -> Tensor {
     Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
 }
 
+/// Number of kernels that this thread launched so far.
+pub fn launches() -> usize {
+    crate::cuda::launches()
+}
+
+/// Runs `f` with the threads of a block of kernels in another order: `stride`, odd, apart.
+pub fn order_of_threads<R>(stride: u32, f: impl FnOnce() -> R) -> R {
+    crate::cuda::order_of_threads(stride, f)
+}
+
 /// Panics unless both agree to within 1e-9 of the largest expected magnitude.
 pub fn assert_close(what: &str, actual: &Tensor, expected: &Tensor) {
     assert_eq!(actual.dims(), expected.dims(), "{what}");
@@ -35,7 +45,7 @@ pub fn assert_close(what: &str, actual: &Tensor, expected: &Tensor) {
     assert!(worst <= 1e-9 * largest, "{what}: off by {worst:e} of {largest:e}");
 }
 
-/// Whether [`by_candle`] is active.
+/// Whether [`as_on_a_gpu`] is active.
 pub(crate) fn is_forced() -> bool {
     FORCED.get()
 }

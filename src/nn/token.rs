@@ -3,7 +3,7 @@
 use candle_core::Result;
 
 use super::cpu::concat::{columns, first_columns};
-use super::{Value, by_candle, on_cpu, with_real, with_slice};
+use super::{Value, cuda, on_cpu, with_real, with_slice};
 
 /// The first token of each sequence of `x [n, tokens, channels]`: `[n, channels]`.
 ///
@@ -11,8 +11,8 @@ use super::{Value, by_candle, on_cpu, with_real, with_slice};
 /// The number of dimensions is not 3.
 pub fn first_token(x: &Value) -> Result<Value> {
     let (n, tokens, channels) = x.tensor().dims3()?;
-    if by_candle::serves(x.tensor()) {
-        return by_candle::composed::first_token(x);
+    if cuda::serves(x.tensor()) {
+        return cuda::elementwise::first_token(x);
     }
     let input = x.tensor().contiguous()?;
     let y = with_real!(input.dtype(), T => {

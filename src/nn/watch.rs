@@ -4,7 +4,7 @@ use candle_core::{Result, Tensor, bail};
 
 use super::conv2d::ConvOptions;
 use super::cpu::linear;
-use super::{by_candle, on_cpu, with_real, with_slice};
+use super::{cuda, on_cpu, with_real, with_slice};
 
 /// Elements of the patches handled at a time: 64 MiB in f32.
 const PIECE: usize = 1 << 24;
@@ -82,7 +82,7 @@ fn patches(x: &Tensor, [kh, kw]: [usize; 2], options: ConvOptions, [oh, ow]: [us
 /// Xᵀ·X of `x [rows, in]`.
 fn gram(x: &Tensor) -> Result<Tensor> {
     let (_, inputs) = x.dims2()?;
-    if by_candle::serves(x) {
+    if cuda::serves(x) {
         return x.t()?.matmul(x);
     }
     let x = x.contiguous()?;

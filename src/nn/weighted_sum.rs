@@ -5,7 +5,7 @@ use rayon::prelude::*;
 
 use super::cpu::lanes::sum;
 use super::cpu::{Real, widest};
-use super::{Value, by_candle, on_cpu, with_real, with_slice};
+use super::{Value, cuda, on_cpu, with_real, with_slice};
 
 /// `W[k] = Σ_i w[i, k] · S[i, k]` for merge weights `w [n, kernels]` and the sources' tensors
 /// `s [n, kernels, ..]`: `[kernels, ..]`. The gradient flows to `w` alone:
@@ -18,8 +18,8 @@ pub fn weighted_sum(w: &Value, s: &Tensor) -> Result<Value> {
     if s.rank() < 2 || s.dims()[..2] != [n, kernels] {
         bail!("merge weights {:?} do not match sources {:?}", w.dims(), s.shape());
     }
-    if by_candle::serves(s) {
-        return by_candle::composed::weighted_sum(w, s);
+    if cuda::serves(s) {
+        return cuda::weighted_sum::weighted_sum(w, s);
     }
     let len = s.dims()[2..].iter().product();
     let (weights, sources) = (w.tensor().to_dtype(s.dtype())?.contiguous()?, s.contiguous()?);

@@ -43,7 +43,7 @@ fn main() {
 fn open(device: &str) -> Device {
     match device {
         "cpu" => Device::Cpu,
-        "cuda" => Device::new_cuda_with_stream(0).expect("a GPU, and a build for it"),
+        "cuda" => nn::cuda::open(0).expect("a GPU, and a build for it"),
         _ => panic!("--device cpu|cuda, got {device}"),
     }
 }

@@ -2,12 +2,13 @@
 
 use candle_core::Device;
 use medmerge::doctor::{Tolerance, examine};
+use medmerge::nn::cuda;
 
 use crate::not_tested::{Need, not_tested};
 
 /// The first GPU, if the program was built for it and there is one.
 fn gpu() -> Option<Device> {
-    let found = Device::new_cuda_with_stream(0);
+    let found = cuda::open(0);
     if let Err(error) = &found {
         not_tested(Need::Gpu, format!("no CUDA device: {error}"));
     }

@@ -177,7 +177,7 @@ pub(crate) fn sum_in_order<T: Real>(mut parts: Vec<Vec<T>>) -> Vec<T> {
 }
 
 /// The shape of a two-dimensional convolution.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct ConvShape {
     /// Number of images.
     pub(crate) n: usize,

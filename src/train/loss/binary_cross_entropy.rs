@@ -6,7 +6,7 @@ use kind::Kind;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ClassCounts, ClassWeights, Labeling, Loss, LossKind, Targets, on_device};
+use super::{ClassCounts, ClassWeights, Labeling, Loss, LossKind, Targets, differentiated, on_device};
 
 /// Binary cross entropy with an independent sigmoid per class: the loss of multi-label data sets, or one-vs-rest.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -42,6 +42,10 @@ struct BinaryCrossEntropy {
 }
 
 impl Loss for BinaryCrossEntropy {
+    fn with_gradient(&self, logits: &Tensor, targets: &Targets) -> Result<(f64, Tensor)> {
+        differentiated(self, logits, targets)
+    }
+
     fn forward(&self, logits: &Tensor, targets: &Targets) -> Result<Tensor> {
         match targets {
             Targets::Classes(classes) => {

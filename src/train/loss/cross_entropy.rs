@@ -3,10 +3,11 @@
 use candle_core::{DType, Device, Result, Tensor, bail};
 use identity::Identity;
 use kind::{Kind, Problems};
+use nn::cuda;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ClassCounts, ClassWeights, Labeling, Loss, LossKind, Targets, on_device};
+use super::{ClassCounts, ClassWeights, Labeling, Loss, LossKind, Targets, differentiated, on_device};
 
 /// Softmax cross entropy.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -71,6 +72,18 @@ impl CrossEntropy {
 }
 
 impl Loss for CrossEntropy {
+    fn with_gradient(&self, logits: &Tensor, targets: &Targets) -> Result<(f64, Tensor)> {
+        match targets {
+            Targets::Classes(classes) if cuda::serves(logits) => {
+                let dtype = logits.dtype();
+                let (factors, weights) = (self.targets.to_dtype(dtype)?, self.class_weights.to_dtype(dtype)?);
+                let (loss, gradient) = cuda::update::cross_entropy(logits, classes, &factors, &weights)?;
+                Ok((loss.to_dtype(DType::F64)?.to_scalar()?, gradient))
+            }
+            _ => differentiated(self, logits, targets),
+        }
+    }
+
     fn forward(&self, logits: &Tensor, targets: &Targets) -> Result<Tensor> {
         let log_probabilities = candle_nn::ops::log_softmax(logits, 1)?;
         let sum = |factors: Tensor| (factors * &log_probabilities)?.sum_all()?.neg();

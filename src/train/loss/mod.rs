@@ -76,15 +76,16 @@ pub trait Loss: Send + Sync {
     ///
     /// # Errors
     /// As [`Loss::forward`].
-    fn with_gradient(&self, logits: &Tensor, targets: &Targets) -> Result<(f64, Tensor)> {
-        let logits = Var::from_tensor(logits)?;
-        let loss = self.forward(&logits, targets)?;
-        let mut gradients = loss.backward()?;
-        let Some(gradient) = gradients.remove(&logits) else {
-            bail!("the loss does not depend on the logits")
-        };
-        Ok((loss.to_dtype(DType::F64)?.to_scalar()?, gradient.detach()))
-    }
+    fn with_gradient(&self, logits: &Tensor, targets: &Targets) -> Result<(f64, Tensor)>;
+}
+
+/// The mean loss and its gradient, by candle.
+fn differentiated(loss: &dyn Loss, logits: &Tensor, targets: &Targets) -> Result<(f64, Tensor)> {
+    let logits = Var::from_tensor(logits)?;
+    let loss = loss.forward(&logits, targets)?;
+    let mut gradients = loss.backward()?;
+    let Some(gradient) = gradients.remove(&logits) else { bail!("the loss does not depend on the logits") };
+    Ok((loss.to_dtype(DType::F64)?.to_scalar()?, gradient.detach()))
 }
 
 /// Class weights of a loss.

@@ -10,6 +10,7 @@
 use candle_core::{Result, Tensor, Var};
 use identity::Identity;
 use kind::{Kind, Problems};
+use nn::cuda;
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -125,6 +126,17 @@ impl From<&AdamwSpec> for Adam {
 }
 
 impl Rule for Adam {
+    fn update_all(&self, updates: &[(Step, super::Update<'_>)]) -> Result<()> {
+        let changes = updates.iter().map(|(step, update)| {
+            let Update { keep, size, .. } = Update::new(self, step);
+            update.change(keep, size)
+        });
+        let changes: Vec<_> = changes.collect();
+        let Some((first, _)) = updates.first() else { return Ok(()) };
+        let Update { grad_scale, l2_decay, take, beta2, correction, eps, .. } = Update::new(self, first);
+        cuda::update::adam(&changes, &cuda::update::Adam { grad_scale, l2_decay, take, beta2, correction, eps })
+    }
+
     fn moments(&self) -> &'static [&'static str] {
         &["exp_avg", "exp_avg_sq"]
     }

@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 use candle_core::{DType, Device, Tensor, Var};
 
 use kind::{Kind, kinds};
+use nn::cuda::{self, update::Change};
 
 pub use adam::{AdamSpec, AdamwSpec};
 pub use sgd::SgdSpec;
@@ -82,6 +83,29 @@ pub trait Rule: Send + Sync {
         grad: &Tensor,
         moments: &mut [Tensor],
     ) -> candle_core::Result<()>;
+
+    /// Updates all parameters and moments in place, on a GPU.
+    ///
+    /// # Errors
+    /// A tensor operation failed.
+    fn update_all(&self, updates: &[(Step, Update<'_>)]) -> candle_core::Result<()>;
+}
+
+/// A parameter with what changes it.
+pub struct Update<'a> {
+    /// The parameter.
+    pub param: &'a Var,
+    /// Its gradient.
+    pub grad: &'a Tensor,
+    /// Its moments.
+    pub moments: &'a [Tensor],
+}
+
+impl Update<'_> {
+    /// The change of `p ← keep · p − size · …`.
+    fn change(&self, keep: f64, size: f64) -> Change<'_> {
+        Change { parameter: self.param, gradient: self.grad, moments: self.moments, keep, size }
+    }
 }
 
 /// What a rule needs to know of one step.
@@ -157,9 +181,14 @@ impl Optimizer {
             None => 1.0,
         };
         self.steps += 1;
+        let step = |param: &Param| Step { number: self.steps, lr_factor: lr_factor * param.lr_scale, grad_scale };
+        if self.params.first().is_some_and(|param| cuda::serves(&param.var)) {
+            let update = |(param, grad)| (step(param), param.update(grad));
+            let updates: Vec<(Step, Update<'_>)> = self.params.iter().zip(&grads).map(update).collect();
+            return Ok(self.rule.update_all(&updates)?);
+        }
         for (param, grad) in self.params.iter_mut().zip(&grads) {
-            let step = Step { number: self.steps, lr_factor: lr_factor * param.lr_scale, grad_scale };
-            self.rule.update(&step, &param.var, grad, &mut param.moments)?;
+            self.rule.update(&step(param), &param.var, grad, &mut param.moments)?;
         }
         Ok(())
     }
@@ -213,6 +242,10 @@ impl Param {
     fn gradient(&self, grads: &BTreeMap<String, Tensor>) -> Result<Tensor, OptimizerError> {
         let missing = || OptimizerError::MissingGradient(self.name.clone());
         Ok(grads.get(&self.name).ok_or_else(missing)?.detach().contiguous()?)
+    }
+
+    fn update<'a>(&'a self, grad: &'a Tensor) -> Update<'a> {
+        Update { param: &self.var, grad, moments: &self.moments }
     }
 
     /// Names of its moments in a saved state.

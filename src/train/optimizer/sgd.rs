@@ -9,6 +9,7 @@
 use candle_core::{Result, Tensor, Var};
 use identity::Identity;
 use kind::{Kind, Problems};
+use nn::cuda;
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -60,6 +61,15 @@ impl OptimizerKind for SgdSpec {
 }
 
 impl Rule for SgdSpec {
+    fn update_all(&self, updates: &[(Step, super::Update<'_>)]) -> Result<()> {
+        let Some((Step { grad_scale, .. }, _)) = updates.first() else { return Ok(()) };
+        let changes = updates.iter().map(|(step, update)| update.change(1.0, self.lr * step.lr_factor));
+        let changes: Vec<_> = changes.collect();
+        let Self { weight_decay, momentum, nesterov, .. } = *self;
+        let nesterov = nesterov.into();
+        cuda::update::sgd(&changes, &cuda::update::Sgd { grad_scale: *grad_scale, weight_decay, momentum, nesterov })
+    }
+
     fn moments(&self) -> &'static [&'static str] {
         if self.momentum == 0.0 { &[] } else { &["momentum_buffer"] }
     }

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use candle_core::{DType, Result, Tensor};
+use candle_core::DType;
 use identity::Precision;
 
 static PRECISION: AtomicU8 = AtomicU8::new(Precision::F32 as u8);
@@ -23,14 +23,7 @@ pub(super) fn precision() -> Precision {
     }
 }
 
-/// Computes `product` of two tensors in the precision of the process; the result is f32.
-pub(super) fn in_precision(
-    a: &Tensor,
-    b: &Tensor,
-    product: impl FnOnce(&Tensor, &Tensor) -> Result<Tensor>,
-) -> Result<Tensor> {
-    if precision() == Precision::Bf16 && a.dtype() == DType::F32 {
-        return product(&a.to_dtype(DType::BF16)?, &b.to_dtype(DType::BF16)?)?.to_dtype(DType::F32);
-    }
-    product(a, b)
+/// The type of activations behind the first convolution of a network, for images of this type.
+pub(super) fn activations(images: DType) -> DType {
+    if precision() == Precision::Bf16 && images == DType::F32 { DType::BF16 } else { images }
 }

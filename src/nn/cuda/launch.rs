@@ -1,0 +1,310 @@
+//! Launches of kernels: on a GPU, or, in tests, on the CPU with threads as fibers.
+
+use std::ffi::c_void;
+use std::marker::PhantomData;
+
+use candle_core::{CpuStorage, DType, Device, Result, Storage, Tensor, bail};
+
+/// Threads of a block; kernels are compiled for this many.
+pub(super) const THREADS: usize = 256;
+
+/// Blocks beyond which threads take several elements.
+const BLOCKS: usize = 1 << 14;
+
+/// A kernel with its arguments, in the order of its declaration.
+pub(super) struct Launch<'a> {
+    kernel: &'static str,
+    dtype: DType,
+    device: Device,
+    arguments: Vec<Argument>,
+    /// Tables are borrowed until the launch, which copies them.
+    tables: PhantomData<&'a ()>,
+}
+
+enum Argument {
+    /// A number or an address, of at most 8 bytes.
+    Word(u64),
+    Table(*const c_void),
+}
+
+impl<'a> Launch<'a> {
+    /// The instance of a kernel for activations of the type and on the device of `on`.
+    pub(super) fn new(kernel: &'static str, on: &Tensor) -> Self {
+        let (dtype, device) = (on.dtype(), on.device().clone());
+        Self { kernel, dtype, device, arguments: Vec::with_capacity(16), tables: PhantomData }
+    }
+
+    fn word(mut self, word: u64) -> Self {
+        self.arguments.push(Argument::Word(word));
+        self
+    }
+
+    /// A tensor to read or to write.
+    ///
+    /// # Errors
+    /// It is not contiguous.
+    pub(super) fn tensor(self, tensor: &Tensor) -> Result<Self> {
+        let address = address(tensor)?;
+        Ok(self.word(address))
+    }
+
+    /// A tensor, or a null pointer.
+    ///
+    /// # Errors
+    /// It is not contiguous.
+    pub(super) fn optional(self, tensor: Option<&Tensor>) -> Result<Self> {
+        match tensor {
+            Some(tensor) => self.tensor(tensor),
+            None => Ok(self.word(0)),
+        }
+    }
+
+    /// An `int`.
+    ///
+    /// # Errors
+    /// It does not fit.
+    pub(super) fn int(self, number: usize) -> Result<Self> {
+        let Ok(number) = i32::try_from(number) else {
+            bail!("{} elements are too many for a GPU kernel; use smaller batches", number)
+        };
+        Ok(self.word(u64::from(number as u32)))
+    }
+
+    /// A `long`.
+    pub(super) fn long(self, number: usize) -> Self {
+        self.word(number as u64)
+    }
+
+    /// A `double`.
+    pub(super) fn double(self, number: f64) -> Self {
+        self.word(number.to_bits())
+    }
+
+    /// A struct, of the same layout there as here.
+    pub(super) fn table<T>(mut self, table: &'a T) -> Self {
+        self.arguments.push(Argument::Table(std::ptr::from_ref(table).cast()));
+        self
+    }
+
+    /// Launches one thread for each of `n` elements, or fewer that take several.
+    ///
+    /// # Errors
+    /// The launch failed.
+    pub(super) fn over(self, n: usize) -> Result<()> {
+        let blocks = n.div_ceil(THREADS).clamp(1, BLOCKS);
+        self.run([blocks, 1, 1], [THREADS, 1, 1])
+    }
+
+    /// Launches a warp for each of `n` rows, or fewer that take several.
+    ///
+    /// # Errors
+    /// The launch failed.
+    pub(super) fn over_rows(self, n: usize) -> Result<()> {
+        let rows = THREADS / 32;
+        self.run([n.div_ceil(rows).clamp(1, BLOCKS), 1, 1], [32, rows, 1])
+    }
+
+    /// Launches blocks of threads.
+    ///
+    /// # Errors
+    /// The launch failed.
+    pub(super) fn run(self, grid: [usize; 3], block: [usize; 3]) -> Result<()> {
+        #[cfg(feature = "testing")]
+        on_cpu::COUNT.set(on_cpu::COUNT.get() + 1);
+        let suffix = match self.dtype {
+            DType::F32 => "f32",
+            DType::BF16 => "bf16_",
+            DType::F64 => "f64",
+            other => bail!("GPU kernels compute in f32, bf16 and f64, not in {other:?}"),
+        };
+        let pointer = |argument: &Argument| match argument {
+            Argument::Word(word) => std::ptr::from_ref(word).cast_mut().cast(),
+            Argument::Table(table) => table.cast_mut(),
+        };
+        let mut pointers: Vec<*mut c_void> = self.arguments.iter().map(pointer).collect();
+        let [grid, block] = [grid, block].map(|sides| sides.map(|side| side as u32));
+        match &self.device {
+            #[cfg(feature = "testing")]
+            Device::Cpu => on_cpu::launch(&format!("{}_{suffix}", self.kernel), &mut pointers, grid, block),
+            #[cfg(feature = "cuda")]
+            Device::Cuda(device) => {
+                on_gpu::launch(device, (self.kernel, suffix), &mut pointers, grid, block)
+            }
+            _ => {
+                _ = (suffix, &mut pointers, grid, block);
+                bail!("the kernel `{}` runs only on a GPU", self.kernel)
+            }
+        }
+    }
+}
+
+/// Where the elements of a contiguous tensor are.
+///
+/// # Errors
+/// It is not contiguous, or of a type that no kernel takes.
+pub(super) fn address(tensor: &Tensor) -> Result<u64> {
+    let (storage, layout) = tensor.storage_and_layout();
+    let Some((start, _)) = layout.contiguous_offsets() else {
+        bail!("a GPU kernel needs contiguous tensors, got strides {:?}", layout.stride())
+    };
+    let start = (start * tensor.dtype().size_in_bytes()) as u64;
+    let base = match &*storage {
+        Storage::Cpu(storage) => match storage {
+            CpuStorage::U8(elements) => elements.as_ptr() as u64,
+            CpuStorage::U32(elements) => elements.as_ptr() as u64,
+            CpuStorage::I64(elements) => elements.as_ptr() as u64,
+            CpuStorage::BF16(elements) => elements.as_ptr() as u64,
+            CpuStorage::F32(elements) => elements.as_ptr() as u64,
+            CpuStorage::F64(elements) => elements.as_ptr() as u64,
+            _ => bail!("GPU kernels take no {:?}", tensor.dtype()),
+        },
+        #[cfg(feature = "cuda")]
+        Storage::Cuda(storage) => on_gpu::address(storage)?,
+        _ => bail!("GPU kernels take tensors on NVIDIA GPUs, got one on {:?}", tensor.device()),
+    };
+    Ok(base + start)
+}
+
+#[cfg(feature = "cuda")]
+mod on_gpu {
+    use std::cell::RefCell;
+    use std::collections::HashMap;
+    use std::ffi::c_void;
+    use std::sync::Arc;
+
+    use candle_core::cuda_backend::cudarc::driver::{CudaFunction, CudaModule, DevicePtr, result};
+    use candle_core::cuda_backend::cudarc::nvrtc::Ptx;
+    use candle_core::cuda_backend::{CudaDType, CudaDevice, DeviceId, WrapErr};
+    use candle_core::{CudaStorage, DType, Result, bail};
+
+    /// Machine code for the architectures that `build.rs` names, and PTX for later ones.
+    static KERNELS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/kernels.fatbin"));
+
+    thread_local! {
+        static LOADED: RefCell<HashMap<DeviceId, Loaded>> = RefCell::default();
+    }
+
+    /// The kernels on a device.
+    struct Loaded {
+        module: Arc<CudaModule>,
+        functions: HashMap<(&'static str, &'static str), CudaFunction>,
+    }
+
+    impl Loaded {
+        fn function(&mut self, (kernel, suffix): (&'static str, &'static str)) -> Result<&CudaFunction> {
+            use std::collections::hash_map::Entry;
+            match self.functions.entry((kernel, suffix)) {
+                Entry::Occupied(found) => Ok(found.into_mut()),
+                Entry::Vacant(missing) => {
+                    Ok(missing.insert(self.module.load_function(&format!("{kernel}_{suffix}")).w()?))
+                }
+            }
+        }
+    }
+
+    pub(super) fn launch(
+        device: &CudaDevice,
+        name: (&'static str, &'static str),
+        arguments: &mut [*mut c_void],
+        grid: [u32; 3],
+        block: [u32; 3],
+    ) -> Result<()> {
+        LOADED.with_borrow_mut(|devices| {
+            if !devices.contains_key(&device.id()) {
+                let module =
+                    device.cuda_stream().context().load_module(Ptx::from_binary(KERNELS.to_vec())).w()?;
+                devices.insert(device.id(), Loaded { module, functions: HashMap::new() });
+            }
+            let loaded = devices.get_mut(&device.id()).expect("just loaded");
+            let function = loaded.function(name)?.cu_function();
+            let stream = device.cuda_stream();
+            // SAFETY: `Launch` passes what the kernel declares; memory that a launched kernel uses is freed in the
+            // order of its stream.
+            unsafe {
+                let ([gx, gy, gz], [bx, by, bz]) = (grid, block);
+                result::launch_kernel(function, (gx, gy, gz), (bx, by, bz), 0, stream.cu_stream(), arguments)
+            }
+            .w()
+        })
+    }
+
+    pub(super) fn address(storage: &CudaStorage) -> Result<u64> {
+        fn of<T: CudaDType>(storage: &CudaStorage) -> Result<u64> {
+            Ok(storage.as_cuda_slice::<T>()?.device_ptr(&storage.device.cuda_stream()).0)
+        }
+        match candle_core::backend::BackendStorage::dtype(storage) {
+            DType::U8 => of::<u8>(storage),
+            DType::U32 => of::<u32>(storage),
+            DType::I64 => of::<i64>(storage),
+            DType::BF16 => of::<half::bf16>(storage),
+            DType::F32 => of::<f32>(storage),
+            DType::F64 => of::<f64>(storage),
+            other => bail!("GPU kernels take no {other:?}"),
+        }
+    }
+}
+
+#[cfg(feature = "testing")]
+mod on_cpu {
+    use std::cell::Cell;
+    use std::ffi::{CString, c_char, c_int, c_void};
+
+    use candle_core::{Result, bail};
+
+    thread_local! {
+        /// Launches of this thread.
+        pub(super) static COUNT: Cell<usize> = const { Cell::new(0) };
+        /// Number of threads by which the order of a block's threads advances; coprime to their number.
+        pub(super) static STRIDE: Cell<u32> = const { Cell::new(1) };
+    }
+
+    unsafe extern "C" {
+        /// Defined in `kernels/fibers.h`.
+        fn medmerge_launch_on_cpu(
+            name: *const c_char,
+            arguments: *mut *mut c_void,
+            grid: *const u32,
+            block: *const u32,
+            stride: u32,
+        ) -> c_int;
+    }
+
+    pub(super) fn launch(
+        name: &str,
+        arguments: &mut [*mut c_void],
+        grid: [u32; 3],
+        block: [u32; 3],
+    ) -> Result<()> {
+        let Ok(symbol) = CString::new(name) else { bail!("`{name}` is not a name of a kernel") };
+        // SAFETY: `Launch` passes what the kernel declares, and holds on to the tensors; it runs before this returns.
+        let status = unsafe {
+            medmerge_launch_on_cpu(
+                symbol.as_ptr(),
+                arguments.as_mut_ptr(),
+                grid.as_ptr(),
+                block.as_ptr(),
+                STRIDE.get(),
+            )
+        };
+        match status {
+            0 => Ok(()),
+            1 => bail!("there is no kernel `{name}`"),
+            _ => bail!("threads of the kernel `{name}` wait at different barriers"),
+        }
+    }
+}
+
+/// Number of launches of this thread so far, also of those that a GPU would get.
+#[cfg(feature = "testing")]
+pub(crate) fn launches() -> usize {
+    on_cpu::COUNT.get()
+}
+
+/// Runs `f` with the threads of each block in another order.
+#[cfg(feature = "testing")]
+pub(crate) fn order_of_threads<R>(stride: u32, f: impl FnOnce() -> R) -> R {
+    let before = on_cpu::STRIDE.replace(stride);
+    let result = f();
+    on_cpu::STRIDE.set(before);
+    result
+}

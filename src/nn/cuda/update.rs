@@ -1,0 +1,192 @@
+//! What changes many tensors at once, in one launch: optimizers and running statistics; and the loss.
+//!
+//! Addresses and sizes of all tensors travel with the launch, so nothing is copied to the device.
+
+use candle_core::{DType, Result, Tensor};
+
+use super::launch::{Launch, THREADS, address};
+use super::to_be_written;
+
+
+/// Tensors of a launch; the arguments of a launch have room for 32 KiB.
+const SLOTS: usize = 320;
+/// Elements of a block.
+const PER_BLOCK: usize = THREADS * 8;
+
+/// `Slot` in `kernels/training.cu`.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+struct Slot {
+    parameter: u64,
+    gradient: u64,
+    first: u64,
+    second: u64,
+    keep: f64,
+    size: f64,
+    n: u64,
+    until: u64,
+}
+
+/// `Slots` in `kernels/training.cu`.
+#[repr(C)]
+struct Slots {
+    at: [Slot; SLOTS],
+    count: i32,
+}
+
+/// A parameter to change in place.
+#[derive(Clone, Copy)]
+pub struct Change<'a> {
+    /// The parameter.
+    pub parameter: &'a Tensor,
+    /// Its gradient.
+    pub gradient: &'a Tensor,
+    /// Its moments, changed too; at most two.
+    pub moments: &'a [Tensor],
+    /// Factor on the parameter before the step.
+    pub keep: f64,
+    /// Size of the step.
+    pub size: f64,
+}
+
+impl Change<'_> {
+    fn slot(&self) -> Result<Slot> {
+        let moment = |i: usize| self.moments.get(i).map_or(Ok(0), address);
+        Ok(Slot {
+            parameter: address(self.parameter)?,
+            gradient: address(self.gradient)?,
+            first: moment(0)?,
+            second: moment(1)?,
+            keep: self.keep,
+            size: self.size,
+            n: self.parameter.elem_count() as u64,
+            until: 0,
+        })
+    }
+}
+
+/// Coefficients that all parameters share, in the order of `AdamCoefficients` in `kernels/training.cu`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Adam {
+    /// Factor on the gradients.
+    pub grad_scale: f64,
+    /// λ of the L2 term.
+    pub l2_decay: f64,
+    /// 1 − β₁.
+    pub take: f64,
+    /// β₂.
+    pub beta2: f64,
+    /// √(1 − β₂ᵗ).
+    pub correction: f64,
+    /// ε.
+    pub eps: f64,
+}
+
+/// A step of Adam or AdamW: `p = keep · p − size · m / (√v / correction + ε)`.
+///
+/// # Errors
+/// A tensor is not contiguous, or the launch failed.
+pub fn adam(changes: &[Change<'_>], coefficients: &Adam) -> Result<()> {
+    launch("adam", changes, |launch| launch.table(coefficients))
+}
+
+/// Coefficients that all parameters share, in the order of `SgdCoefficients` in `kernels/training.cu`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Sgd {
+    /// Factor on the gradients.
+    pub grad_scale: f64,
+    /// λ of the L2 term.
+    pub weight_decay: f64,
+    /// Factor of the velocity.
+    pub momentum: f64,
+    /// 1 with Nesterov momentum.
+    pub nesterov: i32,
+}
+
+/// A step of stochastic gradient descent; without moments there is no momentum.
+///
+/// # Errors
+/// A tensor is not contiguous, or the launch failed.
+pub fn sgd(changes: &[Change<'_>], coefficients: &Sgd) -> Result<()> {
+    launch("sgd", changes, |launch| launch.table(coefficients))
+}
+
+fn launch<'a>(
+    kernel: &'static str,
+    changes: &[Change<'_>],
+    coefficients: impl Fn(Launch<'a>) -> Launch<'a>,
+) -> Result<()> {
+    let Some(first) = changes.first() else { return Ok(()) };
+    let slots = changes.iter().map(Change::slot).collect::<Result<Vec<_>>>()?;
+    in_tables(kernel, first.parameter, &slots, coefficients)
+}
+
+fn in_tables<'a>(
+    kernel: &'static str,
+    on: &Tensor,
+    slots: &[Slot],
+    rest: impl Fn(Launch<'a>) -> Launch<'a>,
+) -> Result<()> {
+    for slots in slots.chunks(SLOTS) {
+        let mut table = Box::new(Slots { at: [Slot::default(); SLOTS], count: slots.len() as i32 });
+        let mut blocks = 0;
+        for (to, slot) in table.at.iter_mut().zip(slots) {
+            blocks += (slot.n as usize).div_ceil(PER_BLOCK);
+            *to = Slot { until: blocks as u64, ..*slot };
+        }
+        // SAFETY: the launch ends before the table goes; only its lifetime is that of the other arguments.
+        let table: &'a Slots = unsafe { &*std::ptr::from_ref(&*table) };
+        rest(Launch::new(kernel, on).table(table)).run([blocks.max(1), 1, 1], [THREADS, 1, 1])?;
+    }
+    Ok(())
+}
+
+/// `(1 − share) · running + share · observed` for each pair, and 1 more than each counter: new tensors, in this order.
+///
+/// # Errors
+/// A tensor is not contiguous, or the launch failed.
+pub fn follow(running: &[(&Tensor, &Tensor)], counters: &[&Tensor], share: f64) -> Result<Vec<Tensor>> {
+    let Some((on, _)) = running.first() else { return Ok(Vec::new()) };
+    let lens: Vec<usize> = running.iter().map(|(tensor, _)| tensor.elem_count()).collect();
+    let statistics = to_be_written(lens.iter().sum::<usize>(), on.dtype(), on)?;
+    let counts = to_be_written(counters.len().max(1), DType::I64, on)?;
+    let (mut news, mut slots, mut start) = (Vec::new(), Vec::new(), 0);
+    for ((old, observed), n) in running.iter().zip(lens) {
+        let new = statistics.narrow(0, start, n)?.reshape(old.shape())?;
+        start += n;
+        let (parameter, gradient, first) = (address(old)?, address(observed)?, address(&new)?);
+        let (keep, n) = (1.0 - share, n as u64);
+        slots.push(Slot { parameter, gradient, first, keep, size: share, n, ..Slot::default() });
+        news.push(new);
+    }
+    for (i, old) in counters.iter().enumerate() {
+        let new = counts.get(i)?.reshape(old.shape())?;
+        slots.push(Slot { parameter: address(old)?, first: address(&new)?, n: 1, ..Slot::default() });
+        news.push(new);
+    }
+    in_tables("follow", on, &slots, |launch| launch)?;
+    Ok(news)
+}
+
+/// Mean softmax cross entropy and its gradient. With `factors [c, c]` and `weights [c]` an image of class y has the loss
+/// `−Σ_k factors[y, k] log softmax(z)_k`; the mean is over the sum of `weights[y]`. Labels are u32.
+///
+/// # Errors
+/// A tensor is not contiguous, or the launch failed.
+pub fn cross_entropy(
+    logits: &Tensor,
+    labels: &Tensor,
+    factors: &Tensor,
+    weights: &Tensor,
+) -> Result<(Tensor, Tensor)> {
+    let logits = logits.contiguous()?;
+    let (n, classes) = logits.dims2()?;
+    let loss = to_be_written((), logits.dtype(), &logits)?;
+    let gradient = to_be_written((n, classes), logits.dtype(), &logits)?;
+    let launch = Launch::new("cross_entropy", &logits).tensor(&logits)?.tensor(labels)?.tensor(factors)?;
+    let launch = launch.tensor(weights)?.tensor(&loss)?.tensor(&gradient)?;
+    launch.int(n)?.int(classes)?.run([1; 3], [32, THREADS / 32, 1])?;
+    Ok((loss, gradient))
+}
