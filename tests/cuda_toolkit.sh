@@ -20,7 +20,7 @@ cuda_toolkit() {
 # them loads the real ones where it runs. The names of functions are those that cudarc may call.
 cuda_stubs() {
     local folder=$1 bindings library name module version
-    bindings=$(cargo metadata --offline --locked --format-version 1 --features cudnn |
+    bindings=$(cargo metadata --offline --locked --format-version 1 --features cuda |
         grep -o '"manifest_path":"[^"]*/cudarc-[^"/]*/Cargo.toml"' | head -n 1 | cut -d '"' -f 4)
     mkdir -p "$folder"
     for library in cuda:driver:1 cublas:cublas:13 cublasLt:cublaslt:13 curand:curand:10 nvrtc:nvrtc:13 cudnn:cudnn:9; do

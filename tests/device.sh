@@ -61,16 +61,16 @@ make_pack() {
     cuda_stubs "$cache/stubs"
     export LIBRARY_PATH="$cache/stubs" CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$cache/target}"
     local name path
-    rm -rf "$pack"
+    rm -rf "$pack/bin" "$pack/programs.tar.xz"
     mkdir -p "$pack/bin"
-    built --features cudnn >"$pack/built"
+    built --features cuda >"$pack/built"
     while read -r name path; do strip -o "$pack/bin/$name" "$path"; done <"$pack/built"
     [ -x "$pack/bin/throughput" ] && [ -x "$pack/bin/it" ] && [ -x "$pack/bin/medmerge" ]
     git describe --always --dirty >"$pack/bin/commit"
     # the programs have the same kernels: a window that spans them all keeps one copy (18 MiB instead of 56)
     tar -C "$pack" -c bin | xz -T2 --lzma2=preset=2,dict=192MiB >"$pack/programs.tar.xz"
     rm -rf "$pack/bin" "$pack/built"
-    if [ -n "$torch" ]; then cp "$torch" "$pack/torch_gpu.py"; fi
+    if [ -n "$torch" ] && [ "$torch" != "$pack/torch_gpu.py" ]; then cp "$torch" "$pack/"; fi
     du -ch "$pack"/*
 }
 
@@ -217,7 +217,7 @@ find_programs() {
     elif command -v cargo >/dev/null; then
         if [ "$mode" = measure ]; then
             command -v nvcc >/dev/null || { no_programs="no pack, and no nvcc to build with"; return; }
-            features=(--features cudnn)
+            features=(--features cuda)
         fi
         mkdir -p "$programs"
         built --offline "${features[@]}" >"$work/built" 2>"$work/build" ||

@@ -101,3 +101,41 @@ fn follow_on_gpu(
 pub fn follow_step(tensors: &mut StateDict, observed: BTreeMap<String, BatchStatistics>) -> Result<()> {
     follow(tensors, observed, MOMENTUM)
 }
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{DType, Device};
+    use nn::testing::{as_on_a_gpu, assert_close, launches, random_tensor};
+
+    use super::*;
+
+    #[test]
+    fn statistics_of_all_layers_follow_in_one_launch_on_a_gpu() -> Result<()> {
+        let sizes = [3, 2100, 1];
+        let (mut tensors, mut observed) = (StateDict::new(), BTreeMap::new());
+        for (i, size) in sizes.into_iter().enumerate() {
+            for what in ["running_mean", "running_var"] {
+                tensors.insert(format!("{i}.{what}"), random_tensor(i as u64, &[size]));
+            }
+            tensors.insert(format!("{i}.num_batches_tracked"), Tensor::new(7i64, &Device::Cpu)?);
+            let [mean, variance] = [10, 20].map(|seed| random_tensor(seed, &[size]));
+            observed.insert(i.to_string(), BatchStatistics { mean, variance });
+        }
+        // A share of 1 takes the new value alone, even where the old one is infinite.
+        for share in [0.1, 1.0] {
+            if share == 1.0 {
+                tensors.insert("0.running_var".into(), Tensor::new(&[f64::INFINITY; 3], &Device::Cpu)?);
+            }
+            let (mut expected, mut actual) = (tensors.clone(), tensors.clone());
+            follow(&mut expected, observed.clone(), share)?;
+            let before = launches();
+            as_on_a_gpu(|| follow(&mut actual, observed.clone(), share))?;
+            assert_eq!(launches() - before, 1);
+            for (name, expected) in expected {
+                assert_eq!(expected.dtype(), actual[&name].dtype());
+                assert_close(&name, &actual[&name].to_dtype(DType::F64)?, &expected.to_dtype(DType::F64)?);
+            }
+        }
+        Ok(())
+    }
+}

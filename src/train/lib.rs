@@ -24,6 +24,8 @@ mod average;
 pub mod batch;
 mod best;
 pub mod epoch;
+#[cfg(test)]
+mod gpu_tests;
 pub mod layer_rates;
 pub mod loss;
 pub mod optimizer;

@@ -2,7 +2,8 @@
 
 use candle_core::{Result, Tensor};
 
-use super::launch::Launch;
+use super::columns::pack;
+use super::launch::{Launch, matmul};
 use super::to_be_written;
 use crate::Value;
 
@@ -34,13 +35,13 @@ pub(crate) fn attention(qkv: &Value, heads: usize) -> Result<Value> {
     let matrices = (n * heads, tokens, size);
     let parts = reordered("split_heads", &input, &all)?.reshape((3, n * heads, tokens, size))?;
     let [q, k, v] = [parts.get(0)?, parts.get(1)?, parts.get(2)?];
-    let shares = softmax(&q.matmul(&k.t()?)?, scale)?;
-    let y = reordered("join_heads", &shares.matmul(&v)?, &one)?.reshape((n, tokens, channels))?;
+    let shares = softmax(&matmul(&q, &k.t()?)?, scale)?;
+    let y = reordered("join_heads", &matmul(&shares, &v)?, &one)?.reshape((n, tokens, channels))?;
     Ok(Value::result(y, &[qkv], move |gy| {
         let gy = reordered("split_heads", &gy.contiguous()?, &one)?.reshape(matrices)?;
-        let gscores = softmax_gradient(&shares, &gy.matmul(&v.t()?)?, scale)?;
-        let gv = shares.t()?.matmul(&gy)?;
-        let (gq, gk) = (gscores.matmul(&k)?, gscores.t()?.matmul(&q)?);
+        let gscores = softmax_gradient(&shares, &matmul(&gy, &v.t()?)?, scale)?;
+        let gv = matmul(&shares.t()?, &gy)?;
+        let (gq, gk) = (matmul(&gscores, &k)?, matmul(&gscores.t()?, &q)?);
         let gparts = Tensor::stack(&[gq, gk, gv], 0)?;
         Ok(vec![Some(reordered("join_heads", &gparts, &all)?.reshape((n, tokens, width))?)])
     }))
@@ -49,7 +50,9 @@ pub(crate) fn attention(qkv: &Value, heads: usize) -> Result<Value> {
 fn reordered(kernel: &'static str, x: &Tensor, heads: &Heads) -> Result<Tensor> {
     let x = x.contiguous()?;
     let y = to_be_written(x.elem_count(), x.dtype(), &x)?;
-    Launch::new(kernel, &x).tensor(&x)?.tensor(&y)?.table(heads).over(x.elem_count())?;
+    let pack = pack(heads.size as usize, &[&x, &y])?;
+    let launch = Launch::new(kernel, &x).tensor(&x)?.tensor(&y)?.table(heads).int(pack)?;
+    launch.over_int(x.elem_count() / pack)?;
     Ok(y)
 }
 

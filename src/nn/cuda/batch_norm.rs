@@ -48,28 +48,61 @@ pub(crate) fn batch_norm(
     columns.each(launch.optional(added.as_ref())?.int(relu.into())?.double(eps))?;
     let mut tracked = vec![x, weight, bias];
     tracked.extend(residual);
-    let (output, has_residual) = (relu.then(|| y.clone()), residual.is_some());
+    let (mask, has_residual) = (Mask::new(relu, residual.map(|_| &y)), residual.is_some());
     let of_residual = residual.is_some_and(Value::is_tracked);
     Ok(Value::result(y, &tracked, move |gy| {
         let gy = gy.contiguous()?;
         let of_parameters = to_be_written((2, columns.channels), scale.dtype(), &input)?;
-        let launch = Launch::new("batch_norm_sums", &input).tensor(&input)?.tensor(&gy)?;
-        let launch = launch.optional(output.as_ref())?.tensor(&mean)?.tensor(&variance)?;
-        columns.sum(launch.tensor(&of_parameters)?, &input, |launch| launch.double(eps))?;
+        let begun = |kernel| {
+            let launch = Launch::new(kernel, &input).tensor(&input)?.tensor(&gy)?;
+            let launch = launch.optional(mask.output())?.int(mask.number())?;
+            launch.tensor(&mean)?.tensor(&variance)?.tensor(&scale)?.tensor(&shift)?.tensor(&of_parameters)
+        };
+        columns.sum(begun("batch_norm_sums")?, &input, |launch| launch.double(eps))?;
         let gx = to_be_written(input.shape(), input.dtype(), &input)?;
         // Without a ReLU the gradient of the residual is `gy` itself.
-        let masked = match &output {
-            Some(_) if of_residual => Some(to_be_written(input.shape(), input.dtype(), &input)?),
+        let masked = match mask {
+            Mask::Output(_) if of_residual => Some(to_be_written(input.shape(), input.dtype(), &input)?),
             _ => None,
         };
-        let launch = Launch::new("batch_norm_gradient", &input).tensor(&input)?.tensor(&gy)?;
-        let launch = launch.optional(output.as_ref())?.tensor(&mean)?.tensor(&variance)?;
-        let launch = launch.tensor(&scale)?.tensor(&of_parameters)?.tensor(&gx)?;
-        columns.each(launch.optional(masked.as_ref())?.int(own.into())?.double(eps))?;
+        let launch = begun("batch_norm_gradient")?.tensor(&gx)?.optional(masked.as_ref())?;
+        columns.each(launch.int(own.into())?.double(eps))?;
         let mut gradients = vec![Some(gx), Some(of_parameters.get(0)?), Some(of_parameters.get(1)?)];
         if has_residual {
             gradients.push(if of_residual { masked.or(Some(gy)) } else { None });
         }
         Ok(gradients)
     }))
+}
+
+/// What tells where a ReLU passed its input on; `Mask` in `kernels/batch_norm.cu`.
+enum Mask {
+    /// There is no ReLU.
+    None,
+    /// Its output, if a residual was added.
+    Output(Tensor),
+    /// The input of the norm, from which that of the ReLU is computed again: one read less.
+    Input,
+}
+
+impl Mask {
+    fn new(relu: bool, y_with_residual: Option<&Tensor>) -> Self {
+        match y_with_residual {
+            _ if !relu => Self::None,
+            Some(y) => Self::Output(y.clone()),
+            None => Self::Input,
+        }
+    }
+
+    fn number(&self) -> usize {
+        match self {
+            Self::None => 0,
+            Self::Output(_) => 1,
+            Self::Input => 2,
+        }
+    }
+
+    fn output(&self) -> Option<&Tensor> {
+        if let Self::Output(y) = self { Some(y) } else { None }
+    }
 }

@@ -25,6 +25,20 @@ pub(super) struct Columns {
     tiles: usize,
 }
 
+/// Elements that a thread reads and writes at once: as many as 16 bytes of the first tensor hold, or 1 if `channels` or
+/// where a tensor starts do not allow it.
+///
+/// # Errors
+/// A tensor is not contiguous.
+pub(super) fn pack(channels: usize, tensors: &[&Tensor]) -> Result<usize> {
+    let pack = 16 / tensors[0].dtype().size_in_bytes();
+    let mut is_aligned = channels.is_multiple_of(pack);
+    for tensor in tensors {
+        is_aligned &= address(tensor)?.is_multiple_of(16);
+    }
+    Ok(if is_aligned { pack } else { 1 })
+}
+
 impl Columns {
     /// The division for tensors of the type of the first, which has its channels last.
     ///
@@ -34,15 +48,24 @@ impl Columns {
         let x = tensors[0];
         let channels = x.dim(candle_core::D::Minus1)?;
         let rows = x.elem_count() / channels.max(1);
-        let whole = 16 / x.dtype().size_in_bytes();
-        let mut is_aligned = channels.is_multiple_of(whole);
-        for tensor in tensors {
-            is_aligned &= address(tensor)?.is_multiple_of(16);
-        }
-        let pack = if is_aligned { whole } else { 1 };
+        let pack = pack(channels, tensors)?;
+        Ok(Self::new(rows, channels, pack))
+    }
+
+    /// The division of `part`, the columns `start` and on of `whole`.
+    ///
+    /// # Errors
+    /// A tensor is not contiguous.
+    pub(super) fn within(part: &Tensor, whole: &Tensor, start: usize) -> Result<Self> {
+        let all = Self::of(&[part, whole])?;
+        let starts = start | whole.dim(candle_core::D::Minus1)?;
+        Ok(if starts.is_multiple_of(all.pack) { all } else { Self::new(all.rows, all.channels, 1) })
+    }
+
+    fn new(rows: usize, channels: usize, pack: usize) -> Self {
         let packs = channels.div_ceil(pack).max(1);
         let lanes = packs.next_power_of_two().min(32);
-        Ok(Self { rows, channels, pack, lanes, tiles: packs.div_ceil(lanes) })
+        Self { rows, channels, pack, lanes, tiles: packs.div_ceil(lanes) }
     }
 
     fn slabs(&self, rows_of_thread: usize, blocks: usize) -> usize {

@@ -153,17 +153,20 @@ impl Descriptor {
         Ok(self)
     }
 
-    /// Reads an attribute into `to`; returns the number of its elements.
+    /// Reads an attribute into `to`; returns the number of its elements, of all of them if `to` is empty.
     fn get<T>(&self, name: Name, of: Type, to: &mut [T]) -> Outcome<usize> {
         let mut count = 0;
-        let (room, elements) = (to.len() as i64, to.as_mut_ptr().cast());
+        // without room for elements, a null pointer asks for their number
+        let elements = if to.is_empty() { null_mut() } else { to.as_mut_ptr().cast() };
+        let room = to.len() as i64;
         // SAFETY: at most as many elements are written as there is room for.
         unsafe { sys::cudnnBackendGetAttribute(self.0, name, of, room, &mut count, elements) }.result()?;
         Ok(count as usize)
     }
 
+    /// The notes on an engine, as numbers: a later cuDNN may know more of them.
     fn notes(&self, name: Name, of: Type) -> Outcome<Vec<u32>> {
-        let mut notes = [u32::MAX; 8];
+        let mut notes = [u32::MAX; 16];
         let count = self.get(name, of, &mut notes)?;
         Ok(notes[..count.min(notes.len())].to_vec())
     }

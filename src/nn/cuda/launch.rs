@@ -64,10 +64,10 @@ impl<'a> Launch<'a> {
     /// # Errors
     /// It does not fit.
     pub(super) fn int(self, number: usize) -> Result<Self> {
-        let Ok(number) = i32::try_from(number) else {
-            bail!("{} elements are too many for a GPU kernel; use smaller batches", number)
-        };
-        Ok(self.word(u64::from(number as u32)))
+        match i32::try_from(number) {
+            Ok(number) => Ok(self.word(u64::from(number as u32))),
+            Err(_) => bail!("{number} elements are too many for a GPU kernel; use smaller batches"),
+        }
     }
 
     /// A `long`.
@@ -95,6 +95,27 @@ impl<'a> Launch<'a> {
         self.run([blocks, 1, 1], [THREADS, 1, 1])
     }
 
+    /// The same for what is counted by an `int`.
+    ///
+    /// # Errors
+    /// There are too many elements, or the launch failed.
+    pub(super) fn over_int(self, n: usize) -> Result<()> {
+        if i32::try_from(n).is_err() {
+            bail!("{n} elements are too many for a GPU kernel; use smaller batches");
+        }
+        self.over(n)
+    }
+
+    /// Launches a thread for each pack of elements of tensors of one size, for a kernel that ends in `n, v`.
+    ///
+    /// # Errors
+    /// The launch failed.
+    pub(super) fn over_packs(self, tensors: &[&Tensor]) -> Result<()> {
+        let n = tensors[0].elem_count();
+        let pack = super::columns::pack(n, tensors)?;
+        self.long(n / pack).int(pack)?.over(n / pack)
+    }
+
     /// Launches a warp for each of `n` rows, or fewer that take several.
     ///
     /// # Errors
@@ -109,8 +130,7 @@ impl<'a> Launch<'a> {
     /// # Errors
     /// The launch failed.
     pub(super) fn run(self, grid: [usize; 3], block: [usize; 3]) -> Result<()> {
-        #[cfg(feature = "testing")]
-        on_cpu::COUNT.set(on_cpu::COUNT.get() + 1);
+        count();
         let suffix = match self.dtype {
             DType::F32 => "f32",
             DType::BF16 => "bf16_",
@@ -136,6 +156,21 @@ impl<'a> Launch<'a> {
             }
         }
     }
+}
+
+/// Counts a launch, in tests: of a kernel here, or of a library.
+pub(super) fn count() {
+    #[cfg(feature = "testing")]
+    on_cpu::COUNT.set(on_cpu::COUNT.get() + 1);
+}
+
+/// A matrix product of cuBLAS.
+///
+/// # Errors
+/// The shapes do not match, or the device is out of memory.
+pub(super) fn matmul(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    count();
+    a.matmul(b)
 }
 
 /// Where the elements of a contiguous tensor are.

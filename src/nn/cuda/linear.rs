@@ -3,7 +3,7 @@
 use candle_core::{DType, Result, Tensor};
 
 use super::columns::Columns;
-use super::launch::Launch;
+use super::launch::{Launch, matmul};
 use super::{to_be_written, wide};
 use crate::Value;
 
@@ -18,7 +18,7 @@ pub(crate) fn linear(
     let (outputs, inputs) = weight.tensor().dims2()?;
     let rows = x.tensor().contiguous()?.reshape(((), inputs))?;
     let weights = weight.tensor().to_dtype(rows.dtype())?.contiguous()?;
-    let product = rows.matmul(&weights.t()?)?.reshape(size)?;
+    let product = matmul(&rows, &weights.t()?)?.reshape(size)?;
     let residual_tensor = residual.map(|residual| residual.tensor().contiguous()).transpose()?;
     let y = biased(&product, bias.tensor(), residual_tensor.as_ref())?;
     let mut tracked = vec![x, weight, bias];
@@ -30,8 +30,8 @@ pub(crate) fn linear(
     Ok(Value::result(y, &tracked, move |gy| {
         let gy = gy.contiguous()?;
         let g = gy.reshape(((), outputs))?;
-        let gx = of_x.then(|| g.matmul(&weights)?.reshape(x_size)).transpose()?;
-        let gw = of_weight.then(|| g.t()?.matmul(&rows)?.to_dtype(of_parameters)).transpose()?;
+        let gx = of_x.then(|| matmul(&g, &weights)?.reshape(x_size)).transpose()?;
+        let gw = of_weight.then(|| matmul(&g.t()?, &rows)?.to_dtype(of_parameters)).transpose()?;
         let gb = of_bias.then(|| column_sums(&g)).transpose()?;
         let mut gradients = vec![gx, gw, gb];
         if has_residual {
@@ -57,7 +57,7 @@ fn biased(x: &Tensor, bias: &Tensor, residual: Option<&Tensor>) -> Result<Tensor
     let bias = bias.to_dtype(wide(x.dtype()))?.contiguous()?;
     let y = to_be_written(x.shape(), x.dtype(), x)?;
     let launch = Launch::new("add_bias", x).tensor(x)?.tensor(&bias)?.optional(residual)?.tensor(&y)?;
-    launch.long(x.elem_count()).int(bias.elem_count())?.over(x.elem_count())?;
+    Columns::of(&[&[x, &y][..], &residual.into_iter().collect::<Vec<_>>()].concat())?.each(launch)?;
     Ok(y)
 }
 

@@ -5,8 +5,9 @@
 //! | `kernels/` | the kernels, in CUDA C++; for f32, bf16 and f64 |
 //! | `launch` | launching them: on a GPU, or in tests on the CPU |
 //! | `columns` | how threads are divided among the columns of a matrix |
-//! | `convolve`, `cudnn` | the three convolutions: by cuDNN, or in tests by the CPU's kernels |
+//! | `convolve`, `cudnn` | the three convolutions: by cuDNN, by cuBLAS where that is faster, or in tests by the CPU's kernels |
 //! | `conv2d`, `batch_norm`, `pool`, `linear`, `layer_norm`, `attention`, `elementwise`, `weighted_sum` | operators with their gradients |
+//! | `window` | windows that slide over images |
 //! | `update` | optimizers and running statistics: all tensors in one launch |
 //! | `precision`, `setup` | precision of products; what is set once a process |
 //!
@@ -32,6 +33,7 @@ mod setup;
 mod tests;
 pub mod update;
 pub(super) mod weighted_sum;
+mod window;
 
 use candle_core::{DType, Result, Tensor};
 

@@ -2,34 +2,12 @@
 
 use candle_core::{DType, Result};
 
+use super::columns::Columns;
 use super::launch::Launch;
+use super::window::Window;
 use super::{to_be_written, wide};
 use crate::Value;
 use crate::cpu::pool::PoolShape;
-
-/// `Window` in `kernels/pool.cu`.
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct Window {
-    n: i32,
-    h: i32,
-    w: i32,
-    channels: i32,
-    kernel: i32,
-    stride: i32,
-    padding: i32,
-    oh: i32,
-    ow: i32,
-}
-
-impl From<&PoolShape> for Window {
-    fn from(shape: &PoolShape) -> Self {
-        let &PoolShape { n, h, w, c, kernel, stride, padding } = shape;
-        let [n, h, w, channels, kernel, stride, padding, oh, ow] =
-            [n, h, w, c, kernel, stride, padding, shape.oh(), shape.ow()].map(|number| number as i32);
-        Self { n, h, w, channels, kernel, stride, padding, oh, ow }
-    }
-}
 
 /// See [`max_pool2d`](crate::pool::max_pool2d); the shapes are already checked.
 pub(crate) fn max_pool2d(x: &Value, shape: &PoolShape) -> Result<Value> {
@@ -37,13 +15,13 @@ pub(crate) fn max_pool2d(x: &Value, shape: &PoolShape) -> Result<Value> {
     let y = to_be_written((shape.n, shape.oh(), shape.ow(), shape.c), input.dtype(), &input)?;
     let taken = to_be_written(y.shape(), DType::U8, &input)?;
     let launch = Launch::new("max_pool", &input).tensor(&input)?.tensor(&y)?.tensor(&taken)?;
-    launch.table(&window).over(y.elem_count())?;
+    window.each(launch, &y, &[&input, &y, &taken])?;
     let size = input.shape().clone();
     Ok(Value::result(y, &[x], move |gy| {
         let gy = gy.contiguous()?;
         let gx = to_be_written(&size, gy.dtype(), &gy)?;
         let launch = Launch::new("max_pool_gradient", &gy).tensor(&gy)?.tensor(&taken)?.tensor(&gx)?;
-        launch.table(&window).over(size.elem_count())?;
+        window.each(launch, &gx, &[&gy, &taken, &gx])?;
         Ok(vec![Some(gx)])
     }))
 }
@@ -54,12 +32,12 @@ pub(crate) fn mean_pool2d(x: &Value, side: usize) -> Result<Value> {
     let (n, h, w, c) = input.dims4()?;
     let window = Window::from(&PoolShape { n, h, w, c, kernel: side, stride: side, padding: 0 });
     let y = to_be_written((n, h / side, w / side, c), input.dtype(), &input)?;
-    Launch::new("mean_pool", &input).tensor(&input)?.tensor(&y)?.table(&window).over(y.elem_count())?;
+    window.each(Launch::new("mean_pool", &input).tensor(&input)?.tensor(&y)?, &y, &[&input, &y])?;
     Ok(Value::result(y, &[x], move |gy| {
         let gy = gy.contiguous()?;
         let gx = to_be_written((n, h, w, c), gy.dtype(), &gy)?;
         let launch = Launch::new("mean_pool_gradient", &gy).tensor(&gy)?.tensor(&gx)?;
-        launch.table(&window).over(gx.elem_count())?;
+        window.each(launch, &gx, &[&gy, &gx])?;
         Ok(vec![Some(gx)])
     }))
 }
@@ -76,7 +54,7 @@ pub(crate) fn global_mean_pool(x: &Value) -> Result<Value> {
         let gy = gy.contiguous()?;
         let gx = to_be_written((n, h, w, c), dtype, &gy)?;
         let launch = Launch::new("global_mean_pool_gradient", &gx).tensor(&gy)?.tensor(&gx)?;
-        launch.int(n)?.int(h * w)?.int(c)?.over(gx.elem_count())?;
+        Columns::of(&[&gx])?.each(launch.int(h * w)?)?;
         Ok(vec![Some(gx)])
     }))
 }

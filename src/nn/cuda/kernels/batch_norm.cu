@@ -36,23 +36,41 @@ KERNEL(batch_norm_moments,
        (const T *x, A *statistics, A *partial, unsigned *tickets, int rows, int channels, int v),
        (x, statistics, partial, tickets, rows, channels, v))
 
+// What stands behind a ReLU: nothing, its output, or its input scale · x + shift, which is computed again
+enum Mask { NONE, OUTPUT, INPUT };
+
+// Scale and shift of V channels
+template <class A, int V> struct Affine {
+    A scale[V], shift[V];
+    __device__ Affine(const A *mean, const A *variance, const A *weight, const A *bias, A eps, int channel) {
+        for (int i = 0; i < V; i++) {
+            scale[i] = weight[channel + i] * rsqrt(variance[channel + i] + eps);
+            shift[i] = bias[channel + i] - scale[i] * mean[channel + i];
+        }
+    }
+};
+
+// The gradient behind a ReLU: 0 where its output is
+template <class T, class A, int V>
+__device__ __forceinline__ A passed(A gradient, int mask, const Affine<A, V> &affine, int i, A x, T y) {
+    if (mask == OUTPUT && wide(y) <= 0) return 0;
+    if (mask == INPUT && x * affine.scale[i] + affine.shift[i] <= 0) return 0;
+    return gradient;
+}
+
 // y = relu(scale · x + shift + residual), the last two if asked
 template <class T, class A, int V>
 __device__ void apply(const T *__restrict__ x, T *__restrict__ y, const A *mean, const A *variance, const A *weight,
                       const A *bias, const T *__restrict__ residual, int relu, A eps, int rows, int channels) {
     int channel = own_channel<V>();
     if (channel >= channels) return;
-    A scale[V], shift[V];
-    for (int i = 0; i < V; i++) {
-        scale[i] = weight[channel + i] * rsqrt(variance[channel + i] + eps);
-        shift[i] = bias[channel + i] - scale[i] * mean[channel + i];
-    }
+    Affine<A, V> affine(mean, variance, weight, bias, eps, channel);
     for (int row = first_row(); row < rows; row += row_stride()) {
         long at = long(row) * channels + channel;
         Pack<T, V> pack = load<V>(x + at), added, result;
         if (residual) added = load<V>(residual + at);
         for (int i = 0; i < V; i++) {
-            A value = wide(pack.at[i]) * scale[i] + shift[i];
+            A value = wide(pack.at[i]) * affine.scale[i] + affine.shift[i];
             if (residual) value += wide(added.at[i]);
             if (relu && value < 0) value = 0; // NaN stays
             store(result.at[i], value);
@@ -70,18 +88,14 @@ KERNEL(batch_norm_apply,
         double eps, int rows, int channels, int v),
        (x, y, mean, variance, weight, bias, residual, relu, eps, rows, channels, v))
 
-// The gradient behind a ReLU with output y, 0 where y is; without y the gradient itself
-template <class T, class A> __device__ __forceinline__ A passed(A gradient, bool relu, T y) {
-    return relu && wide(y) <= 0 ? A(0) : gradient;
-}
-
 // Gradients [2, channels] of weight and bias: Σ g x̂ and Σ g
 template <class T, class A, int V>
-__device__ void parameter_sums(const T *__restrict__ x, const T *__restrict__ gy, const T *__restrict__ y,
-                               const A *mean, const A *variance, A *gradients, A *partial, unsigned *tickets, A eps,
-                               int rows, int channels) {
+__device__ void parameter_sums(const T *__restrict__ x, const T *__restrict__ gy, const T *__restrict__ y, int mask,
+                               const A *mean, const A *variance, const A *weight, const A *bias, A *gradients,
+                               A *partial, unsigned *tickets, A eps, int rows, int channels) {
     A center[V], inverse[V];
     int own = own_channel<V>();
+    Affine<A, V> affine(mean, variance, weight, bias, eps, own < channels ? own : 0);
     if (own < channels)
         for (int i = 0; i < V; i++) {
             center[i] = mean[own + i];
@@ -92,10 +106,11 @@ __device__ void parameter_sums(const T *__restrict__ x, const T *__restrict__ gy
         [&](int row, int channel, A *of_weight, A *of_bias) {
             long at = long(row) * channels + channel;
             Pack<T, V> input = load<V>(x + at), output, gradient = load<V>(gy + at);
-            if (y) output = load<V>(y + at);
+            if (mask == OUTPUT) output = load<V>(y + at);
             for (int i = 0; i < V; i++) {
-                A g = passed<T, A>(wide(gradient.at[i]), y, output.at[i]);
-                of_weight[i] += g * ((wide(input.at[i]) - center[i]) * inverse[i]);
+                A value = wide(input.at[i]);
+                A g = passed<T, A, V>(wide(gradient.at[i]), mask, affine, i, value, output.at[i]);
+                of_weight[i] += g * ((value - center[i]) * inverse[i]);
                 of_bias[i] += g;
             }
         },
@@ -105,24 +120,27 @@ __device__ void parameter_sums(const T *__restrict__ x, const T *__restrict__ gy
         });
 }
 template <class T, class A>
-__device__ void batch_norm_sums(const T *x, const T *gy, const T *y, const A *mean, const A *variance, A *gradients,
-                                A *partial, unsigned *tickets, double eps, int rows, int channels, int v) {
-    VECTORIZED(parameter_sums, v, x, gy, y, mean, variance, gradients, partial, tickets, A(eps), rows, channels);
+__device__ void batch_norm_sums(const T *x, const T *gy, const T *y, int mask, const A *mean, const A *variance,
+                                const A *weight, const A *bias, A *gradients, A *partial, unsigned *tickets, double eps,
+                                int rows, int channels, int v) {
+    VECTORIZED(parameter_sums, v, x, gy, y, mask, mean, variance, weight, bias, gradients, partial, tickets, A(eps),
+               rows, channels);
 }
 KERNEL(batch_norm_sums,
-       (const T *x, const T *gy, const T *y, const A *mean, const A *variance, A *gradients, A *partial,
-        unsigned *tickets, double eps, int rows, int channels, int v),
-       (x, gy, y, mean, variance, gradients, partial, tickets, eps, rows, channels, v))
+       (const T *x, const T *gy, const T *y, int mask, const A *mean, const A *variance, const A *weight,
+        const A *bias, A *gradients, A *partial, unsigned *tickets, double eps, int rows, int channels, int v),
+       (x, gy, y, mask, mean, variance, weight, bias, gradients, partial, tickets, eps, rows, channels, v))
 
 // gx = weight / std · (g − Σ g / m − x̂ Σ g x̂ / m), without the sums if the statistics are given; and g itself, the
 // gradient of a residual
 template <class T, class A, int V>
-__device__ void input_gradient(const T *__restrict__ x, const T *__restrict__ gy, const T *__restrict__ y,
-                               const A *mean, const A *variance, const A *weight, const A *gradients,
+__device__ void input_gradient(const T *__restrict__ x, const T *__restrict__ gy, const T *__restrict__ y, int mask,
+                               const A *mean, const A *variance, const A *weight, const A *bias, const A *gradients,
                                T *__restrict__ gx, T *__restrict__ g_residual, int own, A eps, int rows, int channels) {
     int channel = own_channel<V>();
     if (channel >= channels) return;
     A a[V], b[V], c[V];
+    Affine<A, V> affine(mean, variance, weight, bias, eps, channel);
     for (int i = 0; i < V; i++) {
         A inverse = rsqrt(variance[channel + i] + eps);
         a[i] = weight[channel + i] * inverse;
@@ -132,24 +150,25 @@ __device__ void input_gradient(const T *__restrict__ x, const T *__restrict__ gy
     for (int row = first_row(); row < rows; row += row_stride()) {
         long at = long(row) * channels + channel;
         Pack<T, V> input = load<V>(x + at), output, gradient = load<V>(gy + at), result, masked;
-        if (y) output = load<V>(y + at);
+        if (mask == OUTPUT) output = load<V>(y + at);
         for (int i = 0; i < V; i++) {
-            A g = passed<T, A>(wide(gradient.at[i]), y, output.at[i]);
+            A value = wide(input.at[i]);
+            A g = passed<T, A, V>(wide(gradient.at[i]), mask, affine, i, value, output.at[i]);
             store(masked.at[i], g);
-            store(result.at[i], a[i] * g + b[i] * wide(input.at[i]) + c[i]);
+            store(result.at[i], a[i] * g + b[i] * value + c[i]);
         }
         store<V>(gx + at, result);
         if (g_residual) store<V>(g_residual + at, masked);
     }
 }
 template <class T, class A>
-__device__ void batch_norm_gradient(const T *x, const T *gy, const T *y, const A *mean, const A *variance,
-                                    const A *weight, const A *gradients, T *gx, T *g_residual, int own, double eps,
-                                    int rows, int channels, int v) {
-    VECTORIZED(input_gradient, v, x, gy, y, mean, variance, weight, gradients, gx, g_residual, own, A(eps), rows,
-               channels);
+__device__ void batch_norm_gradient(const T *x, const T *gy, const T *y, int mask, const A *mean, const A *variance,
+                                    const A *weight, const A *bias, const A *gradients, T *gx, T *g_residual, int own,
+                                    double eps, int rows, int channels, int v) {
+    VECTORIZED(input_gradient, v, x, gy, y, mask, mean, variance, weight, bias, gradients, gx, g_residual, own, A(eps),
+               rows, channels);
 }
 KERNEL(batch_norm_gradient,
-       (const T *x, const T *gy, const T *y, const A *mean, const A *variance, const A *weight, const A *gradients,
-        T *gx, T *g_residual, int own, double eps, int rows, int channels, int v),
-       (x, gy, y, mean, variance, weight, gradients, gx, g_residual, own, eps, rows, channels, v))
+       (const T *x, const T *gy, const T *y, int mask, const A *mean, const A *variance, const A *weight,
+        const A *bias, const A *gradients, T *gx, T *g_residual, int own, double eps, int rows, int channels, int v),
+       (x, gy, y, mask, mean, variance, weight, bias, gradients, gx, g_residual, own, eps, rows, channels, v))

@@ -1,44 +1,75 @@
 // One element at a time.
 #include "columns.h"
 
-template <class T, class A> __device__ void add_in_place(T *__restrict__ sum, const T *__restrict__ more, long n) {
-    for (long at = first(); at < n; at += stride()) store(sum[at], wide(sum[at]) + wide(more[at]));
+// Packs of V elements; `n` counts packs
+template <class T, class A, int V> __device__ void sum_of(T *__restrict__ sum, const T *__restrict__ more, long n) {
+    for (long at = first(); at < n; at += stride()) {
+        Pack<T, V> a = load<V>(sum + at * V), b = load<V>(more + at * V);
+        for (int v = 0; v < V; v++) store(a.at[v], wide(a.at[v]) + wide(b.at[v]));
+        store<V>(sum + at * V, a);
+    }
 }
-KERNEL(add_in_place, (T * sum, const T *more, long n), (sum, more, n))
+template <class T, class A> __device__ void add_in_place(T *sum, const T *more, long n, int v) {
+    VECTORIZED(sum_of, v, sum, more, n);
+}
+KERNEL(add_in_place, (T * sum, const T *more, long n, int v), (sum, more, n, v))
 
 // x Φ(x)
-template <class T, class A> __device__ void gelu(const T *__restrict__ x, T *__restrict__ y, long n) {
+template <class T, class A, int V> __device__ void gelu_of(const T *__restrict__ x, T *__restrict__ y, long n) {
     for (long at = first(); at < n; at += stride()) {
-        A value = wide(x[at]);
-        store(y[at], value * A(0.5) * (1 + erf(value * A(0.70710678118654752))));
+        Pack<T, V> pack = load<V>(x + at * V);
+        for (int v = 0; v < V; v++) {
+            A value = wide(pack.at[v]);
+            store(pack.at[v], value * A(0.5) * (1 + erf(value * A(0.70710678118654752))));
+        }
+        store<V>(y + at * V, pack);
     }
 }
-KERNEL(gelu, (const T *x, T *y, long n), (x, y, n))
+template <class T, class A> __device__ void gelu(const T *x, T *y, long n, int v) { VECTORIZED(gelu_of, v, x, y, n); }
+KERNEL(gelu, (const T *x, T *y, long n, int v), (x, y, n, v))
 
 // Φ(x) + x φ(x)
-template <class T, class A>
-__device__ void gelu_gradient(const T *__restrict__ x, const T *__restrict__ gy, T *__restrict__ gx, long n) {
+template <class T, class A, int V>
+__device__ void slope_of_gelu(const T *__restrict__ x, const T *__restrict__ gy, T *__restrict__ gx, long n) {
     for (long at = first(); at < n; at += stride()) {
-        A value = wide(x[at]);
-        A cumulative = A(0.5) * (1 + erf(value * A(0.70710678118654752)));
-        A density = A(0.39894228040143268) * exp(A(-0.5) * value * value);
-        store(gx[at], wide(gy[at]) * (cumulative + value * density));
+        Pack<T, V> pack = load<V>(x + at * V), gradient = load<V>(gy + at * V);
+        for (int v = 0; v < V; v++) {
+            A value = wide(pack.at[v]);
+            A cumulative = A(0.5) * (1 + erf(value * A(0.70710678118654752)));
+            A density = A(0.39894228040143268) * exp(A(-0.5) * value * value);
+            store(pack.at[v], wide(gradient.at[v]) * (cumulative + value * density));
+        }
+        store<V>(gx + at * V, pack);
     }
 }
-KERNEL(gelu_gradient, (const T *x, const T *gy, T *gx, long n), (x, gy, gx, n))
+template <class T, class A> __device__ void gelu_gradient(const T *x, const T *gy, T *gx, long n, int v) {
+    VECTORIZED(slope_of_gelu, v, x, gy, gx, n);
+}
+KERNEL(gelu_gradient, (const T *x, const T *gy, T *gx, long n, int v), (x, gy, gx, n, v))
 
 // y = x + bias of each channel (+ residual)
-template <class T, class A>
-__device__ void add_bias(const T *__restrict__ x, const A *__restrict__ bias, const T *__restrict__ residual,
-                         T *__restrict__ y, long n, int channels) {
-    for (long at = first(); at < n; at += stride()) {
-        A value = wide(x[at]) + bias[at % channels];
-        if (residual) value += wide(residual[at]);
-        store(y[at], value);
+template <class T, class A, int V>
+__device__ void shifted(const T *__restrict__ x, const A *__restrict__ bias, const T *__restrict__ residual,
+                        T *__restrict__ y, int rows, int channels) {
+    int channel = own_channel<V>();
+    if (channel >= channels) return;
+    A shift[V];
+    for (int v = 0; v < V; v++) shift[v] = bias[channel + v];
+    for (int row = first_row(); row < rows; row += row_stride()) {
+        long at = long(row) * channels + channel;
+        Pack<T, V> pack = load<V>(x + at), added;
+        if (residual) added = load<V>(residual + at);
+        for (int v = 0; v < V; v++)
+            store(pack.at[v], wide(pack.at[v]) + shift[v] + (residual ? wide(added.at[v]) : A(0)));
+        store<V>(y + at, pack);
     }
 }
-KERNEL(add_bias, (const T *x, const A *bias, const T *residual, T *y, long n, int channels),
-       (x, bias, residual, y, n, channels))
+template <class T, class A>
+__device__ void add_bias(const T *x, const A *bias, const T *residual, T *y, int rows, int channels, int v) {
+    VECTORIZED(shifted, v, x, bias, residual, y, rows, channels);
+}
+KERNEL(add_bias, (const T *x, const A *bias, const T *residual, T *y, int rows, int channels, int v),
+       (x, bias, residual, y, rows, channels, v))
 
 // Sums over rows
 template <class T, class A, int V>
@@ -77,28 +108,26 @@ __device__ void channels_first(const T *__restrict__ from, A *__restrict__ to, i
 }
 KERNEL(channels_first, (const T *from, A *to, int ci, int taps, long n), (from, to, ci, taps, n))
 
-// Channels of two images side by side, and apart again
-template <class T, class A>
-__device__ void concat_channels(const T *__restrict__ left, const T *__restrict__ right, T *__restrict__ both, int a,
-                                int b, long n) {
-    for (long at = first(); at < n; at += stride()) {
-        long row = at / (a + b);
-        int c = at % (a + b);
-        both[at] = c < a ? left[row * a + c] : right[row * b + c - a];
-    }
+// Columns of one matrix within another: [rows, channels] from or to columns `start` and on of [rows, all]
+template <class T, class A, int V>
+__device__ void copied(const T *__restrict__ from, T *__restrict__ to, int from_row, int to_row, int rows, int channels) {
+    int channel = own_channel<V>();
+    if (channel >= channels) return;
+    for (int row = first_row(); row < rows; row += row_stride())
+        store<V>(to + long(row) * to_row + channel, load<V>(from + long(row) * from_row + channel));
 }
-KERNEL(concat_channels, (const T *left, const T *right, T *both, int a, int b, long n), (left, right, both, a, b, n))
-
 template <class T, class A>
-__device__ void split_channels(const T *__restrict__ both, T *__restrict__ left, T *__restrict__ right, int a, int b,
-                               long n) {
-    for (long at = first(); at < n; at += stride()) {
-        long row = at / (a + b);
-        int c = at % (a + b);
-        (c < a ? left[row * a + c] : right[row * b + c - a]) = both[at];
-    }
+__device__ void put_columns(const T *part, T *whole, int start, int all, int rows, int channels, int v) {
+    VECTORIZED(copied, v, part, whole + start, channels, all, rows, channels);
 }
-KERNEL(split_channels, (const T *both, T *left, T *right, int a, int b, long n), (both, left, right, a, b, n))
+KERNEL(put_columns, (const T *part, T *whole, int start, int all, int rows, int channels, int v),
+       (part, whole, start, all, rows, channels, v))
+template <class T, class A>
+__device__ void take_columns(T *part, const T *whole, int start, int all, int rows, int channels, int v) {
+    VECTORIZED(copied, v, whole + start, part, all, channels, rows, channels);
+}
+KERNEL(take_columns, (T * part, const T *whole, int start, int all, int rows, int channels, int v),
+       (part, whole, start, all, rows, channels, v))
 
 // The first token of each image, in the type of sums, and its gradient: 0 for the other tokens
 template <class T, class A>

@@ -124,31 +124,38 @@ struct Heads {
     int n, tokens, parts, heads, size;
 };
 
-// [n, tokens, parts, heads, size] as [parts, n, heads, tokens, size], and back
-template <class T, class A> __device__ void split_heads(const T *__restrict__ from, T *__restrict__ to, Heads s) {
-    long total = long(s.n) * s.tokens * s.parts * s.heads * s.size;
-    for (long at = first(); at < total; at += stride()) {
-        long rest = at / s.size;
-        int i = at % s.size, token = rest % s.tokens;
-        rest /= s.tokens;
-        int head = rest % s.heads;
-        rest /= s.heads;
-        int n = rest % s.n, part = rest / s.n;
-        to[at] = from[(((long(n) * s.tokens + token) * s.parts + part) * s.heads + head) * s.size + i];
-    }
+// Two digits of a number, the lower one of base `base`
+__device__ __forceinline__ unsigned digit(unsigned &rest, unsigned base) {
+    unsigned before = rest;
+    rest /= base;
+    return before - rest * base;
 }
-KERNEL(split_heads, (const T *from, T *to, Heads s), (from, to, s))
 
-template <class T, class A> __device__ void join_heads(const T *__restrict__ from, T *__restrict__ to, Heads s) {
-    long total = long(s.n) * s.tokens * s.parts * s.heads * s.size;
-    for (long at = first(); at < total; at += stride()) {
-        long rest = at / s.size;
-        int i = at % s.size, head = rest % s.heads;
-        rest /= s.heads;
-        int part = rest % s.parts;
-        rest /= s.parts;
-        int token = rest % s.tokens, n = rest / s.tokens;
-        to[at] = from[(((long(part) * s.n + n) * s.heads + head) * s.tokens + token) * s.size + i];
+// [n, tokens, parts, heads, size] as [parts, n, heads, tokens, size], and back; a thread has V elements of a head
+template <class T, class A, int V>
+__device__ void split(const T *__restrict__ from, T *__restrict__ to, const Heads &s) {
+    unsigned packs = s.size / V, total = unsigned(s.n) * s.tokens * s.parts * s.heads * packs;
+    for (unsigned at = first(); at < total; at += stride()) {
+        unsigned rest = at, i = digit(rest, packs), token = digit(rest, s.tokens), head = digit(rest, s.heads);
+        unsigned n = digit(rest, s.n), row = ((n * s.tokens + token) * s.parts + rest) * s.heads + head;
+        store<V>(to + long(at) * V, load<V>(from + long(row) * s.size + i * V));
     }
 }
-KERNEL(join_heads, (const T *from, T *to, Heads s), (from, to, s))
+template <class T, class A> __device__ void split_heads(const T *from, T *to, const Heads &s, int v) {
+    VECTORIZED(split, v, from, to, s);
+}
+KERNEL(split_heads, (const T *from, T *to, Heads s, int v), (from, to, s, v))
+
+template <class T, class A, int V>
+__device__ void join(const T *__restrict__ from, T *__restrict__ to, const Heads &s) {
+    unsigned packs = s.size / V, total = unsigned(s.n) * s.tokens * s.parts * s.heads * packs;
+    for (unsigned at = first(); at < total; at += stride()) {
+        unsigned rest = at, i = digit(rest, packs), head = digit(rest, s.heads), part = digit(rest, s.parts);
+        unsigned token = digit(rest, s.tokens), row = ((part * s.n + rest) * s.heads + head) * s.tokens + token;
+        store<V>(to + long(at) * V, load<V>(from + long(row) * s.size + i * V));
+    }
+}
+template <class T, class A> __device__ void join_heads(const T *from, T *to, const Heads &s, int v) {
+    VECTORIZED(join, v, from, to, s);
+}
+KERNEL(join_heads, (const T *from, T *to, Heads s, int v), (from, to, s, v))
