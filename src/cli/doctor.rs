@@ -60,10 +60,7 @@ fn verdict(good: bool) -> &'static str {
 }
 
 fn features() -> String {
-    let known = [
-        ("cuda", cfg!(feature = "cuda")),
-        ("natural-images", cfg!(feature = "natural-images")),
-    ];
+    let known = [("cuda", cfg!(feature = "cuda")), ("natural-images", cfg!(feature = "natural-images"))];
     let built: Vec<_> = known.iter().filter(|(_, built)| *built).map(|(name, _)| *name).collect();
     if built.is_empty() { "no optional features".into() } else { built.join(", ") }
 }

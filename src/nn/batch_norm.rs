@@ -95,7 +95,9 @@ impl Moments {
     /// candle cannot make a tensor.
     pub fn statistics(&self) -> Result<BatchStatistics> {
         let (mean, variance) = match &self.values {
-            MeanVariance::Device(all) => return Ok(BatchStatistics { mean: all.get(0)?, variance: all.get(2)? }),
+            MeanVariance::Device(all) => {
+                return Ok(BatchStatistics { mean: all.get(0)?, variance: all.get(2)? });
+            }
             MeanVariance::Host(kernel::Moments { mean, variance }) => {
                 let tensor = |values: &[f64]| Tensor::new(values, &Device::Cpu)?.to_dtype(self.dtype);
                 (tensor(mean)?, tensor(variance)?)

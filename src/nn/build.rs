@@ -6,8 +6,7 @@ use std::process::Command;
 const KERNELS: &str = "cuda/kernels";
 
 /// Ampere and Hopper as machine code, and what comes later from PTX.
-const ARCHITECTURES: [&str; 2] =
-    ["arch=compute_80,code=sm_80", "arch=compute_90,code=[sm_90,compute_90]"];
+const ARCHITECTURES: [&str; 2] = ["arch=compute_80,code=sm_80", "arch=compute_90,code=[sm_90,compute_90]"];
 
 fn main() {
     println!("cargo::rerun-if-changed={KERNELS}");
@@ -42,7 +41,9 @@ fn for_gpus() {
     match nvcc.status() {
         Ok(status) if status.success() => {}
         Ok(status) => panic!("nvcc failed on {KERNELS}/all.cu: {status}"),
-        Err(error) => panic!("failed to start nvcc: {error}; set CUDA_HOME to the folder of the CUDA toolkit"),
+        Err(error) => {
+            panic!("failed to start nvcc: {error}; set CUDA_HOME to the folder of the CUDA toolkit")
+        }
     }
 }
 

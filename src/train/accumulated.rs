@@ -4,7 +4,7 @@ use candle_core::{Result, Tensor};
 use rayon::prelude::*;
 
 use super::optimizer::in_place::{self, CHUNK};
-use nn::StateDict;
+use nn::{StateDict, cuda};
 
 /// The batches since the last optimizer step.
 #[derive(Default)]
@@ -31,6 +31,7 @@ impl Accumulated {
         for (name, gradient) in gradients {
             match self.gradients.get_mut(&name) {
                 Some(sum) => add(sum, &gradient)?,
+                None if cuda::serves(&gradient) => drop(self.gradients.insert(name, gradient)),
                 None => drop(self.gradients.insert(name, gradient.contiguous()?)),
             }
         }

@@ -19,9 +19,8 @@ fn shapes() -> Vec<Vec<usize>> {
 /// Parameters, moments and counter after three steps.
 fn stepped(spec: &OptimizerSpec) -> BTreeMap<String, Tensor> {
     let named = |seed: u64| {
-        let tensor = |(i, shape): (usize, &Vec<usize>)| {
-            (format!("{i:03}"), random_tensor(seed + i as u64, shape))
-        };
+        let tensor =
+            |(i, shape): (usize, &Vec<usize>)| (format!("{i:03}"), random_tensor(seed + i as u64, shape));
         shapes().iter().enumerate().map(tensor).collect::<BTreeMap<_, _>>()
     };
     let variables: Vec<(String, Var)> =
@@ -29,7 +28,15 @@ fn stepped(spec: &OptimizerSpec) -> BTreeMap<String, Tensor> {
     let optimizer = Optimizer::new(spec, variables.clone()).unwrap();
     let mut optimizer = optimizer.with_lr_scales(|name| if name == "002" { 0.5 } else { 1.0 });
     for step in 0..3 {
-        optimizer.step(&named(100 + step), 0.9, Some(3.0)).unwrap();
+        let mut gradients = named(100 + step);
+        // as a convolution leaves it: input channels last in memory
+        let kernels = gradients["001"].permute((0, 2, 3, 1)).and_then(|kernels| kernels.contiguous());
+        gradients.insert("001".into(), kernels.and_then(|kernels| kernels.permute((0, 3, 1, 2))).unwrap());
+        // a view that no optimizer takes as it is
+        let wide = Tensor::cat(&[&gradients["002"], &gradients["002"]], 0).unwrap();
+        let wide = wide.reshape((2, 5000)).and_then(|wide| wide.t()?.narrow(1, 0, 1)?.squeeze(1));
+        gradients.insert("002".into(), wide.unwrap());
+        optimizer.step(&gradients, 0.9, Some(3.0)).unwrap();
     }
     let mut all = optimizer.state().unwrap();
     all.extend(variables.into_iter().map(|(name, var)| (name, var.as_detached_tensor())));

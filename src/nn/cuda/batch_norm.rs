@@ -41,7 +41,8 @@ pub(crate) fn batch_norm(
     let (scale, shift) = (weight.tensor().contiguous()?, bias.tensor().contiguous()?);
     let added = residual.map(|residual| residual.tensor().contiguous()).transpose()?;
     let y = to_be_written(input.shape(), input.dtype(), &input)?;
-    let columns = Columns::of(&[&[&input, &y][..], &added.as_ref().into_iter().collect::<Vec<_>>()].concat())?;
+    let columns =
+        Columns::of(&[&[&input, &y][..], &added.as_ref().into_iter().collect::<Vec<_>>()].concat())?;
     let Statistics { mean, variance, own, eps } = statistics.clone();
     let launch = Launch::new("batch_norm_apply", &input).tensor(&input)?.tensor(&y)?;
     let launch = launch.tensor(&mean)?.tensor(&variance)?.tensor(&scale)?.tensor(&shift)?;

@@ -52,17 +52,8 @@ impl Columns {
         Ok(Self::new(rows, channels, pack))
     }
 
-    /// The division of `part`, the columns `start` and on of `whole`.
-    ///
-    /// # Errors
-    /// A tensor is not contiguous.
-    pub(super) fn within(part: &Tensor, whole: &Tensor, start: usize) -> Result<Self> {
-        let all = Self::of(&[part, whole])?;
-        let starts = start | whole.dim(candle_core::D::Minus1)?;
-        Ok(if starts.is_multiple_of(all.pack) { all } else { Self::new(all.rows, all.channels, 1) })
-    }
-
-    fn new(rows: usize, channels: usize, pack: usize) -> Self {
+    /// A division in packs of `pack` channels.
+    pub(super) fn new(rows: usize, channels: usize, pack: usize) -> Self {
         let packs = channels.div_ceil(pack).max(1);
         let lanes = packs.next_power_of_two().min(32);
         Self { rows, channels, pack, lanes, tiles: packs.div_ceil(lanes) }
@@ -73,9 +64,9 @@ impl Columns {
         self.rows.div_ceil(rows_of_block).clamp(1, (blocks / self.tiles).max(1))
     }
 
-    fn run(&self, launch: Launch<'_>, slabs: usize) -> Result<()> {
+    fn run(&self, launch: Launch<'_>, slabs: usize, matrices: usize) -> Result<()> {
         let launch = launch.int(self.rows)?.int(self.channels)?.int(self.pack)?;
-        launch.run([self.tiles, slabs, 1], [self.lanes, THREADS / self.lanes, 1])
+        launch.run([self.tiles, slabs, matrices], [self.lanes, THREADS / self.lanes, 1])
     }
 
     /// Launches a kernel that ends in `rows, channels, v`.
@@ -83,7 +74,15 @@ impl Columns {
     /// # Errors
     /// The launch failed.
     pub(super) fn each(&self, launch: Launch<'_>) -> Result<()> {
-        self.run(launch, self.slabs(4, BLOCKS))
+        self.run(launch, self.slabs(4, BLOCKS), 1)
+    }
+
+    /// The same for two matrices, told apart by the `z` of the blocks.
+    ///
+    /// # Errors
+    /// The launch failed.
+    pub(super) fn both(&self, launch: Launch<'_>) -> Result<()> {
+        self.run(launch, self.slabs(4, BLOCKS), 2)
     }
 
     /// Launches a kernel that ends in `partial, tickets`, what `rest` adds, and `rows, channels, v`.
@@ -98,7 +97,7 @@ impl Columns {
     ) -> Result<()> {
         let slabs = self.slabs(8, BLOCKS_OF_SUM);
         let (partial, tickets) = room(on, 2 * slabs * self.channels, self.tiles)?;
-        self.run(rest(launch.tensor(&partial)?.tensor(&tickets)?), slabs)
+        self.run(rest(launch.tensor(&partial)?.tensor(&tickets)?), slabs, 1)
     }
 }
 
@@ -110,8 +109,9 @@ thread_local! {
 /// the other uses them.
 fn room(on: &Tensor, sums: usize, tiles: usize) -> Result<(Tensor, Tensor)> {
     let dtype = wide(on.dtype());
-    let is_enough =
-        |(partial, tickets): &&(Tensor, Tensor)| partial.elem_count() >= sums && tickets.elem_count() >= tiles;
+    let is_enough = |(partial, tickets): &&(Tensor, Tensor)| {
+        partial.elem_count() >= sums && tickets.elem_count() >= tiles
+    };
     let key = (on.device().location(), dtype);
     if let Some(room) = ROOM.with_borrow(|rooms| rooms.get(&key).filter(is_enough).cloned()) {
         return Ok(room);

@@ -21,7 +21,8 @@ pub(crate) fn conv2d(x: &Value, weight: &Value, shape: &ConvShape) -> Result<Val
     let (input, kernels) = (of_kernels.then_some(input), of_input.then_some(kernels));
     Ok(Value::result(y, &[x, weight], move |gy| {
         let gy = gy.contiguous()?;
-        let of_kernels = |input: Tensor| channels_first(&convolve(Pass::Kernels, &input, &gy, &shape)?, &shape);
+        let of_kernels =
+            |input: Tensor| channels_first(&convolve(Pass::Kernels, &input, &gy, &shape)?, &shape);
         let gw = input.map(of_kernels).transpose()?;
         let gx = kernels.map(|kernels| convolve(Pass::Images, &gy, &kernels, &shape)).transpose()?;
         Ok(vec![gx, gw])
@@ -40,12 +41,17 @@ fn channels_last(kernels: &Tensor, shape: &ConvShape, dtype: DType) -> Result<Te
     Ok(last)
 }
 
-/// The gradient of kernels, back in the order and the type of parameters.
+/// The gradient of kernels, back in the type of parameters. In f32 its input channels stay last in memory, as the
+/// optimizers take them.
 fn channels_first(gradient: &Tensor, shape: &ConvShape) -> Result<Tensor> {
     let dims = [shape.co, shape.ci_group(), shape.kh, shape.kw];
     let dtype = wide(gradient.dtype());
-    if shape.kh * shape.kw == 1 && gradient.dtype() == dtype {
-        return gradient.reshape(&dims);
+    if gradient.dtype() == dtype {
+        return if shape.kh * shape.kw == 1 {
+            gradient.reshape(&dims)
+        } else {
+            gradient.permute((0, 3, 1, 2))
+        };
     }
     let first = to_be_written(&dims, dtype, gradient)?;
     let launch = Launch::new("channels_first", gradient).tensor(gradient)?.tensor(&first)?;

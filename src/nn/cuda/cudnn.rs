@@ -183,7 +183,10 @@ struct Plan {
 impl Plan {
     /// The first proposed engine that serves; `None` if none does.
     fn find(handle: sys::cudnnHandle_t, key: &Key) -> Outcome<Option<Self>> {
-        for mode in [sys::cudnnBackendHeurMode_t::CUDNN_HEUR_MODE_A, sys::cudnnBackendHeurMode_t::CUDNN_HEUR_MODE_FALLBACK] {
+        for mode in [
+            sys::cudnnBackendHeurMode_t::CUDNN_HEUR_MODE_A,
+            sys::cudnnBackendHeurMode_t::CUDNN_HEUR_MODE_FALLBACK,
+        ] {
             let graph = graph(handle, key)?;
             for config in proposals(&graph, mode)? {
                 if serves(&config, key.dtype)?
@@ -324,4 +327,3 @@ fn serves(config: &Descriptor, dtype: DType) -> Outcome<bool> {
         || ![ON_TENSOR_CORES, NARROWS].iter().any(|note| numerical.contains(&(*note as u32)));
     Ok(is_exact && !numerical.contains(&(VARIES as u32)) && !behavior.contains(&(COMPILES as u32)))
 }
-

@@ -2,7 +2,7 @@
 
 use candle_core::{D, Result, Tensor};
 
-use super::columns::Columns;
+use super::columns::{Columns, pack};
 use super::launch::Launch;
 use super::{to_be_written, wide};
 use crate::Value;
@@ -31,40 +31,39 @@ pub(crate) fn concat_channels(left: &Value, right: &Value) -> Result<Value> {
     let y = side_by_side(left.tensor(), right.tensor())?;
     let sizes = [left.dims().to_vec(), right.dims().to_vec()];
     let wanted = [left.is_tracked(), right.is_tracked()];
+    let widths = [left.tensor().dim(D::Minus1)?, right.tensor().dim(D::Minus1)?];
     Ok(Value::result(y, &[left, right], move |gy| {
         let gy = gy.contiguous()?;
-        let (mut gradients, mut start) = (Vec::new(), 0);
-        for (size, wanted) in sizes.into_iter().zip(wanted) {
-            let channels = size.last().copied().unwrap_or_default();
-            let part = to_be_written(size, gy.dtype(), &gy)?;
-            if wanted {
-                columns("take_columns", &part, &gy, start)?;
-            }
-            gradients.push(wanted.then_some(part));
-            start += channels;
-        }
-        Ok(gradients)
+        let parts = sizes.into_iter().zip(wanted);
+        let parts =
+            parts.map(|(size, wanted)| wanted.then(|| to_be_written(size, gy.dtype(), &gy)).transpose());
+        let parts = parts.collect::<Result<Vec<_>>>()?;
+        let launch = Launch::new("apart", &gy).optional(parts[0].as_ref())?.optional(parts[1].as_ref())?;
+        columns(launch.tensor(&gy)?, widths, &parts.iter().flatten().chain([&gy]).collect::<Vec<_>>())?;
+        Ok(parts)
     }))
 }
 
 /// `[.., a]` and `[.., b]` as `[.., a + b]`.
 pub(crate) fn side_by_side(left: &Tensor, right: &Tensor) -> Result<Tensor> {
     let (left, right) = (left.contiguous()?, right.contiguous()?);
-    let (a, mut size) = (left.dim(D::Minus1)?, left.dims().to_vec());
+    let widths = [left.dim(D::Minus1)?, right.dim(D::Minus1)?];
+    let mut size = left.dims().to_vec();
     if let Some(channels) = size.last_mut() {
-        *channels += right.dim(D::Minus1)?;
+        *channels += widths[1];
     }
     let both = to_be_written(size, left.dtype(), &left)?;
-    columns("put_columns", &left, &both, 0)?;
-    columns("put_columns", &right, &both, a)?;
+    let launch = Launch::new("side_by_side", &left).tensor(&left)?.tensor(&right)?.tensor(&both)?;
+    columns(launch, widths, &[&left, &right, &both])?;
     Ok(both)
 }
 
-/// Copies a matrix from or to the columns `start` and on of another.
-fn columns(kernel: &'static str, part: &Tensor, whole: &Tensor, start: usize) -> Result<()> {
-    let all = whole.dim(D::Minus1)?;
-    let launch = Launch::new(kernel, part).tensor(part)?.tensor(whole)?.int(start)?.int(all)?;
-    Columns::within(part, whole, start)?.each(launch)
+/// Launches a kernel on two matrices of these widths and a third that holds both, the last of `tensors`.
+fn columns(launch: Launch<'_>, [a, b]: [usize; 2], tensors: &[&Tensor]) -> Result<()> {
+    let rows = tensors.last().map_or(0, |both| both.elem_count()) / (a + b);
+    // packs must neither cross the border nor start off it
+    let pack = pack(a | b, tensors)?;
+    Columns::new(rows, a.max(b), pack).both(launch.int(a)?.int(b)?)
 }
 
 /// See [`first_token`](crate::token::first_token). The result has the type of parameters.

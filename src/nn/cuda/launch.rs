@@ -147,9 +147,7 @@ impl<'a> Launch<'a> {
             #[cfg(feature = "testing")]
             Device::Cpu => on_cpu::launch(&format!("{}_{suffix}", self.kernel), &mut pointers, grid, block),
             #[cfg(feature = "cuda")]
-            Device::Cuda(device) => {
-                on_gpu::launch(device, (self.kernel, suffix), &mut pointers, grid, block)
-            }
+            Device::Cuda(device) => on_gpu::launch(device, (self.kernel, suffix), &mut pointers, grid, block),
             _ => {
                 _ = (suffix, &mut pointers, grid, block);
                 bail!("the kernel `{}` runs only on a GPU", self.kernel)

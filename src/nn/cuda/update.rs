@@ -7,7 +7,6 @@ use candle_core::{DType, Result, Tensor};
 use super::launch::{Launch, THREADS, address};
 use super::to_be_written;
 
-
 /// Tensors of a launch; the arguments of a launch have room for 32 KiB.
 const SLOTS: usize = 320;
 /// Elements of a block.
@@ -25,6 +24,8 @@ struct Slot {
     size: f64,
     n: u64,
     until: u64,
+    ci: i32,
+    taps: i32,
 }
 
 /// `Slots` in `kernels/training.cu`.
@@ -39,7 +40,7 @@ struct Slots {
 pub struct Change<'a> {
     /// The parameter.
     pub parameter: &'a Tensor,
-    /// Its gradient.
+    /// Its gradient; that of kernels may have its input channels last in memory.
     pub gradient: &'a Tensor,
     /// Its moments, changed too; at most two.
     pub moments: &'a [Tensor],
@@ -52,9 +53,12 @@ pub struct Change<'a> {
 impl Change<'_> {
     fn slot(&self) -> Result<Slot> {
         let moment = |i: usize| self.moments.get(i).map_or(Ok(0), address);
+        let (gradient, [ci, taps]) = in_memory(self.gradient)?;
         Ok(Slot {
             parameter: address(self.parameter)?,
-            gradient: address(self.gradient)?,
+            gradient: address(&gradient)?,
+            ci,
+            taps,
             first: moment(0)?,
             second: moment(1)?,
             keep: self.keep,
@@ -63,6 +67,25 @@ impl Change<'_> {
             until: 0,
         })
     }
+}
+
+/// The gradient as optimizers take it: itself if it is contiguous or has its input channels last in memory, otherwise a
+/// copy.
+///
+/// # Errors
+/// The device is out of memory.
+pub fn gradient(gradient: Tensor) -> Result<Tensor> {
+    if in_memory(&gradient)?.0.is_contiguous() { Ok(gradient) } else { gradient.contiguous() }
+}
+
+/// A gradient in the order of its elements in memory, and `[ci, taps]` if it is of kernels `[co, ci, kh, kw]` with their
+/// input channels last, as convolutions leave it.
+fn in_memory(gradient: &Tensor) -> Result<(Tensor, [i32; 2])> {
+    if gradient.is_contiguous() || gradient.rank() != 4 {
+        return Ok((gradient.clone(), [1, 1]));
+    }
+    let (_, ci, kh, kw) = gradient.dims4()?;
+    Ok((gradient.permute((0, 2, 3, 1))?, [ci as i32, (kh * kw) as i32]))
 }
 
 /// Coefficients that all parameters share, in the order of `AdamCoefficients` in `kernels/training.cu`.
@@ -158,12 +181,18 @@ pub fn follow(running: &[(&Tensor, &Tensor)], counters: &[&Tensor], share: f64) 
         start += n;
         let (parameter, gradient, first) = (address(old)?, address(observed)?, address(&new)?);
         let (keep, n) = (1.0 - share, n as u64);
-        slots.push(Slot { parameter, gradient, first, keep, size: share, n, ..Slot::default() });
+        slots.push(Slot { parameter, gradient, first, keep, size: share, n, taps: 1, ..Slot::default() });
         news.push(new);
     }
     for (i, old) in counters.iter().enumerate() {
         let new = counts.get(i)?.reshape(old.shape())?;
-        slots.push(Slot { parameter: address(old)?, first: address(&new)?, n: 1, ..Slot::default() });
+        slots.push(Slot {
+            parameter: address(old)?,
+            first: address(&new)?,
+            n: 1,
+            taps: 1,
+            ..Slot::default()
+        });
         news.push(new);
     }
     in_tables("follow", on, &slots, |launch| launch)?;

@@ -18,8 +18,7 @@ pub(crate) fn weighted_sum(w: &Value, s: &Tensor) -> Result<Value> {
     Ok(Value::result(merged, &[w], move |g| {
         let g = g.contiguous()?;
         let gw = to_be_written((sources, kernels), g.dtype(), &g)?;
-        let launch =
-            Launch::new("weighted_sum_gradient", &g).tensor(&g)?.tensor(&of_sources)?.tensor(&gw)?;
+        let launch = Launch::new("weighted_sum_gradient", &g).tensor(&g)?.tensor(&of_sources)?.tensor(&gw)?;
         launch.int(sources)?.int(kernels)?.int(len)?.over_rows(sources * kernels)?;
         Ok(vec![Some(gw)])
     }))

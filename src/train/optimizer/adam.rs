@@ -134,7 +134,10 @@ impl Rule for Adam {
         let changes: Vec<_> = changes.collect();
         let Some((first, _)) = updates.first() else { return Ok(()) };
         let Update { grad_scale, l2_decay, take, beta2, correction, eps, .. } = Update::new(self, first);
-        cuda::update::adam(&changes, &cuda::update::Adam { grad_scale, l2_decay, take, beta2, correction, eps })
+        cuda::update::adam(
+            &changes,
+            &cuda::update::Adam { grad_scale, l2_decay, take, beta2, correction, eps },
+        )
     }
 
     fn moments(&self) -> &'static [&'static str] {

@@ -181,7 +181,8 @@ impl Optimizer {
             None => 1.0,
         };
         self.steps += 1;
-        let step = |param: &Param| Step { number: self.steps, lr_factor: lr_factor * param.lr_scale, grad_scale };
+        let step =
+            |param: &Param| Step { number: self.steps, lr_factor: lr_factor * param.lr_scale, grad_scale };
         if self.params.first().is_some_and(|param| cuda::serves(&param.var)) {
             let update = |(param, grad)| (step(param), param.update(grad));
             let updates: Vec<(Step, Update<'_>)> = self.params.iter().zip(&grads).map(update).collect();
@@ -241,7 +242,8 @@ impl Optimizer {
 impl Param {
     fn gradient(&self, grads: &BTreeMap<String, Tensor>) -> Result<Tensor, OptimizerError> {
         let missing = || OptimizerError::MissingGradient(self.name.clone());
-        Ok(grads.get(&self.name).ok_or_else(missing)?.detach().contiguous()?)
+        let gradient = grads.get(&self.name).ok_or_else(missing)?.detach();
+        Ok(if cuda::serves(&gradient) { cuda::update::gradient(gradient)? } else { gradient.contiguous()? })
     }
 
     fn update<'a>(&'a self, grad: &'a Tensor) -> Update<'a> {

@@ -67,7 +67,10 @@ impl Rule for SgdSpec {
         let changes: Vec<_> = changes.collect();
         let Self { weight_decay, momentum, nesterov, .. } = *self;
         let nesterov = nesterov.into();
-        cuda::update::sgd(&changes, &cuda::update::Sgd { grad_scale: *grad_scale, weight_decay, momentum, nesterov })
+        cuda::update::sgd(
+            &changes,
+            &cuda::update::Sgd { grad_scale: *grad_scale, weight_decay, momentum, nesterov },
+        )
     }
 
     fn moments(&self) -> &'static [&'static str] {

@@ -87,7 +87,4 @@ __device__ __forceinline__ long stride() { return long(gridDim.x) * blockDim.x; 
 
 // Calls `name<T, A, V>` with V elements at a time: as many as 16 bytes hold, or 1
 #define VECTORIZED(name, v, ...)                                                                                   \
-    if (v == 1)                                                                                                    \
-        name<T, A, 1>(__VA_ARGS__);                                                                                \
-    else                                                                                                           \
-        name<T, A, 16 / sizeof(T)>(__VA_ARGS__)
+    (v == 1 ? name<T, A, 1>(__VA_ARGS__) : name<T, A, 16 / sizeof(T)>(__VA_ARGS__))

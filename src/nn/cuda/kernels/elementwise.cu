@@ -108,7 +108,8 @@ __device__ void channels_first(const T *__restrict__ from, A *__restrict__ to, i
 }
 KERNEL(channels_first, (const T *from, A *to, int ci, int taps, long n), (from, to, ci, taps, n))
 
-// Columns of one matrix within another: [rows, channels] from or to columns `start` and on of [rows, all]
+// Two matrices [rows, a] and [rows, b] side by side, and apart again. The z of a block tells which of the two it has;
+// `channels` is the larger of a and b.
 template <class T, class A, int V>
 __device__ void copied(const T *__restrict__ from, T *__restrict__ to, int from_row, int to_row, int rows, int channels) {
     int channel = own_channel<V>();
@@ -117,17 +118,21 @@ __device__ void copied(const T *__restrict__ from, T *__restrict__ to, int from_
         store<V>(to + long(row) * to_row + channel, load<V>(from + long(row) * from_row + channel));
 }
 template <class T, class A>
-__device__ void put_columns(const T *part, T *whole, int start, int all, int rows, int channels, int v) {
-    VECTORIZED(copied, v, part, whole + start, channels, all, rows, channels);
+__device__ void side_by_side(const T *left, const T *right, T *both, int a, int b, int rows, int, int v) {
+    const T *part = blockIdx.z ? right : left;
+    int width = blockIdx.z ? b : a, start = blockIdx.z ? a : 0;
+    VECTORIZED(copied, v, part, both + start, width, a + b, rows, width);
 }
-KERNEL(put_columns, (const T *part, T *whole, int start, int all, int rows, int channels, int v),
-       (part, whole, start, all, rows, channels, v))
+KERNEL(side_by_side, (const T *left, const T *right, T *both, int a, int b, int rows, int channels, int v),
+       (left, right, both, a, b, rows, channels, v))
 template <class T, class A>
-__device__ void take_columns(T *part, const T *whole, int start, int all, int rows, int channels, int v) {
-    VECTORIZED(copied, v, whole + start, part, all, channels, rows, channels);
+__device__ void apart(T *left, T *right, const T *both, int a, int b, int rows, int, int v) {
+    T *part = blockIdx.z ? right : left;
+    int width = blockIdx.z ? b : a, start = blockIdx.z ? a : 0;
+    if (part) VECTORIZED(copied, v, both + start, part, a + b, width, rows, width);
 }
-KERNEL(take_columns, (T * part, const T *whole, int start, int all, int rows, int channels, int v),
-       (part, whole, start, all, rows, channels, v))
+KERNEL(apart, (T * left, T *right, const T *both, int a, int b, int rows, int channels, int v),
+       (left, right, both, a, b, rows, channels, v))
 
 // The first token of each image, in the type of sums, and its gradient: 0 for the other tokens
 template <class T, class A>

@@ -56,6 +56,8 @@ struct Slot {
     double keep, size;
     long n;
     long until;
+    // of kernels [co, ci, taps] whose gradient is [co, taps, ci]; 1 otherwise
+    int ci, taps;
 };
 #define SLOTS 320
 struct Slots {
@@ -79,6 +81,13 @@ __device__ __forceinline__ int own_slot(const Slots &slots, long &from) {
     return low;
 }
 
+// Where the gradient of an element is
+__device__ __forceinline__ long of_gradient(const Slot &slot, long at) {
+    if (slot.taps == 1) return at;
+    unsigned i = at, tap = i % slot.taps, rest = i / slot.taps;
+    return long(rest / slot.ci * slot.taps + tap) * slot.ci + rest % slot.ci;
+}
+
 struct AdamCoefficients {
     double grad_scale, l2_decay, take, beta2, correction, eps;
 };
@@ -93,7 +102,7 @@ template <class T, class A> __device__ void adam(const Slots &slots, const AdamC
     for (int i = 0; i < PER_BLOCK / THREADS; i++) {
         long at = from + i * THREADS;
         if (at >= slot.n) return;
-        A g = gradient[at] * grad_scale + l2_decay * p[at];
+        A g = gradient[of_gradient(slot, at)] * grad_scale + l2_decay * p[at];
         A first = m[at] + (g - m[at]) * take, second = beta2 * v[at] + rest * g * g;
         m[at] = first;
         v[at] = second;
@@ -115,7 +124,7 @@ template <class T, class A> __device__ void sgd(const Slots &slots, const SgdCoe
     for (int i = 0; i < PER_BLOCK / THREADS; i++) {
         long at = from + i * THREADS;
         if (at >= slot.n) return;
-        A g = gradient[at] * grad_scale + weight_decay * p[at];
+        A g = gradient[of_gradient(slot, at)] * grad_scale + weight_decay * p[at];
         if (buffer) {
             A moved = buffer[at] * momentum + g;
             buffer[at] = moved;
