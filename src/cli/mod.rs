@@ -3,6 +3,7 @@
 mod axes;
 mod check;
 mod completions;
+mod cuda_worker;
 mod data;
 mod device;
 mod doctor;
@@ -11,8 +12,10 @@ mod experiments;
 mod explain;
 mod export;
 mod guide;
+mod init;
 mod interrupt;
 mod log;
+mod man;
 mod merge;
 mod model;
 mod new;
@@ -29,6 +32,7 @@ mod status;
 mod stderr;
 mod store;
 mod table;
+mod version;
 mod worker;
 
 use std::collections::BTreeSet;
@@ -45,7 +49,7 @@ use stderr::{has_color, print_line};
 
 /// Declarative experiment pipelines for transferring and merging medical imaging models.
 #[derive(Debug, Parser)]
-#[command(version, after_help = EXAMPLES, max_term_width = 100)]
+#[command(version, long_version = version::long(), after_help = EXAMPLES, max_term_width = 100)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -85,6 +89,7 @@ struct Global {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Init(init::Init),
     New(new::New),
     Run(run::Run),
     Check(check::Check),
@@ -105,6 +110,7 @@ enum Command {
     Guide(guide::Guide),
     Schema(schema::Schema),
     Completions(completions::Completions),
+    Man(man::Man),
     #[command(hide = true)]
     Worker(worker::Worker),
 }
@@ -128,6 +134,11 @@ impl Cli {
             }
         }
     }
+}
+
+/// How this program was built, and what it uses of this processor.
+pub(crate) fn built() -> String {
+    version::build()
 }
 
 /// Print an error to stderr; for experiment files, with the text in question.
@@ -163,6 +174,7 @@ impl Command {
             Self::Doctor(doctor) => return doctor.execute(),
             Self::Data(data) => return data.execute(global),
             Self::Worker(worker) => return worker.execute(global),
+            Self::Init(init) => init.execute(),
             Self::New(new) => new.execute(),
             Self::Check(check) => check.execute(global),
             Self::Plan(plan) => plan.execute(global),
@@ -178,6 +190,7 @@ impl Command {
             Self::Guide(guide) => guide.execute(),
             Self::Schema(schema) => schema.execute(),
             Self::Completions(completions) => completions.execute(),
+            Self::Man(man) => man.execute(),
         }
         .map(|()| Exit::Done)
     }

@@ -53,6 +53,17 @@ pub(super) struct Written<'p> {
     pub(super) figures: Vec<(&'p str, Vec<PathBuf>)>,
 }
 
+impl Written<'_> {
+    /// Every file, with the scores first.
+    pub(super) fn files(&self, plan: &Plan, global: &Global) -> Vec<PathBuf> {
+        let scores = global.results.join(&plan.experiment.name).join("metrics.csv");
+        let tables = self.tables.iter().flat_map(|table| &table.files);
+        let figures = self.figures.iter().flat_map(|(_, files)| files);
+        let files = std::iter::once(&scores).chain(tables).chain(figures).filter(|file| file.is_file());
+        files.cloned().collect()
+    }
+}
+
 /// Write the results of every `evaluate` stage in the store, and the figures of the available merge weights. Where there
 /// is nothing to show, files of earlier runs are kept.
 pub(super) fn write<'p>(plan: &'p Plan, store: &Store, global: &Global) -> Result<Written<'p>, Error> {

@@ -22,6 +22,7 @@ mod findings_tables;
 mod findings_trial;
 mod fingerprint;
 mod guide;
+mod init;
 #[cfg(unix)]
 mod kill;
 mod loss;
@@ -40,7 +41,9 @@ mod pipeline;
 mod pixels;
 mod plan;
 mod predict;
+mod program;
 mod rebasin;
+mod records;
 mod reference;
 mod report;
 mod resume;
