@@ -6,11 +6,13 @@ mod completions;
 mod cuda_worker;
 mod data;
 mod device;
+mod diff;
 mod doctor;
 mod entry;
 mod experiments;
 mod explain;
 mod export;
+mod found;
 mod guide;
 mod init;
 mod interrupt;
@@ -97,6 +99,8 @@ enum Command {
     Explain(explain::Explain),
     Table(table::Table),
     Report(report::Report),
+    Results(found::Results),
+    Diff(diff::Diff),
     Show(show::Show),
     Status(status::Status),
     Merge(merge::Merge),
@@ -181,6 +185,8 @@ impl Command {
             Self::Explain(explain) => explain.execute(global),
             Self::Table(table) => table.execute(global),
             Self::Report(report) => report.execute(global),
+            Self::Results(results) => results.execute(global),
+            Self::Diff(diff) => diff.execute(global),
             Self::Show(show) => show.execute(global),
             Self::Status(status) => status.execute(global),
             Self::Merge(merge) => merge.execute(),

@@ -20,6 +20,9 @@ use crate::table::{TableError, write_file};
 /// Name of the page, without its extension.
 const NAME: &str = "report";
 
+/// The page in the folder of an experiment's results.
+pub(super) const PAGE: &str = "report.html";
+
 /// Write one HTML page per experiment with its tables, curves, stages and origin, and one for several experiments
 #[derive(Debug, Args)]
 #[command(after_help = "\

@@ -46,6 +46,7 @@ mod rebasin;
 mod records;
 mod reference;
 mod report;
+mod results;
 mod resume;
 mod rsna;
 mod run;
