@@ -5,12 +5,14 @@
 //! | this one | predictions to scores |
 //! | [`named`] | predictions as files with readable names |
 //! | [`weights`] | learned merge weights, for figures |
+//! | [`thumbnails`] | the images of which a model is most confidently wrong, for reports |
 //! | [`report`] | everything that a report shows beside tables and figures |
 //!
 //! Scores are computed each time: that is cheap, and a new metric needs no stage to run again.
 
 pub mod named;
 pub mod report;
+pub mod thumbnails;
 pub mod weights;
 
 use std::collections::HashMap;
