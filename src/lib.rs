@@ -44,7 +44,7 @@
 //! | [`collect`] | from the store to scores and learned merge weights |
 //! | [`cli`] | one file per command |
 //! | [`guide`] | the documentation, also shown by `medmerge guide` |
-//! | [`deploy`] | finished models: predictions for new images, folders for timm and PyTorch |
+//! | [`deploy`] | predictions for new images; models and experiments as folders for other programs |
 //! | [`doctor`] | whether a device computes as it should |
 //! | [`error`] | exit codes |
 //!

@@ -1,10 +1,12 @@
 //! `--device` and `--precision`.
 
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use candle_core::Device;
 use clap::{Args, ValueEnum};
 
+use super::cuda_worker;
 use crate::doctor::Tolerance;
 use crate::error::Error;
 use crate::identity::Numerics;
@@ -48,6 +50,9 @@ impl DeviceChoice {
     }
 
     fn open_gpu(index: usize) -> Result<Device, Error> {
+        if !cfg!(feature = "cuda") {
+            return Err(Error::Usage(cuda_worker::no_gpu()));
+        }
         cuda::open(index).map_err(|error| {
             Error::Usage(format!("failed to open GPU {index}: {error}; run with --device cpu"))
         })
@@ -137,14 +142,18 @@ impl OnDevice {
     /// As for [`OnDevice::open`], as far as can be checked here.
     pub(super) fn workers(&self) -> Result<Workers, Error> {
         self.check_precision()?;
-        if !cfg!(feature = "cuda") {
-            self.device.open()?;
-        }
-        let program = this_program()
-            .map_err(|error| Error::Usage(format!("failed to find the executable: {error}")))?;
+        let program = self.program()?;
         let precision = self.precision.to_possible_value().expect("no precision is hidden");
         let arguments = vec!["--precision".into(), precision.get_name().into()];
         Ok(Workers { program, arguments, devices: self.device.workers() })
+    }
+
+    /// The program of workers: this one, or without CUDA the one that has it.
+    fn program(&self) -> Result<PathBuf, Error> {
+        if self.device != DeviceChoice::Cpu && !cfg!(feature = "cuda") {
+            return cuda_worker::find();
+        }
+        this_program().map_err(|error| Error::Usage(format!("failed to find the executable: {error}")))
     }
 
     fn check_precision(&self) -> Result<(), Error> {

@@ -6,6 +6,7 @@ use candle_core::{DType, Device};
 use clap::Args;
 
 use super::device::OnDevice;
+use super::version::{features, vectors};
 use super::{Error, Exit};
 use crate::backbone::BackboneSpec;
 use crate::backbone::resnet::{ResnetSpec, Stem};
@@ -57,26 +58,6 @@ fn verdict(good: bool) -> &'static str {
         "Do NOT trust this device: its training steps did not meet the tolerance. Run with --device cpu, and \
          report the lines above."
     }
-}
-
-fn features() -> String {
-    let known = [("cuda", cfg!(feature = "cuda")), ("natural-images", cfg!(feature = "natural-images"))];
-    let built: Vec<_> = known.iter().filter(|(_, built)| *built).map(|(name, _)| *name).collect();
-    if built.is_empty() { "no optional features".into() } else { built.join(", ") }
-}
-
-/// The widest vectors that kernels are compiled for on this CPU.
-fn vectors() -> &'static str {
-    #[cfg(target_arch = "x86_64")]
-    {
-        if is_x86_feature_detected!("avx512f") {
-            return "AVX-512";
-        }
-        if is_x86_feature_detected!("avx2") {
-            return "AVX2";
-        }
-    }
-    "128-bit vectors"
 }
 
 /// Training steps of ResNet-18 at 28 pixels, in batches of 64.

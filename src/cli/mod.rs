@@ -3,16 +3,21 @@
 mod axes;
 mod check;
 mod completions;
+mod cuda_worker;
 mod data;
 mod device;
+mod diff;
 mod doctor;
 mod entry;
 mod experiments;
 mod explain;
 mod export;
+mod found;
 mod guide;
+mod init;
 mod interrupt;
 mod log;
+mod man;
 mod merge;
 mod model;
 mod new;
@@ -29,6 +34,7 @@ mod status;
 mod stderr;
 mod store;
 mod table;
+mod version;
 mod worker;
 
 use std::collections::BTreeSet;
@@ -45,7 +51,7 @@ use stderr::{has_color, print_line};
 
 /// Declarative experiment pipelines for transferring and merging medical imaging models.
 #[derive(Debug, Parser)]
-#[command(version, after_help = EXAMPLES, max_term_width = 100)]
+#[command(version, long_version = version::long(), after_help = EXAMPLES, max_term_width = 100)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -85,6 +91,7 @@ struct Global {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Init(init::Init),
     New(new::New),
     Run(run::Run),
     Check(check::Check),
@@ -92,6 +99,8 @@ enum Command {
     Explain(explain::Explain),
     Table(table::Table),
     Report(report::Report),
+    Results(found::Results),
+    Diff(diff::Diff),
     Show(show::Show),
     Status(status::Status),
     Merge(merge::Merge),
@@ -105,6 +114,7 @@ enum Command {
     Guide(guide::Guide),
     Schema(schema::Schema),
     Completions(completions::Completions),
+    Man(man::Man),
     #[command(hide = true)]
     Worker(worker::Worker),
 }
@@ -128,6 +138,11 @@ impl Cli {
             }
         }
     }
+}
+
+/// How this program was built, and what it uses of this processor.
+pub(crate) fn built() -> String {
+    version::build()
 }
 
 /// Print an error to stderr; for experiment files, with the text in question.
@@ -163,12 +178,15 @@ impl Command {
             Self::Doctor(doctor) => return doctor.execute(),
             Self::Data(data) => return data.execute(global),
             Self::Worker(worker) => return worker.execute(global),
+            Self::Init(init) => init.execute(),
             Self::New(new) => new.execute(),
             Self::Check(check) => check.execute(global),
             Self::Plan(plan) => plan.execute(global),
             Self::Explain(explain) => explain.execute(global),
             Self::Table(table) => table.execute(global),
             Self::Report(report) => report.execute(global),
+            Self::Results(results) => results.execute(global),
+            Self::Diff(diff) => diff.execute(global),
             Self::Show(show) => show.execute(global),
             Self::Status(status) => status.execute(global),
             Self::Merge(merge) => merge.execute(),
@@ -178,6 +196,7 @@ impl Command {
             Self::Guide(guide) => guide.execute(),
             Self::Schema(schema) => schema.execute(),
             Self::Completions(completions) => completions.execute(),
+            Self::Man(man) => man.execute(),
         }
         .map(|()| Exit::Done)
     }

@@ -1,6 +1,7 @@
 //! The argument MODEL.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Args;
 
@@ -9,6 +10,8 @@ use super::entry::{made, named};
 use super::experiments::Overrides;
 use super::{Error, Global};
 use crate::deploy::source::Source;
+use crate::experiment::Experiment;
+use crate::plan::Plan;
 use crate::store::Store;
 
 /// A finished model.
@@ -28,6 +31,20 @@ pub(super) struct NamedModel {
 }
 
 impl NamedModel {
+    /// The plan of an experiment that is named in place of a model.
+    ///
+    /// # Errors
+    /// There is no such file, it has errors, or a stage is named, too.
+    pub(super) fn plan(&self, store: &Store) -> Result<Plan, Error> {
+        if self.experiment.is_some() {
+            let message =
+                "--experiment is for a stage's model; name the experiment file in place of the model";
+            return Err(Error::Usage(message.into()));
+        }
+        let experiment = Experiment::load_with(&self.model, &self.overrides.set)?;
+        Ok(Plan::new(Arc::new(experiment), store, self.on.numerics())?)
+    }
+
     /// # Errors
     /// There is no such model.
     pub(super) fn open(&self, global: &Global) -> Result<Source, Error> {

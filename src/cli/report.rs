@@ -12,6 +12,7 @@ use super::output::stdout;
 use super::results::{Written, write};
 use super::{Error, Global};
 use crate::collect::report::report;
+use crate::collect::thumbnails::Thumbnails;
 use crate::plan::Plan;
 use crate::report::{Report as Page, render, render_index};
 use crate::store::Store;
@@ -20,6 +21,9 @@ use crate::table::{TableError, write_file};
 /// Name of the page, without its extension.
 const NAME: &str = "report";
 
+/// The page in the folder of an experiment's results.
+pub(super) const PAGE: &str = "report.html";
+
 /// Write one HTML page per experiment with its tables, curves, stages and origin, and one for several experiments
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -27,10 +31,14 @@ Examples:
   medmerge report experiments/quickstart.toml     results/quickstart/report.html
   medmerge report experiments/small               a page each, and results/small/report.html with all tables
 
-A page is one file: it can be mailed, and opened without a network. Nothing runs: it shows what the store has.")]
+A page is one file: it can be mailed, and opened without a network. Nothing runs: it shows what the store has.
+Of data sets of the kinds `manifest` and `folder`, which may show patients, images are shown only with --thumbnails all.")]
 pub(super) struct Report {
     #[command(flatten)]
     files: Files,
+    /// Data sets of which images are shown that models are most confidently wrong about
+    #[arg(long, value_enum, default_value_t, value_name = "WHICH")]
+    thumbnails: Thumbnails,
     #[command(flatten)]
     on: OnDevice,
 }
@@ -42,7 +50,7 @@ impl Report {
         for experiment in self.files.load()? {
             let plan = Plan::new(experiment, &store, self.on.numerics())?;
             warn(std::slice::from_ref(&plan));
-            let page = page(&plan, &store, &write(&plan, &store, global)?)?;
+            let page = page(&plan, &store, &write(&plan, &store, global)?, self.thumbnails)?;
             writeln!(stdout(), "{}", write_page(global, &page.name, &render(&page))?.display())?;
             pages.push(page);
         }
@@ -60,11 +68,11 @@ pub(super) fn write_report(
     written: &Written<'_>,
     global: &Global,
 ) -> Result<PathBuf, Error> {
-    write_page(global, &plan.experiment.name, &render(&page(plan, store, written)?))
+    write_page(global, &plan.experiment.name, &render(&page(plan, store, written, Thumbnails::default())?))
 }
 
 /// What the page of an experiment shows.
-fn page(plan: &Plan, store: &Store, written: &Written<'_>) -> Result<Page, Error> {
+fn page(plan: &Plan, store: &Store, written: &Written<'_>, thumbnails: Thumbnails) -> Result<Page, Error> {
     let mut figures = Vec::new();
     for (name, files) in &written.figures {
         for file in files.iter().filter(|file| file.extension().is_some_and(|end| end == "svg")) {
@@ -73,7 +81,7 @@ fn page(plan: &Plan, store: &Store, written: &Written<'_>) -> Result<Page, Error
         }
     }
     let tables = written.tables.iter().map(|table| (table.name.clone(), table.named()));
-    Ok(Page { tables: tables.collect(), figures, ..report(plan, store)? })
+    Ok(Page { tables: tables.collect(), figures, ..report(plan, store, thumbnails)? })
 }
 
 fn write_page(global: &Global, experiment: &str, html: &str) -> Result<PathBuf, Error> {

@@ -17,6 +17,9 @@ use crate::plan::Plan;
 use crate::store::Store;
 use crate::table::{Rendered, write_results};
 
+/// The file of all scores of an experiment.
+pub(super) const SCORES: &str = "metrics.csv";
+
 /// The maximum number of stages listed in a warning.
 const NAMES_SHOWN: usize = 8;
 
@@ -51,6 +54,17 @@ pub(super) struct Written<'p> {
     pub(super) tables: Vec<Rendered>,
     /// Names and files.
     pub(super) figures: Vec<(&'p str, Vec<PathBuf>)>,
+}
+
+impl Written<'_> {
+    /// Every file, with the scores first.
+    pub(super) fn files(&self, plan: &Plan, global: &Global) -> Vec<PathBuf> {
+        let scores = global.results.join(&plan.experiment.name).join(SCORES);
+        let tables = self.tables.iter().flat_map(|table| &table.files);
+        let figures = self.figures.iter().flat_map(|(_, files)| files);
+        let files = std::iter::once(&scores).chain(tables).chain(figures).filter(|file| file.is_file());
+        files.cloned().collect()
+    }
 }
 
 /// Write the results of every `evaluate` stage in the store, and the figures of the available merge weights. Where there

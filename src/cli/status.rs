@@ -1,5 +1,7 @@
 //! `medmerge status`.
 
+mod watch;
+
 use std::io::Write;
 
 use clap::Args;
@@ -9,18 +11,23 @@ use super::{Error, Global};
 use crate::kind::text::{visible, visible_lines};
 use crate::run::reporter::{duration, progress_text};
 use crate::run::status::{RunState, RunStatus, runs, status};
+use crate::store::Store;
 
 /// Show the progress of current runs, or the result of the last one
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   medmerge status            all current runs, or the last one that made something
+  medmerge status --watch    the same, again every second until they have ended
   medmerge status --all      all recorded runs
   medmerge status --json | jq '.[].running'")]
 pub(super) struct Status {
     /// Show every recorded run
     #[arg(long)]
     all: bool,
+    /// Show the current runs again every second, until they have ended
+    #[arg(long, conflicts_with_all = ["all", "json"])]
+    watch: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -29,8 +36,10 @@ pub(super) struct Status {
 impl Status {
     pub(super) fn execute(&self, global: &Global) -> Result<(), Error> {
         let store = global.open_store_to_read()?;
-        let folders = runs(&store)?.into_iter();
-        let mut statuses = folders.map(|folder| status(&store, &folder)).collect::<Result<Vec<_>, _>>()?;
+        if self.watch {
+            return watch::watch(&store);
+        }
+        let mut statuses = statuses(&store)?;
         if !self.all {
             keep_relevant(&mut statuses);
         }
@@ -40,10 +49,19 @@ impl Status {
         }
         let mut out = stdout();
         if statuses.is_empty() {
-            return Ok(writeln!(out, "no run yet in {}", store.root().display())?);
+            return Ok(writeln!(out, "{}", no_run(&store))?);
         }
         Ok(statuses.iter().try_for_each(|status| print(status, &mut out))?)
     }
+}
+
+fn no_run(store: &Store) -> String {
+    format!("no run yet in {}", store.root().display())
+}
+
+/// Every recorded run, oldest first.
+fn statuses(store: &Store) -> Result<Vec<RunStatus>, Error> {
+    runs(store)?.iter().map(|folder| Ok(status(store, folder)?)).collect()
 }
 
 /// Keep the active runs, or else the last one. Runs that had nothing to make do not count, unless there are no others.

@@ -5,12 +5,14 @@
 //! | this one | predictions to scores |
 //! | [`named`] | predictions as files with readable names |
 //! | [`weights`] | learned merge weights, for figures |
+//! | [`thumbnails`] | the images of which a model is most confidently wrong, for reports |
 //! | [`report`] | everything that a report shows beside tables and figures |
 //!
 //! Scores are computed each time: that is cheap, and a new metric needs no stage to run again.
 
 pub mod named;
 pub mod report;
+pub mod thumbnails;
 pub mod weights;
 
 use std::collections::HashMap;
@@ -108,7 +110,7 @@ pub fn collect(plan: &Plan, store: &Store) -> Result<Collected, CollectError> {
 }
 
 /// Every `evaluate` stage.
-fn evaluations(plan: &Plan) -> Vec<(&PlannedStage, &EvaluateSpec)> {
+pub(crate) fn evaluations(plan: &Plan) -> Vec<(&PlannedStage, &EvaluateSpec)> {
     plan.stages().filter_map(|stage| Some((stage, evaluate_spec(stage)?))).collect()
 }
 
@@ -145,7 +147,7 @@ fn scores_of(
 }
 
 /// Visit the predictions of each row and data set of a stage. Returns `false` if the store lacks the entry.
-fn each_cell<E: From<CollectError>>(
+pub(crate) fn each_cell<E: From<CollectError>>(
     plan: &Plan,
     store: &Store,
     stage: &PlannedStage,
@@ -194,13 +196,13 @@ fn rows<'a>(plan: &Plan, stage: &'a PlannedStage, spec: &'a EvaluateSpec) -> Vec
 }
 
 /// One model or ensemble on one data set.
-struct Cell<'a> {
+pub(crate) struct Cell<'a> {
     experiment: &'a Experiment,
-    stage: &'a PlannedStage,
-    spec: &'a EvaluateSpec,
+    pub(crate) stage: &'a PlannedStage,
+    pub(crate) spec: &'a EvaluateSpec,
     /// Its row label.
-    model: &'a str,
-    dataset: &'a PlannedDataset,
+    pub(crate) model: &'a str,
+    pub(crate) dataset: &'a PlannedDataset,
     /// Whether scores come with the predictions behind them.
     keep: bool,
 }
@@ -238,7 +240,7 @@ impl Cell<'_> {
     }
 
     /// Validated predictions.
-    fn predictions(&self, prediction: &Prediction) -> Result<Predictions, MetricError> {
+    pub(crate) fn predictions(&self, prediction: &Prediction) -> Result<Predictions, MetricError> {
         let Prediction { labels, probabilities, .. } = prediction;
         Predictions::of(labels, probabilities, self.dataset.summary.classes.len())
     }

@@ -54,14 +54,14 @@ impl Cell<'_> {
 
 /// Names of files that work on every file system, each used once.
 #[derive(Debug, Default)]
-struct Names {
+pub(crate) struct Names {
     /// In lower case: some file systems ignore case.
     taken: HashSet<String>,
 }
 
 impl Names {
     /// A safe name for this text; a number is appended if it is taken.
-    fn unique(&mut self, text: &str) -> String {
+    pub(crate) fn unique(&mut self, text: &str) -> String {
         let safe = safe(text);
         let numbered = (2..).map(|number| format!("{safe}-{number}"));
         let mut names = std::iter::once(safe.clone()).chain(numbered);

@@ -4,6 +4,7 @@ use std::time::UNIX_EPOCH;
 
 use indexmap::IndexMap;
 
+use super::thumbnails::{Album, Thumbnails};
 use super::{Cell, SEED, each_cell, evaluations};
 use crate::dataset::SplitName;
 use crate::error::Error;
@@ -16,11 +17,11 @@ use crate::store::Store;
 /// Fields that are not options: what they name is shown elsewhere.
 const NOT_OPTIONS: [&str; 4] = ["input.", "dataset.", "numerics", "revision"];
 
-/// Everything in a report except tables and figures.
+/// Everything in a report except tables and figures, with images of some data sets.
 ///
 /// # Errors
 /// An entry of the store is damaged.
-pub fn report(plan: &Plan, store: &Store) -> Result<Report, Error> {
+pub fn report(plan: &Plan, store: &Store, thumbnails: Thumbnails) -> Result<Report, Error> {
     let experiment = &plan.experiment;
     let stages: Vec<Stage> =
         plan.stages().map(|stage| stage_of(plan, store, stage)).collect::<Result<_, Error>>()?;
@@ -29,7 +30,7 @@ pub fn report(plan: &Plan, store: &Store) -> Result<Report, Error> {
         description: experiment.description.clone(),
         notes: experiment.notes.clone(),
         options: options(plan),
-        evaluated: evaluated(plan, store)?,
+        evaluated: evaluated(plan, store, thumbnails)?,
         trained: trained(plan, store)?,
         facts: facts(plan, &stages),
         stages,
@@ -77,14 +78,20 @@ fn option(field: &Field) -> Option<(String, String)> {
 }
 
 /// The predictions of each model on each data set, those of all seeds together.
-fn evaluated(plan: &Plan, store: &Store) -> Result<Vec<Evaluated>, Error> {
+fn evaluated(plan: &Plan, store: &Store, thumbnails: Thumbnails) -> Result<Vec<Evaluated>, Error> {
     let mut found: IndexMap<[String; 4], Evaluated> = IndexMap::new();
+    let mut album = Album::new(store, thumbnails);
     for (stage, spec) in evaluations(plan) {
         each_cell(plan, store, stage, spec, |cell, prediction| {
             let (key, seed, one) = cell.evaluated();
             // Without a score, the tables have warned about them.
             if let Ok(predictions) = cell.predictions(prediction) {
-                found.entry(key).or_insert(one).seeds.push((seed, predictions));
+                let one = found.entry(key).or_insert(one);
+                // Curves are those of the first seed, too.
+                if one.seeds.is_empty() {
+                    one.wrong = album.wrong(cell, prediction, &predictions);
+                }
+                one.seeds.push((seed, predictions));
             }
             Ok::<_, Error>(())
         })?;
@@ -101,7 +108,7 @@ impl Cell<'_> {
         let key = [self.stage.name.clone(), model.clone(), dataset.clone(), at.clone()];
         let classes = self.dataset.summary.classes.clone();
         let seed = self.stage.at.get(SEED).map_or_else(String::new, ToString::to_string);
-        (key, seed, Evaluated { model, dataset, at, classes, seeds: Vec::new() })
+        (key, seed, Evaluated { model, dataset, at, classes, seeds: Vec::new(), wrong: Vec::new() })
     }
 }
 

@@ -8,10 +8,12 @@
 //! | [`predict`] | class probabilities of images |
 //! | [`rows`] | predictions as CSV |
 //! | [`export`] | folders for timm and PyTorch, with a model card |
+//! | [`records`] | an experiment as a folder for TensorBoard, MedMNIST's evaluator, or an RO-Crate |
 
 pub mod export;
 pub mod images;
 pub mod predict;
+pub mod records;
 pub mod rows;
 pub mod source;
 pub mod timm_folder;

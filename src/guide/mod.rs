@@ -25,9 +25,11 @@ macro_rules! pages {
 
 pages! {
     index: "index",
+    installation: "installation",
     experiment_file: "experiment-file",
     data_sets: "data-sets",
     own_data_and_checkpoints: "own-data-and-checkpoints",
+    other_programs: "other-programs",
     stages: "stages",
     merge_methods: "merge-methods",
     metrics_and_tables: "metrics-and-tables",

@@ -7,7 +7,7 @@ use metric::ranking::Ranking;
 use metric::{Confusion, Predictions, by_name};
 
 use super::chart::{Chart, key};
-use super::{Evaluated, Report};
+use super::{Evaluated, Report, wrong};
 
 /// Side of a plot in pixels.
 const SIDE: f64 = 210.0;
@@ -26,9 +26,10 @@ fn block(one: &Evaluated) -> Markup {
             (confusion(one))
             (classes(one))
             (curves(one, first))
+            (wrong::section(&one.wrong))
             @if one.seeds.len() > 1 {
                 p.note {
-                    "Counts are sums over seeds, scores are means over seeds. Curves are those of seed " (one.seeds[0].0) "."
+                    "Counts are sums over seeds, scores are means over seeds. Curves and images are those of seed " (one.seeds[0].0) "."
                 }
             }
         }
@@ -58,7 +59,7 @@ fn confusion(one: &Evaluated) -> Markup {
     let count = |label, predicted| -> usize { seeds.iter().map(|seed| seed.count(label, predicted)).sum() };
     let n = one.classes.len();
     html! {
-        div.scroll {
+        div.scroll tabindex="0" {
             table.confusion {
                 caption { "Confusion matrix: rows are true classes, columns predicted ones; % of the row" }
                 thead { tr { th scope="col" { "True" } @for class in &one.classes { th scope="col" { (class) } } } }
@@ -93,7 +94,7 @@ fn classes(one: &Evaluated) -> Markup {
         })
     };
     html! {
-        div.scroll {
+        div.scroll tabindex="0" {
             table.sortable {
                 caption { "Scores of each class against the rest" }
                 thead {

@@ -5,10 +5,13 @@
 //! | this one | what a report shows |
 //! | `page` | the page around it, its style and script |
 //! | `verdict` | the tables, and the differences to the row that they compare with |
+//! | `ranks` | ranks of rows over columns: a critical-difference diagram, or pairwise wins |
 //! | `options` | the options in which rows differ |
 //! | `evaluated` | each model on each data set: confusion, scores of classes, curves |
+//! | `wrong` | the images of which a model is most confidently wrong |
 //! | `training` | the epochs of each training |
 //! | `stages` | when stages ran, and for how long |
+//! | `graph` | which stages take from which |
 //! | `provenance` | data sets, versions, the experiment file |
 //! | `chart` | axes, lines and bars as SVG |
 //!
@@ -16,12 +19,15 @@
 
 mod chart;
 mod evaluated;
+mod graph;
 mod options;
 mod page;
 mod provenance;
+mod ranks;
 mod stages;
 mod training;
 mod verdict;
+mod wrong;
 
 use metric::Predictions;
 use table::Pivot;
@@ -71,6 +77,23 @@ pub struct Evaluated {
     pub classes: Vec<String>,
     /// For each seed, its predictions.
     pub seeds: Vec<(String, Predictions)>,
+    /// Images of which it is most confidently wrong, at the first seed; empty if none may be shown.
+    pub wrong: Vec<Wrong>,
+}
+
+/// An image with a wrong prediction.
+#[derive(Clone, Debug)]
+pub struct Wrong {
+    /// Its name.
+    pub name: String,
+    /// Its class.
+    pub label: String,
+    /// The class that was predicted.
+    pub predicted: String,
+    /// Probability of the predicted class.
+    pub confidence: f64,
+    /// The image as JPEG, small.
+    pub jpeg: Vec<u8>,
 }
 
 /// The epochs of a training.

@@ -14,9 +14,9 @@ pub(super) fn section(report: &Report) -> Option<Markup> {
     (rows.len() > 1 && !names.is_empty()).then(|| {
         html! {
             p.note { "Of the stage that made each row: the inputs and options that differ among the rows that have them." }
-            div.scroll {
+            div.scroll tabindex="0" {
                 table.sortable {
-                    thead { tr { th scope="col" { "Row" } @for name in &names { th scope="col" { (name) } } } }
+                    thead { tr { th scope="col" { "Row" } @for name in &names { th.text scope="col" { (name) } } } }
                     tbody {
                         @for (row, options) in &rows {
                             tr {

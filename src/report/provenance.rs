@@ -6,7 +6,7 @@ use super::{Dataset, Report};
 
 pub(super) fn section(report: &Report) -> Option<Markup> {
     Some(html! {
-        div.scroll {
+        div.scroll tabindex="0" {
             table { tbody { @for (name, value) in &report.facts {
                 tr { th scope="row" { (name) } td.text { code { (value) } } }
             } } }
@@ -30,7 +30,7 @@ fn of_dataset(dataset: &Dataset) -> Markup {
                 }
             }
             @for caveat in &dataset.caveats { p.warning { (caveat) } }
-            div.scroll {
+            div.scroll tabindex="0" {
                 table.sortable {
                     thead { tr { @for name in ["Class", "Training", "Validation", "Test"] { th scope="col" { (name) } } } }
                     tbody { @for (class, counts) in &dataset.classes {

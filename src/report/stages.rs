@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::{Report, Stage};
+use super::{Report, Stage, graph};
 
 /// Width of the bars.
 const WIDTH: f64 = 420.0;
@@ -24,9 +24,10 @@ pub(super) fn section(report: &Report) -> Option<Markup> {
         @if !missing.is_empty() {
             p.warning { "Not in the store: " (listed(&missing)) }
         }
+        (graph::section(&report.stages).unwrap_or_default())
         details open[report.stages.len() <= OPEN] {
             summary { "All stages" }
-            div.scroll { (table(report)) }
+            div.scroll tabindex="0" { (table(report)) }
         }
     })
 }
@@ -49,9 +50,12 @@ fn table(report: &Report) -> Markup {
     html! {
         table.sortable {
             thead {
-                tr { @for name in ["Stage", "Kind", "Seconds", "Started", "Inputs", "Fingerprint"] {
-                    th scope="col" { (name) }
-                } }
+                tr {
+                    th scope="col" { "Stage" }
+                    th.text scope="col" { "Kind" }
+                    th scope="col" { "Seconds" }
+                    @for name in ["Started", "Inputs", "Fingerprint"] { th.text scope="col" { (name) } }
+                }
             }
             tbody {
                 @for stage in &report.stages {

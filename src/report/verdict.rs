@@ -6,6 +6,7 @@ use table::{Pivot, html};
 
 use super::Report;
 use super::chart::range;
+use super::ranks;
 
 /// Height of a line of a forest plot.
 const LINE: f64 = 20.0;
@@ -40,14 +41,15 @@ pub(super) fn index(reports: &[(&Report, String)]) -> Option<Markup> {
 
 fn table(name: &str, pivot: &Pivot) -> Markup {
     html! {
-        div.scroll { (PreEscaped(html::render(name, pivot))) }
+        div.scroll tabindex="0" { (PreEscaped(html::render(name, pivot))) }
         @for column in 0..pivot.columns.len() { (forest(pivot, column)) }
+        (ranks::section(pivot))
     }
 }
 
 /// An SVG that the figure's own code has drawn.
 fn figure(name: &str, svg: &str) -> Markup {
-    html! { figure.scroll { figcaption { (name) } div role="img" aria-label=(name) { (PreEscaped(svg)) } } }
+    html! { figure.scroll tabindex="0" { figcaption { (name) } div role="img" aria-label=(name) { (PreEscaped(svg)) } } }
 }
 
 /// The differences of a column with their intervals, if it has any.
@@ -60,7 +62,7 @@ fn forest(pivot: &Pivot, column: usize) -> Markup {
     html! {
         details {
             summary { (title) ": differences to " (to) }
-            div.scroll { (forest_plot(pivot, &found, &format!("{title}: differences to {to}"))) }
+            div.scroll tabindex="0" { (forest_plot(pivot, &found, &format!("{title}: differences to {to}"))) }
         }
     }
 }

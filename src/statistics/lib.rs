@@ -6,12 +6,14 @@
 //! | [`paired_t`] | the t test of paired differences |
 //! | [`wilcoxon`] | the signed-rank test |
 //! | [`holm`] | correction for multiple comparisons |
+//! | [`friedman`] | Friedman's test of ranks, and Nemenyi's critical difference |
 //! | [`ranks`] | ranks, with ties sharing their mean |
 //! | `student` | Student's t distribution |
 //!
 //! Tested against SciPy and numpy in `tests/it/statistics.rs`.
 
 pub mod bootstrap;
+pub mod friedman;
 pub mod holm;
 pub mod paired_t;
 pub mod ranks;

@@ -25,7 +25,7 @@ pub(super) fn two_sided_quantile(probability: f64, freedom: f64) -> f64 {
 }
 
 /// The regularized incomplete beta function I_x(a, b); `rest` is 1 − x to full precision.
-fn incomplete_beta(x: f64, rest: f64, a: f64, b: f64) -> f64 {
+pub(super) fn incomplete_beta(x: f64, rest: f64, a: f64, b: f64) -> f64 {
     if x <= 0.0 || rest <= 0.0 {
         return if x <= 0.0 { 0.0 } else { 1.0 };
     }

@@ -19,7 +19,15 @@ fn help_names_every_command_and_the_exit_codes() {
 #[test]
 fn each_command_has_examples() {
     let workplace = Workplace::new("");
-    let commands: [&[&str]; 18] = [
+    let commands: [&[&str]; 26] = [
+        &["init"],
+        &["new"],
+        &["results"],
+        &["diff"],
+        &["report"],
+        &["status"],
+        &["export"],
+        &["man"],
         &["run"],
         &["check"],
         &["plan"],

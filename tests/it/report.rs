@@ -95,7 +95,8 @@ fn a_page_asks_no_other_address_and_escapes_what_people_write() {
     place.medmerge(&["report", "experiment.toml", "--set", named]).assert().code(0);
     let html = std::fs::read_to_string(place.path("results/tiny/report.html")).unwrap();
     assert!(html.contains("&lt;script&gt;alert(1)&lt;/script&gt; &amp; more"));
-    for outside in ["src=", "href=\"http", "url(", "@import", "fetch("] {
+    assert_eq!(html.matches("src=").count(), html.matches("src=\"data:image/jpeg;base64,").count());
+    for outside in ["href=\"http", "url(", "@import", "fetch("] {
         assert!(!html.contains(outside), "{outside}");
     }
     assert!(html.contains("aria-label=\"Accuracy: differences to average\""), "a forest plot");
@@ -141,4 +142,76 @@ fn a_run_writes_the_page_on_request() {
     run.stdout(contains("report\n-> results/tiny/report.html"));
     let by_run = std::fs::read(place.path("results/tiny/report.html")).unwrap();
     assert_eq!(page(&place).into_bytes(), by_run);
+}
+
+#[test]
+fn rows_are_ranked_over_at_least_three_columns() {
+    let set = |(name, images)| {
+        format!(
+            "[dataset.{name}.phantom]\nfamily = \"xray\"\nsize = 12\ntrain = 32\nval = 16\ntest = {images}\n"
+        )
+    };
+    let sets = [("xray2", 20), ("xray3", 24)].map(set).concat();
+    let experiment =
+        EXPERIMENT.replace("datasets = [\"xray\"]", "datasets = [\"xray\", \"xray2\", \"xray3\"]");
+    let experiment = experiment.replace(
+        "metrics = [\"macro_f1\", \"accuracy\"]",
+        "columns = [\"dataset\"]\nmetrics = [\"accuracy\"]",
+    );
+    let place = Workplace::new(&(experiment + &sets));
+    place.medmerge(&["run", "experiment.toml", "--quiet"]).assert().code(0);
+    let html = page(&place);
+    let mut csv = csv::Reader::from_path(place.path("results/tiny/main.csv")).unwrap();
+    let header = csv.headers().unwrap().clone();
+    let means = (0..header.len()).filter(|&i| header[i].ends_with("mean"));
+    let rows: Vec<csv::StringRecord> = csv.records().map(|row| row.unwrap()).collect();
+    let mut ranks = vec![0.0; rows.len()];
+    for column in means {
+        let value = |row: &csv::StringRecord| row[column].parse::<f64>().unwrap();
+        for (i, row) in rows.iter().enumerate() {
+            let better = rows.iter().filter(|other| value(other) > value(row)).count();
+            let same = rows.iter().filter(|other| value(other) == value(row)).count();
+            ranks[i] += (better as f64 + (same + 1) as f64 / 2.0) / 3.0;
+        }
+    }
+    let mut order: Vec<usize> = (0..rows.len()).collect();
+    order.sort_by(|&a, &b| ranks[a].total_cmp(&ranks[b]));
+    let said: Vec<String> = order.iter().map(|&i| format!("{} {:.2}", &rows[i][0], ranks[i])).collect();
+    // All columns have the same order, which is significant.
+    assert_eq!(said.len(), 3);
+    assert!(html.contains(&format!("aria-label=\"Mean ranks: {}\"", said.join(", "))), "{said:?}");
+}
+
+#[test]
+fn images_of_public_data_are_shown_and_those_of_ones_own_only_on_request() {
+    let place = workplace();
+    let images = |place: &Workplace, which: &[&str]| {
+        place.medmerge(&[&["report", "experiment.toml"][..], which].concat()).assert().code(0);
+        let html = std::fs::read_to_string(place.path("results/tiny/report.html")).unwrap();
+        html.matches("<img src=\"data:image/jpeg;base64,/9j/").count()
+    };
+    assert!(images(&place, &[]) > 0);
+    assert_eq!(images(&place, &["--thumbnails", "none"]), 0);
+    let own = EXPERIMENT.replace(
+        "[dataset.xray.phantom]\nfamily = \"xray\"\nsize = 12\ntrain = 32\nval = 16\ntest = 16\n",
+        "[dataset.xray.manifest]\npath = \"labels.csv\"\nsize = 12\n",
+    );
+    let place = Workplace::new(&own);
+    let mut csv = "image,label,split\n".to_owned();
+    for number in 0..48u8 {
+        let name = format!("{number}.png");
+        image::RgbImage::from_pixel(9, 7, image::Rgb([number * 5, 99, 7])).save(place.path(&name)).unwrap();
+        let split = if number < 24 {
+            "train"
+        } else if number < 32 {
+            "val"
+        } else {
+            "test"
+        };
+        csv += &format!("{name},{},{split}\n", ["a", "b", "c"][usize::from(number % 3)]);
+    }
+    let place = place.with("labels.csv", csv);
+    place.medmerge(&["run", "experiment.toml", "--quiet"]).assert().code(0);
+    assert_eq!(images(&place, &[]), 0);
+    assert!(images(&place, &["--thumbnails", "all"]) > 0);
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use medmerge::metric::{Predictions, by_name};
+use medmerge::statistics::friedman::Friedman;
 use medmerge::statistics::paired_t::PairedT;
 use medmerge::statistics::{Interval, bootstrap, holm, wilcoxon};
 use serde::de::DeserializeOwned;
@@ -36,6 +37,20 @@ fn paired_tests_equal_scipys() {
         assert_close("t", test.t(), t);
         assert_close("p of t", test.p(), p);
         assert_close("p of the signed ranks", wilcoxon::p(&differences), from(&case["wilcoxon_exact"][1]));
+    }
+}
+
+#[test]
+fn friedmans_test_equals_scipys() {
+    let cases = cases("friedman.json", "friedman");
+    assert_eq!(cases.len(), 6);
+    for case in cases {
+        let test = Friedman::new(&from::<Vec<Vec<f64>>>(&case["scores"])).unwrap();
+        let ranks: Vec<f64> = from(&case["mean_ranks"]);
+        test.mean_ranks.iter().zip(ranks).for_each(|(found, rank)| assert_close("rank", *found, rank));
+        assert_close("p of the ranks", test.p(), from(&case["p"]));
+        let difference: f64 = from(&case["difference"]);
+        assert!((test.critical_difference().unwrap() - difference).abs() < 1e-4, "{difference}");
     }
 }
 

@@ -17,7 +17,7 @@ use template::{Target, Template};
 const SIZE: usize = 64;
 
 /// Name of the schema, next to the experiments.
-const SCHEMA: &str = "experiment.schema.json";
+pub(super) const SCHEMA: &str = "experiment.schema.json";
 
 /// Write a new experiment file from a template, with a comment for every key
 #[derive(Debug, Args)]
@@ -121,7 +121,7 @@ fn check_name(name: &str) -> Result<(), Error> {
 }
 
 /// Write a file that does not exist yet.
-fn write_new(path: &Path, text: &str) -> Result<(), Error> {
+pub(super) fn write_new(path: &Path, text: &str) -> Result<(), Error> {
     let failed = |error: std::io::Error| match error.kind() {
         std::io::ErrorKind::AlreadyExists => exists(path),
         _ => unusable("write", path, &error),

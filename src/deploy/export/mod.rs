@@ -21,7 +21,6 @@ use std::fs;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
-use clap::ValueEnum;
 use serde_json::{Value, json};
 
 use super::source::{Input, MODEL, Source};
@@ -32,7 +31,7 @@ use crate::store::checkpoint;
 use scores::Scored;
 
 /// What a folder is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// timm.create_model("local-dir:FOLDER", pretrained=True), and model hubs
     Timm,
