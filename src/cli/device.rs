@@ -94,7 +94,7 @@ enum PrecisionChoice {
     F32,
     /// 10-bit mantissa for the factors of all products, on tensor cores: faster
     Tf32,
-    /// 7-bit mantissa for inputs and outputs of convolutions and linear layers, on tensor cores: fastest
+    /// 7-bit mantissa for activations, on tensor cores: fastest
     Bf16,
 }
 

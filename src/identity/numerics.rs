@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// The number type of products on a GPU. Weights, sums and everything else stay f32.
+/// The number type of products on a GPU. Parameters, statistics, sums and losses stay f32.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Precision {
@@ -14,7 +14,7 @@ pub enum Precision {
     F32,
     /// TF32: operands of all matrix products and convolutions are rounded to 10 fraction bits, for tensor cores.
     Tf32,
-    /// Operands and results of convolutions and linear layers are bf16 (7 fraction bits); attention stays f32.
+    /// Activations are bf16 (7 fraction bits) from the first convolution to the features.
     Bf16,
 }
 
@@ -32,7 +32,17 @@ impl Numerics {
     pub const ALL: [Self; 4] =
         [Self::Cpu, Self::Cuda(Precision::F32), Self::Cuda(Precision::Tf32), Self::Cuda(Precision::Bf16)];
 
-    /// As it enters the fingerprint: `cpu-f32`, `cuda-f32`, `cuda-tf32`, …
+    /// As it enters the fingerprint. Raise the number behind a device class when its operators round in another way.
+    pub fn in_fingerprint(self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu-f32",
+            Self::Cuda(Precision::F32) => "cuda-f32 2",
+            Self::Cuda(Precision::Tf32) => "cuda-tf32 2",
+            Self::Cuda(Precision::Bf16) => "cuda-bf16 2",
+        }
+    }
+
+    /// `cpu-f32`, `cuda-f32`, `cuda-tf32`, …
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Cpu => "cpu-f32",

@@ -42,7 +42,7 @@ pub fn stage_fields(
     numerics: Numerics,
 ) -> Vec<Field> {
     let mut fields = spec_fields(spec.kind(), spec.revision(), spec.options());
-    fields.push(Field::new("numerics", numerics.as_str()));
+    fields.push(Field::new("numerics", numerics.in_fingerprint()));
     let by_role = |what: &'static str, pairs: &[(Role, Fingerprint)]| -> Vec<Field> {
         let field = |(role, fingerprint): &(Role, Fingerprint)| {
             Field::new(format!("{what}.{role}"), fingerprint.to_string())

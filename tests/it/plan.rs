@@ -177,7 +177,7 @@ fn fields_read_like_the_experiment_file() {
     assert_eq!(value("trainable"), Some("\"head\""));
     assert_eq!(value("train.clip_norm"), Some("null"));
     assert_eq!(value("input.from"), Some(source.to_string().as_str()));
-    assert_eq!((value("kind"), value("numerics")), (Some("finetune"), Some("cuda-f32")));
+    assert_eq!((value("kind"), value("numerics")), (Some("finetune"), Some("cuda-f32 2")));
     assert_eq!((value("from"), value("dataset")), (None, None), "references enter by fingerprint alone");
     assert!(fields.is_sorted());
 }
