@@ -103,6 +103,7 @@ impl Error {
             Self::Files(FileError::Interrupted) | Self::Store(StoreError::Interrupted) => Exit::Interrupted,
             Self::Data(_) | Self::Image(_) | Self::Plan(PlanError::Data(_)) => Exit::Data,
             Self::Store(_) | Self::Plan(PlanError::Store(_)) => Exit::Store,
+            Self::Run(RunError::Refused(_)) => Exit::Usage,
             Self::Run(_) | Self::Collect(_) | Self::Signal(_) => Exit::Store,
             Self::Table(TableError::Io { .. } | TableError::Malformed { .. }) => Exit::Store,
             Self::Figure(FigureError::File(TableError::Io { .. })) => Exit::Store,

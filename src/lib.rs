@@ -67,7 +67,8 @@
 //!   experiments/<name>.json            what each stage last was, to say why it is stale
 //!   throughput.json                    how fast stages computed, to say how long the next will take
 //!   runs/<time>-<experiment>/          plan.json, events.jsonl
-//!   locks/                             held while an entry is made or a run is at work; then removed
+//!   locks/, claims/                    held while an entry is made or a run is at work; then removed
+//!   slurm/<experiment>/                orders to allocations of a cluster, their messages and logs
 //! results/<experiment>/                --results, MEDMERGE_RESULTS
 //!   metrics.csv                        one row per score
 //!   <table>.csv, <table>.md, .tex      a [table.<table>] of the experiment

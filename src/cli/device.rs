@@ -117,6 +117,11 @@ impl OnDevice {
         }
     }
 
+    /// Whether it is a GPU.
+    pub(super) fn is_gpu(&self) -> bool {
+        self.device != DeviceChoice::Cpu
+    }
+
     /// Tolerance of results at this precision.
     pub(super) fn tolerance(&self) -> Tolerance {
         match self.precision {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::device::OnDevice;
+use super::settings::PROJECT;
 use crate::error::Error;
 use crate::experiment::{Experiment, Override, Source, share_out};
 use crate::kind::text::visible;
@@ -132,6 +133,7 @@ fn toml_files(folder: &Path) -> Result<Vec<PathBuf>, Error> {
     let paths = entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>();
     let mut files = paths.map_err(unreadable)?;
     files.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
+    files.retain(|path| path.file_name().is_none_or(|name| name != PROJECT));
     files.sort();
     if files.is_empty() {
         let message = "there is no .toml file in this folder; pass an experiment file".to_owned();

@@ -26,6 +26,17 @@ pub(super) fn listen() -> Result<Arc<AtomicBool>, Error> {
     Ok(flag)
 }
 
+/// Install signal handlers that set the returned flag, however many signals there are.
+///
+/// # Errors
+/// The handler cannot be installed.
+pub(super) fn listen_quietly() -> Result<Arc<AtomicBool>, Error> {
+    let flag = Arc::new(AtomicBool::new(false));
+    let raised = Arc::clone(&flag);
+    ctrlc::set_handler(move || raised.store(true, Ordering::Relaxed)).map_err(Error::Signal)?;
+    Ok(flag)
+}
+
 /// Install signal handlers in a worker. The first signal ends the process after the current stage has stopped at a point
 /// from which it can be resumed; the second ends it immediately.
 ///

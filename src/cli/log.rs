@@ -28,6 +28,14 @@ pub(super) fn start(global: &Global, json: bool) {
     std::panic::set_hook(Box::new(if json { log_panic } else { print_panic }));
 }
 
+/// Start logging in an allocation of a cluster, whose stderr is a file: also which stages it makes.
+pub(super) fn start_allocation() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,medmerge=info"));
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| Stderr);
+    let _ = subscriber.with_target(false).with_ansi(false).try_init();
+    std::panic::set_hook(Box::new(print_panic));
+}
+
 /// Start logging in a worker.
 pub(super) fn start_worker() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,medmerge=info"));

@@ -29,6 +29,7 @@ mod report;
 mod results;
 mod run;
 mod schema;
+mod settings;
 mod show;
 mod status;
 mod stderr;
@@ -124,6 +125,7 @@ impl Cli {
     pub fn execute(self) -> Exit {
         let Self { command, global } = self;
         match &command {
+            Command::Worker(worker) if worker.is_at_desk() => log::start_allocation(),
             Command::Worker(_) => log::start_worker(),
             command => log::start(&global, command.logs_json()),
         }

@@ -11,10 +11,14 @@ use super::device::OnDevice;
 use super::experiments::{Files, every, warn};
 use super::only::Only;
 use super::output::{count, folded, stdout};
+use super::settings;
 use super::{Error, Global, axes};
 use crate::plan::makespan::{best_jobs, critical_path, makespan};
 use crate::plan::{self, Estimate, Estimates, PlannedStage, StageId, Status};
+use crate::run::executor::Workers;
+use crate::run::executor::slurm::{Settings, preview};
 use crate::run::reporter::duration;
+use crate::run::{ExecutorKind, jobs_of};
 
 /// Show what would run and why, with estimates of time, memory and disk space
 #[derive(Debug, Args)]
@@ -51,11 +55,17 @@ pub(super) struct Plan {
     /// Number of parallel stages for the estimated time [default: the fastest]
     #[arg(long, value_name = "N")]
     jobs: Option<NonZeroUsize>,
+    /// Where stages would run; for Slurm, also what would be submitted
+    #[arg(long, value_enum, default_value_t = ExecutorKind::default(), value_name = "EXECUTOR")]
+    executor: ExecutorKind,
+    #[command(flatten)]
+    slurm: Settings,
 }
 
 impl Plan {
     pub(super) fn execute(&self, global: &Global) -> Result<(), Error> {
         let experiments = self.files.load()?;
+        let slurm = self.slurm()?;
         let store = global.open_store_to_read()?;
         let plan = |experiment| Ok(plan::Plan::new(Arc::clone(experiment), &store, self.on.numerics())?);
         let mut plans = every(experiments.iter().map(plan))?;
@@ -65,22 +75,37 @@ impl Plan {
         let mut out = BufWriter::new(stdout());
         for plan in &mut plans {
             self.only.restrict(plan);
-            self.print(plan, &plan.estimates(&store, rayon::current_num_threads()), &mut out)?;
+            let threads =
+                slurm.as_ref().map_or_else(rayon::current_num_threads, |(slurm, _)| slurm.threads());
+            let estimates = plan.estimates(&store, threads);
+            self.print(plan, &estimates, slurm.as_ref(), &mut out)?;
         }
         Ok(out.flush()?)
     }
 
-    fn print(&self, plan: &plan::Plan, estimates: &Estimates, out: &mut impl Write) -> io::Result<()> {
+    fn print(
+        &self,
+        plan: &plan::Plan,
+        estimates: &Estimates,
+        slurm: Option<&Slurm>,
+        out: &mut impl Write,
+    ) -> io::Result<()> {
         match self {
             Self { json: true, .. } => writeln!(out, "{:#}", plan.to_json(estimates)),
             Self { dot: true, .. } => write!(out, "{}", plan.to_dot()),
             Self { mermaid: true, .. } => write!(out, "{}", plan.to_mermaid()),
-            _ => self.list(plan, estimates, out),
+            _ => self.list(plan, estimates, slurm, out),
         }
     }
 
     /// One line per stage, in execution order, then totals.
-    fn list(&self, plan: &plan::Plan, estimates: &Estimates, out: &mut impl Write) -> io::Result<()> {
+    fn list(
+        &self,
+        plan: &plan::Plan,
+        estimates: &Estimates,
+        slurm: Option<&Slurm>,
+        out: &mut impl Write,
+    ) -> io::Result<()> {
         let (reached, needed) = (plan.reached(), plan.needed());
         let stages = count(reached.len(), "stage", "stages");
         writeln!(out, "{}: {stages}, {} to run", plan.experiment.name, needed.len())?;
@@ -101,26 +126,48 @@ impl Plan {
             let note = format!("times are guesses: stages of these kinds have not run here yet: {guessed}");
             writeln!(out, "{}", folded(&note))?;
         }
-        match needed.is_empty() {
-            true => Ok(()),
-            false => writeln!(out, "{}", folded(&self.total(plan, estimates, &needed))),
+        if needed.is_empty() {
+            return Ok(());
         }
+        writeln!(out, "{}", folded(&self.total(plan, estimates, &needed)))?;
+        match slurm {
+            None => Ok(()),
+            Some((settings, workers)) => {
+                let jobs = jobs_of(plan, &needed, estimates);
+                writeln!(out, "{}", folded(&preview(&jobs, settings, workers)))
+            }
+        }
+    }
+
+    /// Settings of Slurm, and its workers, if it is used.
+    fn slurm(&self) -> Result<Option<Slurm>, Error> {
+        if self.executor != ExecutorKind::Slurm {
+            return Ok(None);
+        }
+        let jobs = Settings { allocations: self.jobs.map(NonZeroUsize::get), ..Settings::default() };
+        Ok(Some((settings::slurm(self.slurm.clone().or(jobs))?, self.on.workers()?)))
     }
 
     /// What all stages to run take together.
     fn total(&self, plan: &plan::Plan, estimates: &Estimates, needed: &BTreeSet<StageId>) -> String {
         let jobs = estimates.jobs(plan, needed);
         let threads = estimates.threads();
-        let at_once = self.jobs.map_or_else(|| best_jobs(&jobs, threads), NonZeroUsize::get);
-        format!(
-            "total {} and {} disk; critical path {}; with --jobs {at_once} {}",
+        let total = format!(
+            "total {} and {} disk; critical path {}",
             duration(jobs.iter().map(|job| job.seconds).sum()),
             size(estimates.disk_bytes(plan, needed)),
             duration(critical_path(&jobs)),
-            duration(makespan(&jobs, at_once, threads)),
-        )
+        );
+        if self.executor == ExecutorKind::Slurm {
+            return total;
+        }
+        let at_once = self.jobs.map_or_else(|| best_jobs(&jobs, threads), NonZeroUsize::get);
+        format!("{total}; with --jobs {at_once} {}", duration(makespan(&jobs, at_once, threads)))
     }
 }
+
+/// What Slurm is asked with.
+type Slurm = (Settings, Workers);
 
 /// The widest column of ids; longer ids shift what follows.
 const WIDEST_ID: usize = 200;

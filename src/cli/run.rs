@@ -11,11 +11,13 @@ use super::experiments::{Files, every, stages_named, warn};
 use super::interrupt;
 use super::only::Only;
 use super::results::{Extra, Format, write_and_print};
+use super::settings;
 use super::stderr::{has_color, print_line};
 use super::{Error, Exit, Global, print_error};
 use crate::experiment::Experiment;
 use crate::kind::text::{visible, visible_lines};
 use crate::plan::{Plan, PlanError};
+use crate::run::executor::slurm::Settings;
 use crate::run::reporter::{Bars, Json, Plain};
 use crate::run::{ExecutorKind, Options, Outcome, Reporter, run, set_aside_damaged};
 use crate::store::Store;
@@ -29,6 +31,7 @@ Examples:
   medmerge run experiments/main.toml --jobs 4          at most four stages in parallel
   medmerge run experiments/main.toml --device cuda:1   on the second GPU (`medmerge doctor` checks it)
   medmerge run experiments/main.toml --device cuda:0,1 on two GPUs, one stage on each
+  medmerge run experiments/main.toml --executor slurm  on a Slurm cluster (`medmerge guide slurm`)
   medmerge run experiments/main.toml --rerun merged    run `merged` again even if it is in the store
   medmerge run experiments/main.toml --only 'final[seed=0]'
                                                        only this stage and what it needs
@@ -60,6 +63,11 @@ pub(super) struct Run {
     /// Where stages run
     #[arg(long, value_enum, default_value_t = ExecutorKind::default(), value_name = "EXECUTOR")]
     executor: ExecutorKind,
+    /// Hand stages to Slurm and leave; the same command without --detach follows them and writes tables
+    #[arg(long)]
+    detach: bool,
+    #[command(flatten)]
+    slurm: Settings,
     /// How progress is shown on stderr
     #[arg(long, value_enum, default_value_t = LogFormat::Auto, value_name = "FORMAT")]
     log_format: LogFormat,
@@ -117,6 +125,9 @@ impl Run {
             if total.interrupted {
                 break;
             }
+            if self.detach {
+                continue;
+            }
             match write_and_print(&plan, store, &self.only, Format::default(), self.extra, global) {
                 // Nobody reads the tables, which are also in files. The run goes on.
                 Err(error) if error.is_closed_stdout() => {}
@@ -130,14 +141,30 @@ impl Run {
     }
 
     fn options(&self) -> Result<Options, Error> {
+        let slurm = self.slurm()?;
+        let threads = match self.executor {
+            ExecutorKind::Local => rayon::current_num_threads(),
+            ExecutorKind::Slurm => slurm.threads(),
+        };
         Ok(Options {
             executor: self.executor,
             workers: self.on.workers()?,
-            threads: rayon::current_num_threads(),
+            threads,
             jobs: self.jobs.map(NonZeroUsize::get),
+            slurm,
+            detach: self.detach,
             fail_fast: self.fail_fast,
             interrupt: interrupt::listen()?,
         })
+    }
+
+    /// Settings of Slurm, if it is used.
+    fn slurm(&self) -> Result<Settings, Error> {
+        if self.executor != ExecutorKind::Slurm {
+            return Ok(Settings::default());
+        }
+        let jobs = Settings { allocations: self.jobs.map(NonZeroUsize::get), ..Settings::default() };
+        settings::slurm(self.slurm.clone().or(jobs))
     }
 
     /// Make a plan; damaged entries that it would read are set aside first.
@@ -191,6 +218,12 @@ impl Run {
     fn conclude(&self, total: &Outcome) -> Exit {
         if !self.logs_json() {
             print_failures(total);
+        }
+        if total.detached > 0 {
+            let stages = total.detached;
+            print_line(format_args!(
+                "left to Slurm: {stages} stages; to follow them, repeat the command without --detach"
+            ));
         }
         print_line(total);
         match total {

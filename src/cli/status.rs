@@ -6,11 +6,12 @@ use std::io::Write;
 
 use clap::Args;
 
-use super::output::{folded, stdout};
+use super::output::{count, folded, stdout};
 use super::{Error, Global};
 use crate::kind::text::{visible, visible_lines};
+use crate::run::executor::slurm::overview::{Overview, Place};
 use crate::run::reporter::{duration, progress_text};
-use crate::run::status::{RunState, RunStatus, runs, status};
+use crate::run::status::{RunState, RunStatus, statuses};
 use crate::store::Store;
 
 /// Show the progress of current runs, or the result of the last one
@@ -59,15 +60,15 @@ fn no_run(store: &Store) -> String {
     format!("no run yet in {}", store.root().display())
 }
 
-/// Every recorded run, oldest first.
-fn statuses(store: &Store) -> Result<Vec<RunStatus>, Error> {
-    runs(store)?.iter().map(|folder| Ok(status(store, folder)?)).collect()
+/// Whether a run goes on, here or on a cluster.
+fn is_active(status: &RunStatus) -> bool {
+    matches!(status.state, RunState::Running | RunState::Detached)
 }
 
 /// Keep the active runs, or else the last one. Runs that had nothing to make do not count, unless there are no others.
 fn keep_relevant(statuses: &mut Vec<RunStatus>) {
-    if statuses.iter().any(|status| status.state == RunState::Running) {
-        statuses.retain(|status| status.state == RunState::Running);
+    if statuses.iter().any(is_active) {
+        statuses.retain(is_active);
     } else {
         let last = statuses.iter().rposition(|status| status.stages > 0).or(statuses.len().checked_sub(1));
         *statuses = last.map(|last| statuses.swap_remove(last)).into_iter().collect();
@@ -80,6 +81,7 @@ fn print(status: &RunStatus, out: &mut impl Write) -> std::io::Result<()> {
         RunState::Running => "running",
         RunState::Finished => "finished",
         RunState::Interrupted => "was interrupted",
+        RunState::Detached => "left to Slurm; to follow it, repeat its command",
         RunState::Died => "died; to resume it, repeat its command",
     };
     let (run, failures, time) = (visible(run), failed.len(), duration(*seconds));
@@ -87,12 +89,33 @@ fn print(status: &RunStatus, out: &mut impl Write) -> std::io::Result<()> {
         "{run}: {state}; {done} of {stages} stages made, {failures} failed, {skipped} skipped in {time}"
     );
     writeln!(out, "{}", folded(&line))?;
-    for (stage, progress) in running {
+    // A cluster's are told with their places.
+    for (stage, progress) in running.iter().filter(|_| status.slurm.is_none()) {
         let progress = progress.as_ref().map_or_else(|| "started".into(), progress_text);
         writeln!(out, "  {}: {progress}", visible(stage))?;
     }
+    status.slurm.iter().try_for_each(|overview| print_overview(overview, out))?;
     for (stage, message) in failed {
         writeln!(out, "  {}: failed: {}", visible(stage), visible_lines(message))?;
+    }
+    Ok(())
+}
+
+/// How stages stand on a cluster.
+fn print_overview(Overview { waiting, running }: &Overview, out: &mut impl Write) -> std::io::Result<()> {
+    let waiting = count(*waiting, "stage waits", "stages wait");
+    let made = count(running.len(), "is being made", "are being made");
+    writeln!(out, "{}", folded(&format!("  on Slurm: {waiting}, {made}")))?;
+    for (stage, Place { job, host, log, progress }) in running {
+        let progress = progress.as_ref().map_or_else(|| "started".into(), progress_text);
+        let log = log.display().to_string();
+        writeln!(
+            out,
+            "  {}: {progress}, by job {job} on {}; log: {}",
+            visible(stage),
+            visible(host),
+            visible(&log)
+        )?;
     }
     Ok(())
 }

@@ -1,12 +1,16 @@
 //! `medmerge worker`: makes stages for `medmerge run`.
 
 use std::io::{BufReader, stdin};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
 
 use super::device::OnDevice;
 use super::{Error, Exit, Global, interrupt, log};
+use crate::run::executor::Workers;
+use crate::run::executor::slurm::foreman::{Foreman, Shift, devices};
 use crate::run::message::{Ending, Order};
 use crate::run::serve::{receive, serve};
 use crate::run::signals::Signals;
@@ -18,10 +22,43 @@ use crate::store::Store;
 pub(super) struct Worker {
     #[command(flatten)]
     on: OnDevice,
+    /// Take orders from this folder, in an allocation of Slurm
+    #[arg(long, value_name = "FOLDER")]
+    desk: Option<PathBuf>,
+    /// Stages at the same time
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "desk")]
+    slots: usize,
+    /// Seconds to wait for orders
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, requires = "desk")]
+    idle: u64,
 }
 
 impl Worker {
+    /// Whether orders come from a folder.
+    pub(super) fn is_at_desk(&self) -> bool {
+        self.desk.is_some()
+    }
+
     pub(super) fn execute(&self, global: &Global) -> Result<Exit, Error> {
+        match &self.desk {
+            Some(desk) => self.take_orders(desk, global),
+            None => self.obey(global),
+        }
+    }
+
+    /// Take orders from a desk, and give them to workers of its own.
+    fn take_orders(&self, desk: &Path, global: &Global) -> Result<Exit, Error> {
+        let stop = interrupt::listen_quietly()?;
+        let store = Store::existing(&global.store)?;
+        let workers = self.on.workers()?;
+        let workers = Workers { devices: devices(self.on.is_gpu(), self.slots), ..workers };
+        let shift = Shift::from_environment(workers.devices.len(), Duration::from_secs(self.idle));
+        let left = Foreman::new(desk, &store, &workers, shift, &stop)?.work()?;
+        Ok(if left.is_stopped() { Exit::Interrupted } else { Exit::Done })
+    }
+
+    /// Carry out orders on stdin.
+    fn obey(&self, global: &Global) -> Result<Exit, Error> {
         let signals = Arc::new(Signals::default());
         interrupt::end_with(&signals)?;
         let orders = receive(BufReader::new(stdin()), &signals);

@@ -34,6 +34,7 @@ pages! {
     merge_methods: "merge-methods",
     metrics_and_tables: "metrics-and-tables",
     running: "running",
+    slurm: "slurm",
     store_and_files: "store-and-files",
     performance: "performance",
     paper: "paper",

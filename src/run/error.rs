@@ -42,6 +42,9 @@ pub enum RunError {
         /// What is wrong and what to do.
         message: String,
     },
+    /// The place where stages should run refuses them as they are asked for; nothing ran.
+    #[error("{0}")]
+    Refused(String),
     /// A worker could not be started.
     #[error("failed to start a process for {stage}: {source}; check free memory and the limit on processes")]
     Start {

@@ -84,6 +84,18 @@ pub enum Event {
         /// The error message.
         message: String,
     },
+    /// A stage was stopped where it ran, and waits for its turn again; training resumes.
+    StageReturned {
+        /// The stage.
+        stage: String,
+        /// Why it was stopped.
+        message: String,
+    },
+    /// Something happened to the place where stages run.
+    ExecutorSaid {
+        /// What happened.
+        message: String,
+    },
     /// A stage was stopped because the run is stopping; it can be resumed.
     StageStopped {
         /// The stage.
@@ -136,6 +148,7 @@ impl Event {
             | Self::StageFound { stage }
             | Self::StageFailed { stage, .. }
             | Self::StageRetried { stage, .. }
+            | Self::StageReturned { stage, .. }
             | Self::StageStopped { stage } => Some(stage),
             _ => None,
         }

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`queue`] | which job starts next, on which device, and how many run in parallel; pure |
 //! | [`scheduler`] | the main loop: starts jobs, handles their messages, reports events |
-//! | [`executor`] | where jobs run: workers on this machine |
+//! | [`executor`] | where jobs run: this machine, or a Slurm cluster |
 //! | [`order`] | converts planned stages to self-contained orders |
 //! | [`message`] | the protocol between a run and its workers |
 //! | [`serve`] | worker side: the loop over orders |
@@ -44,4 +44,4 @@ pub use executor::{Executor, ExecutorKind};
 pub use reporter::Reporter;
 pub use scheduler::Outcome;
 pub use utc::utc;
-pub use work::{Options, run, set_aside_damaged};
+pub use work::{Options, jobs_of, run, set_aside_damaged};

@@ -90,6 +90,8 @@ pub enum Message {
     Progress(Progress),
     /// A warning for the user.
     Warning(String),
+    /// The order went back to where it was taken from, for this reason; another worker will take it.
+    Returned(String),
     /// The order has ended; its last message.
     Ended(Ending),
 }

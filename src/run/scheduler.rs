@@ -1,10 +1,12 @@
 //! The main loop of a run: starts jobs within the limits, handles their messages, and reports events.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::AddAssign;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use super::executor::Started;
 use super::message::{Ending, Message};
 use super::queue::{Limits, Need, Queue, Skipped, Start};
 use super::{Event, Executor, Reporter, RunError};
@@ -30,8 +32,10 @@ pub struct Job {
 pub struct Rules {
     /// Limits on parallel jobs.
     pub limits: Limits,
-    /// Number of threads, shared by all running jobs.
+    /// Number of threads.
     pub threads: usize,
+    /// Whether all running jobs share the threads; otherwise each has this number.
+    pub shares_threads: bool,
     /// Whether to stop starting stages after the first failure.
     pub fail_fast: bool,
 }
@@ -47,6 +51,8 @@ pub struct Outcome {
     pub failed: Vec<(String, String)>,
     /// Skipped stages with the failed stage that each depends on.
     pub skipped: Vec<(String, String)>,
+    /// Stages that were left to an executor.
+    pub detached: usize,
     /// Elapsed time in seconds.
     pub seconds: f64,
     /// Whether the user interrupted it.
@@ -68,6 +74,7 @@ impl AddAssign for Outcome {
         self.fresh += other.fresh;
         self.failed.extend(other.failed);
         self.skipped.extend(other.skipped);
+        self.detached += other.detached;
         self.seconds += other.seconds;
         self.interrupted |= other.interrupted;
     }
@@ -88,8 +95,9 @@ pub fn run_jobs(
     let needs: Vec<_> = jobs.iter().map(|job| job.need.clone()).collect();
     let queue = Queue::new(&needs, rules.limits.clone());
     let start = Instant::now();
+    let (begun, stopped) = Default::default();
     let mut scheduler =
-        Scheduler { jobs, rules, queue, started: 0, stopped: None, interrupt, executor, reporter, outcome };
+        Scheduler { jobs, rules, queue, begun, stopped, interrupt, executor, reporter, outcome };
     scheduler.run();
     let stopped = scheduler.stopped;
     outcome.seconds += start.elapsed().as_secs_f64();
@@ -112,8 +120,8 @@ struct Scheduler<'a> {
     jobs: &'a [Job],
     rules: &'a Rules,
     queue: Queue,
-    /// Number of jobs started so far; retries do not count.
-    started: usize,
+    /// Jobs that have begun so far; those to be retried do not count.
+    begun: BTreeSet<usize>,
     stopped: Option<Stop>,
     interrupt: &'a AtomicBool,
     executor: &'a mut dyn Executor,
@@ -131,6 +139,9 @@ impl Scheduler<'_> {
             }
             if let Some((job, message)) = self.executor.receive(POLL_INTERVAL) {
                 self.handle(job, message);
+            }
+            while let Some(message) = self.executor.news() {
+                self.emit(Event::ExecutorSaid { message });
             }
             self.reporter.tick();
         }
@@ -158,22 +169,38 @@ impl Scheduler<'_> {
         while self.stopped.is_none()
             && let Some(Start { job, device, at_once }) = self.queue.start()
         {
-            self.started += 1;
-            let threads = (self.rules.threads / at_once).max(1);
-            let Job { id, kind, seconds: estimate, .. } = self.jobs[job].clone();
-            let (number, of) = (self.started, self.jobs.len());
-            self.emit(Event::StageStarted { stage: id, kind: kind.into(), number, of, threads, estimate });
-            if let Err(error) = self.executor.start(job, device, threads) {
-                self.queue.stop(job);
-                self.stop(Stop::Error(error));
+            match self.executor.start(job, device, self.threads(at_once)) {
+                Ok(Started::Now) => self.begin(job, self.threads(at_once)),
+                Ok(Started::Queued) => {}
+                Err(error) => {
+                    self.queue.stop(job);
+                    self.stop(Stop::Error(error));
+                }
             }
         }
+    }
+
+    /// Threads of a job if this number of jobs run in parallel.
+    fn threads(&self, at_once: usize) -> usize {
+        let Rules { threads, shares_threads, .. } = *self.rules;
+        if shares_threads { (threads / at_once).max(1) } else { threads }
+    }
+
+    fn begin(&mut self, job: usize, threads: usize) {
+        self.begun.insert(job);
+        let (number, of) = (self.begun.len(), self.jobs.len());
+        let Job { id, kind, seconds: estimate, .. } = self.jobs[job].clone();
+        self.emit(Event::StageStarted { stage: id, kind: kind.into(), number, of, threads, estimate });
     }
 
     fn handle(&mut self, job: usize, message: Message) {
         let stage = self.jobs[job].id.clone();
         match message {
-            Message::Started => {}
+            Message::Started => self.begin(job, self.threads(1)),
+            Message::Returned(message) => {
+                self.begun.remove(&job);
+                self.emit(Event::StageReturned { stage, message });
+            }
             Message::Waiting => self.emit(Event::StageWaiting { stage }),
             Message::Progress(progress) => self.emit(Event::StageProgress { stage, progress }),
             Message::Warning(message) => self.emit(Event::StageWarning { stage, message }),
@@ -194,7 +221,7 @@ impl Scheduler<'_> {
                 self.queue.finish(job);
             }
             Ending::OutOfMemory(message) if self.stopped.is_none() && self.queue.retry_alone(job) => {
-                self.started -= 1;
+                self.begun.remove(&job);
                 self.emit(Event::StageRetried { stage, message });
             }
             Ending::Failed(message) | Ending::OutOfMemory(message) => self.fail(job, stage, message),
@@ -203,7 +230,9 @@ impl Scheduler<'_> {
                 self.fail(job, stage, "its process was stopped by a signal; to resume it, run again".into());
             }
             Ending::Interrupted | Ending::Terminated => {
-                self.emit(Event::StageStopped { stage });
+                if self.begun.contains(&job) {
+                    self.emit(Event::StageStopped { stage });
+                }
                 self.queue.stop(job);
                 self.stop(Stop::Interrupted);
             }
@@ -226,6 +255,7 @@ impl Scheduler<'_> {
     }
 
     fn skip(&mut self, Skipped { job, because_of }: Skipped) {
+        self.executor.skip(job);
         let [stage, because_of] = [job, because_of].map(|job| self.jobs[job].id.clone());
         self.outcome.skipped.push((stage.clone(), because_of.clone()));
         self.emit(Event::StageSkipped { stage, because_of, estimate: self.jobs[job].seconds });

@@ -43,7 +43,9 @@ impl Reporter for Speeds<'_> {
                 }
             }
             Event::StageFinished { stage, seconds } => self.measure(stage, *seconds),
-            Event::StageFound { stage } | Event::StageFailed { stage, .. } => {
+            Event::StageFound { stage }
+            | Event::StageFailed { stage, .. }
+            | Event::StageReturned { stage, .. } => {
                 self.running.remove(stage);
             }
             _ => {}

@@ -1,11 +1,12 @@
 //! The state of a current or earlier run, read from its events.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use super::executor::slurm::overview::{Overview, overview};
 use super::folder::{EVENTS, Line};
 use super::{Event, RunError};
 use store::Store;
@@ -34,6 +35,9 @@ pub struct RunStatus {
     pub failed: BTreeMap<String, String>,
     /// Stages skipped because another one failed.
     pub skipped: usize,
+    /// How stages stand on a cluster, if the run's are there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slurm: Option<Overview>,
 }
 
 /// State of a run.
@@ -46,16 +50,41 @@ pub enum RunState {
     Finished,
     /// The user interrupted it.
     Interrupted,
+    /// It has left its stages to a cluster, or was killed meanwhile: they go on.
+    Detached,
     /// It was killed, or ended with an error.
     #[default]
     Died,
 }
 
-/// Folders of all runs with an event log, oldest first.
+/// The status of all runs with an event log, oldest first.
 ///
 /// # Errors
-/// The store's folder cannot be read.
-pub fn runs(store: &Store) -> Result<Vec<PathBuf>, RunError> {
+/// A record cannot be read.
+pub fn statuses(store: &Store) -> Result<Vec<RunStatus>, RunError> {
+    let mut statuses =
+        runs(store)?.iter().map(|folder| status(store, folder)).collect::<Result<Vec<_>, RunError>>()?;
+    let mut seen = BTreeSet::new();
+    // What is on a cluster belongs to the last run of an experiment.
+    for status in statuses.iter_mut().rev() {
+        if seen.insert(status.experiment.clone()) && !status.state.has_ended() {
+            status.slurm = overview(store.root(), &status.experiment)?;
+            if status.slurm.is_some() && status.state == RunState::Died {
+                status.state = RunState::Detached;
+            }
+        }
+    }
+    Ok(statuses)
+}
+
+impl RunState {
+    fn has_ended(self) -> bool {
+        matches!(self, Self::Finished | Self::Interrupted)
+    }
+}
+
+/// Folders of all runs with an event log, oldest first.
+fn runs(store: &Store) -> Result<Vec<PathBuf>, RunError> {
     let folder = store.root().join("runs");
     let failed = |source| RunError::Record { path: folder.clone(), source };
     let entries = fs::read_dir(&folder).map_err(failed)?;
@@ -67,10 +96,7 @@ pub fn runs(store: &Store) -> Result<Vec<PathBuf>, RunError> {
 }
 
 /// The status of the run in this folder.
-///
-/// # Errors
-/// The record cannot be read.
-pub fn status(store: &Store, folder: &Path) -> Result<RunStatus, RunError> {
+fn status(store: &Store, folder: &Path) -> Result<RunStatus, RunError> {
     let path = folder.join(EVENTS);
     let text = fs::read_to_string(&path).map_err(|source| RunError::Record { path, source })?;
     // The last line may be incomplete.
@@ -105,11 +131,13 @@ impl RunStatus {
                 self.running.remove(&stage);
                 self.failed.insert(stage, message);
             }
-            Event::StageRetried { stage, .. } | Event::StageStopped { stage } => {
+            Event::StageRetried { stage, .. }
+            | Event::StageReturned { stage, .. }
+            | Event::StageStopped { stage } => {
                 self.running.remove(&stage);
             }
             Event::StageSkipped { .. } => self.skipped += 1,
-            Event::StageWarning { .. } => {}
+            Event::StageWarning { .. } | Event::ExecutorSaid { .. } => {}
             Event::RunFinished { interrupted, .. } => {
                 self.state = if interrupted { RunState::Interrupted } else { RunState::Finished };
             }

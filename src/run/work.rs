@@ -7,7 +7,8 @@ use std::time::SystemTime;
 
 use rayon::prelude::*;
 
-use super::executor::{Capacity, ExecutorKind, Workers};
+use super::executor::slurm::Settings;
+use super::executor::{Capacity, ExecutorKind, Parallel, Work, Workers};
 use super::folder::RunFolder;
 use super::order::Orders;
 use super::queue::{Limits, Need};
@@ -32,6 +33,10 @@ pub struct Options {
     pub jobs: Option<usize>,
     /// Whether to stop starting stages after the first failure.
     pub fail_fast: bool,
+    /// Settings of the Slurm executor.
+    pub slurm: Settings,
+    /// Whether to leave after stages were handed to the executor.
+    pub detach: bool,
     /// Set by a signal handler when the user interrupts the run.
     pub interrupt: Arc<AtomicBool>,
 }
@@ -52,18 +57,32 @@ pub fn run(
     let folder = RunFolder::create(store.root(), &plan.experiment.name, SystemTime::now())?;
     folder.write_plan(&plan.to_json(&estimates))?;
     let _lock = store.lock_run(&folder.name())?;
-    let nodes: Vec<_> = plan.stage_ids().filter(|node| needed.contains(node)).collect();
+    let nodes = nodes(plan, &needed);
     let fresh = plan.reached().len() - nodes.len();
     let mut outcome = Outcome { fresh, ..Outcome::default() };
     let timed = estimates.jobs(plan, &needed);
-    let mut executor = options.executor.build(Orders::new(plan, &nodes), store, &options.workers);
-    let rules = options.rules(executor.capacity(), &timed);
     let estimate = timed.iter().map(|job| job.seconds).sum();
-    let jobs = jobs(plan, &nodes, timed, &estimates);
+    let jobs = jobs(plan, &nodes, &timed, &estimates);
+    let mut executor = options.executor.build(Work {
+        name: &plan.experiment.name,
+        jobs: &jobs,
+        orders: Orders::new(plan, &nodes),
+        store,
+        workers: &options.workers,
+        slurm: &options.slurm,
+    })?;
+    let rules = options.rules(executor.capacity(), &timed);
     let speeds = Speeds::new(plan, store, &estimates);
     let mut reporter = Reporters { log: folder.event_log()?, speeds, reporter };
     let experiment = plan.experiment.name.clone();
     reporter.event(&Event::RunStarted { experiment, stages: nodes.len(), fresh, estimate });
+    if options.detach {
+        executor.detach()?;
+        while let Some(message) = executor.news() {
+            reporter.event(&Event::ExecutorSaid { message });
+        }
+        return Ok(Outcome { detached: nodes.len(), ..outcome });
+    }
     let ended = run_jobs(&jobs, &rules, &options.interrupt, executor.as_mut(), &mut reporter, &mut outcome);
     drop(executor);
     reporter.speeds.write();
@@ -75,13 +94,15 @@ pub fn run(
 
 impl Options {
     fn rules(&self, capacity: Capacity, timed: &[makespan::Job]) -> Rules {
-        let default = || match capacity.shares_threads {
-            true => best_jobs(timed, self.threads),
-            false => capacity.memory.len(),
+        let Capacity { memory: devices, parallel } = capacity;
+        let shares_threads = !matches!(parallel, Parallel::Queued { .. });
+        let (jobs, threads) = match (parallel, self.jobs) {
+            (Parallel::Queued { threads }, _) => (usize::MAX, threads),
+            (_, Some(jobs)) => (jobs, self.threads),
+            (Parallel::SharedThreads, None) => (best_jobs(timed, self.threads), self.threads),
+            (Parallel::OnePerSlot, None) => (devices.len(), self.threads),
         };
-        let jobs = self.jobs.unwrap_or_else(default);
-        let limits = Limits { jobs, devices: capacity.memory };
-        Rules { limits, threads: self.threads, fail_fast: self.fail_fast }
+        Rules { limits: Limits { jobs, devices }, threads, shares_threads, fail_fast: self.fail_fast }
     }
 }
 
@@ -113,14 +134,24 @@ fn check_space(store: &Store, needed: u64) -> Result<(), RunError> {
     }
 }
 
+/// The jobs that running a plan would start.
+pub fn jobs_of(plan: &Plan, needed: &BTreeSet<StageId>, estimates: &Estimates) -> Vec<Job> {
+    jobs(plan, &nodes(plan, needed), &estimates.jobs(plan, needed), estimates)
+}
+
+/// Needed stages in the order of the plan.
+fn nodes(plan: &Plan, needed: &BTreeSet<StageId>) -> Vec<StageId> {
+    plan.stage_ids().filter(|node| needed.contains(node)).collect()
+}
+
 /// One job per stage. A stage with the fingerprint of an earlier one waits for it, and then finds its entry.
-fn jobs(plan: &Plan, nodes: &[StageId], timed: Vec<makespan::Job>, estimates: &Estimates) -> Vec<Job> {
-    let ways = ways(&timed);
-    let job = |((&node, timed), way): ((&StageId, makespan::Job), f64)| {
+fn jobs(plan: &Plan, nodes: &[StageId], timed: &[makespan::Job], estimates: &Estimates) -> Vec<Job> {
+    let ways = ways(timed);
+    let job = |((&node, timed), way): ((&StageId, &makespan::Job), f64)| {
         let stage = plan.stage(node);
         let memory = estimates.of(node).memory_bytes;
         // In milliseconds; the cast saturates.
-        let need = Need { inputs: timed.inputs, urgency: (way * 1e3) as u64, memory };
+        let need = Need { inputs: timed.inputs.clone(), urgency: (way * 1e3) as u64, memory };
         Job { id: stage.id.clone(), kind: stage.spec.kind(), seconds: timed.seconds, need }
     };
     nodes.iter().zip(timed).zip(ways).map(job).collect()

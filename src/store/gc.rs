@@ -142,6 +142,15 @@ impl Store {
         Lock::is_held(&self.run_lock_file(record))
     }
 
+    /// The lock of an experiment's run on a cluster; `None` if another one holds it.
+    ///
+    /// # Errors
+    /// The lock file cannot be opened, or the file system has no locks.
+    pub fn try_lock_desk(&self, experiment: &str) -> Result<Option<Lock>, StoreError> {
+        self.present()?;
+        Lock::try_now(&self.lock_file(&format!("slurm-{}", experiment.replace(['/', ':'], "-"))))
+    }
+
     fn run_lock_file(&self, record: &str) -> PathBuf {
         self.lock_file(&format!("run-{record}"))
     }

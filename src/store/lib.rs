@@ -10,7 +10,8 @@
 //! experiments/<name>.json        last fingerprint of each stage of an experiment
 //! throughput.json                measured speeds of stages
 //! runs/<time>/                   records of runs
-//! locks/                         held while an entry is made or a run is active, then removed
+//! locks/, claims/                held while an entry is made or a run is active, then removed
+//! slurm/<experiment>/            orders to allocations of a cluster, and their messages
 //! ```
 //!
 //! | file | what |
@@ -27,6 +28,7 @@
 //! | `digests` | files outside the store, read once |
 //! | [`outside`] | data sets and files outside the store, looked at once |
 //! | [`lock`] | advisory locks |
+//! | `claim` | the same among computers |
 //! | [`gc`] | garbage collection |
 //! | [`archive`] | entries in one file, to move them between machines |
 //! | `images` | verifying decoded images |
@@ -35,6 +37,7 @@
 pub mod archive;
 mod artifact_files;
 pub mod checkpoint;
+mod claim;
 mod csv_rows;
 mod digests;
 mod entry;
@@ -56,6 +59,7 @@ mod throughput;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 pub use digests::Digests;
 use entry::Unusable;
@@ -129,6 +133,14 @@ impl Store {
             Err(StoreError::Damaged { .. } | StoreError::DamagedElsewhere { .. }) => Ok(None),
             other => other,
         }
+    }
+
+    /// Whether there is an entry. If it seems not, its folder is listed before looking again: NFS remembers for a while
+    /// that something was not there.
+    pub fn has_appeared(&self, fingerprint: &Fingerprint) -> bool {
+        let is_there = || matches!(self.manifest(fingerprint), Ok(Some(_)));
+        let list = || self.entry(fingerprint).parent().is_some_and(|folder| names(folder).is_ok());
+        is_there() || (list() && is_there())
     }
 
     /// The artifact of an entry, with every digest verified; tensors are on the CPU. What cannot be decoded is damaged.
@@ -349,7 +361,8 @@ impl Store {
         self.present()?;
         let _at_work = Lock::share(&self.lock_file("staging"))?;
         let all = self.root.join("staging");
-        let staging = tempfile::tempdir_in(&all);
+        let staging =
+            tempfile::Builder::new().prefix(&format!("{STAGING}{}-", claim::node())).tempdir_in(&all);
         let staging = staging.map_err(|source| StoreError::io("create a folder in", &all, source))?;
         work(staging.path())
     }
@@ -364,6 +377,7 @@ impl Store {
             let left = left.map_err(failed)?;
             // Files are those of other programs. A folder that cannot be removed does no harm.
             if left.file_type().is_ok_and(|sort| sort.is_dir())
+                && !is_in_use_elsewhere(&left)
                 && let Err(error) = fs::remove_dir_all(left.path())
             {
                 tracing::info!("failed to remove {}: {error}", left.path().display());
@@ -371,6 +385,18 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// Start of the names of folders in `staging`; the computer follows.
+const STAGING: &str = "on-";
+
+/// Whether a folder in `staging` may be in use on another computer, whose shared lock may not be seen here.
+fn is_in_use_elsewhere(folder: &fs::DirEntry) -> bool {
+    const DAY: Duration = Duration::from_secs(86_400);
+    let name = folder.file_name().to_string_lossy().into_owned();
+    let other = name.strip_prefix(STAGING).is_some_and(|rest| !rest.starts_with(&claim::node()));
+    let age = || folder.metadata()?.modified();
+    other && age().is_ok_and(|time| time.elapsed().is_ok_and(|age| age < DAY))
 }
 
 fn create_folder(path: &Path) -> Result<(), StoreError> {

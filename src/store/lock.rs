@@ -5,13 +5,21 @@
 //! to it, and otherwise starts over. From then on, only the holder can remove the file. Holders of a shared lock do not
 //! remove it.
 //!
+//! An exclusive lock also has a `claim`, which holds among computers, whatever locks their file system has.
+//!
 //! On systems other than Unix, files cannot be identified, and are never removed.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use super::StoreError;
+use super::claim::Claim;
+
+/// Interval of looking whether another computer has released a lock: at first, and at last.
+const CLAIM_INTERVAL: [Duration; 2] = [Duration::from_millis(10), Duration::from_secs(1)];
 
 /// A lock, held until dropped.
 #[derive(Debug)]
@@ -19,26 +27,41 @@ pub struct Lock {
     /// The system's lock is released with it.
     file: File,
     path: PathBuf,
-    alone: bool,
+    /// The right among all computers; `None` of a shared lock.
+    claim: Option<Claim>,
 }
 
 impl Lock {
     /// Wait for an exclusive lock.
     pub(crate) fn wait(path: &Path) -> Result<Self, StoreError> {
-        let (file, ()) = locked(path, File::lock)?;
-        Ok(Self { file, path: path.into(), alone: true })
+        let (file, system) = locked(path, |file| system(file.lock().map(|()| true)))?;
+        let mut pause = CLAIM_INTERVAL[0];
+        loop {
+            if let Some(claim) = claim(path, system)? {
+                return Ok(Self { file, path: path.into(), claim: Some(claim) });
+            }
+            thread::sleep(pause);
+            pause = (pause * 2).min(CLAIM_INTERVAL[1]);
+        }
     }
 
-    /// Wait for a shared lock.
+    /// Wait for a shared lock, which is one on this computer.
     pub(crate) fn share(path: &Path) -> Result<Self, StoreError> {
-        let (file, ()) = locked(path, File::lock_shared)?;
-        Ok(Self { file, path: path.into(), alone: false })
+        let (file, _) = locked(path, |file| system(file.lock_shared().map(|()| true)))?;
+        Ok(Self { file, path: path.into(), claim: None })
     }
 
     /// Try to get an exclusive lock; `None` if any lock is held.
     pub(crate) fn try_now(path: &Path) -> Result<Option<Self>, StoreError> {
-        let (file, had) = locked(path, lock_now)?;
-        Ok(had.then(|| Self { file, path: path.into(), alone: true }))
+        let (file, system) = locked(path, |file| system(lock_now(file)))?;
+        if system == System::Held {
+            return Ok(None);
+        }
+        let claim = claim(path, system)?;
+        if claim.is_none() {
+            release(&file);
+        }
+        Ok(claim.map(|claim| Self { file, path: path.into(), claim: Some(claim) }))
     }
 
     /// Whether an exclusive or shared lock is held. The file is not removed.
@@ -50,10 +73,53 @@ impl Lock {
             opened => opened,
         };
         match opened {
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
-            opened => Ok(!opened.and_then(|file| is_free(&file)).map_err(failed)?),
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            opened => {
+                if !opened.and_then(|file| is_free(&file)).map_err(failed)? {
+                    return Ok(true);
+                }
+            }
         }
+        Claim::is_held_elsewhere(&claim_path(path)).map_err(failed)
     }
+}
+
+/// What the system says to an attempt to lock a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum System {
+    /// It is locked now.
+    Locked,
+    /// Another process holds the lock.
+    Held,
+    /// This file system has no locks; claims are enough.
+    Unsupported,
+}
+
+fn system(locked: io::Result<bool>) -> io::Result<System> {
+    // As Lustre answers without `flock`, and NFS without its lock server.
+    const ENOLCK: i32 = 37;
+    const ENOSYS: i32 = 38;
+    match locked {
+        Ok(true) => Ok(System::Locked),
+        Ok(false) => Ok(System::Held),
+        Err(error) if error.kind() == ErrorKind::Unsupported => Ok(System::Unsupported),
+        Err(error) if cfg!(target_os = "linux") && matches!(error.raw_os_error(), Some(ENOLCK | ENOSYS)) => {
+            Ok(System::Unsupported)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Try to get the claim that belongs to a lock.
+fn claim(path: &Path, system: System) -> Result<Option<Claim>, StoreError> {
+    let path = claim_path(path);
+    Claim::try_now(&path, system == System::Locked).map_err(|source| StoreError::io("claim", &path, source))
+}
+
+/// `claims/a` for `locks/a.lock`.
+fn claim_path(path: &Path) -> PathBuf {
+    let folder = path.parent().and_then(Path::parent).unwrap_or(Path::new(""));
+    folder.join("claims").join(path.file_stem().unwrap_or_default())
 }
 
 impl Lock {
@@ -70,7 +136,8 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        if self.alone && cfg!(unix) && is_named(&self.file, &self.path).unwrap_or(false) {
+        let is_exclusive = self.claim.take().is_some();
+        if is_exclusive && cfg!(unix) && is_named(&self.file, &self.path).unwrap_or(false) {
             // A remaining file does no harm.
             let _ = fs::remove_file(&self.path);
         }
@@ -147,7 +214,8 @@ mod tests {
     #[test]
     fn f24_a_released_lock_is_free_even_if_a_new_process_still_has_its_file() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a.lock");
+        let path = folder.path().join("locks").join("a.lock");
+        fs::create_dir(folder.path().join("locks")).unwrap();
         let shared = Lock::share(&path).unwrap();
         let copy = inherited(&shared);
         assert!(Lock::is_held(&path).unwrap());
@@ -158,7 +226,8 @@ mod tests {
     #[test]
     fn f24_looking_whether_a_lock_is_held_does_not_hold_it() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a.lock");
+        let path = folder.path().join("locks").join("a.lock");
+        fs::create_dir(folder.path().join("locks")).unwrap();
         let file = File::create(&path).unwrap();
         assert!(is_free(&file).unwrap());
         assert!(Lock::try_now(&path).unwrap().is_some(), "{file:?} is still open");

@@ -51,10 +51,10 @@ fn signal(signal: &str, target: &str) {
 }
 
 /// Names and contents of files.
-type Made = Vec<(String, Vec<u8>)>;
+pub(crate) type Made = Vec<(String, Vec<u8>)>;
 
 /// Everything that matters of a finished run.
-fn made(workplace: &Workplace) -> Made {
+pub(crate) fn made(workplace: &Workplace) -> Made {
     let entries = entries(&workplace.path(".medmerge")).into_iter();
     let mut made: Vec<_> = entries.filter(|(name, _)| !name.ends_with("log.txt")).collect();
     for table in ["metrics.csv", "main.csv", "main.md"] {
@@ -64,7 +64,7 @@ fn made(workplace: &Workplace) -> Made {
     made
 }
 
-fn finish(workplace: &Workplace) {
+pub(crate) fn finish(workplace: &Workplace) {
     workplace.medmerge(&["run", "experiment.toml"]).assert().code(0).stderr(contains("failed 0, skipped 0"));
     workplace.medmerge(&["store", "verify"]).assert().code(0).stdout(contains("all intact"));
     for folder in ["partial", "staging"] {
@@ -103,7 +103,7 @@ pub(crate) fn wait_for_an_epoch(workplace: &Workplace) {
     });
 }
 
-fn assert_same(made: &[(String, Vec<u8>)], whole: &[(String, Vec<u8>)]) {
+pub(crate) fn assert_same(made: &[(String, Vec<u8>)], whole: &[(String, Vec<u8>)]) {
     let names = |made: &[(String, Vec<u8>)]| made.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
     assert_eq!(names(made), names(whole));
     for ((name, content), (_, expected)) in made.iter().zip(whole) {

@@ -52,6 +52,8 @@ mod rsna;
 mod run;
 mod shipped;
 mod show;
+#[cfg(unix)]
+mod slurm;
 mod statistics;
 mod store;
 mod sweep;

@@ -14,6 +14,8 @@ pub(crate) enum Need {
     Mounts,
     /// A user that file permissions bind: not root.
     Permissions,
+    /// A Slurm that tests may set up, stop and start.
+    Slurm,
 }
 
 impl Need {
@@ -23,6 +25,7 @@ impl Need {
             Self::Gpu => "gpu",
             Self::Mounts => "mounts",
             Self::Permissions => "permissions",
+            Self::Slurm => "slurm",
         }
     }
 

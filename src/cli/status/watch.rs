@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use unicode_width::UnicodeWidthStr;
 
-use super::{Error, RunState, RunStatus, keep_relevant, no_run, print, statuses};
+use super::{Error, RunStatus, is_active, keep_relevant, no_run, print, statuses};
 use crate::cli::output::columns;
 use crate::kind::text::visible_lines;
 use crate::store::Store;
@@ -25,15 +25,11 @@ pub(super) fn watch(store: &Store) -> Result<(), Error> {
     loop {
         let shown = watched.of(statuses(store)?);
         screen.show(&text(store, &shown)?, &stages(&shown))?;
-        if !shown.iter().any(is_running) {
+        if !shown.iter().any(is_active) {
             return Ok(());
         }
         sleep(INTERVAL);
     }
-}
-
-fn is_running(status: &RunStatus) -> bool {
-    status.state == RunState::Running
 }
 
 /// Names of runs that were current at some time: they are shown until the end.
@@ -43,7 +39,7 @@ struct Watched(BTreeSet<String>);
 impl Watched {
     /// Those among all runs; the last one if there never was a current one.
     fn of(&mut self, mut statuses: Vec<RunStatus>) -> Vec<RunStatus> {
-        self.0.extend(statuses.iter().filter(|status| is_running(status)).map(|status| status.run.clone()));
+        self.0.extend(statuses.iter().filter(|status| is_active(status)).map(|status| status.run.clone()));
         match self.0.is_empty() {
             true => keep_relevant(&mut statuses),
             false => statuses.retain(|status| self.0.contains(&status.run)),
@@ -101,6 +97,7 @@ fn erase(text: &str, columns: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::run::status::RunState;
 
     fn status(run: &str, state: RunState) -> RunStatus {
         RunStatus { run: run.to_owned(), state, stages: 1, ..RunStatus::default() }

@@ -3,11 +3,15 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | [`local`] | workers on this machine |
+//! | [`local`] | on this machine |
+//! | [`slurm`] | in allocations of a Slurm cluster |
+//! | [`pool`] | worker processes of one machine |
 //! | `process` | a worker process: messages, and how its exit is interpreted |
 
 pub mod local;
+pub mod pool;
 mod process;
+pub mod slurm;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -16,6 +20,7 @@ use clap::ValueEnum;
 
 use super::message::Message;
 use super::order::Orders;
+use super::scheduler::Job;
 use super::{RunError, machine};
 use store::Store;
 
@@ -24,11 +29,11 @@ pub trait Executor {
     /// The capacity of the place where jobs run.
     fn capacity(&self) -> Capacity;
 
-    /// Start a job in a slot with this number of threads.
+    /// Start a job, whose inputs are in the store, in a slot with this number of threads.
     ///
     /// # Errors
     /// Jobs cannot be started at all.
-    fn start(&mut self, job: usize, slot: usize, threads: usize) -> Result<(), RunError>;
+    fn start(&mut self, job: usize, slot: usize, threads: usize) -> Result<Started, RunError>;
 
     /// The next message from a running job, if one arrives before the timeout. The last message of each job is
     /// [`Message::Ended`], even if it crashes.
@@ -36,6 +41,33 @@ pub trait Executor {
 
     /// Ask all jobs to stop.
     fn stop(&mut self);
+
+    /// What happened to the place where jobs run, for the user.
+    fn news(&mut self) -> Option<String> {
+        None
+    }
+
+    /// Leave the jobs to themselves: they go on without this process.
+    ///
+    /// # Errors
+    /// They cannot, or cannot be started.
+    fn detach(&mut self) -> Result<(), RunError> {
+        Err(RunError::Refused("only stages on Slurm go on by themselves; omit --detach".into()))
+    }
+
+    /// A job that has not started is not needed.
+    fn skip(&mut self, job: usize) {
+        let _ = job;
+    }
+}
+
+/// Whether a job runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Started {
+    /// It does.
+    Now,
+    /// It waits for its turn; [`Message::Started`] says when it runs.
+    Queued,
 }
 
 /// Capacity of an executor.
@@ -43,9 +75,38 @@ pub trait Executor {
 pub struct Capacity {
     /// Free memory of each slot in bytes; at least one slot. Jobs share a slot if its memory suffices.
     pub memory: Vec<u64>,
-    /// Whether jobs share the threads of one machine. If so, the best number of parallel jobs depends on the jobs;
-    /// otherwise it is one per slot.
-    pub shares_threads: bool,
+    /// How many jobs run in parallel, unless the user says so.
+    pub parallel: Parallel,
+}
+
+/// The number of parallel jobs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parallel {
+    /// Jobs share the threads of one machine: the best number depends on them.
+    SharedThreads,
+    /// One per slot.
+    OnePerSlot,
+    /// Every job that is ready is started, with this number of threads; the executor queues them.
+    Queued {
+        /// Threads of a job.
+        threads: usize,
+    },
+}
+
+/// What an executor is to run.
+pub struct Work<'a> {
+    /// The experiment's name.
+    pub name: &'a str,
+    /// The jobs, inputs before users.
+    pub jobs: &'a [Job],
+    /// Their orders.
+    pub orders: Orders<'a>,
+    /// Where entries are written.
+    pub store: &'a Store,
+    /// How to start workers.
+    pub workers: &'a Workers,
+    /// Settings of the Slurm executor.
+    pub slurm: &'a slurm::Settings,
 }
 
 /// Declares the kinds of executors, one per line: the name for `--executor`, and the type.
@@ -58,15 +119,13 @@ macro_rules! executors {
         }
 
         impl ExecutorKind {
-            /// Make an executor of this kind for the jobs of these orders.
-            pub fn build<'a>(
-                self,
-                orders: Orders<'a>,
-                store: &'a Store,
-                workers: &'a Workers,
-            ) -> Box<dyn Executor + 'a> {
+            /// Make an executor of this kind.
+            ///
+            /// # Errors
+            /// It cannot run anything.
+            pub fn build<'a>(self, work: Work<'a>) -> Result<Box<dyn Executor + 'a>, RunError> {
                 match self {
-                    $(Self::$Kind => Box::new(<$Executor>::new(orders, store, workers)),)+
+                    $(Self::$Kind => Ok(Box::new(<$Executor>::new(work)?)),)+
                 }
             }
         }
@@ -77,6 +136,8 @@ executors! {
     /// Processes on this machine
     #[default]
     Local => local::LocalExecutor,
+    /// Allocations of a Slurm cluster, which share the store's folder
+    Slurm => slurm::SlurmExecutor,
 }
 
 /// How to start workers.

@@ -72,7 +72,10 @@ impl Bars {
         let color = match event {
             Event::StageFailed { .. } => 31,
             Event::StageFinished { .. } => return Some(self.layout().shortened(&line)),
-            Event::StageSkipped { .. } | Event::StageRetried { .. } | Event::StageWarning { .. } => 33,
+            Event::StageSkipped { .. }
+            | Event::StageRetried { .. }
+            | Event::StageReturned { .. }
+            | Event::StageWarning { .. } => 33,
             _ => return Some(line),
         };
         Some(if self.color { format!("\x1b[{color}m{line}\x1b[0m") } else { line })
@@ -118,10 +121,12 @@ impl State {
             | Event::StageFound { stage }
             | Event::StageFailed { stage, .. } => self.end(stage),
             Event::StageSkipped { estimate, .. } => self.count(*estimate),
-            Event::StageRetried { stage, .. } | Event::StageStopped { stage } => {
+            Event::StageRetried { stage, .. }
+            | Event::StageReturned { stage, .. }
+            | Event::StageStopped { stage } => {
                 self.remove(stage);
             }
-            Event::StageWarning { .. } => {}
+            Event::StageWarning { .. } | Event::ExecutorSaid { .. } => {}
             Event::RunFinished { .. } => self.start = None,
         }
         self.measure();

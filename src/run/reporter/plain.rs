@@ -97,6 +97,10 @@ impl Lines {
             Event::StageRetried { stage, message } => {
                 format!("{}: will be retried alone: {}", self.name(stage), visible_lines(message))
             }
+            Event::StageReturned { stage, message } => {
+                format!("{}: waits for its turn again: {}", self.name(stage), visible_lines(message))
+            }
+            Event::ExecutorSaid { message } => visible_lines(message).into_owned(),
             Event::StageStopped { stage } => format!("{}: stopped", self.name(stage)),
             Event::StageSkipped { stage, because_of, .. } => {
                 format!("{}: skipped because {} failed", visible(stage), visible(because_of))

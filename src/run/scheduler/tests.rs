@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::super::executor::Capacity;
+use super::super::executor::{Capacity, Parallel};
 use super::*;
 use train::Progress;
 
@@ -23,17 +23,17 @@ struct FakeExecutor<'a>(&'a mut Fake, &'a AtomicBool);
 
 impl Executor for FakeExecutor<'_> {
     fn capacity(&self) -> Capacity {
-        Capacity { memory: vec![u64::MAX], shares_threads: true }
+        Capacity { memory: vec![u64::MAX], parallel: Parallel::SharedThreads }
     }
 
-    fn start(&mut self, job: usize, device: usize, threads: usize) -> Result<(), RunError> {
+    fn start(&mut self, job: usize, device: usize, threads: usize) -> Result<Started, RunError> {
         let Self(fake, _) = self;
         fake.started.push((job, device, threads));
         let end = fake.ends.get_mut(&job).and_then(VecDeque::pop_front);
         let progress = Progress::Count { done: 0, of: 1, what: "models".into() };
         fake.messages.push_back((job, Message::Progress(progress)));
         fake.messages.push_back((job, Message::Ended(end.unwrap_or(Ending::Executed { seconds: 1.0 }))));
-        Ok(())
+        Ok(Started::Now)
     }
 
     fn receive(&mut self, _: Duration) -> Option<(usize, Message)> {
@@ -85,7 +85,7 @@ fn jobs() -> Vec<Job> {
 }
 
 fn rules(jobs: usize, fail_fast: bool) -> Rules {
-    Rules { limits: Limits { jobs, devices: vec![u64::MAX] }, threads: 4, fail_fast }
+    Rules { limits: Limits { jobs, devices: vec![u64::MAX] }, threads: 4, shares_threads: true, fail_fast }
 }
 
 fn run(fake: &mut Fake, rules: &Rules) -> (Result<(), RunError>, Outcome, Names) {

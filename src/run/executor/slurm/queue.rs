@@ -1,0 +1,388 @@
+//! The run's allocations: what was submitted, what the workers say, what Slurm says.
+
+mod submit;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::super::Workers;
+use super::client::{Client, Listed, Trouble};
+use super::desk::{Desk, Left, Note, WorkerId, allocation};
+use super::state::Phase;
+use crate::RunError;
+use submit::Submission;
+
+/// Time between two queries if nothing changes, in the usual time between two.
+const QUERY_LATE: u32 = 5;
+
+/// The usual time between two queries, in the time after the queue has changed or a worker was stopped.
+const QUERY_SOON: u32 = 2;
+
+/// How long the controller may need until it lists what was submitted.
+const LISTED: Duration = Duration::from_secs(30);
+
+/// How long a worker may say nothing, of which it says something every few seconds, before Slurm is asked about it.
+const SILENCE: Duration = Duration::from_secs(60);
+
+/// Time between two attempts to submit: at first, and at last.
+const SUBMIT: [Duration; 2] = [Duration::from_secs(15), Duration::from_secs(300)];
+
+/// How many allocations may end in a row without having made or continued anything.
+const FRUITLESS: usize = 4;
+
+/// What is known of an allocation.
+#[derive(Clone, Debug)]
+pub(super) struct Allocation {
+    /// Its worker, since it has arrived.
+    pub(super) worker: Option<WorkerId>,
+    /// Mebibytes.
+    pub(super) memory: u64,
+    /// What Slurm last said.
+    listed: Option<Listed>,
+    /// When it was submitted or found.
+    since: Instant,
+    /// When its worker last said something.
+    heard: Instant,
+    /// Whether it has made or continued anything.
+    pub(super) fruitful: bool,
+}
+
+/// An allocation that has ended.
+#[derive(Clone, Debug)]
+pub(super) struct Ended {
+    pub(super) id: String,
+    /// Whether memory ran out.
+    pub(super) out_of_memory: bool,
+    /// Mebibytes that it had.
+    pub(super) memory: u64,
+}
+
+/// The allocations of a run.
+#[derive(Debug)]
+pub(super) struct Allocations {
+    client: Client,
+    desk: Desk,
+    /// The store, absolute.
+    store: PathBuf,
+    /// How to start workers.
+    workers: Workers,
+    /// The name of the run's jobs.
+    pub(super) name: String,
+    /// Workers of an earlier run's allocations, and whether they have left.
+    past: BTreeMap<String, (WorkerId, Option<Left>)>,
+    /// Those that have not ended.
+    pub(super) living: BTreeMap<String, Allocation>,
+    /// Whether it must be asked what was submitted before.
+    in_doubt: bool,
+    /// Interval of queries: usually, and now.
+    usual_interval: Duration,
+    query_interval: Duration,
+    query_at: Instant,
+    submit_at: Instant,
+    submit_interval: Duration,
+    /// Whether the user knows that the controller does not answer, or takes no more jobs.
+    silent: bool,
+    busy: bool,
+    max_array_size: Option<usize>,
+    /// Allocations that ended in a row without having made anything.
+    fruitless: usize,
+    /// The last of them.
+    last_fruitless: Option<String>,
+    submissions: usize,
+    /// For the user.
+    pub(super) news: Vec<String>,
+}
+
+impl Allocations {
+    /// The allocations of a run; those of an earlier one are found by the run's name.
+    pub(super) fn new(
+        desk: &Desk,
+        store: &Path,
+        workers: &Workers,
+        name: String,
+        interval: Duration,
+    ) -> Result<Self, RunError> {
+        let client = Client::new(desk.root().join("calls.log"));
+        let in_doubt = !desk.submissions()?.is_empty();
+        let now = Instant::now();
+        Ok(Self {
+            client,
+            desk: desk.clone(),
+            store: std::path::absolute(store).unwrap_or_else(|_| store.to_owned()),
+            workers: workers.clone(),
+            name,
+            past: BTreeMap::new(),
+            living: BTreeMap::new(),
+            in_doubt,
+            usual_interval: interval,
+            query_interval: interval,
+            query_at: now,
+            submit_at: now,
+            submit_interval: SUBMIT[0],
+            silent: false,
+            busy: false,
+            max_array_size: None,
+            fruitless: 0,
+            last_fruitless: None,
+            submissions: 0,
+            news: Vec::new(),
+        })
+    }
+
+    /// What a worker said before this run.
+    pub(super) fn recall(&mut self, worker: &str, note: &Note) {
+        let left = match note {
+            Note::Arrived { .. } => None,
+            Note::Left(left) => Some(*left),
+            _ => return,
+        };
+        self.past.insert(allocation(worker).to_owned(), (worker.to_owned(), left));
+    }
+
+    /// Whether it is not known which allocations there are.
+    pub(super) fn is_in_doubt(&self) -> bool {
+        self.in_doubt
+    }
+
+    /// The last allocation, if nothing that was submitted lately has made anything.
+    pub(super) fn fruitless(&self) -> Option<&str> {
+        self.last_fruitless.as_deref().filter(|_| self.fruitless >= FRUITLESS)
+    }
+
+    /// A worker of an allocation has arrived.
+    pub(super) fn arrived(&mut self, allocation: &str, worker: &str) {
+        if let Some(known) = self.living.get_mut(allocation) {
+            known.worker = Some(worker.to_owned());
+        }
+    }
+
+    /// A worker of an allocation has said something.
+    pub(super) fn heard(&mut self, allocation: &str) {
+        if let Some(known) = self.living.get_mut(allocation) {
+            known.heard = Instant::now();
+        }
+    }
+
+    /// Ask Slurm soon about workers that have not said anything for too long.
+    pub(super) fn look_for_silence(&mut self) {
+        let is_silent = |known: &&mut Allocation| known.worker.is_some() && known.heard.elapsed() > SILENCE;
+        let mut any = false;
+        for known in self.living.values_mut().filter(is_silent) {
+            known.heard = Instant::now();
+            any = true;
+        }
+        if any {
+            self.query_soon();
+        }
+    }
+
+    /// An allocation has made or continued a stage.
+    pub(super) fn bore_fruit(&mut self, allocation: &str) {
+        if let Some(known) = self.living.get_mut(allocation) {
+            known.fruitful = true;
+        }
+        self.fruitless = 0;
+    }
+
+    /// A worker says that it has left; a stopped one may go back to the queue.
+    pub(super) fn left(&mut self, allocation: &str, left: Left) -> Option<Ended> {
+        match left {
+            Left::Stopped => {
+                self.query_soon();
+                None
+            }
+            Left::Finished | Left::Idle | Left::Unable => self.end(allocation, false, left != Left::Unable),
+        }
+    }
+
+    fn end(&mut self, id: &str, out_of_memory: bool, is_fine: bool) -> Option<Ended> {
+        let known = self.living.remove(id)?;
+        if !known.fruitful && !is_fine {
+            self.fruitless += 1;
+            self.last_fruitless = Some(id.to_owned());
+        }
+        Some(Ended { id: id.to_owned(), out_of_memory, memory: known.memory })
+    }
+
+    fn query_soon(&mut self) {
+        self.query_interval = self.usual_interval;
+        self.query_at = self.query_at.min(Instant::now() + self.usual_interval / QUERY_SOON);
+    }
+
+    /// Ask Slurm, if it is time to; returns allocations that have ended.
+    pub(super) fn query(&mut self) -> Result<Vec<Ended>, RunError> {
+        let now = Instant::now();
+        if now < self.query_at || (self.living.is_empty() && !self.in_doubt) {
+            return Ok(Vec::new());
+        }
+        match self.client.jobs(&self.name) {
+            Ok(listed) => {
+                self.answered();
+                self.adopt(&listed)?;
+                let (ended, changed) = self.compare(&listed);
+                self.query_interval = if changed { self.usual_interval } else { self.longer_interval() };
+                self.query_at = now + self.query_interval;
+                Ok(ended)
+            }
+            Err(trouble) => {
+                self.did_not_answer(&trouble);
+                self.query_interval = self.longer_interval();
+                self.query_at = now + self.query_interval;
+                Ok(Vec::new())
+            }
+        }
+    }
+
+    fn longer_interval(&self) -> Duration {
+        (self.query_interval * 3 / 2).min(self.usual_interval * QUERY_LATE)
+    }
+
+    fn answered(&mut self) {
+        if std::mem::take(&mut self.silent) {
+            self.news.push("Slurm answers again".into());
+        }
+    }
+
+    fn did_not_answer(&mut self, trouble: &Trouble) {
+        if !std::mem::replace(&mut self.silent, true) {
+            self.news.push(format!(
+                "Slurm does not answer ({}): how its jobs are is unknown; allocations go on without it, and it is asked \
+                 again",
+                trouble.text()
+            ));
+        }
+    }
+
+    /// Take over living allocations that an earlier run, or an attempt without an answer, has submitted.
+    fn adopt(&mut self, listed: &[Listed]) -> Result<(), RunError> {
+        if !std::mem::take(&mut self.in_doubt) {
+            return Ok(());
+        }
+        let mut found = 0;
+        for token in self.desk.submissions()? {
+            let path = self.desk.submission(&token, "json");
+            let Some(submission) = self.desk.read::<Submission>(&path)? else { continue };
+            let own = listed.iter().filter(|job| job.comment == token && job.state.phase() != Phase::Ended);
+            for job in own {
+                let (worker, left) = self.past.get(&job.id).cloned().unzip();
+                let has_left = left.flatten().is_some_and(|left| left != Left::Stopped);
+                if !has_left && !self.living.contains_key(&job.id) {
+                    self.living
+                        .insert(job.id.clone(), Allocation { worker, ..Allocation::new(submission.memory) });
+                    found += 1;
+                }
+            }
+        }
+        if found > 0 {
+            let words = if found == 1 {
+                "allocation of an earlier run found; it goes"
+            } else {
+                "allocations of an earlier run found; they go"
+            };
+            self.news.push(format!("{found} {words} on"));
+        }
+        Ok(())
+    }
+
+    /// Compare what is known with what Slurm lists: what has ended, and whether anything has changed.
+    fn compare(&mut self, listed: &[Listed]) -> (Vec<Ended>, bool) {
+        let by_id: BTreeMap<&str, &Listed> = listed.iter().map(|job| (job.id.as_str(), job)).collect();
+        let missing =
+            self.living.iter().any(|(id, known)| !by_id.contains_key(id.as_str()) && known.is_old());
+        let accounted =
+            if missing { self.client.accounted(&self.name).unwrap_or_default() } else { Vec::new() };
+        let (mut ended, mut changed) = (Vec::new(), false);
+        for id in self.living.keys().cloned().collect::<Vec<_>>() {
+            let known = self.living.get_mut(&id).expect("it is a key");
+            let job = by_id.get(id.as_str()).copied().or_else(|| accounted.iter().find(|job| job.id == id));
+            match job {
+                Some(job) => {
+                    changed |= known.listed.as_ref() != Some(job);
+                    let note = job.clone();
+                    self.tell(&id, &note);
+                    if note.state.phase() == Phase::Ended {
+                        ended.extend(self.end(&id, note.state.ran_out_of_memory(), false));
+                    }
+                }
+                None if known.is_old() => {
+                    changed = true;
+                    self.news.push(format!("job {id} is no longer in the queue; its stages run again"));
+                    ended.extend(self.end(&id, false, false));
+                }
+                None => {}
+            }
+        }
+        (ended, changed)
+    }
+
+    /// Tell the user of a change that concerns them.
+    fn tell(&mut self, id: &str, job: &Listed) {
+        let Some(known) = self.living.get_mut(id) else { return };
+        let before = known.listed.replace(job.clone());
+        let is_new = before.as_ref().is_none_or(|before| before.state != job.state);
+        let state = &job.state;
+        if is_new && !state.is_usual() {
+            let reason = match state.reason.as_str() {
+                "" | "None" => String::new(),
+                reason => format!(" ({reason})"),
+            };
+            let log = if state.phase() == Phase::Ended {
+                format!("; log: {}", self.desk.log(id).display())
+            } else {
+                String::new()
+            };
+            self.news.push(format!("job {id} is {}{reason}: {}{log}", state.name, state.advice()));
+        }
+    }
+
+    /// Cancel all allocations by one call; whether Slurm has got it.
+    pub(super) fn cancel(&mut self) -> bool {
+        let name = format!("--name={}", self.name);
+        let arrays = self.arrays();
+        // In doubt, there may be others.
+        let which =
+            if self.in_doubt { vec![name.as_str()] } else { arrays.iter().map(String::as_str).collect() };
+        if which.is_empty() {
+            return true;
+        }
+        match self.client.cancel(&which) {
+            Ok(()) => true,
+            Err(trouble) => {
+                let text = trouble.text();
+                self.news.push(format!(
+                    "failed to cancel jobs ({text}); do it later: scancel {}",
+                    which.join(" ")
+                ));
+                false
+            }
+        }
+    }
+
+    fn arrays(&self) -> Vec<String> {
+        let mut arrays: Vec<String> =
+            self.living.keys().filter_map(|id| Some(id.split_once('_')?.0.to_owned())).collect();
+        arrays.dedup();
+        arrays
+    }
+
+    /// Ids of this run's jobs that are still in the queue; `None` if unknown.
+    pub(super) fn remaining(&self) -> Option<Vec<String>> {
+        let listed = self.client.jobs(&self.name).ok()?;
+        let remaining = listed.into_iter().filter(|job| job.state.phase() != Phase::Ended);
+        let is_own = |job: &Listed| self.in_doubt || self.living.contains_key(&job.id);
+        Some(remaining.filter(is_own).map(|job| job.id).collect())
+    }
+}
+
+impl Allocation {
+    fn new(memory: u64) -> Self {
+        let now = Instant::now();
+        Self { worker: None, memory, listed: None, since: now, heard: now, fruitful: false }
+    }
+
+    /// Whether the controller has had the time to list it.
+    fn is_old(&self) -> bool {
+        self.listed.is_some() || self.since.elapsed() > LISTED
+    }
+}
