@@ -5,7 +5,7 @@
 //! for the gradients of strided ones (ResNet-50 on an H200: 3.5 ms for what a product does in 0.3). Elsewhere its own
 //! choice is within a few percent of its best.
 
-use candle_core::{DType, Device, Result, Tensor, bail};
+use candle_core::{DType, Result, Tensor, bail};
 use identity::Precision;
 
 use super::launch::{count, matmul};
@@ -49,9 +49,9 @@ pub(super) fn convolve(pass: Pass, a: &Tensor, b: &Tensor, shape: &ConvShape) ->
     count();
     match a.device() {
         #[cfg(feature = "testing")]
-        Device::Cpu => on_cpu(pass, a, b, shape),
+        candle_core::Device::Cpu => on_cpu(pass, a, b, shape),
         #[cfg(feature = "cuda")]
-        Device::Cuda(_) => super::cudnn::convolve(pass, a, b, shape),
+        candle_core::Device::Cuda(_) => super::cudnn::convolve(pass, a, b, shape),
         other => {
             _ = (b, shape);
             bail!("{pass:?} convolution on {:?}: there is none", other.location())
