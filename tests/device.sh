@@ -459,6 +459,8 @@ stage() {
 
 ours=(env "LD_LIBRARY_PATH=$(libraries)")
 find_programs
+# building is no part of a rehearsal
+if [ "$mode" = rehearse ]; then deadline=$((SECONDS + budget)); fi
 if [[ " ${stages[*]} " != *" profile "* ]]; then reserve=0; fi
 declare -A seconds=([facts]=30 [doctor]=60 [tests]=60 [quickstart]=120 [profile]=80)
 for name in facts doctor tests quickstart steps profile; do
