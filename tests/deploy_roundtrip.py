@@ -18,9 +18,7 @@ import argparse
 import csv
 import importlib.util
 import json
-import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -31,6 +29,8 @@ import torch
 import torchvision
 from PIL import Image
 from safetensors.torch import save_file
+
+from program import run
 
 # PIL decodes JPEG to levels that differ by a few, and squashes to levels that differ by at most 1.
 TOLERANCES = {"same pixels": 1e-4, "resized PNG": 1e-4, "resized JPEG": 1e-2}
@@ -108,15 +108,6 @@ def write_described(model, path):
         "preprocessing": {"size": SIZE, "pixels": {"crop_mode": "center"}},
     }
     save_file(model.state_dict(), path, metadata={"medmerge": json.dumps({"info": info})})
-
-
-def run(program, folder, *arguments):
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("MEDMERGE_")}
-    line = [program, *map(str, arguments)]
-    done = subprocess.run(line, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True)
-    if done.returncode != 0:
-        sys.exit(f"medmerge {arguments[0]} ended with exit code {done.returncode}")
-    return done.stdout
 
 
 def predict(program, folder, model, files, *options):

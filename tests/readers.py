@@ -19,13 +19,13 @@ import math
 import os
 import re
 import shutil
-import subprocess
-import sys
 import tempfile
 from importlib import resources
 from pathlib import Path
 
 import numpy as np
+
+from program import run
 
 # Task, number of classes and side of each set.
 SETS = {"retinamnist": ("ordinal", 5, 28), "pneumoniamnist_64": ("binary", 2, 64), "chestmnist": ("multi", 14, 28)}
@@ -48,15 +48,6 @@ def write_set(path, task, classes, side):
         arrays[f"{split}_images"] = (levels[:, :, None] + noise).clip(0, 255).astype(np.uint8)
         arrays[f"{split}_labels"] = labels
     np.savez_compressed(path, **arrays)
-
-
-def run(program, folder, *arguments):
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("MEDMERGE_")}
-    line = [program, *map(str, arguments)]
-    done = subprocess.run(line, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True)
-    if done.returncode != 0:
-        sys.exit(f"medmerge {arguments[0]} ended with exit code {done.returncode}")
-    return done.stdout
 
 
 def histories(program, folder):

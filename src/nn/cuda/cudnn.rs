@@ -230,36 +230,59 @@ fn graph(handle: sys::cudnnHandle_t, key: &Key) -> Outcome<Descriptor> {
     let images = tensor(UIDS[0], [n, ci, h, w], *dtype)?;
     let kernels = tensor(UIDS[1], [co, shape.ci_group(), kh, kw], *dtype)?;
     let outputs = tensor(UIDS[2], [n, co, shape.oh(), shape.ow()], *dtype)?;
-    let convolution = convolution(shape)?;
-    let (one, zero) = ([1f32], [0f32]);
-    let operation = match pass {
-        Pass::Forward => Descriptor::new(CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR)?
-            .with(CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_X, &images)?
-            .with(CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_W, &kernels)?
-            .with(CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_Y, &outputs)?
-            .with(CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_CONV_DESC, &convolution)?
-            .set(CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_ALPHA, CUDNN_TYPE_FLOAT, &one)?
-            .set(CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_BETA, CUDNN_TYPE_FLOAT, &zero)?,
-        Pass::Images => Descriptor::new(CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_DATA_DESCRIPTOR)?
-            .with(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DX, &images)?
-            .with(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_W, &kernels)?
-            .with(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DY, &outputs)?
-            .with(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_CONV_DESC, &convolution)?
-            .set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_ALPHA, CUDNN_TYPE_FLOAT, &one)?
-            .set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_BETA, CUDNN_TYPE_FLOAT, &zero)?,
-        Pass::Kernels => Descriptor::new(CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_FILTER_DESCRIPTOR)?
-            .with(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_X, &images)?
-            .with(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DW, &kernels)?
-            .with(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DY, &outputs)?
-            .with(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_CONV_DESC, &convolution)?
-            .set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_ALPHA, CUDNN_TYPE_FLOAT, &one)?
-            .set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_BETA, CUDNN_TYPE_FLOAT, &zero)?,
-    }
-    .finished()?;
+    let (kind, [x, w, y, options, alpha, beta]) = names(*pass);
+    let operation = Descriptor::new(kind)?
+        .with(x, &images)?
+        .with(w, &kernels)?
+        .with(y, &outputs)?
+        .with(options, &convolution(shape)?)?
+        .set(alpha, CUDNN_TYPE_FLOAT, &[1f32])?
+        .set(beta, CUDNN_TYPE_FLOAT, &[0f32])?
+        .finished()?;
     Descriptor::new(CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR)?
         .with(CUDNN_ATTR_OPERATIONGRAPH_OPS, &operation)?
         .set(CUDNN_ATTR_OPERATIONGRAPH_HANDLE, CUDNN_TYPE_HANDLE, &[handle])?
         .finished()
+}
+
+/// cuDNN's names of an operation and its attributes: images, kernels, outputs, options, and factors of the result and of
+/// what was there.
+fn names(pass: Pass) -> (Kind, [Name; 6]) {
+    match pass {
+        Pass::Forward => (
+            CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR,
+            [
+                CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_X,
+                CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_W,
+                CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_Y,
+                CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_CONV_DESC,
+                CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_ALPHA,
+                CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_BETA,
+            ],
+        ),
+        Pass::Images => (
+            CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_DATA_DESCRIPTOR,
+            [
+                CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DX,
+                CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_W,
+                CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DY,
+                CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_CONV_DESC,
+                CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_ALPHA,
+                CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_BETA,
+            ],
+        ),
+        Pass::Kernels => (
+            CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_FILTER_DESCRIPTOR,
+            [
+                CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_X,
+                CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DW,
+                CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DY,
+                CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_CONV_DESC,
+                CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_ALPHA,
+                CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_BETA,
+            ],
+        ),
+    }
 }
 
 /// A tensor of cuDNN's dimensions `[n, c, h, w]` with its channels last in memory.

@@ -1,7 +1,6 @@
 //! Launches of kernels: on a GPU, or, in tests, on the CPU with threads as fibers.
 
 use std::ffi::c_void;
-use std::marker::PhantomData;
 
 use candle_core::{CpuStorage, DType, Device, Result, Storage, Tensor, bail};
 
@@ -15,10 +14,9 @@ const BLOCKS: usize = 1 << 14;
 pub(super) struct Launch<'a> {
     kernel: &'static str,
     dtype: DType,
-    device: Device,
-    arguments: Vec<Argument>,
+    device: &'a Device,
     /// Tables are borrowed until the launch, which copies them.
-    tables: PhantomData<&'a ()>,
+    arguments: Vec<Argument>,
 }
 
 enum Argument {
@@ -29,9 +27,8 @@ enum Argument {
 
 impl<'a> Launch<'a> {
     /// The instance of a kernel for activations of the type and on the device of `on`.
-    pub(super) fn new(kernel: &'static str, on: &Tensor) -> Self {
-        let (dtype, device) = (on.dtype(), on.device().clone());
-        Self { kernel, dtype, device, arguments: Vec::with_capacity(16), tables: PhantomData }
+    pub(super) fn new(kernel: &'static str, on: &'a Tensor) -> Self {
+        Self { kernel, dtype: on.dtype(), device: on.device(), arguments: Vec::with_capacity(16) }
     }
 
     fn word(mut self, word: u64) -> Self {
@@ -143,7 +140,7 @@ impl<'a> Launch<'a> {
         };
         let mut pointers: Vec<*mut c_void> = self.arguments.iter().map(pointer).collect();
         let [grid, block] = [grid, block].map(|sides| sides.map(|side| side as u32));
-        match &self.device {
+        match self.device {
             #[cfg(feature = "testing")]
             Device::Cpu => on_cpu::launch(&format!("{}_{suffix}", self.kernel), &mut pointers, grid, block),
             #[cfg(feature = "cuda")]

@@ -8,7 +8,8 @@
 //! | `convolve`, `cudnn` | the three convolutions: by cuDNN, by cuBLAS where that is faster, or in tests by the CPU's kernels |
 //! | `conv2d`, `batch_norm`, `pool`, `linear`, `layer_norm`, `attention`, `elementwise`, `weighted_sum` | operators with their gradients |
 //! | `window` | windows that slide over images |
-//! | `update` | optimizers and running statistics: all tensors in one launch |
+//! | `loss` | cross entropy with its gradient |
+//! | [`update`] | optimizers and running statistics: all tensors in one launch |
 //! | `precision`, `setup` | precision of products; what is set once a process |
 //!
 //! Nothing is copied to or from the device, and nothing waits for it. Activations are f32, or bf16 between the first
@@ -26,6 +27,7 @@ pub(super) mod elementwise;
 mod launch;
 pub(super) mod layer_norm;
 pub(super) mod linear;
+mod loss;
 pub(super) mod pool;
 mod precision;
 mod setup;
@@ -39,6 +41,7 @@ use candle_core::{DType, Result, Tensor};
 
 #[cfg(feature = "testing")]
 pub(crate) use launch::{launches, order_of_threads};
+pub use loss::cross_entropy;
 pub use precision::set_precision;
 pub use setup::open;
 

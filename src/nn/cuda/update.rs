@@ -1,4 +1,4 @@
-//! What changes many tensors at once, in one launch: optimizers and running statistics; and the loss.
+//! What changes many tensors at once, in one launch: optimizers and running statistics.
 //!
 //! Addresses and sizes of all tensors travel with the launch, so nothing is copied to the device.
 
@@ -111,7 +111,7 @@ pub struct Adam {
 /// # Errors
 /// A tensor is not contiguous, or the launch failed.
 pub fn adam(changes: &[Change<'_>], coefficients: &Adam) -> Result<()> {
-    launch("adam", changes, |launch| launch.table(coefficients))
+    launch("adam", changes, coefficients)
 }
 
 /// Coefficients that all parameters share, in the order of `SgdCoefficients` in `kernels/training.cu`.
@@ -133,25 +133,17 @@ pub struct Sgd {
 /// # Errors
 /// A tensor is not contiguous, or the launch failed.
 pub fn sgd(changes: &[Change<'_>], coefficients: &Sgd) -> Result<()> {
-    launch("sgd", changes, |launch| launch.table(coefficients))
+    launch("sgd", changes, coefficients)
 }
 
-fn launch<'a>(
-    kernel: &'static str,
-    changes: &[Change<'_>],
-    coefficients: impl Fn(Launch<'a>) -> Launch<'a>,
-) -> Result<()> {
+fn launch<C>(kernel: &'static str, changes: &[Change<'_>], coefficients: &C) -> Result<()> {
     let Some(first) = changes.first() else { return Ok(()) };
     let slots = changes.iter().map(Change::slot).collect::<Result<Vec<_>>>()?;
-    in_tables(kernel, first.parameter, &slots, coefficients)
+    in_tables(kernel, first.parameter, &slots, Some(coefficients))
 }
 
-fn in_tables<'a>(
-    kernel: &'static str,
-    on: &Tensor,
-    slots: &[Slot],
-    rest: impl Fn(Launch<'a>) -> Launch<'a>,
-) -> Result<()> {
+/// Launches a kernel on a table of slots and on coefficients, if it takes any; several times if there are many slots.
+fn in_tables<C>(kernel: &'static str, on: &Tensor, slots: &[Slot], coefficients: Option<&C>) -> Result<()> {
     for slots in slots.chunks(SLOTS) {
         let mut table = Box::new(Slots { at: [Slot::default(); SLOTS], count: slots.len() as i32 });
         let mut blocks = 0;
@@ -159,9 +151,9 @@ fn in_tables<'a>(
             blocks += (slot.n as usize).div_ceil(PER_BLOCK);
             *to = Slot { until: blocks as u64, ..*slot };
         }
-        // SAFETY: the launch ends before the table goes; only its lifetime is that of the other arguments.
-        let table: &'a Slots = unsafe { &*std::ptr::from_ref(&*table) };
-        rest(Launch::new(kernel, on).table(table)).run([blocks.max(1), 1, 1], [THREADS, 1, 1])?;
+        let launch = Launch::new(kernel, on).table(&*table);
+        let launch = coefficients.into_iter().fold(launch, |launch, coefficients| launch.table(coefficients));
+        launch.run([blocks.max(1), 1, 1], [THREADS, 1, 1])?;
     }
     Ok(())
 }
@@ -195,27 +187,6 @@ pub fn follow(running: &[(&Tensor, &Tensor)], counters: &[&Tensor], share: f64) 
         });
         news.push(new);
     }
-    in_tables("follow", on, &slots, |launch| launch)?;
+    in_tables::<()>("follow", on, &slots, None)?;
     Ok(news)
-}
-
-/// Mean softmax cross entropy and its gradient. With `factors [c, c]` and `weights [c]` an image of class y has the loss
-/// `−Σ_k factors[y, k] log softmax(z)_k`; the mean is over the sum of `weights[y]`. Labels are u32.
-///
-/// # Errors
-/// A tensor is not contiguous, or the launch failed.
-pub fn cross_entropy(
-    logits: &Tensor,
-    labels: &Tensor,
-    factors: &Tensor,
-    weights: &Tensor,
-) -> Result<(Tensor, Tensor)> {
-    let logits = logits.contiguous()?;
-    let (n, classes) = logits.dims2()?;
-    let loss = to_be_written((), logits.dtype(), &logits)?;
-    let gradient = to_be_written((n, classes), logits.dtype(), &logits)?;
-    let launch = Launch::new("cross_entropy", &logits).tensor(&logits)?.tensor(labels)?.tensor(factors)?;
-    let launch = launch.tensor(weights)?.tensor(&loss)?.tensor(&gradient)?;
-    launch.int(n)?.int(classes)?.run([1; 3], [32, THREADS / 32, 1])?;
-    Ok((loss, gradient))
 }

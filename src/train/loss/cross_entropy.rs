@@ -77,7 +77,7 @@ impl Loss for CrossEntropy {
             Targets::Classes(classes) if cuda::serves(logits) => {
                 let dtype = logits.dtype();
                 let (factors, weights) = (self.targets.to_dtype(dtype)?, self.class_weights.to_dtype(dtype)?);
-                let (loss, gradient) = cuda::update::cross_entropy(logits, classes, &factors, &weights)?;
+                let (loss, gradient) = cuda::cross_entropy(logits, classes, &factors, &weights)?;
                 Ok((loss.to_dtype(DType::F64)?.to_scalar()?, gradient))
             }
             _ => differentiated(self, logits, targets),

@@ -70,9 +70,9 @@ __device__ void max_pool(const T *x, T *y, unsigned char *taken, const Window &s
 }
 KERNEL(max_pool, (const T *x, T *y, unsigned char *taken, Window s, int v), (x, y, taken, s, v))
 
-template <class T, class A, int V>
-__device__ void to_largest(const T *__restrict__ gy, const unsigned char *__restrict__ taken, T *__restrict__ gx,
-                           const Window &s) {
+// For each pack of pixels the sum over the windows and taps that cover it: `add(window, tap, channel, sum)` adds what
+// the window, by its number, has for it
+template <class T, class A, int V, class Add> __device__ void gather(T *__restrict__ x, const Window &s, Add add) {
     for (unsigned i = first();; i += stride()) {
         Place at = place<V>(i, s.n, s.h, s.w, s.channels);
         if (!at.exists) return;
@@ -84,17 +84,25 @@ __device__ void to_largest(const T *__restrict__ gy, const unsigned char *__rest
             for (int kx = 0; kx < s.kernel_w; kx++) {
                 int ox = over(s, at.x, kx, s.ow);
                 if (ox < 0) continue;
-                long from = offset_of_result(s, at.n, oy, ox, at.channel);
-                Pack<unsigned char, V> taps = load<V>(taken + from);
-                Pack<T, V> gradient = load<V>(gy + from);
-                for (int v = 0; v < V; v++)
-                    if (taps.at[v] == ky * s.kernel_w + kx) sum[v] += wide(gradient.at[v]);
+                add((long(at.n) * s.oh + oy) * s.ow + ox, ky * s.kernel_w + kx, at.channel, sum);
             }
         }
         Pack<T, V> result;
         for (int v = 0; v < V; v++) store(result.at[v], sum[v]);
-        store<V>(gx + offset(s, at.n, at.y, at.x, at.channel), result);
+        store<V>(x + offset(s, at.n, at.y, at.x, at.channel), result);
     }
+}
+
+template <class T, class A, int V>
+__device__ void to_largest(const T *__restrict__ gy, const unsigned char *__restrict__ taken, T *__restrict__ gx,
+                           const Window &s) {
+    gather<T, A, V>(gx, s, [&](long window, int tap, int channel, A *sum) {
+        long from = window * s.channels + channel;
+        Pack<unsigned char, V> taps = load<V>(taken + from);
+        Pack<T, V> gradient = load<V>(gy + from);
+        for (int v = 0; v < V; v++)
+            if (taps.at[v] == tap) sum[v] += wide(gradient.at[v]);
+    });
 }
 template <class T, class A>
 __device__ void max_pool_gradient(const T *gy, const unsigned char *taken, T *gx, const Window &s, int v) {
@@ -171,27 +179,11 @@ KERNEL(to_patches, (const T *x, T *patches, Window s, int v), (x, patches, s, v)
 // Sums of what patches have for each pixel
 template <class T, class A, int V>
 __device__ void sums_of_pixels(const T *__restrict__ patches, T *__restrict__ x, const Window &s) {
-    int taps = s.kernel_h * s.kernel_w;
-    for (unsigned i = first();; i += stride()) {
-        Place at = place<V>(i, s.n, s.h, s.w, s.channels);
-        if (!at.exists) return;
-        A sum[V];
-        for (int v = 0; v < V; v++) sum[v] = 0;
-        for (int ky = 0; ky < s.kernel_h; ky++) {
-            int oy = over(s, at.y, ky, s.oh);
-            if (oy < 0) continue;
-            for (int kx = 0; kx < s.kernel_w; kx++) {
-                int ox = over(s, at.x, kx, s.ow);
-                if (ox < 0) continue;
-                long from = offset_of_result(s, at.n, oy, ox, 0) * taps;
-                Pack<T, V> here = load<V>(patches + from + long(ky * s.kernel_w + kx) * s.channels + at.channel);
-                for (int v = 0; v < V; v++) sum[v] += wide(here.at[v]);
-            }
-        }
-        Pack<T, V> result;
-        for (int v = 0; v < V; v++) store(result.at[v], sum[v]);
-        store<V>(x + offset(s, at.n, at.y, at.x, at.channel), result);
-    }
+    gather<T, A, V>(x, s, [&](long window, int tap, int channel, A *sum) {
+        long row = window * s.kernel_h * s.kernel_w + tap;
+        Pack<T, V> here = load<V>(patches + row * s.channels + channel);
+        for (int v = 0; v < V; v++) sum[v] += wide(here.at[v]);
+    });
 }
 template <class T, class A> __device__ void from_patches(const T *patches, T *x, const Window &s, int v) {
     VECTORIZED(sums_of_pixels, v, patches, x, s);
