@@ -141,11 +141,8 @@ impl Plan {
 
     /// Settings of Slurm, and its workers, if it is used.
     fn slurm(&self) -> Result<Option<Slurm>, Error> {
-        if self.executor != ExecutorKind::Slurm {
-            return Ok(None);
-        }
-        let jobs = Settings { allocations: self.jobs.map(NonZeroUsize::get), ..Settings::default() };
-        Ok(Some((settings::slurm(self.slurm.clone().or(jobs))?, self.on.workers()?)))
+        let settings = settings::slurm(self.executor, &self.slurm, self.jobs)?;
+        settings.map(|settings| Ok((settings, self.on.workers()?))).transpose()
     }
 
     /// What all stages to run take together.

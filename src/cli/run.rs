@@ -141,30 +141,21 @@ impl Run {
     }
 
     fn options(&self) -> Result<Options, Error> {
-        let slurm = self.slurm()?;
-        let threads = match self.executor {
-            ExecutorKind::Local => rayon::current_num_threads(),
-            ExecutorKind::Slurm => slurm.threads(),
-        };
+        if self.detach && self.executor != ExecutorKind::Slurm {
+            return Err(Error::Usage("--detach leaves stages to Slurm; add --executor slurm".into()));
+        }
+        let slurm = settings::slurm(self.executor, &self.slurm, self.jobs)?;
+        let threads = slurm.as_ref().map_or_else(rayon::current_num_threads, Settings::threads);
         Ok(Options {
             executor: self.executor,
             workers: self.on.workers()?,
             threads,
             jobs: self.jobs.map(NonZeroUsize::get),
-            slurm,
+            slurm: slurm.unwrap_or_default(),
             detach: self.detach,
             fail_fast: self.fail_fast,
             interrupt: interrupt::listen()?,
         })
-    }
-
-    /// Settings of Slurm, if it is used.
-    fn slurm(&self) -> Result<Settings, Error> {
-        if self.executor != ExecutorKind::Slurm {
-            return Ok(Settings::default());
-        }
-        let jobs = Settings { allocations: self.jobs.map(NonZeroUsize::get), ..Settings::default() };
-        settings::slurm(self.slurm.clone().or(jobs))
     }
 
     /// Make a plan; damaged entries that it would read are set aside first.

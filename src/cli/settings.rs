@@ -2,11 +2,13 @@
 
 use std::fs;
 use std::io::ErrorKind;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
 use super::Error;
+use crate::run::ExecutorKind;
 use crate::run::executor::slurm;
 
 /// The settings file of a project, in the folder where `medmerge` runs.
@@ -26,19 +28,30 @@ struct Executors {
     slurm: slurm::Settings,
 }
 
-/// Settings of Slurm: of flags, else of the project, else of the user.
+/// Settings of Slurm: of flags, else of `--jobs`, of the project, or of the user. `None` if another executor is used.
 ///
 /// # Errors
-/// A settings file or a flag is invalid.
-pub(super) fn slurm(flags: slurm::Settings) -> Result<slurm::Settings, Error> {
-    let mut all = flags;
+/// A settings file or a flag is invalid, or a flag is given for another executor.
+pub(super) fn slurm(
+    executor: ExecutorKind,
+    flags: &slurm::Settings,
+    jobs: Option<NonZeroUsize>,
+) -> Result<Option<slurm::Settings>, Error> {
+    if executor != ExecutorKind::Slurm {
+        return match *flags == slurm::Settings::default() {
+            true => Ok(None),
+            false => Err(Error::Usage("a --slurm flag is for Slurm alone; add --executor slurm".into())),
+        };
+    }
+    let jobs = slurm::Settings { allocations: jobs.map(NonZeroUsize::get), ..slurm::Settings::default() };
+    let mut all = flags.clone().or(jobs);
     all.check().map_err(|message| Error::Usage(format!("failed to use a --slurm flag: {message}")))?;
     for path in [Some(PathBuf::from(PROJECT)), users()].into_iter().flatten() {
         let Settings { executor: Executors { slurm } } = read(&path)?;
         slurm.check().map_err(|message| invalid(&path, &message))?;
         all = all.or(slurm);
     }
-    Ok(all)
+    Ok(Some(all))
 }
 
 /// The user's settings file.

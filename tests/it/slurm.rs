@@ -423,3 +423,22 @@ fn the_plan_says_what_would_be_submitted() {
     plan.stderr(contains("medmerge.toml").and(contains("unknown field `partitoin`")));
     assert!(!desk(&workplace).exists());
 }
+
+#[test]
+fn options_of_slurm_are_refused_with_another_executor() {
+    let workplace = Workplace::new(EXPERIMENT);
+    for (arguments, told) in [
+        (
+            ["run", "experiment.toml", "--slurm-cpus=2"],
+            "a --slurm flag is for Slurm alone; add --executor slurm",
+        ),
+        (
+            ["plan", "experiment.toml", "--slurm-cpus=2"],
+            "a --slurm flag is for Slurm alone; add --executor slurm",
+        ),
+        (["run", "experiment.toml", "--detach"], "--detach leaves stages to Slurm; add --executor slurm"),
+    ] {
+        workplace.medmerge(&arguments).assert().code(2).stderr(contains(told));
+    }
+    workplace.medmerge(&["status"]).assert().code(0).stdout(contains("no run yet"));
+}
