@@ -38,7 +38,8 @@
 //! | [`store`] | entries on disk: put, get, verify, clean, move; checkpoints with provenance |
 //! | [`plan`] | specs to a graph: [fingerprints](plan::fingerprint), fresh or stale and why, checks, [costs](plan::cost) |
 //! | [`table`] | scores to `metrics.csv`, pivots to CSV, Markdown, LaTeX and the terminal; intervals and comparisons |
-//! | [`figure`] | learned merge weights, layer by layer, to CSV and SVG |
+//! | [`chart`] | drawings of predictions, trainings and comparisons, as SVG |
+//! | [`figure`] | figures for papers, each an SVG with a CSV |
 //! | [`report`] | an experiment as one HTML page |
 //! | [`run`] | the queue of stages, executors, workers, events and reporters |
 //! | [`collect`] | from the store to scores and learned merge weights |
@@ -73,7 +74,7 @@
 //!   metrics.csv                        one row per score
 //!   <table>.csv, <table>.md, .tex      a [table.<table>] of the experiment
 //!   <table>.compare.csv                its rows against one of them, if it has `compare`
-//!   <figure>.svg, <figure>.csv         a [figure.<figure>] of the experiment; <figure>.kernels.csv if it asks
+//!   <figure>.svg, <figure>.csv         a [figure.<figure>.<kind>] of the experiment
 //!   report.html                        by `medmerge report`
 //!   predictions/<row>.<data set>.csv   with --predictions: a row per image, with names of classes
 //! ```
@@ -108,8 +109,8 @@
 #![warn(clippy::print_stdout, clippy::print_stderr, reason = "they panic if the stream is closed")]
 
 pub use {
-    backbone, dataset, experiment, figure, identity, kind, merge_files, merge_method, metric, model, nn,
-    plan, report, rng, run, stage, statistics, store, table, train,
+    backbone, chart, dataset, experiment, figure, identity, kind, merge_files, merge_method, metric, model,
+    nn, plan, report, rng, run, stage, statistics, store, table, train,
 };
 
 pub mod cli;

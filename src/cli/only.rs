@@ -99,7 +99,8 @@ fn table<'p>(plan: &'p Plan, name: &str) -> Option<Part<'p>> {
 
 fn figure<'p>(plan: &'p Plan, name: &str) -> Option<Part<'p>> {
     let (name, spec) = plan.experiment.figures.get_key_value(name)?;
-    Some(shown(plan, name, &spec.from))
+    let table = spec.table().and_then(|table| plan.experiment.tables.get(table));
+    Some(shown(plan, name, table.map_or_else(|| spec.from(), |table| &table.from)))
 }
 
 fn shown<'p>(plan: &Plan, name: &'p str, from: &[String]) -> Part<'p> {

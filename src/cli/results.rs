@@ -9,10 +9,10 @@ use super::only::Only;
 use super::output::{columns, count, folded, stdout};
 use super::report::write_report;
 use super::{Error, Global};
+use crate::collect::figures::Figures;
 use crate::collect::named::{PREDICTIONS, write_predictions};
-use crate::collect::weights::{CollectedWeights, collect_weights};
+use crate::collect::weights::collect_weights;
 use crate::collect::{Collected, SEED, collect};
-use crate::figure::write_figure;
 use crate::plan::Plan;
 use crate::store::Store;
 use crate::table::{Rendered, write_results};
@@ -86,7 +86,8 @@ pub(super) fn write<'p>(plan: &'p Plan, store: &Store, global: &Global) -> Resul
         );
     }
     let tables = write_tables(plan, &scores, global)?;
-    Ok(Written { tables, figures: write_figures(plan, &weights, global)? })
+    let figures = Figures::collect(plan, store)?.write(&global.results, &scores, &weights, &tables)?;
+    Ok(Written { tables, figures })
 }
 
 /// Write tables and figures. Then print the wanted tables to stdout, and the paths of the wanted figures.
@@ -148,24 +149,6 @@ fn write_tables(plan: &Plan, collected: &Collected, global: &Global) -> Result<V
     }
     let axes: Vec<_> = experiment.axes.keys().filter(|axis| *axis != SEED).cloned().collect();
     Ok(write_results(&global.results, &experiment.name, &axes, &experiment.tables, &collected.scores)?)
-}
-
-/// Names of figures with their files, for those that have something to show.
-fn write_figures<'p>(
-    plan: &'p Plan,
-    collected: &CollectedWeights,
-    global: &Global,
-) -> Result<Vec<(&'p str, Vec<PathBuf>)>, Error> {
-    let experiment = &plan.experiment;
-    let axes: Vec<_> = experiment.axes.keys().cloned().collect();
-    let mut written = Vec::new();
-    for (name, figure) in &experiment.figures {
-        let files = write_figure(&global.results, &experiment.name, name, figure, &axes, &collected.learned)?;
-        if !files.is_empty() {
-            written.push((name.as_str(), files));
-        }
-    }
-    Ok(written)
 }
 
 /// Stdout; what others wrote is escaped for a terminal, and kept as it is in formats for programs.

@@ -6,10 +6,14 @@
 //! | [`named`] | predictions as files with readable names |
 //! | [`weights`] | learned merge weights, for figures |
 //! | [`thumbnails`] | the images of which a model is most confidently wrong, for reports |
+//! | `evaluated` | predictions and trainings, as reports and figures draw them |
+//! | [`figures`] | the files of figures |
 //! | [`report`] | everything that a report shows beside tables and figures |
 //!
 //! Scores are computed each time: that is cheap, and a new metric needs no stage to run again.
 
+mod evaluated;
+pub mod figures;
 pub mod named;
 pub mod report;
 pub mod thumbnails;

@@ -4,14 +4,16 @@ use std::time::UNIX_EPOCH;
 
 use indexmap::IndexMap;
 
+use super::evaluated::{evaluated, trained};
+use super::evaluations;
 use super::thumbnails::{Album, Thumbnails};
-use super::{Cell, SEED, each_cell, evaluations};
+use crate::chart::Evaluated;
 use crate::dataset::SplitName;
 use crate::error::Error;
 use crate::experiment::Experiment;
 use crate::identity::Field;
 use crate::plan::{Plan, PlannedDataset, PlannedStage};
-use crate::report::{Dataset, Evaluated, Report, Stage, Trained};
+use crate::report::{Dataset, Report, Stage, Wrong};
 use crate::store::Store;
 
 /// Fields that are not options: what they name is shown elsewhere.
@@ -30,8 +32,8 @@ pub fn report(plan: &Plan, store: &Store, thumbnails: Thumbnails) -> Result<Repo
         description: experiment.description.clone(),
         notes: experiment.notes.clone(),
         options: options(plan),
-        evaluated: evaluated(plan, store, thumbnails)?,
-        trained: trained(plan, store)?,
+        evaluated: evaluated_with_images(plan, store, thumbnails)?,
+        trained: trained(plan, store, |_| true)?,
         facts: facts(plan, &stages),
         stages,
         datasets: datasets(plan),
@@ -77,58 +79,14 @@ fn option(field: &Field) -> Option<(String, String)> {
     is_option.then(|| (field.path.clone(), field.value.trim_matches('"').to_owned()))
 }
 
-/// The predictions of each model on each data set, those of all seeds together.
-fn evaluated(plan: &Plan, store: &Store, thumbnails: Thumbnails) -> Result<Vec<Evaluated>, Error> {
-    let mut found: IndexMap<[String; 4], Evaluated> = IndexMap::new();
+/// The predictions of each model on each data set, with images of some.
+fn evaluated_with_images(
+    plan: &Plan,
+    store: &Store,
+    thumbnails: Thumbnails,
+) -> Result<Vec<(Evaluated, Vec<Wrong>)>, Error> {
     let mut album = Album::new(store, thumbnails);
-    for (stage, spec) in evaluations(plan) {
-        each_cell(plan, store, stage, spec, |cell, prediction| {
-            let (key, seed, one) = cell.evaluated();
-            // Without a score, the tables have warned about them.
-            if let Ok(predictions) = cell.predictions(prediction) {
-                let one = found.entry(key).or_insert(one);
-                // Curves are those of the first seed, too.
-                if one.seeds.is_empty() {
-                    one.wrong = album.wrong(cell, prediction, &predictions);
-                }
-                one.seeds.push((seed, predictions));
-            }
-            Ok::<_, Error>(())
-        })?;
-    }
-    Ok(found.into_values().collect())
-}
-
-impl Cell<'_> {
-    /// What is the same for all seeds, the seed, and the block of a report without predictions.
-    fn evaluated(&self) -> ([String; 4], String, Evaluated) {
-        let at = self.stage.at.iter().filter(|(axis, _)| *axis != SEED);
-        let at = at.map(|(axis, value)| format!("{axis}={value}")).collect::<Vec<_>>().join(", ");
-        let (model, dataset) = (self.model.to_owned(), self.dataset.name.clone());
-        let key = [self.stage.name.clone(), model.clone(), dataset.clone(), at.clone()];
-        let classes = self.dataset.summary.classes.clone();
-        let seed = self.stage.at.get(SEED).map_or_else(String::new, ToString::to_string);
-        (key, seed, Evaluated { model, dataset, at, classes, seeds: Vec::new(), wrong: Vec::new() })
-    }
-}
-
-fn trained(plan: &Plan, store: &Store) -> Result<Vec<Trained>, Error> {
-    let mut trained = Vec::new();
-    for stage in plan.stages() {
-        let Some(manifest) = store.manifest(&stage.fingerprint)? else { continue };
-        let epochs = store.history(&manifest)?;
-        if !epochs.is_empty() {
-            trained.push(Trained { stage: stage.id.clone(), select: select(stage), epochs });
-        }
-    }
-    Ok(trained)
-}
-
-/// The metric that selects an epoch; empty if the last one is kept.
-fn select(stage: &PlannedStage) -> String {
-    let select = stage.fields.iter().find(|field| field.path == "train.select");
-    let word = select.map_or("", |field| field.value.trim_matches('"'));
-    if word == "none" { String::new() } else { word.to_owned() }
+    Ok(evaluated(plan, store, |_| true, |cell, prediction, valid| album.wrong(cell, prediction, valid))?)
 }
 
 fn datasets(plan: &Plan) -> Vec<Dataset> {

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use rayon::prelude::*;
 
 use super::CollectError;
+use crate::experiment::figure_spec::Shows;
 use crate::figure::{LearnedWeights, learned};
 use crate::plan::{Plan, StageId};
 use crate::stage::{Artifact, Description};
@@ -24,7 +25,7 @@ pub struct CollectedWeights {
 /// # Errors
 /// An entry of the store is damaged.
 pub fn collect_weights(plan: &Plan, store: &Store) -> Result<CollectedWeights, CollectError> {
-    let shown: HashSet<&String> = plan.experiment.figures.values().flat_map(|figure| &figure.from).collect();
+    let shown: HashSet<&String> = plan.experiment.shown_in_figures(Shows::MergeWeights);
     let nodes = plan.stage_ids().filter(|&node| shown.contains(&plan.stage(node).name));
     let nodes: Vec<StageId> = nodes.collect();
     let found = nodes.par_iter().map(|&node| Ok((node, weights_of(plan, store, node)?)));

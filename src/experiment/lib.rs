@@ -50,6 +50,7 @@ mod tables;
 mod testing;
 mod tree;
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -60,7 +61,7 @@ use stage::StageSpec;
 use train::TrainSpec;
 
 pub use error::{Diagnostic, Errors};
-pub use figure_spec::FigureSpec;
+pub use figure_spec::{FigureSpec, Shows};
 pub use include::Part;
 pub use merge_method::needs as needs_sources;
 pub use method::merge_method;
@@ -95,6 +96,17 @@ pub struct Experiment {
     pub figures: IndexMap<String, FigureSpec>,
     /// Locations of the names of tables and figures, for messages.
     pub spans: IndexMap<String, Span>,
+}
+
+impl Experiment {
+    /// The stages of which figures show this.
+    pub fn shown_in_figures(&self, what: Shows) -> HashSet<&String> {
+        self.figures
+            .values()
+            .filter(|figure| figure.shows() == what)
+            .flat_map(|figure| figure.from())
+            .collect()
+    }
 }
 
 /// Byte range of the source: of its text, followed by its parts and its overrides.

@@ -11,14 +11,14 @@ use toml::de::{DeTable, DeValue};
 use super::document::SECTIONS;
 use super::error::{Diagnostic, Report};
 use super::tree::{self, Key, Table, Value};
-use super::{Source, Span, include, shape};
+use super::{FigureSpec, Source, Span, include, shape};
 use dataset::DatasetSpec;
 use kind::suggest;
 use stage::StageSpec;
 
 /// `KEY=VALUE` as typed; it is checked together with the experiment.
 ///
-/// KEY is a dotted TOML path, as in `stage.final.epochs`; the kind after the name of a stage or data set is optional.
+/// KEY is a dotted TOML path, as in `stage.final.epochs`; the kind after the name of a stage, data set or figure is optional.
 /// VALUE is a TOML value, which replaces the file's; anything that is not valid TOML is a string. Tables along KEY keep
 /// their other keys, except for choices such as `optimizer` and `method`: `optimizer.sgd.lr` replaces an
 /// `optimizer.adamw`.
@@ -183,9 +183,9 @@ impl<'i> Setting<'i> {
             "experiment" | "train" => (1, None),
             "sweep" => self.entry(root, "axis").map(|_| (1, None))?,
             "table" => self.entry(root, "table").map(|_| (2, None))?,
-            "figure" => self.entry(root, "figure").map(|_| (2, None))?,
             "stage" => (3, self.kind_left_out(root, "stage", StageSpec::KINDS)?),
             "dataset" => (3, self.kind_left_out(root, "data set", DatasetSpec::KINDS)?),
+            "figure" => (3, self.kind_left_out(root, "figure", FigureSpec::KINDS)?),
             _ => return Err(Misfit::unknown("section", &self.path[0], &SECTIONS)),
         };
         if let Some(kind) = kind {
@@ -206,7 +206,7 @@ impl<'i> Setting<'i> {
         entry.ok_or_else(|| Misfit::unknown(what, name, &words(entries)))
     }
 
-    /// The kind to insert after the name of a stage or data set, unless KEY has it.
+    /// The kind to insert after the name of a stage, data set or figure, unless KEY has it.
     fn kind_left_out(&self, root: &Table<'_>, what: &str, kinds: &[&str]) -> Result<Option<Key<'i>>, Misfit> {
         let table = self.entry(root, what)?.get_ref().as_table();
         let [_, name, key, ..] = &self.path[..] else { return Err(self.is_no_key()) };

@@ -38,7 +38,9 @@ pub fn reference() -> String {
         choices(&mut text, key, &stage.unwrap_or_default().1["properties"][key]);
     }
     section(&mut text, "[table.<name>]", &schema_of::<TableSpec>());
-    section(&mut text, "[figure.<name>]", &schema_of::<FigureSpec>());
+    for (kind, schema) in kinds(&schema_of::<FigureSpec>()) {
+        section(&mut text, &format!("[figure.<name>.{kind}]"), &schema);
+    }
     metrics(&mut text);
     text
 }

@@ -30,7 +30,7 @@ pub fn json_schema() -> Value {
             "train": written(schema_of::<TrainSpec>()),
             "stage": described("Stages by name and kind.", named(section(stages()))),
             "table": described("Tables of scores by name.", named(written(table))),
-            "figure": described("Figures by name.", named(written(schema_of::<FigureSpec>()))),
+            "figure": described("Figures by name and kind.", named(section(kinds(&schema_of::<FigureSpec>())))),
         },
     })
 }

@@ -37,7 +37,8 @@ impl Fields for Expected<'_> {
 /// Report each table whose scores would share a cell, and each axis that would have no value in a table or figure.
 pub(super) fn check(experiment: &Experiment, report: &mut Report) {
     for (name, table) in &experiment.tables {
-        let axes = table.columns.iter().map(|column| ("columns", column)).chain([("rows", &table.rows)]);
+        let columns = table.columns.iter().map(|column| ("columns", column.as_str()));
+        let axes = columns.chain([("rows", table.rows.as_str())]);
         check_axes(experiment, name, &table.from, axes, report);
         if let Some(clash) = clash(experiment, table) {
             let diagnostic = Diagnostic::at(
@@ -48,8 +49,10 @@ pub(super) fn check(experiment: &Experiment, report: &mut Report) {
         }
     }
     for (name, figure) in &experiment.figures {
-        let axes = figure.columns.iter().map(|column| ("columns", column));
-        check_axes(experiment, name, &figure.from, axes, report);
+        let names = figure.names();
+        let axes =
+            names.iter().filter(|(_, named, _)| named.is_axis()).map(|(key, _, axis)| (key.as_str(), *axis));
+        check_axes(experiment, name, figure.from(), axes, report);
     }
 }
 
@@ -58,7 +61,7 @@ fn check_axes<'a>(
     experiment: &Experiment,
     name: &str,
     from: &[String],
-    fields: impl Iterator<Item = (&'static str, &'a String)>,
+    fields: impl Iterator<Item = (&'a str, &'a str)>,
     report: &mut Report,
 ) {
     let from: HashSet<&String> = from.iter().collect();

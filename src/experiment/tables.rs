@@ -69,7 +69,7 @@ pub(super) fn kinds<'a>(stages: &'a [Draft<'_, StageSpec>]) -> Kinds<'a> {
 impl Checked<'_, '_> {
     fn check(&self, spec: &TableSpec, report: &mut Report) {
         for (i, stage) in spec.from.iter().enumerate() {
-            self.stage(&format!("from.{i}"), stage, ("evaluate", "scores"), report);
+            self.stage(&format!("from.{i}"), stage, (&["evaluate"], "scores"), report);
         }
         for (i, metric) in spec.metrics.iter().enumerate() {
             self.one_of(&format!("metrics.{i}"), "metric", metric, metric::NAMES, report);
@@ -185,7 +185,7 @@ impl Checked<'_, '_> {
     }
 
     /// The models or data sets of an `evaluate` stage.
-    fn rows_of(&self, stage: &str, field: &str) -> Option<Vec<String>> {
+    pub(super) fn rows_of(&self, stage: &str, field: &str) -> Option<Vec<String>> {
         let draft = self.stages.iter().find(|draft| draft.name.get_ref() == stage)?;
         let mut rows = Vec::new();
         for version in &draft.versions {
@@ -209,25 +209,26 @@ impl Checked<'_, '_> {
         }
     }
 
-    /// Check that the name is a stage of the wanted kind.
+    /// Check that the name is a stage of a wanted kind.
     pub(super) fn stage(
         &self,
         path: &str,
         name: &str,
-        (wanted, shown): (&'static str, &str),
+        (wanted, shown): (&[&'static str], &str),
         report: &mut Report,
     ) {
         match self.kinds.get(name) {
             // a stage that could not be read may be of the right kind
             Some(None) => {}
-            Some(Some(kind)) if *kind == wanted => {}
+            Some(Some(kind)) if wanted.contains(kind) => {}
             Some(Some(kind)) => {
                 let message = format!("stage `{name}` is {} `{kind}`, which has no {shown}", article(kind));
-                let help = format!("name {} `{wanted}` stage", article(wanted));
+                let help = format!("name {} `{}` stage", article(wanted[0]), wanted.join("`, `"));
                 self.add(path, message, Some(help), report);
             }
             None => {
-                let right = self.kinds.iter().filter(|(_, kind)| **kind == Some(wanted));
+                let right =
+                    self.kinds.iter().filter(|(_, kind)| kind.is_some_and(|kind| wanted.contains(&kind)));
                 let names: Vec<&str> = right.map(|(name, _)| *name).collect();
                 self.one_of(path, "stage", name, &names, report);
             }
@@ -253,7 +254,7 @@ fn article(kind: &str) -> &'static str {
 }
 
 /// Whether the comparison has intervals.
-fn has_interval(compare: &CompareSpec) -> bool {
+pub(super) fn has_interval(compare: &CompareSpec) -> bool {
     compare.test != Test::Wilcoxon
 }
 

@@ -1,64 +1,69 @@
-//! Figures of learned merge weights: the contribution of each source, layer by layer.
+//! Figures: SVG files for papers, each with its numbers as CSV.
 //!
 //! | file | what |
 //! |---|---|
-//! | [`learned`] | the merge weights of a stage, by layer in network order |
-//! | [`statistics`](mod@statistics) | statistics of a layer's merge weights, source by source |
-//! | `tidy` | the CSV: a row per layer and source; a row per merge weight |
-//! | `panel` | which stages stand where, and which are put together |
-//! | `layout`, `draw` | panels as SVG |
+//! | [`layers`] | learned merge weights, layer by layer |
+//! | `confusion`, `roc`, `precision_recall`, `reliability` | predictions of each model on each data set |
+//! | `curves` | loss and validation score of each epoch |
+//! | `forest` | differences to a row of a table |
+//! | `budget`, `barrier` | scores along an axis of numbers |
+//! | `grid` | a panel per model and data set |
+//! | `along` | scores along an axis, put together over seeds |
+//! | `tidy` | the columns that all CSV files begin with |
 //! | `write` | the files under `results/<experiment>/` |
+//!
+//! To add a kind: see `experiment/figure_spec`; a file here with its name and a function `files`, and a line in
+//! [`write_figure`].
 
-mod draw;
+mod along;
+mod barrier;
+mod budget;
+mod confusion;
+mod curves;
 mod error;
-mod layout;
-pub mod learned;
-mod panel;
-pub mod statistics;
+mod forest;
+mod grid;
+pub mod layers;
+mod precision_recall;
+mod reliability;
+mod roc;
 mod tidy;
 mod write;
 
+use chart::{Evaluated, Trained};
+use table::{Pivot, Score};
+
 pub use error::FigureError;
-pub use experiment::figure_spec::{COLUMNS, FigureSpec, STAGE};
-pub use learned::{LayerWeights, LearnedWeights};
-pub use statistics::{SourceStatistics, statistics};
+pub use experiment::figure_spec::FigureSpec;
+pub use layers::learned::{self, LayerWeights, LearnedWeights};
+pub use layers::statistics::{self, SourceStatistics, statistics};
 pub use write::write_figure;
 
-/// Merge weights for the tests of this crate.
-#[cfg(test)]
-mod example {
-    use indexmap::IndexMap;
+/// What the figures of an experiment are drawn from.
+#[derive(Debug, Default)]
+pub struct Shown<'a> {
+    /// Name of the experiment.
+    pub experiment: &'a str,
+    /// All sweep axes.
+    pub axes: &'a [String],
+    /// Merge weights of each stage that learned some.
+    pub learned: &'a [LearnedWeights],
+    /// Predictions of each model on each data set.
+    pub evaluated: &'a [Evaluated],
+    /// Every training.
+    pub trained: &'a [Trained],
+    /// Every score.
+    pub scores: &'a [Score],
+    /// What each table shows, by name.
+    pub tables: &'a [(&'a str, &'a Pivot)],
+}
 
-    use super::*;
-
-    /// Two sources with two layers, of three kernels and of one; `shift` is added to all weights of the first source.
-    pub(super) fn learned(target: &str, seed: &str, shift: f32) -> LearnedWeights {
-        let layer = |layer: &str, weights: [&[f32]; 2]| LayerWeights {
-            layer: layer.into(),
-            weights: vec![weights[0].iter().map(|w| w + shift).collect(), weights[1].to_vec()],
-        };
-        LearnedWeights {
-            stage: "weights".into(),
-            id: format!("weights[seed={seed},target={target}]"),
-            at: IndexMap::from([("seed".into(), seed.into()), ("target".into(), target.into())]),
-            sources: vec!["probe_a".into(), "probe_b".into()],
-            layers: vec![
-                layer("conv1", [&[1.0, 0.5, -1.0], &[0.0, 0.5, 3.0]]),
-                layer("layer1.0.conv1", [&[1.5], &[-0.5]]),
-            ],
-        }
-    }
-
-    pub(super) fn axes() -> Vec<String> {
-        vec!["seed".into(), "target".into()]
-    }
-
-    pub(super) fn spec() -> FigureSpec {
-        FigureSpec {
-            from: vec!["weights".into()],
-            columns: Some("target".into()),
-            over: "seed".into(),
-            kernels: false,
-        }
+impl Shown<'_> {
+    /// The title of a figure.
+    fn title(&self, name: &str) -> String {
+        format!("{}: {name}", self.experiment)
     }
 }
+
+/// Extensions and texts of a figure's files; none if there is nothing to show yet.
+type Files = Vec<(&'static str, String)>;

@@ -2,38 +2,35 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{FigureError, FigureSpec, LearnedWeights, draw, panel, tidy};
+use super::{FigureError, FigureSpec, Shown};
+use super::{barrier, budget, confusion, curves, forest, layers, precision_recall, reliability, roc};
 use table::write_file;
 
-/// Write `<dir>/<experiment>/<name>.svg` and `.csv`, and optionally `.kernels.csv`, of the merge weights learned by the
-/// figure's stages, and return the paths; nothing is written if there are none yet. `axes` are all sweep axes. The
-/// bytes are reproducible. Files are written atomically; unchanged files are not rewritten.
+/// Write `<dir>/<experiment>/<name>.svg` and `.csv`, and what else the kind has, and return the paths; nothing is
+/// written if there is nothing to show yet. The bytes are reproducible. Files are written atomically; unchanged files
+/// are not rewritten.
 ///
 /// # Errors
-/// A file cannot be written, or pooled stages have different sources or layers.
+/// A file cannot be written, or stages whose merge weights are pooled have different sources or layers.
 pub fn write_figure(
     dir: &Path,
-    experiment: &str,
     name: &str,
     spec: &FigureSpec,
-    axes: &[String],
-    learned: &[LearnedWeights],
+    shown: &Shown<'_>,
 ) -> Result<Vec<PathBuf>, FigureError> {
-    let shown: Vec<&LearnedWeights> =
-        learned.iter().filter(|learned| spec.from.contains(&learned.stage)).collect();
-    if shown.is_empty() {
-        return Ok(Vec::new());
-    }
-    let grid = panel::grid(name, spec, axes, &shown)?;
-    let mut files = vec![
-        ("svg", draw::svg(&format!("{experiment}: {name}"), &spec.over, &grid)),
-        ("csv", tidy::layers(axes, &shown)),
-    ];
-    if spec.kernels {
-        files.push(("kernels.csv", tidy::kernels(axes, &shown)));
-    }
+    let files = match spec {
+        FigureSpec::Layers(spec) => layers::files(name, spec, shown)?,
+        FigureSpec::Confusion(spec) => confusion::files(name, spec, shown),
+        FigureSpec::Roc(spec) => roc::files(name, spec, shown),
+        FigureSpec::PrecisionRecall(spec) => precision_recall::files(name, spec, shown),
+        FigureSpec::Reliability(spec) => reliability::files(name, spec, shown),
+        FigureSpec::Curves(spec) => curves::files(name, spec, shown),
+        FigureSpec::Forest(spec) => forest::files(name, spec, shown),
+        FigureSpec::Budget(spec) => budget::files(name, spec, shown),
+        FigureSpec::Barrier(spec) => barrier::files(name, spec, shown),
+    };
     let write = |(extension, text): (&str, String)| {
-        Ok(write_file(dir, experiment, ("figure", name), extension, &text)?)
+        Ok(write_file(dir, shown.experiment, ("figure", name), extension, &text)?)
     };
     files.into_iter().map(write).collect()
 }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use super::assemble::Identity;
 use super::data::Data;
 use dataset::{DataError, SplitName, Summary};
+use experiment::figure_spec::layers::LayersSpec;
 use experiment::{Errors, Experiment, FigureSpec, Span, StageInstance};
 use stage::{Description, Known, StageSpec};
 
@@ -109,6 +110,7 @@ pub(super) fn describe(
 /// The first two stages of each figure that differ, at the figure.
 pub(super) fn figures(experiment: &Experiment, descriptions: &[Description]) -> Result<(), Errors> {
     let difference = |(name, figure): (&String, &FigureSpec)| {
+        let FigureSpec::Layers(figure) = figure else { return None };
         let mut pools: HashMap<(&str, Vec<_>), (&StageInstance, Pooled<'_>)> = HashMap::new();
         let described = experiment.stages.iter().zip(descriptions);
         for (stage, description) in described.filter(|(stage, _)| figure.from.contains(&stage.name)) {
@@ -161,7 +163,7 @@ fn pooled<'a>(stage: &'a StageInstance, description: &Description) -> Option<Poo
 
 fn cannot_pool(
     name: &str,
-    figure: &FigureSpec,
+    figure: &LayersSpec,
     (first, second): (&StageInstance, &StageInstance),
     what: &str,
 ) -> String {

@@ -214,7 +214,7 @@ impl Plan {
 
     /// Whether a figure of the experiment shows a stage.
     pub fn draws(&self, node: StageId) -> bool {
-        self.experiment.figures.values().any(|figure| figure.from.contains(&self.graph[node].name))
+        self.experiment.figures.values().any(|figure| figure.from().contains(&self.graph[node].name))
     }
 
     /// The stages that are wanted and all that these depend on, stale or fresh: every stage, unless the

@@ -1,23 +1,19 @@
 //! Each model on each data set: confusion matrix, scores of classes, ROC and precision-recall curves, reliability.
 
+use chart::{Evaluated, Picture, key, precision_recall, reliability, roc};
 use maud::{Markup, html};
-use metric::calibration::{self, Bin};
-use metric::curves::{ClassScores, per_class, precision_recall, roc};
-use metric::ranking::Ranking;
-use metric::{Confusion, Predictions, by_name};
+use metric::curves::{ClassScores, per_class};
+use metric::{Predictions, by_name, calibration};
 
-use super::chart::{Chart, key};
-use super::{Evaluated, Report, wrong};
-
-/// Side of a plot in pixels.
-const SIDE: f64 = 210.0;
+use super::{Report, Wrong, wrong};
 
 pub(super) fn section(report: &Report) -> Option<Markup> {
-    (!report.evaluated.is_empty()).then(|| html! { @for one in &report.evaluated { (block(one)) } })
+    let blocks = || report.evaluated.iter().map(|(one, wrong)| block(one, wrong));
+    (!report.evaluated.is_empty()).then(|| html! { @for block in blocks() { (block) } })
 }
 
-fn block(one: &Evaluated) -> Markup {
-    let title = [one.model.as_str(), one.dataset.as_str(), one.at.as_str()].map(str::to_owned);
+fn block(one: &Evaluated, wrong: &[Wrong]) -> Markup {
+    let title = [one.model.clone(), one.dataset.clone(), one.place()];
     let title: Vec<String> = title.into_iter().filter(|part| !part.is_empty()).collect();
     let Some((_, first)) = one.seeds.first() else { return html! {} };
     html! {
@@ -26,7 +22,7 @@ fn block(one: &Evaluated) -> Markup {
             (confusion(one))
             (classes(one))
             (curves(one, first))
-            (wrong::section(&one.wrong))
+            (wrong::section(wrong))
             @if one.seeds.len() > 1 {
                 p.note {
                     "Counts are sums over seeds, scores are means over seeds. Curves and images are those of seed " (one.seeds[0].0) "."
@@ -53,22 +49,18 @@ fn summary(one: &Evaluated) -> String {
 /// The confusion matrix, summed over seeds: counts, and shares of the rows as shades; nothing for a multi-label data
 /// set.
 fn confusion(one: &Evaluated) -> Markup {
-    let seeds: Option<Vec<&Confusion>> =
-        one.seeds.iter().map(|(_, predictions)| predictions.confusion()).collect();
-    let Some(seeds) = seeds else { return html! {} };
-    let count = |label, predicted| -> usize { seeds.iter().map(|seed| seed.count(label, predicted)).sum() };
-    let n = one.classes.len();
+    let Some(counts) = one.counts() else { return html! {} };
     html! {
         div.scroll tabindex="0" {
             table.confusion {
                 caption { "Confusion matrix: rows are true classes, columns predicted ones; % of the row" }
                 thead { tr { th scope="col" { "True" } @for class in &one.classes { th scope="col" { (class) } } } }
                 tbody {
-                    @for (label, class) in one.classes.iter().enumerate() {
-                        @let total: usize = (0..n).map(|predicted| count(label, predicted)).sum();
+                    @for (class, row) in one.classes.iter().zip(&counts) {
+                        @let total: usize = row.iter().sum();
                         tr {
                             th scope="row" { (class) }
-                            @for predicted in 0..n { (confusion_cell(count(label, predicted), total)) }
+                            @for count in row { (confusion_cell(*count, total)) }
                         }
                     }
                 }
@@ -122,49 +114,23 @@ fn classes(one: &Evaluated) -> Markup {
 
 fn curves(one: &Evaluated, predictions: &Predictions) -> Markup {
     let names: Vec<&str> = one.classes.iter().map(String::as_str).collect();
+    let first = || std::iter::once(predictions);
     html! {
         div.charts {
-            (class_curves("ROC", ["false positive rate", "true positive rate"], predictions, roc, Some([[0.0, 0.0], [1.0, 1.0]])))
-            (class_curves("Precision and recall", ["recall", "precision"], predictions, precision_recall, None))
-            (reliability(predictions))
+            @for picture in [roc(first()), precision_recall(first())] { (figure(&picture.title, &picture)) }
+            @if let Some(bins) = calibration::bins(predictions) {
+                (figure(&format!("Reliability{}", ece(predictions)), &reliability(&bins)))
+            }
         }
         (key(&names))
     }
 }
 
-/// A curve for each class.
-fn class_curves(
-    title: &str,
-    names: [&str; 2],
-    predictions: &Predictions,
-    curve: fn(&Ranking) -> Option<Vec<[f64; 2]>>,
-    even: Option<[[f64; 2]; 2]>,
-) -> Markup {
-    let chart = Chart { title, names, ranges: [(0.0, 1.0); 2], size: (SIDE, SIDE) };
-    let curves =
-        predictions.rankings().iter().enumerate().filter_map(|(i, ranking)| Some((i, curve(ranking)?)));
-    let content = html! {
-        @if let Some(even) = even { (chart.even(&even)) }
-        @for (class, points) in curves { (chart.line(&points, class)) }
-    };
-    html! { figure { figcaption { (title) } (chart.draw(&content)) } }
+fn figure(caption: &str, picture: &Picture) -> Markup {
+    html! { figure { figcaption { (caption) } (picture.svg()) } }
 }
 
-/// Accuracy in bins of confidence; nothing for a multi-label data set.
-fn reliability(predictions: &Predictions) -> Markup {
-    let Some(bins) = calibration::bins(predictions) else { return html! {} };
-    let width = 1.0 / bins.len() as f64;
-    let title = "Reliability: accuracy by confidence";
-    let names = ["confidence", "accuracy"];
-    let chart = Chart { title, names, ranges: [(0.0, 1.0); 2], size: (SIDE, SIDE) };
-    let filled = || bins.iter().enumerate().filter(|(_, bin)| bin.images > 0);
-    let accuracy = |bin: &Bin| bin.correct as f64 / bin.images as f64;
-    let content = html! {
-        @for (i, bin) in filled() { (chart.bar((i as f64 * width, (i + 1) as f64 * width), accuracy(bin), 0)) }
-        (chart.even(&[[0.0, 0.0], [1.0, 1.0]]))
-        @for (_, bin) in filled() { (chart.dot([bin.confidence / bin.images as f64, accuracy(bin)], 1)) }
-    };
+fn ece(predictions: &Predictions) -> String {
     let ece = by_name("ece_15").and_then(|metric| metric.score(predictions));
-    let ece = ece.map_or(String::new(), |ece| format!(", ECE {ece:.3}"));
-    html! { figure { figcaption { "Reliability" (ece) } (chart.draw(&content)) } }
+    ece.map_or(String::new(), |ece| format!(", ECE {ece:.3}"))
 }

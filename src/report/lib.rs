@@ -13,11 +13,9 @@
 //! | `stages` | when stages ran, and for how long |
 //! | `graph` | which stages take from which |
 //! | `provenance` | data sets, versions, the experiment file |
-//! | `chart` | axes, lines and bars as SVG |
 //!
 //! To add a section: a file here with a function that returns its content, and a line in [`render`].
 
-mod chart;
 mod evaluated;
 mod graph;
 mod options;
@@ -29,9 +27,8 @@ mod training;
 mod verdict;
 mod wrong;
 
-use metric::Predictions;
+use chart::{Evaluated, Trained};
 use table::Pivot;
-use train::EpochRecord;
 
 /// What the page of an experiment shows.
 #[derive(Debug, Default)]
@@ -48,8 +45,9 @@ pub struct Report {
     pub figures: Vec<(String, String)>,
     /// The inputs and options of each row of the evaluations: row label, and names with values.
     pub options: Vec<(String, Vec<(String, String)>)>,
-    /// Predictions of each model on each data set.
-    pub evaluated: Vec<Evaluated>,
+    /// Predictions of each model on each data set, with the images of which it is most confidently wrong, at the first
+    /// seed; none if none may be shown.
+    pub evaluated: Vec<(Evaluated, Vec<Wrong>)>,
     /// Every training.
     pub trained: Vec<Trained>,
     /// Every stage, in the order of the plan.
@@ -62,23 +60,6 @@ pub struct Report {
     pub facts: Vec<(String, String)>,
     /// Texts that it was made from: a file's name and content.
     pub sources: Vec<(String, String)>,
-}
-
-/// Predictions of a model or ensemble on a data set.
-#[derive(Debug)]
-pub struct Evaluated {
-    /// Row label.
-    pub model: String,
-    /// Name of the data set.
-    pub dataset: String,
-    /// Values of the axes other than the seed, as `target=fundus`; may be empty.
-    pub at: String,
-    /// Class names, by label.
-    pub classes: Vec<String>,
-    /// For each seed, its predictions.
-    pub seeds: Vec<(String, Predictions)>,
-    /// Images of which it is most confidently wrong, at the first seed; empty if none may be shown.
-    pub wrong: Vec<Wrong>,
 }
 
 /// An image with a wrong prediction.
@@ -94,17 +75,6 @@ pub struct Wrong {
     pub confidence: f64,
     /// The image as JPEG, small.
     pub jpeg: Vec<u8>,
-}
-
-/// The epochs of a training.
-#[derive(Clone, Debug)]
-pub struct Trained {
-    /// Id of the stage.
-    pub stage: String,
-    /// Metric that selects the epoch to keep; empty if the last one is kept.
-    pub select: String,
-    /// The epochs.
-    pub epochs: Vec<EpochRecord>,
 }
 
 /// A stage.

@@ -5,7 +5,7 @@ use super::{Pivot, csv_text, number_text};
 
 /// One column for each of the table's `columns`, then `row,to,n,difference,low,high,p,p_adjusted`; scripts rely on it.
 /// Undefined values are empty.
-pub(super) fn render(pivot: &Pivot) -> String {
+pub fn render(pivot: &Pivot) -> String {
     let rest = ["row", "to", "n", "difference", "low", "high", "p", "p_adjusted"];
     let header = pivot.spec.columns.iter().cloned().chain(rest.map(str::to_owned));
     let line = |found: &Comparison| {

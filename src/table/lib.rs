@@ -38,6 +38,7 @@ use experiment::cell::Fields;
 use metric::{Labels, Predictions};
 use rng::name_index;
 
+pub use compare_csv::render as compare_csv;
 pub use error::TableError;
 pub use experiment::TableSpec;
 pub use experiment::table_spec as spec;

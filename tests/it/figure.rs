@@ -30,7 +30,7 @@ fn rows(csv: &[u8]) -> Vec<Vec<String>> {
 
 #[test]
 fn a_figure_is_written_by_run_and_by_table_with_the_same_bytes() {
-    let figure = "[figure.layers]\nfrom = ['weights']\nkernels = true\n";
+    let figure = "[figure.layers.layers]\nfrom = ['weights']\nkernels = true\n";
     let workplace = Workplace::new(&format!("{EXPERIMENT}{figure}"));
     let only = ["run", "experiment.toml", "--only", "layers"];
     let assert = workplace.medmerge(&only).assert().code(0);
@@ -92,18 +92,18 @@ fn what_a_figure_shows_is_made_even_if_all_that_uses_it_is_there() {
     let entry = workplace.path(&format!(".medmerge/store/{}/{fingerprint}", &fingerprint[..2]));
     fs::remove_dir_all(entry).expect("an entry");
     assert_eq!(plan(EXPERIMENT, "without.toml"), (fingerprint.clone(), false));
-    let with = format!("{EXPERIMENT}[figure.layers]\nfrom = ['weights']\n");
+    let with = format!("{EXPERIMENT}[figure.layers.layers]\nfrom = ['weights']\n");
     assert_eq!(plan(&with, "with.toml"), (fingerprint, true));
 }
 
 #[test]
 fn what_is_wrong_with_a_figure_is_told_where_it_stands() {
     let figures = "
-[figure.main]
+[figure.main.layers]
 from = ['weight', 'final']
 columns = 'sed'
 
-[figure.layers]
+[figure.layers.layers]
 from = ['weights']
 columns = 'seed'
 panels = 'seed'
@@ -115,7 +115,7 @@ panels = 'seed'
     error: the name `main` is already used by a table
        ┌─ experiment.toml:76:9
        │
-    76 │ [figure.main]
+    76 │ [figure.main.layers]
        │         ^^^^
        │
        = help: choose another name, which is a file name in the results
@@ -164,10 +164,175 @@ panels = 'seed'
 
 #[test]
 fn a_key_of_a_figure_can_be_set() {
-    let figure = "[figure.layers]\nfrom = ['weights']\n";
+    let figure = "[figure.layers.layers]\nfrom = ['weights']\n";
     let workplace = Workplace::new(&format!("{EXPERIMENT}{figure}"));
     let check = |set: &str| workplace.medmerge(&["check", "experiment.toml", "--set", set]).assert();
     check("figure.layers.over=seed").code(0);
+    check("figure.layers.layers.over=seed").code(0);
+    check("figure.layers.roc.models=['A']").code(2).stderr(contains("is a `layers`, not a `roc`"));
     check("figure.layers.over=target").code(2).stderr(contains("unknown axis `target`"));
     check("figure.layer.over=seed").code(2).stderr(contains("did you mean `layers`?"));
+}
+
+/// An experiment with a figure of each kind.
+fn with_every_kind() -> String {
+    let experiment = EXPERIMENT.replace("seed = [0, 1]", "seed = [0, 1]\nratio = [0.5, 1.0, 2.0]");
+    experiment
+        + r#"
+[stage.between.merge]
+sources = ["probe_a", "probe_b"]
+method.average = { weights = [1.0, "${ratio}"] }
+dataset = "xray"
+
+[stage.way.evaluate]
+models = { "A" = "probe_a", "B" = "probe_b", "between" = "between" }
+datasets = ["xray"]
+
+[table.gain]
+from = ["scores"]
+metrics = ["accuracy"]
+compare = { to = "average" }
+resamples = 100
+
+[figure.matrix.confusion]
+from = ["scores"]
+models = ["final", "average"]
+
+[figure.ranked.roc]
+from = ["scores"]
+
+[figure.found.precision_recall]
+from = ["scores"]
+models = ["final"]
+
+[figure.calibrated.reliability]
+from = ["scores"]
+
+[figure.trained.curves]
+from = ["source_a", "final"]
+
+[figure.differences.forest]
+table = "gain"
+
+[figure.along.budget]
+from = ["way"]
+x = "ratio"
+metric = "macro_f1"
+log = true
+
+[figure.over.barrier]
+from = ["way"]
+x = "ratio"
+ratio = true
+ends = ["A", "B"]
+"#
+}
+
+/// Rows of a CSV as maps from column to cell.
+fn table(csv: &[u8]) -> Vec<BTreeMap<String, String>> {
+    let mut reader = csv::Reader::from_reader(csv);
+    reader.deserialize().map(|row| row.expect("a row")).collect()
+}
+
+fn number(row: &BTreeMap<String, String>, column: &str) -> f64 {
+    row[column].parse().unwrap_or_else(|_| panic!("{column} of {row:?}"))
+}
+
+#[test]
+fn figures_of_every_kind_show_what_the_results_say() {
+    let workplace = Workplace::new(&with_every_kind());
+    let assert = workplace.medmerge(&["run", "experiment.toml", "--predictions"]).assert().code(0);
+    assert.stdout(contains("matrix\n-> results/tiny/matrix.svg, results/tiny/matrix.csv"));
+    let files = {
+        let mut files = results_without_folders(&workplace);
+        for name in ["matrix", "ranked", "found", "calibrated", "trained", "differences", "along", "over"] {
+            let svg = String::from_utf8(files.remove(&format!("{name}.svg")).expect("an SVG")).expect("text");
+            assert!(svg.starts_with("<svg xmlns=") && svg.contains(&format!("tiny: {name}")), "{svg}");
+            assert!(!svg.contains("var(") && !svg.contains("NaN") && !svg.contains("inf"), "{svg}");
+        }
+        files
+    };
+    let scores = table(&files["metrics.csv"]);
+    let score = |stage: &str, model: &str, metric: &str, ratio: &str| -> Vec<f64> {
+        let fits = |row: &&BTreeMap<String, String>| {
+            [("stage", stage), ("model", model), ("metric", metric), ("ratio", ratio)]
+                .iter()
+                .all(|(column, value)| row[*column] == *value)
+        };
+        scores.iter().filter(fits).map(|row| number(row, "value")).collect()
+    };
+    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+    let near = |a: f64, b: f64| assert!((a - b).abs() < 1e-12, "{a} {b}");
+
+    let matrix = table(&files["matrix.csv"]);
+    assert!(matrix.iter().all(|row| ["final", "average"].contains(&row["model"].as_str())));
+    let of_final = || matrix.iter().filter(|row| row["model"] == "final");
+    let right: f64 =
+        of_final().filter(|row| row["label"] == row["predicted"]).map(|row| number(row, "images")).sum();
+    let all: f64 = of_final().map(|row| number(row, "images")).sum();
+    near(right / all, mean(&score("scores", "final", "accuracy", "")));
+
+    let calibrated = table(&files["calibrated.csv"]);
+    let bins = calibrated.iter().filter(|row| row["model"] == "final" && row["images"] != "0");
+    let right: f64 = bins.map(|row| number(row, "accuracy") * number(row, "images")).sum();
+    near(right / all, mean(&score("scores", "final", "accuracy", "")));
+
+    let area = |name: &str, seed: &str, x: &str, y: &str| {
+        let rows: Vec<_> = table(&files[name]);
+        let of = |class: &str| -> f64 {
+            let fits = |row: &&BTreeMap<String, String>| {
+                row["model"] == "final" && row["seed"] == seed && row["class"] == class
+            };
+            let points: Vec<[f64; 2]> =
+                rows.iter().filter(fits).map(|row| [number(row, x), number(row, y)]).collect();
+            points.windows(2).map(|pair| (pair[1][0] - pair[0][0]) * (pair[0][1] + pair[1][1]) / 2.0).sum()
+        };
+        let classes: std::collections::BTreeSet<_> = rows.iter().map(|row| row["class"].clone()).collect();
+        mean(&classes.iter().map(|class| of(class)).collect::<Vec<_>>())
+    };
+    let auroc = score("scores", "final", "auroc", "");
+    near(area("ranked.csv", "0", "false_positive_rate", "true_positive_rate"), auroc[0]);
+    near(area("ranked.csv", "1", "false_positive_rate", "true_positive_rate"), auroc[1]);
+    assert!(table(&files["found.csv"]).iter().all(|row| row["model"] == "final"));
+
+    assert_eq!(files["differences.csv"], files["gain.compare.csv"]);
+
+    let trained = table(&files["trained.csv"]);
+    let losses = trained.iter().filter(|row| row["what"] == "train_loss");
+    let places: Vec<String> =
+        losses.map(|row| format!("{} {} {}", row["stage"], row["seed"], row["kept"])).collect();
+    assert_eq!(places, ["source_a  1", "final 0 1", "final 1 1"]);
+
+    for row in table(&files["along.csv"]) {
+        let values = score("way", &row["model"], "macro_f1", &row["ratio"]);
+        assert_eq!(row["n"], "2");
+        near(number(&row, "mean"), mean(&values));
+        near(number(&row, "std"), (values[0] - values[1]).abs() / 2f64.sqrt());
+    }
+    let way = table(&files["over.csv"]);
+    let shares: Vec<f64> = way.iter().map(|row| number(row, "share")).collect();
+    assert_eq!(shares, [0.0, 1.0 / 3.0, 0.5, 2.0 / 3.0, 1.0]);
+    let [a, b] = ["A", "B"].map(|end| mean(&score("way", end, "log_loss", "1.0")));
+    let excess = |row: &BTreeMap<String, String>| {
+        let share = number(row, "share");
+        number(row, "score") - ((1.0 - share) * a + share * b)
+    };
+    for row in &way {
+        near(number(row, "excess"), excess(row));
+        near(number(row, "barrier"), way.iter().map(excess).fold(0.0, f64::max));
+    }
+    near(number(&way[2], "score"), mean(&score("way", "between", "log_loss", "1.0")));
+
+    workplace.medmerge(&["table", "experiment.toml"]).assert().code(0);
+    assert_eq!(results_without_folders(&workplace)["along.csv"], files["along.csv"]);
+}
+
+fn results_without_folders(workplace: &Workplace) -> BTreeMap<String, Vec<u8>> {
+    let files =
+        fs::read_dir(workplace.path("results/tiny")).expect("results").map(|file| file.expect("a file"));
+    let files = files.filter(|file| file.path().is_file());
+    let named = |file: fs::DirEntry| {
+        (file.file_name().into_string().expect("a name"), fs::read(file.path()).expect("bytes"))
+    };
+    files.map(named).collect()
 }

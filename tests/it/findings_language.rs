@@ -46,14 +46,14 @@ fn f01_a_figure_that_pools_other_layers_is_refused_before_anything_runs() {
     let text = text
         .replace("width = 16", "width = \"${width}\"")
         .replace("[table.main]", "[table.main]\ncolumns = [\"width\", \"metric\"]");
-    let figure = "[figure.pooled]\nfrom = ['weights']\nover = 'width'\n";
+    let figure = "[figure.pooled.layers]\nfrom = ['weights']\nover = 'width'\n";
     assert_eq!(ended(&Workplace::new(&text), &["check", "experiment.toml"]).0, Some(0));
     let error = refused(&Workplace::new(&format!("{text}\n{figure}")));
     assert!(
         error.contains("have different layers, so their weights cannot be pooled over `width`"),
         "{error}"
     );
-    assert!(error.contains("[figure.pooled]"), "{error}");
+    assert!(error.contains("[figure.pooled.layers]"), "{error}");
 }
 
 #[test]

@@ -175,7 +175,7 @@ fn every_table_of_the_paper_is_made_from_miniature_folders() {
     for target in ["ham10k", "isic2019", "eyepacs", "aptos"] {
         assert!(main.lines().next().expect("a header").contains(&format!("{target}.mean")), "{main}");
     }
-    assert!(workplace.path("results/paper/origin/layers.svg").exists());
+    assert!(workplace.path("results/paper/origin/merge_weights.svg").exists());
 }
 
 /// The official counts of a miniature folder are found in each split.

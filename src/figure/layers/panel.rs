@@ -2,7 +2,7 @@
 
 use indexmap::{IndexMap, IndexSet};
 
-use super::{FigureError, FigureSpec, LearnedWeights, STAGE, SourceStatistics, statistics};
+use super::{FigureError, LayersSpec, LearnedWeights, STAGE, SourceStatistics, statistics};
 
 /// Stages that differ only in their value of `over`.
 #[derive(Debug, PartialEq)]
@@ -37,7 +37,7 @@ type Row<'a> = Vec<(&'a str, &'a str)>;
 /// Pooled stages have different sources or layers.
 pub(super) fn grid<'a>(
     figure: &str,
-    spec: &'a FigureSpec,
+    spec: &'a LayersSpec,
     axes: &'a [String],
     all: &[&'a LearnedWeights],
 ) -> Result<Grid<'a>, FigureError> {
@@ -60,7 +60,7 @@ pub(super) fn grid<'a>(
 impl<'a> Panel<'a> {
     fn new(
         figure: &str,
-        spec: &FigureSpec,
+        spec: &LayersSpec,
         title: String,
         together: &[&'a LearnedWeights],
     ) -> Result<Self, FigureError> {
@@ -108,7 +108,7 @@ fn all_kernels(together: &[&LearnedWeights], layer: usize, sources: usize) -> Ve
     (0..sources).map(of_source).collect()
 }
 
-fn place<'a>(spec: &'a FigureSpec, axes: &'a [String], learned: &'a LearnedWeights) -> (Row<'a>, &'a str) {
+fn place<'a>(spec: &'a LayersSpec, axes: &'a [String], learned: &'a LearnedWeights) -> (Row<'a>, &'a str) {
     let fields = std::iter::once(STAGE).chain(axes.iter().map(String::as_str));
     let value = |field: &'a str| match field {
         STAGE => Some(learned.stage.as_str()),
@@ -121,7 +121,7 @@ fn place<'a>(spec: &'a FigureSpec, axes: &'a [String], learned: &'a LearnedWeigh
 }
 
 /// The title `target = fundus`, with the stage's name if there are several stages or it would be empty.
-fn title(spec: &FigureSpec, row: &Row<'_>, column: &str) -> String {
+fn title(spec: &LayersSpec, row: &Row<'_>, column: &str) -> String {
     let of_column = spec.columns.iter().map(|field| (field.as_str(), column));
     let all = row.iter().copied().chain(of_column).filter(|(_, value)| !value.is_empty());
     let (stage, axes): (Vec<_>, Vec<_>) = all.partition(|(field, _)| *field == STAGE);
@@ -137,7 +137,7 @@ mod tests {
     use super::super::example::{axes, learned, spec};
     use super::*;
 
-    fn titles(spec: &FigureSpec, all: &[LearnedWeights]) -> Vec<Vec<Option<(String, usize)>>> {
+    fn titles(spec: &LayersSpec, all: &[LearnedWeights]) -> Vec<Vec<Option<(String, usize)>>> {
         let all: Vec<_> = all.iter().collect();
         let axes = axes();
         let grid = grid("layers", spec, &axes, &all).unwrap();
@@ -154,9 +154,9 @@ mod tests {
         let all = [("lesions", "0"), ("fundus", "0"), ("lesions", "1"), ("fundus", "1"), ("fundus", "2")]
             .map(|(target, seed)| learned(target, seed, 0.0));
         assert_eq!(titles(&spec(), &all), [[some("target = lesions", 2), some("target = fundus", 3)]]);
-        let below = FigureSpec { columns: None, ..spec() };
+        let below = LayersSpec { columns: None, ..spec() };
         assert_eq!(titles(&below, &all), [[some("target = lesions", 2)], [some("target = fundus", 3)]]);
-        let over_targets = FigureSpec { columns: Some("seed".into()), over: "target".into(), ..spec() };
+        let over_targets = LayersSpec { columns: Some("seed".into()), over: "target".into(), ..spec() };
         assert_eq!(
             titles(&over_targets, &all),
             [[some("seed = 0", 2), some("seed = 1", 2), some("seed = 2", 1)]]
@@ -168,7 +168,7 @@ mod tests {
         let mut all =
             [learned("lesions", "0", 0.0), learned("fundus", "0", 0.0), learned("fundus", "0", 0.0)];
         all[2].stage = "convex".into();
-        let two = FigureSpec { from: vec!["weights".into(), "convex".into()], ..spec() };
+        let two = LayersSpec { from: vec!["weights".into(), "convex".into()], ..spec() };
         assert_eq!(
             titles(&two, &all),
             [

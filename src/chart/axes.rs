@@ -1,6 +1,8 @@
-//! Axes, lines and bars as SVG. Coordinates are rounded to a tenth of a pixel.
+//! Axes, lines and bars. Coordinates are rounded to a tenth of a pixel.
 
 use maud::{Markup, html};
+
+use super::picture::{Picture, fill, stroke};
 
 /// Space for tick labels and names of axes.
 const LEFT: f64 = 44.0;
@@ -8,63 +10,87 @@ const BOTTOM: f64 = 34.0;
 const TOP: f64 = 8.0;
 const RIGHT: f64 = 10.0;
 
-/// Number of colors in the style.
-const COLORS: usize = 8;
-
 /// A chart with two axes.
-pub(super) struct Chart<'a> {
+#[derive(Debug)]
+pub struct Chart<'a> {
     /// What it shows, for readers who cannot see it.
-    pub(super) title: &'a str,
+    pub title: &'a str,
     /// Names of the axes.
-    pub(super) names: [&'a str; 2],
+    pub names: [&'a str; 2],
     /// Ranges of the axes.
-    pub(super) ranges: [(f64, f64); 2],
+    pub ranges: [(f64, f64); 2],
     /// Width and height of the plot.
-    pub(super) size: (f64, f64),
+    pub size: (f64, f64),
+    /// Whether horizontal positions are common logarithms.
+    pub log: bool,
 }
 
 impl Chart<'_> {
     /// The chart with `content` in its plot.
-    pub(super) fn draw(&self, content: &Markup) -> Markup {
+    pub fn draw(&self, content: &Markup) -> Picture {
         let (width, height) = (self.size.0 + LEFT + RIGHT, self.size.1 + TOP + BOTTOM);
         let (right, bottom) = (LEFT + self.size.0, TOP + self.size.1);
-        html! {
-            svg role="img" aria-label=(self.title) viewBox={ "0 0 " (width) " " (height) } width=(width) height=(height) {
-                @for tick in ticks(self.ranges[0]) {
-                    path.grid d={ "M" (self.x(tick)) " " (TOP) "V" (bottom) } {}
-                    text x=(self.x(tick)) y=(bottom + 14.0) text-anchor="middle" { (label(tick)) }
-                }
-                @for tick in ticks(self.ranges[1]) {
-                    path.grid d={ "M" (LEFT) " " (self.y(tick)) "H" (right) } {}
-                    text x=(LEFT - 5.0) y=(round(self.y(tick) + 4.0)) text-anchor="end" { (label(tick)) }
-                }
-                path.axis d={ "M" (LEFT) " " (TOP) "V" (bottom) "H" (right) } {}
-                text x=(round(LEFT + self.size.0 / 2.0)) y=(height - 4.0) text-anchor="middle" { (self.names[0]) }
-                text transform={ "translate(11 " (round(TOP + self.size.1 / 2.0)) ") rotate(-90)" } text-anchor="middle" {
-                    (self.names[1])
-                }
-                (content)
+        let content = html! {
+            @for tick in self.horizontal_ticks() {
+                path.grid d={ "M" (self.x(tick)) " " (TOP) "V" (bottom) } {}
+                text x=(self.x(tick)) y=(bottom + 14.0) text-anchor="middle" { (self.tick_label(tick)) }
             }
-        }
+            @for tick in ticks(self.ranges[1]) {
+                path.grid d={ "M" (LEFT) " " (self.y(tick)) "H" (right) } {}
+                text x=(LEFT - 5.0) y=(round(self.y(tick) + 4.0)) text-anchor="end" { (label(tick)) }
+            }
+            path.axis d={ "M" (LEFT) " " (TOP) "V" (bottom) "H" (right) } {}
+            text x=(round(LEFT + self.size.0 / 2.0)) y=(height - 4.0) text-anchor="middle" { (self.names[0]) }
+            text transform={ "translate(11 " (round(TOP + self.size.1 / 2.0)) ") rotate(-90)" } text-anchor="middle" {
+                (self.names[1])
+            }
+            (content)
+        };
+        Picture { title: self.title.to_owned(), width, height, content }
+    }
+
+    fn horizontal_ticks(&self) -> Vec<f64> {
+        if self.log { log_ticks(self.ranges[0]) } else { ticks(self.ranges[0]) }
+    }
+
+    /// The value at a tick of the horizontal axis.
+    fn tick_label(&self, tick: f64) -> String {
+        if self.log { label(10f64.powf(tick)) } else { label(tick) }
     }
 
     /// A line in a color.
-    pub(super) fn line(&self, points: &[[f64; 2]], color: usize) -> Markup {
+    pub fn line(&self, points: &[[f64; 2]], color: usize) -> Markup {
         html! { path.line style=(stroke(color)) d=(self.path(points)) {} }
     }
 
+    /// A faint line in a color, one of several that belong together.
+    pub fn thin_line(&self, points: &[[f64; 2]], color: usize) -> Markup {
+        html! { path.line stroke-opacity="0.6" style=(stroke(color)) d=(self.path(points)) {} }
+    }
+
+    /// A dashed line in a color.
+    pub fn dashed(&self, points: &[[f64; 2]], color: usize) -> Markup {
+        html! { path.line stroke-dasharray="5 3" style=(stroke(color)) d=(self.path(points)) {} }
+    }
+
+    /// The area between two lines with the same horizontal positions.
+    pub fn band(&self, low: &[[f64; 2]], high: &[[f64; 2]], color: usize) -> Markup {
+        let outline: Vec<[f64; 2]> = high.iter().chain(low.iter().rev()).copied().collect();
+        html! { path fill-opacity="0.18" style=(fill(color)) d={ (self.path(&outline)) "Z" } {} }
+    }
+
     /// The line of what is expected by chance, or of perfect agreement.
-    pub(super) fn even(&self, points: &[[f64; 2]]) -> Markup {
+    pub fn even(&self, points: &[[f64; 2]]) -> Markup {
         html! { path.even d=(self.path(points)) {} }
     }
 
     /// A point, marked.
-    pub(super) fn dot(&self, [x, y]: [f64; 2], color: usize) -> Markup {
+    pub fn dot(&self, [x, y]: [f64; 2], color: usize) -> Markup {
         html! { circle cx=(self.x(x)) cy=(self.y(y)) r="3.5" style=(fill(color)) {} }
     }
 
     /// A bar from the horizontal axis.
-    pub(super) fn bar(&self, (from, to): (f64, f64), height: f64, color: usize) -> Markup {
+    pub fn bar(&self, (from, to): (f64, f64), height: f64, color: usize) -> Markup {
         let (left, top) = (self.x(from), self.y(height));
         let bottom = self.y(self.ranges[1].0);
         html! {
@@ -95,24 +121,8 @@ impl Chart<'_> {
     }
 }
 
-/// A sign of each color with its meaning.
-pub(super) fn key(names: &[&str]) -> Markup {
-    html! {
-        p {
-            @for (color, name) in names.iter().enumerate() {
-                span.key {
-                    svg width="22" height="8" viewBox="0 0 22 8" aria-hidden="true" {
-                        path.line style=(stroke(color)) d="M1 4H21" {}
-                    }
-                    " " (name)
-                }
-            }
-        }
-    }
-}
-
 /// The smallest range that has all values; 0 to 1 without any.
-pub(super) fn range(values: impl Iterator<Item = f64> + Clone) -> (f64, f64) {
+pub fn range(values: impl Iterator<Item = f64> + Clone) -> (f64, f64) {
     let finite = values.filter(|value| value.is_finite());
     let (low, high) =
         (finite.clone().fold(f64::INFINITY, f64::min), finite.fold(f64::NEG_INFINITY, f64::max));
@@ -123,19 +133,11 @@ pub(super) fn range(values: impl Iterator<Item = f64> + Clone) -> (f64, f64) {
     }
 }
 
-fn stroke(color: usize) -> String {
-    format!("stroke:var(--c{})", color % COLORS)
-}
-
-fn fill(color: usize) -> String {
-    format!("fill:var(--c{})", color % COLORS)
-}
-
 fn share(value: f64, (low, high): (f64, f64)) -> f64 {
     ((value - low) / (high - low)).clamp(0.0, 1.0)
 }
 
-fn round(value: f64) -> f64 {
+pub(super) fn round(value: f64) -> f64 {
     (value * 10.0).round() / 10.0
 }
 
@@ -149,6 +151,15 @@ fn ticks((low, high): (f64, f64)) -> Vec<f64> {
     let first = (low / step).ceil() as i64;
     let last = (high / step + 1e-9).floor() as i64;
     (first..=last).map(|i| i as f64 * step).collect()
+}
+
+/// Logarithms of 1, 2 and 5 times powers of ten within a range of logarithms; of powers of ten in a long one.
+fn log_ticks((low, high): (f64, f64)) -> Vec<f64> {
+    let factors = if high - low > 3.0 { &[1.0][..] } else { &[1.0, 2.0, 5.0] };
+    let powers = low.floor() as i32..=high.ceil() as i32;
+    let ticks =
+        powers.flat_map(|power| factors.iter().map(move |factor: &f64| factor.log10() + f64::from(power)));
+    ticks.filter(|tick| (low - 1e-9..=high + 1e-9).contains(tick)).collect()
 }
 
 /// Without digits that come from rounding.
@@ -172,6 +183,17 @@ mod tests {
     }
 
     #[test]
+    fn logarithmic_ticks_are_round_numbers() {
+        let labels = |low: f64, high: f64| {
+            let ticks = log_ticks((low.log10(), high.log10())).into_iter();
+            ticks.map(|tick| label(10f64.powf(tick))).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(labels(0.05, 1.0), "0.05 0.1 0.2 0.5 1");
+        assert_eq!(labels(3.0, 90.0), "5 10 20 50");
+        assert_eq!(labels(0.001, 100.0), "0.001 0.01 0.1 1 10 100");
+    }
+
+    #[test]
     fn a_range_is_never_empty() {
         assert_eq!(range([0.5, 2.0, f64::NAN].into_iter()), (0.5, 2.0));
         assert_eq!(range([2.0, 2.0].into_iter()), (1.5, 2.5));
@@ -180,7 +202,13 @@ mod tests {
 
     #[test]
     fn points_at_one_place_are_drawn_once_and_outliers_at_the_edge() {
-        let chart = Chart { title: "t", names: ["x", "y"], ranges: [(0.0, 1.0); 2], size: (100.0, 100.0) };
+        let chart = Chart {
+            title: "t",
+            names: ["x", "y"],
+            ranges: [(0.0, 1.0); 2],
+            size: (100.0, 100.0),
+            log: false,
+        };
         let path = chart.path(&[[0.0, 0.0], [0.0001, 0.0], [1.0, 7.0]]);
         assert_eq!(path, "M44 108L144 8");
     }

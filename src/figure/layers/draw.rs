@@ -271,10 +271,10 @@ fn write(page: &Area<'_>, text: &str, at: (f64, f64), font: FontDesc<'_>, side: 
 mod tests {
     use super::super::example::{axes, learned, spec};
     use super::super::panel::grid;
-    use super::super::{FigureSpec, LearnedWeights};
+    use super::super::{LayersSpec, LearnedWeights};
     use super::*;
 
-    fn drawn(spec: &FigureSpec, all: &[LearnedWeights]) -> String {
+    fn drawn(spec: &LayersSpec, all: &[LearnedWeights]) -> String {
         let (axes, all) = (axes(), all.iter().collect::<Vec<_>>());
         svg("tiny: layers", &spec.over, &grid("layers", spec, &axes, &all).unwrap())
     }

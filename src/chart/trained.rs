@@ -1,0 +1,71 @@
+//! The epochs of trainings: loss and validation score, and the epoch that is kept.
+
+use indexmap::IndexMap;
+use maud::html;
+use metric::by_name;
+use train::EpochRecord;
+
+use super::axes::{Chart, range};
+use super::picture::Picture;
+
+/// The epochs of a training.
+#[derive(Clone, Debug)]
+pub struct Trained {
+    /// Name of the stage.
+    pub stage: String,
+    /// Id of the stage.
+    pub id: String,
+    /// Values of the axes that it depends on.
+    pub at: IndexMap<String, String>,
+    /// Metric that selects the epoch to keep; empty if the last one is kept.
+    pub select: String,
+    /// The epochs.
+    pub epochs: Vec<EpochRecord>,
+}
+
+impl Trained {
+    /// The epoch whose weights are kept: the last best one, or the last one.
+    pub fn kept(&self) -> Option<&EpochRecord> {
+        self.epochs.iter().rev().find(|epoch| epoch.best && !self.select.is_empty()).or(self.epochs.last())
+    }
+
+    /// What the selecting metric is called.
+    pub fn title(&self) -> &str {
+        by_name(&self.select).map_or(&self.select, |metric| metric.title)
+    }
+}
+
+/// Training losses, one line per training.
+pub fn losses(trainings: &[&Trained]) -> Option<Picture> {
+    lines("Training loss", trainings, |_, epoch| Some(epoch.train_loss))
+}
+
+/// The scores that select an epoch, one line per training; `None` if none selects one.
+pub fn scores(trainings: &[&Trained]) -> Option<Picture> {
+    let title = format!("Validation: {}", trainings.iter().find(|one| !one.select.is_empty())?.title());
+    lines(&title, trainings, |one, epoch| epoch.val.get(&one.select).copied())
+}
+
+fn lines(
+    title: &str,
+    trainings: &[&Trained],
+    value: impl Fn(&Trained, &EpochRecord) -> Option<f64>,
+) -> Option<Picture> {
+    let point = |one: &Trained, epoch: &EpochRecord| Some([(epoch.epoch + 1) as f64, value(one, epoch)?]);
+    let points = |one: &Trained| one.epochs.iter().filter_map(|epoch| point(one, epoch)).collect::<Vec<_>>();
+    let lines: Vec<(Vec<[f64; 2]>, Option<[f64; 2]>)> = trainings
+        .iter()
+        .map(|one| (points(one), one.kept().and_then(|epoch| point(one, epoch))))
+        .filter(|(points, _)| !points.is_empty())
+        .collect();
+    if lines.is_empty() {
+        return None;
+    }
+    let all = || lines.iter().flat_map(|(points, _)| points);
+    let ranges = [0, 1].map(|axis| range(all().map(|point| point[axis])));
+    let chart = Chart { title, names: ["epoch", ""], ranges, size: (300.0, 150.0), log: false };
+    Some(chart.draw(&html! {
+        @for (points, _) in &lines { (chart.line(points, 0)) }
+        @for (_, kept) in &lines { @if let Some(kept) = kept { (chart.dot(*kept, 1)) } }
+    }))
+}

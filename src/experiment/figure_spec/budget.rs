@@ -1,0 +1,53 @@
+//! Scores along an axis: `[figure.<name>.budget]`.
+
+use identity::Identity;
+use kind::Kind;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{FigureKind, Named, Shows, rows};
+
+/// A score against an axis of numbers, such as a share of the labels: one line per model, with a band of one standard
+/// deviation over seeds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BudgetSpec {
+    /// `evaluate` stages whose scores are shown.
+    pub from: Vec<String>,
+    /// Sweep axis along which scores are shown; its values are numbers.
+    pub x: String,
+    /// The score to show.
+    pub metric: String,
+    /// Rows of these stages to show, models or ensembles; all if empty.
+    #[serde(default)]
+    pub models: Vec<String>,
+    /// Data sets to show; all if empty.
+    #[serde(default)]
+    pub datasets: Vec<String>,
+    /// Whether the horizontal axis is logarithmic.
+    #[serde(default)]
+    pub log: bool,
+}
+
+impl Identity for BudgetSpec {}
+impl Kind for BudgetSpec {}
+
+impl FigureKind for BudgetSpec {
+    fn from(&self) -> &[String] {
+        &self.from
+    }
+
+    fn shows(&self) -> Shows {
+        Shows::Scores
+    }
+
+    fn names(&self) -> Vec<(String, Named, &str)> {
+        let numbers = if self.log { Named::PositiveAxis } else { Named::NumberAxis };
+        let mut names = vec![
+            ("x".to_owned(), numbers, self.x.as_str()),
+            ("metric".to_owned(), Named::Metric, self.metric.as_str()),
+        ];
+        names.extend(rows(&self.models, &self.datasets));
+        names
+    }
+}

@@ -1,0 +1,33 @@
+//! Training curves: `[figure.<name>.curves]`.
+
+use identity::Identity;
+use kind::Kind;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{FigureKind, Named, Shows};
+
+/// Training loss and validation score of each epoch, one line per seed; a dot marks the epoch that is kept.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CurvesSpec {
+    /// Stages that train: `pretrain`, `finetune`, or `learn_merge_weights`.
+    pub from: Vec<String>,
+}
+
+impl Identity for CurvesSpec {}
+impl Kind for CurvesSpec {}
+
+impl FigureKind for CurvesSpec {
+    fn from(&self) -> &[String] {
+        &self.from
+    }
+
+    fn shows(&self) -> Shows {
+        Shows::Epochs
+    }
+
+    fn names(&self) -> Vec<(String, Named, &str)> {
+        Vec::new()
+    }
+}
