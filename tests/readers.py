@@ -3,8 +3,9 @@
 
 Draws small files of three of MedMNIST's tasks, trains on them (readers.toml), and exports the experiment. Then
 tensorboard reads every value of every history, MedMNIST's evaluator computes the scores that are in the names of files
-and in metrics.csv, rocrate-validator checks the crate against Workflow Run Crate 0.5, and the lines of Python in the
-guide make a table of the scores. Needs tensorboard, medmnist, pandas, roc-validator and rocrate:
+and in metrics.csv, rocrate-validator checks the crate against Workflow Run Crate 0.5, the lines of Python in the
+guide make a table of the scores, and figures hold scikit-learn's curves. Needs tensorboard, medmnist, pandas,
+scikit-learn, roc-validator and rocrate:
 
     python tests/readers.py --medmerge target/release/medmerge
 
@@ -173,6 +174,53 @@ def check_pandas(folder):
     print(f"pandas: {compared} means equal")
 
 
+def read_csv(path):
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+def check_curves(folder):
+    """Figures hold scikit-learn's curves and counts of the stored predictions."""
+    from sklearn.metrics import confusion_matrix, precision_recall_curve, roc_curve
+
+    results, compared = folder / "results/readers", 0
+    figures = {name: read_csv(results / f"{name}.csv") for name in ("roc", "precision_recall", "matrix", "reliability")}
+    near = lambda ours, theirs: np.testing.assert_allclose(np.array(ours, float), theirs, atol=1e-9, rtol=0)
+    bins, counts = np.zeros((15, 3)), 0
+    for seed in ("0", "1"):
+        rows = read_csv(results / f"predictions/A. plain @ 28.retina.seed={seed}.csv")
+        classes = list(rows[0])[3:]
+        scores = np.array([[float(row[name]) for name in classes] for row in rows])
+        labels = np.array([classes.index(row["label"]) for row in rows])
+        for i, name in enumerate(classes):
+            curve = lambda figure, *columns: [
+                [float(row[column]) for column in columns] for row in figures[figure]
+                if row["dataset"] == "retina" and row["seed"] == seed and row["class"] == name]
+            x, y, _ = roc_curve(labels == i, scores[:, i])
+            near(curve("roc", "false_positive_rate", "true_positive_rate"), np.stack([x, y], 1))
+            precision, recall, _ = precision_recall_curve(labels == i, scores[:, i], drop_intermediate=False)
+            ours = curve("precision_recall", "recall", "precision")
+            # scikit-learn goes on to lower thresholds after all are found; ours ends there.
+            theirs = np.stack([recall, precision], 1)[::-1]
+            near(ours, theirs[:len(ours)])
+            assert (theirs[len(ours):, 0] == 1).all() and ours[-1][0] == 1
+            compared += len(x) + len(ours)
+        predicted = scores.argmax(1)
+        counts = counts + confusion_matrix(labels, predicted, labels=range(len(classes)))
+        confidence = scores.max(1)
+        edges = np.linspace(0, 1, 16)
+        for image in range(len(labels)):
+            at = max(np.searchsorted(edges, confidence[image], side="left") - 1, 0)
+            bins[at] += 1, confidence[image], labels[image] == predicted[image]
+    near([float(row["images"]) for row in figures["matrix"] if row["dataset"] == "retina"], counts.ravel())
+    shown = [row for row in figures["reliability"] if row["dataset"] == "retina"]
+    near([float(row["images"]) for row in shown], bins[:, 0])
+    for row, (images, confidence, right) in zip(shown, bins):
+        if images:
+            near([row["confidence"], row["accuracy"]], [confidence / images, right / images])
+    print(f"scikit-learn: {compared} points of curves, a confusion matrix and {len(shown)} bins equal")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--medmerge", type=Path, required=True, help="the program")
@@ -182,11 +230,12 @@ def main():
         for name, options in SETS.items():
             write_set(folder / f"{name}.npz", *options)
         shutil.copy(Path(__file__).with_suffix(".toml"), folder)
-        run(program, folder, "run", "readers.toml", "--quiet")
+        run(program, folder, "run", "readers.toml", "--quiet", "--predictions")
         check_tensorboard(program, folder)
         check_medmnist(program, folder)
         check_crate(program, folder)
         check_pandas(folder)
+        check_curves(folder)
 
 
 if __name__ == "__main__":

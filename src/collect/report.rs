@@ -1,5 +1,6 @@
 //! From a plan and the store to what the report of an experiment shows.
 
+use std::collections::BTreeSet;
 use std::time::UNIX_EPOCH;
 
 use indexmap::IndexMap;
@@ -14,7 +15,9 @@ use crate::experiment::Experiment;
 use crate::identity::Field;
 use crate::plan::{Plan, PlannedDataset, PlannedStage};
 use crate::report::{Dataset, Report, Stage, Wrong};
+use crate::run::status::statuses;
 use crate::store::Store;
+use crate::store::manifest::Manifest;
 
 /// Fields that are not options: what they name is shown elsewhere.
 const NOT_OPTIONS: [&str; 4] = ["input.", "dataset.", "numerics", "revision"];
@@ -27,6 +30,7 @@ pub fn report(plan: &Plan, store: &Store, thumbnails: Thumbnails) -> Result<Repo
     let experiment = &plan.experiment;
     let stages: Vec<Stage> =
         plan.stages().map(|stage| stage_of(plan, store, stage)).collect::<Result<_, Error>>()?;
+    let (said, failed) = last_run(plan, store, &stages)?;
     Ok(Report {
         name: experiment.name.clone(),
         description: experiment.description.clone(),
@@ -34,7 +38,8 @@ pub fn report(plan: &Plan, store: &Store, thumbnails: Thumbnails) -> Result<Repo
         options: options(plan),
         evaluated: evaluated_with_images(plan, store, thumbnails)?,
         trained: trained(plan, store, |_| true)?,
-        facts: facts(plan, &stages),
+        facts: facts(plan, &stages, said),
+        failed,
         stages,
         datasets: datasets(plan),
         warnings: plan.warnings.iter().cloned().collect(),
@@ -45,17 +50,40 @@ pub fn report(plan: &Plan, store: &Store, thumbnails: Thumbnails) -> Result<Repo
 
 fn stage_of(plan: &Plan, store: &Store, stage: &PlannedStage) -> Result<Stage, Error> {
     let manifest = store.manifest(&stage.fingerprint)?;
-    let made = manifest.map(|manifest| {
-        let started = manifest.header.started.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        (started, manifest.header.seconds)
-    });
+    let started = |manifest: &Manifest| {
+        manifest.header.started.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    };
     Ok(Stage {
         id: stage.id.clone(),
         kind: stage.spec.kind().to_owned(),
         fingerprint: stage.fingerprint.to_string(),
         inputs: stage.inputs.iter().map(|(_, input)| plan.stage(*input).id.clone()).collect(),
-        made,
+        made: manifest.as_ref().map(|manifest| (started(manifest), manifest.header.seconds)),
+        by: manifest.map(|manifest| format!("medmerge {}, candle {}", manifest.version, manifest.candle)),
     })
+}
+
+/// What the last run of the experiment came to, and the stages that failed in it and are still missing.
+fn last_run(
+    plan: &Plan,
+    store: &Store,
+    stages: &[Stage],
+) -> Result<(Option<String>, Vec<(String, String)>), Error> {
+    let name = &plan.experiment.name;
+    let Some(last) = statuses(store)?.into_iter().rfind(|status| status.experiment == *name) else {
+        return Ok((None, Vec::new()));
+    };
+    let said = format!(
+        "{}: {} made, {} fresh, {} failed, {} skipped",
+        last.run,
+        last.done,
+        last.fresh,
+        last.failed.len(),
+        last.skipped
+    );
+    let is_missing = |id: &String| stages.iter().any(|stage| stage.id == *id && stage.made.is_none());
+    let failed = last.failed.into_iter().filter(|(id, _)| is_missing(id)).collect();
+    Ok((Some(said), failed))
 }
 
 /// The inputs and options of the stage behind each row of the evaluations, at the first values of the axes.
@@ -116,17 +144,21 @@ fn dataset_of(name: &str, dataset: &PlannedDataset) -> Dataset {
     }
 }
 
-fn facts(plan: &Plan, stages: &[Stage]) -> Vec<(String, String)> {
+fn facts(plan: &Plan, stages: &[Stage], last_run: Option<String>) -> Vec<(String, String)> {
     let source = &plan.experiment.source;
     let sets: String = source.overrides.iter().map(|set| format!(" --set '{}'", set.as_str())).collect();
     let made = stages.iter().filter(|stage| stage.made.is_some()).count();
+    let by: BTreeSet<&str> = stages.iter().filter_map(|stage| stage.by.as_deref()).collect();
     let fact = |name: &str, value: String| (name.to_owned(), value);
-    vec![
+    let mut facts = vec![
         fact("Command", format!("medmerge run {}{sets}", source.path.display())),
-        fact("Version", env!("CARGO_PKG_VERSION").to_owned()),
+        fact("Made by", by.into_iter().collect::<Vec<_>>().join("; ")),
         fact("Numerics", plan.numerics.as_str().to_owned()),
         fact("Stages in the store", format!("{made} of {}", stages.len())),
-    ]
+    ];
+    facts.extend(last_run.map(|said| fact("Last run", said)));
+    facts.extend(option_env!("MEDMERGE_COMMIT").map(|commit| fact("Report by commit", commit.to_owned())));
+    facts
 }
 
 /// The experiment's file and the parts that it includes.

@@ -1,10 +1,14 @@
-//! The stages as a graph, from sources on the left to evaluations on the right: a box for each name, with all its axes.
+//! The stages as a graph, from sources on the left to evaluations on the right: a box for each name, with all its axes,
+//! or, of many names, for each kind.
 
+use std::collections::HashMap;
+
+use indexmap::IndexMap;
 use maud::{Markup, html};
 
 use super::Stage;
 
-/// Graphs of more boxes are too large to read; the table has the inputs of each stage.
+/// Graphs of more boxes are too large to read.
 const BOXES: usize = 80;
 
 /// Extent of a box, and the space between boxes.
@@ -27,31 +31,37 @@ struct Node<'a> {
     at: (usize, usize),
 }
 
-/// The graph; nothing if it has no edge or too many boxes.
+/// The graph; nothing if it has no edge.
 pub(super) fn section(stages: &[Stage]) -> Option<Markup> {
-    let nodes = placed(stages);
-    let is_drawn = nodes.len() <= BOXES && nodes.iter().any(|node| !node.inputs.is_empty());
+    let mut nodes = placed(stages, |stage| name(&stage.id));
+    if nodes.len() > BOXES {
+        nodes = placed(stages, |stage| &stage.kind);
+    }
+    let is_drawn = nodes.iter().any(|node| !node.inputs.is_empty());
     is_drawn.then(|| html! { details open[nodes.len() <= BOXES / 4] { summary { "Graph" } (drawn(&nodes)) } })
 }
 
-fn placed(stages: &[Stage]) -> Vec<Node<'_>> {
-    let mut nodes: Vec<Node<'_>> = Vec::new();
+/// A box for all stages with the same `box_of`.
+fn placed(stages: &[Stage], box_of: fn(&Stage) -> &str) -> Vec<Node<'_>> {
+    let mut nodes: IndexMap<&str, Node<'_>> = IndexMap::new();
+    let boxes: HashMap<&str, &str> = stages.iter().map(|stage| (stage.id.as_str(), box_of(stage))).collect();
     for stage in stages {
-        let i = find(&nodes, name(&stage.id)).unwrap_or_else(|| {
-            nodes.push(Node { name: name(&stage.id), kind: &stage.kind, ..Node::default() });
-            nodes.len() - 1
-        });
-        // Inputs come before what takes from them.
-        let inputs: Vec<usize> = stage.inputs.iter().filter_map(|input| find(&nodes, name(input))).collect();
-        let node = &mut nodes[i];
+        let name = box_of(stage);
+        let entry = nodes.entry(name);
+        let i = entry.index();
+        let node = entry.or_insert_with(|| Node { name, kind: &stage.kind, ..Node::default() });
         node.stages += 1;
         node.missing += usize::from(stage.made.is_none());
+        // Inputs come before what takes from them.
+        let inputs: Vec<usize> =
+            stage.inputs.iter().filter_map(|input| nodes.get_index_of(boxes.get(input.as_str())?)).collect();
         for input in inputs {
-            if input < i && !node.inputs.contains(&input) {
-                node.inputs.push(input);
+            if input < i && !nodes[i].inputs.contains(&input) {
+                nodes[i].inputs.push(input);
             }
         }
     }
+    let mut nodes: Vec<Node<'_>> = nodes.into_values().collect();
     place(&mut nodes);
     nodes
 }
@@ -59,10 +69,6 @@ fn placed(stages: &[Stage]) -> Vec<Node<'_>> {
 /// An id is `name[axis=value,…]`, or `name`.
 fn name(id: &str) -> &str {
     id.split('[').next().unwrap_or(id)
-}
-
-fn find(nodes: &[Node<'_>], name: &str) -> Option<usize> {
-    nodes.iter().position(|node| node.name == name)
 }
 
 /// Each box in the column after its last input; in a column, in the order of the mean rows of inputs.
@@ -153,7 +159,7 @@ mod tests {
             stage("merged[seed=0]", &["a", "ft[seed=0]"]),
             stage("other", &["a"]),
         ];
-        let nodes = placed(&stages);
+        let nodes = placed(&stages, |stage| name(&stage.id));
         let found: Vec<_> = nodes.iter().map(|node| (node.name, node.stages, node.at)).collect();
         assert_eq!(
             found,
@@ -168,5 +174,14 @@ mod tests {
         assert_eq!(nodes[3].inputs, [0, 2]);
         assert!(section(&stages).is_some());
         assert!(section(&stages[..2]).is_none(), "no edge");
+    }
+
+    #[test]
+    fn many_names_are_put_together_by_kind() {
+        let mut stages: Vec<Stage> = (0..BOXES).map(|i| stage(&format!("s{i}"), &[])).collect();
+        stages.iter_mut().for_each(|stage| stage.kind = "pretrain".into());
+        stages.push(stage("merged", &["s0", "s1"]));
+        let text = section(&stages).unwrap().into_string();
+        assert!(text.contains("pretrain × 80") && text.matches("<rect").count() == 2, "{text}");
     }
 }

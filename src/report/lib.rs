@@ -52,6 +52,8 @@ pub struct Report {
     pub trained: Vec<Trained>,
     /// Every stage, in the order of the plan.
     pub stages: Vec<Stage>,
+    /// Stages that failed in the last run and are still missing, each with its error.
+    pub failed: Vec<(String, String)>,
     /// Every data set.
     pub datasets: Vec<Dataset>,
     /// What is questionable.
@@ -88,6 +90,8 @@ pub struct Stage {
     pub fingerprint: String,
     /// Ids of its inputs.
     pub inputs: Vec<String>,
+    /// Versions of the programs that made it; `None` if its result is not in the store.
+    pub by: Option<String>,
     /// Start in seconds since 1970, and duration in seconds; `None` if its result is not in the store.
     pub made: Option<(u64, f64)>,
 }

@@ -6,12 +6,14 @@ function compare(a, b) {
   if (Number.isNaN(x) || Number.isNaN(y)) return Number.isNaN(x) - Number.isNaN(y) || a.localeCompare(b);
   return x - y;
 }
+// Names begin with A, numbers with the largest.
 function sort(table, column, header) {
-  const down = header.getAttribute("aria-sort") !== "descending";
+  const before = header.getAttribute("aria-sort");
+  const down = before === null ? column > 0 : before === "ascending";
   for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
   header.setAttribute("aria-sort", down ? "descending" : "ascending");
   const text = (row) => row.cells[column].textContent;
-  const order = column === 0 ? (a, b) => text(b).localeCompare(text(a)) : (a, b) => compare(text(a), text(b));
+  const order = column === 0 ? (a, b) => text(a).localeCompare(text(b)) : (a, b) => compare(text(a), text(b));
   const rows = [...table.tBodies[0].rows].sort(order);
   table.tBodies[0].append(...(down ? rows.reverse() : rows));
 }
@@ -31,4 +33,9 @@ filter.addEventListener("input", () => {
     one.hidden = !words.every((word) => one.dataset.text.toLowerCase().includes(word));
   }
 });
-addEventListener("beforeprint", () => document.querySelectorAll("section#results details").forEach((one) => { one.open = true; }));
+let closed = [];
+addEventListener("beforeprint", () => {
+  closed = [...document.querySelectorAll("details:not([open])")];
+  for (const one of closed) one.open = true;
+});
+addEventListener("afterprint", () => { for (const one of closed) one.open = false; });

@@ -21,6 +21,7 @@ pub(super) fn section(report: &Report) -> Option<Markup> {
     let total: f64 = report.stages.iter().filter_map(|stage| stage.made).map(|(_, seconds)| seconds).sum();
     Some(html! {
         p { (report.stages.len()) " stages, " (duration(total)) " in all." }
+        @for (id, message) in &report.failed { p.warning { "Failed: " b { (id) } ": " (message) } }
         @if !missing.is_empty() {
             p.warning { "Not in the store: " (listed(&missing)) }
         }
@@ -89,5 +90,31 @@ fn duration(seconds: f64) -> String {
         seconds if seconds < 60.0 => format!("{seconds:.1} s"),
         seconds if seconds < 3600.0 => format!("{:.0} min", seconds / 60.0),
         seconds => format!("{:.1} h", seconds / 3600.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_thousand_stages_are_folded_and_small() {
+        let stage = |i: u64| Stage {
+            id: format!("stage{}[seed={}]", i / 10, i % 10),
+            kind: if i < 1000 { "pretrain" } else { "finetune" }.into(),
+            fingerprint: "0123456789abcdef".repeat(4),
+            inputs: if i < 1000 {
+                Vec::new()
+            } else {
+                vec![format!("stage{}[seed={}]", (i - 1000) / 10, i % 10)]
+            },
+            made: Some((i, 1.5)),
+            by: None,
+        };
+        let report = Report { stages: (0..2000).map(stage).collect(), ..Report::default() };
+        let text = section(&report).unwrap().into_string();
+        assert!(text.contains("<details><summary>All stages</summary>"), "folded");
+        assert!(text.contains("pretrain × 1000") && text.contains("finetune × 1000"), "a graph of kinds");
+        assert!(text.len() < 1_500_000, "{}", text.len());
     }
 }

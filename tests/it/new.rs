@@ -30,7 +30,8 @@ fn templates_run_as_they_are() {
     for template in ["transfer", "merge", "sweep"] {
         let new = place.medmerge(&["new", template, "--template", template]).assert().code(0);
         new.stdout(contains(format!("next: medmerge check experiments/{template}.toml")));
-        let sources = if template == "merge" { &["cells", "xray"][..] } else { &["cells"] };
+        let sources =
+            if template == "merge" { &["source_a_data", "source_b_data"][..] } else { &["source_data"] };
         let counts = ["train=32", "val=16", "test=16"];
         let of_sources =
             sources.iter().flat_map(|name| counts.map(|count| format!("dataset.{name}.{count}")));
@@ -48,9 +49,20 @@ fn every_key_of_a_template_has_a_comment() {
         place.medmerge(&["new", template, "--template", template, "--images", "labels.csv"]).assert().code(0);
         let text = std::fs::read_to_string(place.path(&format!("experiments/{template}.toml"))).unwrap();
         assert!(
-            ["{name}", "{what}", "{path}", "{size}", "{csv}", "{split}"]
-                .iter()
-                .all(|hole| !text.contains(hole))
+            [
+                "{name}",
+                "{what}",
+                "{path}",
+                "{size}",
+                "{csv}",
+                "{split}",
+                "{role}",
+                "{dataset}",
+                "{family}",
+                "{train}"
+            ]
+            .iter()
+            .all(|hole| !text.contains(hole))
         );
         let mut explained = std::collections::HashSet::new();
         let mut comment_above = false;
@@ -135,4 +147,60 @@ fn the_tables_of_the_paper_say_which_data_they_need() {
     let check =
         place.medmerge(&["check", "experiments/paper"]).env("MEDMERGE_DATA", place.path("none")).assert();
     check.code(2).stderr(contains("no such folder").and(contains("none/isic2018")));
+}
+
+#[test]
+fn target_and_sources_are_chosen() {
+    let place = with_images();
+    let new = ["new", "mine", "--template", "merge", "--target", "lesions", "--sources", "labels.csv,xray"];
+    place.medmerge(&[&new[..], &["--size", "16"]].concat()).assert().code(0);
+    let text = std::fs::read_to_string(place.path("experiments/mine.toml")).unwrap();
+    for part in [
+        "[dataset.target.phantom]\nfamily = \"lesions\" ",
+        "[dataset.source_a_data.manifest]\npath = \"../labels.csv\" ",
+        "[dataset.source_b_data.phantom]\nfamily = \"xray\" ",
+    ] {
+        assert!(text.contains(part), "{part}\n{text}");
+    }
+    assert_eq!(text.matches("size = 16 ").count(), 3, "{text}");
+    place.medmerge(&["check", "experiments/mine.toml"]).assert().code(0);
+    let new = |arguments: &[&str]| place.medmerge(&[&["new", "other"], arguments].concat()).assert().code(2);
+    new(&["--template", "transfer", "--sources", "cells,xray"]).stderr(contains("takes 1 sources, not 2"));
+    new(&["--target", "skin"]).stderr(contains("\"skin\" is neither synthetic images"));
+    new(&["--target", "none.csv"]).stderr(contains("failed to read none.csv"));
+    new(&["--template", "paper", "--target", "cells"]).stderr(contains("omit --target"));
+}
+
+/// What it says on a terminal where these lines are typed.
+#[cfg(target_os = "linux")]
+fn typed(place: &Workplace, arguments: &[&str], lines: &str) -> String {
+    use std::fs::File;
+    use std::io::Write;
+    use std::os::fd::FromRawFd;
+    let (mut ours, mut its) = (0, 0);
+    let null = std::ptr::null_mut();
+    // SAFETY: the pointers are valid, or null for defaults.
+    let opened = unsafe { libc::openpty(&mut ours, &mut its, null, null.cast(), null.cast()) };
+    assert_eq!(opened, 0, "{}", std::io::Error::last_os_error());
+    // SAFETY: both were just opened, and are owned by nobody else.
+    let (mut ours, its) = unsafe { (File::from_raw_fd(ours), File::from_raw_fd(its)) };
+    ours.write_all(lines.as_bytes()).unwrap();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_medmerge"));
+    let output = command.args(arguments).current_dir(place.path("")).stdin(its).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn on_a_terminal_it_asks_for_what_it_was_not_told() {
+    let place = Workplace::new("");
+    let said = typed(&place, &["new", "asked"], "transfer\nxray\n\n");
+    assert!(said.contains("Template [merge]: ") && said.contains("Target: cells, fundus"), "{said}");
+    assert!(said.contains("Source 1: ") && !said.contains("Source 2: "), "{said}");
+    let text = std::fs::read_to_string(place.path("experiments/asked.toml")).unwrap();
+    assert!(text.contains("[dataset.target.phantom]\nfamily = \"xray\""), "{text}");
+    assert!(text.contains("[dataset.source_data.phantom]\nfamily = \"cells\""), "{text}");
+    let said = typed(&place, &["new", "told", "--template", "merge"], "");
+    assert!(!said.contains("Target: "), "{said}");
 }

@@ -40,28 +40,102 @@ fn content(cell: &str) -> String {
     inner.split('<').map(outside_of_tags).collect::<String>().trim().to_owned()
 }
 
+/// The numbers in a text.
+fn numbers(text: &str) -> Vec<f64> {
+    let text = text.replace('−', "-");
+    let parts = text.split(|c: char| !(c.is_ascii_digit() || ".-+".contains(c)));
+    parts.filter_map(|part| part.parse().ok()).collect()
+}
+
+/// Rows of a CSV as maps from column to cell.
+fn rows(place: &Workplace, name: &str) -> Vec<HashMap<String, String>> {
+    let mut csv = csv::Reader::from_path(place.path(name)).expect(name);
+    csv.deserialize().map(|row| row.expect("a row")).collect()
+}
+
 #[test]
-fn every_cell_of_a_table_has_the_mean_of_the_csv() {
+fn every_cell_of_a_table_has_the_numbers_of_the_csv() {
     let place = workplace();
     let html = page(&place);
-    let csv = std::fs::read_to_string(place.path("results/tiny/main.csv")).unwrap();
-    let mut csv = csv::Reader::from_reader(csv.as_bytes());
-    let header = csv.headers().unwrap().clone();
-    let means: Vec<usize> = (0..header.len()).filter(|&i| header[i].ends_with("mean")).collect();
-    let written: HashMap<String, Vec<f64>> = csv
-        .records()
-        .map(|row| row.unwrap())
-        .map(|row| (row[0].to_owned(), means.iter().map(|&i| row[i].parse().unwrap()).collect()))
-        .collect();
-    let shown = cells(&html, "main");
-    assert_eq!(shown.len(), written.len());
-    for row in shown {
-        let numbers = &written[&row[0]];
-        assert_eq!(row.len(), numbers.len() + 1, "{row:?}");
-        for (cell, number) in row[1..].iter().zip(numbers) {
-            assert!(cell.starts_with(&format!("{number:.3}")), "{cell} is not {number}");
+    for (table, columns, shown) in [
+        ("main", &["macro_f1", "accuracy"][..], &["mean", "std"][..]),
+        ("gain", &["accuracy"], &["mean", "low", "high"]),
+    ] {
+        let written = rows(&place, &format!("results/tiny/{table}.csv"));
+        let cells = cells(&html, table);
+        assert_eq!(cells.len(), written.len());
+        for (cells, row) in cells.iter().zip(&written) {
+            assert_eq!(cells[0], row["model"]);
+            assert_eq!(cells.len(), columns.len() + 1, "{cells:?}");
+            for (cell, column) in cells[1..].iter().zip(columns) {
+                let expected: Vec<String> = shown
+                    .iter()
+                    .map(|what| format!("{:.3}", row[&format!("{column}.{what}")].parse::<f64>().unwrap()))
+                    .collect();
+                let found: Vec<String> = numbers(cell).iter().map(|number| format!("{number:.3}")).collect();
+                assert_eq!(found, expected, "{table}: {cell}");
+            }
         }
     }
+    for row in rows(&place, "results/tiny/gain.compare.csv") {
+        let at = html.find("aria-label=\"Accuracy: differences to average\"").expect("a forest plot");
+        let line = &html[at..][html[at..].find(&format!(">{}</text>", row["row"])).expect("a line")..];
+        let said = line.split("<text").nth(1).and_then(|rest| rest.split("</text>").next()).unwrap();
+        let expected = ["difference", "low", "high"].map(|what| row[what].parse::<f64>().unwrap());
+        let found = numbers(said.split_once('>').unwrap().1);
+        assert_eq!(found.len(), 3, "{said}");
+        assert!(found.iter().zip(expected).all(|(a, b)| (a - b).abs() <= 5.001e-4), "{said} {expected:?}");
+    }
+}
+
+#[test]
+fn scores_of_classes_epochs_and_images_are_those_of_the_store() {
+    let place = workplace();
+    place.medmerge(&["table", "experiment.toml", "--predictions", "--quiet"]).assert().code(0);
+    let html = page(&place);
+    let block = &html[html.find("data-text=\"final xray\"").expect("a block")..];
+    let seeds =
+        [0, 1].map(|seed| rows(&place, &format!("results/tiny/predictions/final.xray.seed={seed}.csv")));
+    for row in cells(block, "Scores of each class against the rest") {
+        let of_seed = |rows: &Vec<HashMap<String, String>>| {
+            let count = |fits: &dyn Fn(&HashMap<String, String>) -> bool| {
+                rows.iter().filter(|row| fits(row)).count() as f64
+            };
+            let hits = count(&|image| image["label"] == row[0] && image["predicted"] == row[0]);
+            let (predicted, support) =
+                (count(&|image| image["predicted"] == row[0]), count(&|image| image["label"] == row[0]));
+            let ratio = |a: f64, b: f64| if b == 0.0 { 0.0 } else { a / b };
+            [support, ratio(hits, predicted), ratio(hits, support), ratio(2.0 * hits, predicted + support)]
+        };
+        let both = seeds.each_ref().map(of_seed);
+        assert_eq!(row[1], both[0][0].to_string(), "{row:?}");
+        for i in 1..4 {
+            let mean = f64::midpoint(both[0][i], both[1][i]);
+            assert!((row[i + 1].parse::<f64>().unwrap() - mean).abs() <= 5.001e-4, "{row:?} {both:?}");
+        }
+    }
+    let show =
+        place.medmerge(&["show", "final[seed=0]", "--experiment", "experiment.toml", "--path"]).output();
+    let model = String::from_utf8(show.unwrap().stdout).unwrap();
+    let entry = std::path::Path::new(model.trim()).parent().expect("an entry").to_owned();
+    let history = rows(&place, entry.join("history.csv").to_str().unwrap());
+    let score: f64 = history[0]["val_macro_f1"].parse().unwrap();
+    let said = format!("1 epochs, epoch 1 is kept: Macro F1 {score:.3}");
+    assert!(html[html.find("data-text=\"final[seed=0]\"").unwrap()..].contains(&said), "{said}");
+    assert!(html.contains("32 / 16 / 16 images"), "numbers of images");
+}
+
+#[test]
+fn failures_of_the_last_run_come_first() {
+    let place = Workplace::new(EXPERIMENT);
+    let set = ["--set", "stage.final.optimizer.adamw.lr=1e30", "--set", "stage.final.epochs=9"];
+    let run = place.medmerge(&[&["run", "experiment.toml", "--quiet"][..], &set].concat()).assert();
+    run.failure();
+    place.medmerge(&[&["report", "experiment.toml"][..], &set].concat()).assert().code(0);
+    let html = std::fs::read_to_string(place.path("results/tiny/report.html")).unwrap();
+    let failed = html.find("Failed: <b>final[seed=0]</b>: the loss became").expect("the failure");
+    assert!(failed < html.find("Not in the store: ").expect("what is missing"));
+    assert!(html.contains(" failed, 2 skipped"), "the last run");
 }
 
 #[test]
@@ -95,7 +169,7 @@ fn a_page_asks_no_other_address_and_escapes_what_people_write() {
     place.medmerge(&["report", "experiment.toml", "--set", named]).assert().code(0);
     let html = std::fs::read_to_string(place.path("results/tiny/report.html")).unwrap();
     assert!(html.contains("&lt;script&gt;alert(1)&lt;/script&gt; &amp; more"));
-    assert_eq!(html.matches("src=").count(), html.matches("src=\"data:image/jpeg;base64,").count());
+    assert_eq!(html.matches("src=").count(), html.matches("src=\"data:image/").count());
     for outside in ["href=\"http", "url(", "@import", "fetch("] {
         assert!(!html.contains(outside), "{outside}");
     }

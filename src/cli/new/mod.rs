@@ -1,23 +1,26 @@
 //! `medmerge new`.
 
+mod data;
 mod template;
 
 use std::fs;
 use std::io::{IsTerminal, Write};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
 use super::Error;
 use super::output::stdout;
 use crate::experiment::json_schema;
-use template::{Target, Template};
-
-/// Side of own images in pixels, if none is given.
-const SIZE: usize = 64;
+use data::Data;
+use template::Template;
 
 /// Name of the schema, next to the experiments.
 pub(super) const SCHEMA: &str = "experiment.schema.json";
+
+/// What a template takes unless told otherwise.
+const TARGET: &str = "fundus";
+const SOURCES: [&str; 2] = ["cells", "xray"];
 
 /// Write a new experiment file from a template, with a comment for every key
 #[derive(Debug, Args)]
@@ -26,20 +29,29 @@ Examples:
   medmerge new trial                                       experiments/trial.toml: two sources, merged for a target
   medmerge new rates --template sweep                      a learning rate, chosen on validation images
   medmerge new skin --template own-images --images skin/labels.csv
+  medmerge new lesions --template merge --target skin/labels.csv --sources cells,chest/labels.csv
   medmerge new paper --template paper                      experiments/paper/: the tables of the paper
 
-Everything but `paper` and `own-images` runs as it is, on synthetic images.")]
+On a terminal, and without --template, it asks. Everything but `paper` and `own-images` runs as it is, on synthetic
+images. DATA is cells, fundus, lesions or xray for synthetic images, or the path of a CSV with the columns `image` and
+`label`.")]
 pub(super) struct New {
     /// Name of the experiment, and of its file
     name: String,
-    /// What it compares; asked for if stdin is a terminal
+    /// What it compares
     #[arg(long, value_enum, value_name = "TEMPLATE")]
     template: Option<Template>,
-    /// CSV with the columns `image` and `label`, the target's images; synthetic ones if absent
-    #[arg(long, value_name = "CSV")]
+    /// The task to learn [default: fundus]
+    #[arg(long, value_name = "DATA")]
+    target: Option<String>,
+    /// What sources learn: two for `merge`, one for `transfer` and `sweep` [default: cells,xray]
+    #[arg(long, value_name = "DATA,…", value_delimiter = ',')]
+    sources: Vec<String>,
+    /// CSV with the target's images: the same as --target
+    #[arg(long, value_name = "CSV", conflicts_with = "target")]
     images: Option<PathBuf>,
-    /// Side in pixels to which they are resized [default: 64]
-    #[arg(long, value_name = "PIXELS", requires = "images")]
+    /// Side in pixels to which images that a CSV lists are resized [default: 64]
+    #[arg(long, value_name = "PIXELS")]
     size: Option<usize>,
     /// Folder of experiment files
     #[arg(long, value_name = "DIR", default_value = "experiments")]
@@ -49,21 +61,12 @@ pub(super) struct New {
 impl New {
     pub(super) fn execute(&self) -> Result<(), Error> {
         check_name(&self.name)?;
-        let template = self.template.map_or_else(ask, Ok)?;
-        let target = self.target()?;
-        match (template, &self.images) {
-            (Template::OwnImages, None) => {
-                let message = "this template needs --images, a CSV with the columns `image` and `label`";
-                return Err(Error::Usage(message.into()));
-            }
-            (Template::Paper, Some(_)) => {
-                return Err(Error::Usage(
-                    "the template `paper` has data sets of its own; omit --images".into(),
-                ));
-            }
-            _ => {}
-        }
-        let files = template.files(&self.name, &self.folder, &target);
+        let asks = self.template.is_none() && std::io::stdin().is_terminal();
+        let template = self.template(asks)?;
+        let target = self.target(template, asks)?;
+        let sources = self.sources(template, asks)?;
+        let size = self.size(&target, &sources)?;
+        let files = template.files(&self.name, &self.folder, (&target, &sources), size);
         if let Some((path, _)) = files.iter().find(|(path, _)| path.exists()) {
             return Err(exists(path));
         }
@@ -80,36 +83,78 @@ impl New {
         Ok(())
     }
 
-    fn target(&self) -> Result<Target, Error> {
-        let Some(csv) = &self.images else { return Ok(Target::Phantom) };
-        let bytes = fs::read(csv).map_err(|error| unusable("read", csv, &error))?;
-        let header = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
-        let has_split = header.split(|byte| b",;\t|\r\"".contains(byte)).any(|column| column == b"split");
-        let path = from_folder(csv, &self.folder).map_err(|error| unusable("find", csv, &error))?;
-        Ok(Target::Manifest { path, size: self.size.unwrap_or(SIZE), has_split })
+    fn template(&self, asks: bool) -> Result<Template, Error> {
+        match self.template {
+            Some(template) => Ok(template),
+            None if asks => Template::named(&answer(&Template::question())?).map_err(Error::Usage),
+            None => Ok(Template::default()),
+        }
+    }
+
+    fn target(&self, template: Template, asks: bool) -> Result<Data, Error> {
+        if let (Template::Paper, true) = (template, self.target.is_some() || self.images.is_some()) {
+            let given = if self.images.is_some() { "--images" } else { "--target" };
+            let message = format!("the template `paper` has data sets of its own; omit {given}");
+            return Err(Error::Usage(message));
+        }
+        if let Some(csv) = &self.images {
+            return Data::listed(csv, &self.folder);
+        }
+        let word = match &self.target {
+            Some(word) => word.clone(),
+            None if asks && template != Template::Paper => answer_or("Target", TARGET)?,
+            None => TARGET.to_owned(),
+        };
+        let target = Data::named(&word, &self.folder)?;
+        if template == Template::OwnImages && !target.is_listed() {
+            let message = "this template needs --images, a CSV with the columns `image` and `label`";
+            return Err(Error::Usage(message.into()));
+        }
+        Ok(target)
+    }
+
+    fn sources(&self, template: Template, asks: bool) -> Result<Vec<Data>, Error> {
+        let needed = template.sources();
+        if !self.sources.is_empty() && self.sources.len() != needed {
+            let message = format!("this template takes {needed} sources, not {}", self.sources.len());
+            return Err(Error::Usage(message));
+        }
+        let source = |i: usize| {
+            let word = match self.sources.get(i) {
+                Some(word) => word.clone(),
+                None if asks => answer_or(&format!("Source {}", i + 1), SOURCES[i])?,
+                None => SOURCES[i].to_owned(),
+            };
+            Data::named(&word, &self.folder)
+        };
+        (0..needed).map(source).collect()
+    }
+
+    fn size(&self, target: &Data, sources: &[Data]) -> Result<usize, Error> {
+        let all: Vec<&Data> = std::iter::once(target).chain(sources).collect();
+        match self.size {
+            Some(_) if !all.iter().any(|data| data.is_listed()) => {
+                let message = "--size needs --images, or a CSV in --target or --sources";
+                Err(Error::Usage(message.into()))
+            }
+            size => Ok(size.unwrap_or_else(|| Data::size(&all))),
+        }
     }
 }
 
-/// The template that the user names, on a terminal.
-fn ask() -> Result<Template, Error> {
-    if !std::io::stdin().is_terminal() {
-        return Ok(Template::default());
-    }
-    write!(stdout(), "{}", Template::question())?;
+/// What the user types on a terminal.
+fn answer(question: &str) -> Result<String, Error> {
+    write!(stdout(), "{question}")?;
     stdout().flush()?;
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer)?;
-    Template::named(answer.trim()).map_err(Error::Usage)
+    Ok(answer.trim().to_owned())
 }
 
-/// A path as seen from a folder.
-fn from_folder(path: &Path, folder: &Path) -> std::io::Result<PathBuf> {
-    let is_plain = folder.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
-    if path.is_absolute() || !is_plain {
-        return fs::canonicalize(path);
-    }
-    let up = folder.components().filter(|part| matches!(part, Component::Normal(_))).map(|_| "..");
-    Ok(up.collect::<PathBuf>().join(path))
+fn answer_or(question: &str, default: &str) -> Result<String, Error> {
+    let kinds = "cells, fundus, lesions, xray, or the path of a CSV";
+    let answer = answer(&format!("{question}: {kinds} [{default}]: "))?;
+    Ok(if answer.is_empty() { default.to_owned() } else { answer })
 }
 
 fn check_name(name: &str) -> Result<(), Error> {
@@ -142,14 +187,6 @@ fn unusable(what: &str, path: &Path, error: &std::io::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_path_is_seen_from_the_folder() {
-        let from = |path: &str, folder: &str| from_folder(Path::new(path), Path::new(folder)).unwrap();
-        assert_eq!(from("skin/labels.csv", "experiments"), Path::new("../skin/labels.csv"));
-        assert_eq!(from("labels.csv", "./a/b"), Path::new("../../labels.csv"));
-        assert_eq!(from("labels.csv", "."), Path::new("labels.csv"));
-    }
 
     #[test]
     fn a_name_is_a_file_name() {

@@ -4,6 +4,12 @@ use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 
+use super::data::{Data, Role};
+
+/// Names of the data sets of two sources, and of a single one.
+const SOURCES: [&str; 2] = ["source_a_data", "source_b_data"];
+const SOURCE: &str = "source_data";
+
 /// What an experiment compares.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(super) enum Template {
@@ -19,26 +25,6 @@ pub(super) enum Template {
     /// The tables of the paper, in a folder; `medmerge check` says which data they need
     Paper,
 }
-
-/// The data set to transfer to.
-pub(super) enum Target {
-    /// Synthetic images.
-    Phantom,
-    /// Images that a CSV lists.
-    Manifest {
-        /// Path of the CSV, as seen from the experiment file.
-        path: PathBuf,
-        /// Side in pixels.
-        size: usize,
-        /// Whether the CSV has a column `split`.
-        has_split: bool,
-    },
-}
-
-/// Side of the target's synthetic images.
-const PHANTOM_SIZE: usize = 28;
-
-const RANDOM_SPLIT: &str = "split.random = { val = 0.15, test = 0.15, seed = 0 }     # stratified by class; by group with `columns.group`\n";
 
 macro_rules! paper {
     ($($file:literal),* $(,)?) => {
@@ -64,24 +50,40 @@ const PAPER: &[(&str, &str)] = paper![
 ];
 
 impl Template {
-    /// Paths and texts of its files.
-    pub(super) fn files(self, name: &str, folder: &Path, target: &Target) -> Vec<(PathBuf, String)> {
+    /// Paths and texts of its files, for images of `size` pixels.
+    pub(super) fn files(
+        self,
+        name: &str,
+        folder: &Path,
+        (target, sources): (&Data, &[Data]),
+        size: usize,
+    ) -> Vec<(PathBuf, String)> {
         if self == Self::Paper {
             let schema = |text: &str| text.replace("../../src/guide/reference/", "../");
             return PAPER.iter().map(|(file, text)| (folder.join(name).join(file), schema(text))).collect();
         }
         let path = folder.join(name).with_extension("toml");
-        let size = target.size().to_string();
+        let names: &[&str] = if sources.len() > 1 { &SOURCES } else { &[SOURCE] };
+        let of_sources = sources.iter().zip(names).map(|(source, name)| source.text(name, Role::Source));
         let text = [
             include_str!("head.toml"),
-            &target.text(),
-            self.sources(),
+            &target.text("target", Role::Target),
+            &of_sources.collect::<String>(),
             include_str!("train.toml"),
             self.stages(),
         ];
         let text = text.concat().replace("{name}", name).replace("{what}", self.what());
-        let text = text.replace("{path}", &path.display().to_string()).replace("{size}", &size);
+        let text = text.replace("{path}", &path.display().to_string()).replace("{size}", &size.to_string());
         vec![(path, text.trim_end().to_owned() + "\n")]
+    }
+
+    /// The number of sources.
+    pub(super) fn sources(self) -> usize {
+        match self {
+            Self::Merge => 2,
+            Self::Transfer | Self::Sweep => 1,
+            Self::OwnImages | Self::Paper => 0,
+        }
     }
 
     fn what(self) -> &'static str {
@@ -92,10 +94,6 @@ impl Template {
             Self::OwnImages => "A network trained on own images.",
             Self::Paper => "",
         }
-    }
-
-    fn sources(self) -> &'static str {
-        if self == Self::OwnImages { "" } else { include_str!("sources.toml") }
     }
 
     fn stages(self) -> &'static str {
@@ -123,28 +121,6 @@ impl Template {
         match name {
             "" => Ok(Self::default()),
             name => Self::from_str(name, true).map_err(|error| format!("template {name:?}: {error}")),
-        }
-    }
-}
-
-impl Target {
-    fn size(&self) -> usize {
-        match self {
-            Self::Phantom => PHANTOM_SIZE,
-            Self::Manifest { size, .. } => *size,
-        }
-    }
-
-    fn text(&self) -> String {
-        match self {
-            Self::Phantom => include_str!("phantom.toml").to_owned(),
-            Self::Manifest { path, has_split, .. } => {
-                let split = if *has_split { "" } else { RANDOM_SPLIT };
-                let csv = toml::Value::String(path.display().to_string()).to_string();
-                include_str!("manifest.toml")
-                    .replace("{csv}", &csv)
-                    .replace("{split}\n", &format!("{split}\n"))
-            }
         }
     }
 }
