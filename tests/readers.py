@@ -179,6 +179,16 @@ def read_csv(path):
         return list(csv.DictReader(file))
 
 
+def without_straight(points):
+    """A line without points on a straight part of it."""
+    kept = [points[0]]
+    for point, after in zip(points[1:], points[2:]):
+        before, ahead = point - kept[-1], after - point
+        if abs(before[0] * ahead[1] - before[1] * ahead[0]) > 1e-12:
+            kept.append(point)
+    return np.array([*kept, points[-1]])
+
+
 def check_curves(folder):
     """Figures hold scikit-learn's curves and counts of the stored predictions."""
     from sklearn.metrics import confusion_matrix, precision_recall_curve, roc_curve
@@ -188,16 +198,16 @@ def check_curves(folder):
     near = lambda ours, theirs: np.testing.assert_allclose(np.array(ours, float), theirs, atol=1e-9, rtol=0)
     bins, counts = np.zeros((15, 3)), 0
     for seed in ("0", "1"):
-        rows = read_csv(results / f"predictions/A. plain @ 28.retina.seed={seed}.csv")
+        rows = read_csv(next((results / "predictions").glob(f"*.retina.*seed={seed}*.csv")))
         classes = list(rows[0])[3:]
-        scores = np.array([[float(row[name]) for name in classes] for row in rows])
+        scores = np.array([[np.float32(row[name]) for name in classes] for row in rows]).astype(float)
         labels = np.array([classes.index(row["label"]) for row in rows])
         for i, name in enumerate(classes):
             curve = lambda figure, *columns: [
                 [float(row[column]) for column in columns] for row in figures[figure]
                 if row["dataset"] == "retina" and row["seed"] == seed and row["class"] == name]
-            x, y, _ = roc_curve(labels == i, scores[:, i])
-            near(curve("roc", "false_positive_rate", "true_positive_rate"), np.stack([x, y], 1))
+            x, y, _ = roc_curve(labels == i, scores[:, i], drop_intermediate=False)
+            near(curve("roc", "false_positive_rate", "true_positive_rate"), without_straight(np.stack([x, y], 1)))
             precision, recall, _ = precision_recall_curve(labels == i, scores[:, i], drop_intermediate=False)
             ours = curve("precision_recall", "recall", "precision")
             # scikit-learn goes on to lower thresholds after all are found; ours ends there.

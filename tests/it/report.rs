@@ -114,11 +114,11 @@ fn scores_of_classes_epochs_and_images_are_those_of_the_store() {
             assert!((row[i + 1].parse::<f64>().unwrap() - mean).abs() <= 5.001e-4, "{row:?} {both:?}");
         }
     }
-    let show =
-        place.medmerge(&["show", "final[seed=0]", "--experiment", "experiment.toml", "--path"]).output();
-    let model = String::from_utf8(show.unwrap().stdout).unwrap();
-    let entry = std::path::Path::new(model.trim()).parent().expect("an entry").to_owned();
-    let history = rows(&place, entry.join("history.csv").to_str().unwrap());
+    let entries = place.medmerge(&["store", "list", "--json"]).output().unwrap().stdout;
+    let entries: Vec<serde_json::Value> = serde_json::from_slice(&entries).unwrap();
+    let entry = entries.iter().find(|entry| entry["stage_ids"][0] == "final[seed=0]").expect("an entry");
+    let fingerprint = entry["fingerprint"].as_str().unwrap();
+    let history = rows(&place, &format!(".medmerge/store/{}/{fingerprint}/history.csv", &fingerprint[..2]));
     let score: f64 = history[0]["val_macro_f1"].parse().unwrap();
     let said = format!("1 epochs, epoch 1 is kept: Macro F1 {score:.3}");
     assert!(html[html.find("data-text=\"final[seed=0]\"").unwrap()..].contains(&said), "{said}");
