@@ -35,6 +35,9 @@ impl Trained {
     }
 }
 
+/// Epoch, counted from 1, and value.
+type Point = [f64; 2];
+
 /// Training losses, one line per training.
 pub fn losses(trainings: &[&Trained]) -> Option<Picture> {
     lines("Training loss", trainings, |_, epoch| Some(epoch.train_loss))
@@ -53,7 +56,7 @@ fn lines(
 ) -> Option<Picture> {
     let point = |one: &Trained, epoch: &EpochRecord| Some([(epoch.epoch + 1) as f64, value(one, epoch)?]);
     let points = |one: &Trained| one.epochs.iter().filter_map(|epoch| point(one, epoch)).collect::<Vec<_>>();
-    let lines: Vec<(Vec<[f64; 2]>, Option<[f64; 2]>)> = trainings
+    let lines: Vec<(Vec<Point>, Option<Point>)> = trainings
         .iter()
         .map(|one| (points(one), one.kept().and_then(|epoch| point(one, epoch))))
         .filter(|(points, _)| !points.is_empty())

@@ -15,7 +15,7 @@ use crate::experiment::Experiment;
 use crate::identity::Field;
 use crate::plan::{Plan, PlannedDataset, PlannedStage};
 use crate::report::{Dataset, Report, Stage, Wrong};
-use crate::run::status::statuses;
+use crate::run::status::{RunStatus, statuses};
 use crate::store::Store;
 use crate::store::manifest::Manifest;
 
@@ -30,7 +30,7 @@ pub fn report(plan: &Plan, store: &Store, thumbnails: Thumbnails) -> Result<Repo
     let experiment = &plan.experiment;
     let stages: Vec<Stage> =
         plan.stages().map(|stage| stage_of(plan, store, stage)).collect::<Result<_, Error>>()?;
-    let (said, failed) = last_run(plan, store, &stages)?;
+    let last_run = last_run(plan, store)?;
     Ok(Report {
         name: experiment.name.clone(),
         description: experiment.description.clone(),
@@ -38,8 +38,8 @@ pub fn report(plan: &Plan, store: &Store, thumbnails: Thumbnails) -> Result<Repo
         options: options(plan),
         evaluated: evaluated_with_images(plan, store, thumbnails)?,
         trained: trained(plan, store, |_| true)?,
-        facts: facts(plan, &stages, said),
-        failed,
+        facts: facts(plan, &stages, last_run.as_ref()),
+        failed: last_run.iter().flat_map(|run| failed(run, &stages)).collect(),
         stages,
         datasets: datasets(plan),
         warnings: plan.warnings.iter().cloned().collect(),
@@ -63,27 +63,22 @@ fn stage_of(plan: &Plan, store: &Store, stage: &PlannedStage) -> Result<Stage, E
     })
 }
 
-/// What the last run of the experiment came to, and the stages that failed in it and are still missing.
-fn last_run(
-    plan: &Plan,
-    store: &Store,
-    stages: &[Stage],
-) -> Result<(Option<String>, Vec<(String, String)>), Error> {
-    let name = &plan.experiment.name;
-    let Some(last) = statuses(store)?.into_iter().rfind(|status| status.experiment == *name) else {
-        return Ok((None, Vec::new()));
-    };
-    let said = format!(
-        "{}: {} made, {} fresh, {} failed, {} skipped",
-        last.run,
-        last.done,
-        last.fresh,
-        last.failed.len(),
-        last.skipped
-    );
+/// The last run of the experiment from this store.
+fn last_run(plan: &Plan, store: &Store) -> Result<Option<RunStatus>, Error> {
+    Ok(statuses(store)?.into_iter().rfind(|status| status.experiment == plan.experiment.name))
+}
+
+/// What a run came to.
+fn came_to(run: &RunStatus) -> String {
+    let RunStatus { run, done, fresh, failed, skipped, .. } = run;
+    format!("{run}: {done} made, {fresh} fresh, {} failed, {skipped} skipped", failed.len())
+}
+
+/// The stages that failed in a run and are still missing, with their errors.
+fn failed(run: &RunStatus, stages: &[Stage]) -> Vec<(String, String)> {
     let is_missing = |id: &String| stages.iter().any(|stage| stage.id == *id && stage.made.is_none());
-    let failed = last.failed.into_iter().filter(|(id, _)| is_missing(id)).collect();
-    Ok((Some(said), failed))
+    let failed = run.failed.iter().filter(|(id, _)| is_missing(id));
+    failed.map(|(id, message)| (id.clone(), message.clone())).collect()
 }
 
 /// The inputs and options of the stage behind each row of the evaluations, at the first values of the axes.
@@ -144,7 +139,7 @@ fn dataset_of(name: &str, dataset: &PlannedDataset) -> Dataset {
     }
 }
 
-fn facts(plan: &Plan, stages: &[Stage], last_run: Option<String>) -> Vec<(String, String)> {
+fn facts(plan: &Plan, stages: &[Stage], last_run: Option<&RunStatus>) -> Vec<(String, String)> {
     let source = &plan.experiment.source;
     let sets: String = source.overrides.iter().map(|set| format!(" --set '{}'", set.as_str())).collect();
     let made = stages.iter().filter(|stage| stage.made.is_some()).count();
@@ -156,7 +151,7 @@ fn facts(plan: &Plan, stages: &[Stage], last_run: Option<String>) -> Vec<(String
         fact("Numerics", plan.numerics.as_str().to_owned()),
         fact("Stages in the store", format!("{made} of {}", stages.len())),
     ];
-    facts.extend(last_run.map(|said| fact("Last run", said)));
+    facts.extend(last_run.map(|run| fact("Last run", came_to(run))));
     facts.extend(option_env!("MEDMERGE_COMMIT").map(|commit| fact("Report by commit", commit.to_owned())));
     facts
 }

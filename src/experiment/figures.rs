@@ -162,6 +162,7 @@ fn check_name(name: &Key<'_>, tables: &IndexMap<String, TableSpec>, report: &mut
 #[cfg(test)]
 mod tests {
     use super::super::testing::parsed;
+    use super::*;
 
     const STAGES: &str = "[dataset.d.phantom]\nfamily = '${target}'\n\
         [stage.a.pretrain]\nbackbone = 'resnet18'\ndataset = 'd'\n\
@@ -225,7 +226,7 @@ mod tests {
         ];
         let sections = wrong.iter().enumerate();
         let sections = sections.map(|(i, (kind, keys))| format!("[figure.f{i}.{kind}]\n{keys}\n"));
-        let stage = "[stage.c.pretrain]\nbackbone = 'resnet18'\ndataset = 'd'\nepochs = '${share}'\n";
+        let stage = "[stage.c.pretrain]\nbackbone = 'resnet18'\ndataset = 'd'\nseed = '${share}'\n";
         let text = format!("{stage}{}", sections.collect::<String>());
         assert_eq!(
             errors("share = [0, 1]", &text),
