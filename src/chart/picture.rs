@@ -5,6 +5,12 @@ use maud::{Markup, html};
 /// Number of colors.
 const COLORS: usize = 8;
 
+/// How lines of further classes are dashed, which have the same colors again.
+const DASHES: [&str; 3] = ["", ";stroke-dasharray:6 2", ";stroke-dasharray:2 2"];
+
+/// Height of a name in a key.
+const LINE: f64 = 15.0;
+
 /// A drawing. Colors are the variables `--c0` to `--c7` and the classes `axis`, `grid`, `line` and `even`, which a page
 /// or a [`file`](super::file) defines.
 #[derive(Clone, Debug)]
@@ -29,11 +35,24 @@ impl Picture {
             }
         }
     }
+
+    /// With a key of colors below it.
+    pub fn with_key(self, names: &[String]) -> Self {
+        let y = |i: usize| self.height + LINE * (i as f64 + 0.6);
+        let content = html! {
+            (self.content)
+            @for (i, name) in names.iter().enumerate() {
+                path.line style=(stroke(i)) d={ "M8 " (y(i)) "h20" } {}
+                text x="34" y=(y(i) + 4.0) { (name) }
+            }
+        };
+        Self { height: self.height + LINE * names.len() as f64, content, ..self }
+    }
 }
 
-/// The style of a line in a color.
+/// The style of a line in a color. After the last color they begin again, dashed.
 pub fn stroke(color: usize) -> String {
-    format!("stroke:var(--c{})", color % COLORS)
+    format!("stroke:var(--c{}){}", color % COLORS, DASHES[color / COLORS % DASHES.len()])
 }
 
 /// The style of an area in a color.
@@ -54,5 +73,22 @@ pub fn key(names: &[&str]) -> Markup {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colors_that_begin_again_are_dashed() {
+        assert_eq!(
+            [0, 9, 17].map(stroke),
+            [
+                "stroke:var(--c0)",
+                "stroke:var(--c1);stroke-dasharray:6 2",
+                "stroke:var(--c1);stroke-dasharray:2 2"
+            ]
+        );
     }
 }

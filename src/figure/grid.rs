@@ -57,8 +57,3 @@ pub(super) fn tidy(
     };
     csv(&["stage", "model", "dataset"], &axes, columns, all.iter().flat_map(of))
 }
-
-/// The classes of all panels, if they are the same, as a key of colors.
-pub(super) fn classes(all: &[&Evaluated]) -> Vec<String> {
-    all.first().map_or_else(Vec::new, |first| first.classes.clone())
-}

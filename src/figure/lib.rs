@@ -8,6 +8,7 @@
 //! | `forest` | differences to a row of a table |
 //! | `budget`, `barrier` | scores along an axis of numbers |
 //! | `grid` | a panel per model and data set |
+//! | `class_curves` | a curve per class, in such panels |
 //! | `along` | scores along an axis, put together over seeds |
 //! | `tidy` | the columns that all CSV files begin with |
 //! | `write` | the files under `results/<experiment>/` |
@@ -18,6 +19,7 @@
 mod along;
 mod barrier;
 mod budget;
+mod class_curves;
 mod confusion;
 mod curves;
 mod error;
