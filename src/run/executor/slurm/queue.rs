@@ -291,6 +291,7 @@ impl Allocations {
         true
     }
 
+    /// Tell the user how many were found, and if doubts remain.
     fn tell_found(&mut self, found: usize) {
         if found > 0 {
             let words = if found == 1 {
@@ -301,7 +302,7 @@ impl Allocations {
             self.news.push(format!("{found} {words} on"));
         }
         if self.in_doubt {
-            let text = "an earlier run was submitting when it ended; Slurm is asked again for its jobs";
+            let text = "whether Slurm got the last submission is not known yet; it is asked again";
             self.news.push(text.into());
         }
     }

@@ -88,11 +88,11 @@ impl Place {
     /// What the last message of an allocation about the order was.
     fn last(&self, number: usize) -> Message {
         let events = std::fs::read_to_string(self.desk().events(&format!("{number}_0.0"))).unwrap();
-        let said = events.lines().filter_map(|line| match serde_json::from_str(line).unwrap() {
+        let said = |line: &str| match serde_json::from_str(line).unwrap() {
             Note::Said { message, .. } => Some(message),
             _ => None,
-        });
-        said.last().unwrap()
+        };
+        events.lines().rev().find_map(said).unwrap()
     }
 }
 
