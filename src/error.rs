@@ -21,7 +21,7 @@ pub enum Exit {
     /// A stage failed, and everything that does not depend on it finished; or a device did not meet the tolerance; or a
     /// model failed to predict.
     StageFailed = 1,
-    /// The command line or an experiment file is invalid; nothing ran.
+    /// The command line or an experiment file is invalid, and nothing ran; or Slurm refuses what is asked for.
     Usage = 2,
     /// Data is missing or malformed.
     Data = 3,

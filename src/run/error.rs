@@ -42,7 +42,7 @@ pub enum RunError {
         /// What is wrong and what to do.
         message: String,
     },
-    /// The place where stages should run refuses them as they are asked for; nothing ran.
+    /// The place where stages should run refuses them as they are asked for.
     #[error("{0}")]
     Refused(String),
     /// A worker could not be started.

@@ -137,8 +137,10 @@ impl Scheduler<'_> {
             if self.queue.running() == 0 {
                 break;
             }
-            if let Some((job, message)) = self.executor.receive(POLL_INTERVAL) {
-                self.handle(job, message);
+            match self.executor.receive(POLL_INTERVAL) {
+                Ok(Some((job, message))) => self.handle(job, message),
+                Ok(None) => {}
+                Err(error) => self.stop(Stop::Error(error)),
             }
             while let Some(message) = self.executor.news() {
                 self.emit(Event::ExecutorSaid { message });

@@ -3,7 +3,8 @@
 //! The system's locks are not enough there: some file systems have none (Lustre), some have one per computer (GPFS). A
 //! claim is a file that appears by `link`, of which one succeeds. It names its holder, whose process writes to it every
 //! few seconds. The claim of a dead holder is taken over: at once if it was on this computer, where the system's lock
-//! tells, otherwise when nothing was written to it for two minutes.
+//! tells, otherwise when nothing was written to it for two minutes and Slurm knows no job of its holder: a suspended job
+//! writes nothing.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -15,6 +16,8 @@ use std::thread;
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
+
+use super::job::may_live;
 
 /// Interval of writing to claims.
 const BEAT: Duration = Duration::from_secs(15);
@@ -40,7 +43,7 @@ struct Holder {
     host: String,
     /// Its process, for people.
     pid: u32,
-    /// The job of a cluster that it belongs to, for people.
+    /// The job of Slurm that it belongs to.
     job: Option<String>,
 }
 
@@ -68,9 +71,14 @@ impl Claim {
     /// Try to get a claim; `None` if it is held. `has_lock` says that this process has the system's lock of the same
     /// name, so that another holder on this computer is dead.
     pub(super) fn try_now(path: &Path, has_lock: bool) -> io::Result<Option<Self>> {
+        Self::try_unless(path, has_lock, may_live)
+    }
+
+    /// The same; `may_live` says whether a job may live.
+    fn try_unless(path: &Path, has_lock: bool, may_live: impl Fn(&str) -> bool) -> io::Result<Option<Self>> {
         loop {
             if let Some(found) = Found::at(path)? {
-                if found.is_held(has_lock) {
+                if found.is_held(has_lock, &may_live) {
                     return Ok(None);
                 }
                 found.remove(path)?;
@@ -83,7 +91,7 @@ impl Claim {
 
     /// Whether somebody holds a claim, while nobody on this computer has the system's lock of the same name.
     pub(super) fn is_held_elsewhere(path: &Path) -> io::Result<bool> {
-        Ok(Found::at(path)?.is_some_and(|found| found.is_held(true)))
+        Ok(Found::at(path)?.is_some_and(|found| found.is_held(true, may_live)))
     }
 
     /// Create the file; `None` if there is one.
@@ -147,9 +155,13 @@ impl Found {
         Ok(Some(Self { holder, age }))
     }
 
-    fn is_held(&self, has_lock: bool) -> bool {
+    fn is_held(&self, has_lock: bool, may_live: impl Fn(&str) -> bool) -> bool {
         let is_here = self.holder.as_ref().is_some_and(|holder| holder.node == *NODE);
-        if is_here && has_lock { false } else { self.age < STALE }
+        if is_here && has_lock {
+            return false;
+        }
+        let job = self.holder.as_ref().and_then(|holder| holder.job.as_deref());
+        self.age < STALE || job.is_some_and(may_live)
     }
 
     /// Remove the claim, unless it has become another one.
@@ -245,7 +257,13 @@ mod tests {
 
     /// A claim of a process on another computer.
     fn elsewhere(path: &Path, age: Duration) {
-        let holder = Holder { node: "other-1".into(), ..Holder::new() };
+        elsewhere_in(None, path, age);
+    }
+
+    /// The same, of a job.
+    fn elsewhere_in(job: Option<&str>, path: &Path, age: Duration) {
+        let job = job.map(str::to_owned);
+        let holder = Holder { node: "other-1".into(), job, ..Holder::new() };
         let mut file = File::create(path).unwrap();
         write(&mut file, &holder).unwrap();
         file.set_modified(SystemTime::now() - age).unwrap();
@@ -286,6 +304,19 @@ mod tests {
         let claim = Claim::try_now(&path, true).unwrap().unwrap();
         assert!(holds(&path, &claim.token));
         assert_eq!(names(&path), 1);
+    }
+
+    #[test]
+    fn a_silent_holder_keeps_its_claim_while_its_job_lives() {
+        let (_folder, path) = place();
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        elsewhere_in(Some("12"), &path, Duration::from_secs(60));
+        let unasked = |_: &str| -> bool { panic!("its claim is new") };
+        assert!(Claim::try_unless(&path, true, unasked).unwrap().is_none());
+        elsewhere_in(Some("12"), &path, Duration::from_secs(600));
+        assert!(Claim::try_unless(&path, true, |job| job == "12").unwrap().is_none());
+        let claim = Claim::try_unless(&path, true, |_| false).unwrap().unwrap();
+        assert!(holds(&path, &claim.token));
     }
 
     #[test]

@@ -29,6 +29,7 @@
 //! | [`outside`] | data sets and files outside the store, looked at once |
 //! | [`lock`] | advisory locks |
 //! | `claim` | the same among computers |
+//! | `job` | whether a job of Slurm may still hold a claim |
 //! | [`gc`] | garbage collection |
 //! | [`archive`] | entries in one file, to move them between machines |
 //! | `images` | verifying decoded images |
@@ -45,6 +46,7 @@ pub mod error;
 pub mod gc;
 mod history;
 mod images;
+mod job;
 mod last_made;
 pub mod lineage;
 pub mod lock;

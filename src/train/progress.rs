@@ -35,6 +35,13 @@ pub enum Progress {
     },
 }
 
+impl Progress {
+    /// Whether a stage that is stopped here is continued from here later: a training, which saves its state.
+    pub fn is_continued(&self) -> bool {
+        matches!(self, Self::Step { .. } | Self::Epoch(_))
+    }
+}
+
 /// One row of `history.csv`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct EpochRecord {

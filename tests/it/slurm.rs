@@ -5,7 +5,9 @@
 //! tested.
 
 mod cluster;
+mod stand_in;
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -18,7 +20,8 @@ use rand_chacha::ChaCha8Rng;
 use crate::builder::{EXPERIMENT, Workplace};
 use crate::kill::{Made, assert_same, finish, made, wait_for_an_epoch};
 use crate::pipeline::STAGES;
-use cluster::{Cluster, Head, calls, desk, kill, log, stages_made, workers};
+use cluster::{Cluster, Head, calls, desk, elements, kill, log, log_files, stages_made, workers};
+use stand_in::stand_in;
 
 /// Long enough to be hit in the middle of trainings.
 fn experiment() -> String {
@@ -35,12 +38,18 @@ fn whole() -> &'static Made {
     })
 }
 
-/// The run has ended well: its results are those of a local run, and the queue is empty.
+/// The run has ended well: its entries and tables are those of a local run, and the queue is empty.
 fn ends_well(cluster: &Cluster, workplace: &Workplace, head: &mut Head) {
+    ends_well_as(whole(), cluster, workplace, head);
+}
+
+/// The same; this is what a local run makes.
+fn ends_well_as(whole: &Made, cluster: &Cluster, workplace: &Workplace, head: &mut Head) {
     let code = cluster.wait_for(head);
     assert_eq!(code, Some(0), "{}\n{}", head.stderr(), log(workplace));
+    assert_same(&made(workplace), whole);
+    // A local run finds everything, and nothing is left but what it needs.
     finish(workplace);
-    assert_same(&made(workplace), whole());
     cluster.is_left_empty();
 }
 
@@ -73,10 +82,54 @@ fn a_run_has_the_bytes_of_a_local_one_and_asks_little_of_slurm() {
     ends_well_with_each_stage_made_once(&cluster, &workplace, &mut head);
     let last = format!("executed {STAGES}, fresh 0, failed 0, skipped 0 in ");
     assert!(head.stderr().contains(&last), "{}", head.stderr());
-    let (queries, jobs) = (calls(&workplace, "squeue").len(), calls(&workplace, "sbatch").len() - 1);
     let most = start.elapsed().as_secs() / 30;
-    assert!(queries as u64 <= most, "{queries} queries");
-    assert_eq!(jobs, 1, "one sbatch tests, and one submits");
+    assert!(queries(&workplace) as u64 <= most, "{} queries", queries(&workplace));
+    assert_eq!(elements(&workplace), 1);
+    assert_eq!(calls(&workplace, "sbatch").len(), 2, "one sbatch tests, and one submits");
+}
+
+/// Calls that ask the controller for something.
+fn queries(workplace: &Workplace) -> usize {
+    ["squeue", "sacct", "scontrol"].map(|program| calls(workplace, program).len()).iter().sum()
+}
+
+#[test]
+fn the_quick_start_has_the_bytes_of_a_local_run_in_few_jobs_and_queries() {
+    let Some(cluster) = Cluster::take() else { return };
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments/quickstart.toml");
+    let text = std::fs::read_to_string(file).expect("the quick start");
+    let text = text.replace("name = \"quickstart\"", "name = \"tiny\"");
+    let [local, workplace] = [(); 2].map(|()| Workplace::new(&text));
+    finish(&local);
+    let start = Instant::now();
+    let threads = std::thread::available_parallelism().expect("a number").to_string();
+    // The default of every interval.
+    let mut head = Head::start(&workplace, &["--slurm-cpus", &threads, "--slurm-query", "60"]);
+    ends_well_as(&made(&local), &cluster, &workplace, &mut head);
+    let (seconds, jobs, queries) = (start.elapsed().as_secs(), elements(&workplace), queries(&workplace));
+    println!("{} stages, {jobs} allocations, {queries} queries in {seconds} s", stages_made(&workplace));
+    assert_eq!(stages_made(&workplace), 68);
+    assert!(jobs <= 6 && queries as u64 <= seconds / 30, "{jobs} allocations, {queries} queries");
+}
+
+#[test]
+fn an_array_of_several_allocations_makes_each_stage_once() {
+    let Some(cluster) = Cluster::take() else { return };
+    // As if this computer were slow, so that a minute's work is little.
+    let kinds = ["pretrain", "finetune", "learn_merge_weights", "merge", "evaluate"];
+    let slow = kinds.map(|kind| format!("\"{kind}\": 1e8")).join(", ");
+    let workplace = Workplace::new(&experiment())
+        .with(".medmerge/throughput.json", format!("{{\"cpu-f32\": {{{slow}}}}}"));
+    let mut head = Head::start(&workplace, &["--slurm-pack", "1"]);
+    cluster.wait_until("two allocations at work", || {
+        cluster.queue().iter().filter(|[_, _, state]| state == "RUNNING").count() == 2
+    });
+    ends_well_with_each_stage_made_once(&cluster, &workplace, &mut head);
+    let submitted = calls(&workplace, "sbatch").iter().filter(|call| call.contains("--parsable")).count();
+    assert!(elements(&workplace) >= 2, "{:?}", calls(&workplace, "sbatch"));
+    assert_eq!(submitted, 1, "{:?}", calls(&workplace, "sbatch"));
+    let allocations = log_files(&workplace).into_iter().filter(|log| log.contains(": made in ")).count();
+    assert!(allocations >= 2, "{}", log(&workplace));
 }
 
 #[test]
@@ -84,13 +137,17 @@ fn a_run_that_is_killed_again_and_again_finds_its_jobs_and_submits_nothing_twice
     let Some(cluster) = Cluster::take() else { return };
     let mut rng = ChaCha8Rng::seed_from_u64(5);
     let workplace = Workplace::new(&experiment());
+    let mut told = String::new();
     for _ in 0..5 {
         let mut head = Head::start(&workplace, &[]);
         std::thread::sleep(Duration::from_millis(rng.random_range(200..2500)));
         head.kill();
+        told += &head.stderr();
     }
     let mut head = Head::start(&workplace, &[]);
     ends_well_with_each_stage_made_once(&cluster, &workplace, &mut head);
+    told += &head.stderr();
+    assert!(told.contains("1 allocation of an earlier run found; it goes on"), "{told}");
     let submitted = calls(&workplace, "sbatch").iter().filter(|call| call.contains("--parsable")).count();
     assert!(submitted <= 1, "{:?}", calls(&workplace, "sbatch"));
 }
@@ -113,7 +170,7 @@ fn ctrl_c_cancels_the_jobs_and_the_same_command_goes_on() {
     head.signal("-INT");
     assert_eq!(cluster.wait_for(&mut head), Some(130), "{}", head.stderr());
     assert_eq!(calls(&workplace, "scancel").len(), 1);
-    cluster.is_left_empty();
+    assert!(cluster.queue().is_empty(), "the run has waited for that: {:?}", cluster.queue());
     let mut head = Head::start(&workplace, &[]);
     ends_well_with_each_stage_made_once(&cluster, &workplace, &mut head);
 }
@@ -179,22 +236,28 @@ fn a_job_that_someone_cancels_is_replaced() {
 fn a_node_that_is_drained_finishes_its_jobs_and_one_that_fails_loses_them() {
     let Some(cluster) = Cluster::take() else { return };
     let (workplace, mut head) = a_run_at_work(&cluster, &[]);
-    let node =
-        cluster.call("sinfo", &["--noheader", "--format=%n"]).lines().next().expect("a node").to_owned();
-    let update = |state: &str| {
-        cluster.call(
-            "scontrol",
-            &["update", &format!("NodeName={node}"), &format!("State={state}"), "Reason=test"],
-        )
-    };
-    update("DRAIN");
+    cluster.set_node("DRAIN");
     std::thread::sleep(Duration::from_secs(2));
     assert!(cluster.job("RUNNING").is_some(), "{:?}", cluster.queue());
-    update("DOWN");
+    cluster.set_node("DOWN");
     cluster.wait_until("a job that waits", || cluster.job("PENDING").is_some());
     std::thread::sleep(Duration::from_secs(5));
-    update("RESUME");
+    cluster.set_node("RESUME");
     ends_well_with_each_stage_made_once(&cluster, &workplace, &mut head);
+}
+
+#[test]
+fn a_node_that_is_drained_and_resumed_loses_nothing() {
+    let Some(cluster) = Cluster::take() else { return };
+    let (workplace, mut head) = a_run_at_work(&cluster, &[]);
+    cluster.set_node("DRAIN");
+    std::thread::sleep(Duration::from_secs(5));
+    let drained = cluster.call("sinfo", &["--noheader", "--format=%T"]);
+    assert!(drained.starts_with("drain"), "{drained}");
+    assert!(cluster.job("RUNNING").is_some(), "{:?}", cluster.queue());
+    cluster.set_node("RESUME");
+    ends_well_with_each_stage_made_once(&cluster, &workplace, &mut head);
+    assert_eq!(elements(&workplace), 1, "{}", head.stderr());
 }
 
 #[test]
@@ -225,23 +288,55 @@ fn a_training_longer_than_the_time_limit_is_continued_until_it_is_done() {
     assert!(log(&workplace).contains("source_a: stopped"), "{}", log(&workplace));
     assert_eq!(stages_made(&workplace), 1);
     cluster.is_left_empty();
-    let local = Workplace::new(&long);
+    is_trained_as_locally(&workplace, &long);
+}
+
+/// The entry of `source_a` is the one of a local run of this experiment.
+fn is_trained_as_locally(workplace: &Workplace, text: &str) {
+    let local = Workplace::new(text);
     local.medmerge(&["run", "experiment.toml", "--only", "source_a"]).assert().code(0);
     let entries = |workplace: &Workplace| crate::pipeline::entries(&workplace.path(".medmerge"));
     let models = |workplace: &Workplace| -> Vec<_> {
         entries(workplace).into_iter().filter(|(name, _)| !name.ends_with("log.txt")).collect()
     };
-    assert_same(&models(&workplace), &models(&local));
+    assert_same(&models(workplace), &models(&local));
+}
+
+#[test]
+fn a_time_limit_that_is_reached_ends_an_allocation_and_the_next_one_goes_on() {
+    let Some(cluster) = Cluster::take() else { return };
+    let long = experiment().replace("seed = 7", "seed = 7\nepochs = 8000");
+    let workplace = Workplace::new(&long);
+    let start = Instant::now();
+    // No warning: a signal that says nothing.
+    let unwarned = "--slurm-option=--signal=B:CONT@1";
+    let mut head = Head::start(&workplace, &["--slurm-time", "1", unwarned, "--only", "source_a"]);
+    assert_eq!(cluster.wait_for(&mut head), Some(0), "{}\n{}", head.stderr(), log(&workplace));
+    let (seconds, ends) = (start.elapsed().as_secs(), head.stderr().matches(" is TIMEOUT").count());
+    println!("{seconds} s in {} allocations, of which {ends} ran into the limit", elements(&workplace));
+    assert!(seconds >= 150, "the stage is too short: {seconds} s");
+    assert!(ends >= 2, "{}", head.stderr());
+    assert_eq!((elements(&workplace), stages_made(&workplace)), (ends + 1, 1));
+    cluster.is_left_empty();
+    is_trained_as_locally(&workplace, &long);
 }
 
 #[test]
 fn a_controller_that_is_away_is_waited_for() {
     let Some(cluster) = Cluster::take() else { return };
-    let (workplace, mut head) = a_run_at_work(&cluster, &[]);
+    let long = experiment().replace("epochs = 60", "epochs = 480");
+    let local = Workplace::new(&long);
+    finish(&local);
+    let workplace = Workplace::new(&long);
+    let mut head = Head::start(&workplace, &[]);
+    wait_for_work(&cluster, &workplace);
     cluster.set_up("stop-controller");
-    std::thread::sleep(Duration::from_secs(15));
+    std::thread::sleep(Duration::from_secs(60));
     cluster.set_up("start-controller");
-    ends_well_with_each_stage_made_once(&cluster, &workplace, &mut head);
+    assert!(cluster.job("RUNNING").is_some(), "it is at work: {:?}", cluster.queue());
+    ends_well_as(&made(&local), &cluster, &workplace, &mut head);
+    assert_eq!(stages_made(&workplace), STAGES, "{}", log(&workplace));
+    assert_eq!(elements(&workplace), 1, "{}", head.stderr());
     assert!(head.stderr().contains("Slurm does not answer"), "{}", head.stderr());
 }
 
@@ -254,20 +349,6 @@ fn a_run_starts_when_the_controller_is_back() {
     std::thread::sleep(Duration::from_secs(25));
     cluster.set_up("start-controller");
     ends_well_with_each_stage_made_once(&cluster, &workplace, &mut head);
-}
-
-/// A folder with programs that stand in for those of Slurm.
-fn stand_in(workplace: &Workplace, name: &str, script: &str) -> std::ffi::OsString {
-    use std::os::unix::fs::PermissionsExt;
-    let folder = workplace.path("bin");
-    std::fs::create_dir_all(&folder).expect("a folder");
-    let path = folder.join(name);
-    std::fs::write(&path, format!("#!/bin/bash\n{script}\n")).expect("a file");
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("permissions");
-    let mut all = folder.into_os_string();
-    all.push(":");
-    all.push(std::env::var_os("PATH").unwrap_or_default());
-    all
 }
 
 #[test]
@@ -336,7 +417,7 @@ fn allocations_that_never_work_end_the_run_with_their_log() {
     let Some(cluster) = Cluster::take() else { return };
     let workplace = Workplace::new(EXPERIMENT);
     let mut head = Head::start(&workplace, &["--slurm-setup", "module load cuda/99 || exit 1"]);
-    assert_ne!(cluster.wait_for(&mut head), Some(0));
+    assert_eq!(cluster.wait_for(&mut head), Some(2), "{}", head.stderr());
     let stderr = head.stderr();
     assert!(stderr.contains("allocations of Slurm end before they make anything; see "), "{stderr}");
     assert!(stderr.contains("module: command not found"), "{stderr}");
@@ -396,10 +477,10 @@ fn thousands_of_small_stages_are_packed() {
         .filter_map(|line| line.split_once(": made in ")?.1.strip_suffix(" s")?.parse::<f64>().ok());
     let (count, work) = made.fold((0, 0.0), |(count, work), seconds| (count + 1, work + seconds));
     assert_eq!(count, COUNT + 1);
-    let jobs = calls(&workplace, "sbatch").len() - 1;
+    let jobs = elements(&workplace);
     let overhead = (seconds - work) / COUNT as f64;
     println!(
-        "{COUNT} stages in {jobs} submissions, {seconds:.1} s, {:.1} ms overhead a stage",
+        "{COUNT} stages in {jobs} allocations, {seconds:.1} s, {:.1} ms overhead a stage",
         overhead * 1e3
     );
     assert!(jobs <= 40 && overhead <= 0.1, "{jobs} jobs, {overhead} s");

@@ -42,8 +42,8 @@ impl Executor for LocalExecutor<'_> {
         Ok(Started::Now)
     }
 
-    fn receive(&mut self, timeout: Duration) -> Option<(usize, Message)> {
-        self.pool.receive(timeout)
+    fn receive(&mut self, timeout: Duration) -> Result<Option<(usize, Message)>, RunError> {
+        Ok(self.pool.receive(timeout))
     }
 
     fn stop(&mut self) {

@@ -37,7 +37,10 @@ pub trait Executor {
 
     /// The next message from a running job, if one arrives before the timeout. The last message of each job is
     /// [`Message::Ended`], even if it crashes.
-    fn receive(&mut self, timeout: Duration) -> Option<(usize, Message)>;
+    ///
+    /// # Errors
+    /// Jobs cannot be run any longer. Messages go on until each has ended.
+    fn receive(&mut self, timeout: Duration) -> Result<Option<(usize, Message)>, RunError>;
 
     /// Ask all jobs to stop.
     fn stop(&mut self);

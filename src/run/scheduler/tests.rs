@@ -16,6 +16,8 @@ struct Fake {
     /// (job, device, threads).
     started: Vec<(usize, usize, usize)>,
     messages: VecDeque<(usize, Message)>,
+    /// Whether it refuses to go on.
+    refuses: bool,
     stopped: bool,
 }
 
@@ -36,17 +38,20 @@ impl Executor for FakeExecutor<'_> {
         Ok(Started::Now)
     }
 
-    fn receive(&mut self, _: Duration) -> Option<(usize, Message)> {
+    fn receive(&mut self, _: Duration) -> Result<Option<(usize, Message)>, RunError> {
         let Self(fake, interrupt) = self;
-        let (job, message) = fake.messages.pop_front()?;
+        if fake.refuses && !fake.stopped {
+            return Err(RunError::Refused("the partition is gone".into()));
+        }
+        let Some((job, message)) = fake.messages.pop_front() else { return Ok(None) };
         let is_report = matches!(message, Message::Progress(_));
         interrupt.fetch_or(is_report && fake.interrupts == Some(job), Ordering::Relaxed);
-        match message {
+        Ok(match message {
             Message::Ended(ending) if fake.stopped && ending != Ending::Terminated => {
                 Some((job, Message::Ended(Ending::Interrupted)))
             }
             message => Some((job, message)),
-        }
+        })
     }
 
     fn stop(&mut self) {
@@ -196,4 +201,13 @@ fn a_store_failure_stops_everything() {
     assert_eq!(ended.unwrap_err().to_string(), "a: the disk is full");
     assert!(fake.stopped);
     assert_eq!((outcome.executed, names.0["stopped"].clone()), (0, vec!["a".into(), "c".into()]));
+}
+
+#[test]
+fn a_place_that_refuses_to_go_on_stops_the_run_with_its_own_error() {
+    let mut fake = Fake { refuses: true, ..Fake::default() };
+    let (ended, outcome, names) = run(&mut fake, &rules(2, false));
+    assert!(matches!(ended, Err(RunError::Refused(why)) if why == "the partition is gone"));
+    assert_eq!((outcome.executed, outcome.interrupted), (0, false));
+    assert_eq!(names.0["stopped"], ["a", "c"]);
 }

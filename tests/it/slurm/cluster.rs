@@ -68,9 +68,16 @@ impl Cluster {
             .map(|[id, ..]| id.clone())
     }
 
+    /// Give the node a state.
+    pub(crate) fn set_node(&self, state: &str) {
+        let nodes = self.call("sinfo", &["--noheader", "--format=%n"]);
+        let node = format!("NodeName={}", nodes.lines().next().expect("a node"));
+        self.call("scontrol", &["update", &node, &format!("State={state}"), "Reason=test"]);
+    }
+
     /// Polls until a condition holds. Slurm makes requeued jobs wait for two minutes: not here.
     pub(crate) fn wait_until(&self, what: &str, condition: impl Fn() -> bool) {
-        let deadline = Instant::now() + Duration::from_secs(240);
+        let deadline = Instant::now() + Duration::from_secs(400);
         while !condition() {
             assert!(Instant::now() < deadline, "{what}: not in time; the queue: {:?}", self.queue());
             std::thread::sleep(Duration::from_millis(200));
@@ -180,6 +187,19 @@ impl Head {
         self.process.wait().expect("a run");
     }
 
+    /// Wait until it has ended, for so many seconds; its exit code.
+    pub(crate) fn wait(&mut self, seconds: u64) -> Option<i32> {
+        let deadline = Instant::now() + Duration::from_secs(seconds);
+        while Instant::now() < deadline {
+            if let Some(status) = self.process.try_wait().expect("a run") {
+                return status.code();
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        self.kill();
+        panic!("a run did not end within {seconds} s: {}", self.stderr());
+    }
+
     /// What it wrote to stderr.
     pub(crate) fn stderr(&self) -> String {
         std::fs::read_to_string(&self.stderr).expect("its stderr")
@@ -202,10 +222,24 @@ pub(crate) fn calls(workplace: &Workplace, program: &str) -> Vec<String> {
     calls.lines().filter(|line| line.split(' ').nth(1) == Some(program)).map(str::to_owned).collect()
 }
 
-/// The lines of all logs of allocations.
-pub(crate) fn log(workplace: &Workplace) -> String {
+/// The number of allocations that were asked for: elements of job arrays.
+pub(crate) fn elements(workplace: &Workplace) -> usize {
+    let last = |call: String| -> Option<usize> {
+        let range = call.split("--array=0-").nth(1)?;
+        range.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+    };
+    calls(workplace, "sbatch").into_iter().filter_map(last).map(|last| last + 1).sum()
+}
+
+/// The log of each allocation.
+pub(crate) fn log_files(workplace: &Workplace) -> Vec<String> {
     let logs = std::fs::read_dir(desk(workplace).join("logs")).into_iter().flatten();
     logs.filter_map(|log| std::fs::read_to_string(log.ok()?.path()).ok()).collect()
+}
+
+/// The lines of all logs of allocations.
+pub(crate) fn log(workplace: &Workplace) -> String {
+    log_files(workplace).concat()
 }
 
 /// The number of stages that allocations made; each once. A stage whose allocation was killed when it had just been

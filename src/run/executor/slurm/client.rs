@@ -72,12 +72,20 @@ pub(super) struct Listed {
 pub(super) struct Client {
     /// A line per call.
     calls: PathBuf,
+    /// The folder of Slurm's programs; empty for those on the `PATH`.
+    programs: PathBuf,
 }
 
 impl Client {
     /// A client that records calls in this file.
     pub(super) fn new(calls: PathBuf) -> Self {
-        Self { calls }
+        Self { calls, programs: PathBuf::new() }
+    }
+
+    /// The same with the programs of a folder.
+    #[cfg(test)]
+    pub(super) fn with_programs(self, programs: &Path) -> Self {
+        Self { programs: programs.to_owned(), ..self }
     }
 
     /// Whether a batch script would be accepted.
@@ -124,7 +132,7 @@ impl Client {
     }
 
     fn call(&self, program: &str, arguments: &[&str]) -> Result<String, Trouble> {
-        let output = Command::new(program).args(arguments).stdin(Stdio::null()).output();
+        let output = Command::new(self.programs.join(program)).args(arguments).stdin(Stdio::null()).output();
         let ended = output.as_ref().map_or_else(ToString::to_string, |output| output.status.to_string());
         self.record(program, arguments, &ended);
         let output = output.map_err(|error| {

@@ -16,10 +16,15 @@ impl SlurmExecutor<'_> {
         if taken && !is_over {
             return Ok(());
         }
+        self.end_awaited();
+        Ok(())
+    }
+
+    /// End the jobs that the scheduler waits for.
+    pub(super) fn end_awaited(&mut self) {
         for job in std::mem::take(&mut self.awaited) {
             self.inbox.push_back((job, Message::Ended(Ending::Interrupted)));
         }
-        Ok(())
     }
 
     /// Look whether cancelled jobs are gone, and say which are not.

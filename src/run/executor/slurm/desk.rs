@@ -26,6 +26,9 @@ use super::super::super::message::{Message, Order};
 use crate::RunError;
 use identity::Fingerprint;
 
+/// How often in a row a stage may be stopped, or its worker die, before it gets any further.
+const FRUITLESS: usize = 3;
+
 /// A worker: `<array>_<index>.<restart>`, a job of an array and how often it was restarted.
 pub(crate) type WorkerId = String;
 
@@ -186,13 +189,30 @@ impl Desk {
         removed(&self.order(of))
     }
 
-    /// Note that a stage was stopped, and whether it had got further; returns how often in a row it had not.
-    pub(crate) fn stopped(&self, of: &Fingerprint, progressed: bool) -> Result<usize, RunError> {
+    /// Note that a stage was stopped, and whether it had got further; returns why it fails, if it had not too often.
+    pub(crate) fn stopped(&self, of: &Fingerprint, progressed: bool) -> Result<Option<String>, RunError> {
         let path = self.root.join("attempts").join(of.to_string());
         let mut text = fs::read_to_string(&path).unwrap_or_default();
         text.push_str(if progressed { "further\n" } else { "no further\n" });
         fs::write(&path, &text).map_err(failed(&path))?;
-        Ok(text.lines().rev().take_while(|line| *line == "no further").count())
+        let fruitless = text.lines().rev().take_while(|line| *line == "no further").count();
+        Ok((fruitless >= FRUITLESS).then(|| {
+            format!(
+                "it was stopped {fruitless} times in a row without getting any further; set a longer `time` for \
+                 allocations, or a partition whose jobs are preempted less"
+            )
+        }))
+    }
+
+    /// Whether a worker said that a stage got further since it last started it.
+    pub(super) fn got_further(&self, of: &Fingerprint, worker: &str) -> Result<bool, RunError> {
+        let notes = Tails::default().notes_of(self, worker)?.into_iter().rev();
+        let messages = notes.filter_map(|note| match note {
+            Note::Said { of: said, message } if said == *of => Some(message),
+            _ => None,
+        });
+        let mut since = messages.take_while(|message| *message != Message::Started);
+        Ok(since.any(|message| matches!(message, Message::Progress(progress) if progress.is_continued())))
     }
 
     /// The file of a worker's events.
@@ -295,21 +315,29 @@ impl Tails {
     pub(super) fn notes(&mut self, desk: &Desk) -> Result<Vec<(WorkerId, Note)>, RunError> {
         let mut notes = Vec::new();
         for worker in desk.workers()? {
-            let path = desk.events(&worker);
-            let from = self.read.entry(worker.clone()).or_default();
-            let text = lines_after(&path, *from).map_err(failed(&path))?;
-            *from += text.len() as u64;
-            let text = String::from_utf8_lossy(&text);
-            let parsed = text.lines().filter_map(|line| serde_json::from_str(line).ok());
-            notes.extend(parsed.map(|note| (worker.clone(), note)));
+            let new = self.notes_of(desk, &worker)?;
+            notes.extend(new.into_iter().map(|note| (worker.clone(), note)));
         }
         Ok(notes)
     }
+
+    /// New notes of a worker.
+    fn notes_of(&mut self, desk: &Desk, worker: &str) -> Result<Vec<Note>, RunError> {
+        let path = desk.events(worker);
+        let from = self.read.entry(worker.to_owned()).or_default();
+        let text = lines_after(&path, *from).map_err(failed(&path))?;
+        *from += text.len() as u64;
+        let text = String::from_utf8_lossy(&text);
+        Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
+    }
 }
 
-/// The complete lines of a file after a number of bytes.
+/// The complete lines of a file after a number of bytes; none without the file.
 fn lines_after(path: &Path, from: u64) -> io::Result<Vec<u8>> {
-    let mut file = File::open(path)?;
+    let mut file = match File::open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        file => file?,
+    };
     let mut bytes = Vec::new();
     if file.metadata()?.len() > from {
         file.seek(SeekFrom::Start(from))?;
@@ -393,6 +421,36 @@ mod tests {
         append("le\"}\n");
         assert_eq!(tails.notes(&desk).unwrap(), [("7_0.0".to_owned(), Note::Left(Left::Idle))]);
         assert_eq!(tails.notes(&desk).unwrap(), []);
+    }
+
+    #[test]
+    fn a_worker_gets_further_by_training_since_it_started() {
+        let folder = tempfile::tempdir().unwrap();
+        let desk = Desk::open(folder.path()).unwrap();
+        let say = |name: &str, message: Message| {
+            let line = serde_json::to_string(&Note::Said { of: fingerprint(name), message }).unwrap();
+            let file = File::options().create(true).append(true).open(desk.events("7_0.0"));
+            file.unwrap().write_all(format!("{line}\n").as_bytes()).unwrap();
+        };
+        let got_further = || desk.got_further(&fingerprint("a"), "7_0.0").unwrap();
+        assert!(!got_further(), "it said nothing");
+        say("a", Message::Started);
+        say("a", Message::Progress(train::Progress::Count { done: 1, of: 2, what: "images".into() }));
+        say("b", Message::Progress(train::Progress::Epoch(Default::default())));
+        assert!(!got_further(), "a count starts over, and another stage is none of its own");
+        say("a", Message::Progress(train::Progress::Epoch(Default::default())));
+        assert!(got_further());
+        say("a", Message::Started);
+        assert!(!got_further(), "it started again");
+    }
+
+    #[test]
+    fn a_stage_that_is_stopped_fails_at_the_third_time_in_a_row_without_getting_further() {
+        let folder = tempfile::tempdir().unwrap();
+        let desk = Desk::open(folder.path()).unwrap();
+        let mut fails = |progressed| desk.stopped(&fingerprint("a"), progressed).unwrap().is_some();
+        let stops = [false, false, true, false, false, false].map(&mut fails);
+        assert_eq!(stops, [false, false, false, false, false, true]);
     }
 
     #[test]

@@ -29,9 +29,6 @@ const WAIT: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(2)];
 /// Minimum time between two messages about steps.
 const STEPS: Duration = Duration::from_secs(1);
 
-/// How often a stage may be stopped without getting any further.
-const FRUITLESS: usize = 3;
-
 /// The place of an allocation.
 #[derive(Clone, Debug)]
 pub struct Shift {
@@ -241,12 +238,7 @@ impl<'a> Foreman<'a> {
 
     /// Put back the order of a stage that was stopped. One that never gets further fails.
     fn give_back(&mut self, of: Fingerprint, progressed: bool) -> Result<(), RunError> {
-        let fruitless = self.desk.stopped(&of, progressed)?;
-        if fruitless >= FRUITLESS {
-            let message = format!(
-                "it was stopped {fruitless} times in a row without getting any further; set a longer `time` for \
-                 allocations, or a partition whose jobs are preempted less"
-            );
+        if let Some(message) = self.desk.stopped(&of, progressed)? {
             self.say(of, Message::Ended(Ending::Failed(message)))?;
             return self.desk.finish(&of, &self.shift.worker);
         }
@@ -261,7 +253,7 @@ impl<'a> Foreman<'a> {
         let Shift { worker, host, .. } = &self.shift;
         let message = format!("job {} on {host} cannot make stages: {message}", allocation(worker));
         tracing::error!("{message}");
-        if self.desk.stopped(&of, false)? >= FRUITLESS {
+        if self.desk.stopped(&of, false)?.is_some() {
             self.say(of, Message::Ended(Ending::Fatal(message)))?;
             return self.desk.finish(&of, &self.shift.worker);
         }
@@ -273,7 +265,7 @@ impl<'a> Foreman<'a> {
     fn pass_on(&mut self, slot: usize, message: Message) -> Result<(), RunError> {
         let Some(task) = self.tasks.get_mut(&slot) else { return Ok(()) };
         if let Message::Progress(progress) = &message {
-            task.progressed = true;
+            task.progressed |= progress.is_continued();
             let is_due = task.said.is_none_or(|said| said.elapsed() >= STEPS);
             if !is_due && !matches!(progress, Progress::Epoch(_)) {
                 return Ok(());
@@ -324,7 +316,11 @@ pub fn devices(on_gpu: bool, slots: usize) -> Vec<WorkerDevice> {
     if !on_gpu {
         return vec![WorkerDevice::Cpu; slots.max(1)];
     }
-    let visible = std::env::var("CUDA_VISIBLE_DEVICES").unwrap_or_default();
+    gpus(&std::env::var("CUDA_VISIBLE_DEVICES").unwrap_or_default(), slots)
+}
+
+/// A device for each of this number of stages, of those in a `CUDA_VISIBLE_DEVICES`; at least one for each GPU.
+fn gpus(visible: &str, slots: usize) -> Vec<WorkerDevice> {
     let mut names: Vec<String> = visible.split(',').map(|name| name.trim().to_owned()).collect();
     names.retain(|name| !name.is_empty());
     if names.is_empty() {
@@ -333,3 +329,6 @@ pub fn devices(on_gpu: bool, slots: usize) -> Vec<WorkerDevice> {
     let count = slots.max(names.len());
     names.into_iter().cycle().take(count).map(WorkerDevice::Cuda).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::desk::{self, Note};
-use super::{APPEAR, MORE_MEMORY, SlurmExecutor, Status};
+use super::{MORE_MEMORY, SlurmExecutor, Status};
 use crate::RunError;
 use crate::message::{Ending, Message};
 use identity::Fingerprint;
@@ -12,6 +12,7 @@ impl SlurmExecutor<'_> {
     pub(super) fn hear(&mut self, worker: &str, note: Note) -> Result<(), RunError> {
         let allocation = desk::allocation(worker).to_owned();
         self.allocations.heard(&allocation);
+        self.allocations.recall(worker, &note);
         match note {
             Note::Arrived { .. } => {
                 self.take_back_from(|other| desk::allocation(other) == allocation && other != worker)?;
@@ -45,7 +46,7 @@ impl SlurmExecutor<'_> {
             }
             Message::Ended(ending) => self.end(worker, of, ending)?,
             message => {
-                if matches!(message, Message::Progress(_)) {
+                if matches!(&message, Message::Progress(progress) if progress.is_continued()) {
                     self.allocations.bore_fruit(desk::allocation(worker));
                 }
                 self.pass_on(of, message);
@@ -63,7 +64,7 @@ impl SlurmExecutor<'_> {
             Ending::Executed { .. } | Ending::Found => {
                 self.allocations.bore_fruit(desk::allocation(worker));
                 self.orders.insert(of, Status::Made);
-                self.appearing.push((of, ending, Instant::now() + APPEAR));
+                self.appearing.wait_for(of, ending, Instant::now());
                 Ok(())
             }
             ending => {
@@ -75,11 +76,16 @@ impl SlurmExecutor<'_> {
     }
 
     /// A stage ran out of memory: hand its order out again, for an allocation with twice as much.
-    fn again_with_more(&mut self, of: Fingerprint, had: u64, message: String) -> Result<(), RunError> {
+    pub(super) fn again_with_more(
+        &mut self,
+        of: Fingerprint,
+        had: u64,
+        message: String,
+    ) -> Result<(), RunError> {
         let most = self.request.memory.saturating_mul(1 << MORE_MEMORY);
         let more = had.max(self.more_memory.get(&of).copied().unwrap_or(0)).saturating_mul(2);
         if more > most {
-            self.settle(of, Ending::Failed(message));
+            self.give_up(of, format!("{message}; it had {had} MiB; set more `memory` for allocations"));
             return Ok(());
         }
         self.more_memory.insert(of, more);
@@ -94,17 +100,16 @@ impl SlurmExecutor<'_> {
 
     /// Entries that have appeared, or did not for too long.
     pub(super) fn look_for_entries(&mut self) {
-        for (of, ending, until) in std::mem::take(&mut self.appearing) {
-            if self.work.store.has_appeared(&of) {
-                self.settle(of, ending);
-            } else if Instant::now() > until {
-                let message = "its worker says that it made the entry, but the entry did not appear in the store; is its \
-                               folder shared by all nodes?";
-                self.settle(of, Ending::Failed(message.into()));
-            } else {
-                self.appearing.push((of, ending, until));
-            }
+        let store = self.work.store;
+        for (of, ending) in self.appearing.look(Instant::now(), |of| store.has_appeared(of)) {
+            self.settle(of, ending);
         }
+    }
+
+    /// A stage fails after several allocations could not make it. Others may.
+    pub(super) fn give_up(&mut self, of: Fingerprint, message: String) {
+        self.allocations.had_result();
+        self.settle(of, Ending::Failed(message));
     }
 
     /// An order has ended: so have its jobs, or will when the scheduler starts them.

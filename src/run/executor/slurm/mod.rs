@@ -9,6 +9,7 @@
 //! | `state` | states of jobs, and what they mean |
 //! | `queue` | the run's allocations: submits, asks, cancels |
 //! | `desk` | the folder where the run and its allocations exchange orders and messages |
+//! | `appearing` | entries that workers have made, until they are seen in the store |
 //! | `hearing`, `take_back`, `top_up`, `close` | what the run does: when workers speak, when they die, when there are too few, at its end |
 //! | [`foreman`] | an allocation's side |
 //! | [`overview`] | how stages stand, read from the desk |
@@ -17,6 +18,7 @@
 //! workers say. Whether a stage is made follows from the desk and the store, never from Slurm, which is asked once a
 //! minute for what no worker can say: that it is dead.
 
+mod appearing;
 mod client;
 mod close;
 mod desk;
@@ -39,6 +41,7 @@ use super::{Capacity, Executor, Parallel, Started, Work};
 use crate::RunError;
 use crate::message::{Ending, Message};
 use crate::scheduler::Job;
+use appearing::Appearing;
 pub use desk::Left;
 use desk::{Desk, Graph, Node, Note, Tails, WorkerId};
 use identity::Fingerprint;
@@ -57,9 +60,6 @@ const LEAVE: Duration = Duration::from_secs(60);
 
 /// How long a finished run waits for workers to notice.
 const NOTICE: Duration = Duration::from_secs(8);
-
-/// How long to wait for an entry that a worker says it has made to appear.
-const APPEAR: Duration = Duration::from_secs(120);
 
 /// How often a stage that ran out of memory is tried again with twice as much.
 const MORE_MEMORY: u32 = 3;
@@ -82,7 +82,7 @@ pub struct SlurmExecutor<'a> {
     awaited: BTreeSet<usize>,
     inbox: VecDeque<(usize, Message)>,
     /// Entries that must appear before their jobs have ended.
-    appearing: Vec<(Fingerprint, Ending, Instant)>,
+    appearing: Appearing,
     /// Mebibytes that an order needs, since it ran out of less.
     more_memory: BTreeMap<Fingerprint, u64>,
     tested: bool,
@@ -168,7 +168,7 @@ impl<'a> SlurmExecutor<'a> {
             orders: BTreeMap::new(),
             awaited: BTreeSet::new(),
             inbox: VecDeque::new(),
-            appearing: Vec::new(),
+            appearing: Appearing::default(),
             more_memory: BTreeMap::new(),
             tested: false,
             stopping: None,
@@ -307,15 +307,15 @@ impl Executor for SlurmExecutor<'_> {
         Ok(Started::Queued)
     }
 
-    fn receive(&mut self, timeout: Duration) -> Option<(usize, Message)> {
+    fn receive(&mut self, timeout: Duration) -> Result<Option<(usize, Message)>, RunError> {
         if self.inbox.is_empty() {
             std::thread::sleep(self.pause.min(timeout));
             if let Err(error) = self.attend() {
-                let job = self.awaited.pop_first()?;
-                return Some((job, Message::Ended(Ending::Fatal(error.to_string()))));
+                self.end_awaited();
+                return Err(error);
             }
         }
-        self.inbox.pop_front()
+        Ok(self.inbox.pop_front())
     }
 
     fn stop(&mut self) {

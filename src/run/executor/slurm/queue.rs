@@ -4,7 +4,7 @@ mod submit;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::super::Workers;
 use super::client::{Client, Listed, Trouble};
@@ -69,7 +69,7 @@ pub(super) struct Allocations {
     workers: Workers,
     /// The name of the run's jobs.
     pub(super) name: String,
-    /// Workers of an earlier run's allocations, and whether they have left.
+    /// Workers of allocations, also of an earlier run's, and whether they have left.
     past: BTreeMap<String, (WorkerId, Option<Left>)>,
     /// Those that have not ended.
     pub(super) living: BTreeMap<String, Allocation>,
@@ -130,7 +130,7 @@ impl Allocations {
         })
     }
 
-    /// What a worker said before this run.
+    /// What a worker said, also before this run.
     pub(super) fn recall(&mut self, worker: &str, note: &Note) {
         let left = match note {
             Note::Arrived { .. } => None,
@@ -182,6 +182,11 @@ impl Allocations {
         if let Some(known) = self.living.get_mut(allocation) {
             known.fruitful = true;
         }
+        self.had_result();
+    }
+
+    /// Allocations of late led to something: a stage was made, continued or given up.
+    pub(super) fn had_result(&mut self) {
         self.fruitless = 0;
     }
 
@@ -222,7 +227,9 @@ impl Allocations {
                 self.adopt(&listed)?;
                 let (ended, changed) = self.compare(&listed);
                 self.query_interval = if changed { self.usual_interval } else { self.longer_interval() };
-                self.query_at = now + self.query_interval;
+                // What was just submitted is listed soon.
+                let soonest = if self.in_doubt { LISTED } else { Duration::MAX };
+                self.query_at = now + self.query_interval.min(soonest);
                 Ok(ended)
             }
             Err(trouble) => {
@@ -255,6 +262,7 @@ impl Allocations {
     }
 
     /// Take over living allocations that an earlier run, or an attempt without an answer, has submitted.
+    /// Doubts remain while one may be on its way to the controller.
     fn adopt(&mut self, listed: &[Listed]) -> Result<(), RunError> {
         if !std::mem::take(&mut self.in_doubt) {
             return Ok(());
@@ -263,17 +271,28 @@ impl Allocations {
         for token in self.desk.submissions()? {
             let path = self.desk.submission(&token, "json");
             let Some(submission) = self.desk.read::<Submission>(&path)? else { continue };
-            let own = listed.iter().filter(|job| job.comment == token && job.state.phase() != Phase::Ended);
-            for job in own {
-                let (worker, left) = self.past.get(&job.id).cloned().unzip();
-                let has_left = left.flatten().is_some_and(|left| left != Left::Stopped);
-                if !has_left && !self.living.contains_key(&job.id) {
-                    self.living
-                        .insert(job.id.clone(), Allocation { worker, ..Allocation::new(submission.memory) });
-                    found += 1;
-                }
-            }
+            let own: Vec<_> = listed.iter().filter(|job| job.comment == token).collect();
+            self.in_doubt |= own.is_empty() && !submission.is_answered() && is_young(&path);
+            let living = own.into_iter().filter(|job| job.state.phase() != Phase::Ended);
+            found += living.filter(|job| self.adopt_one(&job.id, submission.memory)).count();
         }
+        self.tell_found(found);
+        Ok(())
+    }
+
+    /// Take over a living allocation with this memory, unless it is known or its worker has left.
+    fn adopt_one(&mut self, id: &str, memory: u64) -> bool {
+        let (worker, left) = self.past.get(id).cloned().unzip();
+        let has_left = left.flatten().is_some_and(|left| left != Left::Stopped);
+        if has_left || self.living.contains_key(id) {
+            return false;
+        }
+        self.living.insert(id.to_owned(), Allocation { worker, ..Allocation::new(memory) });
+        true
+    }
+
+    /// Tell the user how many were found, and if doubts remain.
+    fn tell_found(&mut self, found: usize) {
         if found > 0 {
             let words = if found == 1 {
                 "allocation of an earlier run found; it goes"
@@ -282,7 +301,10 @@ impl Allocations {
             };
             self.news.push(format!("{found} {words} on"));
         }
-        Ok(())
+        if self.in_doubt {
+            let text = "whether Slurm got the last submission is not known yet; it is asked again";
+            self.news.push(text.into());
+        }
     }
 
     /// Compare what is known with what Slurm lists: what has ended, and whether anything has changed.
@@ -386,3 +408,17 @@ impl Allocation {
         self.listed.is_some() || self.since.elapsed() > LISTED
     }
 }
+
+/// Whether a file was written so lately that the controller may not list yet what it is about.
+fn is_young(path: &Path) -> bool {
+    let written = std::fs::metadata(path).and_then(|metadata| metadata.modified());
+    // The clock of the file system may be ahead.
+    let age = |written| match SystemTime::now().duration_since(written) {
+        Ok(age) => age,
+        Err(ahead) => ahead.duration(),
+    };
+    written.is_ok_and(|written| age(written) < LISTED)
+}
+
+#[cfg(test)]
+mod tests;

@@ -11,13 +11,21 @@ impl SlurmExecutor<'_> {
     /// Put back what an allocation had taken when it ended.
     pub(super) fn take_back(&mut self, ended: &Ended) -> Result<(), RunError> {
         if ended.out_of_memory {
-            let lost = self.orders.iter().filter(|(_, status)| is_taken_in(status, &ended.id));
-            for of in lost.map(|(of, _)| *of).collect::<Vec<_>>() {
-                self.more_memory.insert(of, ended.memory.saturating_mul(2));
-            }
-            self.publish()?;
+            self.take_back_for_more_memory(ended)?;
         }
         self.take_back_from(|worker| desk::allocation(worker) == ended.id)
+    }
+
+    /// Hand out what an allocation had taken when its memory ran out, for another one with more.
+    fn take_back_for_more_memory(&mut self, ended: &Ended) -> Result<(), RunError> {
+        for (of, worker) in self.desk.taken_orders()? {
+            let is_lost = matches!(self.orders.get(&of), Some(Status::Open | Status::Taken(_)));
+            if is_lost && desk::allocation(&worker) == ended.id {
+                self.desk.finish(&of, &worker)?;
+                self.again_with_more(of, ended.memory, format!("the memory of job {} ran out", ended.id))?;
+            }
+        }
+        Ok(())
     }
 
     /// Put back orders of dead workers.
@@ -38,13 +46,20 @@ impl SlurmExecutor<'_> {
     fn take_back_order(&mut self, of: Fingerprint, worker: &str) -> Result<(), RunError> {
         match self.orders.get(&of) {
             Some(Status::Made | Status::Ended(_)) | None => self.desk.finish(&of, worker),
-            Some(_) => {
-                if self.desk.give_back(&of, worker)? {
-                    self.reopen(of, format!("job {} ended before it was made", desk::allocation(worker)));
-                }
-                Ok(())
-            }
+            Some(_) => self.put_back(of, worker),
         }
+    }
+
+    /// Put back the order of a stage whose worker died. One that never gets further fails.
+    fn put_back(&mut self, of: Fingerprint, worker: &str) -> Result<(), RunError> {
+        let progressed = self.desk.got_further(&of, worker)?;
+        if let Some(message) = self.desk.stopped(&of, progressed)? {
+            self.desk.finish(&of, worker)?;
+            self.give_up(of, message);
+        } else if self.desk.give_back(&of, worker)? {
+            self.reopen(of, format!("job {} ended before it was made", desk::allocation(worker)));
+        }
+        Ok(())
     }
 
     /// The worker of an order died while it ended the order or put it back.
@@ -67,8 +82,4 @@ impl SlurmExecutor<'_> {
             self.pass_on(of, Message::Returned(why));
         }
     }
-}
-
-fn is_taken_in(status: &Status, id: &str) -> bool {
-    matches!(status, Status::Taken(worker) if desk::allocation(worker) == id)
 }

@@ -131,6 +131,11 @@ impl Allocations {
 }
 
 impl Submission {
+    /// Whether Slurm has accepted it and the run has noted that.
+    pub(super) fn is_answered(&self) -> bool {
+        self.array.is_some()
+    }
+
     fn new(count: usize, memory: u64, script: &Path) -> Self {
         const OF_INTEREST: [&str; 7] = ["SLURM", "SBATCH", "MEDMERGE", "CUDA", "RAYON", "PATH", "LD_"];
         let is_of_interest = |name: &str| OF_INTEREST.iter().any(|start| name.starts_with(start));
