@@ -37,7 +37,7 @@ Examples:
       --method 'ties = { density = 0.2, scaling = 1.0 }' --out m.safetensors
 
 Methods: average, uniform_soup, slerp, git_rebasin;
-with --base: wise_ft, task_arithmetic, ties, dare, model_stock.
+with --base: wise_ft, task_arithmetic, ties, dare, model_stock, tsv_m, iso_c.
 PyTorch writes such a file by safetensors.torch.save_file(model.state_dict(), \"a.safetensors\").")]
 pub(super) struct Merge {
     /// Checkpoints to merge, in order

@@ -8,7 +8,7 @@
 //! | file | what |
 //! |---|---|
 //! | [`method`] | [`MergeMethod`]: everything about a kind |
-//! | `combination`, `cholesky` | arithmetic that several methods share |
+//! | `combination`, `cholesky`, `singular` | arithmetic that several methods share |
 //! | the others | a method each |
 //!
 //! To add one: a file here with a spec that implements [`MergeMethod`], a `mod` line and a line in [`MergeMethodSpec`].
@@ -20,13 +20,16 @@ pub mod dare;
 pub mod fisher;
 pub mod git_rebasin;
 pub mod greedy_soup;
+pub mod iso_c;
 pub mod learned;
 pub mod method;
 pub mod model_stock;
 pub mod regmean;
+mod singular;
 pub mod slerp;
 pub mod task_arithmetic;
 pub mod ties;
+pub mod tsv_m;
 pub mod uniform_soup;
 pub mod wise_ft;
 
@@ -50,6 +53,8 @@ kinds! {
         Dare(dare::DareSpec),
         Slerp(slerp::SlerpSpec),
         ModelStock(model_stock::ModelStockSpec),
+        TsvM(tsv_m::TsvMSpec),
+        IsoC(iso_c::IsoCSpec),
         GitRebasin(git_rebasin::GitRebasinSpec),
         Learned(learned::LearnedSpec),
         GreedySoup(greedy_soup::GreedySoupSpec),
@@ -225,7 +230,18 @@ mod tests {
     #[test]
     fn a_method_is_named_as_it_is_written() {
         for name in
-            ["average", "uniform_soup", "wise_ft", "task_arithmetic", "ties", "dare", "slerp", "model_stock"]
+            [
+                "average",
+                "uniform_soup",
+                "wise_ft",
+                "task_arithmetic",
+                "ties",
+                "dare",
+                "slerp",
+                "model_stock",
+                "tsv_m",
+                "iso_c",
+            ]
         {
             let spec: MergeMethodSpec = serde_json::from_value(serde_json::json!({ name: {} })).unwrap();
             assert_eq!(spec.kind(), name);

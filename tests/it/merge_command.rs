@@ -181,6 +181,8 @@ const METHODS: [(&str, &str); 8] = [
     ("ties", "density = 0.5"),
     ("dare", "drop = 0.5"),
     ("model_stock", ""),
+    ("tsv_m", "scaling = 0.8"),
+    ("iso_c", ""),
 ];
 
 #[test]

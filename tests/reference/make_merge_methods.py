@@ -1,6 +1,7 @@
-"""Makes the reference numbers of merge methods: computed by mergekit's functions in f32, and by NumPy in f64 what
-mergekit does not have (uniform soup, WiSE-FT) or does otherwise (DARE, with given masks).
-Run in a venv with mergekit 0.1.5 and torch.
+"""Makes the reference numbers of merge methods: computed by mergekit's functions in f32, by FusionBench's in f64 (TSV-M,
+Iso-C, on convolutions as matrices), and by NumPy in f64 what neither has (uniform soup, WiSE-FT) or does otherwise (DARE,
+with given masks).
+Run in a venv with mergekit 0.1.5, fusion-bench 0.2.33 and torch.
 
     python make_merge_methods.py OUT_DIR [SEED]
 """
@@ -8,6 +9,8 @@ import json, sys
 from pathlib import Path
 import numpy as np
 import torch
+from fusion_bench.method.isotropic_merging.iso_utils import iso_c
+from fusion_bench.method.task_singular_vector.utils.TSVM_utils import compute_and_sum_svd_mem_reduction
 from mergekit.merge_methods import merge_tensors
 
 OUT = Path(sys.argv[1])
@@ -40,6 +43,13 @@ def wide(array):
     return np.asarray(array, np.float64)
 
 
+def by_fusion_bench(merge, base, sources):
+    """The merged task vector. Theirs takes matrices as such and averages all else, so convolutions come as matrices."""
+    shape = base.shape if base.ndim == 1 else (len(base), -1)
+    vectors = [{"weight": torch.from_numpy((wide(source) - wide(base)).reshape(shape))} for source in sources]
+    return merge(vectors, accelerator="cpu")["weight"].numpy().reshape(base.shape)
+
+
 def dare(base, sources, masks, drop, rescale, scaling):
     kept = sum(mask * (wide(source) - wide(base)) for mask, source in zip(masks, sources))
     return wide(base) + scaling * kept / (1 - drop if rescale else 1)
@@ -61,6 +71,8 @@ def merged(base, sources):
         options = {"weight": [1.0] * n, "density": [density] * n, "lambda": scaling}
         yield {"ties": {"density": density, "scaling": scaling}}, by_mergekit("ties", base, sources, **options)
     yield {"model_stock": {}}, by_mergekit("model_stock", base, sources)
+    yield {"tsv_m": {"scaling": 0.8}}, wide(base) + 0.8 * by_fusion_bench(compute_and_sum_svd_mem_reduction, base, sources)
+    yield {"iso_c": {}}, wide(base) + by_fusion_bench(iso_c, base, sources)
     if n == 2:
         for t in [0.0, 0.3, 0.5, 1.0]:
             yield {"slerp": {"t": t}}, slerp(sources, t)
