@@ -229,20 +229,18 @@ mod tests {
 
     #[test]
     fn a_method_is_named_as_it_is_written() {
-        for name in
-            [
-                "average",
-                "uniform_soup",
-                "wise_ft",
-                "task_arithmetic",
-                "ties",
-                "dare",
-                "slerp",
-                "model_stock",
-                "tsv_m",
-                "iso_c",
-            ]
-        {
+        for name in [
+            "average",
+            "uniform_soup",
+            "wise_ft",
+            "task_arithmetic",
+            "ties",
+            "dare",
+            "slerp",
+            "model_stock",
+            "tsv_m",
+            "iso_c",
+        ] {
             let spec: MergeMethodSpec = serde_json::from_value(serde_json::json!({ name: {} })).unwrap();
             assert_eq!(spec.kind(), name);
             assert!(spec.formula(2).is_some());

@@ -31,7 +31,9 @@ pub(super) fn merge_matrices(
 ) -> Result<Tensor> {
     if base.rank() < 2 {
         let share = scaling / sources.len() as f64;
-        return combination([(base, 1.0 - scaling)].into_iter().chain(sources.iter().map(|one| (one, share))));
+        return combination(
+            [(base, 1.0 - scaling)].into_iter().chain(sources.iter().map(|one| (one, share))),
+        );
     }
     let wide = |tensor: &Tensor| tensor.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.flatten_from(1);
     let start = wide(base)?;

@@ -172,7 +172,7 @@ seed = 2
 "#;
 
 /// Each method with options that are not the defaults, as TOML and whether it needs the start.
-const METHODS: [(&str, &str); 8] = [
+const METHODS: [(&str, &str); 10] = [
     ("average", "weights = [3, 1]"),
     ("uniform_soup", ""),
     ("slerp", "t = 0.3"),
@@ -196,7 +196,7 @@ fn the_command_makes_what_the_stage_makes() {
     };
     let stages: Vec<String> = METHODS.iter().enumerate().map(stage).collect();
     let workplace = Workplace::new(&(EXPERIMENT.to_owned() + &stages.concat()));
-    workplace.medmerge(&["run", "experiment.toml"]).assert().code(0).stderr(contains("executed 11, "));
+    workplace.medmerge(&["run", "experiment.toml"]).assert().code(0).stderr(contains("executed 13, "));
     let output = workplace.medmerge(&["plan", "experiment.toml", "--json"]).output().expect("a plan");
     let plan: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
     let stored = |id: &str| {
