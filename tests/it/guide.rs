@@ -47,6 +47,21 @@ fn every_link_of_the_guide_leads_somewhere() {
 }
 
 #[test]
+fn the_guide_names_features_that_there_are() {
+    let manifest = include_str!("../../Cargo.toml");
+    let mut named = 0;
+    for page in PAGES {
+        for rest in page.text.split("--features ").skip(1) {
+            let feature: String =
+                rest.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
+            assert!(manifest.contains(&format!("\n{feature} = [")), "{}: {feature}", page.topic);
+            named += 1;
+        }
+    }
+    assert!(named > 0, "no page names a feature");
+}
+
+#[test]
 fn a_page_is_shown_by_its_topic_and_an_unknown_topic_is_told() {
     let workplace = Workplace::new("");
     workplace.medmerge(&["guide"]).assert().code(0).stdout(contains("merge-methods"));
