@@ -5,6 +5,7 @@ use indexmap::IndexMap;
 use table::Score;
 
 use super::Shown;
+use super::layers::statistics::mean_and_std;
 use super::tidy::without_seed;
 
 /// Which scores are shown.
@@ -114,9 +115,6 @@ fn lines(moving: Vec<&Score>, constant: Vec<&Score>, x: &str) -> IndexMap<String
 /// Mean and standard deviation of defined scores; `None` of none.
 fn point<'a>(x: f64, scores: impl Iterator<Item = &'a Score>) -> Option<Point> {
     let values: Vec<f64> = scores.filter_map(|score| score.value).filter(|value| value.is_finite()).collect();
-    let n = values.len();
-    let mean = values.iter().sum::<f64>() / n as f64;
-    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
-    let std = (n > 1).then(|| (squares / (n - 1) as f64).sqrt());
+    let (n, (mean, std)) = (values.len(), mean_and_std(&values));
     (n > 0).then_some(Point { x, mean, std, n })
 }

@@ -1,7 +1,7 @@
 //! Confusion matrices, summed over seeds.
 
 use chart::{Evaluated, file};
-use experiment::figure_spec::confusion::ConfusionSpec;
+use experiment::figure_spec::predictions::PredictionsSpec;
 use table::number_text;
 
 use super::grid::{grid, selected, tidy};
@@ -9,8 +9,8 @@ use super::{Files, Shown};
 
 const COLUMNS: [&str; 4] = ["label", "predicted", "images", "share"];
 
-pub(super) fn files(name: &str, spec: &ConfusionSpec, shown: &Shown<'_>) -> Files {
-    let all = selected(shown, &spec.from, &spec.models, &spec.datasets);
+pub(super) fn files(name: &str, spec: &PredictionsSpec, shown: &Shown<'_>) -> Files {
+    let all = selected(shown, spec);
     if all.is_empty() {
         return Files::new();
     }

@@ -15,11 +15,7 @@ pub(super) fn files(name: &str, spec: &ForestSpec, shown: &Shown<'_>) -> Files {
     if panels.is_empty() {
         return Files::new();
     }
-    let caption = format!("Differences with {} % confidence intervals.", percent(pivot.spec.confidence));
+    let caption =
+        format!("Differences with {} % confidence intervals.", table::percent(pivot.spec.confidence));
     vec![("svg", file(&shown.title(name), &panels, &[], &[&caption])), ("csv", table::compare_csv(pivot))]
-}
-
-/// Without digits that come from rounding.
-fn percent(share: f64) -> f64 {
-    (share * 1e6).round() / 1e4
 }

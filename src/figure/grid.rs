@@ -1,18 +1,15 @@
 //! A panel per model and data set: models below each other, data sets beside each other.
 
 use chart::{Evaluated, Panel, Picture};
+use experiment::figure_spec::predictions::PredictionsSpec;
 use indexmap::IndexSet;
 
 use super::Shown;
 use super::tidy::{csv, values, without_seed};
 
-/// The predictions that a figure shows. `models` and `datasets` are all if empty.
-pub(super) fn selected<'a>(
-    shown: &Shown<'a>,
-    from: &[String],
-    models: &[String],
-    datasets: &[String],
-) -> Vec<&'a Evaluated> {
+/// The predictions that a figure shows.
+pub(super) fn selected<'a>(shown: &Shown<'a>, spec: &PredictionsSpec) -> Vec<&'a Evaluated> {
+    let PredictionsSpec { from, models, datasets } = spec;
     let has = |names: &[String], name: &String| names.is_empty() || names.contains(name);
     let is_shown = |one: &&Evaluated| {
         from.contains(&one.stage) && has(models, &one.model) && has(datasets, &one.dataset)

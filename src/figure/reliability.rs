@@ -1,7 +1,7 @@
 //! Reliability diagrams, the images of all seeds together.
 
 use chart::{Evaluated, file};
-use experiment::figure_spec::reliability::ReliabilitySpec;
+use experiment::figure_spec::predictions::PredictionsSpec;
 use table::number_text;
 
 use super::grid::{grid, selected, tidy};
@@ -9,8 +9,8 @@ use super::{Files, Shown};
 
 const COLUMNS: [&str; 5] = ["above", "up_to", "images", "confidence", "accuracy"];
 
-pub(super) fn files(name: &str, spec: &ReliabilitySpec, shown: &Shown<'_>) -> Files {
-    let all = selected(shown, &spec.from, &spec.models, &spec.datasets);
+pub(super) fn files(name: &str, spec: &PredictionsSpec, shown: &Shown<'_>) -> Files {
+    let all = selected(shown, spec);
     if all.is_empty() {
         return Files::new();
     }

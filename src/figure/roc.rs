@@ -1,6 +1,6 @@
 //! ROC curves of each class against the rest.
 
-use experiment::figure_spec::roc::RocSpec;
+use experiment::figure_spec::predictions::PredictionsSpec;
 use metric::curves;
 
 use super::class_curves::ClassCurves;
@@ -13,6 +13,6 @@ const CURVES: ClassCurves = ClassCurves {
     columns: ["false_positive_rate", "true_positive_rate"],
 };
 
-pub(super) fn files(name: &str, spec: &RocSpec, shown: &Shown<'_>) -> Files {
-    CURVES.files(name, shown, &selected(shown, &spec.from, &spec.models, &spec.datasets))
+pub(super) fn files(name: &str, spec: &PredictionsSpec, shown: &Shown<'_>) -> Files {
+    CURVES.files(name, shown, &selected(shown, spec))
 }

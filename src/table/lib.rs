@@ -42,6 +42,7 @@ pub use compare_csv::render as compare_csv;
 pub use error::TableError;
 pub use experiment::TableSpec;
 pub use experiment::table_spec as spec;
+pub use note::percent;
 pub use pivot::Pivot;
 pub use write::write_file;
 pub use write::{Rendered, write_results};

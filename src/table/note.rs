@@ -90,7 +90,7 @@ fn drawn(pivot: &Pivot) -> String {
 }
 
 /// 95 for 0.95, without rounding errors.
-fn percent(share: f64) -> f64 {
+pub fn percent(share: f64) -> f64 {
     (share * 1e6).round() / 1e4
 }
 

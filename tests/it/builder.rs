@@ -128,3 +128,17 @@ impl Workplace {
 fn the_binary_starts_in_the_folder() {
     Workplace::new("").medmerge(&["--help"]).assert().success();
 }
+
+/// A terminal with this number of columns: our end, and that of a program.
+#[cfg(target_os = "linux")]
+pub(crate) fn terminal(columns: u16) -> (std::fs::File, std::fs::File) {
+    use std::os::fd::FromRawFd;
+    let (mut ours, mut its) = (0, 0);
+    let size = libc::winsize { ws_row: 40, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    let null = std::ptr::null_mut();
+    // SAFETY: the pointers are valid, or null for defaults.
+    let opened = unsafe { libc::openpty(&mut ours, &mut its, null, null.cast(), &size) };
+    assert_eq!(opened, 0, "{}", std::io::Error::last_os_error());
+    // SAFETY: both were just opened, and are owned by nobody else.
+    unsafe { (FromRawFd::from_raw_fd(ours), FromRawFd::from_raw_fd(its)) }
+}

@@ -8,13 +8,14 @@ use predicates::str::contains;
 
 use crate::builder::{EXPERIMENT, Workplace};
 
-/// Name and content of the results.
+/// Name and content of the results, without folders.
 fn results(workplace: &Workplace) -> BTreeMap<String, Vec<u8>> {
     results_in(workplace, "results/tiny")
 }
 
 fn results_in(workplace: &Workplace, folder: &str) -> BTreeMap<String, Vec<u8>> {
     let files = fs::read_dir(workplace.path(folder)).expect("results").map(|file| file.expect("a file"));
+    let files = files.filter(|file| file.path().is_file());
     files
         .map(|file| {
             (file.file_name().into_string().expect("a name"), fs::read(file.path()).expect("a readable file"))
@@ -244,7 +245,7 @@ fn figures_of_every_kind_show_what_the_results_say() {
     let assert = workplace.medmerge(&["run", "experiment.toml", "--predictions"]).assert().code(0);
     assert.stdout(contains("matrix\n-> results/tiny/matrix.svg, results/tiny/matrix.csv"));
     let files = {
-        let mut files = results_without_folders(&workplace);
+        let mut files = results(&workplace);
         for name in ["matrix", "ranked", "found", "calibrated", "trained", "differences", "along", "over"] {
             let svg = String::from_utf8(files.remove(&format!("{name}.svg")).expect("an SVG")).expect("text");
             assert!(svg.starts_with("<svg xmlns=") && svg.contains(&format!("tiny: {name}")), "{svg}");
@@ -324,15 +325,5 @@ fn figures_of_every_kind_show_what_the_results_say() {
     near(number(&way[2], "score"), mean(&score("way", "between", "log_loss", "1.0")));
 
     workplace.medmerge(&["table", "experiment.toml"]).assert().code(0);
-    assert_eq!(results_without_folders(&workplace)["along.csv"], files["along.csv"]);
-}
-
-fn results_without_folders(workplace: &Workplace) -> BTreeMap<String, Vec<u8>> {
-    let files =
-        fs::read_dir(workplace.path("results/tiny")).expect("results").map(|file| file.expect("a file"));
-    let files = files.filter(|file| file.path().is_file());
-    let named = |file: fs::DirEntry| {
-        (file.file_name().into_string().expect("a name"), fs::read(file.path()).expect("bytes"))
-    };
-    files.map(named).collect()
+    assert_eq!(results(&workplace)["along.csv"], files["along.csv"]);
 }

@@ -191,15 +191,7 @@ fn f24_a_warning_about_a_data_set_comes_once_for_all_values_of_an_axis() {
 #[cfg(target_os = "linux")]
 fn on_terminal(workplace: &Workplace, arguments: &[&str], columns: u16) -> String {
     use std::io::Read;
-    use std::os::fd::FromRawFd;
-    let (mut ours, mut its) = (0, 0);
-    let size = libc::winsize { ws_row: 40, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
-    let null = std::ptr::null_mut();
-    // SAFETY: the pointers are valid, or null for defaults.
-    let opened = unsafe { libc::openpty(&mut ours, &mut its, null, null.cast(), &size) };
-    assert_eq!(opened, 0, "{}", std::io::Error::last_os_error());
-    // SAFETY: both were just opened, and are owned by nobody else.
-    let (mut ours, its) = unsafe { (File::from_raw_fd(ours), File::from_raw_fd(its)) };
+    let (mut ours, its) = crate::builder::terminal(columns);
     let mut command = Command::new(env!("CARGO_BIN_EXE_medmerge"));
     command.args(arguments).current_dir(workplace.path("")).stdout(its).stderr(Stdio::null());
     assert!(command.status().expect("the program").success());

@@ -174,16 +174,8 @@ fn target_and_sources_are_chosen() {
 /// What it says on a terminal where these lines are typed.
 #[cfg(target_os = "linux")]
 fn typed(place: &Workplace, arguments: &[&str], lines: &str) -> String {
-    use std::fs::File;
     use std::io::Write;
-    use std::os::fd::FromRawFd;
-    let (mut ours, mut its) = (0, 0);
-    let null = std::ptr::null_mut();
-    // SAFETY: the pointers are valid, or null for defaults.
-    let opened = unsafe { libc::openpty(&mut ours, &mut its, null, null.cast(), null.cast()) };
-    assert_eq!(opened, 0, "{}", std::io::Error::last_os_error());
-    // SAFETY: both were just opened, and are owned by nobody else.
-    let (mut ours, its) = unsafe { (File::from_raw_fd(ours), File::from_raw_fd(its)) };
+    let (mut ours, its) = crate::builder::terminal(80);
     ours.write_all(lines.as_bytes()).unwrap();
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_medmerge"));
     let output = command.args(arguments).current_dir(place.path("")).stdin(its).output().unwrap();

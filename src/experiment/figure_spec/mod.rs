@@ -1,17 +1,14 @@
-//! Figures: `[figure.<name>.<kind>]`, one file per kind.
+//! Figures: `[figure.<name>.<kind>]`, one file per set of keys.
 //!
-//! To add a kind: a file here with its keys and what they name, a line in [`FigureSpec`], and a file in `figure/` that
-//! draws it.
+//! To add a kind: a line in [`FigureSpec`], a file here unless its keys are those of [`predictions`], and a file in
+//! `figure/` that draws it.
 
 pub mod barrier;
 pub mod budget;
-pub mod confusion;
 pub mod curves;
 pub mod forest;
 pub mod layers;
-pub mod precision_recall;
-pub mod reliability;
-pub mod roc;
+pub mod predictions;
 
 use kind::{Kind, kinds};
 
@@ -24,10 +21,14 @@ kinds! {
     /// The section of a figure in the experiment file. The kind is the key.
     pub enum FigureSpec: FigureKind {
         Layers(layers::LayersSpec),
-        Confusion(confusion::ConfusionSpec),
-        Roc(roc::RocSpec),
-        PrecisionRecall(precision_recall::PrecisionRecallSpec),
-        Reliability(reliability::ReliabilitySpec),
+        /// Confusion matrices: counts, summed over seeds, and shares of each true class.
+        Confusion(predictions::PredictionsSpec),
+        /// ROC curves of each class against the rest, one line per seed.
+        Roc(predictions::PredictionsSpec),
+        /// Precision-recall curves of each class against the rest, one line per seed.
+        PrecisionRecall(predictions::PredictionsSpec),
+        /// Accuracy in 15 bins of confidence, the images of all seeds together.
+        Reliability(predictions::PredictionsSpec),
         Curves(curves::CurvesSpec),
         Forest(forest::ForestSpec),
         Budget(budget::BudgetSpec),

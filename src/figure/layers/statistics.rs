@@ -63,7 +63,8 @@ fn parts(weights: &[Vec<f32>], kernel: usize) -> Vec<Part> {
     sizes.iter().map(part).collect()
 }
 
-fn mean_and_std(values: &[f64]) -> (f64, Option<f64>) {
+/// Mean and sample standard deviation; none of a single value.
+pub(crate) fn mean_and_std(values: &[f64]) -> (f64, Option<f64>) {
     let n = values.len() as f64;
     let mean = values.iter().sum::<f64>() / n;
     let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();

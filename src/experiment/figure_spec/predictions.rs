@@ -1,4 +1,5 @@
-//! Precision-recall curves: `[figure.<name>.precision_recall]`.
+//! What the figures of predictions have in common: `[figure.<name>.confusion]`, `roc`, `precision_recall` and
+//! `reliability`.
 
 use identity::Identity;
 use kind::Kind;
@@ -7,10 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{FigureKind, Named, Shows, rows};
 
-/// Precision-recall curves of each class against the rest, one line per seed.
+/// The keys of a figure of predictions.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct PrecisionRecallSpec {
+pub struct PredictionsSpec {
     /// `evaluate` stages whose predictions are shown.
     pub from: Vec<String>,
     /// Rows of these stages to show, models or ensembles; all if empty.
@@ -21,10 +22,10 @@ pub struct PrecisionRecallSpec {
     pub datasets: Vec<String>,
 }
 
-impl Identity for PrecisionRecallSpec {}
-impl Kind for PrecisionRecallSpec {}
+impl Identity for PredictionsSpec {}
+impl Kind for PredictionsSpec {}
 
-impl FigureKind for PrecisionRecallSpec {
+impl FigureKind for PredictionsSpec {
     fn from(&self) -> &[String] {
         &self.from
     }
