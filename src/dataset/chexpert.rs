@@ -211,7 +211,8 @@ CheXpert-v1.0-small/valid/patient64541/study1/view1_frontal.jpg,Male,73,Frontal,
                 let file = folder.path().join(path.split_once('/').map_or(path, |(_, below)| below));
                 std::fs::create_dir_all(file.parent().unwrap()).unwrap();
                 let level = (40 * i % 256) as u8 + u8::from(name == "valid.csv");
-                image::GrayImage::from_pixel(8, 8, image::Luma([level])).save(file).unwrap();
+                let image = image::GrayImage::from_pixel(8, 8, image::Luma([level]));
+                image.save_with_format(file, image::ImageFormat::Png).unwrap();
             }
         }
         folder

@@ -61,7 +61,7 @@ impl Kind for CifarSpec {
 
 impl DatasetKind for CifarSpec {
     fn revision(&self) -> u32 {
-        1
+        2
     }
 
     fn size(&self) -> usize {

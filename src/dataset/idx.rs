@@ -53,7 +53,7 @@ impl Kind for IdxSpec {
 
 impl DatasetKind for IdxSpec {
     fn revision(&self) -> u32 {
-        1
+        2
     }
 
     fn size(&self) -> usize {

@@ -10,7 +10,7 @@
 //! [`inspect`] finds everything that is wrong or questionable in a data set, [`sheet`] draws some of its images.
 //!
 //! A kind that reads image files only lists them with their labels, in [`ImageFiles::list`](image_files::ImageFiles);
-//! [`image_files`] does the rest, and [`split`] splits them. [`stretch`](mod@stretch) resizes, also augmented images.
+//! [`image_files`] does the rest, and [`split`] splits them.
 
 pub mod aptos2019;
 mod assemble;
@@ -39,7 +39,6 @@ mod retinopathy;
 pub mod rsna_pneumonia;
 pub mod sheet;
 pub mod split;
-pub mod stretch;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -42,6 +42,9 @@ pub struct MedmnistSpec {
 /// The most classes of a multi-label file.
 const MOST_CLASSES: usize = 1 << 16;
 
+/// How images of another size are resized, for the digest.
+const RESIZING: &[u8] = b"as by Pillow";
+
 /// Everything that is read before the pixels.
 struct Contents {
     classes: Vec<String>,
@@ -102,6 +105,9 @@ impl DatasetKind for MedmnistSpec {
             enter(&contents.labels[split as usize], &mut hasher);
             npz.hash(&images_of(split), &mut hasher)?;
         }
+        if self.is_resized(&contents.shapes) {
+            hasher.update(RESIZING);
+        }
         Ok(Summary::new(contents.classes, contents.labels, hasher.finalize()))
     }
 
@@ -110,7 +116,7 @@ impl DatasetKind for MedmnistSpec {
         let Contents { classes, labels, shapes } = self.contents(&mut npz)?;
         let size = self.size.unwrap_or(shapes[0].width);
         let counts = shapes.map(|shape| shape.count);
-        let resized = shapes.iter().any(|shape| (shape.width, shape.height) != (size, size));
+        let resized = self.is_resized(&shapes);
         let layout = Layout { revision: self.revision(), sides: [size; 3], counts };
         let pixels = cache::pixels(cache.filter(|_| resized), layout, |sink| {
             SplitName::ALL
@@ -123,6 +129,11 @@ impl DatasetKind for MedmnistSpec {
 }
 
 impl MedmnistSpec {
+    fn is_resized(&self, shapes: &[Shape]) -> bool {
+        let size = self.size.unwrap_or(shapes[0].width);
+        shapes.iter().any(|shape| (shape.width, shape.height) != (size, size))
+    }
+
     /// Labels and shapes, checked for consistency and against the options.
     fn contents(&self, npz: &mut Npz) -> Result<Contents, DataError> {
         let (mut labels, mut shapes) = (Vec::new(), Vec::new());
@@ -291,11 +302,11 @@ impl MedmnistSpec {
         sink.draw(shape.count, &|index, out| {
             let stored = &data[index * bytes..(index + 1) * bytes];
             if shape.channels == 3 {
-                image::resize(stored, shape.width, shape.height, size, out);
+                image::resize(stored, (shape.width, shape.height), (size, size), out);
             } else {
                 let mut rgb = vec![0; bytes * 3];
                 image::repeat_gray(stored, &mut rgb);
-                image::resize(&rgb, shape.width, shape.height, size, out);
+                image::resize(&rgb, (shape.width, shape.height), (size, size), out);
             }
             Ok(())
         })

@@ -128,7 +128,7 @@ impl Planes {
                 }
             }
         }
-        image::resize(&rgb, self.width, self.height, size, out);
+        image::resize(&rgb, (self.width, self.height), (size, size), out);
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::SystemTime;
 
 use candle_core::{Device, Tensor};
-use image::{DynamicImage, ImageFormat};
+use image::{DynamicImage, ImageFormat, RgbImage};
 use medmerge::backbone::BackboneSpec;
 use medmerge::backbone::resnet::{ResnetSpec, Stem};
 use medmerge::identity::{Ancestry, Field, Fingerprint};
@@ -62,7 +62,7 @@ pub(crate) fn write() -> io::Result<()> {
     let (entries, archive) = entries()?;
     let model = encode(&small_model());
     for (target, name, bytes) in [
-        ("image", "gray.png", encoded(DynamicImage::new_luma16(9, 5), ImageFormat::Png)),
+        ("image", "gray.png", png(DynamicImage::new_luma16(9, 5))),
         ("image", "rgb.png", images()[0].1.clone()),
         ("image", "rgb.jpg", images()[1].1.clone()),
         ("image", "turned.jpg", reference("exif_6")?),
@@ -104,14 +104,21 @@ fn reference(name: &str) -> io::Result<Vec<u8>> {
 
 /// A PNG and a JPEG, with their names.
 pub(crate) fn images() -> [(&'static str, Vec<u8>); 2] {
-    let image = image::RgbImage::from_fn(12, 9, |x, y| image::Rgb([20 * x as u8, 25 * y as u8, 7]));
-    let image = DynamicImage::from(image);
-    [("a.png", encoded(image.clone(), ImageFormat::Png)), ("b.jpg", encoded(image, ImageFormat::Jpeg))]
+    let image = RgbImage::from_fn(12, 9, |x, y| image::Rgb([20 * x as u8, 25 * y as u8, 7]));
+    let jpeg = jpeg(&image);
+    [("a.png", png(image.into())), ("b.jpg", jpeg)]
 }
 
-fn encoded(image: DynamicImage, format: ImageFormat) -> Vec<u8> {
+fn jpeg(image: &RgbImage) -> Vec<u8> {
+    let [width, height] = [image.width(), image.height()].map(|side| side as usize);
+    let (pixels, format) = (image.as_raw().as_slice(), turbojpeg::PixelFormat::RGB);
+    let image = turbojpeg::Image { pixels, width, pitch: 3 * width, height, format };
+    turbojpeg::compress(image, 75, turbojpeg::Subsamp::Sub2x2).expect("an image in memory").to_vec()
+}
+
+fn png(image: DynamicImage) -> Vec<u8> {
     let mut bytes = Cursor::new(Vec::new());
-    image.write_to(&mut bytes, format).expect("an image in memory");
+    image.write_to(&mut bytes, ImageFormat::Png).expect("an image in memory");
     bytes.into_inner()
 }
 

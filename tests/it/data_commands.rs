@@ -7,6 +7,7 @@ use predicates::str::{contains, is_empty};
 use serde_json::Value;
 
 use crate::builder::Workplace;
+use crate::image_file;
 use crate::dataset::data;
 
 /// A manifest of images that a random split takes by group, and stages with different augmentation.
@@ -167,9 +168,7 @@ fn twenty_damaged_images_are_listed_and_the_others_counted() {
 #[test]
 fn a_jpeg_that_was_cut_and_closed_is_damaged() {
     let place = workplace(24);
-    let mut jpeg = std::io::Cursor::new(Vec::new());
-    picture(3).write_to(&mut jpeg, image::ImageFormat::Jpeg).unwrap();
-    let whole = jpeg.into_inner();
+    let whole = image_file::jpeg(&picture(3));
     let check_with = |bytes: &[u8]| {
         std::fs::write(place.path("03.png"), bytes).unwrap();
         check(&place, &[])
@@ -177,7 +176,7 @@ fn a_jpeg_that_was_cut_and_closed_is_damaged() {
     check_with(&whole).code(0);
     let closed = [&whole[..whole.len() * 4 / 5], b"\xff\xd9"].concat();
     let said = "row 5: ";
-    let why = "03.png cannot be decoded as JPEG, PNG or DICOM: a part of it is missing before its end";
+    let why = "03.png cannot be decoded as JPEG, PNG or DICOM: pixels are damaged or missing";
     check_with(&closed).code(3).stdout(contains(said).and(contains(why)));
 }
 

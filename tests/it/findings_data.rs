@@ -5,6 +5,7 @@ use predicates::prelude::*;
 use predicates::str::contains;
 
 use crate::builder::Workplace;
+use crate::image_file;
 
 /// An experiment that pretrains on a manifest and evaluates there.
 const MANIFEST: &str = r#"
@@ -56,8 +57,8 @@ fn add_rows(place: &Workplace, rows: &str) {
 fn f02_a_truncated_jpeg_is_refused_with_its_row_before_anything_runs() {
     let place = workplace(&["a", "b"]);
     let path = place.path("cut.jpg");
-    RgbImage::from_fn(64, 64, |x, y| image::Rgb([(x * y) as u8, x as u8, y as u8])).save(&path).unwrap();
-    let whole = std::fs::read(&path).unwrap();
+    let picture = RgbImage::from_fn(64, 64, |x, y| image::Rgb([(x * y) as u8, x as u8, y as u8]));
+    let whole = image_file::jpeg(&picture);
     std::fs::write(&path, &whole[..900]).unwrap();
     add_rows(&place, "cut.jpg,a,train\n");
     for command in ["check", "run"] {

@@ -22,6 +22,7 @@ mod findings_tables;
 mod findings_trial;
 mod fingerprint;
 mod guide;
+mod image_file;
 mod init;
 #[cfg(unix)]
 mod kill;

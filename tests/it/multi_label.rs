@@ -131,7 +131,7 @@ fn write_chexpert(folder: &Path) {
             let path = row.split(',').next().unwrap().split_once('/').unwrap().1;
             let file = folder.join(path);
             fs::create_dir_all(file.parent().unwrap()).unwrap();
-            levels(number, findings(number)).save(file).unwrap();
+            levels(number, findings(number)).save_with_format(file, image::ImageFormat::Png).unwrap();
             csv += &row;
         }
         fs::write(folder.join(name), csv).unwrap();

@@ -9,6 +9,7 @@ use predicates::str::contains;
 use sha2::{Digest, Sha256};
 
 use crate::builder::{EXPERIMENT, Workplace};
+use crate::image_file;
 
 const SKIN: [&str; 8] = ["MEL", "NV", "BCC", "AKIEC", "BKL", "DF", "VASC", "SCC"];
 
@@ -22,7 +23,7 @@ fn draw(path: &Path, class: usize, is_framed: bool) {
         if is_outside { Rgb([0; 3]) } else { Rgb([0, 1, 2].map(level)) }
     });
     std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
-    picture.save(path).expect("an image");
+    image_file::save(&picture, path);
 }
 
 fn one_hot(class: usize, classes: usize) -> String {

@@ -13,6 +13,7 @@ use predicates::prelude::*;
 use predicates::str::contains;
 
 use crate::builder::Workplace;
+use crate::image_file;
 
 /// Models of every sort, of one data set of image files.
 const EXPERIMENT: &str = r#"
@@ -85,7 +86,7 @@ fn workplace() -> &'static Workplace {
         let mut csv = "image,label,split\n".to_owned();
         let workplace = Workplace::new(EXPERIMENT).with("images/labels.csv", "");
         for i in 0..16 {
-            picture(i).save(workplace.path("images").join(name(i))).expect("an image");
+            image_file::save(&picture(i), workplace.path("images").join(name(i)));
             let split = if i < 8 {
                 "train"
             } else if i < 10 {

@@ -5,7 +5,6 @@
 use std::ops::Range;
 
 use super::super::pixels::{CropMode, PixelSpec};
-use super::super::stretch::stretch;
 use super::resample::{Resampled, resample};
 
 /// An RGB image, `[height, width, 3]`.
@@ -38,10 +37,6 @@ impl Axis {
 
 /// Writes an image as a square, `[size, size, 3]`.
 pub(super) fn fit(picture: Picture<'_>, spec: &PixelSpec, size: usize, out: &mut [u8]) {
-    // Stored results of data sets without `pixels` were made so.
-    if spec.choice() == PixelSpec::default() {
-        return stretch(picture.rgb, (picture.width, picture.height), (size, size), out);
-    }
     let (width, height) = full(picture, spec, size);
     let across = Axis::new(picture.width, width, size);
     let down = Axis::new(picture.height, height, size);

@@ -1,16 +1,11 @@
 //! Whether an image file ends as its format says. Decoders fill what a truncated file lacks with gray.
 
-use zune_jpeg::zune_core::bytestream::ZCursor;
-use zune_jpeg::zune_core::options::DecoderOptions;
-
 const PNG_SIGNATURE: &[u8] = b"\x89PNG\r\n\x1a\n";
-const JPEG_START: &[u8] = b"\xff\xd8";
+/// What a JPEG file begins with.
+pub(super) const JPEG_START: &[u8] = b"\xff\xd8";
 
 /// Marker of the end of a JPEG image.
 const EOI: u8 = 0xd9;
-
-/// What decoders read ahead of the pixels that they decode.
-const SLACK: [u8; 8] = [0; 8];
 
 /// Whether a JPEG or PNG file reaches its end; true for other formats.
 pub(super) fn is_whole(bytes: &[u8]) -> bool {
@@ -41,7 +36,7 @@ fn jpeg_ends(segments: &[u8]) -> bool {
 
 /// The markers of a JPEG file and where they are. In compressed data, FF 00 stands for FF; a marker may follow several
 /// FF. Source: ITU-T T.81, sections B.1.1 and B.2.
-fn markers(bytes: &[u8]) -> impl Iterator<Item = (u8, usize)> {
+pub(super) fn markers(bytes: &[u8]) -> impl Iterator<Item = (u8, usize)> {
     let mut next = 0;
     std::iter::from_fn(move || {
         let pairs = bytes.get(next..)?.windows(2);
@@ -59,70 +54,23 @@ fn markers(bytes: &[u8]) -> impl Iterator<Item = (u8, usize)> {
     })
 }
 
-/// Whether the only scan of a baseline JPEG file ends before its image does: something closed a file that was cut. Other
-/// files are not judged; later scans of a progressive file only refine the first.
-///
-/// At EOI, a decoder goes on with zeros. Without it, a strict one runs out of data, unless only the last few blocks are
-/// missing.
-pub(super) fn is_cut(bytes: &[u8]) -> bool {
-    let Some(end) = end_of_only_scan(bytes) else { return false };
-    !decodes(&[&bytes[..end], &SLACK].concat()) && decodes(bytes)
-}
-
-fn end_of_only_scan(bytes: &[u8]) -> Option<usize> {
-    let (mut is_baseline, mut scans) = (false, 0);
-    for (marker, at) in markers(bytes.starts_with(JPEG_START).then_some(bytes)?) {
-        match marker {
-            0xc0 | 0xc1 => is_baseline = true,
-            0xda => scans += 1,
-            EOI => return (is_baseline && scans == 1).then_some(at),
-            _ => {}
-        }
-    }
-    None
-}
-
-fn decodes(bytes: &[u8]) -> bool {
-    let options = DecoderOptions::default().set_strict_mode(true);
-    let options = options.set_max_width(usize::MAX).set_max_height(usize::MAX);
-    zune_jpeg::JpegDecoder::new_with_options(ZCursor::new(bytes), options).decode().is_ok()
-}
-
 #[cfg(test)]
 mod tests {
-    use std::io::Cursor;
-
     use image::{ImageFormat, RgbImage};
 
     use super::*;
 
-    fn encoded(format: ImageFormat) -> Vec<u8> {
-        let picture = RgbImage::from_fn(40, 30, |x, y| image::Rgb([(x * y) as u8, (6 * x) as u8, 7]));
-        let mut bytes = Cursor::new(Vec::new());
-        picture.write_to(&mut bytes, format).unwrap();
-        bytes.into_inner()
-    }
-
     #[test]
     fn f02_a_file_is_whole_only_with_its_end() {
-        for format in [ImageFormat::Jpeg, ImageFormat::Png] {
-            let bytes = encoded(format);
+        let mut png = std::io::Cursor::new(Vec::new());
+        RgbImage::from_fn(40, 30, |x, y| image::Rgb([(x * y) as u8, (6 * x) as u8, 7]))
+            .write_to(&mut png, ImageFormat::Png)
+            .unwrap();
+        for bytes in [png.into_inner(), super::super::jpeg::tests::encoded()] {
             assert!(is_whole(&bytes) && is_whole(&[&bytes[..], b"more"].concat()));
             for length in 8..bytes.len() {
-                assert!(!is_whole(&bytes[..length]), "{format:?} cut to {length} bytes");
+                assert!(!is_whole(&bytes[..length]), "cut to {length} of {} bytes", bytes.len());
             }
-        }
-    }
-
-    #[test]
-    fn a_file_that_was_cut_and_closed_is_cut() {
-        let bytes = encoded(ImageFormat::Jpeg);
-        let scan = markers(&bytes).find(|(marker, _)| *marker == 0xda).unwrap().1;
-        assert!(!is_cut(&bytes) && !is_cut(&[&bytes[..], b"more\xff\xd9"].concat()));
-        assert!(!is_cut(&encoded(ImageFormat::Png)) && !is_cut(b"") && !is_cut(b"\xff\xd8\xff\xda"));
-        for length in (scan + 40..bytes.len() - 100).filter(|&length| bytes[length - 1] != 0xff) {
-            let closed = [&bytes[..length], b"\xff\xd9"].concat();
-            assert!(is_whole(&closed) && is_cut(&closed), "cut to {length} of {} bytes", bytes.len());
         }
     }
 

@@ -26,10 +26,7 @@ pub(super) fn inspect<T: ImageFiles>(kind: &T, cache: &CacheFolder<'_>) -> Resul
     inspection.warnings.extend(depth::warning(&shared, &deep.collect::<Vec<_>>()));
     inspection.sizes = Sizes::of(stored.iter().map(|image| image.extent).collect());
     match load(kind, &contents, Some(&cache(digest.to_hex().as_str()))) {
-        Ok(dataset) => {
-            inspection.look_at(&dataset, &identities);
-            inspection.damaged = damages(rows, &shared, |image| image.check_end());
-        }
+        Ok(dataset) => inspection.look_at(&dataset, &identities),
         Err(error) => inspection.damaged = or_error(undecodable(rows, &shared), error)?,
     }
     Ok(inspection)
@@ -68,21 +65,10 @@ fn identities(rows: &[Row], hashes: &[blake3::Hash]) -> Vec<Content> {
 /// A message for each image that cannot be decoded, in the order in which they are listed.
 fn undecodable(rows: &[Row], shared: &Shared<'_>) -> Vec<String> {
     let size = shared.size;
-    damages(rows, shared, |image| {
-        image.draw(size, &mut vec![0; size * size * 3])?;
-        image.check_end()
-    })
-}
-
-/// A message for each image that fails a check, in the order in which they are listed.
-fn damages(
-    rows: &[Row],
-    shared: &Shared<'_>,
-    check: impl Fn(Encoded<'_>) -> Result<(), String> + Sync,
-) -> Vec<String> {
     let mut ordered: Vec<&Row> = rows.iter().collect();
     ordered.sort_by(|a, b| a.order().cmp(&b.order()));
-    let damage = |row: &&Row| with_image(row, shared.pixels, &check).err().map(|error| error.to_string());
+    let draw = |image: Encoded<'_>| image.draw(size, &mut vec![0; size * size * 3]);
+    let damage = |row: &&Row| with_image(row, shared.pixels, draw).err().map(|error| error.to_string());
     ordered.par_iter().map(damage).collect::<Vec<_>>().into_iter().flatten().collect()
 }
 

@@ -52,7 +52,7 @@ pub trait ImageFiles: Kind {
     const NAME: &'static str;
 
     /// Revision of the implementation, see [`DatasetKind::revision`].
-    const REVISION: u32 = 1;
+    const REVISION: u32 = 2;
 
     /// What to do if image files are missing, as the end of a sentence.
     const IF_MISSING: &'static str = "; copy or download them again";

@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use super::{Content, NamedImage};
-use crate::stretch::stretch;
+use crate::image::resize;
 use crate::{Dataset, SplitName};
 
 /// The most bits in which the hashes of near duplicates differ, of 64.
@@ -60,7 +60,7 @@ impl Glance {
     /// Of a square RGB image, `[size, size, 3]`.
     pub(super) fn at(rgb: &[u8], size: usize) -> Self {
         let mut small = [0; AREA * 3];
-        stretch(rgb, (size, size), (WIDTH, HEIGHT), &mut small);
+        resize(rgb, (size, size), (WIDTH, HEIGHT), &mut small);
         let (pixels, _) = small.as_chunks::<3>();
         let mut gray = [0; AREA];
         gray.iter_mut().zip(pixels).for_each(|(gray, pixel)| *gray = luma(*pixel));

@@ -6,12 +6,13 @@ use super::*;
 use crate::image_files::Allowed;
 use crate::{DatasetKind, PixelSpec};
 
-/// A folder of single-color images: PNG `a`, `c`, `e`, JPEG `b`, `d`; red is 10, 20, …
+/// A folder of single-color images; red is 10, 20, …
 fn images() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     for (index, name) in ["a.png", "b.jpg", "c.png", "d.jpg", "e.png"].iter().enumerate() {
         let color = Rgb([10 * (index as u8 + 1), 100, 200]);
-        RgbImage::from_pixel(12, 9, color).save(folder.path().join(name)).unwrap();
+        let image = RgbImage::from_pixel(12, 9, color);
+        image.save_with_format(folder.path().join(name), image::ImageFormat::Png).unwrap();
     }
     folder
 }

@@ -2,7 +2,9 @@
 
 use std::ops::Range;
 
-use dataset::stretch::stretch;
+use fast_image_resize::images::{TypedImage, TypedImageRef};
+use fast_image_resize::pixels::U8x3;
+use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
 
 /// Writes the part of a square RGB image, `[side, side, 3]`, that has these rows and columns as `[size, size, 3]`, with
 /// an antialiased bilinear filter.
@@ -21,5 +23,10 @@ pub(super) fn resize(
         .flat_map(|row| &image[(row * side + columns.start) * 3..][..columns.len() * 3])
         .copied()
         .collect();
-    stretch(&part, (columns.len(), rows.len()), (size, size), out);
+    let source = TypedImageRef::<U8x3>::from_buffer(columns.len() as u32, rows.len() as u32, &part);
+    let source = source.expect("width * height * 3 bytes");
+    let target = TypedImage::<U8x3>::from_buffer(size as u32, size as u32, out);
+    let mut target = target.expect("size * size * 3 bytes");
+    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
+    Resizer::new().resize_typed(&source, &mut target, &options).expect("both are 8-bit RGB");
 }
