@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use image::codecs::jpeg::JpegEncoder;
-use image::{ExtendedColorType, ImageEncoder, RgbImage, imageops};
+use image::{RgbImage, imageops};
+use turbojpeg::{Image, PixelFormat, Subsamp};
 
 use super::Cell;
 use crate::dataset::{Dataset, DatasetSpec, Split, SplitName};
@@ -22,7 +22,7 @@ const IMAGES: usize = 8;
 const SIDE: u32 = 64;
 
 /// Of JPEG, from 1 to 100.
-const QUALITY: u8 = 85;
+const QUALITY: i32 = 85;
 
 /// Of which data sets a report shows images.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -117,9 +117,8 @@ fn jpeg(split: &Split, position: usize) -> Option<Vec<u8>> {
     if side > SIDE {
         image = imageops::thumbnail(&image, SIDE, SIDE);
     }
-    let mut jpeg = Vec::new();
-    let encoder = JpegEncoder::new_with_quality(&mut jpeg, QUALITY);
-    let (width, height) = image.dimensions();
-    encoder.write_image(&image, width, height, ExtendedColorType::Rgb8).ok()?;
-    Some(jpeg)
+    let (width, height) = (image.width() as usize, image.height() as usize);
+    let pitch = PixelFormat::RGB.size() * width;
+    let image = Image { pixels: image.as_raw().as_slice(), width, pitch, height, format: PixelFormat::RGB };
+    Some(turbojpeg::compress(image, QUALITY, Subsamp::Sub2x2).ok()?.to_vec())
 }
