@@ -239,8 +239,11 @@ pub(super) fn resize(
     (new_width, new_height): (usize, usize),
     out: &mut [u8],
 ) {
-    let [across, down] = [(width, new_width), (height, new_height)]
-        .map(|(source, full)| Resampled { source, full, kept: 0..full });
+    let [across, down] = [(width, new_width), (height, new_height)].map(|(source, full)| Resampled {
+        source,
+        full,
+        kept: 0..full,
+    });
     resample(Picture { rgb, width, height }, Interpolation::Bilinear, &across, &down, out);
 }
 

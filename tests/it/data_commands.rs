@@ -7,8 +7,8 @@ use predicates::str::{contains, is_empty};
 use serde_json::Value;
 
 use crate::builder::Workplace;
-use crate::image_file;
 use crate::dataset::data;
+use crate::image_file;
 
 /// A manifest of images that a random split takes by group, and stages with different augmentation.
 const EXPERIMENT: &str = r#"

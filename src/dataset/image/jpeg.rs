@@ -120,7 +120,9 @@ pub(super) mod tests {
 
     #[test]
     fn damaged_bytes_are_an_error() {
-        for bytes in [&b"\xff\xd8"[..], b"\xff\xd8\xff\xd9", b"\xff\xd8\xff\xe1\0", b"\xff\xd8\xff\xe1\0\x08Exif\0\0"] {
+        for bytes in
+            [&b"\xff\xd8"[..], b"\xff\xd8\xff\xd9", b"\xff\xd8\xff\xe1\0", b"\xff\xd8\xff\xe1\0\x08Exif\0\0"]
+        {
             assert!(Jpeg::read(bytes).is_err(), "{bytes:?}");
         }
     }
@@ -128,7 +130,8 @@ pub(super) mod tests {
     /// 40 x 30 pixels.
     pub(crate) fn encoded() -> Vec<u8> {
         let pixels: Vec<u8> = (0..40 * 30).flat_map(|at| [(at * at / 40) as u8, (6 * at) as u8, 7]).collect();
-        let image = Image { pixels: &pixels[..], width: 40, pitch: 120, height: 30, format: PixelFormat::RGB };
+        let image =
+            Image { pixels: &pixels[..], width: 40, pitch: 120, height: 30, format: PixelFormat::RGB };
         turbojpeg::compress(image, 90, turbojpeg::Subsamp::Sub2x2).unwrap().to_vec()
     }
 
