@@ -5,7 +5,7 @@ use dataset::{Dataset, SplitName};
 use metric::{Metric, Predictions};
 use nn::{Mode, Net, Value};
 use train::batch;
-use train::epoch::{EVAL_BATCH, probability_rows};
+use train::epoch::{eval_batch, probability_rows};
 
 use crate::head::in_order;
 use crate::{Checkpoint, Context, StageError};
@@ -27,7 +27,7 @@ pub fn batch_logits(
         let images = batch::images(split, size, positions, &model.info.normalize, None, device)?;
         in_order(&logits(model, images)?, 1, head, &dataset.classes)
     };
-    positions.chunks(EVAL_BATCH).map(of_batch).collect()
+    positions.chunks(eval_batch(size, device)).map(of_batch).collect()
 }
 
 /// Logits `[n, classes]` of normalized images `[n, size, size, 3]` on the device of the model.

@@ -10,7 +10,7 @@ use model::batch_norm::follow_step;
 use nn::init::Parameter;
 use nn::{Mode, Net, Normalize, StateDict, Value, leaves};
 use train::batch::{self, Batch, Variant};
-use train::epoch::{EVAL_BATCH, Forward, Learner, Task, fit};
+use train::epoch::{Forward, Learner, Task, eval_batch, fit};
 
 /// Train every parameter.
 ///
@@ -177,7 +177,8 @@ impl<'a> HeadOnly<'a> {
                 let features = |positions: &[usize]| {
                     frozen_features(&*backbone, &frozen, val_images(task, &info.normalize, positions)?)
                 };
-                Tensor::cat(&positions.chunks(EVAL_BATCH).map(features).collect::<Result<Vec<_>>>()?, 0)?
+                let batch = eval_batch(task.dataset.size, task.device);
+                Tensor::cat(&positions.chunks(batch).map(features).collect::<Result<Vec<_>>>()?, 0)?
             }
         };
         let train_features = HashMap::new();

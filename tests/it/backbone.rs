@@ -246,3 +246,23 @@ fn resnet18_trains_as_torchvisions_in_f32() -> Result<()> {
 fn vit_tiny_trains_as_timms_in_f32() -> Result<()> {
     trains_as_before("vit_tiny_patch16_224", &BackboneSpec::VitTiny(Default::default()), 224)
 }
+
+/// On a CPU, so that batches may be as small as memory asks.
+#[test]
+fn an_image_has_the_same_logits_in_any_batch() -> Result<()> {
+    for name in ["resnet18", "resnet50", "densenet121", "vit_tiny"] {
+        let spec: BackboneSpec = toml::from_str(&format!("{name} = {{}}")).unwrap();
+        let (backbone, size) = (spec.build(), 224);
+        let tensors = fill(&*backbone, uniform, 2.0);
+        let images = images(9, size);
+        let of = |x: &Tensor| -> Result<Vec<Vec<f32>>> {
+            logits(&*backbone, &Net::new(&tensors, Mode::Eval), x)?.tensor().to_vec2()
+        };
+        let together = of(&images)?;
+        let mut parts = of(&images.narrow(0, 0, 1)?)?;
+        parts.extend(of(&images.narrow(0, 1, 3)?)?);
+        parts.extend(of(&images.narrow(0, 4, 5)?)?);
+        assert_eq!(parts, together, "{name}");
+    }
+    Ok(())
+}
