@@ -59,8 +59,16 @@ fn stage_of(plan: &Plan, store: &Store, stage: &PlannedStage) -> Result<Stage, E
         fingerprint: stage.fingerprint.to_string(),
         inputs: stage.inputs.iter().map(|(_, input)| plan.stage(*input).id.clone()).collect(),
         made: manifest.as_ref().map(|manifest| (started(manifest), manifest.header.seconds)),
-        by: manifest.map(|manifest| format!("medmerge {}, candle {}", manifest.version, manifest.candle)),
+        peak_memory: manifest.as_ref().and_then(|manifest| manifest.header.peak_memory),
+        by: manifest.map(|manifest| made_by(&manifest)),
     })
+}
+
+/// Versions and numerics that an entry was made with.
+fn made_by(manifest: &Manifest) -> String {
+    let numerics = manifest.header.fields.iter().find(|field| field.path == "numerics");
+    let numerics = numerics.map(|field| format!(" on {}", field.value.trim_matches('"'))).unwrap_or_default();
+    format!("medmerge {}, candle {}{numerics}", manifest.version, manifest.candle)
 }
 
 /// The last run of the experiment from this store.

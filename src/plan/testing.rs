@@ -76,6 +76,7 @@ impl Lab {
             description: stage.description.clone(),
             started: SystemTime::UNIX_EPOCH,
             seconds: 0.0,
+            peak_memory: None,
         };
         self.store.put(header, &artifact, "").unwrap();
         stage.fingerprint

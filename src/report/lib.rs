@@ -90,10 +90,12 @@ pub struct Stage {
     pub fingerprint: String,
     /// Ids of its inputs.
     pub inputs: Vec<String>,
-    /// Versions of the programs that made it; `None` if its result is not in the store.
+    /// Versions and numerics of the programs that made it; `None` if its result is not in the store.
     pub by: Option<String>,
     /// Start in seconds since 1970, and duration in seconds; `None` if its result is not in the store.
     pub made: Option<(u64, f64)>,
+    /// Peak memory in bytes of the process that made it, without the GPU's; `None` if unknown.
+    pub peak_memory: Option<u64>,
 }
 
 /// A data set.

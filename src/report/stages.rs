@@ -47,6 +47,7 @@ fn table(report: &Report) -> Markup {
     let times = report.stages.iter().filter_map(|stage| stage.made);
     let start = times.clone().map(|(start, _)| start).min().unwrap_or(0);
     let end = times.map(|(start, seconds)| start as f64 + seconds).fold(0.0, f64::max);
+    let has_memory = report.stages.iter().any(|stage| stage.peak_memory.is_some());
     let scale = WIDTH / (end - start as f64).max(1.0);
     html! {
         table.sortable {
@@ -55,6 +56,7 @@ fn table(report: &Report) -> Markup {
                     th scope="col" { "Stage" }
                     th.text scope="col" { "Kind" }
                     th scope="col" { "Seconds" }
+                    @if has_memory { th scope="col" { "Peak memory, MB" } }
                     @for name in ["Started", "Inputs", "Fingerprint"] { th.text scope="col" { (name) } }
                 }
             }
@@ -64,6 +66,7 @@ fn table(report: &Report) -> Markup {
                         th scope="row" { (stage.id) }
                         td.text { (stage.kind) }
                         td { (stage.made.map_or("–".to_owned(), |(_, seconds)| format!("{seconds:.1}"))) }
+                        @if has_memory { td { (stage.peak_memory.map_or("–".to_owned(), megabytes)) } }
                         td.text { @if let Some((at, seconds)) = stage.made { (bar((at - start) as f64, seconds, scale)) } }
                         td.text { (stage.inputs.join(", ")) }
                         td.text { code { (stage.fingerprint.get(..12).unwrap_or_default()) } }
@@ -72,6 +75,10 @@ fn table(report: &Report) -> Markup {
             }
         }
     }
+}
+
+fn megabytes(bytes: u64) -> String {
+    format!("{:.0}", bytes as f64 / 1e6)
 }
 
 /// Since the first stage: when it started, and how long it took, as a bar.
@@ -109,6 +116,7 @@ mod tests {
                 vec![format!("stage{}[seed={}]", (i - 1000) / 10, i % 10)]
             },
             made: Some((i, 1.5)),
+            peak_memory: Some(123_456_789),
             by: None,
         };
         let report = Report { stages: (0..2000).map(stage).collect(), ..Report::default() };

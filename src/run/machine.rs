@@ -5,15 +5,37 @@ use std::process::Command;
 /// Free and total memory in bytes, within the limit of the container if there is one; `None` if unknown.
 pub fn memory() -> Option<(u64, u64)> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let bytes = |key: &str| {
-        let line = text.lines().find(|line| line.starts_with(key))?;
-        Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? * 1024)
-    };
+    let bytes = |key: &str| kibibytes(&text, key).map(|number| number * 1024);
     let (free, total) = (bytes("MemAvailable:")?, bytes("MemTotal:")?);
     Some(
         limit()
             .map_or((free, total), |(used, limit)| (free.min(limit.saturating_sub(used)), total.min(limit))),
     )
+}
+
+/// The largest memory that this process has at one time, from a start on.
+#[derive(Debug)]
+pub struct PeakMemory {
+    /// Whether the system's own measure could be set back to what is in use now.
+    started: bool,
+}
+
+impl PeakMemory {
+    /// Start measuring; Linux forgets earlier peaks when asked (`man 5 proc`, `clear_refs`).
+    pub fn start() -> Self {
+        Self { started: std::fs::write("/proc/self/clear_refs", "5").is_ok() }
+    }
+
+    /// The peak in bytes since the start; `None` where the system does not tell.
+    pub fn bytes(&self) -> Option<u64> {
+        let status = self.started.then(|| std::fs::read_to_string("/proc/self/status").ok())??;
+        kibibytes(&status, "VmHWM:").map(|number| number * 1024)
+    }
+}
+
+/// The number in a line `<key> <number> kB`.
+fn kibibytes(text: &str, key: &str) -> Option<u64> {
+    text.lines().find_map(|line| line.strip_prefix(key))?.split_whitespace().next()?.parse().ok()
 }
 
 /// Memory used and allowed in this control group in bytes, from version 2 or 1 of its files.
@@ -45,6 +67,19 @@ mod tests {
     fn the_machine_has_memory() {
         let (free, total) = memory().unwrap();
         assert!(free <= total && total > 1 << 20);
+    }
+
+    #[test]
+    fn a_peak_is_at_least_what_was_in_use_and_an_earlier_one_is_forgotten() {
+        const BYTES: u64 = 64 << 20;
+        let use_memory = || std::hint::black_box(vec![1u8; BYTES as usize]).len();
+        let peak = PeakMemory::start();
+        let before = peak.bytes().unwrap();
+        use_memory();
+        let during = peak.bytes().unwrap();
+        assert!(during >= before + BYTES / 2, "{before} {during}");
+        let after = PeakMemory::start().bytes().unwrap();
+        assert!(after < during, "{during} {after}");
     }
 
     #[test]

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant, SystemTime};
 use candle_core::Device;
 use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 
+use super::machine::PeakMemory;
 use super::message::{Ending, Message, Order, OrderDataset, OrderFile};
 use super::reporter::{Throttle, epoch_line};
 use super::signals::Signals;
@@ -174,12 +175,14 @@ impl Job<'_, '_> {
         let log = partial.open_log()?;
         let _logging = OwnLog::redirect_to(&log);
         let (started, start) = (SystemTime::now(), Instant::now());
+        let peak = PeakMemory::start();
         let artifact = self.artifact(partial, log)?;
         let seconds = start.elapsed().as_secs_f64();
+        let header = EntryHeader { peak_memory: peak.bytes(), ..self.header(started, seconds) };
         if self.order.rerun {
             self.worker.store.remove(&self.order.fingerprint)?;
         }
-        self.put(&artifact, partial, &self.header(started, seconds))?;
+        self.put(&artifact, partial, &header)?;
         Ok(Ending::Executed { seconds })
     }
 
@@ -303,6 +306,7 @@ impl Job<'_, '_> {
             description: order.description.clone(),
             started,
             seconds,
+            peak_memory: None,
         }
     }
 }

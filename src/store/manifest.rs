@@ -48,6 +48,10 @@ pub struct EntryHeader {
     pub started: SystemTime,
     /// Duration in seconds.
     pub seconds: f64,
+    /// Peak memory in bytes of the process that made it, while it did, with data sets that the process kept from
+    /// earlier stages and without the GPU's; `None` in older manifests and where the system does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peak_memory: Option<u64>,
 }
 
 /// `manifest.json`: written last, so an entry with a manifest is complete.
@@ -176,6 +180,7 @@ mod tests {
             description: Description::Scores,
             started: SystemTime::UNIX_EPOCH,
             seconds: 1.5,
+            peak_memory: None,
         };
         Manifest::new(header, &IndexMap::from([("log.txt".to_string(), b"epoch 1".to_vec())]))
     }

@@ -151,6 +151,7 @@ fn header(plan: &Plan, stage: &PlannedStage) -> EntryHeader {
         description: stage.description.clone(),
         started: SystemTime::now(),
         seconds: 0.0,
+        peak_memory: None,
     }
 }
 

@@ -272,6 +272,7 @@ fn header(kind: &str) -> EntryHeader {
         description: Description::Scores,
         started: SystemTime::UNIX_EPOCH,
         seconds: 1.5,
+        peak_memory: None,
     }
 }
 

@@ -58,6 +58,7 @@ fn header(stage: &PlannedStage, inputs: &[Fingerprint], datasets: &[Fingerprint]
         description: stage.description.clone(),
         started: SystemTime::UNIX_EPOCH,
         seconds: 1.0,
+        peak_memory: None,
     }
 }
 

@@ -86,6 +86,7 @@ fn header(fingerprint: &Fingerprint) -> EntryHeader {
         description: Description::Model(info()),
         started: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
         seconds: 1.5,
+        peak_memory: None,
     }
 }
 
