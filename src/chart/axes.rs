@@ -31,13 +31,16 @@ impl Chart<'_> {
         let (width, height) = (self.size.0 + LEFT + RIGHT, self.size.1 + TOP + BOTTOM);
         let (right, bottom) = (LEFT + self.size.0, TOP + self.size.1);
         let content = html! {
-            @for tick in self.horizontal_ticks() {
-                path.grid d={ "M" (self.x(tick)) " " (TOP) "V" (bottom) } {}
-                text x=(self.x(tick)) y=(bottom + 14.0) text-anchor="middle" { (self.tick_label(tick)) }
+            path.grid d=(self.grid(right, bottom)) {}
+            g text-anchor="middle" {
+                @for tick in self.horizontal_ticks() {
+                    text x=(self.x(tick)) y=(bottom + 14.0) { (self.tick_label(tick)) }
+                }
             }
-            @for tick in ticks(self.ranges[1]) {
-                path.grid d={ "M" (LEFT) " " (self.y(tick)) "H" (right) } {}
-                text x=(LEFT - 5.0) y=(round(self.y(tick) + 4.0)) text-anchor="end" { (label(tick)) }
+            g text-anchor="end" {
+                @for tick in ticks(self.ranges[1]) {
+                    text x=(LEFT - 5.0) y=(round(self.y(tick) + 4.0)) { (label(tick)) }
+                }
             }
             path.axis d={ "M" (LEFT) " " (TOP) "V" (bottom) "H" (right) } {}
             text x=(round(LEFT + self.size.0 / 2.0)) y=(height - 4.0) text-anchor="middle" { (self.names[0]) }
@@ -47,6 +50,13 @@ impl Chart<'_> {
             (content)
         };
         Picture { title: self.title.to_owned(), width, height, content }
+    }
+
+    /// Lines at all ticks.
+    fn grid(&self, right: f64, bottom: f64) -> String {
+        let vertical = self.horizontal_ticks().into_iter().map(|tick| format!("M{} {TOP}V{bottom}", self.x(tick)));
+        let horizontal = ticks(self.ranges[1]).into_iter().map(|tick| format!("M{LEFT} {}H{right}", self.y(tick)));
+        vertical.chain(horizontal).collect()
     }
 
     fn horizontal_ticks(&self) -> Vec<f64> {
@@ -99,17 +109,19 @@ impl Chart<'_> {
         }
     }
 
+    /// A line in steps from point to point, which takes half the characters of one in coordinates.
     fn path(&self, points: &[[f64; 2]]) -> String {
-        let mut path = String::new();
-        let mut last = None;
-        for [x, y] in points {
-            let at = (self.x(*x), self.y(*y));
-            if last != Some(at) {
-                path += &format!("{}{} {}", if last.is_none() { "M" } else { "L" }, at.0, at.1);
-            }
-            last = Some(at);
-        }
-        path
+        let tenths = |value: f64| (value * 10.0).round() as i64;
+        let mut at: Vec<[i64; 2]> =
+            points.iter().map(|[x, y]| [tenths(self.x(*x)), tenths(self.y(*y))]).collect();
+        at.dedup();
+        let Some([x, y]) = at.first() else { return String::new() };
+        let step = |pair: &[[i64; 2]]| match [pair[1][0] - pair[0][0], pair[1][1] - pair[0][1]] {
+            [x, 0] => format!("h{}", decimal(x)),
+            [0, y] => format!("v{}", decimal(y)),
+            [x, y] => format!("l{} {}", decimal(x), decimal(y)),
+        };
+        format!("M{} {}", decimal(*x), decimal(*y)) + &at.windows(2).map(step).collect::<String>()
     }
 
     fn x(&self, value: f64) -> f64 {
@@ -139,6 +151,11 @@ fn share(value: f64, (low, high): (f64, f64)) -> f64 {
 
 pub(super) fn round(value: f64) -> f64 {
     (value * 10.0).round() / 10.0
+}
+
+/// A number of tenths.
+fn decimal(tenths: i64) -> String {
+    (tenths as f64 / 10.0).to_string()
 }
 
 /// About five round values within a range.
@@ -209,7 +226,8 @@ mod tests {
             size: (100.0, 100.0),
             log: false,
         };
-        let path = chart.path(&[[0.0, 0.0], [0.0001, 0.0], [1.0, 7.0]]);
-        assert_eq!(path, "M44 108L144 8");
+        let path = chart.path(&[[0.0, 0.0], [0.0001, 0.0], [1.0, 7.0], [1.0, 0.501], [0.5, 0.5]]);
+        assert_eq!(path, "M44 108l100 -100v49.9l-50 0.1");
+        assert_eq!(chart.path(&[]), "");
     }
 }

@@ -235,7 +235,9 @@ fn print_failures(total: &Outcome) {
     for (stage, message) in &total.failed {
         print_line(format_args!("failed: {}: {}", visible(stage), visible_lines(message)));
     }
-    if total.interrupted {
-        print_line("interrupted; to resume, repeat the command");
+    match total {
+        Outcome { interrupted: true, .. } => print_line("interrupted; to resume, repeat the command"),
+        Outcome { failed, .. } if failed.is_empty() => {}
+        _ => print_line("finished stages are kept; to make the others, repeat the command"),
     }
 }

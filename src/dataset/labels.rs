@@ -1,12 +1,13 @@
-//! Label budgets: training as if only a fraction of the training images had been labeled.
+//! Label budgets: training as if only some of the images had been labeled.
 //!
-//! The same fraction of the training images of each class is kept, so the budget is stratified. The images of a class
-//! are shuffled once per seed, and a budget keeps the first of them, so the images of a 5 % budget are a subset of
-//! those of a 10 % budget. Validation and test images are not affected.
+//! The same fraction of the training images of each class is kept, so the budget is stratified; a number of images is
+//! the fraction that it is of the split. The images of a class are shuffled once per seed, and a budget keeps the first
+//! of them, so the images of a 5 % budget are a subset of those of a 10 % budget. Test images are not affected, and
+//! validation images only by a number of their own.
 //!
 //! Groups (patients, lesions) are drawn whole: a group counts for the class that is most frequent in it, the smaller
 //! label of several, and the first groups of a class are kept as long as each brings the number of images nearer to the
-//! wanted one.
+//! wanted one. Validation images are drawn one by one, since it is known only of training images which are in one group.
 //!
 //! Images of a multi-label data set are drawn as if all were of one class.
 
@@ -15,7 +16,9 @@ use std::collections::BTreeMap;
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
-use super::{Dataset, Labels, MultiLabelSummary, Pixels, Split, SplitName, State, Summary};
+use super::{
+    DataError, Dataset, DatasetSpec, Labels, MultiLabelSummary, Pixels, Split, SplitName, State, Summary,
+};
 use rng::{Purpose, rng};
 
 /// Keys shared by all kinds of data sets.
@@ -24,13 +27,20 @@ use rng::{Purpose, rng};
 pub struct LabelBudget {
     /// Fraction of each class's training images that is kept, above 0 and up to 1.
     pub label_fraction: f64,
+    /// Number of training images that are kept, in place of `label_fraction`: in proportion to the classes, rounded for
+    /// each and at least one; all if there are fewer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label_count: Option<usize>,
+    /// Number of validation images that are kept, likewise; all if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub val_count: Option<usize>,
     /// Seed of the choice of images to keep.
     pub label_seed: u64,
 }
 
 impl Default for LabelBudget {
     fn default() -> Self {
-        Self { label_fraction: 1.0, label_seed: 0 }
+        Self { label_fraction: 1.0, label_count: None, val_count: None, label_seed: 0 }
     }
 }
 
@@ -39,58 +49,124 @@ impl identity::Identity for LabelBudget {}
 impl kind::Kind for LabelBudget {
     fn validate(&self, problems: &mut kind::Problems) {
         problems.fraction_above_0("label_fraction", self.label_fraction);
+        self.label_count.iter().for_each(|&count| problems.at_least("label_count", count, 1));
+        self.val_count.iter().for_each(|&count| problems.at_least("val_count", count, 1));
+        if self.label_count.is_some() && self.label_fraction < 1.0 {
+            let message = "`label_count` and `label_fraction` both say how many training images are kept";
+            problems.add("label_count", message, Some("leave one of them out".to_owned()));
+        }
     }
 }
 
+/// What is kept of a split.
+#[derive(Clone, Copy, Debug)]
+struct Draw {
+    /// Fraction of each class, below 1.
+    fraction: f64,
+    seed: u64,
+    split: SplitName,
+}
+
 impl LabelBudget {
-    /// Whether all images are kept, for any seed.
+    /// What is kept of a split with this number of images; `None` if all are.
+    fn draw(&self, split: SplitName, images: usize) -> Option<Draw> {
+        let of = |count: Option<usize>| count.map(|count| count as f64 / images as f64);
+        let fraction = match split {
+            SplitName::Train => of(self.label_count).unwrap_or(self.label_fraction),
+            SplitName::Val => of(self.val_count)?,
+            SplitName::Test => return None,
+        };
+        (fraction < 1.0).then_some(Draw { fraction, seed: self.label_seed, split })
+    }
+
+    /// The budget without the keys that keep all of these images.
+    pub fn effective(&self, whole: &Summary) -> Self {
+        let limits = |split| self.draw(split, whole.images(split)).is_some();
+        let train = limits(SplitName::Train);
+        Self {
+            label_fraction: if train { self.label_fraction } else { 1.0 },
+            label_count: self.label_count.filter(|_| train),
+            val_count: self.val_count.filter(|_| limits(SplitName::Val)),
+            label_seed: self.label_seed,
+        }
+    }
+
+    /// Whether all images are kept, for any seed, of a data set for which the budget is [effective](Self::effective).
     pub fn is_whole(&self) -> bool {
-        self.label_fraction >= 1.0
+        self.label_fraction >= 1.0 && self.label_count.is_none() && self.val_count.is_none()
     }
 
-    /// Number of images kept of a class with `images` images: rounded to the nearest integer (half up), and at least
-    /// one.
-    pub fn kept(&self, images: usize) -> usize {
-        ((self.label_fraction * images as f64).round() as usize).max(1).min(images)
+    /// Summary of the images that are kept of a data set, `spec`.
+    ///
+    /// # Errors
+    /// A number of validation images is set, and they have several labels.
+    pub fn summary_of(&self, spec: &DatasetSpec, whole: Summary) -> Result<Summary, DataError> {
+        let file = || spec.files().into_iter().next().unwrap_or_default();
+        self.summary(whole).map_err(|message| DataError::new(&file(), message))
     }
 
-    /// Summary of the images that are kept.
-    pub fn summary(&self, mut whole: Summary) -> Summary {
-        if let Some(multi) = whole.multi_label.as_mut().filter(|_| !self.is_whole()) {
-            multi.keep(&self.kept_of_one_class(multi.train.len(), whole.train_groups.as_deref()));
-            whole.counts[SplitName::Train as usize] = multi.train.count(State::Present);
-            return whole;
+    fn summary(&self, mut whole: Summary) -> Result<Summary, &'static str> {
+        let [train, val] =
+            [SplitName::Train, SplitName::Val].map(|split| self.draw(split, whole.images(split)));
+        if val.is_some() && whole.multi_label.is_some() {
+            return Err(
+                "`val_count` is for one class per image, but this data set is multi-label; leave it out",
+            );
         }
-        let counts = &mut whole.counts[SplitName::Train as usize];
-        match &whole.train_groups {
-            Some(groups) if !self.is_whole() => {
-                let labels = |group: &Vec<(u32, u32)>| group.iter().map(|&(_, label)| label).collect();
-                let labels: Vec<Vec<u32>> = groups.iter().map(labels).collect();
-                let kept = self.kept_groups(&labels, counts.len());
-                counts.fill(0);
-                let kept = kept.into_iter().flat_map(|group| &labels[group]);
-                kept.for_each(|&label| counts[label as usize] += 1);
-            }
-            _ => counts.iter_mut().for_each(|count| *count = self.kept(*count)),
-        }
-        whole
+        train.iter().for_each(|draw| draw.of_training(&mut whole));
+        let of_class = |count: &mut usize| val.iter().for_each(|draw| *count = draw.kept(*count));
+        whole.counts[SplitName::Val as usize].iter_mut().for_each(of_class);
+        Ok(whole)
     }
 
     /// The images that are kept, in their original order.
     pub fn dataset(&self, whole: Dataset) -> Dataset {
-        if self.is_whole() {
-            return whole;
+        let kept = |split: &Split, name: SplitName| {
+            self.draw(name, split.len()).map(|draw| draw.of_split(split, whole.classes.len()))
+        };
+        let (train, val) = (kept(&whole.train, SplitName::Train), kept(&whole.val, SplitName::Val));
+        Dataset { train: train.unwrap_or(whole.train), val: val.unwrap_or(whole.val), ..whole }
+    }
+}
+
+impl Draw {
+    /// Number of images kept of a class with `images` images: rounded to the nearest integer (half up), and at least
+    /// one.
+    fn kept(&self, images: usize) -> usize {
+        ((self.fraction * images as f64).round() as usize).max(1).min(images)
+    }
+
+    /// Leaves the training images that are kept.
+    fn of_training(&self, summary: &mut Summary) {
+        let groups = summary.train_groups.as_deref();
+        let counts = &mut summary.counts[SplitName::Train as usize];
+        if let Some(multi) = &mut summary.multi_label {
+            multi.keep(&self.kept_of_one_class(multi.train.len(), groups));
+            *counts = multi.train.count(State::Present);
+        } else if let Some(groups) = groups {
+            let labels = |group: &Vec<(u32, u32)>| group.iter().map(|&(_, label)| label).collect();
+            let labels: Vec<Vec<u32>> = groups.iter().map(labels).collect();
+            let kept = self.kept_groups(&labels, counts.len());
+            counts.fill(0);
+            let kept = kept.into_iter().flat_map(|group| &labels[group]);
+            kept.for_each(|&label| counts[label as usize] += 1);
+        } else {
+            counts.iter_mut().for_each(|count| *count = self.kept(*count));
         }
-        let (labels, classes) = match &whole.train.labels {
-            Labels::Single(labels) => (labels.as_slice(), whole.classes.len()),
+    }
+
+    /// The images of a split that are kept.
+    fn of_split(&self, split: &Split, classes: usize) -> Split {
+        let (labels, classes) = match &split.labels {
+            Labels::Single(labels) => (labels.as_slice(), classes),
             Labels::Multi(labels) => (&*vec![0; labels.len()], 1),
         };
-        let positions = match &whole.train.groups {
+        let groups = split.groups.as_ref().filter(|_| self.split == SplitName::Train);
+        let positions = match groups {
             Some(groups) => self.positions_of_groups(groups, labels, classes),
             None => self.positions(labels, classes),
         };
-        let train = part(&whole.train, &positions);
-        Dataset { train, ..whole }
+        part(split, &positions)
     }
 
     /// Positions of the kept ones of `n` images of one class, given the positions in each group if there are groups.
@@ -123,7 +199,7 @@ impl LabelBudget {
         groups.iter().enumerate().for_each(|(group, labels)| of_class[most_frequent(labels)].push(group));
         let mut kept = Vec::new();
         for (class, mut of_class) in of_class.into_iter().enumerate() {
-            of_class.shuffle(&mut rng(self.label_seed, Purpose::LabelBudget, 0, class as u64));
+            of_class.shuffle(&mut rng(self.seed, Purpose::LabelBudget, self.split as u64, class as u64));
             let images = of_class.iter().map(|&group| groups[group].len()).sum();
             let (wanted, mut count) = (self.kept(images), 0);
             let is_nearer = |group: &usize| {
@@ -142,7 +218,7 @@ impl LabelBudget {
         labels.iter().enumerate().for_each(|(position, &label)| of_class[label as usize].push(position));
         let mut kept = Vec::new();
         for (class, mut images) in of_class.into_iter().enumerate() {
-            images.shuffle(&mut rng(self.label_seed, Purpose::LabelBudget, 0, class as u64));
+            images.shuffle(&mut rng(self.seed, Purpose::LabelBudget, self.split as u64, class as u64));
             kept.extend_from_slice(&images[..self.kept(images.len())]);
         }
         kept.sort_unstable();
@@ -213,7 +289,11 @@ mod tests {
     use crate::phantom::{Family, PhantomSpec};
 
     fn budget(label_fraction: f64, label_seed: u64) -> LabelBudget {
-        LabelBudget { label_fraction, label_seed }
+        LabelBudget { label_fraction, label_seed, ..LabelBudget::default() }
+    }
+
+    fn draw(fraction: f64, seed: u64) -> Draw {
+        Draw { fraction, seed, split: SplitName::Train }
     }
 
     fn phantom() -> Dataset {
@@ -249,7 +329,7 @@ mod tests {
         for fraction in [0.01, 0.25, 0.5, 1.0] {
             let budget = budget(fraction, 0);
             let dataset = budget.dataset(phantom());
-            let summary = budget.summary(whole.clone());
+            let summary = budget.summary(whole.clone()).unwrap();
             let counted: Vec<usize> = (0..summary.classes.len() as u32)
                 .map(|class| {
                     dataset.train.labels.single().unwrap().iter().filter(|&&label| label == class).count()
@@ -259,6 +339,50 @@ mod tests {
             assert_eq!(summary.counts[1..], whole.counts[1..]);
             assert_eq!(summary.digest, whole.digest, "the content of the files is the same");
         }
+    }
+
+    #[test]
+    fn a_count_is_the_fraction_that_it_is_and_validation_images_have_their_own() {
+        let counts = |label_count, val_count| LabelBudget { label_count, val_count, ..budget(1.0, 2) };
+        let (spec, whole) =
+            (PhantomSpec { family: Family::Xray, size: 8, train: 40, val: 9, test: 7, seed: 1 }, phantom());
+        let summary = spec.summary().unwrap();
+        let names = |split: &Split| split.names.clone();
+        let by_count = counts(Some(10), None).dataset(whole.clone());
+        assert_eq!(names(&by_count.train), names(&budget(0.25, 2).dataset(whole.clone()).train));
+        assert_eq!(names(&by_count.val), names(&whole.val));
+        let both = counts(Some(10), Some(4)).dataset(whole.clone());
+        assert_eq!(names(&both.train), names(&by_count.train));
+        assert!((3..=5).contains(&both.val.len()), "{}", both.val.len());
+        let smaller = counts(None, Some(2)).dataset(whole.clone());
+        assert!(smaller.val.names.iter().all(|name| both.val.names.contains(name)), "nested");
+        assert_eq!(smaller.train.len(), 40);
+        let kept = counts(Some(10), Some(4)).summary(summary.clone()).unwrap();
+        assert_eq!(
+            (kept.images(SplitName::Train), kept.images(SplitName::Val)),
+            (both.train.len(), both.val.len())
+        );
+        // As many as there are, or more, is no budget.
+        let all = counts(Some(40), Some(100));
+        assert_eq!(all.dataset(whole.clone()).train.len(), 40);
+        assert_eq!(all.effective(&summary), LabelBudget { label_seed: 2, ..LabelBudget::default() });
+        assert!(all.effective(&summary).is_whole() && !counts(Some(39), None).effective(&summary).is_whole());
+    }
+
+    #[test]
+    fn what_contradicts_itself_or_cannot_be_counted_is_refused() {
+        let problems = |budget: LabelBudget| {
+            let mut problems = kind::Problems::default();
+            kind::Kind::validate(&budget, &mut problems);
+            problems.into_list().into_iter().map(|problem| problem.message).collect::<Vec<_>>()
+        };
+        let both = LabelBudget { label_count: Some(10), ..budget(0.5, 0) };
+        assert!(problems(both)[0].contains("both say how many"));
+        assert_eq!(problems(LabelBudget { val_count: Some(0), ..budget(1.0, 0) }).len(), 1);
+        let budget = LabelBudget { val_count: Some(1), ..budget(1.0, 0) };
+        let mut several = multi_label(false).0;
+        several.multi_label.as_mut().unwrap().images[1] = 2;
+        assert!(budget.summary(several).unwrap_err().contains("multi-label"));
     }
 
     #[test]
@@ -286,7 +410,7 @@ mod tests {
         let mut before = Vec::new();
         for fraction in [0.05, 0.3, 0.6, 0.95] {
             let budget = budget(fraction, 3);
-            let kept = budget.positions_of_groups(&groups, &labels, 3);
+            let kept = draw(fraction, 3).positions_of_groups(&groups, &labels, 3);
             let is_whole = |group: &Vec<usize>| {
                 let count = group.iter().filter(|position| kept.contains(position)).count();
                 count == 0 || count == group.len()
@@ -294,7 +418,7 @@ mod tests {
             assert!(of_groups.iter().all(is_whole) && kept.is_sorted());
             assert!((kept.len() as f64 - fraction * labels.len() as f64).abs() <= 6.0, "{} kept", kept.len());
             assert!(before.iter().all(|position| kept.contains(position)), "budgets are nested");
-            assert_eq!(budget.summary(whole.clone()).counts[0], counts(&kept));
+            assert_eq!(budget.summary(whole.clone()).unwrap().counts[0], counts(&kept));
             before = kept;
         }
     }
@@ -322,7 +446,7 @@ mod tests {
         for is_grouped in [false, true] {
             let (summary, dataset) = multi_label(is_grouped);
             let budget = budget(0.25, 3);
-            let (kept, some) = (budget.summary(summary.clone()), budget.dataset(dataset));
+            let (kept, some) = (budget.summary(summary.clone()).unwrap(), budget.dataset(dataset));
             let Labels::Multi(labels) = &some.train.labels else { panic!("several labels") };
             assert_eq!(labels.len(), 10);
             let multi = kept.multi_label.as_ref().unwrap();
@@ -339,14 +463,14 @@ mod tests {
     #[test]
     fn another_seed_keeps_other_images() {
         let labels = vec![0; 100];
-        assert_ne!(budget(0.2, 0).positions(&labels, 1), budget(0.2, 1).positions(&labels, 1));
+        assert_ne!(draw(0.2, 0).positions(&labels, 1), draw(0.2, 1).positions(&labels, 1));
     }
 
     #[test]
     fn classes_do_not_share_an_order() {
         let labels: Vec<u32> = (0..200).map(|i| i % 2).collect();
         let (even, odd): (Vec<_>, Vec<_>) =
-            budget(0.2, 0).positions(&labels, 2).into_iter().partition(|position| position % 2 == 0);
+            draw(0.2, 0).positions(&labels, 2).into_iter().partition(|position| position % 2 == 0);
         let halved = |positions: Vec<usize>| positions.into_iter().map(|p| p / 2).collect::<Vec<_>>();
         assert_ne!(halved(even), halved(odd));
     }
@@ -355,7 +479,7 @@ mod tests {
     #[test]
     fn the_same_seed_keeps_the_same_images_on_every_machine() {
         let labels: Vec<u32> = (0..24).map(|i| i % 3).collect();
-        assert_eq!(budget(0.4, 7).positions(&labels, 3), [3, 4, 5, 6, 7, 8, 9, 22, 23]);
+        assert_eq!(draw(0.4, 7).positions(&labels, 3), [3, 4, 5, 6, 7, 8, 9, 22, 23]);
     }
 
     proptest! {
@@ -363,7 +487,7 @@ mod tests {
         fn what_is_kept_is_stratified_to_the_nearest_image(
             labels in prop::collection::vec(0..4_u32, 1..120), fraction in 0.001..1.0_f64, seed: u64,
         ) {
-            let kept = budget(fraction, seed).positions(&labels, 4);
+            let kept = draw(fraction, seed).positions(&labels, 4);
             for class in 0..4 {
                 let all = labels.iter().filter(|&&label| label == class).count();
                 let some = kept.iter().filter(|&&position| labels[position] == class).count();
@@ -377,9 +501,9 @@ mod tests {
         fn a_smaller_budget_is_a_subset_of_a_larger_one(
             labels in prop::collection::vec(0..4_u32, 1..120), a in 0.001..=1.0_f64, b in 0.001..=1.0_f64, seed: u64,
         ) {
-            let [small, large] = [a.min(b), a.max(b)].map(|f| budget(f, seed).positions(&labels, 4));
+            let [small, large] = [a.min(b), a.max(b)].map(|f| draw(f, seed).positions(&labels, 4));
             prop_assert!(small.iter().all(|position| large.contains(position)));
-            prop_assert_eq!(budget(1.0, seed).positions(&labels, 4).len(), labels.len());
+            prop_assert_eq!(draw(1.0, seed).positions(&labels, 4).len(), labels.len());
         }
 
         /// The choice of images in a class depends on that class alone.
@@ -387,7 +511,7 @@ mod tests {
         fn other_classes_change_nothing(labels in prop::collection::vec(0..4_u32, 1..120), seed: u64) {
             let merged: Vec<u32> = labels.iter().map(|&label| if label == 0 { 0 } else { 1 }).collect();
             let of_first = |labels: &[u32]| {
-                let kept = budget(0.3, seed).positions(labels, 4).into_iter();
+                let kept = draw(0.3, seed).positions(labels, 4).into_iter();
                 kept.filter(|&position| labels[position] == 0).collect::<Vec<_>>()
             };
             prop_assert_eq!(of_first(&labels), of_first(&merged));

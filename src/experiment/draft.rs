@@ -348,7 +348,7 @@ mod tests {
             format!("{sweep}{DATA}label_fraction = '${{fraction}}'\nlabel_seed = 3\n{}", pretrain("a", ""));
         let experiment = parsed(&text).unwrap();
         let budgets: Vec<_> = experiment.datasets.iter().map(|data| (data.id(), data.labels)).collect();
-        let budget = |label_fraction| LabelBudget { label_fraction, label_seed: 3 };
+        let budget = |label_fraction| LabelBudget { label_fraction, label_seed: 3, ..LabelBudget::default() };
         let expected = [("0.05", 0.05), ("0.5", 0.5), ("1", 1.0)];
         assert_eq!(budgets, expected.map(|(text, f)| (format!("d[fraction={text}]"), budget(f))));
         assert_eq!(experiment.stages.len(), 3, "each uses its own data set");
@@ -370,6 +370,13 @@ mod tests {
             [
                 "expected a number, found string \"5 %\"",
                 "expected a non-negative integer, found integer `-1`",
+            ]
+        );
+        assert_eq!(
+            data("label_count = 5\nlabel_fraction = 0.5\nval_count = 0"),
+            [
+                "`label_count` and `label_fraction` both say how many training images are kept",
+                "`val_count` must be 1 or more, not 0",
             ]
         );
         let source = Source::new("a.toml", format!("experiment.name = 'x'\n{DATA}label_fractoin = 0.5"));

@@ -179,8 +179,11 @@ impl<'a> TrainingWork<'a> {
     pub fn head(&self) -> Work {
         let (network, epochs) = (&self.network, self.spec.epochs as u64);
         let (images, validation) = (self.dataset.images(SplitName::Train), self.validation_images());
-        let variants = self.spec.augment.distinct_variants(epochs);
-        let computed = (images as f64 * variants.unwrap_or(epochs as f64)).round() as u64;
+        let drawn = product([epochs, self.images_per_epoch()]);
+        let passes = drawn.div_ceil(images.max(1));
+        let variants = self.spec.augment.distinct_variants(passes);
+        let computed =
+            variants.map_or(drawn, |variants| drawn.min((images as f64 * variants).round() as u64));
         let remembered = sum([validation, variants.map_or(0, |_| computed)]);
         let features = product([remembered, network.feature_size]);
         let head = network.head_elements;
@@ -222,8 +225,12 @@ impl<'a> TrainingWork<'a> {
     /// Forward passes: three for each training image, as the backward pass costs two, and one for each validation
     /// image.
     fn passes(&self) -> u64 {
-        let learned = product([3, self.dataset.images(SplitName::Train)]);
+        let learned = product([3, self.images_per_epoch()]);
         product([self.spec.epochs as u64, sum([learned, self.validation_images()])])
+    }
+
+    fn images_per_epoch(&self) -> u64 {
+        self.spec.images_per_epoch(self.dataset.images(SplitName::Train) as usize) as u64
     }
 
     fn validation_images(&self) -> u64 {
@@ -235,7 +242,7 @@ impl<'a> TrainingWork<'a> {
     }
 
     fn batch(&self) -> u64 {
-        self.dataset.images(SplitName::Train).min(self.spec.batch_size as u64)
+        self.images_per_epoch().min(self.spec.batch_size as u64)
     }
 
     /// Elements of the copy of the best epoch, of the moving averages, and of what they replace in validation.

@@ -88,17 +88,21 @@ fn datasets(
     let looks: Vec<Option<Look>> = looks.into_iter().map(|look| keep(look, errors)).collect();
     let planned = |(index, text): &(usize, String)| {
         let look = looks[distinct.get_index_of(text.as_str())?].clone()?;
-        Some((*index, Arc::new(planned(experiment, *index, look))))
+        Some((*index, Arc::new(keep(planned(experiment, *index, look), errors)?)))
     };
     used.iter().filter_map(planned).collect()
 }
 
-fn planned(experiment: &Experiment, index: usize, (size, summary): Look) -> PlannedDataset {
-    let instance = &experiment.datasets[index];
-    let labels = instance.labels;
-    let fingerprint = dataset_fingerprint(&instance.spec, labels, &summary);
-    let (name, at, spec) = (instance.name.clone(), instance.at.clone(), instance.spec.clone());
-    PlannedDataset { name, at, spec, labels, size, summary: labels.summary(summary), fingerprint }
+fn planned(
+    experiment: &Experiment,
+    index: usize,
+    (size, summary): Look,
+) -> Result<PlannedDataset, DataError> {
+    let DatasetInstance { name, at, spec, labels, .. } = experiment.datasets[index].clone();
+    let labels = labels.effective(&summary);
+    let fingerprint = dataset_fingerprint(&spec, labels, &summary);
+    let summary = labels.summary_of(&spec, summary)?;
+    Ok(PlannedDataset { name, at, spec, labels, size, summary, fingerprint })
 }
 
 /// The digest of each file that a stage reads.

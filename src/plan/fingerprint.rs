@@ -101,7 +101,7 @@ mod tests {
         let neighbors = grouped([vec![(0, 0), (1, 0)], vec![(2, 0), (3, 0)]]);
         let crossed = grouped([vec![(0, 0), (2, 0)], vec![(1, 0), (3, 0)]]);
         let fingerprint = |label_fraction: f64, summary: &Summary| {
-            let labels = LabelBudget { label_fraction, label_seed: 0 };
+            let labels = LabelBudget { label_fraction, ..LabelBudget::default() };
             dataset_fingerprint(spec, labels, summary)
         };
         assert_ne!(fingerprint(0.5, &neighbors), fingerprint(0.5, &crossed));

@@ -7,7 +7,7 @@ use indexmap::IndexMap;
 
 use super::accumulated::Accumulated;
 use super::average::Average;
-use super::batch::{Batch, ahead};
+use super::batch::{Batch, ahead, in_batches};
 use super::best::Best;
 use super::layer_rates;
 use super::resume::{Ongoing, Position, Resume, Saver, TrainState};
@@ -171,7 +171,8 @@ impl<'a> Training<'a> {
     fn epoch(&mut self, loss: &dyn Loss) -> Result<f64, TrainError> {
         let (task, epoch, start) = (self.task, self.history.len(), self.ongoing);
         let (spec, split) = (task.spec, &task.dataset.train);
-        let batches = spec.sampling.batches(split, spec.batch_size, spec.seed, epoch);
+        let draws = spec.sampling.draws(split, spec.images_per_epoch(split.len()), spec.seed, epoch);
+        let batches = in_batches(&draws, spec.batch_size);
         if batches.is_empty() {
             return Err(too_few(split));
         }
@@ -238,7 +239,7 @@ impl<'a> Training<'a> {
             epoch: self.history.len(),
             epochs: self.task.spec.epochs,
             images,
-            of: self.task.dataset.train.len(),
+            of: self.task.spec.images_per_epoch(self.task.dataset.train.len()),
             loss: loss / images as f64,
             images_per_second,
         })

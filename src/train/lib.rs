@@ -58,8 +58,12 @@ pub use targets::Targets;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct TrainSpec {
-    /// Number of passes over the training images.
+    /// Number of passes over the training images, or over `epoch_images` of them.
     pub epochs: usize,
+    /// Number of images per epoch, whatever the size of the data set: all training images come before any comes again.
+    /// Each once if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub epoch_images: Option<usize>,
     /// Number of images per batch. A last batch of a single image is dropped.
     pub batch_size: usize,
     /// Number of batches per optimizer step, whose gradients are averaged over all their images. The last step of an
@@ -108,6 +112,7 @@ impl Default for TrainSpec {
     fn default() -> Self {
         Self {
             epochs: 10,
+            epoch_images: None,
             batch_size: 64,
             accumulate: 1,
             sampling: Sampling::default(),
@@ -143,6 +148,11 @@ impl TrainSpec {
     /// Messages that say what to change.
     pub fn fits(&self, size: usize, cache_size: Option<usize>) -> Result<(), Vec<String>> {
         self.augment.fits(size, cache_size)
+    }
+
+    /// Number of images in an epoch on a data set with this number of training images.
+    pub fn images_per_epoch(&self, training_images: usize) -> usize {
+        self.epoch_images.unwrap_or(training_images)
     }
 
     /// Checks that the options are for images that are labeled like this. `who` is the data set, for messages.
@@ -193,6 +203,7 @@ impl Identity for TrainSpec {
 impl Kind for TrainSpec {
     fn validate(&self, problems: &mut Problems) {
         problems.at_least("epochs", self.epochs, 1);
+        self.epoch_images.iter().for_each(|&images| problems.at_least("epoch_images", images, 2));
         problems.at_least("batch_size", self.batch_size, 2);
         problems.at_least("accumulate", self.accumulate, 1);
         let optimizer = &self.optimizer;
@@ -288,7 +299,7 @@ mod tests {
     #[test]
     fn keys_that_came_later_are_not_in_the_fingerprint_at_their_default() {
         let written = TrainSpec::default().options();
-        for key in ["accumulate", "sampling", "lr_backbone", "layer_decay", "ema"] {
+        for key in ["epoch_images", "accumulate", "sampling", "lr_backbone", "layer_decay", "ema"] {
             assert!(written.get(key).is_none(), "{key}");
         }
         assert_eq!(written["select"], "macro_f1");

@@ -7,25 +7,25 @@ use std::collections::HashMap;
 
 use dataset::{Labeling, Split};
 use rand::RngCore;
+use rand::seq::SliceRandom;
 use rng::{Purpose, rng};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::augmentation::below;
-use super::batch::{in_batches, shuffled};
 
-/// Index of the random numbers of [`Sampling::Balanced`]; [`shuffled`] has index 0.
+/// Index of the random numbers of [`Sampling::Balanced`]; [`Sampling::Shuffled`] has index 0.
 const BALANCED: u64 = 1;
 
 /// How the images of an epoch are drawn.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Sampling {
-    /// Each image once, in random order.
+    /// In random order, each once before any comes again.
     #[default]
     Shuffled,
     /// Each class equally often in expectation: images are drawn with replacement, with probability 1 / (classes ·
-    /// images of the class). An epoch has as many draws as there are images.
+    /// images of the class).
     Balanced,
 }
 
@@ -35,22 +35,33 @@ impl Sampling {
         self == Self::Shuffled || labeling.is_single_label()
     }
 
-    /// The draws of an epoch, in batches; none if it does not suit the labels. A last batch of one image is dropped.
-    pub fn batches(self, split: &Split, batch_size: usize, seed: u64, epoch: usize) -> Vec<Vec<usize>> {
+    /// `count` draws of an epoch; none if there is no image, or it does not suit the labels.
+    pub fn draws(self, split: &Split, count: usize, seed: u64, epoch: usize) -> Vec<usize> {
         match self {
-            Self::Shuffled => shuffled(split.len(), batch_size, seed, Purpose::Shuffle, epoch),
-            Self::Balanced => {
-                let classes = split.labels.single().unwrap_or_default();
-                in_batches(&balanced(classes, seed, epoch), batch_size)
-            }
+            Self::Shuffled => shuffled(split.len(), count, seed, epoch),
+            Self::Balanced => balanced(split.labels.single().unwrap_or_default(), count, seed, epoch),
         }
     }
 }
 
-/// As many draws as labels, each of a random image of a random class; PyTorch's `WeightedRandomSampler` with weights 1 /
+/// The images in random order, then in another one, and so on.
+fn shuffled(images: usize, count: usize, seed: u64, epoch: usize) -> Vec<usize> {
+    let mut random = rng(seed, Purpose::Shuffle, epoch as u64, 0);
+    let mut order: Vec<usize> = (0..images).collect();
+    let mut draws = Vec::with_capacity(count);
+    while draws.len() < count && images > 0 {
+        order.shuffle(&mut random);
+        let earlier = draws.len();
+        draws.extend(order.iter().take(count - earlier).map(|position| position + earlier));
+    }
+    draws
+}
+
+/// Draws of images with these labels, each of a random image of a random class; PyTorch's `WeightedRandomSampler` with weights 1 /
 /// count.
-fn balanced(labels: &[u32], seed: u64, epoch: usize) -> Vec<usize> {
+fn balanced(labels: &[u32], count: usize, seed: u64, epoch: usize) -> Vec<usize> {
     let classes = by_class(labels);
+    let count = if classes.is_empty() { 0 } else { count };
     let mut random = rng(seed, Purpose::Shuffle, epoch as u64, BALANCED);
     let mut earlier: HashMap<usize, usize> = HashMap::new();
     let draw = |_| {
@@ -60,7 +71,7 @@ fn balanced(labels: &[u32], seed: u64, epoch: usize) -> Vec<usize> {
         *times += 1;
         position + (*times - 1) * labels.len()
     };
-    (0..labels.len()).map(draw).collect()
+    (0..count).map(draw).collect()
 }
 
 /// Positions of the images of each class that has any.
@@ -96,7 +107,7 @@ mod tests {
         let labels = labels();
         let (mut of_class, mut of_image) = ([0; 4], vec![0; labels.len()]);
         for epoch in 0..30 {
-            for draw in balanced(&labels, 1, epoch) {
+            for draw in balanced(&labels, labels.len(), 1, epoch) {
                 of_class[labels[draw % labels.len()] as usize] += 1;
                 of_image[draw % labels.len()] += 1;
             }
@@ -110,12 +121,28 @@ mod tests {
     }
 
     #[test]
+    fn no_image_comes_again_before_all_have_and_no_two_draws_are_the_same() {
+        let draws = shuffled(7, 17, 1, 3);
+        assert_eq!(draws[..7], shuffled(7, 7, 1, 3)[..], "a longer epoch begins like a shorter one");
+        for (pass, draws) in draws.chunks(7).enumerate() {
+            let mut positions: Vec<usize> = draws.iter().map(|draw| draw - 7 * pass).collect();
+            positions.sort_unstable();
+            positions.dedup();
+            assert!(positions.len() == draws.len() && positions.iter().all(|&position| position < 7));
+        }
+        assert_ne!(draws[..7], draws[7..14].iter().map(|draw| draw - 7).collect::<Vec<_>>());
+        assert_eq!(shuffled(7, 3, 1, 3), draws[..3]);
+        assert_eq!((shuffled(0, 5, 1, 3), balanced(&[], 5, 1, 3)), (vec![], vec![]));
+        assert_eq!(balanced(&[0, 1], 9, 1, 3).len(), 9);
+    }
+
+    #[test]
     fn an_epoch_has_as_many_draws_as_images_and_no_two_are_the_same() {
         let labels = labels();
-        let mut draws = balanced(&labels, 1, 0);
-        assert_eq!(draws, balanced(&labels, 1, 0));
-        assert_ne!(draws, balanced(&labels, 1, 1));
-        assert_ne!(draws, balanced(&labels, 2, 0));
+        let mut draws = balanced(&labels, labels.len(), 1, 0);
+        assert_eq!(draws, balanced(&labels, labels.len(), 1, 0));
+        assert_ne!(draws, balanced(&labels, labels.len(), 1, 1));
+        assert_ne!(draws, balanced(&labels, labels.len(), 2, 0));
         draws.sort_unstable();
         draws.dedup();
         assert_eq!(draws.len(), labels.len());

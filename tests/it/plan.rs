@@ -225,7 +225,11 @@ fn the_path_of_a_data_set_is_not_in_its_fingerprint_but_its_content_and_options_
 #[test]
 fn a_label_budget_is_in_the_fingerprint_unless_it_is_the_whole_data_set() {
     let of = |label_fraction, label_seed| {
-        dataset_fingerprint(&golden_dataset(), LabelBudget { label_fraction, label_seed }, &summary())
+        dataset_fingerprint(
+            &golden_dataset(),
+            LabelBudget { label_fraction, label_seed, ..LabelBudget::default() },
+            &summary(),
+        )
     };
     let whole = dataset_fingerprint(&golden_dataset(), LabelBudget::default(), &summary());
     assert_eq!((of(1.0, 0), of(1.0, 3)), (whole, whole));

@@ -46,6 +46,8 @@ fn options() -> Vec<Value> {
         json!({ "augment": [crop, { "mixup": { "alpha": 0.4 } }] }),
         json!({ "augment": [crop, { "cutmix": { "probability": 0.7 } }] }),
         json!({ "sampling": "balanced" }),
+        json!({ "epoch_images": 50 }),
+        json!({ "epoch_images": 7, "batch_size": 4 }),
         json!({ "lr_backbone": 1e-3 }),
         json!({ "layer_decay": 0.75 }),
         json!({ "ema": 0.8 }),
@@ -54,7 +56,7 @@ fn options() -> Vec<Value> {
         json!({ "select": "quadratic_kappa", "patience": 1, "epochs": 5 }),
         json!({
             "augment": [{ "horizontal_flip": {} }, { "mixup": {} }, { "cutmix": {} }], "sampling": "balanced",
-            "layer_decay": 0.5, "ema": 0.9, "batch_size": 8, "accumulate": 4, "select": "ece_15",
+            "layer_decay": 0.5, "ema": 0.9, "batch_size": 8, "accumulate": 4, "select": "ece_15", "epoch_images": 40,
         }),
     ]
 }
@@ -66,6 +68,31 @@ fn an_interrupted_training_goes_on_bit_by_bit_with_each_option() {
         println!("{options}");
         holds(&finetune(&with(&options)), std::slice::from_ref(&source));
     }
+}
+
+/// An epoch of all images twice has the steps of two epochs at one learning rate, and is validated once.
+#[test]
+fn an_epoch_has_the_images_that_it_is_told() {
+    let (_, source) = pretrain(1);
+    let losses = |options: Value| {
+        let seen = std::sync::Mutex::new(Vec::new());
+        let report = |progress: Progress| {
+            if let Progress::Step { epoch, images, of, .. } = progress {
+                seen.lock().unwrap().push((epoch, images, of));
+            }
+            Ok(())
+        };
+        let spec = finetune(&with(&options));
+        let made = run(&spec, std::slice::from_ref(&source), &Forgetful, &report).unwrap();
+        (seen.into_inner().unwrap(), made)
+    };
+    let (steps, _) = losses(json!({ "epochs": 1, "batch_size": 4, "epoch_images": 10 }));
+    assert_eq!(steps, [(0, 4, 10), (0, 8, 10), (0, 10, 10)]);
+    let n = losses(json!({ "epochs": 1 })).0.last().unwrap().2;
+    let (steps, _) = losses(json!({ "epochs": 1, "epoch_images": 2 * n + 3, "batch_size": n }));
+    assert_eq!(steps.iter().map(|&(_, images, _)| images).collect::<Vec<_>>(), [n, 2 * n, 2 * n + 3]);
+    let same = [json!({}), json!({ "epoch_images": n })].map(|options| content(&losses(options).1));
+    assert_eq!(same[0], same[1], "the images of a data set are its epoch");
 }
 
 #[test]

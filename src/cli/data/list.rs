@@ -8,7 +8,7 @@ use super::Error;
 use crate::cli::experiments::Files;
 use crate::cli::output::stdout;
 use crate::dataset::inspect::MultiLabelCounts;
-use crate::dataset::{DataError, SplitName, Summary};
+use crate::dataset::{DataError, LabelBudget, SplitName, Summary};
 use crate::experiment::DatasetInstance;
 use crate::kind::text::visible;
 use crate::plan::warnings;
@@ -28,7 +28,10 @@ impl List {
     pub(super) fn execute(&self) -> Result<(), Error> {
         let experiments = self.files.load()?;
         let datasets = experiments.iter().flat_map(|experiment| &experiment.datasets);
-        let summary = |dataset: &DatasetInstance| Ok(dataset.labels.summary(dataset.spec.summary()?));
+        let summary = |dataset: &DatasetInstance| {
+            let DatasetInstance { spec, labels, .. } = dataset;
+            labels.summary_of(spec, spec.summary()?)
+        };
         let summaries = datasets.map(|dataset| Ok((dataset, summary(dataset)?)));
         let summaries: Vec<_> = summaries.collect::<Result<_, DataError>>()?;
         let warnings = warnings(summaries.iter().map(|(dataset, summary)| (*dataset, summary)));
@@ -42,15 +45,22 @@ impl List {
 fn describe(dataset: &DatasetInstance, summary: &Summary, out: &mut impl Write) -> std::io::Result<()> {
     let spec = &dataset.spec;
     let (id, kind, size) = (dataset.id(), spec.kind(), spec.size());
-    let budget = match dataset.labels.is_whole() {
-        true => String::new(),
-        false => format!(", {} % of the training labels", 100.0 * dataset.labels.label_fraction),
-    };
+    let budget = budget(&dataset.labels);
     let several = if summary.labeling().is_single_label() { "" } else { ", multi-label" };
     let classes = summary.classes.len();
     writeln!(out, "{id} ({kind}, {size} x {size} pixels, {classes} classes{several}{budget})")?;
     let multi_label = summary.multi_label.clone().map(Into::into);
     counts(&summary.classes, &summary.counts, multi_label.as_ref(), out)
+}
+
+/// What is kept of the images, after a comma.
+fn budget(labels: &LabelBudget) -> String {
+    let fraction = Some(100.0 * labels.label_fraction).filter(|&percent| percent < 100.0);
+    let fraction = fraction.map(|percent| format!(", {percent} % of the training labels"));
+    let count =
+        |count: Option<usize>, split| count.map(|count| format!(", at most about {count} {split} images"));
+    let train = count(labels.label_count, "training");
+    [fraction, train, count(labels.val_count, "validation")].into_iter().flatten().collect()
 }
 
 /// One line per class with its images in each split, and the number of images of which it is unknown; then totals.
