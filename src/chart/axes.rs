@@ -54,8 +54,10 @@ impl Chart<'_> {
 
     /// Lines at all ticks.
     fn grid(&self, right: f64, bottom: f64) -> String {
-        let vertical = self.horizontal_ticks().into_iter().map(|tick| format!("M{} {TOP}V{bottom}", self.x(tick)));
-        let horizontal = ticks(self.ranges[1]).into_iter().map(|tick| format!("M{LEFT} {}H{right}", self.y(tick)));
+        let vertical =
+            self.horizontal_ticks().into_iter().map(|tick| format!("M{} {TOP}V{bottom}", self.x(tick)));
+        let horizontal =
+            ticks(self.ranges[1]).into_iter().map(|tick| format!("M{LEFT} {}H{right}", self.y(tick)));
         vertical.chain(horizontal).collect()
     }
 
