@@ -35,9 +35,10 @@ pub struct Evaluated {
 }
 
 impl Evaluated {
-    /// The values of the axes as text: `target=fundus, width=16`.
+    /// The values of the axes as text, but for one that names the data set: `fraction=0.1, width=16`.
     pub fn place(&self) -> String {
-        self.at.iter().map(|(axis, value)| format!("{axis}={value}")).collect::<Vec<_>>().join(", ")
+        let at = self.at.iter().filter(|(_, value)| **value != self.dataset);
+        at.map(|(axis, value)| format!("{axis}={value}")).collect::<Vec<_>>().join(", ")
     }
 
     /// Images by true and predicted class, summed over seeds; `None` for a multi-label data set.

@@ -51,7 +51,8 @@ pub(super) struct Point {
 impl Along {
     /// The panel's title.
     pub(super) fn title(&self) -> String {
-        let at = self.at.iter().map(|(axis, value)| format!("{axis}={value}"));
+        let at = self.at.iter().filter(|(_, value)| **value != self.dataset);
+        let at = at.map(|(axis, value)| format!("{axis}={value}"));
         std::iter::once(self.dataset.clone()).chain(at).collect::<Vec<_>>().join(", ")
     }
 }
