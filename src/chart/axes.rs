@@ -10,6 +10,10 @@ const BOTTOM: f64 = 34.0;
 const TOP: f64 = 8.0;
 const RIGHT: f64 = 10.0;
 
+/// Of names at the horizontal axis: their least distance, and the estimated width of a letter.
+const NAME_HEIGHT: f64 = 10.5;
+const NAME_LETTER: f64 = 5.2;
+
 /// A chart with two axes.
 #[derive(Debug)]
 pub struct Chart<'a> {
@@ -21,22 +25,30 @@ pub struct Chart<'a> {
     pub ranges: [(f64, f64); 2],
     /// Width and height of the plot.
     pub size: (f64, f64),
-    /// Whether horizontal positions are common logarithms.
-    pub log: bool,
+    /// What stands at the horizontal axis.
+    pub scale: Scale<'a>,
+}
+
+/// What stands at the horizontal axis.
+#[derive(Clone, Copy, Debug, Default)]
+pub enum Scale<'a> {
+    /// Round numbers.
+    #[default]
+    Linear,
+    /// Round numbers whose common logarithms are the positions.
+    Log,
+    /// A name at each of 0, 1, …, upward.
+    Names(&'a [&'a str]),
 }
 
 impl Chart<'_> {
     /// The chart with `content` in its plot.
     pub fn draw(&self, content: &Markup) -> Picture {
-        let (width, height) = (self.size.0 + LEFT + RIGHT, self.size.1 + TOP + BOTTOM);
+        let (width, height) = (self.size.0 + LEFT + RIGHT, self.size.1 + TOP + self.below());
         let (right, bottom) = (LEFT + self.size.0, TOP + self.size.1);
         let content = html! {
             path.grid d=(self.grid(right, bottom)) {}
-            g text-anchor="middle" {
-                @for tick in self.horizontal_ticks() {
-                    text x=(self.x(tick)) y=(bottom + 14.0) { (self.tick_label(tick)) }
-                }
-            }
+            (self.horizontal_labels(bottom))
             g text-anchor="end" {
                 @for tick in ticks(self.ranges[1]) {
                     text x=(LEFT - 5.0) y=(round(self.y(tick) + 4.0)) { (label(tick)) }
@@ -62,12 +74,53 @@ impl Chart<'_> {
     }
 
     fn horizontal_ticks(&self) -> Vec<f64> {
-        if self.log { log_ticks(self.ranges[0]) } else { ticks(self.ranges[0]) }
+        match self.scale {
+            Scale::Linear => ticks(self.ranges[0]),
+            Scale::Log => log_ticks(self.ranges[0]),
+            Scale::Names(_) => Vec::new(),
+        }
     }
 
     /// The value at a tick of the horizontal axis.
     fn tick_label(&self, tick: f64) -> String {
-        if self.log { label(10f64.powf(tick)) } else { label(tick) }
+        label(if matches!(self.scale, Scale::Log) { 10f64.powf(tick) } else { tick })
+    }
+
+    /// What stands below the horizontal axis, at `bottom`.
+    fn horizontal_labels(&self, bottom: f64) -> Markup {
+        let Scale::Names(names) = self.scale else {
+            return html! {
+                g text-anchor="middle" {
+                    @for tick in self.horizontal_ticks() {
+                        text x=(self.x(tick)) y=(bottom + 14.0) { (self.tick_label(tick)) }
+                    }
+                }
+            };
+        };
+        let upward = |x: f64| format!("translate({} {}) rotate(-90)", round(x + 3.0), round(bottom + 5.0));
+        html! {
+            g text-anchor="end" style="font-size:9px" {
+                @for (i, name) in names.iter().enumerate().step_by(self.names_apart(names.len())) {
+                    text transform=(upward(self.x(i as f64))) { (name) }
+                }
+            }
+        }
+    }
+
+    /// At how many of `names` names one is written, so that they do not overlap.
+    fn names_apart(&self, names: usize) -> usize {
+        (NAME_HEIGHT * names as f64 / self.size.0).ceil().max(1.0) as usize
+    }
+
+    /// Space below the horizontal axis.
+    fn below(&self) -> f64 {
+        match self.scale {
+            Scale::Names(names) => {
+                let longest = names.iter().map(|name| name.chars().count()).max().unwrap_or_default();
+                round(BOTTOM - 10.0 + NAME_LETTER * longest as f64)
+            }
+            _ => BOTTOM,
+        }
     }
 
     /// A line in a color.
@@ -102,11 +155,15 @@ impl Chart<'_> {
     }
 
     /// A bar from the horizontal axis.
-    pub fn bar(&self, (from, to): (f64, f64), height: f64, color: usize) -> Markup {
-        let (left, top) = (self.x(from), self.y(height));
-        let bottom = self.y(self.ranges[1].0);
+    pub fn bar(&self, across: (f64, f64), height: f64, color: usize) -> Markup {
+        self.block(across, (self.ranges[1].0, height), color)
+    }
+
+    /// A rectangle.
+    pub fn block(&self, (from, to): (f64, f64), (low, high): (f64, f64), color: usize) -> Markup {
+        let (left, top) = (self.x(from), self.y(high));
         html! {
-            rect x=(left) y=(top) width=(round(self.x(to) - left)) height=(round(bottom - top)) fill-opacity="0.5"
+            rect x=(left) y=(top) width=(round(self.x(to) - left)) height=(round(self.y(low) - top)) fill-opacity="0.5"
                 style=(fill(color)) {}
         }
     }
@@ -226,7 +283,7 @@ mod tests {
             names: ["x", "y"],
             ranges: [(0.0, 1.0); 2],
             size: (100.0, 100.0),
-            log: false,
+            scale: Scale::Linear,
         };
         let path = chart.path(&[[0.0, 0.0], [0.0001, 0.0], [1.0, 7.0], [1.0, 0.501], [0.5, 0.5]]);
         assert_eq!(path, "M44 108l100 -100v49.9l-50 0.1");

@@ -7,7 +7,7 @@ use metric::curves;
 use metric::ranking::Ranking;
 use metric::{Confusion, Predictions};
 
-use super::axes::{Chart, round};
+use super::axes::{Chart, Scale, round};
 use super::picture::Picture;
 
 /// Side of a plot in pixels.
@@ -121,7 +121,7 @@ fn class_curves<'a>(
     curve: fn(&Ranking) -> Option<Vec<[f64; 2]>>,
     even: Option<[[f64; 2]; 2]>,
 ) -> Picture {
-    let chart = Chart { title, names, ranges: [(0.0, 1.0); 2], size: (SIDE, SIDE), log: false };
+    let chart = Chart { title, names, ranges: [(0.0, 1.0); 2], size: (SIDE, SIDE), scale: Scale::Linear };
     let is_one = seeds.clone().count() == 1;
     let lines = seeds.flat_map(|predictions| {
         let of_class = |(class, ranking)| Some((class, curve(ranking)?));
@@ -140,7 +140,7 @@ pub fn reliability(bins: &[Bin]) -> Picture {
     let width = 1.0 / bins.len() as f64;
     let title = "Reliability: accuracy by confidence";
     let names = ["confidence", "accuracy"];
-    let chart = Chart { title, names, ranges: [(0.0, 1.0); 2], size: (SIDE, SIDE), log: false };
+    let chart = Chart { title, names, ranges: [(0.0, 1.0); 2], size: (SIDE, SIDE), scale: Scale::Linear };
     let filled = || bins.iter().enumerate().filter(|(_, bin)| bin.images > 0);
     let accuracy = |bin: &Bin| bin.correct as f64 / bin.images as f64;
     chart.draw(&html! {

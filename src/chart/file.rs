@@ -67,7 +67,9 @@ pub fn file(title: &str, rows: &[Vec<Option<Panel>>], key: &[String], caption: &
         }
     };
     let plain = |text: String, (i, color): (usize, &&str)| text.replace(&format!("var(--c{i})"), color);
-    COLORS.iter().enumerate().fold(content.into_string(), plain) + "\n"
+    // Control characters, as a name may have them, are no XML.
+    let text = content.into_string().replace(char::is_control, " ");
+    COLORS.iter().enumerate().fold(text, plain) + "\n"
 }
 
 impl Panel {
@@ -145,9 +147,10 @@ mod tests {
     #[test]
     fn a_file_has_its_colors_and_stands_alone() {
         let rows = [vec![panel("a & b", 100.0), None], vec![panel("c", 80.0), panel("d", 40.0)]];
-        let names = ["x".repeat(20), "y".into(), "<z>".into()];
+        let names = ["x".repeat(20), "y\u{1b}".into(), "<z>".into()];
         let text = file("tiny: f", &rows, &names, &["Below."]);
         assert!(!text.contains("var(") && !text.contains("NaN"), "{text}");
+        assert!(!text.trim_end().contains(char::is_control), "{text}");
         assert!(text.starts_with("<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 188 "), "{text}");
         let places: Vec<&str> = text
             .match_indices("translate(")

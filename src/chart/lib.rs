@@ -16,7 +16,7 @@ mod forest;
 mod picture;
 mod trained;
 
-pub use axes::{Chart, range};
+pub use axes::{Chart, Scale, range};
 pub use evaluated::{Evaluated, confusion, precision_recall, reliability, roc};
 pub use file::{Panel, file};
 pub use forest::forest;

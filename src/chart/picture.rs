@@ -36,6 +36,15 @@ impl Picture {
         }
     }
 
+    /// With another one below it.
+    pub fn above(self, below: &Self) -> Self {
+        let content = html! {
+            (self.content)
+            g transform={ "translate(0 " (self.height) ")" } { (below.content) }
+        };
+        Self { width: self.width.max(below.width), height: self.height + below.height, content, ..self }
+    }
+
     /// With a key of colors below it.
     pub fn with_key(self, names: &[String]) -> Self {
         let y = |i: usize| self.height + LINE * (i as f64 + 0.6);

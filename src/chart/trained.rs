@@ -5,7 +5,7 @@ use maud::html;
 use metric::by_name;
 use train::EpochRecord;
 
-use super::axes::{Chart, range};
+use super::axes::{Chart, Scale, range};
 use super::picture::Picture;
 
 /// The epochs of a training.
@@ -66,7 +66,7 @@ fn lines(
     }
     let all = || lines.iter().flat_map(|(points, _)| points);
     let ranges = [0, 1].map(|axis| range(all().map(|point| point[axis])));
-    let chart = Chart { title, names: ["epoch", ""], ranges, size: (300.0, 150.0), log: false };
+    let chart = Chart { title, names: ["epoch", ""], ranges, size: (300.0, 150.0), scale: Scale::Linear };
     Some(chart.draw(&html! {
         @for (points, _) in &lines { (chart.line(points, 0)) }
         @for (_, kept) in &lines { @if let Some(kept) = kept { (chart.dot(*kept, 1)) } }

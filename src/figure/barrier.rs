@@ -1,6 +1,6 @@
 //! A score on the line between two networks, and how much worse it is than the straight line between the ends.
 
-use chart::{Chart, Panel, Picture, file, range};
+use chart::{Chart, Panel, Picture, Scale, file, range};
 use experiment::figure_spec::barrier::BarrierSpec;
 use indexmap::{IndexMap, IndexSet};
 use maud::html;
@@ -88,7 +88,7 @@ impl<'a> Way<'a> {
             names: names_of_axes.each_ref().map(String::as_str),
             ranges,
             size: SIZE,
-            log: false,
+            scale: Scale::Linear,
         };
         chart.draw(&html! {
             (chart.even(&[[0.0, self.ends[0]], [1.0, self.ends[1]]]))

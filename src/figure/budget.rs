@@ -1,6 +1,6 @@
 //! A score against an axis of numbers: one line per model, with a band over seeds.
 
-use chart::{Chart, Panel, file, range};
+use chart::{Chart, Panel, Scale, file, range};
 use experiment::figure_spec::budget::BudgetSpec;
 use indexmap::IndexSet;
 use maud::{Markup, html};
@@ -52,7 +52,7 @@ impl Drawn<'_> {
             names: [&self.spec.x, title],
             ranges,
             size: SIZE,
-            log: self.log,
+            scale: if self.log { Scale::Log } else { Scale::Linear },
         };
         chart.draw(&html! {
             @for (name, line) in &self.panel.lines { (self.line(&chart, line, self.names.get_index_of(name))) }

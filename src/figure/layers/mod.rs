@@ -6,10 +6,9 @@
 //! | [`statistics`](mod@statistics) | statistics of a layer's merge weights, source by source |
 //! | `tidy` | the CSV: a row per layer and source; a row per merge weight |
 //! | `panel` | which stages stand where, and which are put together |
-//! | `layout`, `draw` | panels as SVG |
+//! | `draw` | panels as SVG |
 
 mod draw;
-mod layout;
 pub mod learned;
 mod panel;
 pub mod statistics;
