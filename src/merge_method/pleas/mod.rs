@@ -51,9 +51,9 @@ pub enum Matching {
 }
 
 impl Default for PleasSpec {
-    /// `images` and `ridge` are our choice: the paper descends on gradients for some hundred steps.
+    /// `images` and `ridge` are our choice, as in `regmean`: the authors descend on gradients for some hundred steps.
     fn default() -> Self {
-        Self { matching: Matching::Weights, images: 256, ridge: 1e-2 }
+        Self { matching: Matching::Weights, images: 256, ridge: 1e-6 }
     }
 }
 
