@@ -34,8 +34,8 @@ pub struct PleasSpec {
     pub matching: Matching,
     /// Number of training images to measure on; all if there are fewer.
     pub images: usize,
-    /// Ridge that draws the weights to the mean of the permuted sources, relative to the mean square of each input; above
-    /// 0.
+    /// Ridge that draws the weights to the mean of the permuted sources, relative to the mean square of each input; from
+    /// 1e-9 to 1e9.
     pub ridge: f64,
 }
 
