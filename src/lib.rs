@@ -31,7 +31,7 @@
 //! | [`backbone`] | ResNet, DenseNet, ViT and DeiT with torchvision's / timm's parameter names |
 //! | [`train`] | the loop and its resumption, losses, optimizers, schedules, augmentation |
 //! | [`model`] | checkpoints, what is known of them before anything runs, inference, costs |
-//! | [`merge_method`] | average, soups, task vectors, Git Re-Basin, Fisher, RegMean, learned, … |
+//! | [`merge_method`] | average, soups, task vectors, Git Re-Basin, ZipIt, Fisher, RegMean, PLeaS, learned, … |
 //! | [`merge_files`] | checkpoint files into one, tensor by tensor |
 //! | [`stage`] | import, pretrain, finetune, learn_merge_weights, merge, select, evaluate |
 //! | [`experiment`] | TOML to typed specs: sections, sweep, `${…}`, `[train]`, every error at once; the JSON Schema |

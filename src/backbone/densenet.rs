@@ -136,7 +136,9 @@ impl Backbone for Densenet {
         for block in &self.blocks {
             x = block.forward(net, x)?;
         }
-        global_mean_pool(&self.last_norm.forward(net, &x, Then::Relu)?)
+        let x = self.last_norm.forward(net, &x, Then::Relu)?;
+        net.enters_pool(&x)?;
+        global_mean_pool(&x)
     }
 
     fn cost(&self, image_size: usize) -> Cost {

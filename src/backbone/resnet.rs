@@ -186,6 +186,7 @@ impl Backbone for Resnet {
         for block in &self.blocks {
             x = block.forward(net, &x)?;
         }
+        net.enters_pool(&x)?;
         global_mean_pool(&x)
     }
 

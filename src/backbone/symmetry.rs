@@ -49,6 +49,13 @@ pub enum Role {
     Head,
 }
 
+impl Place {
+    /// Whether the tensor reads the units: they are the inputs of its layer, not the outputs.
+    pub fn is_read(&self) -> bool {
+        self.axis == 1
+    }
+}
+
 impl From<Units> for Symmetry {
     /// A symmetry in which any two units can be swapped.
     fn from(units: Units) -> Self {

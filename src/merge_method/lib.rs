@@ -9,6 +9,7 @@
 //! |---|---|
 //! | [`method`] | [`MergeMethod`]: everything about a kind |
 //! | `combination`, `cholesky`, `singular` | arithmetic that several methods share |
+//! | `measure`, `features`, `linear_maps` | what enters layers on training images; units compared by it; layers fitted to it |
 //! | the others | a method each |
 //!
 //! To add one: a file here with a spec that implements [`MergeMethod`], a `mod` line and a line in [`MergeMethodSpec`].
@@ -17,13 +18,17 @@ pub mod average;
 mod cholesky;
 mod combination;
 pub mod dare;
+mod features;
 pub mod fisher;
 pub mod git_rebasin;
 pub mod greedy_soup;
 pub mod iso_c;
 pub mod learned;
+mod linear_maps;
+mod measure;
 pub mod method;
 pub mod model_stock;
+pub mod pleas;
 pub mod regmean;
 mod singular;
 pub mod slerp;
@@ -32,6 +37,7 @@ pub mod ties;
 pub mod tsv_m;
 pub mod uniform_soup;
 pub mod wise_ft;
+pub mod zipit;
 
 use candle_core::{Result, Tensor, bail};
 use kind::kinds;
@@ -60,6 +66,8 @@ kinds! {
         GreedySoup(greedy_soup::GreedySoupSpec),
         Fisher(fisher::FisherSpec),
         Regmean(regmean::RegmeanSpec),
+        Zipit(zipit::ZipitSpec),
+        Pleas(pleas::PleasSpec),
     }
 }
 
@@ -177,6 +185,8 @@ pub fn merge_in_memory(
     Ok(merged)
 }
 
+#[cfg(test)]
+mod matched_tests;
 #[cfg(test)]
 mod measured_tests;
 

@@ -1,7 +1,7 @@
 //! Measuring methods, compared with references from PyTorch and NumPy (`tests/reference/measured_merges.safetensors`).
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor};
@@ -22,21 +22,24 @@ use crate::{Merging, merge_in_memory};
 const SIZE: usize = 12;
 const CLASSES: usize = 3;
 
+/// A file of `tests/reference/`.
+pub(crate) fn reference_path(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/reference").join(name)
+}
+
 fn reference() -> HashMap<String, Tensor> {
-    let path =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/reference/measured_merges.safetensors");
-    candle_core::safetensors::load(path, &Device::Cpu).unwrap()
+    candle_core::safetensors::load(reference_path("measured_merges.safetensors"), &Device::Cpu).unwrap()
 }
 
 /// The tensors whose names start with `prefix`, with the prefix removed.
-fn part(all: &HashMap<String, Tensor>, prefix: &str) -> StateDict {
+pub(crate) fn part(all: &HashMap<String, Tensor>, prefix: &str) -> StateDict {
     let named = |(name, tensor): (&String, &Tensor)| {
         Some((name.strip_prefix(prefix)?.strip_prefix('.')?.to_owned(), tensor.clone()))
     };
     all.iter().filter_map(named).collect()
 }
 
-fn info(dataset: &str) -> ModelInfo {
+pub(crate) fn info(dataset: &str) -> ModelInfo {
     let classes = (0..CLASSES).map(|class| class.to_string()).collect();
     ModelInfo {
         backbone: BackboneSpec::Resnet18(ResnetSpec { stem: Stem::Small, width: 2 }),
@@ -50,7 +53,7 @@ fn info(dataset: &str) -> ModelInfo {
     }
 }
 
-fn sources(all: &HashMap<String, Tensor>) -> Vec<Checkpoint> {
+pub(crate) fn sources(all: &HashMap<String, Tensor>) -> Vec<Checkpoint> {
     let source = |i: usize| Checkpoint {
         info: info("d"),
         tensors: part(all, &format!("source.{i}")),
@@ -60,7 +63,7 @@ fn sources(all: &HashMap<String, Tensor>) -> Vec<Checkpoint> {
 }
 
 /// A data set with the reference's images in each split and these labels.
-fn dataset(all: &HashMap<String, Tensor>, labels: &[u32]) -> Dataset {
+pub(crate) fn dataset(all: &HashMap<String, Tensor>, labels: &[u32]) -> Dataset {
     let pixels: Vec<u8> = all["pixels"].flatten_all().unwrap().to_vec1().unwrap();
     let split = Split {
         pixels: Pixels::Owned(pixels.into()),
@@ -72,7 +75,7 @@ fn dataset(all: &HashMap<String, Tensor>, labels: &[u32]) -> Dataset {
     Dataset { classes, size: SIZE, pixels: None, train: split.clone(), val: split.clone(), test: split }
 }
 
-fn with_context<R>(dataset: Dataset, f: impl FnOnce(&Context<'_>) -> R) -> R {
+pub(crate) fn with_context<R>(dataset: Dataset, f: impl FnOnce(&Context<'_>) -> R) -> R {
     f(&Context {
         inputs: Vec::new(),
         datasets: vec![Arc::new(dataset)],
@@ -84,7 +87,11 @@ fn with_context<R>(dataset: Dataset, f: impl FnOnce(&Context<'_>) -> R) -> R {
     })
 }
 
-fn merging<'a>(sources: &[&'a Checkpoint], names: &'a [String], context: &'a Context<'a>) -> Merging<'a> {
+pub(crate) fn merging<'a>(
+    sources: &[&'a Checkpoint],
+    names: &'a [String],
+    context: &'a Context<'a>,
+) -> Merging<'a> {
     Merging { context, sources: sources.to_vec(), names, reestimates: false }
 }
 
@@ -96,10 +103,10 @@ fn solved_weights(models: &[&Checkpoint], context: &Context<'_>) -> StateDict {
     grams::solved_weights(&RegmeanSpec::default(), &merging(models, &[], context)).unwrap()
 }
 
-const LABELS: [u32; 6] = [0, 1, 2, 0, 1, 2];
+pub(crate) const LABELS: [u32; 6] = [0, 1, 2, 0, 1, 2];
 
 /// The largest difference is at most `tolerance` times the largest expected magnitude.
-fn assert_close(what: &str, actual: &StateDict, expected: &StateDict, tolerance: f64) {
+pub(crate) fn assert_close(what: &str, actual: &StateDict, expected: &StateDict, tolerance: f64) {
     assert!(!expected.is_empty(), "{what}");
     for (name, expected) in expected {
         let elements = |tensor: &Tensor| {

@@ -48,7 +48,7 @@ pub use batch_norm::BatchStatistics;
 pub use cuda::set_precision;
 pub use normalize::Normalize;
 pub use tape::{Tape, Value};
-pub use watch::{LayerInput, Watch};
+pub use watch::{LayerInput, POOL, Watch};
 
 /// Keeps candle from starting its own threads for element-wise operations: they spin while waiting, which takes cores
 /// from the threads that compute.
@@ -104,7 +104,7 @@ impl<'a> Net<'a> {
         Self { tensors, values, mode, observed: RefCell::default(), watch: None, at_outputs: None }
     }
 
-    /// The same with a callback that receives the input of each layer with kernels.
+    /// The same with a callback that receives the input of each layer with kernels, and of the last pool.
     pub fn watched(self, watch: &'a Watch<'a>) -> Self {
         Self { watch: Some(watch), ..self }
     }
@@ -112,6 +112,14 @@ impl<'a> Net<'a> {
     /// The same with a function that receives the output of each convolution and linear layer and may replace it.
     pub fn at_outputs(self, see: AtOutput<'a>) -> Self {
         Self { at_outputs: Some(see), ..self }
+    }
+
+    /// Passes what enters the last pool, `[n, h, w, c]`, to the watch, as the input of a layer called [`POOL`].
+    ///
+    /// # Errors
+    /// The watch failed.
+    pub fn enters_pool(&self, x: &Value) -> Result<()> {
+        self.enters(POOL, x, |x| LayerInput::Rows(x))
     }
 
     /// Passes the input of a layer to the watch, in the type of parameters.

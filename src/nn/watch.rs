@@ -1,15 +1,19 @@
 //! Observing the inputs of a network's layers.
 
-use candle_core::{Result, Tensor, bail};
+use candle_core::{DType, Result, Tensor, bail};
 
-use super::conv2d::ConvOptions;
-use super::cpu::linear;
-use super::{cuda, on_cpu, with_real, with_slice};
+use super::conv2d::{ConvOptions, conv2d};
+use super::cpu::linear as kernel;
+use super::linear::linear;
+use super::{Value, cuda, on_cpu, with_real, with_slice};
+
+/// Name under which the input of the last pool of a convolutional network is observed.
+pub const POOL: &str = "avgpool";
 
 /// Elements of the patches handled at a time: 64 MiB in f32.
 const PIECE: usize = 1 << 24;
 
-/// Callback for the name and the input of each layer with kernels.
+/// Callback for the name and the input of each layer with kernels, and of the last [pool](POOL).
 pub type Watch<'a> = dyn Fn(&str, LayerInput<'_>) -> Result<()> + 'a;
 
 /// The input of a layer with kernels.
@@ -35,8 +39,56 @@ impl LayerInput<'_> {
     /// # Errors
     /// The convolution has several groups, which have no common Gram matrix; or a tensor operation failed.
     pub fn gram(&self) -> Result<Tensor> {
+        let mut sum = None;
+        self.for_each_piece(|rows, _| add(&mut sum, product(rows, rows)?))?;
+        total(sum)
+    }
+
+    /// Normal equations of a linear map from the rows that are multiplied with the kernels to rows of `y`, in f64:
+    /// `Xᵀ·X [in, in]` and `Xᵀ·Y [in, out]`, where `y` has a row `[out]` for each position of the layer's output. With
+    /// `constant`, a 1 is appended to each row of X, for the map's bias.
+    ///
+    /// # Errors
+    /// As [`LayerInput::gram`].
+    pub fn normal_equations(&self, y: &Tensor, constant: bool) -> Result<[Tensor; 2]> {
+        let (mut gram, mut products) = (None, None);
+        self.for_each_piece(|x, (first, images)| {
+            let y = y.narrow(0, first, images)?;
+            let y = y.flatten_to(y.rank().saturating_sub(2))?.to_dtype(DType::F64)?;
+            let mut x = x.to_dtype(DType::F64)?;
+            if constant {
+                let ones = Tensor::ones((x.dim(0)?, 1), DType::F64, x.device())?;
+                x = Tensor::cat(&[x, ones], 1)?;
+            }
+            add(&mut gram, product(&x, &x)?)?;
+            add(&mut products, product(&x, &y)?)
+        })?;
+        Ok([total(gram)?, total(products)?])
+    }
+
+    /// Output of the layer with these kernels `[out, ..]`, without bias.
+    ///
+    /// # Errors
+    /// The shapes do not match.
+    pub fn output(&self, weight: &Tensor) -> Result<Tensor> {
+        let kernels = Value::constant(weight.clone());
+        let y = match *self {
+            Self::Images { x, options, .. } => conv2d(&Value::constant(x.clone()), &kernels, options)?,
+            Self::Rows(x) => {
+                let none = Tensor::zeros(weight.dim(0)?, weight.dtype(), weight.device())?;
+                linear(&Value::constant(x.clone()), &kernels, &Value::constant(none), None)?
+            }
+        };
+        Ok(y.tensor().clone())
+    }
+
+    /// Passes the rows that are multiplied with the kernels, `[rows, in]`, to `take`, for some images at a time, with
+    /// the first of them and their number.
+    fn for_each_piece(&self, mut take: impl FnMut(&Tensor, (usize, usize)) -> Result<()>) -> Result<()> {
         let (x, kernel, options) = match *self {
-            Self::Rows(x) => return gram(&x.flatten_to(x.rank().saturating_sub(2))?),
+            Self::Rows(x) => {
+                return take(&x.flatten_to(x.rank().saturating_sub(2))?, (0, x.dim(0)?));
+            }
             Self::Images { options, .. } if options.groups != 1 => {
                 bail!("a convolution in {} groups has no single Gram matrix of its inputs", options.groups)
             }
@@ -46,17 +98,28 @@ impl LayerInput<'_> {
         let [oh, ow] = [(h, kernel[0]), (w, kernel[1])].map(|(side, taps)| options.result_side(side, taps));
         let patch_elements = (oh * ow * kernel[0] * kernel[1] * ci).max(1);
         let images = (PIECE / patch_elements).max(1);
-        let mut sum: Option<Tensor> = None;
         for first in (0..n).step_by(images) {
-            let piece = x.narrow(0, first, images.min(n - first))?;
-            let gram = gram(&patches(&piece, kernel, options, [oh, ow])?)?;
-            sum = Some(match sum {
-                Some(sum) => (sum + gram)?,
-                None => gram,
-            });
+            let count = images.min(n - first);
+            let piece = x.narrow(0, first, count)?;
+            take(&patches(&piece, kernel, options, [oh, ow])?, (first, count))?;
         }
-        let Some(sum) = sum else { bail!("a layer received no images") };
-        Ok(sum)
+        Ok(())
+    }
+}
+
+/// Adds a tensor to a sum.
+fn add(sum: &mut Option<Tensor>, tensor: Tensor) -> Result<()> {
+    *sum = Some(match sum.take() {
+        Some(sum) => (sum + tensor)?,
+        None => tensor,
+    });
+    Ok(())
+}
+
+fn total(sum: Option<Tensor>) -> Result<Tensor> {
+    match sum {
+        Some(sum) => Ok(sum),
+        None => bail!("a layer received no images"),
     }
 }
 
@@ -79,15 +142,19 @@ fn patches(x: &Tensor, [kh, kw]: [usize; 2], options: ConvOptions, [oh, ow]: [us
     Tensor::cat(&taps, 3)?.reshape((n * oh * ow, kh * kw * ci))
 }
 
-/// Xᵀ·X of `x [rows, in]`.
-fn gram(x: &Tensor) -> Result<Tensor> {
-    let (_, inputs) = x.dims2()?;
-    if cuda::serves(x) {
-        return x.t()?.matmul(x);
+/// Xᵀ·Y of `x [rows, in]` and `y [rows, out]`: `[in, out]`.
+fn product(x: &Tensor, y: &Tensor) -> Result<Tensor> {
+    let ((rows, inputs), (others, outputs)) = (x.dims2()?, y.dims2()?);
+    if rows != others {
+        bail!("{rows} rows of inputs do not match {others} rows of outputs");
     }
-    let x = x.contiguous()?;
+    if cuda::serves(x) {
+        return x.t()?.matmul(y);
+    }
+    let (x, y) = (x.contiguous()?, y.contiguous()?);
     with_real!(x.dtype(), T => {
-        on_cpu(with_slice(&x, |x| linear::weight_gradient::<T>(x, x, (inputs, inputs)))?, &[inputs, inputs])
+        let product = with_slice(&x, |x| with_slice(&y, |y| kernel::weight_gradient::<T>(y, x, (outputs, inputs))))??;
+        on_cpu(product, &[inputs, outputs])
     })
 }
 
@@ -133,8 +200,13 @@ mod tests {
             let rows = weight.permute((0, 2, 3, 1)).unwrap().reshape((2, kernel * kernel * ci)).unwrap();
             let product = patches.matmul(&rows.t().unwrap()).unwrap();
             prop_assert!(apart(&product, &y.tensor().flatten_to(2).unwrap()) < 1e-12);
-            let gram = LayerInput::Images { x: &x, kernel: [kernel; 2], options }.gram().unwrap();
-            prop_assert!(apart(&gram, &patches.t().unwrap().matmul(&patches).unwrap()) < 1e-10);
+            let input = LayerInput::Images { x: &x, kernel: [kernel; 2], options };
+            let transposed = patches.t().unwrap();
+            prop_assert!(apart(&input.gram().unwrap(), &transposed.matmul(&patches).unwrap()) < 1e-10);
+            prop_assert!(apart(&input.output(&weight).unwrap(), y.tensor()) == 0.0);
+            let [gram, products] = input.normal_equations(y.tensor(), false).unwrap();
+            prop_assert!(apart(&gram, &transposed.matmul(&patches).unwrap()) < 1e-10);
+            prop_assert!(apart(&products, &transposed.matmul(&product).unwrap()) < 1e-10);
         }
     }
 
@@ -143,6 +215,18 @@ mod tests {
         let (x, rows) = (numbers(&[2, 3, 4], 0.5), numbers(&[6, 4], 0.5));
         let gram = LayerInput::Rows(&x).gram().unwrap();
         assert!(apart(&gram, &rows.t().unwrap().matmul(&rows).unwrap()) < 1e-12);
+    }
+
+    #[test]
+    fn a_constant_is_the_last_input() {
+        let (x, y) = (numbers(&[2, 3, 4], 0.5), numbers(&[2, 3, 2], 1.5));
+        let ones = Tensor::ones((6, 1), DType::F64, &Device::Cpu).unwrap();
+        let rows = Tensor::cat(&[x.flatten_to(1).unwrap(), ones], 1).unwrap();
+        let [gram, products] = LayerInput::Rows(&x).normal_equations(&y, true).unwrap();
+        assert!(apart(&gram, &rows.t().unwrap().matmul(&rows).unwrap()) < 1e-12);
+        let expected = rows.t().unwrap().matmul(&y.flatten_to(1).unwrap()).unwrap();
+        assert!(apart(&products, &expected) < 1e-12);
+        assert!(LayerInput::Rows(&x).normal_equations(&y.narrow(1, 0, 2).unwrap(), true).is_err());
     }
 
     #[test]

@@ -149,9 +149,15 @@ fn a_merge_that_measures_counts_its_measurements() {
         "at most the available images"
     );
     assert!(operations("regmean = {}", merged) > 3 * TRAIN * forward);
+    assert!(operations("zipit = {}", merged) > 3 * TRAIN * network().features());
+    assert!(
+        operations("pleas = {}", merged) > 2 * 3 * TRAIN * forward,
+        "the layers of each source are run again"
+    );
+    assert!(operations("pleas.matching = 'activations'", merged) > 3 * 3 * TRAIN * network().features());
     let memory = |keys: &str| work(&format!("merge = {{ sources = ['a', 'b'], {keys} }}")).memory_bytes;
     let plain = memory("method.average = {}, batch_norm = 'merged'");
-    for method in ["greedy_soup", "fisher", "regmean"] {
+    for method in ["greedy_soup", "fisher", "regmean", "zipit", "pleas"] {
         assert!(memory(&format!("method.{method} = {{}}, dataset = 'cells', {merged}")) > plain, "{method}");
     }
 }
@@ -214,6 +220,8 @@ proptest! {
             "merge = { sources = ['a', 'b'], method.greedy_soup = {}, dataset = 'cells' }".into(),
             "merge = { sources = ['a', 'b'], method.fisher = {}, dataset = 'cells' }".into(),
             "merge = { sources = ['a', 'b'], method.regmean = {}, dataset = 'cells' }".into(),
+            "merge = { sources = ['a', 'b'], method.zipit = {}, dataset = 'cells' }".into(),
+            "merge = { sources = ['a', 'b'], method.pleas.matching = 'activations', dataset = 'cells' }".into(),
             "evaluate = { models = { A = 'a' }, datasets = ['cells'] }".into(),
         ] {
             let work = work_of(&text, backbone(), counts);

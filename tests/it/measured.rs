@@ -41,6 +41,8 @@ fn each_measuring_merge_is_made_and_evaluated_with_its_head() {
         ("soup", "method.greedy_soup = { metric = 'log_loss' }\ndataset = 'cells'"),
         ("fisher", "method.fisher = { images = 5 }\ndataset = 'cells'"),
         ("regmean", "method.regmean = { images = 5 }\ndataset = 'cells'\nbatch_norm = 'merged'"),
+        ("zipit", "method.zipit = { images = 5 }\ndataset = 'cells'"),
+        ("pleas", "method.pleas = { images = 5 }\ndataset = 'cells'\nbatch_norm = 'merged'"),
     ];
     let mut models = String::new();
     for (name, method) in methods {
@@ -50,10 +52,10 @@ fn each_measuring_merge_is_made_and_evaluated_with_its_head() {
     text += &format!("[stage.scores.evaluate]\nmodels = {{ {models} }}\ndatasets = ['cells']\n");
     text += "[table.main]\nfrom = ['scores']\nmetrics = ['accuracy']\n";
     let workplace = Workplace::new(&text);
-    workplace.medmerge(&["run", "experiment.toml"]).assert().code(0).stderr(contains("executed 6, fresh 0"));
+    workplace.medmerge(&["run", "experiment.toml"]).assert().code(0).stderr(contains("executed 8, fresh 0"));
     let table = std::fs::read_to_string(workplace.path("results/measured/main.csv")).unwrap();
-    assert_eq!(table.lines().count(), 4, "{table}");
-    workplace.medmerge(&["run", "experiment.toml"]).assert().code(0).stderr(contains("executed 0, fresh 6"));
+    assert_eq!(table.lines().count(), 6, "{table}");
+    workplace.medmerge(&["run", "experiment.toml"]).assert().code(0).stderr(contains("executed 0, fresh 8"));
 }
 
 #[test]

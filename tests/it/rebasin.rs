@@ -1,4 +1,4 @@
-//! Git Re-Basin and REPAIR as an experiment file asks for them.
+//! Git Re-Basin and REPAIR, ZipIt! and PLeaS as an experiment file asks for them.
 
 use predicates::prelude::*;
 use predicates::str::contains;
@@ -33,6 +33,16 @@ fn one_thread_and_two_align_and_repair_alike() {
     assert_eq!(names.iter().filter(|name| name.ends_with("model.safetensors")).count(), 6);
 }
 
+/// Matching by activations is refused for transformers, so only the ResNets are merged by it.
+#[test]
+fn one_thread_and_two_match_activations_alike() {
+    let text = experiment("method = 'pleas'\ndataset = 'cells'")
+        + "[stage.zipped.merge]\nsources = ['r1', 'r2']\nmethod = 'zipit'\ndataset = 'cells'\n\
+           [stage.fitted.merge]\nsources = ['r1', 'r2']\nmethod.pleas.matching = 'activations'\ndataset = 'cells'\n";
+    let names = made_by_one_thread_and_two(&text);
+    assert_eq!(names.iter().filter(|name| name.ends_with("model.safetensors")).count(), 8);
+}
+
 #[test]
 fn options_that_do_not_go_together_are_refused_before_anything_runs() {
     for (merge, words) in [
@@ -48,6 +58,21 @@ fn options_that_do_not_go_together_are_refused_before_anything_runs() {
         ("method.git_rebasin = { weights = [2] }\ndataset = 'cells'", "1 weights for 2 sources"),
         ("method.git_rebasin = { weights = [1, -1] }\ndataset = 'cells'", "must have a positive sum, not 0"),
         ("method.git_rebasin = { sed = 1 }\ndataset = 'cells'", "seed"),
+        ("method = 'zipit'\nbatch_norm = 'merged'", "`method` needs a `dataset` to measure the sources on"),
+        ("method.zipit.alpha = 0\ndataset = 'cells'", "alpha"),
+        ("method.zipit.beta = 1.5\ndataset = 'cells'", "beta"),
+        ("method.zipit.images = 0\ndataset = 'cells'", "images"),
+        ("method.pleas.ridge = 0\ndataset = 'cells'", "ridge"),
+        ("method.pleas.matching = 'activation'\ndataset = 'cells'", "activations"),
+        ("method = 'pleas'\ndataset = 'cells'\nbatch_norm = 'repair'", "this method has none"),
+        (
+            "method = 'zipit'\ndataset = 'cells'",
+            "`zipit` is not defined for vit_tiny: the channels of attention heads",
+        ),
+        (
+            "method.pleas.matching = 'activations'\ndataset = 'cells'",
+            "use `git_rebasin` or `matching = \"weights\"`",
+        ),
     ] {
         let workplace = Workplace::new(&experiment(merge));
         let check = workplace.medmerge(&["check", "experiment.toml"]).assert().code(2);

@@ -81,15 +81,8 @@ impl MergeMethod for GitRebasinSpec {
         Ok(Box::new(self.build(sources, &backbone.build().symmetries())?))
     }
 
-    /// Heads of different data sets carry no information about which units correspond.
     fn merge(&self, merging: &Merging<'_>) -> std::result::Result<Merged, StageError> {
-        let infos: Vec<_> = merging.sources.iter().map(|source| &source.info).collect();
-        let mut bodies: Vec<StateDict> = merging.state_dicts().into_iter().cloned().collect();
-        if shared_head(&infos).is_none() {
-            bodies.iter_mut().for_each(|body| remove_head(body, &infos[0].backbone));
-        }
-        let bodies: Vec<&dyn NamedTensors> = bodies.iter().map(|body| body as &dyn NamedTensors).collect();
-        let aligned = self.build(&bodies, &infos[0].backbone.build().symmetries())?;
+        let aligned = self.aligned(merging)?;
         let merged = merging.by_formula(&aligned, false)?;
         Ok(Merged { permutations: aligned.into_permutations(), ..merged })
     }
@@ -109,6 +102,21 @@ impl GitRebasinSpec {
                 .collect::<Result<_>>()?,
             average: self.average().build(sources.len()),
         })
+    }
+
+    /// Align the sources of a merge to the first of them. Heads of different data sets carry no information about which
+    /// units correspond.
+    ///
+    /// # Errors
+    /// See [`align`].
+    pub(crate) fn aligned(&self, merging: &Merging<'_>) -> Result<GitRebasin> {
+        let infos: Vec<_> = merging.sources.iter().map(|source| &source.info).collect();
+        let mut bodies: Vec<StateDict> = merging.state_dicts().into_iter().cloned().collect();
+        if shared_head(&infos).is_none() {
+            bodies.iter_mut().for_each(|body| remove_head(body, &infos[0].backbone));
+        }
+        let bodies: Vec<&dyn NamedTensors> = bodies.iter().map(|body| body as &dyn NamedTensors).collect();
+        self.build(&bodies, &infos[0].backbone.build().symmetries())
     }
 
     /// The average to take after alignment.

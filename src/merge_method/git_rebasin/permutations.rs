@@ -34,7 +34,7 @@ impl Permutations {
     }
 
     /// Compose with a further order: unit `order[j]` moves to position `j`.
-    pub(super) fn reorder(&mut self, place: &Place, order: &[usize]) {
+    pub(crate) fn reorder(&mut self, place: &Place, order: &[usize]) {
         let sources = self.0.entry(place.tensor.clone()).or_default().entry(place.axis).or_default();
         let end = place.start + order.len();
         sources.extend(sources.len() as u32..end.max(sources.len()) as u32);

@@ -5,7 +5,7 @@
 
 pub(crate) mod grams;
 
-use candle_core::{DType, Result, Tensor, bail};
+use candle_core::{Result, Tensor, bail};
 use dataset::SplitName;
 use identity::Identity;
 use kind::{Kind, Problems};
@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::average::AverageSpec;
 use super::cholesky::Cholesky;
+use super::linear_maps::{elements, in_place_of, in_rows, ridge};
 use super::{KnownMerge, MergeMethod, MergeTensors, Merged, Merging};
 
 /// Ridge on the diagonal of each Gram matrix, relative to its mean over the sources, so that rounding errors do not
@@ -103,7 +104,7 @@ pub fn solved(grams: &[Tensor], weights: &[Tensor], alpha: f64) -> Result<Tensor
     let mut sum = vec![0.0; inputs * inputs];
     let mut solution = vec![0.0; outputs * inputs];
     let mut grams = grams.iter().map(elements).collect::<Result<Vec<_>>>()?;
-    let ridge = ridge(&grams, inputs);
+    let ridge = ridge(&grams, inputs, RIDGE);
     for (gram, rows) in grams.iter_mut().zip(&rows) {
         scale(gram, &ridge, alpha);
         sum.par_iter_mut().zip(&*gram).for_each(|(sum, number)| *sum += number);
@@ -120,35 +121,6 @@ pub fn solved(grams: &[Tensor], weights: &[Tensor], alpha: f64) -> Result<Tensor
     let solution: Vec<f32> = solution.into_iter().map(|number| number as f32).collect();
     let solution = Tensor::from_vec(solution, (outputs, inputs), weights[0].device())?;
     in_place_of(&solution, &weights[0])
-}
-
-/// A layer's weight as `[out, in]`, with inputs in patch order.
-fn in_rows(weight: &Tensor) -> Result<Tensor> {
-    match *weight.dims() {
-        [_, _] => Ok(weight.clone()),
-        [co, ci, kh, kw] => weight.permute((0, 2, 3, 1))?.reshape((co, kh * kw * ci)),
-        _ => bail!("a linear map cannot have a weight of shape {:?}", weight.dims()),
-    }
-}
-
-/// The inverse of [`in_rows`], for the shape of `weight`.
-fn in_place_of(rows: &Tensor, weight: &Tensor) -> Result<Tensor> {
-    match *weight.dims() {
-        [co, ci, kh, kw] => rows.reshape((co, kh, kw, ci))?.permute((0, 3, 1, 2))?.contiguous(),
-        _ => Ok(rows.clone()),
-    }
-}
-
-fn elements(tensor: &Tensor) -> Result<Vec<f64>> {
-    tensor.to_dtype(DType::F64)?.flatten_all()?.to_vec1()
-}
-
-/// The ridge of each input. For an input that never occurs, nothing determines the weights; the ridge makes them the
-/// average.
-fn ridge(grams: &[Vec<f64>], inputs: usize) -> Vec<f64> {
-    let mean = |i: usize| grams.iter().map(|gram| gram[i * (inputs + 1)]).sum::<f64>() / grams.len() as f64;
-    let of = |mean: f64| if mean == 0.0 { 1.0 } else { RIDGE * mean };
-    (0..inputs).map(|i| of(mean(i))).collect()
 }
 
 /// G ← α·G + (1 − α)·diag(G) + ridge.
