@@ -34,7 +34,7 @@ pub struct DistillSpec {
     /// Quantity to average over the teachers.
     #[serde(default)]
     pub of: Averaged,
-    /// Temperature T, above 0 and up to 1000: the logits of student and teachers are divided by it.
+    /// Temperature T, above 0 and up to 100: the logits of student and teachers are divided by it.
     #[serde(default = "one")]
     pub temperature: f64,
     /// Weight w of the loss of the labels, from 0 (no labels) to below 1: (1 − w) · T² · KL + w · `loss`.
@@ -49,8 +49,9 @@ fn one() -> f64 {
     1.0
 }
 
-/// Beyond it, differences between softened predictions are lost in rounding.
-const LARGEST_TEMPERATURE: f64 = 1000.0;
+/// The differences between softened probabilities shrink with 1 / T, and T² enlarges what rounding in f32 makes of them:
+/// gradients have a relative error of about 1e-7 · T².
+const LARGEST_TEMPERATURE: f64 = 100.0;
 
 impl Identity for DistillSpec {
     fn left_out(&self) -> &'static [&'static str] {

@@ -87,8 +87,7 @@ fn an_experiment_runs_once_and_one_thread_and_two_give_the_same_bytes() {
     assert!(table.contains("AdaMerging"), "{table}");
     let figure = std::fs::read_to_string(workplace.path("results/tiny/coefficients.csv")).unwrap();
     assert!(figure.contains("conv1") && !figure.contains("start"), "coefficients of two sources: {figure}");
-    let shown =
-        workplace.medmerge(&["show", "weights", "--experiment", "experiment.toml"]).output().unwrap();
+    let shown = workplace.medmerge(&["show", "weights", "--experiment", "experiment.toml"]).output().unwrap();
     assert!(shown.status.success(), "{}", String::from_utf8_lossy(&shown.stderr));
     let names = made_by_one_thread_and_two(EXPERIMENT);
     assert!(names.iter().any(|name| name.ends_with("merge_weights.safetensors")));
@@ -123,7 +122,10 @@ fn wrong_combinations_are_refused_with_advice() {
                  dataset = \"xray\"\nseed = 9\n\n[stage.weights.learn";
     let base = "base = \"start\"\nhead";
     for (changes, message) in [
-        (&[("loss = \"entropy\"\n", ""), ("[train]\n", "[train]\nloss = \"entropy\"\n")][..], "uses no labels"),
+        (
+            &[("loss = \"entropy\"\n", ""), ("[train]\n", "[train]\nloss = \"entropy\"\n")][..],
+            "uses no labels",
+        ),
         (&[("head = \"mean\"\n", "")], "trains no head, so a new one would stay random"),
         (&[("head = \"mean\"", "head = \"mean\"\nsampling = \"balanced\"")], "draws by label"),
         (&[("head = \"mean\"", "head = \"mean\"\naugment = [\"mixup\"]")], "mixed images show two classes"),
@@ -136,10 +138,13 @@ fn wrong_combinations_are_refused_with_advice() {
             "but a base must be the common start of all sources",
         ),
         (
-            &[("sources = [\"a\", \"b\"]\nbase", "sources = [\"a\", \"a2\"]\nbase"), (
-                "[stage.weights.learn",
-                "[stage.a2.finetune]\nfrom = \"start\"\ndataset = \"cells\"\n\n[stage.weights.learn",
-            )],
+            &[
+                ("sources = [\"a\", \"b\"]\nbase", "sources = [\"a\", \"a2\"]\nbase"),
+                (
+                    "[stage.weights.learn",
+                    "[stage.a2.finetune]\nfrom = \"start\"\ndataset = \"cells\"\n\n[stage.weights.learn",
+                ),
+            ],
             "the source `a2` has no head for the classes of data set `xray`",
         ),
     ] {

@@ -90,17 +90,9 @@ fn an_experiment_runs_once_and_one_thread_and_two_give_the_same_bytes() {
 fn wrong_combinations_are_refused_with_advice() {
     for (from, to, message) in [
         ("[\"probe\", \"other\"]\ndataset", "[]\ndataset", "`teachers` is empty"),
-        (
-            "[\"probe\", \"other\"]\ndataset",
-            "[\"source\"]\ndataset",
-            "teacher `source` has a head for",
-        ),
-        (
-            "[\"probe\", \"other\"]\ndataset",
-            "[\"scores\"]\ndataset",
-            "stages depend on each other",
-        ),
-        ("temperature = 2.0", "temperature = 0", "`temperature` must be above 0 and up to 1000, not 0"),
+        ("[\"probe\", \"other\"]\ndataset", "[\"source\"]\ndataset", "teacher `source` has a head for"),
+        ("[\"probe\", \"other\"]\ndataset", "[\"scores\"]\ndataset", "stages depend on each other"),
+        ("temperature = 2.0", "temperature = 0", "`temperature` must be above 0 and up to 100, not 0"),
         ("label_weight = 0.25", "label_weight = 1", "`label_weight` must be at least 0 and below 1, not 1"),
         ("label_weight = 0.25", "loss = \"entropy\"", "uses no labels"),
         ("label_weight = 0.25", "head = \"keep\"", "`head = \"keep\"`, but the model of `source` has"),
@@ -131,10 +123,7 @@ fn options() -> Vec<(Value, Value)> {
         "augment": [{ "crop": { "padding": 1 } }, { "mixup": {} }], "sampling": "balanced", "ema": 0.8,
         "layer_decay": 0.75, "batch_size": 8, "accumulate": 2,
     });
-    vec![
-        (json!({}), json!({})),
-        (json!({ "of": "logits", "temperature": 4.0, "label_weight": 0.5 }), all),
-    ]
+    vec![(json!({}), json!({})), (json!({ "of": "logits", "temperature": 4.0, "label_weight": 0.5 }), all)]
 }
 
 #[test]
@@ -162,7 +151,8 @@ fn the_number_of_threads_changes_no_bit() {
 /// augmentation, the temperature and what is averaged.
 #[test]
 fn a_student_that_is_its_own_teacher_stays_as_it_is() {
-    let plain = json!({ "optimizer": { "sgd": { "lr": 1.0 } }, "clip_norm": null, "select": "none", "epochs": 1 });
+    let plain =
+        json!({ "optimizer": { "sgd": { "lr": 1.0 } }, "clip_norm": null, "select": "none", "epochs": 1 });
     let backbone = json!({ "vit_tiny": { "image_size": 12, "patch_size": 6 } });
     let made = run(
         &spec("pretrain", json!({ "backbone": backbone }), &with(&json!({ "epochs": 1 }))),

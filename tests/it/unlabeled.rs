@@ -180,8 +180,7 @@ fn the_first_step_of_a_student_is_pytorchs() {
     let made = made("distill", body, lr, &inputs, labels());
     let (after, loss) = tensors(&made);
     assert_loss(loss, expected);
-    let is_trained =
-        |name: &&String| !name.contains("running") && !name.ends_with("num_batches_tracked");
+    let is_trained = |name: &&String| !name.contains("running") && !name.ends_with("num_batches_tracked");
     let (before, in_f64) = (weights(0), |tensor: &Tensor| tensor.to_dtype(DType::F64).unwrap());
     let moved = |name: &String| {
         let difference = (in_f64(&before[name]) - in_f64(&after[name])).unwrap();
@@ -223,7 +222,8 @@ fn the_first_step_of_coefficients_by_layer_is_pytorchs() {
     let made = made("learn_merge_weights", adamerging(), 1.0, &[a.clone(), b, base, a], labels());
     let (learned, loss) = tensors(&made);
     assert_loss(loss, expected);
-    let gradients: BTreeMap<String, Vec<f64>> = serde_json::from_value(expected["gradients"].clone()).unwrap();
+    let gradients: BTreeMap<String, Vec<f64>> =
+        serde_json::from_value(expected["gradients"].clone()).unwrap();
     let largest = gradients.values().flatten().fold(0f64, |most, gradient| most.max(gradient.abs()));
     for (layer, gradient) in gradients {
         let weights = learned[&format!("{layer}.merge_weights")].to_vec2::<f32>().unwrap();

@@ -20,8 +20,8 @@ fn invalid_options_are_refused() {
     for (keys, path, message) in [
         ("teachers = []", "teachers", "`teachers` is empty"),
         ("teachers = ['b', 'b']", "teachers.1", "duplicate teacher `b`"),
-        ("teachers = ['b']\ntemperature = 0.0", "temperature", "above 0 and up to 1000, not 0"),
-        ("teachers = ['b']\ntemperature = inf", "temperature", "above 0 and up to 1000"),
+        ("teachers = ['b']\ntemperature = 0.0", "temperature", "above 0 and up to 100, not 0"),
+        ("teachers = ['b']\ntemperature = inf", "temperature", "above 0 and up to 100"),
         ("teachers = ['b']\nlabel_weight = 1.0", "label_weight", "at least 0 and below 1, not 1"),
         ("teachers = ['b']\ntrain.loss.entropy = {}", "train.loss", "uses no labels"),
     ] {
