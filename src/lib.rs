@@ -33,7 +33,7 @@
 //! | [`model`] | checkpoints, what is known of them before anything runs, inference, costs |
 //! | [`merge_method`] | average, soups, task vectors, Git Re-Basin, ZipIt, Fisher, RegMean, PLeaS, learned, … |
 //! | [`merge_files`] | checkpoint files into one, tensor by tensor |
-//! | [`stage`] | import, pretrain, finetune, learn_merge_weights, merge, select, evaluate |
+//! | [`stage`] | import, pretrain, finetune, learn_merge_weights, distill, merge, select, evaluate |
 //! | [`experiment`] | TOML to typed specs: sections, sweep, `${…}`, `[train]`, every error at once; the JSON Schema |
 //! | [`store`] | entries on disk: put, get, verify, clean, move; checkpoints with provenance |
 //! | [`plan`] | specs to a graph: [fingerprints](plan::fingerprint), fresh or stale and why, checks, [costs](plan::cost) |

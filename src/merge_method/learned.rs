@@ -1,4 +1,5 @@
-//! Kernels combined with merge weights from a `learn_merge_weights` stage (MedMerge, arXiv 2403.11646).
+//! Kernels combined with merge weights from a `learn_merge_weights` stage (MedMerge, arXiv 2403.11646; AdaMerging,
+//! 2310.02575).
 
 use backbone::KernelGroup;
 use candle_core::{Result, Tensor, bail};
@@ -13,30 +14,39 @@ use super::{KnownMerge, MergeMethod, Merged, Merging};
 use nn::weighted_sum::weighted_sum;
 use nn::{StateDict, Value, Values};
 
-/// Kernels combined with merge weights from a `learn_merge_weights` stage (MedMerge, arXiv 2403.11646).
+/// Kernels combined with merge weights from a `learn_merge_weights` stage (MedMerge, arXiv 2403.11646; AdaMerging,
+/// 2310.02575).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LearnedSpec {
     /// The `learn_merge_weights` stage that provides the merge weights.
     pub weights: String,
+    /// Stage of the common start, if they were learned with one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<String>,
 }
 
 impl Identity for LearnedSpec {
     fn left_out(&self) -> &'static [&'static str] {
-        &["weights"]
+        &["weights", "base"]
     }
 }
 
 impl Kind for LearnedSpec {}
 
 impl MergeMethod for LearnedSpec {
+    fn base(&self) -> Option<&str> {
+        self.base.as_deref()
+    }
+
     fn inputs(&self) -> Vec<(Role, &str)> {
-        vec![(Role::Weights, &self.weights)]
+        let base = self.base().map(|base| (Role::Base, base));
+        base.into_iter().chain([(Role::Weights, self.weights.as_str())]).collect()
     }
 
     fn head(&self, known: &KnownMerge<'_>) -> std::result::Result<Option<Head>, Vec<String>> {
         let n = known.sources.len();
-        let Description::MergeWeights { info, sources } = known.known.inputs[n] else {
+        let Description::MergeWeights { info, sources, base } = known.known.inputs[n + self.bases()] else {
             return Err(vec![format!(
                 "`weights = \"{}\"` is not a `learn_merge_weights` stage",
                 self.weights
@@ -49,6 +59,11 @@ impl MergeMethod for LearnedSpec {
                 self.weights
             )]);
         }
+        self.base().map(|name| known.base(name)).transpose()?;
+        let own = self.base().map(|_| known.known.input_fingerprints[n]);
+        if *base != own {
+            return Err(vec![self.other_base(base.is_some())]);
+        }
         Ok(info.head.clone())
     }
 
@@ -58,13 +73,40 @@ impl MergeMethod for LearnedSpec {
     }
 
     fn merge(&self, merging: &Merging<'_>) -> std::result::Result<Merged, StageError> {
-        let Artifact::MergeWeights(weights) = merging.input(0) else {
+        let Artifact::MergeWeights(weights) = merging.input(self.bases()) else {
             return Err(StageError::Failed("the `weights` input does not contain merge weights".into()));
         };
         let groups = merging.sources[0].info.backbone.build().kernel_groups();
-        let tensors = merge(&merging.state_dicts(), &groups, &weights.tensors)?;
+        let base = self.base().map(|_| merging.context.model(merging.sources.len())).transpose()?;
+        let base = base.map(|base| &base.tensors);
+        let tensors = merge(&merging.state_dicts(), base, &groups, &weights.tensors)?;
         let permutations = vec![Permutations::default(); merging.sources.len()];
         Ok(Merged { tensors, head: weights.info.head.clone(), permutations })
+    }
+}
+
+impl LearnedSpec {
+    /// The number of inputs between the sources and the merge weights.
+    fn bases(&self) -> usize {
+        usize::from(self.base.is_some())
+    }
+
+    /// Why the merge weights are not for this base; `learned` says whether they are for any.
+    fn other_base(&self, learned: bool) -> String {
+        let weights = &self.weights;
+        match (learned, &self.base) {
+            (false, _) => {
+                format!("the merge weights of `{weights}` were learned without a base; leave out `base`")
+            }
+            (true, None) => format!(
+                "the merge weights of `{weights}` multiply differences from a common start; name it: \
+                 `method.learned = {{ weights = \"{weights}\", base = \"<stage>\" }}`"
+            ),
+            (true, Some(base)) => format!(
+                "the merge weights of `{weights}` were learned with another base than `{base}`; give both stages the \
+                 same `base`"
+            ),
+        }
     }
 }
 
@@ -73,21 +115,39 @@ pub fn weights_name(group: &KernelGroup) -> String {
     format!("{}.merge_weights", group.layer)
 }
 
-/// The tensors of every group, stacked over the sources, `[sources, kernels, ..]`, by name.
+/// The tensors of every group, stacked over the sources, `[sources, kernels, ..]`, by name. With a base: the differences
+/// of the sources from it, and then the base itself.
 ///
 /// # Errors
-/// A source lacks a tensor, or shapes differ.
-pub fn stacked(sources: &[&StateDict], groups: &[KernelGroup]) -> Result<StateDict> {
+/// A model lacks a tensor, or shapes differ.
+pub fn stacked(
+    sources: &[&StateDict],
+    base: Option<&StateDict>,
+    groups: &[KernelGroup],
+) -> Result<StateDict> {
     let names = groups.iter().flat_map(|group| &group.tensors);
     let stack = |name: &String| {
-        let of = |source: &&StateDict| match source.get(name) {
+        let of = |model: &StateDict| match model.get(name) {
             Some(tensor) => Ok(tensor.detach()),
-            None => bail!("a source has no tensor `{name}`"),
+            None => bail!("a model has no tensor `{name}`"),
         };
-        let tensors = sources.iter().map(of).collect::<Result<Vec<Tensor>>>()?;
+        let mut tensors = sources.iter().map(|source| of(source)).collect::<Result<Vec<Tensor>>>()?;
+        if let Some(base) = base.map(of).transpose()? {
+            tensors = tensors.iter().map(|source| source - &base).collect::<Result<_>>()?;
+            tensors.push(base);
+        }
         Ok((name.clone(), Tensor::stack(&tensors, 0)?.contiguous()?))
     };
     names.map(stack).collect()
+}
+
+/// Merge weights `[sources, kernels]` for [`stacked`] tensors: a base is a last row of ones.
+fn with_base(weights: &Tensor, has_base: bool) -> Result<Tensor> {
+    if has_base {
+        Tensor::cat(&[weights, &weights.narrow(0, 0, 1)?.ones_like()?], 0)?.contiguous()
+    } else {
+        Ok(weights.clone())
+    }
 }
 
 /// The groups restricted to the `wanted` tensors; groups without any are left out.
@@ -100,7 +160,7 @@ pub fn left(groups: &[KernelGroup], wanted: impl Fn(&String) -> bool) -> Vec<Ker
 }
 
 /// `W[k] = Σ_i w_i[k] · W_i[k]` for every tensor of every group, differentiable in the merge weights.
-/// `weights` maps a group to its `[sources, kernels]` numbers.
+/// `weights` maps a group to its `[stacked, kernels]` numbers.
 ///
 /// # Errors
 /// Shapes do not match.
@@ -120,18 +180,24 @@ pub fn merged_kernels(
 }
 
 /// Fold learned merge weights into one plain `state_dict`. Tensors that `learned` contains under their own names are
-/// not merged but copied: the head, running statistics, batch counts, and norms kept from the anchor.
+/// not merged but copied: the head, running statistics, batch counts, and norms kept from the anchor. With a base B:
+/// `W[k] = B[k] + Σ_i w_i[k] · (W_i[k] − B[k])`.
 ///
 /// # Errors
 /// Merge weights are missing for a group, or are for other sources.
-pub fn merge(sources: &[&StateDict], groups: &[KernelGroup], learned: &StateDict) -> Result<StateDict> {
+pub fn merge(
+    sources: &[&StateDict],
+    base: Option<&StateDict>,
+    groups: &[KernelGroup],
+    learned: &StateDict,
+) -> Result<StateDict> {
     let weights = |group: &KernelGroup| match learned.get(&weights_name(group)) {
-        Some(weights) => Ok(Value::constant(weights.clone())),
+        Some(weights) => Ok(Value::constant(with_base(weights, base.is_some())?)),
         None => bail!("no merge weights for layer `{}`", group.layer),
     };
     let mut tensors = sources[0].clone();
     let groups = &left(groups, |name| !learned.contains_key(name));
-    let merged = merged_kernels(&stacked(sources, groups)?, groups, weights)?;
+    let merged = merged_kernels(&stacked(sources, base, groups)?, groups, weights)?;
     tensors.extend(merged.into_iter().map(|(name, value)| (name, value.tensor().clone())));
     let head = learned.iter().filter(|(name, _)| !name.ends_with(".merge_weights"));
     tensors.extend(head.map(|(name, tensor)| (name.clone(), tensor.clone())));

@@ -9,6 +9,7 @@
 //! | `accuracy`, `f1`, `precision_recall`, `kappa`, `mcc` | metrics of the confusion matrix |
 //! | `auroc`, `average_precision` | metrics of the rankings |
 //! | `log_loss`, `calibration` | metrics of the probabilities |
+//! | [`entropy`] | a score without labels, which only selects epochs |
 //! | [`curves`] | ROC and precision-recall curves, and scores of single classes |
 //!
 //! Of a multi-label data set, each class is a binary decision at a probability of 0.5, and unknown labels are left out.
@@ -23,6 +24,7 @@ mod average_precision;
 pub mod calibration;
 pub mod confusion;
 pub mod curves;
+pub mod entropy;
 mod error;
 mod f1;
 mod kappa;
@@ -37,6 +39,7 @@ mod tally;
 use indexmap::IndexMap;
 
 pub use confusion::Confusion;
+pub use entropy::ENTROPY;
 pub use error::MetricError;
 pub use f1::per_class_f1;
 pub use labels::{Labeling, Labels, MultiLabels, State};

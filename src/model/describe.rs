@@ -119,6 +119,9 @@ pub enum Description {
         info: ModelInfo,
         /// Fingerprints of the models to merge, in order.
         sources: Vec<Fingerprint>,
+        /// Fingerprint of their common start, if merge weights multiply differences from it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        base: Option<Fingerprint>,
     },
     /// Predictions and scores.
     Scores,

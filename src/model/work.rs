@@ -202,19 +202,33 @@ impl<'a> TrainingWork<'a> {
         }
     }
 
-    /// Training of merge weights for `sources` sources. A step computes one network with merged kernels. Memory holds
-    /// the sources as read and again stacked, the merged kernels and their gradients.
-    pub fn merge_weights(&self, sources: usize) -> Work {
+    /// Training of merge weights for `sources` sources, with a base or without. A step computes one network with merged
+    /// kernels. Memory holds the sources and the base as read and again stacked, the merged kernels and their gradients.
+    pub fn merge_weights(&self, sources: usize, has_base: bool) -> Work {
         let (network, sources) = (&self.network, sources as u64);
+        let stacked = sum([sources, u64::from(has_base)]);
         let weights = product([sources, network.kernels]);
         let unmerged = sum([network.elements - network.learned, network.head_elements]);
-        let models = product([network.elements, sum([product([2, sources]), 2])]);
+        let models = product([network.elements, sum([product([2, stacked]), 2])]);
         let elements = [models, self.learning(sum([weights, network.head_elements]))];
         Work {
             operations: self.operations(),
             memory_bytes: sum([product([F32, sum(elements)]), self.step(), self.dataset.decoded_bytes()]),
             disk_bytes: product([F32, sum([weights, unmerged])]),
             ..Work::default()
+        }
+    }
+
+    /// The same training with teachers, whose predictions of each training image are computed in each epoch.
+    pub fn taught(&self, training: Work, teachers: &[Network]) -> Work {
+        let images = product([self.spec.epochs as u64, self.dataset.images(SplitName::Train)]);
+        let passes = teachers.iter().map(|teacher| product([teacher.forward(), images]));
+        let inference = teachers.iter().map(|teacher| teacher.inference(self.batch())).max();
+        let held = teachers.iter().map(Network::bytes).chain(inference);
+        Work {
+            operations: sum([training.operations, sum(passes)]),
+            memory_bytes: sum([training.memory_bytes, sum(held)]),
+            ..training
         }
     }
 

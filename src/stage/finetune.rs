@@ -2,7 +2,9 @@
 
 use super::learner::{train_head, train_whole};
 use super::*;
+use candle_core::Device;
 use model::head::{list, reorder_head, replace_head};
+use nn::StateDict;
 
 /// Trains another stage's model on a data set: all parameters, or the classifier alone.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -64,7 +66,10 @@ impl Kind for FinetuneSpec {
     }
 
     fn validate_together(&self, problems: &mut Problems) {
-        problems.under("train", |problems| self.train.validate_together(problems));
+        problems.under("train", |problems| {
+            self.train.validate_together(problems);
+            self.train.validate_labeled(problems);
+        });
     }
 }
 
@@ -94,8 +99,8 @@ impl Stage for FinetuneSpec {
         known.datasets[0].suits(&from.backbone)?;
         known.datasets[0].trains(&self.train)?;
         let head = known.datasets[0].head();
-        if self.head == HeadInit::Keep && !from.head.as_ref().is_some_and(|kept| kept.is_like(&head)) {
-            return Err(vec![self.cannot_keep(from.head.as_ref(), &head)]);
+        if let Some(misfit) = self.head.misfit((&self.from, from.head.as_ref()), (&self.dataset, &head)) {
+            return Err(vec![misfit]);
         }
         Ok(Description::Model(tuned(from, head, known.datasets[0].preprocessing())))
     }
@@ -111,18 +116,7 @@ impl Stage for FinetuneSpec {
     fn run(&self, context: &Context<'_>) -> Result<Artifact, StageError> {
         let from = context.model(0)?;
         let head = context.head();
-        let mut tensors = from.tensors.clone();
-        if self.keeps_head(from.info.head.as_ref(), &head) {
-            reorder_head(&mut tensors, &from.info, &head.classes)?;
-        } else {
-            replace_head(
-                &mut tensors,
-                &from.info.backbone,
-                head.classes.len(),
-                self.train.seed,
-                &context.device,
-            )?;
-        }
+        let tensors = starting_tensors(from, self.head, &head, self.train.seed, &context.device)?;
         let info = tuned(&from.info, head, context.preprocessing());
         match self.trainable {
             Trainable::All => train_whole(info, tensors, &context.task(&self.train)),
@@ -132,31 +126,56 @@ impl Stage for FinetuneSpec {
 }
 
 /// A model with another head, after training on other images.
-fn tuned(from: &ModelInfo, head: Head, next: Preprocessing) -> ModelInfo {
+pub(super) fn tuned(from: &ModelInfo, head: Head, next: Preprocessing) -> ModelInfo {
     ModelInfo { head: Some(head), preprocessing: from.preprocessing.then(next), ..from.clone() }
 }
 
-impl FinetuneSpec {
-    /// Why the head of the model cannot be kept.
-    fn cannot_keep(&self, kept: Option<&Head>, wanted: &Head) -> String {
+/// The tensors of a model to train further, with its classifier or a new one, initialized from `seed`.
+///
+/// # Errors
+/// The model has no head for these classes, or candle cannot make a tensor.
+pub(super) fn starting_tensors(
+    from: &Checkpoint,
+    init: HeadInit,
+    head: &Head,
+    seed: u64,
+    device: &Device,
+) -> candle_core::Result<StateDict> {
+    let mut tensors = from.tensors.clone();
+    if init.keeps(from.info.head.as_ref(), head) {
+        reorder_head(&mut tensors, &from.info, &head.classes)?;
+    } else {
+        replace_head(&mut tensors, &from.info.backbone, head.classes.len(), seed, device)?;
+    }
+    Ok(tensors)
+}
+
+impl HeadInit {
+    /// Why the head of a model, given with its stage, cannot be kept for a data set, given with its name.
+    pub(super) fn misfit(
+        self,
+        (from, kept): (&str, Option<&Head>),
+        (dataset, wanted): (&str, &Head),
+    ) -> Option<String> {
+        if self != Self::Keep || kept.is_some_and(|kept| kept.is_like(wanted)) {
+            return None;
+        }
         let several = |head: &Head| if head.labeling.is_single_label() { "" } else { "multi-label " };
         let kept = kept
             .map_or("no head".into(), |kept| format!("a {}head for {}", several(kept), list(&kept.classes)));
-        format!(
-            "`head = \"keep\"`, but the model of `{}` has {kept}, and {}data set `{}` has {}; omit `head` to start with \
-             a new one",
-            self.from,
+        Some(format!(
+            "`head = \"keep\"`, but the model of `{from}` has {kept}, and {}data set `{dataset}` has {}; omit `head` to \
+             start with a new one",
             several(wanted),
-            self.dataset,
             list(&wanted.classes)
-        )
+        ))
     }
 
-    fn keeps_head(&self, had: Option<&Head>, wanted: &Head) -> bool {
-        match self.head {
-            HeadInit::Auto => had == Some(wanted),
-            HeadInit::Keep => true,
-            HeadInit::New => false,
+    fn keeps(self, had: Option<&Head>, wanted: &Head) -> bool {
+        match self {
+            Self::Auto => had == Some(wanted),
+            Self::Keep => true,
+            Self::New => false,
         }
     }
 }

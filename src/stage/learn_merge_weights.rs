@@ -1,5 +1,7 @@
-//! `learn_merge_weights`: learn one merge weight per kernel and source on the target's training images.
+//! `learn_merge_weights`: learn one merge weight per kernel and source on the target's training images, with their
+//! labels or without.
 
+mod checks;
 mod learner;
 
 use std::collections::BTreeSet;
@@ -12,16 +14,25 @@ use merge_method::learned::left;
 use nn::init::Parameter;
 use train::epoch::fit;
 
-/// Learns one merge weight per kernel and source on a target data set (MedMerge, arXiv 2403.11646).
+/// Learns one merge weight per kernel and source on a target data set (MedMerge, arXiv 2403.11646); without labels by
+/// `loss = "entropy"`, of task vectors by `base` (AdaMerging, arXiv 2310.02575).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LearnMergeWeightsSpec {
     /// Stages of the models to merge; two or more with the same backbone.
     pub sources: Vec<String>,
+    /// Stage of the model from which all sources were trained: merge weights then multiply differences from it, B + Σ w
+    /// (S − B).
+    #[serde(default)]
+    pub base: Option<String>,
     /// Source to start from: its merge weights start at 1, the others at 0, with its head. If absent, all sources start
     /// with equal weights and a new head.
     #[serde(default)]
     pub anchor: Option<String>,
+    /// Initial merge weight of all learned sources; if absent, 1 and 0 with an `anchor`, otherwise 0.3 with a `base`,
+    /// otherwise 1 / sources.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<f64>,
     /// Whether the anchor's merge weights are learned.
     #[serde(default)]
     pub anchor_weight: AnchorWeight,
@@ -38,7 +49,7 @@ pub struct LearnMergeWeightsSpec {
     /// Scales and shifts of batch and layer norms.
     #[serde(default, skip_serializing_if = "is_default")]
     pub norms: Norms,
-    /// Initial head; without an anchor it is always a new one.
+    /// Initial head. It is trained, unless the loss uses no labels.
     #[serde(default, skip_serializing_if = "is_default")]
     pub head: StartingHead,
     /// Target data set to train on.
@@ -101,17 +112,18 @@ pub enum Norms {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum StartingHead {
-    /// The anchor's.
+    /// The anchor's; a new one without an anchor.
     #[default]
     Anchor,
     /// A new head with random weights.
     New,
+    /// The mean of the heads of all sources.
+    Mean,
 }
 
-/// Whether to skip serializing an option that was added after results of this stage were stored.
 impl Identity for LearnMergeWeightsSpec {
     fn left_out(&self) -> &'static [&'static str] {
-        &["sources", "anchor", "dataset"]
+        &["sources", "base", "anchor", "dataset"]
     }
 
     fn options(&self) -> serde_json::Value {
@@ -130,12 +142,15 @@ impl Kind for LearnMergeWeightsSpec {
             problems.add("anchor", message, kind::suggest::help(anchor, &names));
         }
         problems.not_negative("decay_to_start", self.decay_to_start);
+        self.validate_start(problems);
     }
 
     /// From 1 / lr on, a decay step would overshoot the start.
     fn validate_together(&self, problems: &mut Problems) {
         problems.under("train", |problems| self.train.validate_together(problems));
         let most = 1.0 / self.train.optimizer.lr();
+        self.validate_base(problems);
+        self.validate_head(problems);
         let right = self.decay_to_start < most;
         problems.check("decay_to_start", self.decay_to_start, right, &format!("below 1 / lr, here {most}"));
     }
@@ -148,6 +163,7 @@ impl Stage for LearnMergeWeightsSpec {
 
     fn inputs(&self) -> Vec<Input> {
         let mut inputs = Input::sources(&self.sources);
+        inputs.extend(self.base.iter().map(|base| Input::new(Role::Base, base)));
         inputs.extend(self.anchor.iter().map(|anchor| Input::new(Role::Anchor, anchor)));
         inputs
     }
@@ -168,40 +184,20 @@ impl Stage for LearnMergeWeightsSpec {
         }
         known.datasets[0].trains(&self.train)?;
         let head = known.datasets[0].head();
-        if self.anchor_weight == AnchorWeight::Fixed {
-            if self.anchor.is_none() {
-                return Err(vec!["`anchor_weight = \"fixed\"` needs an `anchor`".into()]);
-            }
-            if self.constraint == Constraint::Convex {
-                return Err(vec![
-                    "`constraint = \"convex\"` with a fixed anchor of weight 1 leaves nothing to learn; use \
-                     `anchor_weight = \"learned\"`, or another constraint"
-                        .into(),
-                ]);
-            }
-        }
-        if self.norms == Norms::Anchor && self.anchor.is_none() {
-            return Err(vec!["`norms = \"anchor\"` needs an `anchor`".into()]);
-        }
-        let fits = |had: &Head| had.is_like(&head);
-        let takes_head = self.head == StartingHead::Anchor;
-        let is_headless = |&i: &usize| takes_head && !sources[i].head.as_ref().is_some_and(fits);
-        if let Some(i) = self.anchor_index().filter(is_headless) {
-            return Err(vec![format!(
-                "the anchor `{}` has no head for the classes of data set `{}`; probe it first: a `finetune` stage \
-                 with `trainable = \"head\"`",
-                self.sources[i], self.dataset
-            )]);
-        }
+        self.check_anchor()?;
+        self.check_heads(&sources, &head)?;
+        self.check_base(known, &sources)?;
+        let n = self.sources.len();
         Ok(Description::MergeWeights {
             info: learned(&sources, head, known.datasets[0].preprocessing()),
-            sources: known.input_fingerprints[..self.sources.len()].to_vec(),
+            sources: known.input_fingerprints[..n].to_vec(),
+            base: self.base.as_ref().map(|_| known.input_fingerprints[n]),
         })
     }
 
     fn work(&self, known: &Known<'_>, networks: &mut Networks) -> Work {
         let training = TrainingWork::new(&known.described_model(0).backbone, known, &self.train, networks);
-        training.merge_weights(self.sources.len())
+        training.merge_weights(self.sources.len(), self.base.is_some())
     }
 
     fn run(&self, context: &Context<'_>) -> Result<Artifact, StageError> {
@@ -209,7 +205,8 @@ impl Stage for LearnMergeWeightsSpec {
         let sources = (0..n).map(|i| context.model(i)).collect::<Result<Vec<_>, _>>()?;
         let task = context.task(&self.train);
         let infos: Vec<&ModelInfo> = sources.iter().map(|source| &source.info).collect();
-        let mut learner = MergeLearner::new(self, &sources, &task)?;
+        let base = self.base.as_ref().map(|_| context.model(n)).transpose()?;
+        let mut learner = MergeLearner::new(self, &sources, base, &task)?;
         let history = fit(&mut learner, &task)?;
         Ok(Artifact::MergeWeights(MergeWeights {
             info: learned(&infos, context.head(), context.preprocessing()),
@@ -229,15 +226,6 @@ impl LearnMergeWeightsSpec {
     fn anchor_index(&self) -> Option<usize> {
         let anchor = self.anchor.as_ref()?;
         self.sources.iter().position(|source| source == anchor)
-    }
-
-    /// Initial merge weights: 1 for the anchor and 0 for the others, or equal ones without an anchor.
-    fn start(&self, source: usize) -> f32 {
-        match self.anchor_index() {
-            Some(anchor) if anchor == source => 1.0,
-            Some(_) => 0.0,
-            None => 1.0 / self.sources.len() as f32,
-        }
     }
 
     /// The merged layers of a backbone, each with its number of kernels.

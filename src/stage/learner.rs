@@ -10,7 +10,8 @@ use model::batch_norm::follow_step;
 use nn::init::Parameter;
 use nn::{Mode, Net, Normalize, StateDict, Value, leaves};
 use train::batch::{self, Batch, Variant};
-use train::epoch::{Forward, Learner, Task, eval_batch, fit};
+use train::epoch::{Forward, Learner, Task, eval_batch, fit, fit_to};
+use train::{NamedLoss, Objective};
 
 /// Train every parameter.
 ///
@@ -21,8 +22,21 @@ pub(super) fn train_whole(
     tensors: StateDict,
     task: &Task<'_>,
 ) -> std::result::Result<Artifact, StageError> {
+    train_whole_to(&NamedLoss::of(task)?, info, tensors, task)
+}
+
+/// Train every parameter, to minimize something else than the loss that the options name.
+///
+/// # Errors
+/// Training failed.
+pub(super) fn train_whole_to(
+    objective: &dyn Objective,
+    info: ModelInfo,
+    tensors: StateDict,
+    task: &Task<'_>,
+) -> std::result::Result<Artifact, StageError> {
     let mut learner = WholeNetwork::new(&info, tensors, task)?;
-    let history = fit(&mut learner, task)?;
+    let history = fit_to(objective, &mut learner, task)?;
     let tensors = learner.state()?;
     Ok(Artifact::Model(Checkpoint { info, tensors, history }))
 }

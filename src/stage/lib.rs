@@ -4,6 +4,8 @@
 //! experiment's files. To add one: a file here with a spec that implements [`Stage`], a `mod` line and a line in
 //! [`StageSpec`]. A spec with a field `train` takes the keys of `[train]`.
 
+mod common_start;
+pub mod distill;
 pub mod ensemble;
 pub mod evaluate;
 pub mod finetune;
@@ -42,6 +44,7 @@ kinds! {
         Pretrain(pretrain::PretrainSpec),
         Finetune(finetune::FinetuneSpec),
         LearnMergeWeights(learn_merge_weights::LearnMergeWeightsSpec),
+        Distill(distill::DistillSpec),
         Merge(merge::MergeSpec),
         Select(select::SelectSpec),
         Evaluate(evaluate::EvaluateSpec),

@@ -257,14 +257,13 @@ impl MergeSpec {
             return Ok(());
         }
         let sources = self.sources.iter().map(|name| format!("source `{name}`"));
-        let base = base.map(|name| format!("`base = \"{name}\"`"));
         // The base is the input after the sources.
-        let names: Vec<String> = sources.chain(base.clone()).collect();
-        let mut starts =
-            names.iter().zip(&known.began_at).filter_map(|(name, start)| Some((name, (*start)?)));
-        let reference = if base.is_some() { starts.next_back() } else { starts.next() };
-        let Some((reference, start)) = reference else { return Ok(()) };
-        let Some((other, _)) = starts.find(|(_, other)| *other != start) else { return Ok(()) };
+        let names = sources.chain(base.map(|name| format!("`base = \"{name}\"`")));
+        let names: Vec<String> = names.collect();
+        let Some([other, reference]) = common_start::different(&names, &known.began_at, base.is_some())
+        else {
+            return Ok(());
+        };
         let method = self.method.kind();
         Err(vec![format!(
             "{other} and {reference} start from different `pretrain` or `merge` stages, but `{method}` is for models \

@@ -41,7 +41,10 @@ impl Kind for PretrainSpec {
     }
 
     fn validate_together(&self, problems: &mut Problems) {
-        problems.under("train", |problems| self.train.validate_together(problems));
+        problems.under("train", |problems| {
+            self.train.validate_together(problems);
+            self.train.validate_labeled(problems);
+        });
     }
 }
 

@@ -116,6 +116,22 @@ fn learning_merge_weights_costs_as_much_as_training_and_stores_little() {
     let learned = work("learn_merge_weights = { sources = ['a', 'b'], dataset = 'cells' }");
     assert_eq!(learned.operations, finetune("train = {}").operations);
     assert!(learned.disk_bytes < network().bytes() / 10, "{learned:?}");
+    let with_base = work("learn_merge_weights = { sources = ['a', 'b'], base = 'c', dataset = 'cells' }");
+    assert_eq!(with_base.memory_bytes - learned.memory_bytes, 2 * network().bytes(), "as read, and stacked");
+}
+
+#[test]
+fn distillation_adds_a_pass_of_each_teacher_to_fine_tuning() {
+    let distill = |teachers: &str| {
+        work(&format!(
+            "distill = {{ from = 'a', teachers = {teachers}, dataset = 'cells', train.epochs = 3 }}"
+        ))
+    };
+    let (plain, two) = (finetune("train.epochs = 3"), distill("['b', 'c']"));
+    assert_eq!(two.operations - plain.operations, 2 * 3 * TRAIN * network().forward());
+    assert_eq!(two.memory_bytes - plain.memory_bytes, 2 * network().bytes() + network().inference(TRAIN));
+    assert_eq!(two.disk_bytes, plain.disk_bytes);
+    assert_eq!(distill("['b']").operations - plain.operations, 3 * TRAIN * network().forward());
 }
 
 #[test]
@@ -216,6 +232,7 @@ proptest! {
             format!("finetune = {{ from = 'a', dataset = 'cells', {train} }}"),
             format!("finetune = {{ from = 'a', dataset = 'cells', trainable = 'head', {train} }}"),
             format!("learn_merge_weights = {{ sources = ['a', 'b'], dataset = 'cells', {train} }}"),
+            format!("distill = {{ from = 'a', teachers = ['b'], dataset = 'cells', {train} }}"),
             "merge = { sources = ['a', 'b'], method.average = {}, dataset = 'cells' }".into(),
             "merge = { sources = ['a', 'b'], method.greedy_soup = {}, dataset = 'cells' }".into(),
             "merge = { sources = ['a', 'b'], method.fisher = {}, dataset = 'cells' }".into(),

@@ -11,7 +11,7 @@ use super::batch::{Batch, ahead, in_batches};
 use super::best::Best;
 use super::layer_rates;
 use super::resume::{Ongoing, Position, Resume, Saver, TrainState};
-use super::{ClassCounts, Loss, Optimizer, TrainSpec};
+use super::{NamedLoss, Objective, Optimizer, TrainSpec};
 use crate::{EpochRecord, Interrupted, Progress, TrainError};
 use dataset::{Dataset, Labeling, Split};
 use metric::{Predictions, by_name};
@@ -116,19 +116,28 @@ pub struct Task<'a> {
     pub resume: &'a dyn Resume,
 }
 
+/// Minimizes the loss that the task's options name, as [`fit_to`].
+///
+/// # Errors
+/// As [`fit_to`].
+pub fn fit(learner: &mut dyn Learner, task: &Task<'_>) -> Result<Vec<EpochRecord>, TrainError> {
+    fit_to(&NamedLoss::of(task)?, learner, task)
+}
+
 /// Trains, and leaves the learner in the state of its best epoch. Returns one record per epoch. Resumes an interrupted
 /// training of the same task, with the same result as without interruption.
 ///
 /// # Errors
 /// The loss is not finite, the selecting score is undefined, or the user asked to stop.
-pub fn fit(learner: &mut dyn Learner, task: &Task<'_>) -> Result<Vec<EpochRecord>, TrainError> {
-    let spec = task.spec;
-    let counts = ClassCounts::of(&task.dataset.train.labels, task.dataset.classes.len());
-    let loss = spec.loss.build(&counts, task.device)?;
+pub fn fit_to(
+    objective: &dyn Objective,
+    learner: &mut dyn Learner,
+    task: &Task<'_>,
+) -> Result<Vec<EpochRecord>, TrainError> {
     let mut training = Training::new(learner, task)?;
     training.resume()?;
     while !training.is_over() {
-        let train_loss = training.epoch(&*loss)?;
+        let train_loss = training.epoch(objective)?;
         training.end_epoch(train_loss)?;
     }
     training.finish()
@@ -168,7 +177,7 @@ impl<'a> Training<'a> {
     }
 
     /// One pass over the training images; returns the mean loss per image.
-    fn epoch(&mut self, loss: &dyn Loss) -> Result<f64, TrainError> {
+    fn epoch(&mut self, objective: &dyn Objective) -> Result<f64, TrainError> {
         let (task, epoch, start) = (self.task, self.history.len(), self.ongoing);
         let (spec, split) = (task.spec, &task.dataset.train);
         let draws = spec.sampling.draws(split, spec.images_per_epoch(split.len()), spec.seed, epoch);
@@ -186,7 +195,7 @@ impl<'a> Training<'a> {
         let (mut group, started) = (Accumulated::default(), Instant::now());
         ahead(batches.len() - start.batches, prepare, |batch| {
             let of_step = of_steps[self.ongoing.batches / spec.accumulate];
-            self.accumulate(&mut group, loss, batch?, of_step)?;
+            self.accumulate(&mut group, objective, batch?, of_step)?;
             if group.images < of_step {
                 return Ok(());
             }
@@ -201,13 +210,13 @@ impl<'a> Training<'a> {
     fn accumulate(
         &mut self,
         group: &mut Accumulated,
-        loss: &dyn Loss,
+        objective: &dyn Objective,
         batch: Batch,
         of: usize,
     ) -> Result<(), TrainError> {
         let (batch, images) = (batch.on(self.task.device)?, group.images + self.ongoing.images);
         let Forward { logits, leaves } = self.learner.train_logits(&batch)?;
-        let (number, mut gradient) = loss.with_gradient(logits.tensor(), &batch.targets)?;
+        let (number, mut gradient) = objective.with_gradient(logits.tensor(), &batch)?;
         if !number.is_finite() {
             return Err(diverged(number, batch.epoch, images, self.task.spec));
         }

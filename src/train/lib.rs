@@ -7,7 +7,8 @@
 //! | `average` | moving averages of the weights |
 //! | `best` | the best epoch, early stopping |
 //! | [`resume`] | saving and restoring the state of a training |
-//! | [`loss`] | cross entropy, binary cross entropy |
+//! | [`objective`] | what training minimizes |
+//! | [`loss`] | cross entropy, binary cross entropy, entropy, distillation |
 //! | [`optimizer`] | SGD, Adam, AdamW with serializable state; gradient clipping |
 //! | [`layer_rates`] | learning rates of the layers of a backbone |
 //! | [`schedule`] | learning rate per epoch |
@@ -28,6 +29,7 @@ pub mod epoch;
 mod gpu_tests;
 pub mod layer_rates;
 pub mod loss;
+pub mod objective;
 pub mod optimizer;
 pub mod progress;
 pub mod resume;
@@ -46,7 +48,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use augmentation::Augment;
-pub use loss::{ClassCounts, ClassWeights, Loss, LossSpec};
+pub use loss::{ClassCounts, ClassWeights, Loss, LossSpec, Softening};
+pub use objective::{NamedLoss, Objective};
 pub use optimizer::{Optimizer, OptimizerError, OptimizerSpec};
 pub use progress::{EpochRecord, Interrupted, Progress, TrainError};
 pub use sampling::Sampling;
@@ -97,8 +100,8 @@ pub struct TrainSpec {
     pub augment: Augment,
     /// Maximum L2 norm of the gradient over all parameters, above which it is scaled down; unlimited if absent.
     pub clip_norm: Option<f64>,
-    /// Metric of the validation images that selects the best epoch, any of the [metrics](#metrics); `none` keeps the
-    /// last epoch.
+    /// Metric of the validation images that selects the best epoch, any of the [metrics](#metrics), or `entropy`, which
+    /// uses no labels; `none` keeps the last epoch.
     pub select: Select,
     /// Number of epochs without a better validation score after which training stops; unlimited if absent.
     pub patience: Option<usize>,
@@ -227,6 +230,7 @@ impl Kind for TrainSpec {
             problems.add(&key, format!("`warmup_epochs` ({warmup}) must be below `epochs` ({epochs})"), None);
         }
         self.validate_layers(problems);
+        self.validate_unlabeled(problems);
         problems.under("augment", |problems| self.augment.validate_together(problems));
         if self.patience.is_some() && self.select == Select::NONE {
             let help = "leave `patience` out, or name a score in `select`".to_owned();
@@ -237,6 +241,38 @@ impl Kind for TrainSpec {
 }
 
 impl TrainSpec {
+    /// Reports a loss without labels, for stages whose parameters could make every image the same class.
+    pub fn validate_labeled(&self, problems: &mut Problems) {
+        if !self.loss.uses_labels() {
+            let kind = self.loss.kind();
+            let message = format!(
+                "`loss = \"{kind}\"` uses no labels, so all images could become one class; only \
+                 `learn_merge_weights` takes it"
+            );
+            let help = "name a loss of labels: `cross_entropy`, or `binary_cross_entropy`".to_owned();
+            problems.add("loss", message, Some(help));
+        }
+    }
+
+    /// Checks that nothing else uses labels if the loss does not.
+    fn validate_unlabeled(&self, problems: &mut Problems) {
+        if self.loss.uses_labels() {
+            return;
+        }
+        let kind = self.loss.kind();
+        if self.sampling == Sampling::Balanced {
+            let message =
+                format!("`sampling = \"balanced\"` draws by label, but `loss = \"{kind}\"` uses no labels");
+            problems.add("sampling", message, Some("set `sampling = \"shuffled\"`".to_owned()));
+        }
+        if self.augment.mixes_batches() {
+            let message =
+                format!("mixed images show two classes, on which `loss = \"{kind}\"` would be wrong");
+            let help = "leave `mixup` and `cutmix` out of the stage's `augment`".to_owned();
+            problems.add("augment", message, Some(help));
+        }
+    }
+
     /// Checks the learning rates of layers.
     fn validate_layers(&self, problems: &mut Problems) {
         let Some(lr_backbone) = self.lr_backbone else { return };
@@ -283,6 +319,11 @@ mod tests {
                 "`crop` changes images, but stands after `mixup`",
             ),
             (r#"{"select": "none", "patience": 3}"#, "`patience` needs a validation score"),
+            (
+                r#"{"loss": {"entropy": {}}, "sampling": "balanced"}"#,
+                "`sampling = \"balanced\"` draws by label",
+            ),
+            (r#"{"loss": {"entropy": {}}, "augment": [{"mixup": {}}]}"#, "mixed images show two classes"),
         ] {
             let found = problems(spec);
             assert!(found.len() == 1 && found[0].contains(message), "{spec}: {found:?}");

@@ -2,25 +2,27 @@
 
 use std::borrow::Cow;
 
-use metric::{Metric, NAMES, by_name};
+use metric::{ENTROPY, Metric, NAMES, by_name};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// The word for no validation.
 const NONE: &str = "none";
 
-/// All words: every metric, and `none`.
+/// All words: every metric, the one without labels, and `none`.
 const WORDS: &[&str] = &{
-    let mut words = [NONE; NAMES.len() + 1];
+    let mut words = [NONE; NAMES.len() + 2];
     let mut i = 0;
     while i < NAMES.len() {
         words[i] = NAMES[i];
         i += 1;
     }
+    words[i] = ENTROPY.name;
     words
 };
 
-/// The metric that selects the epoch to keep; `none` for the last epoch, without validation.
+/// The metric that selects the epoch to keep, or the entropy of predictions; `none` for the last epoch, without
+/// validation.
 #[derive(Clone, Copy, Debug)]
 pub struct Select(Option<&'static Metric>);
 
@@ -30,7 +32,11 @@ impl Select {
 
     /// By a word of the experiment file.
     pub fn by(word: &str) -> Option<Self> {
-        if word == NONE { Some(Self::NONE) } else { by_name(word).map(|metric| Self(Some(metric))) }
+        match word {
+            NONE => Some(Self::NONE),
+            word if word == ENTROPY.name => Some(Self(Some(&ENTROPY))),
+            word => by_name(word).map(|metric| Self(Some(metric))),
+        }
     }
 
     /// The metric; `None` for no validation.
@@ -89,7 +95,7 @@ mod tests {
             assert_eq!(select.metric().map_or(NONE, |metric| metric.name), *word);
             assert_eq!(serde_json::to_value(select).unwrap(), *word);
         }
-        assert_eq!(WORDS.len(), metric::METRICS.len() + 1);
+        assert_eq!(WORDS.len(), metric::METRICS.len() + 2);
         assert_eq!(Select::default().metric().unwrap().name, "macro_f1");
         assert!(serde_json::from_str::<Select>("\"macro f1\"").is_err());
     }

@@ -17,25 +17,33 @@ use crate::reference::{assert_close, json};
 
 const CLASSES: usize = 7;
 
-/// A formula for the number at a flat index of the `j`-th tensor.
-type Formula = fn(j: usize, i: usize) -> f64;
-
 /// The formula of `backbones.json`.
 fn sine(j: usize, i: usize) -> f64 {
     (0.1 * i as f64 + 7.0 * j as f64).sin()
 }
 
 /// The formula of `training_steps.json`.
-fn uniform(j: usize, i: usize) -> f64 {
+pub fn uniform(j: usize, i: usize) -> f64 {
     let z = ((j as u64) << 32).wrapping_add(i as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     let z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     ((z ^ (z >> 31)) >> 40) as f64 / (1u64 << 23) as f64 - 1.0
 }
 
-/// Weights by a formula; those of layers are scaled by √(gain / fan_in).
-fn fill(backbone: &dyn Backbone, formula: Formula, gain: f64) -> StateDict {
-    let mut parameters = backbone.all_parameters(Some(CLASSES));
+/// Weights by a formula for the number at a flat index i of the j-th tensor; those of layers are scaled by √(gain /
+/// fan_in).
+fn fill(backbone: &dyn Backbone, formula: impl Fn(usize, usize) -> f64, gain: f64) -> StateDict {
+    filled(backbone, CLASSES, formula, gain)
+}
+
+/// The same with a head for this number of classes.
+pub fn filled(
+    backbone: &dyn Backbone,
+    classes: usize,
+    formula: impl Fn(usize, usize) -> f64,
+    gain: f64,
+) -> StateDict {
+    let mut parameters = backbone.all_parameters(Some(classes));
     parameters.sort_by(|a, b| a.name.cmp(&b.name));
     let floats = parameters.iter().filter(|parameter| !parameter.name.ends_with("num_batches_tracked"));
     let mut tensors: StateDict = floats
@@ -75,7 +83,7 @@ fn logits(backbone: &dyn Backbone, net: &Net<'_>, x: &Tensor) -> Result<Value> {
     backbone.logits(net, &Value::constant(x.clone()), CLASSES)
 }
 
-fn norm(tensor: &Tensor) -> f64 {
+pub fn norm(tensor: &Tensor) -> f64 {
     let values = tensor.flatten_all().unwrap().to_dtype(DType::F64).unwrap().to_vec1::<f64>().unwrap();
     values.iter().map(|x| x * x).sum::<f64>().sqrt()
 }
@@ -85,7 +93,7 @@ fn matrix(value: &Json) -> Tensor {
     Tensor::new(rows, &Device::Cpu).unwrap()
 }
 
-fn assert_norms(what: &str, actual: &BTreeMap<String, f64>, expected: &Json, tolerance: f64) {
+pub fn assert_norms(what: &str, actual: &BTreeMap<String, f64>, expected: &Json, tolerance: f64) {
     let expected: BTreeMap<String, f64> = serde_json::from_value(expected.clone()).unwrap();
     assert_eq!(actual.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>(), "{what}");
     let largest = expected.values().fold(0f64, |m, x| m.max(*x));

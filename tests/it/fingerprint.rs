@@ -18,8 +18,11 @@ use serde_json::{Value, json};
 
 /// Keys that are not in the fingerprint: names of stages and data sets, paths, and what only checks a file. Ensembles
 /// enter by the roles of their members.
-const OUT: [&str; 32] = [
+const OUT: [&str; 37] = [
     "/cifar/path",
+    "/distill/dataset",
+    "/distill/from",
+    "/distill/teachers",
     "/evaluate/datasets",
     "/evaluate/ensembles",
     "/evaluate/models",
@@ -30,6 +33,7 @@ const OUT: [&str; 32] = [
     "/import/pixels/max_pixels",
     "/import/sha256",
     "/learn_merge_weights/anchor",
+    "/learn_merge_weights/base",
     "/learn_merge_weights/dataset",
     "/learn_merge_weights/sources",
     "/manifest/allow",
@@ -43,6 +47,7 @@ const OUT: [&str; 32] = [
     "/merge/dataset",
     "/merge/method/dare/base",
     "/merge/method/iso_c/base",
+    "/merge/method/learned/base",
     "/merge/method/learned/weights",
     "/merge/method/model_stock/base",
     "/merge/method/task_arithmetic/base",
@@ -108,7 +113,9 @@ fn stages() -> Vec<Value> {
     merge(&mut parts, json!({ "norms": "anchor", "head": "new" }));
     let mut decaying = learn.clone();
     merge(&mut decaying, json!({ "decay_to_start": 2.0 }));
-    let learn = [learn, parts, decaying].map(|learn| json!({ "learn_merge_weights": learn }));
+    let mut based = learn.clone();
+    merge(&mut based, json!({ "base": "c", "start": 0.5, "head": "mean" }));
+    let learn = [learn, parts, decaying, based].map(|learn| json!({ "learn_merge_weights": learn }));
     let mut prepared = import.clone();
     merge(&mut prepared, json!({ "import": { "size": 224, "pixels": pixels() } }));
     let mut sections = vec![import, loose, prepared, evaluate];
@@ -129,6 +136,7 @@ fn stages() -> Vec<Value> {
         "finetune": { "from": "a", "dataset": "d" },
         "pretrain": { "backbone": { "resnet18": {} }, "dataset": "d" },
         "learn_merge_weights": { "sources": ["a", "b"], "anchor": "a", "dataset": "d" },
+        "distill": { "from": "a", "teachers": ["b"], "dataset": "d" },
     });
     for (kind, section) in trained.as_object_mut().unwrap() {
         section["train"] = later.clone();

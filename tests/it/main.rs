@@ -2,6 +2,7 @@
 
 #![expect(unreachable_pub, reason = "modules of a test binary share helpers")]
 
+mod adamerging;
 mod backbone;
 mod builder;
 mod cache_size;
@@ -11,6 +12,7 @@ mod cost;
 mod data_commands;
 mod dataset;
 mod device;
+mod distill;
 mod ensemble;
 mod experiment;
 mod figure;
@@ -60,4 +62,5 @@ mod store;
 mod sweep;
 mod table;
 mod training_options;
+mod unlabeled;
 mod worker;

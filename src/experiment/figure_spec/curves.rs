@@ -11,7 +11,7 @@ use super::{FigureKind, Named, Shows};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CurvesSpec {
-    /// Stages that train: `pretrain`, `finetune`, or `learn_merge_weights`.
+    /// Stages that train: `pretrain`, `finetune`, `learn_merge_weights`, or `distill`.
     pub from: Vec<String>,
 }
 

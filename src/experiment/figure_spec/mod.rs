@@ -80,7 +80,7 @@ impl Shows {
             Self::MergeWeights => (&["learn_merge_weights"], "merge weights"),
             Self::Predictions => (&["evaluate"], "predictions"),
             Self::Scores | Self::Table => (&["evaluate"], "scores"),
-            Self::Epochs => (&["pretrain", "finetune", "learn_merge_weights"], "epochs"),
+            Self::Epochs => (&["pretrain", "finetune", "learn_merge_weights", "distill"], "epochs"),
         }
     }
 }

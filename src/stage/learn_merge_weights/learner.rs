@@ -15,7 +15,7 @@ use nn::{Mode, Net, Normalize, StateDict, Value, Values, leaves};
 use train::batch::Batch;
 use train::epoch::{Forward, Learner, Task, copied};
 
-/// Learns merge weights and the head; the sources are frozen.
+/// Learns merge weights, and the head if the loss uses labels; the sources are frozen.
 ///
 /// Computes one network with merged kernels: convolution is linear in its kernel, so weighting kernels equals weighting
 /// the sources' feature maps, at the cost of one network instead of one per source.
@@ -25,7 +25,7 @@ pub(super) struct MergeLearner<'a> {
     pub(super) groups: Vec<KernelGroup>,
     pub(super) normalize: Normalize,
     pub(super) classes: usize,
-    /// The sources' kernels, `[sources, kernels, ..]`, by name.
+    /// The sources' kernels, `[sources, kernels, ..]`, by name; with a base, their differences from it, and its own.
     pub(super) sources: StateDict,
     /// Learned merge weights, `[learned sources, kernels or 1]`, by [`MergeLearner::key`].
     pub(super) weights: StateDict,
@@ -42,21 +42,19 @@ impl<'a> MergeLearner<'a> {
     pub(super) fn new(
         spec: &'a LearnMergeWeightsSpec,
         sources: &[&Checkpoint],
+        base: Option<&Checkpoint>,
         task: &'a Task<'a>,
     ) -> candle_core::Result<Self> {
         let start = sources[spec.anchor_index().unwrap_or(0)];
         let backbone = start.info.backbone.build();
         let groups = spec.groups(&*backbone);
         let classes = task.dataset.classes.len();
-        let mut rest = start.tensors.clone();
-        if spec.anchor.is_none() || spec.head == StartingHead::New {
-            replace_head(&mut rest, &start.info.backbone, classes, task.spec.seed, task.device)?;
-        } else {
-            reorder_head(&mut rest, &start.info, &task.dataset.classes)?;
-        }
+        let mut rest = Self::starting_rest(spec, sources, start, task)?;
         groups.iter().flat_map(|group| &group.tensors).for_each(|name| drop(rest.remove(name)));
         let head = backbone.head(classes).parameters().into_iter().map(|parameter| parameter.name);
-        let head_variables = make_variables(&mut rest, head)?;
+        // Without labels the head is frozen: it could make every image the same class.
+        let learned_head = head.filter(|_| task.spec.loss.uses_labels());
+        let head_variables = make_variables(&mut rest, learned_head)?;
         let mut weights = Self::starting_weights(spec, &groups, task)?;
         let names: Vec<String> = weights.keys().cloned().collect();
         let weight_variables = make_variables(&mut weights, names)?;
@@ -64,7 +62,7 @@ impl<'a> MergeLearner<'a> {
         let state_dicts: Vec<&StateDict> = sources.iter().map(|source| &source.tensors).collect();
         Ok(Self {
             spec,
-            sources: stacked(&state_dicts, &groups)?,
+            sources: stacked(&state_dicts, base.map(|base| &base.tensors), &groups)?,
             normalize: start.info.normalize,
             backbone,
             groups,
@@ -76,6 +74,24 @@ impl<'a> MergeLearner<'a> {
             head_variables,
             task,
         })
+    }
+
+    /// The tensors of the model to start from, with the initial head.
+    fn starting_rest(
+        spec: &LearnMergeWeightsSpec,
+        sources: &[&Checkpoint],
+        start: &Checkpoint,
+        task: &Task<'_>,
+    ) -> candle_core::Result<StateDict> {
+        let (mut rest, classes) = (start.tensors.clone(), &task.dataset.classes);
+        if spec.has_new_head() {
+            replace_head(&mut rest, &start.info.backbone, classes.len(), task.spec.seed, task.device)?;
+        } else if spec.head == StartingHead::Mean {
+            rest.extend(mean_head(sources, classes)?);
+        } else {
+            reorder_head(&mut rest, &start.info, classes)?;
+        }
+        Ok(rest)
     }
 
     fn starting_weights(
@@ -105,10 +121,11 @@ impl<'a> MergeLearner<'a> {
         }
     }
 
-    /// A group's merge weights of all sources, `[sources, kernels]`, as a function of `weights`.
+    /// A group's merge weights of all sources, `[sources, kernels]`, as a function of `weights`; with a base, a last row
+    /// of ones for it.
     pub(super) fn group_weights(&self, weights: &Values, group: &KernelGroup) -> candle_core::Result<Value> {
         let learned = self.spec.learned_sources();
-        let sources = self.spec.sources.len();
+        let sources = self.spec.sources.len() + usize::from(self.spec.base.is_some());
         let row = |numbers: &Tensor, source: usize| match learned.iter().position(|&i| i == source) {
             Some(i) => numbers.narrow(0, i, 1),
             None => numbers.narrow(0, 0, 1)?.ones_like(),
@@ -143,7 +160,8 @@ impl<'a> MergeLearner<'a> {
         let weights = constants(&self.weights);
         for group in &self.groups {
             let numbers = self.group_weights(&weights, group)?;
-            learned.insert(weights_name(group), numbers.tensor().force_contiguous()?);
+            let of_sources = numbers.tensor().narrow(0, 0, self.spec.sources.len())?;
+            learned.insert(weights_name(group), of_sources.force_contiguous()?);
         }
         Ok(learned)
     }
@@ -210,6 +228,23 @@ impl Learner for MergeLearner<'_> {
         restore(&mut self.weights, &self.weight_variables, state)?;
         restore(&mut self.rest, &self.head_variables, state)
     }
+}
+
+/// The mean of the models' heads, for classes with the same names.
+fn mean_head(models: &[&Checkpoint], classes: &[String]) -> candle_core::Result<StateDict> {
+    let head = |model: &&Checkpoint| {
+        let mut tensors = model.tensors.clone();
+        reorder_head(&mut tensors, &model.info, classes)?;
+        let prefix = format!("{}.", model.info.backbone.build().head_name());
+        tensors.retain(|name, _| name.starts_with(&prefix));
+        Ok(tensors)
+    };
+    let heads = models.iter().map(head).collect::<candle_core::Result<Vec<StateDict>>>()?;
+    let mean = |name: &String| {
+        let tensors = heads.iter().map(|head| head[name].detach()).collect::<Vec<_>>();
+        Ok((name.clone(), Tensor::stack(&tensors, 0)?.mean(0)?))
+    };
+    heads[0].keys().map(mean).collect()
 }
 
 /// Tensors without gradients.

@@ -69,7 +69,9 @@ fn model_of(backbone: BackboneSpec, seed: u64) -> Checkpoint {
 fn spec(sources: usize, anchor: Option<usize>) -> LearnMergeWeightsSpec {
     LearnMergeWeightsSpec {
         sources: (0..sources).map(|i| format!("s{i}")).collect(),
+        base: None,
         anchor: anchor.map(|i| format!("s{i}")),
+        start: None,
         anchor_weight: AnchorWeight::Learned,
         constraint: Constraint::None,
         granularity: Granularity::Kernel,
@@ -101,7 +103,9 @@ fn with_learner_of<R>(
     };
     let models: Vec<Checkpoint> =
         (0..spec.sources.len() as u64).map(|seed| model_of(backbone.clone(), seed)).collect();
-    let mut learner = MergeLearner::new(spec, &models.iter().collect::<Vec<_>>(), &task).unwrap();
+    let base = spec.base.as_ref().map(|_| model_of(backbone.clone(), 100));
+    let models: Vec<&Checkpoint> = models.iter().collect();
+    let mut learner = MergeLearner::new(spec, &models, base.as_ref(), &task).unwrap();
     f(&mut learner)
 }
 
@@ -122,7 +126,7 @@ fn the_anchors_head_follows_the_data_sets_order_of_classes() {
     };
     let mut anchor = model(0);
     let logits = |anchor: &Checkpoint| {
-        let mut learner = MergeLearner::new(&spec, &[anchor, &model(1)], &task).unwrap();
+        let mut learner = MergeLearner::new(&spec, &[anchor, &model(1)], None, &task).unwrap();
         learner.val_logits(&[0, 1]).unwrap().to_vec2::<f32>().unwrap()
     };
     let before = logits(&anchor);
@@ -171,7 +175,7 @@ fn every_family_starts_at_the_anchor_and_has_right_gradients() -> Result<()> {
             for (name, _) in learner.variables() {
                 assert!(gradients.contains_key(&name), "{name} of {backbone} has no gradient");
             }
-            agrees_with_finite_differences(learner)
+            agrees_with_finite_differences(learner, mean_of_squares)
         })?;
     }
     Ok(())
@@ -258,7 +262,7 @@ fn the_folded_network_equals_weighted_feature_maps() -> Result<()> {
         });
         let backbone = sources[0].info.backbone.build();
         let state_dicts: Vec<&StateDict> = sources.iter().map(|source| &source.tensors).collect();
-        let folded = learned::merge(&state_dicts, &backbone.kernel_groups(), &learned)?;
+        let folded = learned::merge(&state_dicts, None, &backbone.kernel_groups(), &learned)?;
         let net = Net::new(&folded, Mode::Eval);
         let logits = backbone.logits(&net, &Value::constant(x.clone()), CLASSES)?;
         let expected = weighted_feature_maps(&folded, &learned, &sources, &x)?;
@@ -275,9 +279,13 @@ fn logits(learner: &MergeLearner<'_>, weights: &Values, x: &Tensor) -> Result<Va
     learner.backbone.logits(&net, &Value::constant(x.clone()), CLASSES)
 }
 
+/// A number and its gradient with respect to logits.
+type LossOfLogits = fn(&Tensor) -> Result<(f64, Tensor)>;
+
 /// The mean of squared logits.
-fn loss(logits: &Tensor) -> Result<f64> {
-    logits.sqr()?.mean_all()?.to_scalar()
+fn mean_of_squares(logits: &Tensor) -> Result<(f64, Tensor)> {
+    let gradient = (logits * (2.0 / logits.elem_count() as f64))?;
+    Ok((logits.sqr()?.mean_all()?.to_scalar()?, gradient))
 }
 
 #[test]
@@ -285,14 +293,14 @@ fn gradients_of_merge_weights_agree_with_finite_differences() -> Result<()> {
     for granularity in [Granularity::Kernel, Granularity::Layer, Granularity::Model] {
         for anchor_weight in [AnchorWeight::Learned, AnchorWeight::Fixed] {
             let spec = LearnMergeWeightsSpec { granularity, anchor_weight, ..spec(3, Some(1)) };
-            with_learner(&spec, agrees_with_finite_differences)?;
+            with_learner(&spec, |learner| agrees_with_finite_differences(learner, mean_of_squares))?;
         }
     }
     Ok(())
 }
 
 /// Along the gradient: (L(w + hd) − L(w − hd)) / 2h = ⟨∇L, d⟩, variable by variable, in f64.
-fn agrees_with_finite_differences(learner: &mut MergeLearner<'_>) -> Result<()> {
+fn agrees_with_finite_differences(learner: &mut MergeLearner<'_>, loss: LossOfLogits) -> Result<()> {
     scatter(learner);
     let x =
         val_images(learner.task, &learner.normalize, &(0..8).collect::<Vec<_>>())?.to_dtype(DType::F64)?;
@@ -301,14 +309,14 @@ fn agrees_with_finite_differences(learner: &mut MergeLearner<'_>) -> Result<()> 
     let weights = in_f64(&learner.weights)?;
     let leaves = leaves(&weights, weights.keys());
     let result = logits(learner, &leaves, &x)?;
-    let of_logits = (result.tensor() * (2.0 / result.tensor().elem_count() as f64))?;
+    let (_, of_logits) = loss(result.tensor())?;
     for (name, gradient) in &gradients(&result, of_logits, &leaves)? {
         let norm = gradient.sqr()?.sum_all()?.to_scalar::<f64>()?.sqrt();
         let direction = (gradient / norm)?;
         let at = |h: f64| -> Result<f64> {
             let mut moved = weights.clone();
             moved.insert(name.clone(), (&weights[name] + (&direction * h)?)?);
-            loss(logits(learner, &constants(&moved), &x)?.tensor())
+            Ok(loss(logits(learner, &constants(&moved), &x)?.tensor())?.0)
         };
         let h = 1e-6;
         let slope = (at(h)? - at(-h)?) / (2.0 * h);
@@ -337,7 +345,7 @@ fn norms_can_stay_the_anchors() -> Result<()> {
             learner.learned()
         })?;
         let state_dicts: Vec<&StateDict> = sources.iter().map(|source| &source.tensors).collect();
-        let folded = learned::merge(&state_dicts, &backbone.build().kernel_groups(), &learned)?;
+        let folded = learned::merge(&state_dicts, None, &backbone.build().kernel_groups(), &learned)?;
         let norms = norms(&backbone.build().parameters());
         assert!(norms.len() > 30 && norms.iter().all(|name| !name.contains("conv")), "{norms:?}");
         for (name, tensor) in folded.iter().filter(|(_, tensor)| tensor.dtype().is_float()) {
@@ -427,3 +435,5 @@ fn the_simplex_projection_leaves_points_of_the_simplex_alone() {
         [0.5, 0.5, 0.0]
     );
 }
+
+mod unlabeled;

@@ -89,7 +89,7 @@ pub fn masked_binary_cross_entropy(
 
 /// log(1 + eˣ) without overflow. The larger exponent is factored out as a constant, so that the gradient is the sigmoid
 /// at every x; with |x| or a ReLU it would be wrong at 0, the initial logit of new heads.
-fn softplus(x: &Tensor) -> Result<Tensor> {
+pub(super) fn softplus(x: &Tensor) -> Result<Tensor> {
     let largest = x.detach().relu()?;
     let sum = ((x - &largest)?.exp()? + largest.neg()?.exp()?)?;
     sum.log()? + largest

@@ -1,7 +1,15 @@
 //! Losses, with PyTorch's definitions.
+//!
+//! | file | what |
+//! |---|---|
+//! | [`cross_entropy`](mod@cross_entropy), [`binary_cross_entropy`](mod@binary_cross_entropy) | losses of labels |
+//! | [`entropy`] | a loss without labels |
+//! | [`distillation`] | the divergence from teachers, for `distill` stages; not a kind of `loss` |
 
 pub mod binary_cross_entropy;
 pub mod cross_entropy;
+pub mod distillation;
+pub mod entropy;
 
 use candle_core::{DType, Device, Result, Tensor, Var, bail};
 use dataset::{Labeling, Labels};
@@ -11,6 +19,8 @@ use serde::{Deserialize, Serialize};
 
 pub use binary_cross_entropy::{BinaryCrossEntropySpec, binary_cross_entropy};
 pub use cross_entropy::{CrossEntropy, CrossEntropySpec};
+pub use distillation::Softening;
+pub use entropy::EntropySpec;
 
 use super::Targets;
 
@@ -19,6 +29,7 @@ kinds! {
     pub enum LossSpec: LossKind {
         CrossEntropy(CrossEntropySpec),
         BinaryCrossEntropy(BinaryCrossEntropySpec),
+        Entropy(EntropySpec),
     }
 }
 
@@ -32,6 +43,11 @@ impl Default for LossSpec {
 pub trait LossKind: Kind {
     /// Whether it takes images that are labeled like this.
     fn suits(&self, labeling: Labeling) -> bool;
+
+    /// Whether it compares predictions with labels.
+    fn uses_labels(&self) -> bool {
+        true
+    }
 
     /// Builds the loss, given the numbers of training images.
     ///
@@ -81,8 +97,13 @@ pub trait Loss: Send + Sync {
 
 /// The mean loss and its gradient, by candle.
 fn differentiated(loss: &dyn Loss, logits: &Tensor, targets: &Targets) -> Result<(f64, Tensor)> {
+    gradient_of(logits, |logits| loss.forward(logits, targets))
+}
+
+/// A scalar function of logits, and its gradient, by candle.
+fn gradient_of(logits: &Tensor, function: impl FnOnce(&Tensor) -> Result<Tensor>) -> Result<(f64, Tensor)> {
     let logits = Var::from_tensor(logits)?;
-    let loss = loss.forward(&logits, targets)?;
+    let loss = function(&logits)?;
     let mut gradients = loss.backward()?;
     let Some(gradient) = gradients.remove(&logits) else { bail!("the loss does not depend on the logits") };
     Ok((loss.to_dtype(DType::F64)?.to_scalar()?, gradient.detach()))
