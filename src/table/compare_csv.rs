@@ -1,12 +1,14 @@
 //! `<table>.compare.csv`: one row per comparison.
 
 use super::compare::Comparison;
-use super::{Pivot, csv_text, number_text};
+use super::{Pivot, compared_by, csv_text, number_text};
 
-/// One column for each of the table's `columns`, then `row,to,n,difference,low,high,p,p_adjusted`; scripts rely on it.
-/// Undefined values are empty.
+/// One column for each of the table's `columns`, then `row,to,n,difference,low,high,p,p_adjusted,error,df,test`; scripts
+/// rely on it. Undefined values are empty. `error` and `df`, the standard error of the difference and its degrees of
+/// freedom, are of tests with random effects; `test` says what the test is.
 pub fn render(pivot: &Pivot) -> String {
-    let rest = ["row", "to", "n", "difference", "low", "high", "p", "p_adjusted"];
+    let rest = ["row", "to", "n", "difference", "low", "high", "p", "p_adjusted", "error", "df", "test"];
+    let test = compared_by(pivot).unwrap_or_default();
     let header = pivot.spec.columns.iter().cloned().chain(rest.map(str::to_owned));
     let line = |found: &Comparison| {
         let mut line = pivot.columns[found.column].values.clone();
@@ -14,8 +16,10 @@ pub fn render(pivot: &Pivot) -> String {
         line.push(found.n.to_string());
         let ends =
             [found.interval.map(|interval| interval.low), found.interval.map(|interval| interval.high)];
-        let numbers = [Some(found.difference), ends[0], ends[1], found.p, found.p_adjusted];
+        let (error, df) = (found.error.map(|(error, _)| error), found.error.map(|(_, df)| df));
+        let numbers = [Some(found.difference), ends[0], ends[1], found.p, found.p_adjusted, error, df];
         line.extend(numbers.map(number_text));
+        line.push(test.clone());
         line
     };
     csv_text(std::iter::once(header.collect()).chain(pivot.comparisons.iter().map(line)))
