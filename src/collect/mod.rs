@@ -252,7 +252,7 @@ impl Cell<'_> {
     /// The values of metrics as scores with the predictions behind them.
     fn of_values(
         &self,
-        values: Vec<(&str, Option<f64>)>,
+        values: IndexMap<&str, Option<f64>>,
         n: usize,
         predicted: Option<Arc<Predicted>>,
     ) -> Vec<Score> {

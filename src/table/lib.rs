@@ -18,6 +18,8 @@
 
 pub mod compare;
 mod compare_csv;
+#[cfg(test)]
+mod crossed_tests;
 mod draws;
 mod error;
 mod groups;
