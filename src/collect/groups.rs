@@ -2,9 +2,10 @@
 //! files of the data set, so that a table resamples by groups whenever its predictions were made.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use super::{CollectError, evaluations};
-use crate::dataset::{DatasetKind, SplitName};
+use crate::dataset::SplitName;
 use crate::plan::{Plan, PlannedDataset};
 
 /// The group of each image that has one, by name.
@@ -26,10 +27,9 @@ impl GroupsOfDatasets {
                 continue;
             }
             for (_, dataset) in &stage.datasets {
-                let key = key(dataset, spec.split);
-                if !read.contains_key(&key) {
-                    let error = |source| CollectError::Groups { dataset: dataset.name.clone(), source };
-                    read.insert(key, dataset.spec.groups(spec.split).map_err(error)?);
+                let error = |source| CollectError::Groups { dataset: dataset.name.clone(), source };
+                if let Entry::Vacant(entry) = read.entry(key(dataset, spec.split)) {
+                    entry.insert(dataset.spec.groups(spec.split).map_err(error)?);
                 }
             }
         }
