@@ -104,6 +104,7 @@ impl Error {
             Self::Data(_) | Self::Image(_) | Self::Plan(PlanError::Data(_)) => Exit::Data,
             Self::Store(_) | Self::Plan(PlanError::Store(_)) => Exit::Store,
             Self::Run(RunError::Refused(_)) => Exit::Usage,
+            Self::Collect(CollectError::Groups { .. }) => Exit::Data,
             Self::Run(_) | Self::Collect(_) | Self::Signal(_) => Exit::Store,
             Self::Table(TableError::Io { .. } | TableError::Malformed { .. }) => Exit::Store,
             Self::Figure(FigureError::File(TableError::Io { .. })) => Exit::Store,

@@ -25,7 +25,7 @@
 //! | [`identity`] | fingerprints, fields, roles, ancestry, numerics |
 //! | [`kind`] | what every kind of anything declares: keys, ranges, paths; schemas; "did you mean"; files and text of users |
 //! | [`metric`] | scores as scikit-learn defines them |
-//! | [`statistics`] | bootstrap intervals, paired tests, corrections, ranks |
+//! | [`statistics`] | bootstrap, random effects, paired tests, corrections, ranks |
 //! | [`dataset`] | kinds of data sets; decoding, caching, splits, label budgets; what is wrong in a data set |
 //! | [`nn`] | layers and operators with right and fast gradients, initial values |
 //! | [`backbone`] | ResNet, DenseNet, ViT and DeiT with torchvision's / timm's parameter names |

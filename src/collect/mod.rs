@@ -3,6 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | this one | predictions to scores |
+//! | `groups` | the groups of the images that tables resample |
 //! | [`named`] | predictions as files with readable names |
 //! | [`weights`] | learned merge weights, for figures |
 //! | [`thumbnails`] | the images of which a model is most confidently wrong, for reports |
@@ -14,6 +15,7 @@
 
 mod evaluated;
 pub mod figures;
+mod groups;
 pub mod named;
 pub mod report;
 pub mod thumbnails;
@@ -26,8 +28,10 @@ use crate::identity::Fingerprint;
 use indexmap::IndexMap;
 use rayon::prelude::*;
 
+use self::groups::GroupsOfDatasets;
+use crate::dataset::DataError;
 use crate::experiment::{Coordinates, Experiment};
-use crate::metric::{Labels, MetricError, NAMES, Predictions, scores};
+use crate::metric::{MetricError, NAMES, Predictions, scores};
 use crate::plan::{Plan, PlannedDataset, PlannedStage};
 use crate::stage::evaluate::EvaluateSpec;
 use crate::stage::{Artifact, Prediction, StageSpec, ensemble};
@@ -76,6 +80,16 @@ pub enum CollectError {
         /// The cause.
         source: candle_core::Error,
     },
+    /// The groups of a data set's images cannot be read.
+    #[error(
+        "failed to read which images of {dataset:?} are of one group, for a table that resamples groups: {source}"
+    )]
+    Groups {
+        /// Name of the data set.
+        dataset: String,
+        /// The cause.
+        source: DataError,
+    },
     /// An entry that lacks the predictions.
     #[error(
         "failed to find the predictions of {stage} for the model {model:?} on {dataset:?} in the store; \
@@ -97,11 +111,12 @@ pub enum CollectError {
 /// The scores of every `evaluate` stage in the store. Cells whose predictions cannot be scored are empty.
 ///
 /// # Errors
-/// An entry of the store is damaged.
+/// An entry of the store is damaged, or a data set whose images a table resamples by group cannot be read.
 pub fn collect(plan: &Plan, store: &Store) -> Result<Collected, CollectError> {
+    let groups = GroupsOfDatasets::read(plan)?;
     let scored: Vec<_> = evaluations(plan)
         .into_par_iter()
-        .map(|(stage, spec)| Ok((stage, scores_of(plan, store, stage, spec)?)))
+        .map(|(stage, spec)| Ok((stage, scores_of(plan, store, stage, spec, &groups)?)))
         .collect::<Result<_, CollectError>>()?;
     let mut collected = Collected::default();
     for (stage, scores) in scored {
@@ -141,10 +156,12 @@ fn scores_of(
     store: &Store,
     stage: &PlannedStage,
     spec: &EvaluateSpec,
+    groups: &GroupsOfDatasets,
 ) -> Result<Option<Vec<Scored>>, CollectError> {
     let mut scores = Vec::new();
     let found = each_cell(plan, store, stage, spec, |cell, prediction| {
-        scores.push(cell.scores(prediction));
+        let groups = groups.of(cell.dataset, spec.split, &prediction.images);
+        scores.push(cell.scores(prediction, groups.as_deref()));
         Ok::<_, CollectError>(())
     })?;
     Ok(found.then_some(scores))
@@ -213,10 +230,18 @@ pub(crate) struct Cell<'a> {
 
 impl Cell<'_> {
     /// One score per metric.
-    fn scores(&self, prediction: &Prediction) -> Scored {
+    fn scores(&self, prediction: &Prediction, groups: Option<&[Option<String>]>) -> Scored {
         let Prediction { images, labels, .. } = prediction;
         match self.predictions(prediction) {
-            Ok(predictions) => (self.of_predictions(images, labels, predictions), None),
+            Ok(predictions) => {
+                let values = scores(&predictions);
+                let predicted = self.keep.then(|| Predicted::new(images, labels, predictions));
+                let predicted = predicted.map(|predicted| match groups {
+                    Some(groups) => predicted.in_groups(groups),
+                    None => predicted,
+                });
+                (self.of_values(values, labels.len(), predicted.map(Arc::new)), None)
+            }
             Err(source) => {
                 let without = |metric: &&str| self.score(metric, None, labels.len());
                 (NAMES.iter().map(without).collect(), Some(self.unscored(source)))
@@ -224,13 +249,14 @@ impl Cell<'_> {
         }
     }
 
-    fn of_predictions(&self, images: &[String], labels: &Labels, predictions: Predictions) -> Vec<Score> {
-        let values = scores(&predictions);
-        let predicted = self.keep.then(|| Arc::new(Predicted::new(images, labels, predictions)));
-        let score = |(metric, value)| Score {
-            predicted: predicted.clone(),
-            ..self.score(metric, value, labels.len())
-        };
+    /// The values of metrics as scores with the predictions behind them.
+    fn of_values(
+        &self,
+        values: IndexMap<&str, Option<f64>>,
+        n: usize,
+        predicted: Option<Arc<Predicted>>,
+    ) -> Vec<Score> {
+        let score = |(metric, value)| Score { predicted: predicted.clone(), ..self.score(metric, value, n) };
         values.into_iter().map(score).collect()
     }
 

@@ -40,6 +40,7 @@ pub mod rsna_pneumonia;
 pub mod sheet;
 pub mod split;
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -120,6 +121,16 @@ pub trait DatasetKind: Kind {
     /// # Errors
     /// A file is missing or malformed.
     fn split_csv(&self) -> Result<Option<Vec<u8>>, DataError> {
+        Ok(None)
+    }
+
+    /// The group (patient, lesion) of each image of a split that has one, by the image's name; `None` if no image has
+    /// one. No image is read.
+    ///
+    /// # Errors
+    /// A file is missing or malformed.
+    fn groups(&self, split: SplitName) -> Result<Option<HashMap<String, String>>, DataError> {
+        let _ = split;
         Ok(None)
     }
 

@@ -18,10 +18,18 @@ pub fn place<'a>(spec: &TableSpec, score: &'a impl Fields) -> Place<'a> {
     (score.field(&spec.rows), spec.columns.iter().map(|column| score.field(column)).collect())
 }
 
-/// Two scores in one cell with the same value of `over`.
+/// The value of each axis of `over`: what tells the scores of a cell apart.
+pub type Levels<'a> = Vec<&'a str>;
+
+/// The levels of a score.
+pub fn levels<'a>(spec: &TableSpec, score: &'a impl Fields) -> Levels<'a> {
+    spec.over.axes().iter().map(|axis| score.field(axis)).collect()
+}
+
+/// Two scores in one cell with the same values of `over`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Clash {
-    /// Row, column and value of `over`, in words.
+    /// Row, column and values of `over`, in words.
     cell: String,
     /// The field in which they differ and its two values; `None` if they differ in nothing.
     difference: Option<[String; 3]>,
@@ -39,9 +47,10 @@ impl Clash {
         let mut fields = axes.chain(["seed", "metric", "dataset", "model", "split", "stage"]);
         let field = fields.find(|field| first.field(field) != second.field(field));
         let (row, column) = place(spec, first);
-        let (over, value) = (&spec.over, first.field(&spec.over));
+        let value = |axis: &String| format!("{axis} = `{}`", first.field(axis));
+        let over: Vec<String> = spec.over.axes().iter().map(value).collect();
         Self {
-            cell: format!("row `{row}`, column `{}` for {over} = `{value}`", column.join(".")),
+            cell: format!("row `{row}`, column `{}` for {}", column.join("."), over.join(", ")),
             difference: field
                 .map(|field| [field, first.field(field), second.field(field)].map(str::to_owned)),
         }

@@ -86,6 +86,8 @@ impl Check<'_> {
             (Shape::Number, DeValue::Integer(_) | DeValue::Float(_)) => true,
             (Shape::Integer, DeValue::Integer(integer)) if !integer.as_str().starts_with('-') => true,
             (Shape::Choice(choice), _) => self.choice(value, choice),
+            (Shape::Strings, DeValue::String(_)) => true,
+            (Shape::Strings, DeValue::Array(_)) => self.items(value, &Shape::String),
             (Shape::Array { item, len }, DeValue::Array(items)) => match len {
                 Some(len) if items.len() != *len => self.wrong(
                     value.span(),
@@ -323,7 +325,7 @@ fn stand_in<'i>(shape: &Shape, span: &Span) -> DeValue<'i> {
         Shape::Boolean => DeValue::Boolean(false),
         Shape::Integer => DeValue::Integer(DeInteger::default()),
         Shape::Number => DeValue::Float(DeFloat::default()),
-        Shape::String | Shape::Any => DeValue::String("".into()),
+        Shape::String | Shape::Strings | Shape::Any => DeValue::String("".into()),
         Shape::Array { item, len } => {
             let mut array = DeArray::new();
             (0..len.unwrap_or(0)).for_each(|_| array.push(place(stand_in(item, span))));
@@ -354,6 +356,7 @@ fn expected(shape: &Shape) -> String {
         Shape::Integer => "a non-negative integer",
         Shape::Number => "a number",
         Shape::String => "a string",
+        Shape::Strings => "a string or an array of strings",
         Shape::Array { .. } => "an array",
         Shape::Map(_) => "a table",
         Shape::Choice(choice) if choice.keys.is_empty() => "a string",

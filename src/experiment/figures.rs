@@ -8,7 +8,8 @@ use super::draft::Draft;
 use super::error::{Diagnostic, Report};
 use super::figure_spec::{FigureSpec, Named, STAGE};
 use super::sweep::Sweep;
-use super::tables::{Checked, check_file, has_interval, kinds};
+use super::table_statistics::has_interval;
+use super::tables::{Checked, check_file, kinds};
 use super::tree::{self, Key, Value};
 use stage::StageSpec;
 

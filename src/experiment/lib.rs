@@ -14,7 +14,8 @@
 //! | `decode` | a tree checked against the shape of a spec, then decoded |
 //! | `resolve`, `gather` | names, cycles, order, axes; the axes that stages gather |
 //! | [`table_spec`], [`figure_spec`] | the keys of `[table.<name>]`, `[figure.<name>]` |
-//! | `tables`, `figures` | checks of the names in them |
+//! | [`over`] | the axes that a table takes means over |
+//! | `tables`, `table_statistics`, `figures` | checks of the names in them, and of what tables compute |
 //! | [`cell`] | the cell of a table that a score falls into |
 //! | `shown` | checks of what they will show |
 //! | `expand` | the instances |
@@ -36,6 +37,7 @@ mod include;
 mod interpolate;
 mod load;
 mod method;
+pub mod over;
 mod overrides;
 mod reference;
 mod resolve;
@@ -45,6 +47,7 @@ mod shown;
 mod source;
 mod sweep;
 pub mod table_spec;
+mod table_statistics;
 mod tables;
 #[cfg(test)]
 mod testing;
@@ -65,6 +68,7 @@ pub use figure_spec::{FigureSpec, Shows};
 pub use include::Part;
 pub use merge_method::needs as needs_sources;
 pub use method::merge_method;
+pub use over::Over;
 pub use overrides::{Override, share_out};
 pub use reference::{KeyDefault, KeyReference, KindReference, dataset_kinds, reference};
 pub use schema::json_schema;

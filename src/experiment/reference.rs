@@ -211,6 +211,9 @@ fn type_of(schema: &Value) -> String {
         Value::Array(kinds) => kinds.iter().filter_map(Value::as_str).collect(),
         kind => kind.as_str().into_iter().collect(),
     };
+    if kinds == ["string", "array"] {
+        return format!("string or list of {}", type_of(&schema["items"]));
+    }
     match kinds.into_iter().find(|kind| *kind != "null") {
         Some("array") => match schema["maxItems"].as_u64() {
             Some(len) => format!("{len} × {}", type_of(&schema["items"])),

@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 
 use indexmap::IndexMap;
 
-use super::cell::{Clash, Fields, Place, place};
+use super::cell::{Clash, Fields, Levels, Place, levels, place};
 use super::error::{Diagnostic, Report};
 use super::{Experiment, StageInstance, TableSpec};
 use stage::StageSpec;
@@ -83,11 +83,11 @@ fn clash(experiment: &Experiment, table: &TableSpec) -> Option<Clash> {
     let from: HashSet<&String> = table.from.iter().collect();
     let stages = experiment.stages.iter().filter(|stage| from.contains(&stage.name));
     let stages: Vec<_> = stages.map(|stage| (stage, texts(stage))).collect();
-    let mut cells: HashMap<(Place<'_>, &str), &Expected<'_>> = HashMap::new();
+    let mut cells: HashMap<(Place<'_>, Levels<'_>), &Expected<'_>> = HashMap::new();
     let expected: Vec<Expected<'_>> =
         stages.iter().flat_map(|(stage, axes)| expected(stage, axes, &table.metrics)).collect();
     for score in &expected {
-        match cells.entry((place(table, score), score.field(&table.over))) {
+        match cells.entry((place(table, score), levels(table, score))) {
             Entry::Vacant(entry) => drop(entry.insert(score)),
             Entry::Occupied(first) => {
                 let axes = experiment.axes.keys().map(String::as_str);

@@ -6,6 +6,8 @@ use kind::{Kind, Problems};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::Over;
+
 /// The value of `compare.to` for the best row of each column.
 pub const BEST: &str = "best";
 
@@ -23,9 +25,10 @@ pub struct TableSpec {
     pub columns: Vec<String>,
     /// Metrics to show.
     pub metrics: Vec<String>,
-    /// Sweep axis over which mean and standard deviation are computed.
+    /// Sweep axis over which mean and standard deviation are computed, or several axes that are crossed, such as
+    /// `["seed", "source_seed"]`.
     #[serde(default = "seed")]
-    pub over: String,
+    pub over: Over,
     /// Confidence interval of each mean, shown instead of the standard deviation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interval: Option<IntervalKind>,
@@ -35,6 +38,9 @@ pub struct TableSpec {
     /// Number of bootstrap resamples, 100 to 1000000.
     #[serde(default = "resamples")]
     pub resamples: usize,
+    /// Whether images of one group (patient, lesion) are resampled together, in data sets that have groups.
+    #[serde(default = "by_group")]
+    pub by_group: bool,
     /// Paired test of every row against one row.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compare: Option<CompareSpec>,
@@ -62,6 +68,8 @@ pub struct TableSpec {
 pub enum IntervalKind {
     /// Percentiles over resamples of images and of the values of `over`.
     Bootstrap,
+    /// Student's t, with random effects of images and of the values of one or two axes of `over`: right for few values.
+    RandomEffects,
 }
 
 /// A paired test of every row against one row: `compare = { to = "…", … }`.
@@ -91,6 +99,8 @@ pub enum Test {
     /// Paired bootstrap over images and the values of `over`, with the same draws for both rows.
     #[default]
     PairedBootstrap,
+    /// Paired t-test with random effects of images and of the values of one or two axes of `over`: right for few values.
+    RandomEffects,
     /// Wilcoxon's signed-rank test over the values of `over`.
     Wilcoxon,
     /// Paired t-test over the values of `over`.
@@ -135,7 +145,18 @@ impl TableSpec {
     /// Whether images are resampled, which needs the predictions and not only the scores.
     pub fn draws_images(&self) -> bool {
         let test = self.compare.as_ref().map(|compare| compare.test);
-        self.interval.is_some() || test == Some(Test::PairedBootstrap)
+        self.interval.is_some() || matches!(test, Some(Test::PairedBootstrap | Test::RandomEffects))
+    }
+
+    /// Whether images are resampled by group, where a data set has groups.
+    pub fn draws_groups(&self) -> bool {
+        self.by_group && self.draws_images()
+    }
+
+    /// Whether means or differences come with random effects.
+    pub fn has_random_effects(&self) -> bool {
+        let test = self.compare.as_ref().map(|compare| compare.test);
+        self.interval == Some(IntervalKind::RandomEffects) || test == Some(Test::RandomEffects)
     }
 }
 
@@ -151,6 +172,7 @@ impl Default for TableSpec {
             interval: None,
             confidence: confidence(),
             resamples: resamples(),
+            by_group: by_group(),
             compare: None,
             rank: false,
             labels: IndexMap::new(),
@@ -169,7 +191,7 @@ fn metric() -> Vec<String> {
     vec!["metric".into()]
 }
 
-fn seed() -> String {
+fn seed() -> Over {
     "seed".into()
 }
 
@@ -179,6 +201,10 @@ fn confidence() -> f64 {
 
 fn resamples() -> usize {
     2000
+}
+
+fn by_group() -> bool {
+    true
 }
 
 fn digits() -> usize {

@@ -7,7 +7,7 @@ use super::decode::{Decoded, decode};
 use super::draft::Draft;
 use super::error::{Diagnostic, Report};
 use super::sweep::Sweep;
-use super::table_spec::{BEST, CompareSpec, Test};
+use super::table_spec::{BEST, CompareSpec};
 use super::tree::{self, Key, Value};
 use kind::suggest;
 use kind::{Kind, Problems};
@@ -79,10 +79,7 @@ impl Checked<'_, '_> {
         for (i, column) in spec.columns.iter().enumerate() {
             self.one_of(&format!("columns.{i}"), "field", column, &fields, report);
         }
-        // the default of `over` is `seed`, whether or not there is such an axis
-        if spec.over != "seed" {
-            self.one_of("over", "field", &spec.over, &fields, report);
-        }
+        self.over(spec, &fields, report);
         for (key, names) in [("from", &spec.from), ("metrics", &spec.metrics)] {
             if names.is_empty() {
                 self.add(key, format!("`{key}` is empty"), None, report);
@@ -94,27 +91,11 @@ impl Checked<'_, '_> {
         for found in problems.into_list() {
             self.add(&found.path, found.message, found.help, report);
         }
-        self.without_effect(spec, report);
+        self.statistics(spec, report);
         self.labeled(spec, &fields, report);
         self.in_percent(spec, report);
-        self.metrics_compared(spec, report);
         if let Some(compare) = &spec.compare {
             self.compared(spec, compare, report);
-        }
-    }
-
-    /// Report options of features that are not enabled.
-    fn without_effect(&self, spec: &TableSpec, report: &mut Report) {
-        let bootstrap = "`interval = \"bootstrap\"` or a `compare` with `test = \"paired_bootstrap\"`";
-        let intervals = spec.interval.is_some() || spec.compare.as_ref().is_some_and(has_interval);
-        for (key, has_effect, needed) in [
-            ("resamples", spec.draws_images(), bootstrap),
-            ("confidence", intervals, "`interval = \"bootstrap\"` or a `compare` whose test has an interval"),
-        ] {
-            if !has_effect && tree::span_at(self.tree, key).is_some() {
-                let help = format!("add {needed}, or remove it");
-                self.add(key, format!("`{key}` has no effect here"), Some(help), report);
-            }
         }
     }
 
@@ -127,7 +108,7 @@ impl Checked<'_, '_> {
         let (Some(models), Some(datasets)) = (of_stages("model"), of_stages("dataset")) else { return };
         let values = (0..self.sweep.axes().len()).flat_map(|axis| self.sweep.texts(axis));
         let names: IndexSet<String> = models.into_iter().chain(datasets).chain(values).collect();
-        let given = [&spec.rows, &spec.over].into_iter().chain(&spec.metrics).chain(&names);
+        let given = [&spec.rows].into_iter().chain(spec.over.axes()).chain(&spec.metrics).chain(&names);
         let known: Vec<&str> = fields.iter().copied().chain(given.map(String::as_str)).collect();
         for name in spec.labels.keys() {
             self.one_of(&format!("labels.{name}"), "name", name, &known, report);
@@ -140,20 +121,6 @@ impl Checked<'_, '_> {
         for metric in named.filter(|metric| spec.percent && !metric.is_fraction) {
             let message = format!("`percent` cannot show `{}`, which is not a fraction", metric.name);
             self.add("percent", message, Some("show it in a table of its own".into()), report);
-        }
-    }
-
-    /// Scores of different metrics cannot be compared or ranked.
-    fn metrics_compared(&self, spec: &TableSpec, report: &mut Report) {
-        let mixed = [("rows", &spec.rows), ("over", &spec.over)];
-        let Some((key, _)) = mixed.into_iter().find(|(_, field)| *field == "metric") else { return };
-        for (asked, is_asked) in [("compare", spec.compare.is_some()), ("rank", spec.rank)] {
-            if is_asked {
-                let message =
-                    format!("`{asked}` cannot compare scores of different metrics: `{key}` is \"metric\"");
-                let help = "put \"metric\" into `columns`".to_owned();
-                self.add(asked, message, Some(help), report);
-            }
         }
     }
 
@@ -200,7 +167,7 @@ impl Checked<'_, '_> {
 
     /// Scores of several metrics cannot share a cell.
     fn metrics_apart(&self, spec: &TableSpec, report: &mut Report) {
-        let mut fields = spec.columns.iter().chain([&spec.rows, &spec.over]);
+        let mut fields = spec.columns.iter().chain([&spec.rows]).chain(spec.over.axes());
         if spec.metrics.len() > 1 && fields.all(|field| field != "metric") {
             let message = "several metrics would share a cell".to_owned();
             let help =
@@ -251,11 +218,6 @@ impl Checked<'_, '_> {
 /// The indefinite article of a kind of stage.
 fn article(kind: &str) -> &'static str {
     if kind.starts_with(['e', 'i']) { "an" } else { "a" }
-}
-
-/// Whether the comparison has intervals.
-pub(super) fn has_interval(compare: &CompareSpec) -> bool {
-    compare.test != Test::Wilcoxon
 }
 
 #[cfg(test)]
@@ -335,33 +297,6 @@ mod tests {
         assert_eq!(table("rows = 'metric'\ncolumns = ['model']\ncompare.to = 'A'").unwrap_err(), [mixed]);
         let mixed = "`rank` cannot compare scores of different metrics: `over` is \"metric\"";
         assert_eq!(table("columns = ['target']\nover = 'metric'\nrank = true").unwrap_err(), [mixed]);
-    }
-
-    #[test]
-    fn statistics_must_be_in_range_and_used() {
-        let wrong =
-            "interval = 'bootstrap'\nconfidence = 95\nresamples = 99\ncompare = { to = 'A', alpha = 0 }";
-        assert_eq!(
-            table(wrong).unwrap_err(),
-            [
-                "`confidence` must be between 0 and 1, not 95",
-                "`resamples` must be 100 to 1000000, not 99",
-                "`alpha` must be between 0 and 1, not 0",
-            ]
-        );
-        let words = "interval = 'boot'\ncompare = { to = 'A', test = 't', correction = 'holms' }\nrank = 1";
-        assert_eq!(
-            table(words).unwrap_err(),
-            [
-                "unknown value `boot`",
-                "unknown value `t`",
-                "unknown value `holms`",
-                "expected a boolean, found integer `1`",
-            ]
-        );
-        let idle = "resamples = 500\nconfidence = 0.9\ncompare = { to = 'A', test = 'wilcoxon' }";
-        let idle = table(idle).unwrap_err();
-        assert_eq!(idle, ["`resamples` has no effect here", "`confidence` has no effect here"]);
     }
 
     #[test]

@@ -15,7 +15,8 @@ pub(super) fn files(name: &str, spec: &ForestSpec, shown: &Shown<'_>) -> Files {
     if panels.is_empty() {
         return Files::new();
     }
+    let by = table::compared_by(pivot).unwrap_or_default();
     let caption =
-        format!("Differences with {} % confidence intervals.", table::percent(pivot.spec.confidence));
+        format!("Differences with {} % confidence intervals: {by}.", table::percent(pivot.spec.confidence));
     vec![("svg", file(&shown.title(name), &panels, &[], &[&caption])), ("csv", table::compare_csv(pivot))]
 }

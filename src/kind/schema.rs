@@ -30,6 +30,8 @@ pub enum Shape {
     Number,
     /// A string.
     String,
+    /// A string, or a list of strings.
+    Strings,
     /// One of several words, or one of several keys with its value.
     Choice(Choice),
     /// A list of elements of one shape, possibly of fixed length.
@@ -140,6 +142,9 @@ impl Shape {
         if let Some(word) = object.get("const").and_then(Value::as_str) {
             return Self::Choice(Choice { words: vec![word.to_owned()], ..Choice::default() });
         }
+        if is_strings(object) {
+            return Self::Strings;
+        }
         match type_of(object) {
             Some("boolean") => Self::Boolean,
             Some("integer") => Self::Integer,
@@ -160,6 +165,14 @@ impl Shape {
 
 fn alternatives(object: &Map<String, Value>) -> Option<&Vec<Value>> {
     ["oneOf", "anyOf"].iter().find_map(|key| object.get(*key)?.as_array())
+}
+
+/// Whether a value is a string or a list of strings.
+fn is_strings(object: &Map<String, Value>) -> bool {
+    let types = object.get("type").and_then(Value::as_array);
+    types.is_some_and(|types| {
+        types.iter().any(|kind| kind == "string") && types.iter().any(|kind| kind == "array")
+    })
 }
 
 /// The type other than `null`. TOML has no null; the key is omitted instead.

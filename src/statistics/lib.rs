@@ -3,6 +3,8 @@
 //! | file | what |
 //! |---|---|
 //! | [`bootstrap`] | resamples, percentile intervals, two-sided p values |
+//! | [`random_effects`] | intervals and tests over images and crossed factors, such as seeds and source networks |
+//! | [`variance_components`] | the variance that each factor adds |
 //! | [`paired_t`] | the t test of paired differences |
 //! | [`wilcoxon`] | the signed-rank test |
 //! | [`holm`] | correction for multiple comparisons |
@@ -16,8 +18,10 @@ pub mod bootstrap;
 pub mod friedman;
 pub mod holm;
 pub mod paired_t;
+pub mod random_effects;
 pub mod ranks;
 mod student;
+pub mod variance_components;
 pub mod wilcoxon;
 
 /// A closed interval.

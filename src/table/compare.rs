@@ -1,11 +1,13 @@
 //! Comparisons of every row of a table with one reference row.
 
+use super::draws::{Values, sorted};
 use super::layout::{Layout, Scores};
 use super::pivot::Pivot;
 use super::resample::Resamples;
 use super::spec::{BEST, CompareSpec, Correction, Test};
-use super::{Score, metrics_csv};
+use experiment::cell::Levels;
 use statistics::paired_t::PairedT;
+use statistics::random_effects::RandomEffects;
 use statistics::{Interval, bootstrap, holm, wilcoxon};
 
 /// Comparison of two rows in a column, over the values of `over` for which both have a score.
@@ -23,6 +25,8 @@ pub struct Comparison {
     pub difference: f64,
     /// Confidence interval of the difference; the signed-rank test has none.
     pub interval: Option<Interval>,
+    /// Standard error of the difference, and its degrees of freedom; of tests with random effects.
+    pub error: Option<(f64, f64)>,
     /// Two-sided p-value; `None` if the test is not applicable.
     pub p: Option<f64>,
     /// p-value after correction.
@@ -49,17 +53,6 @@ pub enum Difference {
     Worse,
 }
 
-/// Defined scores with their values of `over`, in the order of these values.
-type Values<'a> = Vec<(&'a str, &'a Score)>;
-
-/// The defined scores of a cell, sorted by value of `over` (numbers numerically).
-pub(super) fn with_values<'a>(scores: &Scores<'a>) -> Values<'a> {
-    let defined = scores.iter().filter(|(_, score)| score.defined().is_some());
-    let mut values: Values<'a> = defined.map(|(value, score)| (*value, *score)).collect();
-    values.sort_by(|(a, _), (b, _)| metrics_csv::compare(a, b));
-    values
-}
-
 /// All comparisons of a table, column by column, corrected as one family. `resamples` must be given if the test needs
 /// them.
 pub(super) fn comparisons(
@@ -76,8 +69,8 @@ pub(super) fn comparisons(
             let (a, b) = common(&layout.cells[row][column], &layout.cells[to][column]);
             let pairs = Pairs { a, b, resamples };
             let (n, difference) = pairs.mean_difference()?;
-            let (interval, p) = pairs.judged(spec.test, pivot.spec.confidence);
-            Some(Comparison { column, row, to, n, difference, interval, p, p_adjusted: None })
+            let Judged { interval, error, p } = pairs.judged(spec.test, pivot.spec.confidence);
+            Some(Comparison { column, row, to, n, difference, interval, error, p, p_adjusted: None })
         }));
     }
     correct(&mut found, spec.correction);
@@ -101,14 +94,38 @@ fn best(pivot: &Pivot, spec: &CompareSpec, column: usize) -> Option<usize> {
     scored.reduce(|best, next| if better(next.1, best.1) { next } else { best }).map(|(row, _)| row)
 }
 
-/// The scores of two cells for the values of `over` that both have.
+/// The scores of two cells in pairs, each with the values of `over` that both have.
+///
+/// If no score has a partner with the same values, an axis that does not apply to one of them, such as the seed of the
+/// sources of a model without sources, is the other's alone: that score has a partner at each of its values. At least
+/// one axis is common.
 fn common<'a>(a: &Scores<'a>, b: &Scores<'a>) -> (Values<'a>, Values<'a>) {
-    let both = |(value, _): &(&str, &Score)| {
-        let defined = |scores: &Scores<'_>| scores.get(value).is_some_and(|score| score.defined().is_some());
-        defined(a) && defined(b)
+    let pairs = |levels: fn(&Levels<'a>, &Levels<'a>) -> Option<Levels<'a>>| {
+        let (mut of_a, mut of_b) = (Vec::new(), Vec::new());
+        let all = a.iter().flat_map(|first| b.iter().map(move |second| (first, second)));
+        for ((first, a), (second, b)) in
+            all.filter(|((_, a), (_, b))| [a, b].iter().all(|score| score.defined().is_some()))
+        {
+            if let Some(levels) = levels(first, second) {
+                of_a.push((levels.clone(), *a));
+                of_b.push((levels, *b));
+            }
+        }
+        (sorted(of_a.into_iter()), sorted(of_b.into_iter()))
     };
-    let of = |scores: &Scores<'a>| with_values(scores).into_iter().filter(both).collect();
-    (of(a), of(b))
+    let equal = pairs(|a, b| (a == b).then(|| a.clone()));
+    if equal.0.is_empty() { pairs(joined) } else { equal }
+}
+
+/// The values of two scores together, where each axis has one value or applies to one of them only.
+fn joined<'a>(a: &Levels<'a>, b: &Levels<'a>) -> Option<Levels<'a>> {
+    let is_common = a.iter().zip(b).any(|(a, b)| a == b);
+    let value = |(&a, &b): (&&'a str, &&'a str)| match (a, b) {
+        _ if a == b => Some(a),
+        ("", other) | (other, "") => Some(other),
+        _ => None,
+    };
+    a.iter().zip(b).map(value).collect::<Option<Levels<'a>>>().filter(|_| is_common)
 }
 
 fn correct(found: &mut [Comparison], correction: Correction) {
@@ -141,22 +158,43 @@ impl Pairs<'_, '_> {
         (n > 0).then(|| (n, differences.iter().sum::<f64>() / n as f64))
     }
 
-    /// Confidence interval of the difference, and p-value.
-    fn judged(&self, test: Test, confidence: f64) -> (Option<Interval>, Option<f64>) {
+    /// What a test says of the difference.
+    fn judged(&self, test: Test, confidence: f64) -> Judged {
         match test {
             Test::PairedBootstrap => self.bootstrapped(),
-            Test::Wilcoxon => (None, Some(wilcoxon::p(&self.differences()))),
-            Test::TTest => {
-                let test = PairedT::new(&self.differences());
-                (test.map(|test| test.interval(confidence)), test.map(|test| test.p()))
-            }
+            Test::RandomEffects => self.of_random_effects(confidence),
+            Test::Wilcoxon => Judged { p: Some(wilcoxon::p(&self.differences())), ..Judged::default() },
+            Test::TTest => match PairedT::new(&self.differences()) {
+                Some(test) => {
+                    Judged { interval: Some(test.interval(confidence)), error: None, p: Some(test.p()) }
+                }
+                None => Judged::default(),
+            },
         }
     }
 
-    fn bootstrapped(&self) -> (Option<Interval>, Option<f64>) {
-        let Some(resamples) = self.resamples else { return (None, None) };
+    fn bootstrapped(&self) -> Judged {
+        let Some(resamples) = self.resamples else { return Judged::default() };
         let (a, b) = (resamples.means(&self.a), resamples.means(&self.b));
         let differences: Vec<f64> = a.iter().zip(&b).map(|(a, b)| a - b).collect();
-        (resamples.interval(&differences), bootstrap::two_sided_p(&differences))
+        let (interval, p) = (resamples.interval(&differences), bootstrap::two_sided_p(&differences));
+        Judged { interval, error: None, p }
     }
+
+    fn of_random_effects(&self, confidence: f64) -> Judged {
+        let effects = self.resamples.and_then(|resamples| resamples.effects_of_pairs(&self.a, &self.b));
+        effects.map_or_else(Judged::default, |effects: RandomEffects| Judged {
+            interval: Some(effects.interval(confidence)),
+            error: Some((effects.error(), effects.freedom())),
+            p: Some(effects.p()),
+        })
+    }
+}
+
+/// What a test says; nothing if it is not applicable.
+#[derive(Default)]
+struct Judged {
+    interval: Option<Interval>,
+    error: Option<(f64, f64)>,
+    p: Option<f64>,
 }

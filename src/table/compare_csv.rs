@@ -1,12 +1,14 @@
 //! `<table>.compare.csv`: one row per comparison.
 
 use super::compare::Comparison;
-use super::{Pivot, csv_text, number_text};
+use super::{Pivot, compared_by, csv_text, number_text};
 
-/// One column for each of the table's `columns`, then `row,to,n,difference,low,high,p,p_adjusted`; scripts rely on it.
-/// Undefined values are empty.
+/// One column for each of the table's `columns`, then `row,to,n,difference,low,high,p,p_adjusted,error,df,test`; scripts
+/// rely on it. Undefined values are empty. `error` and `df`, the standard error of the difference and its degrees of
+/// freedom, are of tests with random effects; `test` says what the test is.
 pub fn render(pivot: &Pivot) -> String {
-    let rest = ["row", "to", "n", "difference", "low", "high", "p", "p_adjusted"];
+    let rest = ["row", "to", "n", "difference", "low", "high", "p", "p_adjusted", "error", "df", "test"];
+    let test = compared_by(pivot).unwrap_or_default();
     let header = pivot.spec.columns.iter().cloned().chain(rest.map(str::to_owned));
     let line = |found: &Comparison| {
         let mut line = pivot.columns[found.column].values.clone();
@@ -14,8 +16,10 @@ pub fn render(pivot: &Pivot) -> String {
         line.push(found.n.to_string());
         let ends =
             [found.interval.map(|interval| interval.low), found.interval.map(|interval| interval.high)];
-        let numbers = [Some(found.difference), ends[0], ends[1], found.p, found.p_adjusted];
+        let (error, df) = (found.error.map(|(error, _)| error), found.error.map(|(_, df)| df));
+        let numbers = [Some(found.difference), ends[0], ends[1], found.p, found.p_adjusted, error, df];
         line.extend(numbers.map(number_text));
+        line.push(test.clone());
         line
     };
     csv_text(std::iter::once(header.collect()).chain(pivot.comparisons.iter().map(line)))
@@ -38,11 +42,11 @@ mod tests {
     #[test]
     fn one_line_per_comparison() {
         insta::assert_snapshot!(rendered(Test::PairedBootstrap, &predicted_scores()), @r"
-        target,metric,row,to,n,difference,low,high,p,p_adjusted
-        lesions,macro_f1,Average + FT,LP-FT A,3,-0.0004370477958715406,-0.14672497439565688,0.14358761709608017,0.845771144278607,0.845771144278607
-        lesions,macro_f1,MedMerge + FT,LP-FT A,3,0.2797272478748171,0.16784458743132016,0.40888124127597386,0.009950248756218905,0.03980099502487562
-        fundus,macro_f1,Average + FT,LP-FT A,3,0.10048675440054833,-0.07067570392074984,0.2568520148516511,0.22885572139303484,0.4577114427860697
-        fundus,macro_f1,MedMerge + FT,LP-FT A,3,0.29699673714063063,0.12099709870144813,0.43151596193142217,0.009950248756218905,0.03980099502487562
+        target,metric,row,to,n,difference,low,high,p,p_adjusted,error,df,test
+        lesions,macro_f1,Average + FT,LP-FT A,3,-0.0004370477958715406,-0.14672497439565688,0.14358761709608017,0.845771144278607,0.845771144278607,,,paired bootstrap over images and seed (200 resamples)
+        lesions,macro_f1,MedMerge + FT,LP-FT A,3,0.2797272478748171,0.16784458743132016,0.40888124127597386,0.009950248756218905,0.03980099502487562,,,paired bootstrap over images and seed (200 resamples)
+        fundus,macro_f1,Average + FT,LP-FT A,3,0.10048675440054833,-0.07067570392074984,0.2568520148516511,0.22885572139303484,0.4577114427860697,,,paired bootstrap over images and seed (200 resamples)
+        fundus,macro_f1,MedMerge + FT,LP-FT A,3,0.29699673714063063,0.12099709870144813,0.43151596193142217,0.009950248756218905,0.03980099502487562,,,paired bootstrap over images and seed (200 resamples)
         ");
     }
 
@@ -78,21 +82,21 @@ mod tests {
         let wilcoxon = rendered(Test::Wilcoxon, &predicted_scores());
         let t_test = rendered(Test::TTest, &scores());
         insta::assert_snapshot!(wilcoxon + "\n" + &t_test, @r"
-        target,metric,row,to,n,difference,low,high,p,p_adjusted
-        lesions,macro_f1,Average + FT,LP-FT A,3,-0.0004370477958715406,,,1.0,1.0
-        lesions,macro_f1,MedMerge + FT,LP-FT A,3,0.2797272478748171,,,0.25,1.0
-        fundus,macro_f1,Average + FT,LP-FT A,3,0.10048675440054833,,,0.25,1.0
-        fundus,macro_f1,MedMerge + FT,LP-FT A,3,0.29699673714063063,,,0.25,1.0
+        target,metric,row,to,n,difference,low,high,p,p_adjusted,error,df,test
+        lesions,macro_f1,Average + FT,LP-FT A,3,-0.0004370477958715406,,,1.0,1.0,,,Wilcoxon signed-rank test over seed
+        lesions,macro_f1,MedMerge + FT,LP-FT A,3,0.2797272478748171,,,0.25,1.0,,,Wilcoxon signed-rank test over seed
+        fundus,macro_f1,Average + FT,LP-FT A,3,0.10048675440054833,,,0.25,1.0,,,Wilcoxon signed-rank test over seed
+        fundus,macro_f1,MedMerge + FT,LP-FT A,3,0.29699673714063063,,,0.25,1.0,,,Wilcoxon signed-rank test over seed
 
-        target,metric,row,to,n,difference,low,high,p,p_adjusted
-        lesions,macro_f1,Average + FT,LP-FT A,3,0.050000000000000044,,,,
-        lesions,macro_f1,MedMerge + FT,LP-FT A,3,0.09999999999999998,,,,
-        lesions,log_loss,Average + FT,LP-FT A,3,-0.050000000000000044,,,,
-        lesions,log_loss,MedMerge + FT,LP-FT A,3,-0.09999999999999998,,,,
-        fundus,macro_f1,Average + FT,LP-FT A,3,0.050000000000000044,,,,
-        fundus,macro_f1,MedMerge + FT,LP-FT A,3,0.09999999999999998,,,,
-        fundus,log_loss,Average + FT,LP-FT A,3,-0.050000000000000044,,,,
-        fundus,log_loss,MedMerge + FT,LP-FT A,3,-0.09999999999999998,,,,
+        target,metric,row,to,n,difference,low,high,p,p_adjusted,error,df,test
+        lesions,macro_f1,Average + FT,LP-FT A,3,0.050000000000000044,,,,,,,paired t test over seed
+        lesions,macro_f1,MedMerge + FT,LP-FT A,3,0.09999999999999998,,,,,,,paired t test over seed
+        lesions,log_loss,Average + FT,LP-FT A,3,-0.050000000000000044,,,,,,,paired t test over seed
+        lesions,log_loss,MedMerge + FT,LP-FT A,3,-0.09999999999999998,,,,,,,paired t test over seed
+        fundus,macro_f1,Average + FT,LP-FT A,3,0.050000000000000044,,,,,,,paired t test over seed
+        fundus,macro_f1,MedMerge + FT,LP-FT A,3,0.09999999999999998,,,,,,,paired t test over seed
+        fundus,log_loss,Average + FT,LP-FT A,3,-0.050000000000000044,,,,,,,paired t test over seed
+        fundus,log_loss,MedMerge + FT,LP-FT A,3,-0.09999999999999998,,,,,,,paired t test over seed
         ");
     }
 }

@@ -55,7 +55,7 @@ pub enum TableError {
         /// Valid names.
         known: String,
     },
-    /// Several scores for one value of `over` in one cell.
+    /// Several scores for the same values of `over` in one cell.
     #[error("table `{table}`: {clash}")]
     Clash {
         /// The table.

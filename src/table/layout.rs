@@ -5,10 +5,10 @@ use std::collections::HashSet;
 use indexmap::{IndexMap, IndexSet};
 
 use super::{Score, TableError, TableSpec};
-use experiment::cell::{Clash, Fields, Place, place};
+use experiment::cell::{Clash, Fields, Levels, Place, levels, place};
 
-/// Scores of one cell, by value of `over`.
-pub(super) type Scores<'a> = IndexMap<&'a str, &'a Score>;
+/// Scores of one cell, by their values of `over`.
+pub(super) type Scores<'a> = IndexMap<Levels<'a>, &'a Score>;
 
 /// The scores of a table, in their places.
 pub(super) struct Layout<'a> {
@@ -25,7 +25,7 @@ impl<'a> Layout<'a> {
     /// first score, metrics in the order of the spec.
     ///
     /// # Errors
-    /// The spec names a field that scores do not have, or several scores share a cell and a value of `over`.
+    /// The spec names a field that scores do not have, or several scores share a cell and their values of `over`.
     pub(super) fn new(
         name: &str,
         spec: &'a TableSpec,
@@ -65,7 +65,8 @@ impl<'a> Layout<'a> {
 fn check_fields(table: &str, spec: &TableSpec, axes: &[String]) -> Result<(), TableError> {
     let known: IndexSet<&str> = Score::FIELDS.into_iter().chain(axes.iter().map(String::as_str)).collect();
     let columns = spec.columns.iter().map(|column| ("columns", column));
-    let mut named = [("rows", &spec.rows), ("over", &spec.over)].into_iter().chain(columns);
+    let over = spec.over.axes().iter().map(|axis| ("over", axis));
+    let mut named = [("rows", &spec.rows)].into_iter().chain(over).chain(columns);
     match named.find(|(_, field)| !known.contains(field.as_str())) {
         None => Ok(()),
         Some((key, field)) => Err(TableError::UnknownField {
@@ -86,7 +87,7 @@ fn group<'a>(
     let mut cells: IndexMap<Place<'a>, Scores<'a>> = IndexMap::new();
     for &score in scores {
         let cell = cells.entry(place(spec, score)).or_default();
-        if let Some(other) = cell.insert(score.field(&spec.over), score) {
+        if let Some(other) = cell.insert(levels(spec, score), score) {
             let clash = Clash::new(spec, axes.iter().map(String::as_str), other, score);
             return Err(TableError::Clash { table: table.to_owned(), clash });
         }

@@ -5,8 +5,11 @@
 //! | [`spec`] | `[table.<name>]` |
 //! | [`metrics_csv`] | `metrics.csv`: one row per score, written and read |
 //! | `layout` | rows × columns × values of `over` |
+//! | `groups` | predictions, and what of them is resampled: images, or groups of them |
 //! | [`pivot`] | means, standard deviations, intervals and ranks in rows × columns |
 //! | `resample` | scores of resampled images, from predictions |
+//! | `draws` | values of `over`: where scores stand, and draws of them |
+//! | `method` | the names of intervals and tests, for notes, files and figures |
 //! | [`compare`] | comparisons of every row with one reference row |
 //! | `table_csv`, `compare_csv`, `markdown`, `latex`, `html`, `terminal` | renderings of a pivot |
 //! | `names` | names for readers of Markdown and LaTeX |
@@ -15,11 +18,16 @@
 
 pub mod compare;
 mod compare_csv;
+#[cfg(test)]
+mod crossed_tests;
+mod draws;
 mod error;
+mod groups;
 pub mod html;
 mod latex;
 mod layout;
 mod markdown;
+mod method;
 pub mod metrics_csv;
 mod names;
 mod note;
@@ -35,13 +43,13 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 
 use experiment::cell::Fields;
-use metric::{Labels, Predictions};
-use rng::name_index;
 
 pub use compare_csv::render as compare_csv;
 pub use error::TableError;
 pub use experiment::TableSpec;
 pub use experiment::table_spec as spec;
+pub use groups::Predicted;
+pub use method::compared_by;
 pub use note::percent;
 pub use pivot::Pivot;
 pub use write::write_file;
@@ -75,23 +83,6 @@ pub struct Score {
     /// What the note of a table must say about the data set, as sentences without an end: leaks between splits that the
     /// experiment allows.
     pub caveats: Arc<[String]>,
-}
-
-/// Predictions with an identifier of their images.
-#[derive(Debug, PartialEq)]
-pub struct Predicted {
-    /// A hash of the names and labels of the images, in order.
-    images: u64,
-    predictions: Predictions,
-}
-
-impl Predicted {
-    /// Predictions of images with these names and labels, in order.
-    pub fn new(names: &[String], labels: &Labels, predictions: Predictions) -> Self {
-        let images: Vec<String> =
-            names.iter().zip(labels.texts()).map(|(name, label)| format!("{label} {name}")).collect();
-        Self { images: name_index(&images.join("\n")), predictions }
-    }
 }
 
 impl Score {
@@ -136,6 +127,9 @@ pub fn number_text(value: Option<f64>) -> String {
 /// Scores for the tests of this crate.
 #[cfg(test)]
 mod example {
+    use metric::Predictions;
+    use rng::name_index;
+
     use super::spec::{CompareSpec, Correction, IntervalKind, Test};
     use super::*;
 

@@ -2,6 +2,7 @@
 //! keep the names of the experiment file.
 
 use super::Pivot;
+use super::pivot::Counts;
 use super::spec::{BEST, TableSpec};
 
 /// Field whose values are metrics.
@@ -17,17 +18,24 @@ pub(super) fn named(pivot: &Pivot) -> Pivot {
         }
     }
     named.lines.iter_mut().for_each(|line| line.label = shown(spec, &spec.rows, &line.label));
-    named.over.iter_mut().for_each(|value| *value = shown(spec, &spec.over, value));
-    let images = pivot.images.iter().map(|(dataset, counts)| (shown(spec, "dataset", dataset), *counts));
-    named.images = images.collect();
+    for (axis, values) in spec.over.axes().iter().zip(&mut named.over) {
+        values.iter_mut().for_each(|value| *value = shown(spec, axis, value));
+    }
+    named.images = by_dataset(spec, &pivot.images);
+    named.groups = by_dataset(spec, &pivot.groups);
     named.spec = spec_named(spec);
     named
+}
+
+/// Counts with what readers see of the names of data sets.
+fn by_dataset(spec: &TableSpec, counts: &Counts) -> Counts {
+    counts.iter().map(|(dataset, counts)| (shown(spec, "dataset", dataset), *counts)).collect()
 }
 
 fn spec_named(spec: &TableSpec) -> TableSpec {
     let mut named = spec.clone();
     named.rows = heading(spec, &spec.rows);
-    named.over = shown(spec, "", &spec.over);
+    named.over = spec.over.map(|axis| shown(spec, "", axis));
     if let Some(compare) = &mut named.compare {
         let rows = compare.among.iter_mut().chain([&mut compare.to].into_iter().filter(|to| *to != BEST));
         rows.for_each(|row| *row = shown(spec, &spec.rows, row));
@@ -67,7 +75,7 @@ mod tests {
         let named = named(&Pivot::new("main", &spec, &axes(), &predicted_scores()).unwrap());
         assert_eq!(named.lines[0].label, "A");
         assert_eq!(named.columns[0].values, ["Lesions", "Macro F1"]);
-        assert_eq!((named.spec.rows.as_str(), named.spec.over.as_str()), ("Method", "seeds"));
+        assert_eq!((named.spec.rows.as_str(), named.spec.over.axes()[0].as_str()), ("Method", "seeds"));
         assert_eq!(named.spec.compare.unwrap().to, "A");
         assert_eq!(named.images.keys().collect::<Vec<_>>(), ["Lesions", "fundus"]);
     }

@@ -2,8 +2,9 @@
 
 use super::Pivot;
 use super::compare::{Comparison, Difference};
+use super::method::{interval, test};
 use super::pivot::Cell;
-use super::spec::{BEST, CompareSpec, Correction, Test};
+use super::spec::{BEST, CompareSpec, Correction, IntervalKind, Test};
 use super::text::{label, most};
 use statistics::{bootstrap, wilcoxon};
 
@@ -22,7 +23,10 @@ pub(super) fn mark(differs: Option<Difference>) -> &'static str {
     }
 }
 
-/// The maximum number of values of `over` to list.
+/// Why there are no random effects.
+const TOO_FEW: &str = "too many scores are missing, or undefined in resamples";
+
+/// The maximum number of values of an axis to list.
 const MOST_NAMED: usize = 10;
 
 /// The note in pieces of one or two sentences; `None` for an empty table.
@@ -30,6 +34,8 @@ pub(super) fn note(pivot: &Pivot) -> Option<Vec<String>> {
     let mut sentences = vec![numbers(pivot)?];
     sentences.extend(pivot.spec.percent.then(|| "Scores in percent.".to_owned()));
     sentences.extend(undefined(pivot));
+    sentences.extend(without_interval(pivot));
+    sentences.extend(of_one_value(pivot));
     if pivot.spec.interval.is_some() || pivot.spec.compare.is_some() {
         sentences.push(images(pivot));
     }
@@ -50,43 +56,37 @@ fn numbers(pivot: &Pivot) -> Option<String> {
     let fewer = cells().any(|cell| cell.n > 0 && cell.n < most);
     let unless = if fewer { " unless the cell says otherwise" } else { "" };
     let over = over(pivot);
-    let interval = pivot.spec.interval.map(|_| interval(pivot));
+    let std = match pivot.spec.over.is_crossed() {
+        true => "standard deviation of one score",
+        false => "sample standard deviation",
+    };
+    let interval = pivot.spec.interval.map(|kind| interval(pivot, kind));
     Some(match (most, interval) {
         (0, _) => return None,
         (1, None) => format!("One score each (n = 1 over {over}), so no spread."),
         (1, Some(interval)) => format!("One score each (n = 1 over {over}), in brackets {interval}."),
-        (n, None) => format!("Mean ± sample standard deviation over {over}, n = {n}{unless}."),
+        (n, None) => format!("Mean ± {std} over {over}, n = {n}{unless}."),
         (n, Some(interval)) => format!("Mean over {over}, n = {n}{unless}, in brackets {interval}."),
     })
 }
 
-/// The axis and, where they matter, its values.
+/// The axes and, where they matter, their values; crossed axes with the number of their values at least.
 fn over(pivot: &Pivot) -> String {
-    let over = label(&pivot.spec.over);
-    let named = pivot
-        .over
-        .iter()
-        .filter(|value| !value.is_empty())
-        .take(MOST_NAMED)
-        .map(|value| label(value))
-        .collect::<Vec<_>>()
-        .join(", ");
-    let more = if pivot.over.len() > MOST_NAMED { ", …" } else { "" };
     let says_more = pivot.spec.interval.is_some() || pivot.spec.compare.is_some();
-    if says_more && !named.is_empty() { format!("{over} ({named}{more})") } else { over }
-}
-
-fn interval(pivot: &Pivot) -> String {
-    let (percent, resamples) = (percent(pivot.spec.confidence), pivot.spec.resamples);
-    format!("its {percent} % bootstrap interval over {} ({resamples} resamples, percentiles)", drawn(pivot))
-}
-
-/// The units that are resampled.
-fn drawn(pivot: &Pivot) -> String {
-    match most(pivot) {
-        1 => "images".to_owned(),
-        _ => format!("images and {}", label(&pivot.spec.over)),
-    }
+    let of_axis = |(axis, values): (&String, &Vec<String>)| {
+        let values = || values.iter().filter(|value| !value.is_empty());
+        let named = values().take(MOST_NAMED).map(|value| label(value)).collect::<Vec<_>>().join(", ");
+        let more = if values().count() > MOST_NAMED { ", …" } else { "" };
+        let axis = label(axis);
+        match values().count() {
+            0 => axis,
+            _ if says_more => format!("{axis} ({named}{more})"),
+            count if pivot.spec.over.is_crossed() => format!("{axis} ({count})"),
+            _ => axis,
+        }
+    };
+    let axes: Vec<String> = pivot.spec.over.axes().iter().zip(&pivot.over).map(of_axis).collect();
+    axes.join(" × ")
 }
 
 /// 95 for 0.95, without rounding errors.
@@ -100,10 +100,31 @@ fn undefined(pivot: &Pivot) -> Option<String> {
     Some(format!("Up to {most} resamples, in which a score is not defined, are left out of an interval."))
 }
 
+/// Cells whose scores do not suffice for random effects.
+fn without_interval(pivot: &Pivot) -> Option<String> {
+    pivot.spec.interval.filter(|kind| *kind == IntervalKind::RandomEffects)?;
+    let cells = pivot.lines.iter().flat_map(|line| &line.cells);
+    let n = cells.filter(|cell| cell.n > 0 && cell.interval.is_none()).count();
+    let s = if n == 1 { "" } else { "s" };
+    (n > 0).then(|| format!("Without interval: {n} cell{s} ({TOO_FEW})."))
+}
+
+/// Axes whose only value is not random.
+fn of_one_value(pivot: &Pivot) -> Option<String> {
+    let defined = |values: &Vec<String>| values.iter().filter(|value| !value.is_empty()).count();
+    let alone = pivot.spec.over.axes().iter().zip(&pivot.over).filter(|(_, values)| defined(values) == 1);
+    let alone: Vec<String> = alone.map(|(axis, _)| label(axis)).collect();
+    let says = pivot.spec.has_random_effects() && !alone.is_empty();
+    says.then(|| format!("One value of {} says nothing about others.", alone.join(" and of ")))
+}
+
 fn images(pivot: &Pivot) -> String {
-    let count = |(dataset, (least, most)): (&String, &(usize, usize))| {
-        let dataset = label(dataset);
-        if least == most { format!("{dataset} ({most})") } else { format!("{dataset} ({least} to {most})") }
+    let range = |(least, most): &(usize, usize)| {
+        if least == most { most.to_string() } else { format!("{least} to {most}") }
+    };
+    let count = |(dataset, images): (&String, &(usize, usize))| {
+        let groups = pivot.groups.get(dataset).map(|groups| format!(" in {} groups", range(groups)));
+        format!("{} ({}{})", label(dataset), range(images), groups.unwrap_or_default())
     };
     format!("Images: {}.", pivot.images.iter().map(count).collect::<Vec<_>>().join(", "))
 }
@@ -118,12 +139,7 @@ fn comparisons(pivot: &Pivot, compare: &CompareSpec) -> Vec<String> {
         row => label(row),
     };
     let n = pivot.comparisons.iter().filter(|found| found.p.is_some()).count();
-    let (over, resamples) = (label(&pivot.spec.over), pivot.spec.resamples);
-    let test = match compare.test {
-        Test::PairedBootstrap => format!("paired bootstrap over {} ({resamples} resamples)", drawn(pivot)),
-        Test::Wilcoxon => format!("Wilcoxon signed-rank test over {over}"),
-        Test::TTest => format!("paired t test over {over}"),
-    };
+    let test = test(pivot, compare);
     let corrected = match compare.correction {
         Correction::Holm => format!("Holm's correction for {}", several(n)),
         Correction::None => format!("{} without correction", several(n)),
@@ -148,7 +164,7 @@ fn out_of_reach(pivot: &Pivot, compare: &CompareSpec) -> Option<String> {
     let (of, smallest) = match compare.test {
         Test::PairedBootstrap => (format!("{resamples} resamples"), bootstrap::smallest_p(resamples)),
         Test::Wilcoxon => (format!("n = {pairs} pairs"), wilcoxon::smallest_p(pairs)),
-        Test::TTest => return None,
+        Test::TTest | Test::RandomEffects => return None,
     };
     let family = if compare.correction == Correction::Holm { judged().count() } else { 1 };
     let alpha = compare.alpha;
@@ -173,6 +189,7 @@ fn untested(pivot: &Pivot, compare: &CompareSpec) -> Option<String> {
     let n = pivot.comparisons.iter().filter(untested).count();
     let why = match compare.test {
         Test::TTest => "fewer than two pairs, or all differences the same",
+        Test::RandomEffects => TOO_FEW,
         Test::PairedBootstrap | Test::Wilcoxon => "a score that is defined in no resample",
     };
     (n > 0).then(|| format!("Not tested: {} ({why}).", several(n)))

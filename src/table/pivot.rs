@@ -5,11 +5,17 @@ use std::sync::Arc;
 use indexmap::{IndexMap, IndexSet};
 
 use super::compare::{self, Comparison, Difference};
+use super::draws::{Grid, sorted};
 use super::layout::{Layout, Scores};
 use super::resample::Resamples;
+use super::spec::IntervalKind;
 use super::{Score, TableError, TableSpec, metrics_csv};
 use experiment::cell::Fields;
+use statistics::variance_components::standard_deviation;
 use statistics::{Interval, ranks::mean_ranks};
+
+/// The smallest and the largest of some counts, by data set.
+pub type Counts = IndexMap<String, (usize, usize)>;
 
 /// A table before rendering.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,10 +28,12 @@ pub struct Pivot {
     pub lines: Vec<Line>,
     /// Comparisons, column by column and row by row; empty unless the spec compares.
     pub comparisons: Vec<Comparison>,
-    /// The values of `over`, numbers in numerical order.
-    pub over: Vec<String>,
-    /// The smallest and the largest number of images of each data set.
-    pub images: IndexMap<String, (usize, usize)>,
+    /// The values of each axis of `over`, numbers in numerical order.
+    pub over: Vec<Vec<String>>,
+    /// Number of images of each data set.
+    pub images: Counts,
+    /// Number of groups of each data set whose images are resampled by group.
+    pub groups: Counts,
     /// The caveats of each data set that has some.
     pub caveats: IndexMap<String, Arc<[String]>>,
 }
@@ -56,13 +64,14 @@ pub struct Line {
 pub struct Cell {
     /// Mean of the defined scores, if any.
     pub mean: Option<f64>,
-    /// Sample standard deviation (n − 1), for at least two scores.
+    /// Sample standard deviation (n − 1), for at least two scores. With several axes, the standard deviation of a single
+    /// score, from pairs of scores that share no value: see [`standard_deviation`].
     pub std: Option<f64>,
     /// Number of defined scores.
     pub n: usize,
     /// Confidence interval of the mean, if the spec asks for it.
     pub interval: Option<Interval>,
-    /// Number of resamples with an undefined mean.
+    /// Number of resamples with an undefined mean or, for random effects, with an undefined score.
     pub undefined: usize,
     /// Significant difference from the reference, at the spec's alpha.
     pub differs: Option<Difference>,
@@ -84,7 +93,7 @@ impl Pivot {
     /// first score, metrics in the order of the spec.
     ///
     /// # Errors
-    /// The spec names a field that scores do not have, several scores share a cell and a value of `over`, or images are
+    /// The spec names a field that scores do not have, several scores share a cell and their values of `over`, or images are
     /// to be resampled and a score has no predictions.
     pub fn new(name: &str, spec: &TableSpec, axes: &[String], scores: &[Score]) -> Result<Self, TableError> {
         let layout = Layout::new(name, spec, axes, scores)?;
@@ -93,8 +102,8 @@ impl Pivot {
             true => Some(Resamples::new(name, spec, &layout)?),
             false => None,
         };
-        if let (Some(_), Some(resamples)) = (spec.interval, &resamples) {
-            pivot.add_intervals(&layout, resamples);
+        if let (Some(kind), Some(resamples)) = (spec.interval, &resamples) {
+            pivot.add_intervals(kind, &layout, resamples);
         }
         if let Some(compare) = &spec.compare {
             pivot.comparisons = compare::comparisons(&pivot, compare, &layout, resamples.as_ref());
@@ -111,7 +120,7 @@ impl Pivot {
 
     fn of_means(spec: &TableSpec, layout: &Layout<'_>) -> Self {
         let line = |(row, cells): (&&str, &Vec<Scores<'_>>)| {
-            let cells = cells.iter().map(|scores| Cell::new(&defined(scores))).collect();
+            let cells = cells.iter().map(|scores| Cell::of(spec, scores)).collect();
             Line { label: (*row).to_owned(), cells, rank: None }
         };
         let column = |(i, values): (usize, &Vec<&str>)| Column::new(values, &layout.metrics(i));
@@ -121,17 +130,20 @@ impl Pivot {
             lines: layout.rows.iter().zip(&layout.cells).map(line).collect(),
             comparisons: Vec::new(),
             over: values_of_over(spec, layout),
-            images: images(layout),
+            images: counts(layout, |score| Some(score.n)),
+            groups: counts(layout, |score| groups(spec, score)),
             caveats: caveats(layout),
         }
     }
 
-    fn add_intervals(&mut self, layout: &Layout<'_>, resamples: &Resamples<'_>) {
+    fn add_intervals(&mut self, kind: IntervalKind, layout: &Layout<'_>, resamples: &Resamples<'_>) {
         for (line, row) in self.lines.iter_mut().zip(&layout.cells) {
             for (cell, scores) in line.cells.iter_mut().zip(row).filter(|(cell, _)| cell.n > 0) {
-                let means = resamples.means(&compare::with_values(scores));
-                cell.interval = resamples.interval(&means);
-                cell.undefined = means.iter().filter(|mean| mean.is_nan()).count();
+                let values = sorted(scores.iter().map(|(levels, score)| (levels.clone(), *score)));
+                (cell.interval, cell.undefined) = match kind {
+                    IntervalKind::Bootstrap => resamples.percentiles(&values),
+                    IntervalKind::RandomEffects => resamples.random_effects(&values),
+                };
             }
         }
     }
@@ -193,6 +205,17 @@ impl Column {
 }
 
 impl Cell {
+    /// The cell of these scores.
+    fn of(spec: &TableSpec, scores: &Scores<'_>) -> Self {
+        let values: Vec<f64> = scores.values().filter_map(|score| score.defined()).collect();
+        if !spec.over.is_crossed() {
+            return Self::new(&values);
+        }
+        let sorted = sorted(scores.iter().map(|(levels, score)| (levels.clone(), *score)));
+        let values: Vec<f64> = sorted.iter().filter_map(|(_, score)| score.defined()).collect();
+        Self { std: standard_deviation(&values, &Grid::new(&sorted).places), ..Self::new(&values) }
+    }
+
     fn new(values: &[f64]) -> Self {
         let n = values.len();
         let mean = (n > 0).then(|| values.iter().sum::<f64>() / n as f64);
@@ -202,16 +225,14 @@ impl Cell {
     }
 }
 
-/// The defined scores of a cell.
-fn defined(scores: &Scores<'_>) -> Vec<f64> {
-    scores.values().filter_map(|score| score.defined()).collect()
-}
-
-fn values_of_over(spec: &TableSpec, layout: &Layout<'_>) -> Vec<String> {
-    let values: IndexSet<&str> = layout.scores().map(|score| score.field(&spec.over)).collect();
-    let mut values: Vec<String> = values.into_iter().map(str::to_owned).collect();
-    values.sort_by(|a, b| metrics_csv::compare(a, b));
-    values
+fn values_of_over(spec: &TableSpec, layout: &Layout<'_>) -> Vec<Vec<String>> {
+    let of_axis = |axis: &String| {
+        let values: IndexSet<&str> = layout.scores().map(|score| score.field(axis)).collect();
+        let mut values: Vec<String> = values.into_iter().map(str::to_owned).collect();
+        values.sort_by(|a, b| metrics_csv::compare(a, b));
+        values
+    };
+    spec.over.axes().iter().map(of_axis).collect()
 }
 
 fn caveats(layout: &Layout<'_>) -> IndexMap<String, Arc<[String]>> {
@@ -219,13 +240,19 @@ fn caveats(layout: &Layout<'_>) -> IndexMap<String, Arc<[String]>> {
     with_caveats.map(|score| (score.dataset.clone(), score.caveats.clone())).collect()
 }
 
-fn images(layout: &Layout<'_>) -> IndexMap<String, (usize, usize)> {
-    let mut images: IndexMap<String, (usize, usize)> = IndexMap::new();
-    for score in layout.scores() {
-        let (least, most) = images.entry(score.dataset.clone()).or_insert((score.n, score.n));
-        (*least, *most) = (score.n.min(*least), score.n.max(*most));
+/// The number of groups of a score's images, if they are resampled by group.
+fn groups(spec: &TableSpec, score: &Score) -> Option<usize> {
+    score.predicted.as_ref().filter(|_| spec.draws_groups())?.groups()
+}
+
+/// The least and the most of a count of each score, by data set.
+fn counts(layout: &Layout<'_>, count: impl Fn(&Score) -> Option<usize>) -> Counts {
+    let mut counts = Counts::new();
+    for (score, count) in layout.scores().filter_map(|score| Some((score, count(score)?))) {
+        let (least, most) = counts.entry(score.dataset.clone()).or_insert((count, count));
+        (*least, *most) = (count.min(*least), count.max(*most));
     }
-    images
+    counts
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Bootstrap: every score of a table in resamples of its images, and means over resampled values of `over`.
 //!
-//! One resample draws, with replacement, as many images as the data set has and as many values of `over` as the cell
-//! has. The draws depend only on the index of the resample and on the set that is drawn from. Rows scored on the same
+//! One resample draws, with replacement, as many images (or groups of images) as the data set has and as many values of
+//! each axis of `over` as the cell has. The draws depend only on the index of the resample and on the set that is drawn from. Rows scored on the same
 //! images, or with the same seeds, share their draws, so that their differences are paired; the order of rows, the
 //! thread and the table have no influence.
 
@@ -11,14 +11,14 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 use rayon::prelude::*;
 
+use super::draws::{Grid, Values};
+use super::groups::Units;
 use super::layout::Layout;
 use super::{Predicted, Score, TableError, TableSpec};
 use metric::{Metric, by_name};
-use rng::name_index;
+use statistics::random_effects::RandomEffects;
+use statistics::variance_components::Place;
 use statistics::{Interval, bootstrap};
-
-/// A hash of a list of images, and their number.
-type Images = (u64, usize);
 
 /// The key of a score's resamples: the address of its predictions, and its metric.
 type Key<'a> = (*const Predicted, &'a str);
@@ -40,32 +40,63 @@ impl<'a> Resamples<'a> {
     /// # Errors
     /// A score has no predictions.
     pub(super) fn new(table: &str, spec: &'a TableSpec, layout: &Layout<'a>) -> Result<Self, TableError> {
-        let mut by_images: IndexMap<Images, Wanted<'a>> = IndexMap::new();
+        let mut by_images: IndexMap<Units, Wanted<'a>> = IndexMap::new();
         // A model whose predictions cannot be scored has neither.
         let present = |score: &&Score| score.value.is_some() || score.predicted.is_some();
         for score in layout.scores().filter(present) {
             let predicted = score.predicted.as_deref();
             let predicted = predicted.ok_or_else(|| TableError::NoPredictions { table: table.to_owned() })?;
-            let images = (predicted.images, predicted.predictions.total());
-            let wanted = by_images.entry(images).or_default();
+            let wanted = by_images.entry(predicted.units(spec.by_group)).or_default();
             let (_, metrics) = wanted.entry(predicted).or_insert_with(|| (predicted, Vec::new()));
             let known = by_name(&score.metric);
             metrics.extend(known.filter(|known| metrics.iter().all(|metric| metric.name != known.name)));
         }
-        let of_images = |(images, wanted)| scores(images, &wanted, spec.resamples);
+        let of_images = |(units, wanted)| scores(units, &wanted, spec.resamples);
         let scores = by_images.into_iter().flat_map(of_images).collect();
         Ok(Self { spec, scores, undefined: vec![f64::NAN; spec.resamples] })
     }
 
     /// The mean of the scores in each resample, over resampled values of `over`. The order of `scores` must depend on
     /// these values alone.
-    pub(super) fn means(&self, scores: &[(&str, &'a Score)]) -> Vec<f64> {
-        let values: Vec<&str> = scores.iter().map(|(value, _)| *value).collect();
-        let what = name_index(&format!("{}\n{}", self.spec.over, values.join("\n")));
-        let draw = |resample| bootstrap::draw(values.len(), resample, what);
-        let draws: Vec<Vec<usize>> = (0..self.spec.resamples).map(draw).collect();
-        let of = |(_, score): &(&str, &'a Score)| self.of(score);
-        bootstrap::means(&scores.iter().map(of).collect::<Vec<&[f64]>>(), &draws)
+    pub(super) fn means(&self, scores: &Values<'a>) -> Vec<f64> {
+        let of = |(_, score): &(_, &'a Score)| self.of(score);
+        bootstrap::means(&scores.iter().map(of).collect::<Vec<&[f64]>>(), &Grid::new(scores).draws(self.spec))
+    }
+
+    /// The percentile interval of the mean, and the number of resamples in which it is undefined.
+    pub(super) fn percentiles(&self, scores: &Values<'a>) -> (Option<Interval>, usize) {
+        let means = self.means(scores);
+        (self.interval(&means), means.iter().filter(|mean| mean.is_nan()).count())
+    }
+
+    /// The interval of the mean with random effects, and the number of resamples in which a score is undefined.
+    pub(super) fn random_effects(&self, scores: &Values<'a>) -> (Option<Interval>, usize) {
+        let interval = self.effects(scores).map(|effects| effects.interval(self.spec.confidence));
+        let undefined = |resample: &usize| scores.iter().any(|(_, score)| self.of(score)[*resample].is_nan());
+        (interval, (0..self.spec.resamples).filter(undefined).count())
+    }
+
+    /// The mean of the scores with random effects of images and values of `over`.
+    fn effects(&self, scores: &Values<'a>) -> Option<RandomEffects> {
+        let resamples: Vec<&[f64]> = scores.iter().map(|(_, score)| self.of(score)).collect();
+        let values: Option<Vec<f64>> = scores.iter().map(|(_, score)| score.defined()).collect();
+        RandomEffects::new(&values?, &places(scores), &resamples, self.units(scores)?)
+    }
+
+    /// The same of the differences of paired scores, `a` − `b`.
+    pub(super) fn effects_of_pairs(&self, a: &Values<'a>, b: &Values<'a>) -> Option<RandomEffects> {
+        let pairs = || a.iter().zip(b).map(|((_, a), (_, b))| (*a, *b));
+        let of = |(a, b)| self.of(a).iter().zip(self.of(b)).map(|(a, b)| a - b).collect();
+        let resamples: Vec<Vec<f64>> = pairs().map(of).collect();
+        let values: Option<Vec<f64>> = pairs().map(|(a, b)| Some(a.defined()? - b.defined()?)).collect();
+        RandomEffects::new(&values?, &places(a), &resamples, self.units(a)?.min(self.units(b)?))
+    }
+
+    /// The smallest number of images, or groups of images, that a score was computed from.
+    fn units(&self, scores: &Values<'a>) -> Option<usize> {
+        let units =
+            |(_, score): &(_, &Score)| Some(score.predicted.as_ref()?.units(self.spec.by_group).count);
+        scores.iter().map(units).min()?
     }
 
     fn of(&self, score: &'a Score) -> &[f64] {
@@ -79,13 +110,21 @@ impl<'a> Resamples<'a> {
     }
 }
 
+/// Where scores stand on the axes of `over`, of which random effects take at most two.
+fn places(scores: &Values<'_>) -> Vec<Place> {
+    let place = |place: &Vec<usize>| [0, 1].map(|axis| place.get(axis).copied().unwrap_or(0));
+    Grid::new(scores).places.iter().map(place).collect()
+}
+
 /// All scores on the same images, which are drawn once per resample.
-fn scores<'a>((images, n): Images, wanted: &Wanted<'a>, resamples: usize) -> Vec<(Key<'a>, Vec<f64>)> {
+fn scores<'a>(units: Units, wanted: &Wanted<'a>, resamples: usize) -> Vec<(Key<'a>, Vec<f64>)> {
     let keys = wanted.iter().flat_map(|(lie, (_, metrics))| metrics.iter().map(|metric| (*lie, metric.name)));
     let keys: Vec<Key<'a>> = keys.collect();
     let wanted: Vec<_> = wanted.values().collect();
+    // All have the same images in the same groups.
+    let Some((first, _)) = wanted.first() else { return Vec::new() };
     let of_resample = |resample| {
-        let counts: Arc<[u32]> = bootstrap::counts(n, &bootstrap::draw(n, resample, images)).into();
+        let counts: Arc<[u32]> = first.counts(units, resample);
         let of_predictions = |(predicted, metrics): &&(&Predicted, Vec<&Metric>)| {
             let resampled = predicted.predictions.resampled(counts.clone());
             metrics.iter().map(|metric| metric.score(&resampled).unwrap_or(f64::NAN)).collect::<Vec<f64>>()

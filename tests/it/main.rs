@@ -23,6 +23,7 @@ mod findings_run;
 mod findings_tables;
 mod findings_trial;
 mod fingerprint;
+mod groups;
 mod guide;
 mod image_file;
 mod init;

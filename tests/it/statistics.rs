@@ -5,6 +5,7 @@ use std::sync::Arc;
 use medmerge::metric::{Predictions, by_name};
 use medmerge::statistics::friedman::Friedman;
 use medmerge::statistics::paired_t::PairedT;
+use medmerge::statistics::random_effects::RandomEffects;
 use medmerge::statistics::{Interval, bootstrap, holm, wilcoxon};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -127,5 +128,25 @@ fn bootstrap_intervals_and_p_equal_those_of_numpy_for_the_same_draws() {
         assert_close(metric, bootstrap::two_sided_p(&differences).unwrap(), from(&expected["p"]));
         let defined = differences.iter().filter(|difference| !difference.is_nan()).count();
         assert_eq!(defined, from::<usize>(&expected["resamples"]), "{metric}");
+    }
+}
+
+#[test]
+fn random_effects_equal_those_of_numpy_with_scores_missing_too() {
+    let cases = cases("random_effects.json", "cases");
+    assert_eq!(cases.len(), 9);
+    for case in cases {
+        let name: String = from(&case["name"]);
+        let (scores, resampled): (Vec<f64>, Vec<Vec<f64>>) =
+            (from(&case["scores"]), from(&case["resampled"]));
+        let places: Vec<[usize; 2]> = from(&case["places"]);
+        let found = RandomEffects::new(&scores, &places, &resampled, from(&case["units"])).unwrap();
+        assert_close(&name, found.error(), from(&case["error"]));
+        assert!((found.freedom() / from::<f64>(&case["freedom"]) - 1.0).abs() < TOLERANCE, "{name}");
+        assert_close(&name, found.p(), from(&case["p"]));
+        let Interval { low, high } = found.interval(0.9);
+        let [least, most]: [f64; 2] = from(&case["interval"]);
+        assert_close(&name, low, least);
+        assert_close(&name, high, most);
     }
 }

@@ -236,7 +236,7 @@ fn every_metric_has_intervals_in_order() {
 
 #[test]
 fn a_model_and_itself_do_not_differ() {
-    for test in [Test::PairedBootstrap, Test::Wilcoxon, Test::TTest] {
+    for test in [Test::PairedBootstrap, Test::RandomEffects, Test::Wilcoxon, Test::TTest] {
         let pivot = pivot(&full(test, &["macro_f1", "log_loss"]), &with_a_twin(1));
         assert_eq!(pivot.comparisons.len(), 8);
         for found in pivot.comparisons.iter().filter(|found| pivot.lines[found.row].label == "twin") {
@@ -360,7 +360,7 @@ fn what_is_wrong_with_intervals_and_comparisons_is_shown_where_it_stands() {
     22 │ interval = "percentile"
        │            ^^^^^^^^^^^^
        │
-       = help: the only valid value is `bootstrap`
+       = help: expected one of `bootstrap`, `random_effects`
 
     error: `confidence` must be between 0 and 1, not 1
        ┌─ tiny.toml:23:14

@@ -149,6 +149,13 @@ impl<T: ImageFiles> DatasetKind for T {
     fn split_csv(&self) -> Result<Option<Vec<u8>>, DataError> {
         Ok(Some(file::csv_of(&Contents::of(self)?.rows)))
     }
+
+    fn groups(&self, split: SplitName) -> Result<Option<HashMap<String, String>>, DataError> {
+        let rows = Contents::listed(self)?.rows.into_iter().filter(|row| row.split == split);
+        let grouped = rows.filter_map(|Row { image, .. }| Some((image.name, image.group?)));
+        let groups: HashMap<String, String> = grouped.collect();
+        Ok((!groups.is_empty()).then_some(groups))
+    }
 }
 
 /// Decodes the images, or takes them from the cache.

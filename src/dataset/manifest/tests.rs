@@ -4,7 +4,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::image_files::Allowed;
-use crate::{DatasetKind, PixelSpec};
+use crate::{DatasetKind, PixelSpec, SplitName};
 
 /// A folder of single-color images; red is 10, 20, …
 fn images() -> TempDir {
@@ -49,6 +49,22 @@ fn images_are_read_in_the_order_of_their_paths() {
     assert!(data.val.pixels[0].abs_diff(20) < 4, "JPEG");
     assert_eq!(spec.summary().unwrap().counts, [vec![1, 1], vec![0, 2], vec![1, 0]]);
     assert_eq!(spec.files().len(), 6);
+}
+
+#[test]
+fn groups_are_known_without_reading_an_image() {
+    let folder = images();
+    let spec = spec(&folder, CSV);
+    std::fs::remove_file(folder.path().join("e.png")).unwrap();
+    let group = |split| {
+        let groups = spec.groups(split).unwrap()?;
+        let mut pairs: Vec<String> = groups.iter().map(|(image, group)| format!("{image} {group}")).collect();
+        pairs.sort();
+        Some(pairs.join(", "))
+    };
+    assert_eq!(group(SplitName::Test), Some("e.png 2".into()));
+    assert_eq!(group(SplitName::Train), Some("a.png 1, c.png 1".into()));
+    assert_eq!(group(SplitName::Val), None);
 }
 
 #[test]

@@ -1,0 +1,194 @@
+//! Tables over several axes, and random effects.
+
+use super::example::{predicted_score, spec};
+use super::note::note;
+use super::spec::{CompareSpec, Correction, IntervalKind, Test};
+use super::{Pivot, Predicted, Score, TableSpec, compare_csv};
+use std::sync::Arc;
+
+/// A score of a source network and a seed; of no source where its text is empty.
+fn crossed(model: &str, seed: u64, source: &str, right: f64) -> Score {
+    let name = format!("{model} {source}");
+    let mut score = Score { model: model.into(), ..predicted_score(&name, "t", seed, right) };
+    score.axes.insert("source_seed".into(), source.into());
+    score
+}
+
+/// Two models, 3 seeds, 2 source networks.
+fn scores() -> Vec<Score> {
+    let places = (0..3).flat_map(|seed| ["0", "1"].map(|source| (seed, source)));
+    places
+        .flat_map(|(seed, source)| {
+            [("A", 0.6), ("B", 0.9)].map(|(model, right)| crossed(model, seed, source, right))
+        })
+        .collect()
+}
+
+fn over_both(interval: Option<IntervalKind>, test: Option<Test>) -> TableSpec {
+    let compare = |test| CompareSpec {
+        to: "A".into(),
+        among: Vec::new(),
+        test,
+        correction: Correction::Holm,
+        alpha: 0.05,
+    };
+    TableSpec {
+        over: ["seed", "source_seed"].into(),
+        columns: vec!["metric".into()],
+        metrics: vec!["macro_f1".into()],
+        interval,
+        compare: test.map(compare),
+        resamples: 200,
+        ..spec()
+    }
+}
+
+fn random() -> TableSpec {
+    over_both(Some(IntervalKind::RandomEffects), Some(Test::RandomEffects))
+}
+
+fn pivot(spec: &TableSpec, scores: &[Score]) -> Pivot {
+    Pivot::new("main", spec, &["target".into(), "source_seed".into()], scores).unwrap()
+}
+
+fn sentences(spec: &TableSpec, scores: &[Score]) -> Vec<String> {
+    note(&pivot(spec, scores)).unwrap()
+}
+
+fn in_groups(scores: &mut [Score], groups: impl Fn(usize) -> Option<String>) {
+    let groups: Vec<Option<String>> = (0..60).map(groups).collect();
+    for score in scores {
+        let predicted = score.predicted.take().and_then(|predicted| Arc::try_unwrap(predicted).ok());
+        score.predicted = predicted.map(|predicted: Predicted| Arc::new(predicted.in_groups(&groups)));
+    }
+}
+
+#[test]
+fn the_mean_is_over_all_scores_and_the_spread_that_of_one_score() {
+    let mut scores = scores();
+    scores.retain(|score| score.model == "A");
+    for (score, value) in scores.iter_mut().zip([0.1, 0.2, 0.3, 0.4, 0.8, 0.6]) {
+        score.value = Some(value);
+    }
+    let cell = pivot(&over_both(None, None), &scores).lines[0].cells[0];
+    // seed and source differ: (0, 0) and (1, 1), (0, 0) and (2, 1), (1, 0) and (0, 1), …
+    let squares = [0.3, 0.5, 0.1, 0.3, 0.6, 0.4].map(|difference: f64| difference.powi(2) / 2.0);
+    assert!((cell.mean.unwrap() - 0.4).abs() < 1e-12);
+    assert!((cell.std.unwrap() - (squares.iter().sum::<f64>() / 6.0).sqrt()).abs() < 1e-12, "{cell:?}");
+    assert_eq!(
+        sentences(&over_both(None, None), &scores),
+        ["Mean ± standard deviation of one score over seed (3) × source_seed (2), n = 6."]
+    );
+}
+
+#[test]
+fn the_note_says_what_is_random() {
+    assert_eq!(
+        sentences(&random(), &scores()),
+        [
+            "Mean over seed (0, 1, 2) × source_seed (0, 1), n = 6, in brackets its 95 % interval by Student's t with \
+             random effects of images, seed, and source_seed (200 resamples of images).",
+            "Images: t (60).",
+            "† better, ‡ worse than A with p < 0.05: paired t test with random effects of images, seed, and source_seed \
+             (200 resamples of images), two-sided, Holm's correction for 1 comparison.",
+        ]
+    );
+    let csv = compare_csv(&pivot(&random(), &scores()));
+    assert!(csv.contains(",p_adjusted,error,df,test\nmacro_f1,B,A,6,"), "{csv}");
+    let bootstrap = over_both(Some(IntervalKind::Bootstrap), None);
+    let said = &sentences(&bootstrap, &scores())[0];
+    assert!(
+        said.ends_with("bootstrap interval over images, seed, and source_seed (200 resamples, percentiles)."),
+        "{said}"
+    );
+}
+
+#[test]
+fn intervals_with_random_effects_are_around_the_mean() {
+    let pivot = pivot(&random(), &scores());
+    for line in &pivot.lines {
+        let (mean, interval) = (line.cells[0].mean.unwrap(), line.cells[0].interval.unwrap());
+        assert!((interval.low + interval.high - 2.0 * mean).abs() < 1e-9 && interval.low < mean, "{line:?}");
+    }
+    let found = &pivot.comparisons[0];
+    let (error, freedom) = found.error.unwrap();
+    assert!(found.p.unwrap() < 0.05 && error > 0.0 && (1.0..60.0).contains(&freedom), "{found:?}");
+}
+
+#[test]
+fn one_value_of_a_second_axis_changes_no_number_of_the_bootstrap() {
+    let mut scores = scores();
+    scores.retain(|score| score.axes["source_seed"] == "0");
+    let both = over_both(Some(IntervalKind::Bootstrap), Some(Test::PairedBootstrap));
+    let one = TableSpec { over: "seed".into(), ..both.clone() };
+    let (both, one) = (pivot(&both, &scores), pivot(&one, &scores));
+    assert_eq!((&both.lines, &both.comparisons), (&one.lines, &one.comparisons));
+    let said = sentences(&random(), &scores);
+    assert!(said.contains(&"One value of source_seed says nothing about others.".to_owned()), "{said:?}");
+}
+
+#[test]
+fn missing_scores_are_counted_and_too_many_leave_no_interval() {
+    let mut scores = scores();
+    scores.retain(|score| {
+        (score.model.as_str(), score.seed.as_str(), &*score.axes["source_seed"]) != ("B", "1", "0")
+    });
+    let missing = pivot(&random(), &scores);
+    assert_eq!((missing.lines[1].cells[0].n, missing.comparisons[0].n), (5, 5));
+    assert!(missing.lines[1].cells[0].interval.is_some() && missing.comparisons[0].p.is_some());
+    let said = sentences(&random(), &scores);
+    assert!(said[0].contains("n = 6 unless the cell says otherwise"), "{said:?}");
+    // B has three scores of four
+    scores.retain(|score| score.seed != "2");
+    let said = sentences(&random(), &scores);
+    let why = "too many scores are missing, or undefined in resamples";
+    assert!(said.contains(&format!("Without interval: 1 cell ({why}).")), "{said:?}");
+    assert!(said.contains(&format!("Not tested: 1 comparison ({why}).")), "{said:?}");
+}
+
+#[test]
+fn an_axis_that_does_not_apply_to_one_row_is_the_others_alone() {
+    let both = [crossed("A", 0, "", 0.6), crossed("A", 1, "", 0.6), crossed("A", 2, "", 0.6)];
+    let copies = both.iter().flat_map(|score| {
+        ["0", "1"].map(|source| {
+            let mut score = score.clone();
+            score.axes.insert("source_seed".into(), source.into());
+            score
+        })
+    });
+    let others: Vec<Score> = scores().into_iter().filter(|score| score.model == "B").collect();
+    for test in [Test::RandomEffects, Test::PairedBootstrap] {
+        let compared = |scores: Vec<Score>| {
+            let all: Vec<Score> = scores.into_iter().chain(others.clone()).collect();
+            pivot(&over_both(None, Some(test)), &all).comparisons
+        };
+        let found = compared(both.to_vec());
+        assert_eq!(found[0].n, 6);
+        assert_eq!(found, compared(copies.clone().collect()), "{test:?}");
+    }
+    let unrelated = [crossed("A", 7, "", 0.6)].into_iter().chain(others).collect::<Vec<_>>();
+    assert!(pivot(&random(), &unrelated).comparisons.is_empty(), "no common seed");
+}
+
+#[test]
+fn images_of_a_group_are_drawn_together_unless_the_table_says_otherwise() {
+    let (alone, mut grouped) = (scores(), scores());
+    in_groups(&mut grouped, |image| (image < 58).then(|| format!("p{}", image / 3)));
+    let said = sentences(&random(), &grouped);
+    assert!(said[0].contains("random effects of groups of images, seed, and source_seed"), "{said:?}");
+    assert_eq!(said[1], "Images: t (60 in 22 groups).");
+    let one_by_one = TableSpec { by_group: false, ..random() };
+    let of = |spec: &TableSpec, scores: &[Score]| {
+        let found = pivot(spec, scores);
+        (found.lines, found.comparisons)
+    };
+    assert_eq!(of(&one_by_one, &grouped), of(&random(), &alone));
+    assert_ne!(of(&random(), &grouped), of(&random(), &alone));
+    for kind in [IntervalKind::Bootstrap, IntervalKind::RandomEffects] {
+        let mut single = grouped.iter().filter(|score| score.seed == "0" && score.axes["source_seed"] == "0");
+        let single = single.next().cloned().into_iter().collect::<Vec<_>>();
+        let cell =
+            pivot(&TableSpec { compare: None, interval: Some(kind), ..random() }, &single).lines[0].cells[0];
+        assert!(cell.interval.is_some_and(|interval| interval.low < interval.high), "{kind:?}: {cell:?}");
+    }
+}
