@@ -71,7 +71,7 @@ fn confusion(one: &Evaluated) -> Markup {
 
 fn confusion_cell(count: usize, total: usize) -> Markup {
     let share = if total == 0 { 0.0 } else { count as f64 / total as f64 };
-    let shade = format!("background:color-mix(in srgb, var(--c0) {:.0}%, transparent)", 45.0 * share);
+    let shade = format!("--share:{:.0}", 45.0 * share);
     html! { td style=(shade) { (count) " " span.faint { (format!("{:.0} %", 100.0 * share)) } } }
 }
 
