@@ -21,12 +21,13 @@ use crate::zipit::ZipitSpec;
 use crate::zipit::matching::{Options, groups};
 use crate::{MergeMethod, Merged};
 
-/// Small convolutional networks of each kind, with the side length of their images.
+/// Small convolutional networks of each kind, with the side length of their images: so many positions that units are told
+/// apart.
 const CONVOLUTIONAL: [(&str, usize); 4] = [
     ("resnet18 = { stem = 'small', width = 8 }", 16),
-    ("resnet18 = { width = 8 }", 32),
+    ("resnet18 = { width = 8 }", 64),
     ("resnet50 = { stem = 'small', width = 4 }", 16),
-    ("densenet121 = { growth = 4 }", 32),
+    ("densenet121 = { growth = 4 }", 96),
 ];
 const TRANSFORMER: (&str, usize) = ("vit_tiny = { image_size = 32, patch_size = 16 }", 32);
 const ZIPIT: ZipitSpec = ZipitSpec { images: 6, alpha: 0.5, beta: 1.0 };
@@ -146,12 +147,15 @@ fn checkpoints(spec: &BackboneSpec, all: &[StateDict]) -> Vec<Checkpoint> {
         .collect()
 }
 
-/// A random network in which few units never fire.
+/// A random network in which all units fire: norms shrink what enters them and add a constant. A unit that is dead at the
+/// end of its stream would match any other one that is.
 fn lively(spec: &BackboneSpec, seed: u64) -> StateDict {
     let mut tensors = model(spec, seed);
     for (name, tensor) in &mut tensors {
-        if name.ends_with("bias") && tensor.rank() == 1 {
+        if tensor.rank() == 1 && name.ends_with("bias") {
             *tensor = (&*tensor + 0.5).unwrap();
+        } else if tensor.rank() == 1 && name.ends_with("weight") {
+            *tensor = (&*tensor * 0.2).unwrap();
         }
     }
     tensors

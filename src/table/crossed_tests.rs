@@ -122,7 +122,13 @@ fn one_value_of_a_second_axis_changes_no_number_of_the_bootstrap() {
     let both = over_both(Some(IntervalKind::Bootstrap), Some(Test::PairedBootstrap));
     let one = TableSpec { over: "seed".into(), ..both.clone() };
     let (both, one) = (pivot(&both, &scores), pivot(&one, &scores));
-    assert_eq!((&both.lines, &both.comparisons), (&one.lines, &one.comparisons));
+    assert_eq!(both.comparisons, one.comparisons);
+    for (both, one) in both.lines.iter().zip(&one.lines) {
+        let (both, one) = (&both.cells[0], &one.cells[0]);
+        assert_eq!((both.mean, both.interval, both.n), (one.mean, one.interval, one.n));
+        // From pairs of scores, and from deviations from their mean.
+        assert!((both.std.unwrap() - one.std.unwrap()).abs() < 1e-12, "{both:?} {one:?}");
+    }
     let said = sentences(&random(), &scores);
     assert!(said.contains(&"One value of source_seed says nothing about others.".to_owned()), "{said:?}");
 }

@@ -139,8 +139,10 @@ fn stages() -> Vec<Value> {
         "distill": { "from": "a", "teachers": ["b"], "dataset": "d" },
     });
     for (kind, section) in trained.as_object_mut().unwrap() {
-        section["train"] = later.clone();
-        sections.push(json!({ kind.as_str(): section }));
+        for train in [&later, &json!({ "epoch_images": 640 })] {
+            section["train"] = train.clone();
+            sections.push(json!({ kind.as_str(): section }));
+        }
     }
     sections
 }
@@ -321,6 +323,7 @@ fn the_fingerprint_of_every_choice_is_what_it_was() {
     17e5d7b03d76 1 {"learn_merge_weights":{"sources":["a","b"],"anchor":"a","dataset":"d"}}
     ef7cef855256 1 {"learn_merge_weights":{"sources":["a","b"],"anchor":"a","dataset":"d","norms":"anchor","head":"new"}}
     da0d22448a51 1 {"learn_merge_weights":{"sources":["a","b"],"anchor":"a","dataset":"d","decay_to_start":2.0}}
+    39e3ecd4a840 1 {"learn_merge_weights":{"sources":["a","b"],"anchor":"a","dataset":"d","base":"c","start":0.5,"head":"mean"}}
     59c0b3ed6dbf 1 {"pretrain":{"backbone":{"resnet18":{}},"dataset":"d"}}
     13ec69229c6d 1 {"pretrain":{"backbone":{"resnet34":{}},"dataset":"d"}}
     2f7848e4fc52 1 {"pretrain":{"backbone":{"resnet50":{}},"dataset":"d"}}
@@ -346,6 +349,8 @@ fn the_fingerprint_of_every_choice_is_what_it_was() {
     dc754f6682ec 1 {"merge":{"sources":["a","b"],"method":{"greedy_soup":{}},"dataset":"d"}}
     ed3224262564 1 {"merge":{"sources":["a","b"],"method":{"fisher":{}},"dataset":"d"}}
     471ad2abf467 1 {"merge":{"sources":["a","b"],"method":{"regmean":{}},"dataset":"d"}}
+    e3c60d63c1f3 1 {"merge":{"sources":["a","b"],"method":{"zipit":{}},"dataset":"d"}}
+    0e23577bd865 1 {"merge":{"sources":["a","b"],"method":{"pleas":{}},"dataset":"d"}}
     deb4087d5dd5 1 {"finetune":{"from":"a","dataset":"d","train":{"optimizer":{"adamw":{}}}}}
     4f319c9d86d5 1 {"finetune":{"from":"a","dataset":"d","train":{"optimizer":{"adam":{}}}}}
     589ab0d6f9d0 1 {"finetune":{"from":"a","dataset":"d","train":{"optimizer":{"sgd":{}}}}}
@@ -355,17 +360,23 @@ fn the_fingerprint_of_every_choice_is_what_it_was() {
     e66a8ea58f23 1 {"finetune":{"from":"a","dataset":"d","train":{"schedule":{"one_cycle":{}}}}}
     deb4087d5dd5 1 {"finetune":{"from":"a","dataset":"d","train":{"loss":{"cross_entropy":{}}}}}
     2a7de804dee0 1 {"finetune":{"from":"a","dataset":"d","train":{"loss":{"binary_cross_entropy":{}}}}}
+    f9098d3e7136 1 {"finetune":{"from":"a","dataset":"d","train":{"loss":{"entropy":{}}}}}
     1172eaa540a3 1 {"finetune":{"from":"a","dataset":"d","train":{"accumulate":2,"sampling":"balanced","lr_backbone":0.0001,"layer_decay":0.75,"ema":0.5}}}
+    31b7272af139 1 {"finetune":{"from":"a","dataset":"d","train":{"epoch_images":640}}}
     8422653146e2 1 {"pretrain":{"backbone":{"resnet18":{}},"dataset":"d","train":{"accumulate":2,"sampling":"balanced","lr_backbone":0.0001,"layer_decay":0.75,"ema":0.5}}}
+    646fadd3f028 1 {"pretrain":{"backbone":{"resnet18":{}},"dataset":"d","train":{"epoch_images":640}}}
     dbe2fcbf498c 1 {"learn_merge_weights":{"sources":["a","b"],"anchor":"a","dataset":"d","train":{"accumulate":2,"sampling":"balanced","lr_backbone":0.0001,"layer_decay":0.75,"ema":0.5}}}
+    5beb7952f47a 1 {"learn_merge_weights":{"sources":["a","b"],"anchor":"a","dataset":"d","train":{"epoch_images":640}}}
+    dd470e5feccd 1 {"distill":{"from":"a","teachers":["b"],"dataset":"d","train":{"accumulate":2,"sampling":"balanced","lr_backbone":0.0001,"layer_decay":0.75,"ema":0.5}}}
+    05f9c70371a4 1 {"distill":{"from":"a","teachers":["b"],"dataset":"d","train":{"epoch_images":640}}}
     629af4e4d888 1 {"phantom":{"family":"cells"}}
-    6de98ff15211 1 {"manifest":{"path":"a.csv","images":"a","size":28}}
-    482cf3acb69f 1 {"manifest":{"path":"a.csv","images":"a","size":28,"pixels":{"crop_mode":"center","crop_pct":0.875,"interpolation":"bicubic","trim_borders":true,"bits":12,"window":[40.0,80.0],"max_pixels":1000}}}
+    eaaede02d4fc 2 {"manifest":{"path":"a.csv","images":"a","size":28}}
+    5426848be7fc 2 {"manifest":{"path":"a.csv","images":"a","size":28,"pixels":{"crop_mode":"center","crop_pct":0.875,"interpolation":"bicubic","trim_borders":true,"bits":12,"window":[40.0,80.0],"max_pixels":1000}}}
     cdfe2adda734 1 {"medmnist":{"path":"a","set":"bloodmnist"}}
     9202c7a7a57a 1 {"medmnist":{"path":"a"}}
-    15c03126c8b6 1 {"idx":{"path":"a"}}
-    1aa8ea300f7d 1 {"cifar":{"path":"a"}}
-    fefcf18fb7b5 1 {"manifest":{"path":"a.csv","images":"a","size":28,"cache_size":32}}
+    15c430c6b413 2 {"idx":{"path":"a"}}
+    f2463274ee23 2 {"cifar":{"path":"a"}}
+    cc0604bc66c9 2 {"manifest":{"path":"a.csv","images":"a","size":28,"cache_size":32}}
     "#);
 }
 
