@@ -120,15 +120,15 @@ impl<'a> Design<'a> {
         let single: f64 = (0..n).map(|position| of(&[position])).sum();
         // inclusion and exclusion: all pairs, without those that share a level, each score with itself removed once
         let mut sum = of(&everything);
-        let mut pairs = n * n;
         let factors: Vec<usize> = (0..2).filter(|&factor| !self.counts[factor].is_empty()).collect();
-        for &factor in &factors {
-            sum -= self.over_levels(factor, of);
-            pairs -= self.counts[factor].values().map(|count| count * count).sum::<usize>();
-        }
+        let mut pairs = n * n;
         if factors.len() == 2 {
             sum += single;
             pairs += n;
+        }
+        for &factor in &factors {
+            sum -= self.over_levels(factor, of);
+            pairs -= self.counts[factor].values().map(|count| count * count).sum::<usize>();
         }
         (pairs > 0).then(|| sum / pairs as f64)
     }
