@@ -3,7 +3,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | [`alignment`] | the permutations, by weights or by activations |
+//! | `alignment` | the permutations, by weights or by activations |
 //! | [`least_squares`] | the fit of each layer |
 //!
 //! This is the paper's full merge, of the width of one source. Norms are averaged after permuting, as are embeddings.
