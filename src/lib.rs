@@ -48,6 +48,7 @@
 //! | [`deploy`] | predictions for new images; models and experiments as folders for other programs |
 //! | [`doctor`] | whether a device computes as it should |
 //! | [`error`] | exit codes |
+//! | [`allocator`] | when unused memory is returned to the system |
 //!
 //! # Files on disk
 //!
@@ -113,6 +114,7 @@ pub use {
     nn, plan, report, rng, run, stage, statistics, store, table, train,
 };
 
+pub mod allocator;
 pub mod cli;
 pub mod collect;
 pub mod deploy;

@@ -180,7 +180,8 @@ pub fn merged_kernels(
 }
 
 /// Fold learned merge weights into one plain `state_dict`. Tensors that `learned` contains under their own names are
-/// not merged but copied: the head, running statistics, batch counts, and norms kept from the anchor. With a base B:
+/// not merged but copied: the head, running statistics, batch counts, and norms that are the anchor's or trained. With a
+/// base B:
 /// `W[k] = B[k] + Σ_i w_i[k] · (W_i[k] − B[k])`.
 ///
 /// # Errors

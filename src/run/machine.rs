@@ -33,6 +33,12 @@ impl PeakMemory {
     }
 }
 
+/// Memory of this process in bytes, without mapped files; `None` if unknown.
+pub fn resident_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    kibibytes(&status, "RssAnon:").map(|number| number * 1024)
+}
+
 /// The number in a line `<key> <number> kB`.
 fn kibibytes(text: &str, key: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(key))?.split_whitespace().next()?.parse().ok()

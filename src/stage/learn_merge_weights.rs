@@ -106,6 +106,8 @@ pub enum Norms {
     Merged,
     /// Kept from the anchor.
     Anchor,
+    /// Trained like the head, from the anchor's on.
+    Trained,
 }
 
 /// The initial head.
@@ -239,7 +241,7 @@ impl LearnMergeWeightsSpec {
         let groups = backbone.kernel_groups();
         match self.norms {
             Norms::Merged => groups,
-            Norms::Anchor => {
+            Norms::Anchor | Norms::Trained => {
                 let norms = norms(&backbone.parameters());
                 left(&groups, |name| !norms.contains(name))
             }

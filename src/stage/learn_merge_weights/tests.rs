@@ -436,4 +436,5 @@ fn the_simplex_projection_leaves_points_of_the_simplex_alone() {
     );
 }
 
+mod norms;
 mod unlabeled;
