@@ -12,7 +12,7 @@
 //!
 //! The degrees of freedom are the harmonic mean of those of the parts, weighted by the parts: 1 / ν = Σ (V_k / V) / ν_k.
 //! Those of Satterthwaite (1946), with the squares of V_k / V, are more, and too many where a part of two degrees of
-//! freedom happens to be small: then the coverage of 95 % intervals can be as low as SATT %
+//! freedom happens to be small: then the coverage of 95 % intervals can be as low as 91 %
 //! (`tests/bench/bootstrap_coverage.py`).
 
 use super::variance_components::{Design, Part, Place};

@@ -211,6 +211,10 @@ mod tests {
         let joined = |a: [&'static str; 3], b: [&'static str; 3]| joined(&a.to_vec(), &b.to_vec());
         assert_eq!(joined(["0", "1", ""], ["0", "", ""]), Some(vec!["0", "1", ""]));
         assert_eq!(joined(["0", "1", ""], ["0", "2", ""]), None);
-        assert_eq!(joined(["0", "", ""], ["", "1", ""]), None, "an axis that applies to neither is not common");
+        assert_eq!(
+            joined(["0", "", ""], ["", "1", ""]),
+            None,
+            "an axis that applies to neither is not common"
+        );
     }
 }

@@ -230,14 +230,14 @@ fn a_single_group_of_images_has_neither_interval_nor_test() {
     let mut one = scores();
     in_groups(&mut one, |_| Some("p".to_owned()));
     let why = "fewer than two images, or groups of images";
-    for (kind, test) in [
-        (IntervalKind::Bootstrap, Test::PairedBootstrap),
-        (IntervalKind::RandomEffects, Test::RandomEffects),
-    ] {
+    for (kind, test) in
+        [(IntervalKind::Bootstrap, Test::PairedBootstrap), (IntervalKind::RandomEffects, Test::RandomEffects)]
+    {
         let spec = over_both(Some(kind), Some(test));
         let found = pivot(&spec, &one);
         assert_eq!((found.lines[0].cells[0].interval, found.comparisons[0].p), (None, None), "{kind:?}");
         let said = note(&found).unwrap();
+        assert!(said.contains(&"Images: t (60 in 1 group).".to_owned()), "{said:?}");
         assert!(said.contains(&format!("Without interval: 2 cells ({why}).")), "{said:?}");
         assert!(said.contains(&format!("Not tested: 1 comparison ({why}).")), "{said:?}");
         let by_image = pivot(&TableSpec { by_group: false, ..spec }, &one);

@@ -117,7 +117,9 @@ fn images(pivot: &Pivot) -> String {
         if least == most { most.to_string() } else { format!("{least} to {most}") }
     };
     let count = |(dataset, images): (&String, &(usize, usize))| {
-        let groups = pivot.groups.get(dataset).map(|groups| format!(" in {} groups", range(groups)));
+        let s = |groups: &(usize, usize)| if groups.1 == 1 { "" } else { "s" };
+        let groups = pivot.groups.get(dataset);
+        let groups = groups.map(|groups| format!(" in {} group{}", range(groups), s(groups)));
         format!("{} ({}{})", label(dataset), range(images), groups.unwrap_or_default())
     };
     format!("Images: {}.", pivot.images.iter().map(count).collect::<Vec<_>>().join(", "))

@@ -88,11 +88,7 @@ impl<'a> Resamples<'a> {
     }
 
     /// The interval and the p value of the mean difference of paired scores, `a` − `b`, by the bootstrap.
-    pub(super) fn of_pairs(
-        &self,
-        a: &Values<'a>,
-        b: &Values<'a>,
-    ) -> Result<(Interval, f64), Undetermined> {
+    pub(super) fn of_pairs(&self, a: &Values<'a>, b: &Values<'a>) -> Result<(Interval, f64), Undetermined> {
         self.check_units(a)?;
         self.check_units(b)?;
         let (a, b) = (self.means(a), self.means(b));
