@@ -160,7 +160,7 @@ pub fn left(groups: &[KernelGroup], wanted: impl Fn(&String) -> bool) -> Vec<Ker
 }
 
 /// `W[k] = Σ_i w_i[k] · W_i[k]` for every tensor of every group, differentiable in the merge weights.
-/// `weights` maps a group to its `[stacked, kernels]` numbers.
+/// `weights` maps a group to its merge weights `[stacked, kernels]`.
 ///
 /// # Errors
 /// Shapes do not match.

@@ -25,8 +25,8 @@ pub struct LearnMergeWeightsSpec {
     /// (S − B).
     #[serde(default)]
     pub base: Option<String>,
-    /// Source to start from: its merge weights start at 1, the others at 0, with its head. If absent, all sources start
-    /// with equal weights and a new head.
+    /// Source to start from, with its head: its merge weights start at 1, the others at 0. If absent, all sources start
+    /// with equal merge weights and a new head. `start` and `head` override this.
     #[serde(default)]
     pub anchor: Option<String>,
     /// Initial merge weight of all learned sources; if absent, 1 and 0 with an `anchor`, otherwise 0.3 with a `base`,
