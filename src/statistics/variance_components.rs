@@ -126,7 +126,7 @@ impl<'a> Design<'a> {
 fn half_squares<P>(scores: &[f64], places: &[P], is_asked_for: impl Fn(&P, &P) -> bool) -> Option<f64> {
     let (mut sum, mut pairs) = (0.0, 0_usize);
     for (i, a) in places.iter().enumerate() {
-        for (j, b) in places.iter().enumerate().skip(i + 1).filter(|(_, b)| is_asked_for(a, b)) {
+        for (j, _) in places.iter().enumerate().skip(i + 1).filter(|(_, b)| is_asked_for(a, b)) {
             sum += (scores[i] - scores[j]).powi(2) / 2.0;
             pairs += 1;
         }
