@@ -158,7 +158,7 @@ mod tests {
                     scope.spawn(move || store.note_throughput(Numerics::Cpu, kind, 7.0).unwrap());
                 }
             });
-            assert_eq!(store.throughputs()[Numerics::Cpu.as_str()].len(), 5);
+            assert_eq!(store.throughputs(Numerics::Cpu).len(), 5);
         });
     }
 }
