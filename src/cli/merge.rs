@@ -49,7 +49,7 @@ pub(super) struct Merge {
     /// The common start that all sources were trained from, for methods that need one
     #[arg(long, value_name = "FILE.safetensors")]
     base: Option<PathBuf>,
-    /// Backbone of the models, for git_rebasin and glmc, as in `backbone` in an experiment [default: from the files' metadata]
+    /// Backbone of the models, for git_rebasin and glmc, as in an experiment [default: from the files' metadata]
     #[arg(long, value_name = "BACKBONE")]
     backbone: Option<String>,
     /// Path of the merged checkpoint

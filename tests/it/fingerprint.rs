@@ -353,7 +353,7 @@ fn the_fingerprint_of_every_choice_is_what_it_was() {
     d1f04ad276e0 1 {"merge":{"sources":["a","b"],"method":{"tsv_m":{}},"dataset":"d"}}
     4414a71d6957 1 {"merge":{"sources":["a","b"],"method":{"iso_c":{}},"dataset":"d"}}
     d192abcb5db7 1 {"merge":{"sources":["a","b"],"method":{"git_rebasin":{}},"dataset":"d"}}
-    000000000000 1 {"merge":{"sources":["a","b"],"method":{"glmc":{}},"dataset":"d"}}
+    12eb299a6e83 1 {"merge":{"sources":["a","b"],"method":{"glmc":{}},"dataset":"d"}}
     dd000e1dd7d8 1 {"merge":{"sources":["a","b"],"method":{"learned":{"weights":"w"}},"dataset":"d"}}
     dc754f6682ec 1 {"merge":{"sources":["a","b"],"method":{"greedy_soup":{}},"dataset":"d"}}
     ed3224262564 1 {"merge":{"sources":["a","b"],"method":{"fisher":{}},"dataset":"d"}}

@@ -3,7 +3,7 @@
 use candle_core::{Device, Result, Tensor};
 use nalgebra::{DMatrix, SVD};
 
-use crate::singular::{Singular, singular};
+use crate::singular::{Singular, column, singular};
 
 /// Rows of two matrices that are transformed together, with one column per stream channel: what units read and what
 /// they write, or the queries and keys of a head. All in f64.
@@ -94,8 +94,4 @@ pub(super) fn procrustes(products: &Tensor) -> Result<(Tensor, f64)> {
     // the transpose, because nalgebra stores columns
     let map = (u * v).transpose().as_slice().to_vec();
     Ok((Tensor::from_vec(map, (n, n), &Device::Cpu)?, singular_values.sum()))
-}
-
-fn column(values: &[f64]) -> Result<Tensor> {
-    Tensor::from_slice(values, (values.len(), 1), &Device::Cpu)
 }
