@@ -260,7 +260,9 @@ fn norms(parameters: &[Parameter]) -> BTreeSet<String> {
     let layer = |parameter: &Parameter| parameter.name.rsplit_once('.').map(|(layer, _)| layer.to_owned());
     let is_scale = |parameter: &&Parameter| parameter.name.ends_with(".weight") && parameter.shape.len() == 1;
     let layers: BTreeSet<_> = parameters.iter().filter(is_scale).filter_map(layer).collect();
-    let of_norm = |parameter: &&Parameter| layer(parameter).is_some_and(|layer| layers.contains(&layer));
+    let of_norm = |parameter: &&Parameter| {
+        parameter.is_trainable() && layer(parameter).is_some_and(|layer| layers.contains(&layer))
+    };
     parameters.iter().filter(of_norm).map(|parameter| parameter.name.clone()).collect()
 }
 

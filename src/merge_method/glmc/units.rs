@@ -78,8 +78,12 @@ impl Units {
     }
 }
 
+/// How far products are moved towards the identity, as a fraction of their size: far more than rounding errors, far less
+/// than what they say.
+const TO_IDENTITY: f64 = 1e-13;
+
 /// The orthogonal R that maximizes ⟨A, R B⟩ given the products A Bᵀ `[n, n]`, and this maximum: U V and tr S of
-/// A Bᵀ = U S V (Schönemann 1966, Psychometrika 31, 1–10).
+/// A Bᵀ = U S V (Schönemann 1966, Psychometrika 31, 1–10). Where the products have no rank, R is nearly the identity.
 ///
 /// # Errors
 /// The products are not finite.
@@ -89,9 +93,14 @@ pub(super) fn procrustes(products: &Tensor) -> Result<(Tensor, f64)> {
     if elements.iter().any(|element| !element.is_finite()) {
         candle_core::bail!("the products of two models' weights are not finite");
     }
-    let SVD { u, v_t, singular_values } = SVD::new(DMatrix::from_row_slice(n, n, &elements), true, true);
+    let mut products = DMatrix::from_row_slice(n, n, &elements);
+    let size = products.norm();
+    // nalgebra's singular vectors of the value 0 need not be orthogonal.
+    products += DMatrix::identity(n, n) * if size > 0.0 { TO_IDENTITY * size } else { 1.0 };
+    let SVD { u, v_t, singular_values } = SVD::new(products, true, true);
     let (Some(u), Some(v)) = (u, v_t) else { candle_core::bail!("singular vectors were not computed") };
     // the transpose, because nalgebra stores columns
     let map = (u * v).transpose().as_slice().to_vec();
-    Ok((Tensor::from_vec(map, (n, n), &Device::Cpu)?, singular_values.sum()))
+    let maximum = if size > 0.0 { singular_values.sum() } else { 0.0 };
+    Ok((Tensor::from_vec(map, (n, n), &Device::Cpu)?, maximum))
 }

@@ -100,10 +100,10 @@ impl<'a> MergeLearner<'a> {
         task: &Task<'_>,
     ) -> impl Iterator<Item = String> {
         // Without labels the head is frozen: it could make every image the same class.
-        let labels = task.spec.loss.uses_labels();
-        let head = labels.then(|| backbone.head(task.dataset.classes.len()).parameters()).unwrap_or_default();
-        let norms = (spec.norms == Norms::Trained).then(|| norms(&backbone.parameters())).unwrap_or_default();
-        head.into_iter().map(|parameter| parameter.name).chain(norms)
+        let head = backbone.head(task.dataset.classes.len()).parameters().into_iter();
+        let head = head.map(|parameter| parameter.name).filter(|_| task.spec.loss.uses_labels());
+        let norms = norms(&backbone.parameters()).into_iter().filter(|_| spec.norms == Norms::Trained);
+        head.chain(norms)
     }
 
     fn starting_weights(
