@@ -17,7 +17,7 @@ fn trained_norms_start_at_the_anchors_and_end_where_the_training_left_them() -> 
             let gradients = gradients(&logits, (logits.tensor() * 0.1)?, &leaves)?;
             let mut trained = 0;
             for (name, var) in learner.variables() {
-                let gradient = gradients.get(&name).unwrap_or_else(|| panic!("{name} has no gradient"));
+                assert!(gradients.contains_key(&name), "{name} has no gradient");
                 if names.contains(&name) {
                     assert_eq!(
                         largest_difference(var.as_tensor(), &sources[1].tensors[&name]),
@@ -26,7 +26,7 @@ fn trained_norms_start_at_the_anchors_and_end_where_the_training_left_them() -> 
                     );
                     trained += 1;
                 }
-                var.set(&(var.as_tensor() - (gradient * 1e-3)?)?.detach())?;
+                var.set(&(var.as_tensor() + 0.01)?.detach())?;
             }
             assert_eq!(trained, names.len());
             let x = val_images(learner.task, &learner.normalize, &positions)?;
