@@ -111,8 +111,11 @@ fn effects(of: &[(f64, Vec<f64>)]) -> RandomEffects {
     RandomEffects::new(&values, &places, &resamples, 60).unwrap()
 }
 
+/// A score with its resamples.
+type Resampled = (f64, Vec<f64>);
+
 /// The scores of a model with their resamples, straight from the predictions.
-fn resampled(model: &str) -> Vec<(f64, Vec<f64>)> {
+fn resampled(model: &str) -> Vec<Resampled> {
     let macro_f1 = metric::by_name("macro_f1").unwrap();
     let of_score = |score: Score| {
         let predicted = score.predicted.unwrap();
@@ -130,7 +133,7 @@ fn random_effects_are_those_of_the_scores_at_their_seeds_and_sources() {
     for (line, scores) in found.lines.iter().zip([&a, &b]) {
         assert_eq!(line.cells[0].interval, Some(effects(scores).interval(0.95)), "{}", line.label);
     }
-    let minus = |((b, of_b), (a, of_a)): (&(f64, Vec<f64>), &(f64, Vec<f64>))| {
+    let minus = |((b, of_b), (a, of_a)): (&Resampled, &Resampled)| {
         (b - a, of_b.iter().zip(of_a).map(|(b, a)| b - a).collect())
     };
     let expected = effects(&b.iter().zip(&a).map(minus).collect::<Vec<_>>());
