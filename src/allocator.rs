@@ -9,13 +9,13 @@ use run::machine::resident_memory;
 /// `mi_option_purge_delay` of mimalloc 2 and 3: milliseconds until unused memory is returned.
 const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
 
-/// Longer than any stage. Not -1 for never, since unused memory would then not be known to [`release_memory`] either.
+/// Longer than any stage. Not -1 for never, since unused memory would then not be known to `release_memory` either.
 const DELAY_MS: std::ffi::c_long = 1 << 30;
 
 /// A process below this size keeps all its memory: returning it costs more than it is worth, in stages of a second.
 const SMALL_BYTES: u64 = 1 << 30;
 
-/// Keep unused memory until [`release_memory`].
+/// Keep unused memory while a stage is made.
 pub fn keep_memory() {
     // SAFETY: setting an option only stores a number; one that does not exist is ignored.
     unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, DELAY_MS) };
