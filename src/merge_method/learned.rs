@@ -180,9 +180,9 @@ pub fn merged_kernels(
 }
 
 /// Fold learned merge weights into one plain `state_dict`. Tensors that `learned` contains under their own names are
-/// not merged but copied: the head, running statistics, batch counts, and norms that are the anchor's or trained. With a
-/// base B:
-/// `W[k] = B[k] + Σ_i w_i[k] · (W_i[k] − B[k])`.
+/// not merged but copied: the head, running statistics, batch counts, and norms that are the anchor's or trained.
+///
+/// With a base B: `W[k] = B[k] + Σ_i w_i[k] · (W_i[k] − B[k])`.
 ///
 /// # Errors
 /// Merge weights are missing for a group, or are for other sources.

@@ -83,7 +83,8 @@ impl<'a> Resamples<'a> {
     /// The mean of the scores with random effects of images and values of `over`.
     fn effects(&self, scores: &Values<'a>) -> Result<RandomEffects, Undetermined> {
         let resamples: Vec<&[f64]> = scores.iter().map(|(_, score)| self.of(score)).collect();
-        let values: Vec<f64> = scores.iter().filter_map(|(_, score)| score.defined()).collect();
+        let values: Option<Vec<f64>> = scores.iter().map(|(_, score)| score.defined()).collect();
+        let values = values.ok_or(Undetermined::UndefinedScores)?;
         RandomEffects::new(&values, &places(scores), &resamples, self.units(scores))
     }
 
@@ -106,7 +107,8 @@ impl<'a> Resamples<'a> {
         let pairs = || a.iter().zip(b).map(|((_, a), (_, b))| (*a, *b));
         let of = |(a, b)| self.of(a).iter().zip(self.of(b)).map(|(a, b)| a - b).collect();
         let resamples: Vec<Vec<f64>> = pairs().map(of).collect();
-        let values: Vec<f64> = pairs().filter_map(|(a, b)| Some(a.defined()? - b.defined()?)).collect();
+        let values: Option<Vec<f64>> = pairs().map(|(a, b)| Some(a.defined()? - b.defined()?)).collect();
+        let values = values.ok_or(Undetermined::UndefinedScores)?;
         RandomEffects::new(&values, &places(a), &resamples, self.units(a).min(self.units(b)))
     }
 
