@@ -3,7 +3,7 @@
 //! Addresses and sizes of all tensors travel with the launch, so nothing is copied to the device. A captured step finds
 //! what changes from step to step in a tensor: see [`Varying`].
 
-use candle_core::{DType, Device, Result, Tensor};
+use candle_core::{Device, Result, Tensor};
 
 use super::launch::{Launch, THREADS, address};
 use super::to_be_written;
@@ -195,35 +195,52 @@ fn in_tables<C>(
     Ok(())
 }
 
-/// `(1 − share) · running + share · observed` for each pair, and 1 more than each counter: new tensors, in this order.
+/// Whether running statistics are changed themselves, or new ones are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Followed {
+    /// The same tensors.
+    InPlace,
+    /// New tensors; the old ones may be shared.
+    Anew,
+}
+
+/// `(1 − share) · running + share · observed` for each pair, and 1 more than each counter, in this order.
 ///
 /// # Errors
 /// A tensor is not contiguous, or the launch failed.
-pub fn follow(running: &[(&Tensor, &Tensor)], counters: &[&Tensor], share: f64) -> Result<Vec<Tensor>> {
+pub fn follow(
+    running: &[(&Tensor, &Tensor)],
+    counters: &[&Tensor],
+    share: f64,
+    into: Followed,
+) -> Result<Vec<Tensor>> {
     let Some((on, _)) = running.first() else { return Ok(Vec::new()) };
-    let lens: Vec<usize> = running.iter().map(|(tensor, _)| tensor.elem_count()).collect();
-    let statistics = to_be_written(lens.iter().sum::<usize>(), on.dtype(), on)?;
-    let counts = to_be_written(counters.len().max(1), DType::I64, on)?;
-    let (mut news, mut slots, mut start) = (Vec::new(), Vec::new(), 0);
-    for ((old, observed), n) in running.iter().zip(lens) {
-        let new = statistics.narrow(0, start, n)?.reshape(old.shape())?;
-        start += n;
-        let (parameter, gradient, first) = (address(old)?, address(observed)?, address(&new)?);
-        let (keep, n) = (1.0 - share, n as u64);
-        slots.push(Slot { parameter, gradient, first, keep, size: share, n, taps: 1, ..Slot::default() });
-        news.push(new);
-    }
-    for (i, old) in counters.iter().enumerate() {
-        let new = counts.get(i)?.reshape(old.shape())?;
-        slots.push(Slot {
-            parameter: address(old)?,
-            first: address(&new)?,
-            n: 1,
-            taps: 1,
-            ..Slot::default()
-        });
-        news.push(new);
-    }
+    let olds: Vec<&Tensor> = running.iter().map(|(old, _)| *old).chain(counters.iter().copied()).collect();
+    let news = match into {
+        Followed::InPlace => olds.iter().map(|old| (*old).clone()).collect(),
+        Followed::Anew => [new_like(&olds[..running.len()])?, new_like(counters)?].concat(),
+    };
+    let observed = running.iter().map(|(_, observed)| Some(*observed)).chain(counters.iter().map(|_| None));
+    let slot = |((old, observed), new): ((&&Tensor, Option<&Tensor>), &Tensor)| {
+        let (parameter, gradient, first) = (address(old)?, observed.map_or(Ok(0), address)?, address(new)?);
+        let n = old.elem_count() as u64;
+        Ok(Slot { parameter, gradient, first, keep: 1.0 - share, size: share, n, taps: 1, ..Slot::default() })
+    };
+    let slots = olds.iter().zip(observed).zip(&news).map(slot).collect::<Result<Vec<_>>>()?;
     in_tables::<()>("follow", on, &slots, None)?;
     Ok(news)
+}
+
+/// Tensors of these sizes, one behind the other in memory, still to be written.
+fn new_like(tensors: &[&Tensor]) -> Result<Vec<Tensor>> {
+    let Some(first) = tensors.first() else { return Ok(Vec::new()) };
+    let all =
+        to_be_written(tensors.iter().map(|tensor| tensor.elem_count()).sum::<usize>(), first.dtype(), first)?;
+    let mut start = 0;
+    let part = |tensor: &&Tensor| {
+        let part = all.narrow(0, start, tensor.elem_count())?.reshape(tensor.shape());
+        start += tensor.elem_count();
+        part
+    };
+    tensors.iter().map(part).collect()
 }
