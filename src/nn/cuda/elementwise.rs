@@ -1,6 +1,6 @@
 //! GELU, concatenation, single tokens, and sums of gradients.
 
-use candle_core::{D, Result, Tensor};
+use candle_core::{D, Result, Tensor, bail};
 
 use super::columns::{Columns, pack};
 use super::launch::Launch;
@@ -11,6 +11,17 @@ use crate::Value;
 /// `sum += more`, for contiguous tensors of one type.
 pub(crate) fn add_in_place(sum: &Tensor, more: &Tensor) -> Result<()> {
     Launch::new("add_in_place", sum).tensor(sum)?.tensor(more)?.over_packs(&[sum, more])
+}
+
+/// Copies elements, for contiguous tensors of one size and type.
+///
+/// # Errors
+/// A tensor is not contiguous, their sizes or types differ, or the launch failed.
+pub fn copy(from: &Tensor, to: &Tensor) -> Result<()> {
+    if (from.elem_count(), from.dtype()) != (to.elem_count(), to.dtype()) {
+        bail!("{:?} {:?} cannot be copied to {:?} {:?}", from.dtype(), from.shape(), to.dtype(), to.shape());
+    }
+    Launch::new("copy", from).tensor(from)?.tensor(to)?.over_packs(&[from, to])
 }
 
 /// See [`gelu`](crate::gelu::gelu).

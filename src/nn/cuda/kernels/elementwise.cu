@@ -14,6 +14,14 @@ template <class T, class A> __device__ void add_in_place(T *sum, const T *more, 
 }
 KERNEL(add_in_place, (T * sum, const T *more, long n, int v), (sum, more, n, v))
 
+template <class T, class A, int V> __device__ void copy_of(const T *__restrict__ from, T *__restrict__ to, long n) {
+    for (long at = first(); at < n; at += stride()) store<V>(to + at * V, load<V>(from + at * V));
+}
+template <class T, class A> __device__ void copy(const T *from, T *to, long n, int v) {
+    VECTORIZED(copy_of, v, from, to, n);
+}
+KERNEL(copy, (const T *from, T *to, long n, int v), (from, to, n, v))
+
 // x Φ(x)
 template <class T, class A, int V> __device__ void gelu_of(const T *__restrict__ x, T *__restrict__ y, long n) {
     for (long at = first(); at < n; at += stride()) {
