@@ -144,6 +144,10 @@ impl Learner for WholeNetwork<'_> {
         Ok(Forward { logits, leaves })
     }
 
+    fn can_be_captured(&self) -> bool {
+        true
+    }
+
     fn val_logits(&mut self, positions: &[usize]) -> Result<Tensor> {
         let x = Value::constant(val_images(self.task, &self.info.normalize, positions)?);
         let net = Net::new(&self.tensors, Mode::Eval);
