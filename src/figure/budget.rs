@@ -69,7 +69,7 @@ impl Drawn<'_> {
         let (from, to) = chart.ranges[0];
         html! {
             @if means.len() > 1 { (chart.band(&shifted(-1.0), &shifted(1.0), color)) (chart.line(&means, color)) }
-            @for point in &means { (chart.dot(*point, color)) }
+            (chart.dots(&means, color))
             @if let Some(constant) = &line.constant {
                 (chart.dashed(&[[from, constant.mean], [to, constant.mean]], color))
             }
