@@ -14,7 +14,7 @@ use super::{Files, Shown};
 const SIZE: (f64, f64) = (300.0, 210.0);
 
 pub(super) fn files(name: &str, spec: &BudgetSpec, shown: &Shown<'_>) -> Files {
-    let BudgetSpec { from, x, metric, models, datasets, log } = spec;
+    let BudgetSpec { from, x, metric, models, datasets, log, .. } = spec;
     let panels = along(shown, &Selection { from, x, metric, models, datasets });
     if panels.is_empty() {
         return Files::new();

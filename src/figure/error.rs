@@ -2,6 +2,8 @@
 
 use table::TableError;
 
+use super::pdf::PdfError;
+
 /// An error of making or writing a figure.
 #[derive(Debug, thiserror::Error)]
 pub enum FigureError {
@@ -24,5 +26,13 @@ pub enum FigureError {
         what: &'static str,
         /// The axis `over`.
         over: String,
+    },
+    /// There is no PDF of a figure.
+    #[error("figure `{figure}`: {source}")]
+    Pdf {
+        /// The figure.
+        figure: String,
+        /// Why.
+        source: PdfError,
     },
 }

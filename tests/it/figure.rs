@@ -7,6 +7,7 @@ use predicates::prelude::*;
 use predicates::str::contains;
 
 use crate::builder::{EXPERIMENT, Workplace};
+use crate::not_tested::{Need, not_tested};
 
 /// Name and content of the results, without folders.
 fn results(workplace: &Workplace) -> BTreeMap<String, Vec<u8>> {
@@ -159,7 +160,7 @@ panels = 'seed'
     83 │ panels = 'seed'
        │ ^^^^^^
        │
-       = help: expected one of `from`, `columns`, `over`, `kernels`
+       = help: expected one of `from`, `columns`, `over`, `kernels`, `pdf`
     "#);
 }
 
@@ -237,6 +238,29 @@ fn table(csv: &[u8]) -> Vec<BTreeMap<String, String>> {
 
 fn number(row: &BTreeMap<String, String>, column: &str) -> f64 {
     row[column].parse().unwrap_or_else(|_| panic!("{column} of {row:?}"))
+}
+
+#[test]
+fn a_pdf_has_the_text_of_the_figure_and_always_the_same_bytes() {
+    let figure = "[figure.layers.layers]\nfrom = ['weights']\npdf = true\n";
+    let workplace = Workplace::new(&format!("{EXPERIMENT}{figure}"));
+    let run = workplace.medmerge(&["run", "experiment.toml", "--only", "layers"]).assert();
+    if String::from_utf8_lossy(&run.get_output().stderr).contains("a PDF has its text in a sans-serif font") {
+        run.code(2).stderr(contains("install one, such as DejaVu Sans"));
+        return not_tested(Need::Font, "there is no sans-serif font for PDF files");
+    }
+    run.code(0).stdout(contains("results/tiny/layers.svg, results/tiny/layers.pdf, results/tiny/layers.csv"));
+    let first = results(&workplace)["layers.pdf"].clone();
+    let text = String::from_utf8_lossy(&first);
+    assert!(text.starts_with("%PDF-") && text.contains("/ToUnicode"), "{text}");
+    // The fonts say which character each glyph is.
+    for letter in "tiny: layers (n = 2 over seed) merge weight".chars() {
+        assert!(text.contains(&format!("<{:04X}>\n", u32::from(letter))), "{letter:?} in {text}");
+    }
+    assert!(first.len() < 100_000, "{}", first.len());
+    fs::remove_file(workplace.path("results/tiny/layers.pdf")).expect("a PDF");
+    workplace.medmerge(&["table", "experiment.toml"]).assert().code(0);
+    assert!(results(&workplace)["layers.pdf"] == first, "other bytes");
 }
 
 #[test]

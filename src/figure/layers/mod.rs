@@ -74,6 +74,7 @@ mod example {
             columns: Some("target".into()),
             over: "seed".into(),
             kernels: false,
+            pdf: false,
         }
     }
 }
