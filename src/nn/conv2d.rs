@@ -194,3 +194,42 @@ fn of_two<T: Real>(
 ) -> Result<Tensor> {
     on_cpu(with_slice(a, |a| with_slice(b, |b| kernel(a, b)))??, size)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::random_tensor;
+
+    /// For every algorithm: Winograd with few and with many kernels, pointwise, direct, and f64.
+    #[test]
+    fn a_norm_in_the_same_pass_gives_the_same_bits() -> Result<()> {
+        let strided = ConvOptions { stride: 2, padding: 1, ..ConvOptions::default() };
+        let padded = ConvOptions { padding: 1, ..ConvOptions::default() };
+        let cases = [
+            (DType::F32, [16, 32, 3], padded),
+            (DType::F32, [240, 512, 3], padded),
+            (DType::F32, [24, 40, 1], ConvOptions::default()),
+            (DType::F32, [6, 8, 3], ConvOptions { groups: 2, ..strided }),
+            (DType::F64, [3, 7, 3], strided),
+        ];
+        for (dtype, [ci, co, kernel], options) in cases {
+            let random = |seed, shape: &[usize]| random_tensor(seed, shape).to_dtype(dtype);
+            let value = |seed, shape: &[usize]| random(seed, shape).map(Value::constant);
+            let x = value(1, &[3, 11, 9, ci])?;
+            let kernels = value(2, &[co, ci / options.groups, kernel, kernel])?;
+            let (weight, bias) = (value(3, &[co])?, value(4, &[co])?);
+            let (mean, variance) = (random(5, &[co])?, random(6, &[co])?.sqr()?);
+            let y = conv2d(&x, &kernels, options)?;
+            let residual = value(7, y.dims())?;
+            for then in [Then::Nothing, Then::Relu, Then::AddRelu(&residual)] {
+                let statistics = (&mean, &variance);
+                let apart = batch_norm_eval(&y, &weight, &bias, statistics, then)?;
+                let norm = Norm { weight: &weight, bias: &bias, statistics, then };
+                let together = conv2d_norm(&x, &kernels, options, norm)?;
+                let bits = |y: &Value| y.tensor().to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>();
+                assert_eq!(bits(&together)?, bits(&apart)?, "{dtype:?} {ci} {co} {kernel}");
+            }
+        }
+        Ok(())
+    }
+}

@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 
 CASES = ["resnet18:small:28:64", "resnet18:standard:64:64", "resnet50:standard:64:32", "densenet121:standard:64:32",
-         "vit_tiny_patch16_224:-:224:16"]
+         "vit_tiny_patch16_224:-:224:16", "resnet18:standard:224:16", "resnet50:standard:224:16"]
 ROOT = Path(__file__).resolve().parents[2]
 
 
