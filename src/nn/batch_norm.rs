@@ -5,7 +5,7 @@ use candle_core::{D, DType, Device, Result, Tensor, bail};
 
 use super::cpu::Real;
 use super::cpu::batch_norm as kernel;
-use super::{Value, cuda, on_cpu, with_real, with_slice, with_slice_mut};
+use super::{Value, cuda, on_cpu, with_real, with_slice};
 
 /// ε, added to the variance; PyTorch's default.
 const EPS: f64 = 1e-5;
@@ -268,36 +268,35 @@ impl BatchNorm {
     }
 
     /// Gradients of images, weight and bias, and of the residual if `of_residual`. `y` is the output if a ReLU follows.
-    /// The memory of `gy` is reused.
     fn backward<T: Real>(
         &self,
         x: &Tensor,
         weight: &Tensor,
-        y: Option<Tensor>,
+        mut y: Option<Tensor>,
         of_residual: bool,
         gy: Tensor,
     ) -> Result<Vec<Option<Tensor>>> {
-        let g = gy.contiguous()?;
-        let (mean, inverse_std): (Vec<T>, Vec<T>) =
-            (narrow(self.moments.mean.iter().copied()), narrow(self.inverse_std.iter().copied()));
-        let (shift, scale) = with_slice(x, |x| match &y {
-            Some(y) => with_slice(y, |y| {
-                with_slice_mut(&g, |g| kernel::sums_behind_relu(g, y, x, &mean, &inverse_std))
-            })?,
-            None => with_slice(&g, |g| kernel::sums(g, x, &mean, &inverse_std)),
-        })??;
-        let factors = self.factors::<T>(&elements(weight)?, (&shift, &scale), x.elem_count());
-        let channels = [shift.len()];
-        let (gweight, gbias) =
-            (on_cpu(narrow::<T>(scale), &channels)?, on_cpu(narrow::<T>(shift), &channels)?);
-        // The gradient behind the ReLU is the residual's gradient, too.
-        let gx = if of_residual {
-            on_cpu(with_slice(&g, |g| with_slice(x, |x| factors.apply(g, x)))??, x.dims())?
-        } else {
-            with_slice(x, |x| with_slice_mut(&g, |g| factors.replace(g, x)))??;
-            g.clone()
+        let mut g = gy.contiguous()?;
+        if of_residual && let Some(y) = y.take() {
+            // The gradient behind the ReLU is the residual's gradient: computed once, used by all.
+            let passed = with_slice(&y, |y| with_slice(&g, |g| kernel::relu_gradient::<T>(y, g)))??;
+            g = on_cpu(passed, g.dims())?;
+        }
+        let weight = elements::<T>(weight)?;
+        let of = |y: Option<&[T]>| {
+            with_slice(&g, |g| with_slice(x, |x| self.gradients(kernel::Gradient { g, y }, x, &weight)))
         };
-        let mut gradients = vec![Some(gx), Some(gweight), Some(gbias)];
+        let gradients = match &y {
+            Some(y) => with_slice(y, |y| of(Some(y)))?,
+            None => of(None),
+        };
+        let (gx, gweight, gbias) = gradients??;
+        let channels = [weight.len()];
+        let mut gradients = vec![
+            Some(on_cpu(gx, x.dims())?),
+            Some(on_cpu(gweight, &channels)?),
+            Some(on_cpu(gbias, &channels)?),
+        ];
         if of_residual {
             gradients.push(Some(g));
         }
@@ -306,23 +305,30 @@ impl BatchNorm {
 
     /// With x̂ = (x − mean) / std over m values: gx = weight / std · (g − Σg / m − x̂ · Σ(g x̂) / m), written as
     /// a · g + b · x + c. With given statistics the two sums are dropped.
-    fn factors<T: Real>(
+    fn gradients<T: Real>(
         &self,
+        gradient: kernel::Gradient<'_, T>,
+        x: &[T],
         weight: &[T],
-        (shift, scale): (&[f64], &[f64]),
-        elements: usize,
-    ) -> kernel::Combination<T> {
+    ) -> (Vec<T>, Vec<T>, Vec<T>) {
         let (mean, inverse_std) = (&self.moments.mean, &self.inverse_std);
         let channels = mean.len();
-        let m = (elements / channels) as f64;
+        let (shift, scale) = kernel::sums(
+            gradient,
+            x,
+            &narrow::<T>(mean.iter().copied()),
+            &narrow::<T>(inverse_std.iter().copied()),
+        );
+        let m = (x.len() / channels) as f64;
         let follow = if self.own { 1.0 / m } else { 0.0 };
         let a = |c: usize| weight[c].to_f64() * inverse_std[c];
         let b = |c: usize| -a(c) * inverse_std[c] * scale[c] * follow;
         let c = |c: usize| -a(c) * shift[c] * follow - b(c) * mean[c];
-        kernel::Combination {
+        let factors = kernel::Combination {
             a: narrow((0..channels).map(a)),
             b: narrow((0..channels).map(b)),
             c: narrow((0..channels).map(c)),
-        }
+        };
+        (kernel::combine(gradient, x, &factors), narrow(scale), narrow(shift))
     }
 }

@@ -10,7 +10,6 @@
 //! | [`finite`](mod@finite) | values that are not finite |
 //! | [`watch`] | watching what goes into layers |
 //! | [`conv2d`], [`batch_norm`], [`pool`], [`linear`], [`layer_norm`], [`gelu`], [`attention`], [`concat`](mod@concat), [`token`], [`weighted_sum`] | operators on values |
-//! | `in_place` | changing elements in place |
 //! | `cpu` | their kernels on slices, for the processor |
 //! | [`cuda`] | the same for NVIDIA GPUs, and what else a training needs there |
 //!
@@ -25,7 +24,6 @@ mod cpu;
 pub mod cuda;
 pub mod finite;
 pub mod gelu;
-mod in_place;
 pub mod init;
 pub mod layer;
 pub mod layer_norm;
@@ -45,7 +43,6 @@ use std::collections::BTreeMap;
 use candle_core::{Device, Result, Tensor, bail};
 
 use self::cpu::Real;
-use self::in_place::with_slice_mut;
 
 pub use batch_norm::BatchStatistics;
 pub use cuda::set_precision;

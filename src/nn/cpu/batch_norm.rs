@@ -7,7 +7,7 @@ use super::{Real, widest, written_by_pieces};
 
 /// Elements per task: a quarter of a mebibyte.
 const PIECE: usize = 1 << 16;
-/// Elements that are copied and then changed: a part of the first-level cache.
+/// Elements that are copied and then mapped: a part of the first-level cache.
 const BLOCK: usize = 1 << 11;
 
 /// Mean and biased variance of each channel.
@@ -84,26 +84,21 @@ impl<T: Real> Map<'_, T> {
         widest(map_rows, (y, (self.scale, self.shift), residual, floor));
     }
 
-    /// The same of other elements.
+    /// The same of other elements: blocks are copied, and mapped while they are in the first-level cache.
     pub(crate) fn apply(&self, x: &[T]) -> Vec<T> {
-        copied(x, self.scale.len(), |start, y| self.map(start, y))
+        let channels = self.scale.len();
+        let len = piece_len(channels);
+        let block = (BLOCK / channels).max(1) * channels;
+        let fill = |i: usize, y: &mut [T]| {
+            for (j, y) in y.chunks_mut(block).enumerate() {
+                let start = i * len + j * block;
+                y.copy_from_slice(&x[start..start + y.len()]);
+                self.map(start, y);
+            }
+        };
+        // SAFETY: the blocks cover the piece, and each is written before it is mapped.
+        unsafe { written_by_pieces(x.len(), len, fill) }
     }
-}
-
-/// Copies whole pixels and changes the copy in place, while it is in the first-level cache. `change` gets the index of
-/// the first element.
-fn copied<T: Real>(x: &[T], channels: usize, change: impl Fn(usize, &mut [T]) + Sync) -> Vec<T> {
-    let len = piece_len(channels);
-    let block = (BLOCK / channels).max(1) * channels;
-    let fill = |i: usize, y: &mut [T]| {
-        for (j, y) in y.chunks_mut(block).enumerate() {
-            let start = i * len + j * block;
-            y.copy_from_slice(&x[start..start + y.len()]);
-            change(start, y);
-        }
-    };
-    // SAFETY: the blocks cover the piece, and each is written before it is changed.
-    unsafe { written_by_pieces(x.len(), len, fill) }
 }
 
 type Rows<'a, T> = (&'a mut [T], (&'a [T], &'a [T]), Option<&'a [T]>, T);
@@ -136,34 +131,59 @@ fn above<T: Real>(value: T, floor: T) -> T {
     if value < floor { floor } else { value }
 }
 
-/// Σ g and Σ g · (x − mean) · inverse_std of each channel, in f64 over pieces in order: the gradients of shift and
-/// scale.
-pub(crate) fn sums<T: Real>(g: &[T], x: &[T], mean: &[T], inverse_std: &[T]) -> (Vec<f64>, Vec<f64>) {
-    let len = piece_len(mean.len());
-    let pieces = g.par_chunks(len).zip(x.par_chunks(len));
-    total(pieces.map(|(g, x)| piece_sums(g, x, mean)).collect(), inverse_std)
+/// The gradient behind a ReLU with output `y`: 0 where `y` is 0, as in PyTorch.
+pub(crate) fn relu_gradient<T: Real>(y: &[T], gy: &[T]) -> Vec<T> {
+    let fill = |i: usize, g: &mut [T]| {
+        let range = i * PIECE..i * PIECE + g.len();
+        widest(piece_relu_gradient, (&y[range.clone()], &gy[range], g));
+    };
+    // SAFETY: every element of the result is written.
+    unsafe { written_by_pieces(gy.len(), PIECE, fill) }
 }
 
-/// The same with the gradient behind a ReLU with output `y`, which replaces `g`: 0 where `y` is 0, as in PyTorch.
-pub(crate) fn sums_behind_relu<T: Real>(
-    g: &mut [T],
-    y: &[T],
+#[inline(always)]
+fn piece_relu_gradient<T: Real>((y, gy, g): (&[T], &[T], &mut [T])) {
+    for ((g, y), gy) in g.iter_mut().zip(y).zip(gy) {
+        *g = if *y > T::zero() { *gy } else { T::zero() };
+    }
+}
+
+/// A gradient, and the output `y` of the ReLU that it passes, if any.
+#[derive(Clone, Copy)]
+pub(crate) struct Gradient<'a, T> {
+    pub(crate) g: &'a [T],
+    pub(crate) y: Option<&'a [T]>,
+}
+
+impl<'a, T> Gradient<'a, T> {
+    /// The part at `start..start + len`; without a ReLU, `y` is `g` and is unused.
+    fn piece(&self, start: usize, len: usize) -> (&'a [T], &'a [T]) {
+        let g = &self.g[start..start + len];
+        (g, self.y.map_or(g, |y| &y[start..start + len]))
+    }
+}
+
+#[inline(always)]
+fn passed<T: Real, const RELU: bool>(g: T, y: T) -> T {
+    if RELU && y <= T::zero() { T::zero() } else { g }
+}
+
+/// Σ g and Σ g · (x − mean) · inverse_std of each channel, in f64 over pieces in order: the gradients of shift and
+/// scale.
+pub(crate) fn sums<T: Real>(
+    gradient: Gradient<'_, T>,
     x: &[T],
     mean: &[T],
     inverse_std: &[T],
 ) -> (Vec<f64>, Vec<f64>) {
-    let len = piece_len(mean.len());
-    let pieces = g.par_chunks_mut(len).zip(y.par_chunks(len)).zip(x.par_chunks(len));
-    let of_piece = |((g, y), x): ((&mut [T], &[T]), &[T])| {
-        widest(pass_relu, (&mut *g, y));
-        piece_sums(g, x, mean)
-    };
-    total(pieces.map(of_piece).collect(), inverse_std)
-}
-
-/// Adds the sums of pieces in order.
-fn total<T: Real>(pieces: Vec<(Vec<T>, Vec<T>)>, inverse_std: &[T]) -> (Vec<f64>, Vec<f64>) {
-    let channels = inverse_std.len();
+    let channels = mean.len();
+    let len = piece_len(channels);
+    let piece = if gradient.y.is_some() { piece_sums::<T, true> } else { piece_sums::<T, false> };
+    let pieces: Vec<(Vec<T>, Vec<T>)> = x
+        .par_chunks(len)
+        .enumerate()
+        .map(|(i, x)| piece(gradient.piece(i * len, x.len()), x, mean))
+        .collect();
     let mut shift = vec![0f64; channels];
     let mut scale = vec![0f64; channels];
     for (piece_shift, piece_scale) in pieces {
@@ -175,30 +195,25 @@ fn total<T: Real>(pieces: Vec<(Vec<T>, Vec<T>)>, inverse_std: &[T]) -> (Vec<f64>
     (shift, scale)
 }
 
-#[inline(always)]
-fn pass_relu<T: Real>((g, y): (&mut [T], &[T])) {
-    for (g, y) in g.iter_mut().zip(y) {
-        *g = if *y <= T::zero() { T::zero() } else { *g };
-    }
-}
-
 /// Σ g and Σ g · (x − mean) of one piece.
-fn piece_sums<T: Real>(g: &[T], x: &[T], mean: &[T]) -> (Vec<T>, Vec<T>) {
+fn piece_sums<T: Real, const RELU: bool>(gy: (&[T], &[T]), x: &[T], mean: &[T]) -> (Vec<T>, Vec<T>) {
     let mut shift = vec![T::zero(); mean.len()];
     let mut scale = vec![T::zero(); mean.len()];
-    widest(add_sums, (g, x, mean, &mut *shift, &mut *scale));
+    widest(add_sums::<T, RELU>, (gy, x, mean, &mut *shift, &mut *scale));
     (shift, scale)
 }
 
-type Sums<'a, T> = (&'a [T], &'a [T], &'a [T], &'a mut [T], &'a mut [T]);
+type Sums<'a, T> = ((&'a [T], &'a [T]), &'a [T], &'a [T], &'a mut [T], &'a mut [T]);
 
 #[inline(always)]
-fn add_sums<T: Real>((g, x, mean, shift, scale): Sums<'_, T>) {
+fn add_sums<T: Real, const RELU: bool>(((g, y), x, mean, shift, scale): Sums<'_, T>) {
     let channels = mean.len();
-    for (g, x) in g.chunks_exact(channels).zip(x.chunks_exact(channels)) {
+    let rows = g.chunks_exact(channels).zip(y.chunks_exact(channels)).zip(x.chunks_exact(channels));
+    for ((g, y), x) in rows {
         for c in 0..channels {
-            shift[c] += g[c];
-            scale[c] += g[c] * (x[c] - mean[c]);
+            let g = passed::<T, RELU>(g[c], y[c]);
+            shift[c] += g;
+            scale[c] += g * (x[c] - mean[c]);
         }
     }
 }
@@ -210,30 +225,31 @@ pub(crate) struct Combination<T> {
     pub(crate) c: Vec<T>,
 }
 
-impl<T: Real> Combination<T> {
-    /// Replaces `g` by a · g + b · x + c.
-    pub(crate) fn replace(&self, g: &mut [T], x: &[T]) {
-        let len = piece_len(self.a.len());
-        let pieces = g.par_chunks_mut(len).zip(x.par_chunks(len));
-        pieces.for_each(|(g, x)| widest(combine_rows, (g, x, self)));
-    }
-
-    /// Computes a · g + b · x + c.
-    pub(crate) fn apply(&self, g: &[T], x: &[T]) -> Vec<T> {
-        copied(g, self.a.len(), |start, g| {
-            let x = &x[start..start + g.len()];
-            widest(combine_rows, (g, x, self));
-        })
-    }
+/// Computes a · g + b · x + c.
+pub(crate) fn combine<T: Real>(gradient: Gradient<'_, T>, x: &[T], factors: &Combination<T>) -> Vec<T> {
+    let len = piece_len(factors.a.len());
+    let fill = |i: usize, out: &mut [T]| {
+        let start = i * len;
+        let args = (gradient.piece(start, out.len()), &x[start..start + out.len()], factors, out);
+        match gradient.y {
+            Some(_) => widest(piece_combine::<T, true>, args),
+            None => widest(piece_combine::<T, false>, args),
+        }
+    };
+    // SAFETY: every row of the result is written.
+    unsafe { written_by_pieces(x.len(), len, fill) }
 }
 
+type Combine<'a, T> = ((&'a [T], &'a [T]), &'a [T], &'a Combination<T>, &'a mut [T]);
+
 #[inline(always)]
-fn combine_rows<T: Real>((g, x, factors): (&mut [T], &[T], &Combination<T>)) {
+fn piece_combine<T: Real, const RELU: bool>(((g, y), x, factors, out): Combine<'_, T>) {
     let (a, b, c) = (&factors.a[..], &factors.b[..], &factors.c[..]);
     let channels = a.len();
-    for (g, x) in g.chunks_exact_mut(channels).zip(x.chunks_exact(channels)) {
+    let inputs = g.chunks_exact(channels).zip(y.chunks_exact(channels)).zip(x.chunks_exact(channels));
+    for (out, ((g, y), x)) in out.chunks_exact_mut(channels).zip(inputs) {
         for i in 0..channels {
-            g[i] = a[i] * g[i] + b[i] * x[i] + c[i];
+            out[i] = a[i] * passed::<T, RELU>(g[i], y[i]) + b[i] * x[i] + c[i];
         }
     }
 }

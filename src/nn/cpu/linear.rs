@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::batch_norm::{Map, sums};
+use super::batch_norm::{Gradient, Map, sums};
 use super::matmul::{Matrix, PANEL, Panels, pack_panel};
 use super::scratch::Scratch;
 use super::{Finish, Real, widest, written_by_pieces};
@@ -95,7 +95,7 @@ pub(crate) fn add_bias<T: Real>(x: &[T], bias: &[T]) -> Vec<T> {
 /// Gradient with respect to `bias`: the column sums.
 pub(crate) fn bias_gradient<T: Real>(gy: &[T], outputs: usize) -> Vec<T> {
     let (zeros, ones) = (vec![T::zero(); outputs], vec![T::from_f64(1.0); outputs]);
-    let (sums, _) = sums(gy, gy, &zeros, &ones);
+    let (sums, _) = sums(Gradient { g: gy, y: None }, gy, &zeros, &ones);
     sums.into_iter().map(T::from_f64).collect()
 }
 
