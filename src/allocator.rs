@@ -1,18 +1,33 @@
-//! The allocator of programs that train.
+//! The allocator of programs that train: what it keeps, and when it returns memory to the system.
 //!
-//! A training step frees and allocates the same large activations again. This allocator keeps their pages, where the
-//! system's would return them to the kernel, which then clears each page again.
+//! A training step frees and allocates the same large activations again. Their pages are kept, where the system's
+//! allocator would return them to the kernel, which then clears each page again. Without effect in a program with
+//! another allocator.
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+use run::machine::resident_memory;
 
-/// `mi_option_purge_delay` of mimalloc 2 and 3: milliseconds until unused memory is returned, -1 for never.
+/// `mi_option_purge_delay` of mimalloc 2 and 3: milliseconds until unused memory is returned.
 const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
 
-/// Return no memory to the system.
-pub(crate) fn keep_memory() {
+/// Longer than any stage. Not -1 for never, since unused memory would then not be known to `release_memory` either.
+const DELAY_MS: std::ffi::c_long = 1 << 30;
+
+/// A process below this size keeps all its memory: returning it costs more than it is worth, in stages of a second.
+const SMALL_BYTES: u64 = 1 << 30;
+
+/// Keep unused memory while a stage is made.
+pub fn keep_memory() {
     // SAFETY: setting an option only stores a number; one that does not exist is ignored.
-    unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, -1) };
+    unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, DELAY_MS) };
+}
+
+/// Return unused memory to the system, between stages, so that the next one does not add its own to what the last one
+/// needed.
+pub(crate) fn release_memory() {
+    if resident_memory().is_some_and(|bytes| bytes > SMALL_BYTES) {
+        // SAFETY: it may be called at any time, and changes no memory in use.
+        unsafe { libmimalloc_sys::mi_collect(true) };
+    }
 }
 
 #[cfg(test)]

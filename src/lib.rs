@@ -48,6 +48,7 @@
 //! | [`deploy`] | predictions for new images; models and experiments as folders for other programs |
 //! | [`doctor`] | whether a device computes as it should |
 //! | [`error`] | exit codes |
+//! | [`allocator`] | when unused memory is returned to the system |
 //!
 //! # Files on disk
 //!
@@ -55,7 +56,7 @@
 //! .medmerge/                           --store, MEDMERGE_STORE
 //!   store/<2 hex>/<fingerprint>/       an entry: what one stage made
 //!     manifest.json                      where it comes from; digests of all files, its own at the end
-//!     model.safetensors                  import, pretrain, finetune, merge, select
+//!     model.safetensors                  import, pretrain, finetune, distill, merge, select
 //!     merge_weights.safetensors          learn_merge_weights
 //!     <model>.<data set>.predictions.csv evaluate, of a model or an ensemble; first 12 digits of both fingerprints
 //!     history.csv                        one row per epoch, if it was trained
@@ -113,6 +114,7 @@ pub use {
     nn, plan, report, rng, run, stage, statistics, store, table, train,
 };
 
+pub mod allocator;
 pub mod cli;
 pub mod collect;
 pub mod deploy;

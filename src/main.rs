@@ -1,11 +1,13 @@
 //! The `medmerge` command.
 
-mod allocator;
-
 use std::process::ExitCode;
 
 use clap::Parser;
+use medmerge::allocator;
 use medmerge::cli::Cli;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     // SAFETY: nothing has started a thread yet.

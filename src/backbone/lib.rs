@@ -6,6 +6,7 @@
 
 pub mod densenet;
 pub mod resnet;
+pub mod stream;
 pub mod symmetry;
 pub mod vit;
 
@@ -14,6 +15,7 @@ use std::ops::RangeInclusive;
 use candle_core::Result;
 use kind::{Kind, kinds};
 
+use self::stream::ResidualStream;
 use self::symmetry::Symmetry;
 use nn::cost::Cost;
 use nn::init::Parameter;
@@ -143,6 +145,11 @@ pub trait Backbone: Send + Sync {
 
     /// The permutation symmetries: which units may be permuted without changing the function.
     fn symmetries(&self) -> Vec<Symmetry>;
+
+    /// The layers at its residual stream, if it is a pre-norm transformer.
+    fn residual_stream(&self) -> Option<ResidualStream> {
+        None
+    }
 
     /// The classifier for `classes` classes.
     fn head(&self, classes: usize) -> Linear {

@@ -9,6 +9,7 @@ use kind::{Kind, Problems};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::stream::{ResidualStream, StreamBlock};
 use super::symmetry::{Symmetry, Units};
 use super::{Backbone, BackboneKind, InTimm, KernelGroup};
 use nn::attention::{attention, attention_cost};
@@ -243,6 +244,18 @@ impl Backbone for Vit {
         }
         symmetries.push(stream.read_by_head(&self.head(1).parameters(), 0).into());
         symmetries
+    }
+
+    fn residual_stream(&self) -> Option<ResidualStream> {
+        let layer = |parameters: &[Parameter]| KernelGroup::from_parameters(parameters).layer;
+        Some(ResidualStream {
+            channels: self.channels,
+            tokens: vec!["cls_token".into(), "pos_embed".into()],
+            patches: layer(&self.patches.parameters()),
+            blocks: self.blocks.iter().map(|block| StreamBlock::new(block.heads, &block.layers())).collect(),
+            norm: layer(&self.norm.parameters()),
+            head: self.head_name().into(),
+        })
     }
 }
 

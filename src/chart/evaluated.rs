@@ -34,11 +34,16 @@ pub struct Evaluated {
     pub seeds: Vec<(String, Predictions)>,
 }
 
+/// The values of axes as text, but for one that names the data set: `fraction=0.1, width=16`.
+pub fn place(at: &IndexMap<String, String>, dataset: &str) -> String {
+    let at = at.iter().filter(|(_, value)| *value != dataset);
+    at.map(|(axis, value)| format!("{axis}={value}")).collect::<Vec<_>>().join(", ")
+}
+
 impl Evaluated {
-    /// The values of the axes as text, but for one that names the data set: `fraction=0.1, width=16`.
+    /// As [`place`].
     pub fn place(&self) -> String {
-        let at = self.at.iter().filter(|(_, value)| **value != self.dataset);
-        at.map(|(axis, value)| format!("{axis}={value}")).collect::<Vec<_>>().join(", ")
+        place(&self.at, &self.dataset)
     }
 
     /// Images by true and predicted class, summed over seeds; `None` for a multi-label data set.

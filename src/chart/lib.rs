@@ -17,7 +17,7 @@ mod picture;
 mod trained;
 
 pub use axes::{Chart, Scale, range};
-pub use evaluated::{Evaluated, confusion, precision_recall, reliability, roc};
+pub use evaluated::{Evaluated, confusion, place, precision_recall, reliability, roc};
 pub use file::{Panel, file};
 pub use forest::forest;
 pub use picture::{Picture, fill, key, stroke};

@@ -2,8 +2,7 @@
 
 use indexmap::IndexMap;
 use maud::html;
-use metric::by_name;
-use train::EpochRecord;
+use train::{EpochRecord, Select};
 
 use super::axes::{Chart, Scale, range};
 use super::picture::Picture;
@@ -31,7 +30,8 @@ impl Trained {
 
     /// What the selecting metric is called.
     pub fn title(&self) -> &str {
-        by_name(&self.select).map_or(&self.select, |metric| metric.title)
+        let metric = Select::by(&self.select).and_then(Select::metric);
+        metric.map_or(&self.select, |metric| metric.title)
     }
 }
 
@@ -71,4 +71,18 @@ fn lines(
         @for (points, _) in &lines { (chart.line(points, 0)) }
         @for (_, kept) in &lines { @if let Some(kept) = kept { (chart.dot(*kept, 1)) } }
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_word_that_selects_has_the_title_of_its_metric() {
+        let title = |select: &str| {
+            let (stage, id, at) = Default::default();
+            Trained { stage, id, at, select: select.into(), epochs: Vec::new() }.title().to_owned()
+        };
+        assert_eq!(["macro_f1", "entropy", ""].map(title), ["Macro F1", "Entropy", ""]);
+    }
 }

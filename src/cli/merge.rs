@@ -36,7 +36,7 @@ Examples:
   medmerge merge a.safetensors b.safetensors c.safetensors --base start.safetensors \\
       --method 'ties = { density = 0.2, scaling = 1.0 }' --out m.safetensors
 
-Methods: average, uniform_soup, slerp, git_rebasin;
+Methods: average, uniform_soup, slerp, git_rebasin, glmc;
 with --base: wise_ft, task_arithmetic, ties, dare, model_stock, tsv_m, iso_c.
 PyTorch writes such a file by safetensors.torch.save_file(model.state_dict(), \"a.safetensors\").")]
 pub(super) struct Merge {
@@ -49,7 +49,7 @@ pub(super) struct Merge {
     /// The common start that all sources were trained from, for methods that need one
     #[arg(long, value_name = "FILE.safetensors")]
     base: Option<PathBuf>,
-    /// Backbone of the models, for git_rebasin, as in `backbone` in an experiment [default: from the files' metadata]
+    /// Backbone of the models, for git_rebasin and glmc, as in an experiment [default: from the files' metadata]
     #[arg(long, value_name = "BACKBONE")]
     backbone: Option<String>,
     /// Path of the merged checkpoint
@@ -123,7 +123,7 @@ impl Merge {
         if !spec.needs_backbone() && self.backbone.is_some() {
             return Err(Error::Usage(format!("`{}` does not use --backbone; remove it", spec.kind())));
         }
-        let backbone = spec.needs_backbone().then(|| self.backbone(inputs)).transpose()?;
+        let backbone = spec.needs_backbone().then(|| self.backbone(spec, inputs)).transpose()?;
         backbone.iter().try_for_each(|backbone| check_backbone(backbone, inputs, common))?;
         let sources: Vec<_> = inputs.sources.iter().map(|input| Common { input, names: common }).collect();
         let sources: Vec<&dyn NamedTensors> = sources.iter().map(|source| source as _).collect();
@@ -133,7 +133,7 @@ impl Merge {
     }
 
     /// The backbone of the models: from the command line, or else from the files.
-    fn backbone(&self, inputs: &Inputs) -> Result<BackboneSpec, Error> {
+    fn backbone(&self, spec: &MergeMethodSpec, inputs: &Inputs) -> Result<BackboneSpec, Error> {
         const EXAMPLE: &str = "as in --backbone 'resnet18 = { width = 32 }'";
         if let Some(text) = &self.backbone {
             let toml = if text.contains('=') { text.clone() } else { format!("{} = {{}}", text.trim()) };
@@ -146,8 +146,9 @@ impl Merge {
         let said = said.and_then(|backbone| serde_json::from_value(backbone).ok());
         said.ok_or_else(|| {
             Error::Usage(format!(
-                "`git_rebasin` needs the backbone to match channels, but these files have no metadata of their \
-                 backbone; set it, {EXAMPLE}"
+                "`{}` needs the backbone to match channels, but these files have no metadata of their \
+                 backbone; set it, {EXAMPLE}",
+                spec.kind()
             ))
         })
     }

@@ -9,6 +9,7 @@ use clap::Args;
 
 use super::device::OnDevice;
 use super::{Error, Exit, Global, interrupt, log};
+use crate::allocator::release_memory;
 use crate::run::executor::Workers;
 use crate::run::executor::slurm::foreman::{Foreman, Shift, devices};
 use crate::run::message::{Ending, Order};
@@ -93,7 +94,9 @@ impl Worker {
                 Err(error) => return Ending::Fatal(error.to_string()),
             }
         }
-        work.as_mut().expect("the device has just been opened").make(order)
+        let ending = work.as_mut().expect("the device has just been opened").make(order);
+        release_memory();
+        ending
     }
 
     fn work<'a>(

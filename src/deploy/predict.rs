@@ -10,6 +10,7 @@ use super::images::ImageFile;
 use super::source::{Input, Source};
 use crate::dataset::Labeling;
 use crate::error::Error;
+use crate::identity::Numerics;
 use crate::merge_files::FileError;
 use crate::model::inference::logits;
 use crate::model::work::Network;
@@ -152,7 +153,8 @@ impl<'a> Predictor<'a> {
 }
 
 fn most_in_a_block(info: &ModelInfo, size: usize) -> usize {
-    let inference = Network::new(&info.backbone, info.classes().len(), size).inference(1);
+    let numerics = Numerics::Cpu; // the same for one image on any device
+    let inference = Network::new(&info.backbone, info.classes().len(), size, numerics).inference(1);
     // The pixels as bytes, and those of a variant.
     let pixels = 2 * 3 * (size * size) as u64;
     (LARGEST_BLOCK / (inference + pixels)).max(1) as usize

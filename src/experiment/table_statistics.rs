@@ -40,7 +40,8 @@ impl Checked<'_, '_> {
 
     /// Report options of features that are not enabled.
     fn without_effect(&self, spec: &TableSpec, report: &mut Report) {
-        let resampled = "`interval` or a `compare` with `test = \"paired_bootstrap\"` or \"random_effects\"";
+        let resampled =
+            "`interval` or a `compare` with `test = \"paired_bootstrap\"` or `\"random_effects\"`";
         let intervals = spec.interval.is_some() || spec.compare.as_ref().is_some_and(has_interval);
         for (key, has_effect, needed) in [
             ("resamples", spec.draws_images(), resampled),

@@ -1,5 +1,6 @@
 //! Scores along an axis of numbers: panels, lines, and points that put seeds together.
 
+use chart::place;
 use experiment::cell::Fields;
 use indexmap::IndexMap;
 use table::Score;
@@ -51,9 +52,8 @@ pub(super) struct Point {
 impl Along {
     /// The panel's title.
     pub(super) fn title(&self) -> String {
-        let at = self.at.iter().filter(|(_, value)| **value != self.dataset);
-        let at = at.map(|(axis, value)| format!("{axis}={value}"));
-        std::iter::once(self.dataset.clone()).chain(at).collect::<Vec<_>>().join(", ")
+        let parts = [self.dataset.clone(), place(&self.at, &self.dataset)];
+        parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ")
     }
 }
 

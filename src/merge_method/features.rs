@@ -11,10 +11,10 @@ use candle_core::{DType, Result, Tensor, bail};
 use dataset::SplitName;
 use model::{KnownDataset, ModelInfo, Networks, StageError, Work};
 use nn::cost::{product, sum};
-use nn::{POOL, StateDict};
+use nn::{POOL, StateDict, add_to};
 
 use crate::linear_maps;
-use crate::measure::{F64, Measured, PATCHES, Passes, joint_batch, within_budget};
+use crate::measure::{F64, Measured, Passes, joint_batch, within_budget};
 use crate::{KnownMerge, Merging};
 
 /// Variances below this fraction of the mean square are rounding errors: the unit is constant.
@@ -145,11 +145,13 @@ impl Moments {
     }
 }
 
-/// Σ x·xᵀ for rows x of all sources side by side and a final 1.
+/// Σ x·xᵀ for rows x of all sources side by side and a final 1. The rows of a batch are summed at once: in pieces, the
+/// sums would round in another way.
 fn second_moments(rows: &[Tensor]) -> Result<Tensor> {
     let ones = rows[0].narrow(1, 0, 1)?.ones_like()?;
-    let all = rows.iter().chain([&ones]).map(|rows| rows.to_dtype(DType::F64)).collect::<Result<Vec<_>>>()?;
-    nn::LayerInput::Rows(&Tensor::cat(&all, 1)?).gram()
+    let all = rows.iter().chain([&ones]).map(Tensor::contiguous).collect::<Result<Vec<_>>>()?;
+    let all = Tensor::cat(&all, 1)?.to_dtype(DType::F64)?;
+    nn::LayerInput::Rows(&all).gram()
 }
 
 /// Bytes of the moments of a set.
@@ -206,10 +208,7 @@ fn sums(
         for (set, sum) in sets.iter().zip(&mut sums).filter(|(set, _)| set.layer == layer) {
             let rows = inputs.iter().map(|input| input.channels(set.start, set.size));
             let moments = second_moments(&rows.collect::<Result<Vec<_>>>()?)?;
-            *sum = Some(match sum.take() {
-                Some(sum) => (sum + moments)?,
-                None => moments,
-            });
+            add_to(sum, moments)?;
         }
         Ok(())
     })?;
@@ -250,10 +249,16 @@ pub(crate) fn work(
             groups.iter().map(of_group).max().unwrap_or(0),
             product([3, largest]),
             joint_bytes(&*backbone, sources.len(), dataset.size, images),
-            2 * PATCHES,
+            rows_bytes(&*backbone, sources.len(), dataset.size, images),
         ]),
         ..Work::default()
     }
+}
+
+/// Bytes of the rows of a batch in [`second_moments`]: in double precision, and once more as the product packs them.
+fn rows_bytes(backbone: &dyn Backbone, sources: usize, image_size: usize, images: u64) -> u64 {
+    let batch = joint_batch(backbone, sources, image_size) as u64;
+    product([2 * F64, sources as u64, batch.min(images), backbone.cost(image_size).largest])
 }
 
 /// Bytes of the inputs of all layers of so many sources, held at once.

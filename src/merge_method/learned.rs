@@ -160,7 +160,7 @@ pub fn left(groups: &[KernelGroup], wanted: impl Fn(&String) -> bool) -> Vec<Ker
 }
 
 /// `W[k] = Σ_i w_i[k] · W_i[k]` for every tensor of every group, differentiable in the merge weights.
-/// `weights` maps a group to its `[stacked, kernels]` numbers.
+/// `weights` maps a group to its merge weights `[stacked, kernels]`.
 ///
 /// # Errors
 /// Shapes do not match.
@@ -180,8 +180,9 @@ pub fn merged_kernels(
 }
 
 /// Fold learned merge weights into one plain `state_dict`. Tensors that `learned` contains under their own names are
-/// not merged but copied: the head, running statistics, batch counts, and norms kept from the anchor. With a base B:
-/// `W[k] = B[k] + Σ_i w_i[k] · (W_i[k] − B[k])`.
+/// not merged but copied: the head, running statistics, batch counts, and norms that are the anchor's or trained.
+///
+/// With a base B: `W[k] = B[k] + Σ_i w_i[k] · (W_i[k] − B[k])`.
 ///
 /// # Errors
 /// Merge weights are missing for a group, or are for other sources.

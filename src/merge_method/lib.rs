@@ -21,6 +21,7 @@ pub mod dare;
 mod features;
 pub mod fisher;
 pub mod git_rebasin;
+pub mod glmc;
 pub mod greedy_soup;
 pub mod iso_c;
 pub mod learned;
@@ -62,6 +63,7 @@ kinds! {
         TsvM(tsv_m::TsvMSpec),
         IsoC(iso_c::IsoCSpec),
         GitRebasin(git_rebasin::GitRebasinSpec),
+        Glmc(glmc::GlmcSpec),
         Learned(learned::LearnedSpec),
         GreedySoup(greedy_soup::GreedySoupSpec),
         Fisher(fisher::FisherSpec),

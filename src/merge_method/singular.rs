@@ -86,7 +86,8 @@ fn left(matrix: &Tensor) -> Result<(Tensor, Vec<f64>)> {
     Ok((u, order.into_iter().map(value).collect()))
 }
 
-fn column(values: &[f64]) -> Result<Tensor> {
+/// Values as a matrix with one column.
+pub(super) fn column(values: &[f64]) -> Result<Tensor> {
     Tensor::from_slice(values, (values.len(), 1), &Device::Cpu)
 }
 

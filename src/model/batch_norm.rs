@@ -6,7 +6,8 @@ use candle_core::{Result, Tensor};
 use dataset::Dataset;
 use nn::{BatchStatistics, Mode, Net, StateDict, Value, cuda};
 use rng::Purpose;
-use train::epoch::{EVAL_BATCH, too_few};
+use train::epoch::too_few;
+use train::eval_batch::EVAL_BATCH;
 use train::{Progress, batch};
 
 use crate::{Checkpoint, Context, StageError};

@@ -5,7 +5,8 @@ use dataset::{Dataset, SplitName};
 use metric::{Metric, Predictions};
 use nn::{Mode, Net, Value};
 use train::batch;
-use train::epoch::{eval_batch, probability_rows};
+use train::epoch::probability_rows;
+use train::eval_batch::eval_batch;
 
 use crate::head::in_order;
 use crate::{Checkpoint, Context, StageError};

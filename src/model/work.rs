@@ -5,10 +5,11 @@ use std::collections::HashMap;
 use super::{Known, KnownDataset, ModelInfo};
 use backbone::BackboneSpec;
 use dataset::SplitName;
+use identity::Numerics;
 use nn::cost::{Cost, product, sum};
 use nn::init::Parameter;
 use train::TrainSpec;
-use train::epoch::EVAL_BATCH;
+use train::eval_batch::batch_for_inference;
 
 /// Bytes of an element.
 pub const F32: u64 = 4;
@@ -31,14 +32,23 @@ pub struct Work {
 }
 
 /// Cache of network costs. Plans have many stages but few distinct networks.
-#[derive(Debug, Default)]
-pub struct Networks(HashMap<(BackboneSpec, usize, usize), Network>);
+#[derive(Debug)]
+pub struct Networks {
+    numerics: Numerics,
+    known: HashMap<(BackboneSpec, usize, usize), Network>,
+}
 
 impl Networks {
+    /// Networks that will run on such a device.
+    pub fn new(numerics: Numerics) -> Self {
+        Self { numerics, known: HashMap::new() }
+    }
+
     /// The network with a head for `classes` classes (0: no head), on images with a side of `image_size` pixels.
     pub fn get(&mut self, spec: &BackboneSpec, classes: usize, image_size: usize) -> Network {
         let key = (spec.clone(), classes, image_size);
-        *self.0.entry(key).or_insert_with(|| Network::new(spec, classes, image_size))
+        let numerics = self.numerics;
+        *self.known.entry(key).or_insert_with(|| Network::new(spec, classes, image_size, numerics))
     }
 
     /// The network for the classes and image size of a data set.
@@ -69,11 +79,13 @@ pub struct Network {
     head_elements: u64,
     /// Kernels that can have a merge weight.
     kernels: u64,
+    /// Images per batch of an evaluation.
+    evaluated: u64,
 }
 
 impl Network {
     /// Costs of a network with a head for `classes` classes, on images with a side of `image_size` pixels.
-    pub fn new(spec: &BackboneSpec, classes: usize, image_size: usize) -> Self {
+    pub fn new(spec: &BackboneSpec, classes: usize, image_size: usize, numerics: Numerics) -> Self {
         let backbone = spec.build();
         let head = backbone.head(classes);
         let parameters = [backbone.parameters(), head.parameters()].concat();
@@ -87,6 +99,7 @@ impl Network {
             learned: sum(learned.map(Parameter::elements)),
             head_elements: sum(head.parameters().iter().map(Parameter::elements)),
             kernels: sum(backbone.kernel_groups().iter().map(|group| group.kernels as u64)),
+            evaluated: batch_for_inference(image_size, numerics == Numerics::Cpu) as u64,
         }
     }
 
@@ -110,10 +123,15 @@ impl Network {
         self.elements > self.learned
     }
 
-    /// Memory of inference in bytes, on at most `images` images at once.
+    /// Memory of inference on `images` images at once, in bytes.
     pub fn inference(&self, images: u64) -> u64 {
         let held = sum([self.image, product([HELD, self.features.largest])]);
-        product([F32, images.min(EVAL_BATCH as u64), held])
+        product([F32, images, held])
+    }
+
+    /// Memory of an evaluation of `images` images, in bytes: inference on a batch at a time.
+    pub fn evaluation(&self, images: u64) -> u64 {
+        self.inference(images.min(self.evaluated))
     }
 
     /// Memory of a training step on `images` images, in bytes, with the next batch prepared beside it.
@@ -189,14 +207,10 @@ impl<'a> TrainingWork<'a> {
         let head = network.head_elements;
         let elements = [network.elements, features, self.copies(head), self.learning(head)];
         let backbone = product([network.features(), sum([computed, validation])]);
-        let batch = self.batch().max(validation);
+        let inference = network.inference(self.batch()).max(network.evaluation(validation));
         Work {
             operations: sum([backbone, product([network.head.multiply_adds, self.passes()])]),
-            memory_bytes: sum([
-                product([F32, sum(elements)]),
-                network.inference(batch),
-                self.dataset.decoded_bytes(),
-            ]),
+            memory_bytes: sum([product([F32, sum(elements)]), inference, self.dataset.decoded_bytes()]),
             disk_bytes: network.bytes(),
             ..Work::default()
         }
@@ -219,12 +233,12 @@ impl<'a> TrainingWork<'a> {
         }
     }
 
-    /// The same training with teachers, whose predictions of each training image are computed in each epoch.
+    /// The same training with teachers, whose predictions of each image are computed in each epoch.
     pub fn taught(&self, training: Work, teachers: &[Network]) -> Work {
-        let images = product([self.spec.epochs as u64, self.dataset.images(SplitName::Train)]);
+        let images = product([self.spec.epochs as u64, self.images_per_epoch()]);
         let passes = teachers.iter().map(|teacher| product([teacher.forward(), images]));
-        let inference = teachers.iter().map(|teacher| teacher.inference(self.batch())).max();
-        let held = teachers.iter().map(Network::bytes).chain(inference);
+        let evaluation = teachers.iter().map(|teacher| teacher.evaluation(self.batch())).max();
+        let held = teachers.iter().map(Network::bytes).chain(evaluation);
         Work {
             operations: sum([training.operations, sum(passes)]),
             memory_bytes: sum([training.memory_bytes, sum(held)]),
@@ -273,6 +287,6 @@ impl<'a> TrainingWork<'a> {
 
     /// Peak memory of a step or of validation, in bytes.
     fn step(&self) -> u64 {
-        self.network.stepping(self.batch()).max(self.network.inference(self.validation_images()))
+        self.network.stepping(self.batch()).max(self.network.evaluation(self.validation_images()))
     }
 }

@@ -48,7 +48,7 @@ pub use batch_norm::BatchStatistics;
 pub use cuda::set_precision;
 pub use normalize::Normalize;
 pub use tape::{Tape, Value};
-pub use watch::{LayerInput, POOL, Watch};
+pub use watch::{LayerInput, POOL, Watch, add_to};
 
 /// Keeps candle from starting its own threads for element-wise operations: they spin while waiting, which takes cores
 /// from the threads that compute.

@@ -40,7 +40,7 @@ impl LayerInput<'_> {
     /// The convolution has several groups, which have no common Gram matrix; or a tensor operation failed.
     pub fn gram(&self) -> Result<Tensor> {
         let mut sum = None;
-        self.for_each_piece(|rows, _| add(&mut sum, product(rows, rows)?))?;
+        self.for_each_piece(|rows, _| add_to(&mut sum, product(rows, rows)?))?;
         total(sum)
     }
 
@@ -60,8 +60,8 @@ impl LayerInput<'_> {
                 let ones = Tensor::ones((x.dim(0)?, 1), DType::F64, x.device())?;
                 x = Tensor::cat(&[x, ones], 1)?;
             }
-            add(&mut gram, product(&x, &x)?)?;
-            add(&mut products, product(&x, &y)?)
+            add_to(&mut gram, product(&x, &x)?)?;
+            add_to(&mut products, product(&x, &y)?)
         })?;
         Ok([total(gram)?, total(products)?])
     }
@@ -107,8 +107,11 @@ impl LayerInput<'_> {
     }
 }
 
-/// Adds a tensor to a sum.
-fn add(sum: &mut Option<Tensor>, tensor: Tensor) -> Result<()> {
+/// Adds a tensor to a sum that has no terms at first.
+///
+/// # Errors
+/// Shapes differ.
+pub fn add_to(sum: &mut Option<Tensor>, tensor: Tensor) -> Result<()> {
     *sum = Some(match sum.take() {
         Some(sum) => (sum + tensor)?,
         None => tensor,

@@ -61,7 +61,8 @@ pub fn dataset_fields(spec: &DatasetSpec, labels: LabelBudget, summary: &Summary
     let mut fields = spec_fields(spec.kind(), spec.revision(), spec.options());
     if !labels.is_whole() {
         fields.extend(Field::of_options(labels.options()));
-        // Groups are drawn whole.
+        // Groups are drawn whole. A budget of validation images alone draws none and would not need them, but without
+        // them, results with such a budget would be stale.
         fields.extend(summary.groups_digest().map(|digest| Field::new("label_groups", digest)));
     }
     fields.push(Field::new("digest", &summary.digest));

@@ -7,7 +7,7 @@ use candle_core::{Result as TensorResult, Tensor, bail};
 
 use super::evaluate::unfit;
 use super::finetune::{HeadInit, starting_tensors, tuned};
-use super::learner::train_whole_to;
+use super::learner::{prepared, train_whole_to};
 use super::*;
 use identity::Averaged;
 use model::head::in_order;
@@ -15,7 +15,8 @@ use model::inference::logits;
 use nn::Normalize;
 use nn::finite::first_non_finite;
 use train::batch::Batch;
-use train::epoch::{Task, eval_batch};
+use train::epoch::Task;
+use train::eval_batch::eval_batch;
 use train::{NamedLoss, Objective, Softening};
 
 /// Trains a model to predict what other models predict on the training images (arXiv 1503.02531).
@@ -204,8 +205,8 @@ impl<'a> Teaching<'a> {
 
 impl Objective for Teaching<'_> {
     fn with_gradient(&self, logits: &Tensor, batch: &Batch) -> TensorResult<(f64, Tensor)> {
-        let Some(images) = &batch.images else { bail!("the batch was prepared without images") };
-        let answers = self.teachers.iter().map(|teacher| self.answer(teacher, images));
+        let images = prepared(batch)?;
+        let answers = self.teachers.iter().map(|teacher| self.answer(teacher, &images));
         let targets = self.softening.targets(&answers.collect::<TensorResult<Vec<_>>>()?)?;
         let taught = self.softening.with_gradient(logits, &targets)?;
         if self.label_weight == 0.0 {

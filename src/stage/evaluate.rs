@@ -180,7 +180,7 @@ impl EvaluateSpec {
         let images = dataset.images(self.split);
         Work {
             operations: product([network.forward(), images]),
-            memory_bytes: network.inference(images),
+            memory_bytes: network.evaluation(images),
             ..Work::default()
         }
     }

@@ -25,8 +25,8 @@ pub struct LearnMergeWeightsSpec {
     /// (S − B).
     #[serde(default)]
     pub base: Option<String>,
-    /// Source to start from: its merge weights start at 1, the others at 0, with its head. If absent, all sources start
-    /// with equal weights and a new head.
+    /// Source to start from, with its head: its merge weights start at 1, the others at 0. If absent, all sources start
+    /// with equal merge weights and a new head. `start` and `head` override this.
     #[serde(default)]
     pub anchor: Option<String>,
     /// Initial merge weight of all learned sources; if absent, 1 and 0 with an `anchor`, otherwise 0.3 with a `base`,
@@ -106,6 +106,8 @@ pub enum Norms {
     Merged,
     /// Kept from the anchor.
     Anchor,
+    /// Trained like the head, from the anchor's on.
+    Trained,
 }
 
 /// The initial head.
@@ -239,7 +241,7 @@ impl LearnMergeWeightsSpec {
         let groups = backbone.kernel_groups();
         match self.norms {
             Norms::Merged => groups,
-            Norms::Anchor => {
+            Norms::Anchor | Norms::Trained => {
                 let norms = norms(&backbone.parameters());
                 left(&groups, |name| !norms.contains(name))
             }
@@ -258,7 +260,9 @@ fn norms(parameters: &[Parameter]) -> BTreeSet<String> {
     let layer = |parameter: &Parameter| parameter.name.rsplit_once('.').map(|(layer, _)| layer.to_owned());
     let is_scale = |parameter: &&Parameter| parameter.name.ends_with(".weight") && parameter.shape.len() == 1;
     let layers: BTreeSet<_> = parameters.iter().filter(is_scale).filter_map(layer).collect();
-    let of_norm = |parameter: &&Parameter| layer(parameter).is_some_and(|layer| layers.contains(&layer));
+    let of_norm = |parameter: &&Parameter| {
+        parameter.is_trainable() && layer(parameter).is_some_and(|layer| layers.contains(&layer))
+    };
     parameters.iter().filter(of_norm).map(|parameter| parameter.name.clone()).collect()
 }
 

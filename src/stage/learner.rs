@@ -10,7 +10,8 @@ use model::batch_norm::follow_step;
 use nn::init::Parameter;
 use nn::{Mode, Net, Normalize, StateDict, Value, leaves};
 use train::batch::{self, Batch, Variant};
-use train::epoch::{Forward, Learner, Task, eval_batch, fit, fit_to};
+use train::epoch::{Forward, Learner, Task, fit, fit_to};
+use train::eval_batch::eval_batch;
 use train::{NamedLoss, Objective};
 
 /// Train every parameter.

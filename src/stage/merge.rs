@@ -10,6 +10,7 @@ use model::batch_norm::reestimate_statistics;
 use model::head::remove_head;
 use nn::cost::{product, sum};
 use nn::finite::{first_non_finite, is_finite};
+use train::eval_batch::EVAL_BATCH;
 
 /// Merges several models into one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -144,7 +145,7 @@ impl Stage for MergeSpec {
         if passes == 0 && measuring == Work::default() {
             return plain;
         }
-        let inference = network.inference(images).max(measuring.memory_bytes);
+        let inference = network.inference(images.min(EVAL_BATCH as u64)).max(measuring.memory_bytes);
         Work {
             operations: sum([operations, reestimating, measuring.operations]),
             memory_bytes: sum([memory_bytes, inference, dataset.decoded_bytes()]),

@@ -24,7 +24,8 @@ use model::batch_norm::{has_batch_norm, reestimate_statistics};
 use nn::batch_norm::Moments;
 use nn::{Mode, Net, StateDict, Value};
 use rng::Purpose;
-use train::epoch::{EVAL_BATCH, too_few};
+use train::epoch::too_few;
+use train::eval_batch::EVAL_BATCH;
 use train::{Progress, batch};
 
 /// Channels whose deviation, relative to the target, is below this are not rescaled: they carry no signal.

@@ -108,7 +108,7 @@ impl Stage for SelectSpec {
         Work {
             operations: product([candidates, network.forward(), images]),
             bytes_read: 0,
-            memory_bytes: sum([read, dataset.decoded_bytes(), network.inference(images)]),
+            memory_bytes: sum([read, dataset.decoded_bytes(), network.evaluation(images)]),
             disk_bytes: bytes,
         }
     }

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{Description, Head, StageSpec};
 use dataset::Summary;
-use identity::Fingerprint;
+use identity::{Fingerprint, Numerics, Precision};
 use nn::Normalize;
 
 const BACKBONE: &str = "resnet18 = { stem = 'small', width = 4 }";
@@ -40,7 +40,7 @@ fn backbone() -> BackboneSpec {
 }
 
 fn network() -> Network {
-    Networks::default().for_dataset(&backbone(), &known_dataset(&summary([0; 3])))
+    Networks::new(Numerics::Cpu).for_dataset(&backbone(), &known_dataset(&summary([0; 3])))
 }
 
 /// The work of a stage with models of `backbone` as inputs, on a data set with these image counts.
@@ -69,7 +69,7 @@ fn work_of(text: &str, backbone: BackboneSpec, counts: [usize; 3]) -> Work {
         began_at: vec![None; inputs.len()],
         datasets: stage.datasets().iter().map(|_| known_dataset(&summary)).collect(),
     };
-    stage.work(&known, &mut Networks::default())
+    stage.work(&known, &mut Networks::new(Numerics::Cpu))
 }
 
 fn work(text: &str) -> Work {
@@ -129,15 +129,33 @@ fn distillation_adds_a_pass_of_each_teacher_to_fine_tuning() {
     };
     let (plain, two) = (finetune("train.epochs = 3"), distill("['b', 'c']"));
     assert_eq!(two.operations - plain.operations, 2 * 3 * TRAIN * network().forward());
-    assert_eq!(two.memory_bytes - plain.memory_bytes, 2 * network().bytes() + network().inference(TRAIN));
+    assert_eq!(two.memory_bytes - plain.memory_bytes, 2 * network().bytes() + network().evaluation(TRAIN));
     assert_eq!(two.disk_bytes, plain.disk_bytes);
     assert_eq!(distill("['b']").operations - plain.operations, 3 * TRAIN * network().forward());
+    for of in [TRAIN / 2, 4 * TRAIN] {
+        let train = format!("train = {{ epochs = 3, epoch_images = {of} }}");
+        let taught = format!("distill = {{ from = 'a', teachers = ['b'], dataset = 'cells', {train} }}");
+        let more = work(&taught).operations - finetune(&train).operations;
+        assert_eq!(more, 3 * of * network().forward(), "of each image of an epoch");
+    }
+}
+
+#[test]
+fn fewer_large_images_are_evaluated_at_once_on_a_cpu_than_on_a_gpu() {
+    let of = |numerics| Network::new(&backbone(), 2, 224, numerics);
+    let (cpu, gpu) = (of(Numerics::Cpu), of(Numerics::Cuda(Precision::F32)));
+    assert_eq!([cpu, gpu].map(|network| network.evaluation(1000)), [10, 128].map(|n| cpu.inference(n)));
+    assert_eq!(cpu.evaluation(3), cpu.inference(3), "at most the available images");
+    let merge = "merge = { sources = ['a', 'b'], method.average = {}, dataset = 'cells' }";
+    let memory = |images| work_of(merge, backbone(), [images, 0, 0]).memory_bytes;
+    let decoded = 3 * (SIZE * SIZE) as u64;
+    assert_eq!(memory(129) - memory(128), decoded, "batch norm's statistics are of 128 images");
 }
 
 #[test]
 fn a_merge_reads_its_sources_and_runs_inference_for_batch_norm_alone() {
     let plain = work("merge = { sources = ['a', 'b'], method.average = {}, batch_norm = 'merged' }");
-    let headless = Network::new(&backbone(), 0, SIZE);
+    let headless = Network::new(&backbone(), 0, SIZE, Numerics::Cpu);
     assert_eq!((plain.operations, plain.bytes_read), (0, 2 * headless.bytes()));
     let ties = work("merge = { sources = ['a', 'b'], method.ties.base = 'c', batch_norm = 'merged' }");
     assert_eq!(ties.bytes_read, 3 * headless.bytes(), "the base is read, too");
@@ -198,7 +216,7 @@ fn an_ensemble_costs_inference_of_members_that_are_not_rows() {
 #[test]
 fn an_import_reads_and_keeps_the_model() {
     let import = work(&format!("import = {{ path = 'a.pth', backbone.{BACKBONE} }}"));
-    let bytes = Network::new(&backbone(), 0, SIZE).bytes();
+    let bytes = Network::new(&backbone(), 0, SIZE, Numerics::Cpu).bytes();
     assert_eq!((import.operations, import.bytes_read, import.disk_bytes), (0, bytes, bytes));
 }
 

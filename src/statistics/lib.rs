@@ -32,3 +32,18 @@ pub struct Interval {
     /// Upper end.
     pub high: f64,
 }
+
+/// Why there is no interval or no p value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Undetermined {
+    /// There are fewer than two images, or groups of images.
+    OneUnit,
+    /// There are fewer than two pairs of scores.
+    OnePair,
+    /// So many scores are missing that the variance components cannot be told apart.
+    MissingScores,
+    /// Scores are defined in too few resamples.
+    UndefinedScores,
+    /// All scores, or all differences, are the same and not 0, in all resamples too.
+    NoVariance,
+}

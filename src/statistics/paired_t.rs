@@ -1,6 +1,6 @@
 //! The paired t test (Student 1908).
 
-use super::{Interval, student};
+use super::{Interval, Undetermined, student};
 
 /// A standard error smaller than this fraction of the differences is rounding.
 const ROUNDING: f64 = 1e-10;
@@ -16,16 +16,22 @@ pub struct PairedT {
 }
 
 impl PairedT {
-    /// `None` for fewer than two differences, and for equal nonzero differences: without variance there is no test.
-    pub fn new(differences: &[f64]) -> Option<Self> {
+    /// The test of paired differences.
+    ///
+    /// # Errors
+    /// There are fewer than two differences, or all are equal and not 0: without variance there is no test.
+    pub fn new(differences: &[f64]) -> Result<Self, Undetermined> {
+        if differences.len() < 2 {
+            return Err(Undetermined::OnePair);
+        }
         let n = differences.len() as f64;
         let freedom = n - 1.0;
         let mean = differences.iter().sum::<f64>() / n;
         let squares: f64 = differences.iter().map(|difference| (difference - mean).powi(2)).sum();
         let largest = differences.iter().fold(0.0_f64, |largest, difference| largest.max(difference.abs()));
         let spread = (squares / freedom).sqrt();
-        let can_be_judged = largest == 0.0 || spread > ROUNDING * largest;
-        (differences.len() > 1 && can_be_judged).then(|| Self { mean, error: spread / n.sqrt(), freedom })
+        let varies = largest == 0.0 || spread > ROUNDING * largest;
+        varies.then(|| Self { mean, error: spread / n.sqrt(), freedom }).ok_or(Undetermined::NoVariance)
     }
 
     /// The t statistic: mean / standard error.
@@ -54,8 +60,11 @@ mod tests {
     fn no_difference_at_all_has_p_1_and_no_spread_no_test() {
         let none = PairedT::new(&[0.0; 3]).unwrap();
         assert_eq!((none.p(), none.interval(0.95)), (1.0, Interval { low: 0.0, high: 0.0 }));
-        for untestable in [&[0.1][..], &[0.1, 0.1, 0.1], &[0.3 - 0.2, 0.2 - 0.1], &[]] {
-            assert_eq!(PairedT::new(untestable), None);
+        for few in [&[0.1][..], &[]] {
+            assert_eq!(PairedT::new(few), Err(Undetermined::OnePair));
+        }
+        for equal in [&[0.1, 0.1, 0.1][..], &[0.3 - 0.2, 0.2 - 0.1]] {
+            assert_eq!(PairedT::new(equal), Err(Undetermined::NoVariance));
         }
     }
 
@@ -64,7 +73,7 @@ mod tests {
         fn p_is_a_probability_and_below_alpha_where_the_interval_leaves_out_0(
             differences in prop::collection::vec(-1.0..1.0, 2..20), confidence in 0.5..0.99
         ) {
-            let Some(test) = PairedT::new(&differences) else { return Ok(()) };
+            let Ok(test) = PairedT::new(&differences) else { return Ok(()) };
             let (p, Interval { low, high }) = (test.p(), test.interval(confidence));
             prop_assert!((0.0..=1.0).contains(&p) && low <= high);
             let alpha = 1.0 - confidence;

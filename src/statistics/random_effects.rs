@@ -12,11 +12,11 @@
 //!
 //! The degrees of freedom are the harmonic mean of those of the parts, weighted by the parts: 1 / ν = Σ (V_k / V) / ν_k.
 //! Those of Satterthwaite (1946), with the squares of V_k / V, are more, and too many where a part of two degrees of
-//! freedom happens to be small: then 95 % intervals hold the truth in as few as 92 % of cases
+//! freedom happens to be small: then the coverage of 95 % intervals can be as low as 91 %
 //! (`tests/bench/bootstrap_coverage.py`).
 
 use super::variance_components::{Design, Part, Place};
-use super::{Interval, student};
+use super::{Interval, Undetermined, student};
 
 /// A standard error smaller than this fraction of the scores is rounding.
 const ROUNDING: f64 = 1e-10;
@@ -34,24 +34,25 @@ impl RandomEffects {
     /// groups of them are drawn; `units` is the number of images or groups. Resamples with an undefined score, NaN, are
     /// left out. With a single score, only images are random.
     ///
-    /// `None` if scores are missing so that the parts cannot be told apart, for fewer than two defined resamples or
-    /// units, and for equal nonzero scores without any variance.
+    /// # Errors
+    /// There are fewer than two units or defined resamples, scores are missing so that the parts cannot be told apart,
+    /// or equal nonzero scores have no variance at all.
     pub fn new<V: AsRef<[f64]>>(
         scores: &[f64],
         places: &[Place],
         resamples: &[V],
         units: usize,
-    ) -> Option<Self> {
+    ) -> Result<Self, Undetermined> {
         let design = Design::new(places);
         let mean = scores.iter().sum::<f64>() / scores.len() as f64;
         let mut parts = vec![of_images(&design, resamples, units)?];
         if design.len() > 1 {
-            parts.extend(design.parts(scores)?);
+            parts.extend(design.parts(scores).ok_or(Undetermined::MissingScores)?);
         }
         let error = parts.iter().map(|part| part.variance).sum::<f64>().sqrt();
         let largest = scores.iter().fold(0.0_f64, |largest, score| largest.max(score.abs()));
-        let can_be_judged = largest == 0.0 || error > ROUNDING * largest;
-        can_be_judged.then(|| Self { mean, error, freedom: freedom(&parts) })
+        let varies = largest == 0.0 || error > ROUNDING * largest;
+        varies.then(|| Self { mean, error, freedom: freedom(&parts) }).ok_or(Undetermined::NoVariance)
     }
 
     /// The mean.
@@ -83,17 +84,25 @@ impl RandomEffects {
 }
 
 /// The part of the images: unbiased for means over images, as a bootstrap's variance is too small by (n − 1) / n.
-fn of_images<V: AsRef<[f64]>>(design: &Design<'_>, resamples: &[V], units: usize) -> Option<Part> {
-    let all = resamples.iter().map(|resamples| resamples.as_ref().len()).min()?;
+fn of_images<V: AsRef<[f64]>>(
+    design: &Design<'_>,
+    resamples: &[V],
+    units: usize,
+) -> Result<Part, Undetermined> {
+    if units < 2 {
+        return Err(Undetermined::OneUnit);
+    }
+    let all = resamples.iter().map(|resamples| resamples.as_ref().len()).min();
     let is_defined = |r: &usize| resamples.iter().all(|resamples| resamples.as_ref()[*r].is_finite());
-    let defined: Vec<usize> = (0..all).filter(is_defined).collect();
-    if defined.len() < 2 || units < 2 {
-        return None;
+    let defined: Vec<usize> = (0..all.unwrap_or(0)).filter(is_defined).collect();
+    if defined.len() < 2 {
+        return Err(Undetermined::UndefinedScores);
     }
     let of_defined = |resamples: &V| defined.iter().map(|&r| resamples.as_ref()[r]).collect();
     let resamples: Vec<Vec<f64>> = resamples.iter().map(of_defined).collect();
-    let (units, common) = (units as f64, design.common_variance(&resamples)?);
-    Some(Part { variance: common.max(0.0) * units / (units - 1.0), freedom: units - 1.0 })
+    let common = design.common_variance(&resamples).ok_or(Undetermined::MissingScores)?;
+    let units = units as f64;
+    Ok(Part { variance: common.max(0.0) * units / (units - 1.0), freedom: units - 1.0 })
 }
 
 /// See the head of this file.
@@ -184,21 +193,23 @@ mod tests {
 
     #[test]
     fn what_cannot_be_told_apart_has_no_interval() {
-        let none = |places: &[Place], resamples: &[[f64; 3]], units| {
+        let why = |places: &[Place], resamples: &[[f64; 3]], units| {
             let scores: Vec<f64> = (0..places.len()).map(|score| score as f64).collect();
-            RandomEffects::new(&scores, places, resamples, units).is_none()
+            RandomEffects::new(&scores, places, resamples, units).err()
         };
         let resamples = [[0.1, 0.2, 0.3], [0.2, 0.3, 0.3], [0.3, 0.1, 0.3], [0.4, 0.2, 0.2]];
         let whole = crossing(2, 2);
-        assert!(!none(&whole, &resamples, 10));
-        assert!(none(&whole[..3], &resamples[..3], 10), "three scores of four");
-        assert!(none(&[[0, 0], [0, 1], [1, 2], [1, 3]], &resamples, 10), "nested");
-        assert!(none(&whole, &resamples, 1), "one image");
-        assert!(none(&whole, &[[f64::NAN, f64::NAN, 0.3]; 4], 10), "one resample");
-        assert!(!none(&whole, &[[f64::NAN, 0.1, 0.3]; 4], 10), "two resamples");
-        assert!(none(&[], &[], 10), "no scores");
+        let nested = [[0, 0], [0, 1], [1, 2], [1, 3]];
+        assert_eq!(why(&whole, &resamples, 10), None);
+        assert_eq!(why(&whole[..3], &resamples[..3], 10), Some(Undetermined::MissingScores));
+        assert_eq!(why(&nested, &resamples, 10), Some(Undetermined::MissingScores));
+        assert_eq!(why(&whole, &resamples, 1), Some(Undetermined::OneUnit));
+        let once = [[f64::NAN, f64::NAN, 0.3]; 4];
+        assert_eq!(why(&whole, &once, 10), Some(Undetermined::UndefinedScores));
+        assert_eq!(why(&whole, &[[f64::NAN, 0.1, 0.3]; 4], 10), None, "defined in two resamples");
+        assert_eq!(why(&[], &[], 10), Some(Undetermined::UndefinedScores), "no scores");
         let equal = RandomEffects::new(&[0.1; 4], &whole, &[[0.1; 3]; 4], 10);
-        assert_eq!(equal, None, "without variance");
+        assert_eq!(equal, Err(Undetermined::NoVariance));
         let zero = RandomEffects::new(&[0.0; 4], &whole, &[[0.0; 3]; 4], 10).unwrap();
         assert_eq!((zero.p(), zero.interval(0.95)), (1.0, Interval { low: 0.0, high: 0.0 }));
     }

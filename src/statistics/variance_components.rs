@@ -13,16 +13,16 @@ pub type Place = [usize; 2];
 
 /// A part of the variance of a mean.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Part {
+pub(super) struct Part {
     /// The variance, not negative.
-    pub variance: f64,
+    pub(super) variance: f64,
     /// Its degrees of freedom.
-    pub freedom: f64,
+    pub(super) freedom: f64,
 }
 
 /// The places of the scores of a design.
 #[derive(Clone, Debug)]
-pub struct Design<'a> {
+pub(super) struct Design<'a> {
     places: &'a [Place],
     /// Number of scores at each level of each factor; empty for a factor with one level, which has no effect.
     counts: [BTreeMap<usize, usize>; 2],
@@ -30,7 +30,7 @@ pub struct Design<'a> {
 
 impl<'a> Design<'a> {
     /// The design of scores at these places, each of which occurs once.
-    pub fn new(places: &'a [Place]) -> Self {
+    pub(super) fn new(places: &'a [Place]) -> Self {
         let counts = [0, 1].map(|factor| {
             let mut counts = BTreeMap::new();
             places.iter().for_each(|place| *counts.entry(place[factor]).or_insert(0) += 1);
@@ -40,17 +40,12 @@ impl<'a> Design<'a> {
     }
 
     /// Number of scores.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.places.len()
     }
 
-    /// Whether there are no scores.
-    pub fn is_empty(&self) -> bool {
-        self.places.is_empty()
-    }
-
     /// Number of levels of each factor.
-    pub fn levels(&self) -> [usize; 2] {
+    fn levels(&self) -> [usize; 2] {
         self.counts.each_ref().map(|counts| counts.len().max(1))
     }
 
@@ -61,16 +56,8 @@ impl<'a> Design<'a> {
 
     /// Mean over pairs of scores of half their squared difference, by what they share; `None` without such pairs.
     fn half_squares(&self, scores: &[f64], shares: [bool; 2]) -> Option<f64> {
-        let (mut sum, mut pairs) = (0.0, 0_usize);
-        for (i, &a) in self.places.iter().enumerate() {
-            for (j, &b) in self.places.iter().enumerate().skip(i + 1) {
-                if [0, 1].map(|factor| self.share(factor, a, b)) == shares {
-                    sum += (scores[i] - scores[j]).powi(2) / 2.0;
-                    pairs += 1;
-                }
-            }
-        }
-        (pairs > 0).then(|| sum / pairs as f64)
+        let what_is_shared = |a: &Place, b: &Place| [0, 1].map(|factor| self.share(factor, *a, *b));
+        half_squares(scores, self.places, |a, b| what_is_shared(a, b) == shares)
     }
 
     /// Σ n_i² / n² over the levels of a factor: the variance of the mean per σ².
@@ -91,7 +78,7 @@ impl<'a> Design<'a> {
     /// single scores that share no level, S² / n alone. `None` if there are too few scores to tell the parts apart.
     ///
     /// Negative estimates count as 0, so the sum is too large rather than too small.
-    pub fn parts(&self, scores: &[f64]) -> Option<Vec<Part>> {
+    pub(super) fn parts(&self, scores: &[f64]) -> Option<Vec<Part>> {
         let n = self.len() as f64;
         let pairs = |shares| self.half_squares(scores, shares);
         let all = pairs([false, false])?;
@@ -110,7 +97,7 @@ impl<'a> Design<'a> {
 
     /// Mean covariance of two scores that share no level: of what all scores have in common, such as the images.
     /// `resamples[i]` are the scores at place i in each resample, all of one length; the variance of a single score.
-    pub fn common_variance<V: AsRef<[f64]>>(&self, resamples: &[V]) -> Option<f64> {
+    pub(super) fn common_variance<V: AsRef<[f64]>>(&self, resamples: &[V]) -> Option<f64> {
         let of = |positions: &[usize]| variance_of_sum(resamples, positions);
         let everything: Vec<usize> = (0..self.len()).collect();
         let n = self.len();
@@ -134,6 +121,19 @@ impl<'a> Design<'a> {
     }
 }
 
+/// Mean of half the squared difference of scores, over the pairs of places that are asked for; `None` without such
+/// pairs.
+fn half_squares<P>(scores: &[f64], places: &[P], is_asked_for: impl Fn(&P, &P) -> bool) -> Option<f64> {
+    let (mut sum, mut pairs) = (0.0, 0_usize);
+    for (i, a) in places.iter().enumerate() {
+        for (j, _) in places.iter().enumerate().skip(i + 1).filter(|(_, b)| is_asked_for(a, b)) {
+            sum += (scores[i] - scores[j]).powi(2) / 2.0;
+            pairs += 1;
+        }
+    }
+    (pairs > 0).then(|| sum / pairs as f64)
+}
+
 /// The variance over resamples (n − 1) of the sum of the scores at some positions.
 fn variance_of_sum<V: AsRef<[f64]>>(resamples: &[V], positions: &[usize]) -> f64 {
     let count = positions.first().map_or(0, |&position| resamples[position].as_ref().len());
@@ -150,16 +150,8 @@ pub fn standard_deviation(scores: &[f64], places: &[Vec<usize>]) -> Option<f64> 
     let factors = places.first().map_or(0, Vec::len);
     let varies = |&factor: &usize| places.iter().any(|place| place[factor] != places[0][factor]);
     let varying: Vec<usize> = (0..factors).filter(varies).collect();
-    let (mut sum, mut pairs) = (0.0, 0_usize);
-    for (i, a) in places.iter().enumerate() {
-        for (j, b) in places.iter().enumerate().skip(i + 1) {
-            if varying.iter().all(|&factor| a[factor] != b[factor]) {
-                sum += (scores[i] - scores[j]).powi(2) / 2.0;
-                pairs += 1;
-            }
-        }
-    }
-    (pairs > 0).then(|| (sum / pairs as f64).sqrt())
+    let differ = |a: &Vec<usize>, b: &Vec<usize>| varying.iter().all(|&factor| a[factor] != b[factor]);
+    half_squares(scores, places, differ).map(f64::sqrt)
 }
 
 #[cfg(test)]

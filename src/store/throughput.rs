@@ -17,14 +17,14 @@ const LATEST: f64 = 0.3;
 type Throughputs = BTreeMap<String, BTreeMap<String, f64>>;
 
 impl Store {
-    /// Multiply-adds per second of stages of a kind: per thread on a CPU, per device on a GPU. `None` if there is no
-    /// measurement or the file cannot be read, since it is only used for estimates.
-    pub fn throughput(&self, numerics: Numerics, kind: &str) -> Option<f64> {
-        let measured = self.throughputs().get(numerics.as_str())?.get(kind).copied();
-        measured.filter(|&speed| is_speed(speed))
+    /// Multiply-adds per second of stages, by kind: per thread on a CPU, per device on a GPU. Kinds without a
+    /// measurement are left out; so are all if the file cannot be read, since it is only used for estimates.
+    pub fn throughputs(&self, numerics: Numerics) -> BTreeMap<String, f64> {
+        let measured = self.read_throughputs().remove(numerics.as_str()).unwrap_or_default();
+        measured.into_iter().filter(|(_, speed)| is_speed(*speed)).collect()
     }
 
-    /// Add a measurement to the average of [`Store::throughput`]. Measurements of stages without operations or without
+    /// Add a measurement to the average in [`Store::throughputs`]. Measurements of stages without operations or without
     /// duration are ignored.
     ///
     /// # Errors
@@ -48,7 +48,7 @@ impl Store {
             return Ok(());
         }
         let _writing = Lock::wait(&self.lock_file("throughput"))?;
-        let mut throughputs = self.throughputs();
+        let mut throughputs = self.read_throughputs();
         let of_numerics = throughputs.entry(numerics.as_str().to_owned()).or_default();
         for &(kind, speed) in speeds {
             let mean = of_numerics.entry(kind.to_owned()).or_insert(speed);
@@ -61,7 +61,7 @@ impl Store {
         self.replace(&self.throughput_file(), &json)
     }
 
-    fn throughputs(&self) -> Throughputs {
+    fn read_throughputs(&self) -> Throughputs {
         let json = fs::read(self.throughput_file()).ok();
         json.and_then(|json| serde_json::from_slice(&json).ok()).unwrap_or_default()
     }
@@ -82,6 +82,10 @@ mod tests {
 
     const KIND: &str = "finetune";
 
+    fn throughput(store: &Store, numerics: Numerics, kind: &str) -> Option<f64> {
+        store.throughputs(numerics).get(kind).copied()
+    }
+
     fn with_store(test: impl FnOnce(&Store)) {
         let folder = tempfile::tempdir().unwrap();
         test(&Store::open(folder.path()).unwrap());
@@ -90,13 +94,13 @@ mod tests {
     #[test]
     fn measurements_are_kept_apart_by_numerics_and_kind() {
         with_store(|store| {
-            assert_eq!(store.throughput(Numerics::Cpu, KIND), None);
+            assert_eq!(throughput(store, Numerics::Cpu, KIND), None);
             store.note_throughput(Numerics::Cpu, KIND, 1e9).unwrap();
             store.note_throughput(Numerics::Cuda(Precision::Tf32), KIND, 1e12).unwrap();
             store.note_throughput(Numerics::Cpu, "merge", 2e9).unwrap();
-            assert_eq!(store.throughput(Numerics::Cpu, KIND), Some(1e9));
-            assert_eq!(store.throughput(Numerics::Cuda(Precision::Tf32), KIND), Some(1e12));
-            assert_eq!(store.throughput(Numerics::Cuda(Precision::F32), KIND), None);
+            assert_eq!(throughput(store, Numerics::Cpu, KIND), Some(1e9));
+            assert_eq!(throughput(store, Numerics::Cuda(Precision::Tf32), KIND), Some(1e12));
+            assert_eq!(throughput(store, Numerics::Cuda(Precision::F32), KIND), None);
         });
     }
 
@@ -105,11 +109,11 @@ mod tests {
         with_store(|store| {
             store.note_throughput(Numerics::Cpu, KIND, 100.0).unwrap();
             store.note_throughput(Numerics::Cpu, KIND, 200.0).unwrap();
-            assert_eq!(store.throughput(Numerics::Cpu, KIND), Some(130.0));
+            assert_eq!(throughput(store, Numerics::Cpu, KIND), Some(130.0));
             for _ in 0..50 {
                 store.note_throughput(Numerics::Cpu, KIND, 200.0).unwrap();
             }
-            assert!(store.throughput(Numerics::Cpu, KIND).is_some_and(|speed| (speed - 200.0).abs() < 1e-3));
+            assert!(throughput(store, Numerics::Cpu, KIND).is_some_and(|speed| (speed - 200.0).abs() < 1e-3));
         });
     }
 
@@ -118,8 +122,8 @@ mod tests {
         with_store(|store| {
             let speeds = [(KIND, 100.0), ("merge", f64::NAN), (KIND, 200.0)];
             store.note_throughputs(Numerics::Cpu, &speeds).unwrap();
-            assert_eq!(store.throughput(Numerics::Cpu, KIND), Some(130.0));
-            assert_eq!(store.throughput(Numerics::Cpu, "merge"), None);
+            assert_eq!(throughput(store, Numerics::Cpu, KIND), Some(130.0));
+            assert_eq!(throughput(store, Numerics::Cpu, "merge"), None);
         });
     }
 
@@ -129,7 +133,7 @@ mod tests {
             for nothing in [0.0, -1.0, f64::NAN, f64::INFINITY] {
                 store.note_throughput(Numerics::Cpu, KIND, nothing).unwrap();
             }
-            assert_eq!(store.throughput(Numerics::Cpu, KIND), None);
+            assert_eq!(throughput(store, Numerics::Cpu, KIND), None);
             assert!(!store.throughput_file().exists());
         });
     }
@@ -139,9 +143,9 @@ mod tests {
         for text in ["{\"cpu-f32\": ", "{\"cpu-f32\": {\"finetune\": -3}}", "[1, 2]"] {
             with_store(|store| {
                 fs::write(store.throughput_file(), text).unwrap();
-                assert_eq!(store.throughput(Numerics::Cpu, KIND), None, "{text}");
+                assert_eq!(throughput(store, Numerics::Cpu, KIND), None, "{text}");
                 store.note_throughput(Numerics::Cpu, KIND, 5.0).unwrap();
-                assert_eq!(store.throughput(Numerics::Cpu, KIND), Some(5.0), "{text}");
+                assert_eq!(throughput(store, Numerics::Cpu, KIND), Some(5.0), "{text}");
             });
         }
     }
@@ -154,7 +158,7 @@ mod tests {
                     scope.spawn(move || store.note_throughput(Numerics::Cpu, kind, 7.0).unwrap());
                 }
             });
-            assert_eq!(store.throughputs()[Numerics::Cpu.as_str()].len(), 5);
+            assert_eq!(store.throughputs(Numerics::Cpu).len(), 5);
         });
     }
 }

@@ -7,8 +7,7 @@ use super::resample::Resamples;
 use super::spec::{BEST, CompareSpec, Correction, Test};
 use experiment::cell::Levels;
 use statistics::paired_t::PairedT;
-use statistics::random_effects::RandomEffects;
-use statistics::{Interval, bootstrap, holm, wilcoxon};
+use statistics::{Interval, Undetermined, holm, wilcoxon};
 
 /// Comparison of two rows in a column, over the values of `over` for which both have a score.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,6 +28,8 @@ pub struct Comparison {
     pub error: Option<(f64, f64)>,
     /// Two-sided p-value; `None` if the test is not applicable.
     pub p: Option<f64>,
+    /// Why the test is not applicable.
+    pub undetermined: Option<Undetermined>,
     /// p-value after correction.
     pub p_adjusted: Option<f64>,
 }
@@ -69,8 +70,11 @@ pub(super) fn comparisons(
             let (a, b) = common(&layout.cells[row][column], &layout.cells[to][column]);
             let pairs = Pairs { a, b, resamples };
             let (n, difference) = pairs.mean_difference()?;
-            let Judged { interval, error, p } = pairs.judged(spec.test, pivot.spec.confidence);
-            Some(Comparison { column, row, to, n, difference, interval, error, p, p_adjusted: None })
+            let judged = pairs.judged(spec.test, pivot.spec.confidence);
+            let undetermined = judged.as_ref().err().copied();
+            let Judged { interval, error, p } = judged.unwrap_or_default();
+            let p_adjusted = None;
+            Some(Comparison { column, row, to, n, difference, interval, error, p, undetermined, p_adjusted })
         }));
     }
     correct(&mut found, spec.correction);
@@ -98,7 +102,7 @@ fn best(pivot: &Pivot, spec: &CompareSpec, column: usize) -> Option<usize> {
 ///
 /// If no score has a partner with the same values, an axis that does not apply to one of them, such as the seed of the
 /// sources of a model without sources, is the other's alone: that score has a partner at each of its values. At least
-/// one axis is common.
+/// one axis applies to both.
 fn common<'a>(a: &Scores<'a>, b: &Scores<'a>) -> (Values<'a>, Values<'a>) {
     let pairs = |levels: fn(&Levels<'a>, &Levels<'a>) -> Option<Levels<'a>>| {
         let (mut of_a, mut of_b) = (Vec::new(), Vec::new());
@@ -119,7 +123,7 @@ fn common<'a>(a: &Scores<'a>, b: &Scores<'a>) -> (Values<'a>, Values<'a>) {
 
 /// The values of two scores together, where each axis has one value or applies to one of them only.
 fn joined<'a>(a: &Levels<'a>, b: &Levels<'a>) -> Option<Levels<'a>> {
-    let is_common = a.iter().zip(b).any(|(a, b)| a == b);
+    let is_common = a.iter().zip(b).any(|(a, b)| a == b && !a.is_empty());
     let value = |(&a, &b): (&&'a str, &&'a str)| match (a, b) {
         _ if a == b => Some(a),
         ("", other) | (other, "") => Some(other),
@@ -145,7 +149,7 @@ struct Pairs<'p, 'a> {
     resamples: Option<&'p Resamples<'a>>,
 }
 
-impl Pairs<'_, '_> {
+impl<'a> Pairs<'_, 'a> {
     fn differences(&self) -> Vec<f64> {
         let pairs = self.a.iter().zip(&self.b);
         pairs.filter_map(|((_, a), (_, b))| Some(a.defined()? - b.defined()?)).collect()
@@ -159,35 +163,34 @@ impl Pairs<'_, '_> {
     }
 
     /// What a test says of the difference.
-    fn judged(&self, test: Test, confidence: f64) -> Judged {
+    fn judged(&self, test: Test, confidence: f64) -> Result<Judged, Undetermined> {
         match test {
             Test::PairedBootstrap => self.bootstrapped(),
             Test::RandomEffects => self.of_random_effects(confidence),
-            Test::Wilcoxon => Judged { p: Some(wilcoxon::p(&self.differences())), ..Judged::default() },
-            Test::TTest => match PairedT::new(&self.differences()) {
-                Some(test) => {
-                    Judged { interval: Some(test.interval(confidence)), error: None, p: Some(test.p()) }
-                }
-                None => Judged::default(),
-            },
+            Test::Wilcoxon => Ok(Judged { p: Some(wilcoxon::p(&self.differences())), ..Judged::default() }),
+            Test::TTest => {
+                let test = PairedT::new(&self.differences())?;
+                Ok(Judged { interval: Some(test.interval(confidence)), error: None, p: Some(test.p()) })
+            }
         }
     }
 
-    fn bootstrapped(&self) -> Judged {
-        let Some(resamples) = self.resamples else { return Judged::default() };
-        let (a, b) = (resamples.means(&self.a), resamples.means(&self.b));
-        let differences: Vec<f64> = a.iter().zip(&b).map(|(a, b)| a - b).collect();
-        let (interval, p) = (resamples.interval(&differences), bootstrap::two_sided_p(&differences));
-        Judged { interval, error: None, p }
+    fn bootstrapped(&self) -> Result<Judged, Undetermined> {
+        let (interval, p) = self.resamples()?.of_pairs(&self.a, &self.b)?;
+        Ok(Judged { interval: Some(interval), error: None, p: Some(p) })
     }
 
-    fn of_random_effects(&self, confidence: f64) -> Judged {
-        let effects = self.resamples.and_then(|resamples| resamples.effects_of_pairs(&self.a, &self.b));
-        effects.map_or_else(Judged::default, |effects: RandomEffects| Judged {
+    fn of_random_effects(&self, confidence: f64) -> Result<Judged, Undetermined> {
+        let effects = self.resamples()?.effects_of_pairs(&self.a, &self.b)?;
+        Ok(Judged {
             interval: Some(effects.interval(confidence)),
             error: Some((effects.error(), effects.freedom())),
             p: Some(effects.p()),
         })
+    }
+
+    fn resamples(&self) -> Result<&Resamples<'a>, Undetermined> {
+        self.resamples.ok_or(Undetermined::UndefinedScores)
     }
 }
 
@@ -197,4 +200,21 @@ struct Judged {
     interval: Option<Interval>,
     error: Option<(f64, f64)>,
     p: Option<f64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scores_without_an_axis_that_applies_to_both_have_no_levels_together() {
+        let joined = |a: [&'static str; 3], b: [&'static str; 3]| joined(&a.to_vec(), &b.to_vec());
+        assert_eq!(joined(["0", "1", ""], ["0", "", ""]), Some(vec!["0", "1", ""]));
+        assert_eq!(joined(["0", "1", ""], ["0", "2", ""]), None);
+        assert_eq!(
+            joined(["0", "", ""], ["", "1", ""]),
+            None,
+            "an axis that applies to neither is not common"
+        );
+    }
 }

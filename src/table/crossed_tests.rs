@@ -4,6 +4,7 @@ use super::example::{predicted_score, spec};
 use super::note::note;
 use super::spec::{CompareSpec, Correction, IntervalKind, Test};
 use super::{Pivot, Predicted, Score, TableSpec, compare_csv};
+use statistics::random_effects::RandomEffects;
 use std::sync::Arc;
 
 /// A score of a source network and a seed; of no source where its text is empty.
@@ -103,16 +104,43 @@ fn the_note_says_what_is_random() {
     );
 }
 
+/// The random effects of six values in the order of [`scores`], and of their resamples.
+fn effects(of: &[(f64, Vec<f64>)]) -> RandomEffects {
+    let places = [[0, 0], [0, 1], [1, 0], [1, 1], [2, 0], [2, 1]];
+    let (values, resamples): (Vec<f64>, Vec<Vec<f64>>) = of.iter().cloned().unzip();
+    RandomEffects::new(&values, &places, &resamples, 60).unwrap()
+}
+
+/// A score with its resamples.
+type Resampled = (f64, Vec<f64>);
+
+/// The scores of a model with their resamples, straight from the predictions.
+fn resampled(model: &str) -> Vec<Resampled> {
+    let macro_f1 = metric::by_name("macro_f1").unwrap();
+    let of_score = |score: Score| {
+        let predicted = score.predicted.unwrap();
+        let counts = |resample| predicted.counts(predicted.units(true), resample);
+        let value = |resample| macro_f1.score(&predicted.predictions.resampled(counts(resample))).unwrap();
+        (score.value.unwrap(), (0..200).map(value).collect())
+    };
+    scores().into_iter().filter(|score| score.model == model).map(of_score).collect()
+}
+
 #[test]
-fn intervals_with_random_effects_are_around_the_mean() {
-    let pivot = pivot(&random(), &scores());
-    for line in &pivot.lines {
-        let (mean, interval) = (line.cells[0].mean.unwrap(), line.cells[0].interval.unwrap());
-        assert!((interval.low + interval.high - 2.0 * mean).abs() < 1e-9 && interval.low < mean, "{line:?}");
+fn random_effects_are_those_of_the_scores_at_their_seeds_and_sources() {
+    let found = pivot(&random(), &scores());
+    let (a, b) = (resampled("A"), resampled("B"));
+    for (line, scores) in found.lines.iter().zip([&a, &b]) {
+        assert_eq!(line.cells[0].interval, Some(effects(scores).interval(0.95)), "{}", line.label);
     }
-    let found = &pivot.comparisons[0];
-    let (error, freedom) = found.error.unwrap();
-    assert!(found.p.unwrap() < 0.05 && error > 0.0 && (1.0..60.0).contains(&freedom), "{found:?}");
+    let minus = |((b, of_b), (a, of_a)): (&Resampled, &Resampled)| {
+        (b - a, of_b.iter().zip(of_a).map(|(b, a)| b - a).collect())
+    };
+    let expected = effects(&b.iter().zip(&a).map(minus).collect::<Vec<_>>());
+    let found = &found.comparisons[0];
+    assert_eq!((found.interval, found.p), (Some(expected.interval(0.95)), Some(expected.p())));
+    assert_eq!(found.error, Some((expected.error(), expected.freedom())));
+    assert!(found.difference > 0.2 && expected.p() < 0.05, "{found:?}");
 }
 
 #[test]
@@ -131,6 +159,7 @@ fn one_value_of_a_second_axis_changes_no_number_of_the_bootstrap() {
     }
     let said = sentences(&random(), &scores);
     assert!(said.contains(&"One value of source_seed says nothing about others.".to_owned()), "{said:?}");
+    assert!(said[0].contains("random effects of images and seed (200"), "{said:?}");
 }
 
 #[test]
@@ -147,7 +176,7 @@ fn missing_scores_are_counted_and_too_many_leave_no_interval() {
     // B has three scores of four
     scores.retain(|score| score.seed != "2");
     let said = sentences(&random(), &scores);
-    let why = "too many scores are missing, or undefined in resamples";
+    let why = "too many scores are missing";
     assert!(said.contains(&format!("Without interval: 1 cell ({why}).")), "{said:?}");
     assert!(said.contains(&format!("Not tested: 1 comparison ({why}).")), "{said:?}");
 }
@@ -197,4 +226,32 @@ fn images_of_a_group_are_drawn_together_unless_the_table_says_otherwise() {
             pivot(&TableSpec { compare: None, interval: Some(kind), ..random() }, &single).lines[0].cells[0];
         assert!(cell.interval.is_some_and(|interval| interval.low < interval.high), "{kind:?}: {cell:?}");
     }
+}
+
+#[test]
+fn a_single_group_of_images_has_neither_interval_nor_test() {
+    let mut one = scores();
+    in_groups(&mut one, |_| Some("p".to_owned()));
+    let why = "fewer than two images, or groups of images";
+    for (kind, test) in
+        [(IntervalKind::Bootstrap, Test::PairedBootstrap), (IntervalKind::RandomEffects, Test::RandomEffects)]
+    {
+        let spec = over_both(Some(kind), Some(test));
+        let found = pivot(&spec, &one);
+        assert_eq!((found.lines[0].cells[0].interval, found.comparisons[0].p), (None, None), "{kind:?}");
+        let said = note(&found).unwrap();
+        assert!(said.contains(&"Images: t (60 in 1 group).".to_owned()), "{said:?}");
+        assert!(said.contains(&format!("Without interval: 2 cells ({why}).")), "{said:?}");
+        assert!(said.contains(&format!("Not tested: 1 comparison ({why}).")), "{said:?}");
+        let by_image = pivot(&TableSpec { by_group: false, ..spec }, &one);
+        assert!(by_image.lines[0].cells[0].interval.is_some() && by_image.comparisons[0].p.is_some());
+    }
+}
+
+#[test]
+fn equal_scores_have_no_interval_and_the_note_says_why() {
+    let perfect = (0..3).flat_map(|seed| ["0", "1"].map(|source| crossed("A", seed, source, 1.0)));
+    let spec = over_both(Some(IntervalKind::RandomEffects), None);
+    let said = sentences(&spec, &perfect.collect::<Vec<_>>());
+    assert!(said.contains(&"Without interval: 1 cell (all scores the same).".to_owned()), "{said:?}");
 }

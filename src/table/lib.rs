@@ -14,6 +14,7 @@
 //! | `table_csv`, `compare_csv`, `markdown`, `latex`, `html`, `terminal` | renderings of a pivot |
 //! | `names` | names for readers of Markdown and LaTeX |
 //! | `text`, `note` | cells, headers and the note below, shared by the renderings |
+//! | `undetermined` | why cells have no interval and comparisons no p |
 //! | `write` | the files under `results/<experiment>/` |
 
 pub mod compare;
@@ -36,6 +37,7 @@ mod resample;
 mod table_csv;
 mod terminal;
 mod text;
+mod undetermined;
 mod write;
 
 use std::sync::Arc;

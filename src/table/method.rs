@@ -1,7 +1,7 @@
 //! The names of intervals and tests, and of what they take as random: for notes, files and figures.
 
 use super::Pivot;
-use super::note::percent;
+use super::note::{applicable, percent};
 use super::spec::{CompareSpec, IntervalKind, Test};
 use super::text::{label, most};
 
@@ -40,7 +40,7 @@ pub(super) fn interval(pivot: &Pivot, kind: IntervalKind) -> String {
     }
 }
 
-/// What is random: images or groups of them and, where a cell has several scores, the axes.
+/// What is random: images or groups of them and, where a cell has several scores, the axes with several values.
 fn random(pivot: &Pivot) -> String {
     let images = match pivot.groups.len() {
         0 => "images",
@@ -49,10 +49,14 @@ fn random(pivot: &Pivot) -> String {
     };
     match most(pivot) {
         1 => images.to_owned(),
-        _ => listed(
-            [images.to_owned()].into_iter().chain(pivot.spec.over.axes().iter().map(|axis| label(axis))),
-        ),
+        _ => listed([images.to_owned()].into_iter().chain(random_axes(pivot))),
     }
+}
+
+/// The axes of `over` with several values: a single value is the same for all scores.
+fn random_axes(pivot: &Pivot) -> impl Iterator<Item = String> {
+    let axes = pivot.spec.over.axes().iter().zip(&pivot.over);
+    axes.filter(|(_, values)| applicable(values).count() > 1).map(|(axis, _)| label(axis))
 }
 
 /// The axes of `over`.

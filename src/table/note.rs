@@ -1,11 +1,12 @@
 //! The note below a table, which explains its numbers in plain sentences.
 
 use super::Pivot;
-use super::compare::{Comparison, Difference};
+use super::compare::Difference;
 use super::method::{interval, test};
 use super::pivot::Cell;
-use super::spec::{BEST, CompareSpec, Correction, IntervalKind, Test};
-use super::text::{label, most};
+use super::spec::{BEST, CompareSpec, Correction, Test};
+use super::text::{counted, label, most};
+use super::undetermined::{untested, without_interval};
 use statistics::{bootstrap, wilcoxon};
 
 /// Marks cells that are significantly better than the reference.
@@ -22,9 +23,6 @@ pub(super) fn mark(differs: Option<Difference>) -> &'static str {
         None => "",
     }
 }
-
-/// Why there are no random effects.
-const TOO_FEW: &str = "too many scores are missing, or undefined in resamples";
 
 /// The maximum number of values of an axis to list.
 const MOST_NAMED: usize = 10;
@@ -74,7 +72,7 @@ fn numbers(pivot: &Pivot) -> Option<String> {
 fn over(pivot: &Pivot) -> String {
     let says_more = pivot.spec.interval.is_some() || pivot.spec.compare.is_some();
     let of_axis = |(axis, values): (&String, &Vec<String>)| {
-        let values = || values.iter().filter(|value| !value.is_empty());
+        let values = || applicable(values);
         let named = values().take(MOST_NAMED).map(|value| label(value)).collect::<Vec<_>>().join(", ");
         let more = if values().count() > MOST_NAMED { ", …" } else { "" };
         let axis = label(axis);
@@ -89,6 +87,11 @@ fn over(pivot: &Pivot) -> String {
     axes.join(" × ")
 }
 
+/// The values of an axis, without the empty one of scores that it does not apply to.
+pub(super) fn applicable(values: &[String]) -> impl Iterator<Item = &String> {
+    values.iter().filter(|value| !value.is_empty())
+}
+
 /// 95 for 0.95, without rounding errors.
 pub fn percent(share: f64) -> f64 {
     (share * 1e6).round() / 1e4
@@ -100,19 +103,10 @@ fn undefined(pivot: &Pivot) -> Option<String> {
     Some(format!("Up to {most} resamples, in which a score is not defined, are left out of an interval."))
 }
 
-/// Cells whose scores do not suffice for random effects.
-fn without_interval(pivot: &Pivot) -> Option<String> {
-    pivot.spec.interval.filter(|kind| *kind == IntervalKind::RandomEffects)?;
-    let cells = pivot.lines.iter().flat_map(|line| &line.cells);
-    let n = cells.filter(|cell| cell.n > 0 && cell.interval.is_none()).count();
-    let s = if n == 1 { "" } else { "s" };
-    (n > 0).then(|| format!("Without interval: {n} cell{s} ({TOO_FEW})."))
-}
-
 /// Axes whose only value is not random.
 fn of_one_value(pivot: &Pivot) -> Option<String> {
-    let defined = |values: &Vec<String>| values.iter().filter(|value| !value.is_empty()).count();
-    let alone = pivot.spec.over.axes().iter().zip(&pivot.over).filter(|(_, values)| defined(values) == 1);
+    let axes = pivot.spec.over.axes().iter().zip(&pivot.over);
+    let alone = axes.filter(|(_, values)| applicable(values).count() == 1);
     let alone: Vec<String> = alone.map(|(axis, _)| label(axis)).collect();
     let says = pivot.spec.has_random_effects() && !alone.is_empty();
     says.then(|| format!("One value of {} says nothing about others.", alone.join(" and of ")))
@@ -123,7 +117,9 @@ fn images(pivot: &Pivot) -> String {
         if least == most { most.to_string() } else { format!("{least} to {most}") }
     };
     let count = |(dataset, images): (&String, &(usize, usize))| {
-        let groups = pivot.groups.get(dataset).map(|groups| format!(" in {} groups", range(groups)));
+        let s = |groups: &(usize, usize)| if groups.1 == 1 { "" } else { "s" };
+        let groups = pivot.groups.get(dataset);
+        let groups = groups.map(|groups| format!(" in {} group{}", range(groups), s(groups)));
         format!("{} ({}{})", label(dataset), range(images), groups.unwrap_or_default())
     };
     format!("Images: {}.", pivot.images.iter().map(count).collect::<Vec<_>>().join(", "))
@@ -148,12 +144,11 @@ fn comparisons(pivot: &Pivot, compare: &CompareSpec) -> Vec<String> {
         "{BETTER} better, {WORSE} worse than {to} with p < {}: {test}, two-sided, {corrected}.",
         compare.alpha
     );
-    std::iter::once(first).chain(out_of_reach(pivot, compare)).chain(untested(pivot, compare)).collect()
+    std::iter::once(first).chain(out_of_reach(pivot, compare)).chain(untested(pivot)).collect()
 }
 
 fn several(comparisons: usize) -> String {
-    let s = if comparisons == 1 { "" } else { "s" };
-    format!("{comparisons} comparison{s}")
+    counted(comparisons, "comparison")
 }
 
 /// A warning if no comparison could be significant, whatever the scores.
@@ -182,17 +177,6 @@ fn out_of_reach(pivot: &Pivot, compare: &CompareSpec) -> Option<String> {
 /// Rounded to two significant digits.
 fn significant(p: f64) -> f64 {
     format!("{p:.1e}").parse().unwrap_or(p)
-}
-
-fn untested(pivot: &Pivot, compare: &CompareSpec) -> Option<String> {
-    let untested = |found: &&Comparison| found.p.is_none();
-    let n = pivot.comparisons.iter().filter(untested).count();
-    let why = match compare.test {
-        Test::TTest => "fewer than two pairs, or all differences the same",
-        Test::RandomEffects => TOO_FEW,
-        Test::PairedBootstrap | Test::Wilcoxon => "a score that is defined in no resample",
-    };
-    (n > 0).then(|| format!("Not tested: {} ({why}).", several(n)))
 }
 
 fn ranks(pivot: &Pivot) -> Option<String> {
@@ -277,7 +261,7 @@ mod tests {
         Mean ± sample standard deviation over seed (0, 1, 2), n = 3.
         Images: lesions (60), fundus (60).
         † better, ‡ worse than LP-FT A with p < 0.05: paired t test over seed, two-sided, Holm's correction for 0 comparisons.
-        Not tested: 8 comparisons (fewer than two pairs, or all differences the same).
+        Not tested: 8 comparisons (all differences the same).
         ");
     }
 

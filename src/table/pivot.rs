@@ -12,9 +12,9 @@ use super::spec::IntervalKind;
 use super::{Score, TableError, TableSpec, metrics_csv};
 use experiment::cell::Fields;
 use statistics::variance_components::standard_deviation;
-use statistics::{Interval, ranks::mean_ranks};
+use statistics::{Interval, Undetermined, ranks::mean_ranks};
 
-/// The smallest and the largest of some counts, by data set.
+/// The smallest and the largest count of the scores of a data set, by data set.
 pub type Counts = IndexMap<String, (usize, usize)>;
 
 /// A table before rendering.
@@ -30,11 +30,11 @@ pub struct Pivot {
     pub comparisons: Vec<Comparison>,
     /// The values of each axis of `over`, numbers in numerical order.
     pub over: Vec<Vec<String>>,
-    /// Number of images of each data set.
+    /// The number of images that scores were computed from, by data set.
     pub images: Counts,
-    /// Number of groups of each data set whose images are resampled by group.
+    /// The number of groups of these images, by data set; only of data sets whose images are resampled by group.
     pub groups: Counts,
-    /// The caveats of each data set that has some.
+    /// What readers must know about a data set, by data set; only of data sets with such caveats.
     pub caveats: IndexMap<String, Arc<[String]>>,
 }
 
@@ -64,13 +64,15 @@ pub struct Line {
 pub struct Cell {
     /// Mean of the defined scores, if any.
     pub mean: Option<f64>,
-    /// Sample standard deviation (n − 1), for at least two scores. With several axes, the standard deviation of a single
-    /// score, from pairs of scores that share no value: see [`standard_deviation`].
+    /// Sample standard deviation (n − 1), for at least two scores. With several axes, the standard deviation of a
+    /// single score, from pairs of scores that share no value: see [`standard_deviation`].
     pub std: Option<f64>,
     /// Number of defined scores.
     pub n: usize,
     /// Confidence interval of the mean, if the spec asks for it.
     pub interval: Option<Interval>,
+    /// Why there is no interval, if the spec asks for it and there are scores.
+    pub undetermined: Option<Undetermined>,
     /// Number of resamples with an undefined mean or, for random effects, with an undefined score.
     pub undefined: usize,
     /// Significant difference from the reference, at the spec's alpha.
@@ -93,8 +95,8 @@ impl Pivot {
     /// first score, metrics in the order of the spec.
     ///
     /// # Errors
-    /// The spec names a field that scores do not have, several scores share a cell and their values of `over`, or images are
-    /// to be resampled and a score has no predictions.
+    /// The spec names a field that scores do not have, several scores share a cell and their values of `over`, or images
+    /// are to be resampled and a score has no predictions.
     pub fn new(name: &str, spec: &TableSpec, axes: &[String], scores: &[Score]) -> Result<Self, TableError> {
         let layout = Layout::new(name, spec, axes, scores)?;
         let mut pivot = Self::of_means(spec, &layout);
@@ -140,10 +142,12 @@ impl Pivot {
         for (line, row) in self.lines.iter_mut().zip(&layout.cells) {
             for (cell, scores) in line.cells.iter_mut().zip(row).filter(|(cell, _)| cell.n > 0) {
                 let values = sorted(scores.iter().map(|(levels, score)| (levels.clone(), *score)));
-                (cell.interval, cell.undefined) = match kind {
+                let (interval, undefined) = match kind {
                     IntervalKind::Bootstrap => resamples.percentiles(&values),
                     IntervalKind::RandomEffects => resamples.random_effects(&values),
                 };
+                (cell.interval, cell.undetermined, cell.undefined) =
+                    (interval.ok(), interval.err(), undefined);
             }
         }
     }

@@ -1,9 +1,12 @@
 //! Bootstrap: every score of a table in resamples of its images, and means over resampled values of `over`.
 //!
 //! One resample draws, with replacement, as many images (or groups of images) as the data set has and as many values of
-//! each axis of `over` as the cell has. The draws depend only on the index of the resample and on the set that is drawn from. Rows scored on the same
-//! images, or with the same seeds, share their draws, so that their differences are paired; the order of rows, the
-//! thread and the table have no influence.
+//! each axis of `over` as the cell has. The draws depend only on the index of the resample and on the set that is drawn
+//! from. Rows scored on the same images, or with the same seeds, share their draws, so that their differences are
+//! paired; the order of rows, the thread and the table have no influence.
+//!
+//! A single image, or a single group of images, is drawn in every resample. Its resamples say nothing about other
+//! images, so there is neither an interval nor a test.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,7 +21,7 @@ use super::{Predicted, Score, TableError, TableSpec};
 use metric::{Metric, by_name};
 use statistics::random_effects::RandomEffects;
 use statistics::variance_components::Place;
-use statistics::{Interval, bootstrap};
+use statistics::{Interval, Undetermined, bootstrap};
 
 /// The key of a score's resamples: the address of its predictions, and its metric.
 type Key<'a> = (*const Predicted, &'a str);
@@ -58,45 +61,66 @@ impl<'a> Resamples<'a> {
 
     /// The mean of the scores in each resample, over resampled values of `over`. The order of `scores` must depend on
     /// these values alone.
-    pub(super) fn means(&self, scores: &Values<'a>) -> Vec<f64> {
+    fn means(&self, scores: &Values<'a>) -> Vec<f64> {
         let of = |(_, score): &(_, &'a Score)| self.of(score);
         bootstrap::means(&scores.iter().map(of).collect::<Vec<&[f64]>>(), &Grid::new(scores).draws(self.spec))
     }
 
     /// The percentile interval of the mean, and the number of resamples in which it is undefined.
-    pub(super) fn percentiles(&self, scores: &Values<'a>) -> (Option<Interval>, usize) {
+    pub(super) fn percentiles(&self, scores: &Values<'a>) -> (Result<Interval, Undetermined>, usize) {
         let means = self.means(scores);
-        (self.interval(&means), means.iter().filter(|mean| mean.is_nan()).count())
+        let interval = self.check_units(scores).and_then(|()| self.interval(&means));
+        (interval, means.iter().filter(|mean| mean.is_nan()).count())
     }
 
     /// The interval of the mean with random effects, and the number of resamples in which a score is undefined.
-    pub(super) fn random_effects(&self, scores: &Values<'a>) -> (Option<Interval>, usize) {
+    pub(super) fn random_effects(&self, scores: &Values<'a>) -> (Result<Interval, Undetermined>, usize) {
         let interval = self.effects(scores).map(|effects| effects.interval(self.spec.confidence));
         let undefined = |resample: &usize| scores.iter().any(|(_, score)| self.of(score)[*resample].is_nan());
         (interval, (0..self.spec.resamples).filter(undefined).count())
     }
 
     /// The mean of the scores with random effects of images and values of `over`.
-    fn effects(&self, scores: &Values<'a>) -> Option<RandomEffects> {
+    fn effects(&self, scores: &Values<'a>) -> Result<RandomEffects, Undetermined> {
         let resamples: Vec<&[f64]> = scores.iter().map(|(_, score)| self.of(score)).collect();
         let values: Option<Vec<f64>> = scores.iter().map(|(_, score)| score.defined()).collect();
-        RandomEffects::new(&values?, &places(scores), &resamples, self.units(scores)?)
+        let values = values.ok_or(Undetermined::UndefinedScores)?;
+        RandomEffects::new(&values, &places(scores), &resamples, self.units(scores))
     }
 
-    /// The same of the differences of paired scores, `a` − `b`.
-    pub(super) fn effects_of_pairs(&self, a: &Values<'a>, b: &Values<'a>) -> Option<RandomEffects> {
+    /// The interval and the p value of the mean difference of paired scores, `a` − `b`, by the bootstrap.
+    pub(super) fn of_pairs(&self, a: &Values<'a>, b: &Values<'a>) -> Result<(Interval, f64), Undetermined> {
+        self.check_units(a)?;
+        self.check_units(b)?;
+        let (a, b) = (self.means(a), self.means(b));
+        let differences: Vec<f64> = a.iter().zip(&b).map(|(a, b)| a - b).collect();
+        let p = bootstrap::two_sided_p(&differences).ok_or(Undetermined::UndefinedScores)?;
+        Ok((self.interval(&differences)?, p))
+    }
+
+    /// The mean difference of paired scores, `a` − `b`, with random effects.
+    pub(super) fn effects_of_pairs(
+        &self,
+        a: &Values<'a>,
+        b: &Values<'a>,
+    ) -> Result<RandomEffects, Undetermined> {
         let pairs = || a.iter().zip(b).map(|((_, a), (_, b))| (*a, *b));
         let of = |(a, b)| self.of(a).iter().zip(self.of(b)).map(|(a, b)| a - b).collect();
         let resamples: Vec<Vec<f64>> = pairs().map(of).collect();
         let values: Option<Vec<f64>> = pairs().map(|(a, b)| Some(a.defined()? - b.defined()?)).collect();
-        RandomEffects::new(&values?, &places(a), &resamples, self.units(a)?.min(self.units(b)?))
+        let values = values.ok_or(Undetermined::UndefinedScores)?;
+        RandomEffects::new(&values, &places(a), &resamples, self.units(a).min(self.units(b)))
     }
 
     /// The smallest number of images, or groups of images, that a score was computed from.
-    fn units(&self, scores: &Values<'a>) -> Option<usize> {
-        let units =
-            |(_, score): &(_, &Score)| Some(score.predicted.as_ref()?.units(self.spec.by_group).count);
-        scores.iter().map(units).min()?
+    fn units(&self, scores: &Values<'a>) -> usize {
+        let predicted = scores.iter().filter_map(|(_, score)| score.predicted.as_ref());
+        predicted.map(|predicted| predicted.units(self.spec.by_group).count).min().unwrap_or(0)
+    }
+
+    /// Check that images, or groups of images, vary between resamples.
+    fn check_units(&self, scores: &Values<'a>) -> Result<(), Undetermined> {
+        if self.units(scores) > 1 { Ok(()) } else { Err(Undetermined::OneUnit) }
     }
 
     fn of(&self, score: &'a Score) -> &[f64] {
@@ -105,8 +129,8 @@ impl<'a> Resamples<'a> {
     }
 
     /// The interval of means, or of differences of means, at the table's confidence level.
-    pub(super) fn interval(&self, values: &[f64]) -> Option<Interval> {
-        bootstrap::percentile_interval(values, self.spec.confidence)
+    fn interval(&self, values: &[f64]) -> Result<Interval, Undetermined> {
+        bootstrap::percentile_interval(values, self.spec.confidence).ok_or(Undetermined::UndefinedScores)
     }
 }
 

@@ -55,6 +55,12 @@ impl Grid {
     }
 }
 
+/// `1 cell`, `2 cells`.
+pub(super) fn counted(count: usize, what: &str) -> String {
+    let s = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{s}")
+}
+
 /// Pad a text to a width: labels (column 0) are left-aligned, numbers right-aligned.
 pub(super) fn pad(column: usize, text: &str, width: usize) -> String {
     let blanks = " ".repeat(width.saturating_sub(text.width()));

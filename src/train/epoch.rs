@@ -9,6 +9,7 @@ use super::accumulated::Accumulated;
 use super::average::Average;
 use super::batch::{Batch, ahead, in_batches};
 use super::best::Best;
+use super::eval_batch::eval_batch;
 use super::layer_rates;
 use super::resume::{Ongoing, Position, Resume, Saver, TrainState};
 use super::{NamedLoss, Objective, Optimizer, TrainSpec};
@@ -16,19 +17,6 @@ use crate::{EpochRecord, Interrupted, Progress, TrainError};
 use dataset::{Dataset, Labeling, Split};
 use metric::{Predictions, by_name};
 use nn::{Normalize, StateDict, Value, Values, gradients};
-
-/// Batch size for inference, at most.
-pub const EVAL_BATCH: usize = 128;
-
-/// Side in pixels of the largest images of which a CPU takes as many at once.
-const EVAL_SIDE: usize = 64;
-
-/// Batch size for inference on images with a side of `size` pixels. On a CPU, batches of larger images are smaller:
-/// they are as fast, and take a fraction of the memory of a training step. An image has the same logits in any batch.
-pub fn eval_batch(size: usize, device: &Device) -> usize {
-    let fits = EVAL_BATCH * EVAL_SIDE * EVAL_SIDE / (size * size).max(1);
-    if device.is_cpu() { fits.clamp(1, EVAL_BATCH) } else { EVAL_BATCH }
-}
 
 /// Scores recorded after every validation, in addition to the one that selects the epoch.
 const RECORDED: [&str; 3] = ["macro_f1", "accuracy", "log_loss"];

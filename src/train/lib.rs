@@ -3,6 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | [`epoch`] | the training loop |
+//! | [`eval_batch`] | batch sizes for inference |
 //! | `accumulated` | gradients of several batches for one step |
 //! | `average` | moving averages of the weights |
 //! | `best` | the best epoch, early stopping |
@@ -25,6 +26,7 @@ mod average;
 pub mod batch;
 mod best;
 pub mod epoch;
+pub mod eval_batch;
 #[cfg(test)]
 mod gpu_tests;
 pub mod layer_rates;
@@ -110,6 +112,9 @@ pub struct TrainSpec {
     /// Seed of all randomness in the stage.
     pub seed: u64,
 }
+
+/// The draws of an epoch are in memory at once.
+const MOST_EPOCH_IMAGES: usize = 1_000_000_000;
 
 impl Default for TrainSpec {
     fn default() -> Self {
@@ -206,7 +211,11 @@ impl Identity for TrainSpec {
 impl Kind for TrainSpec {
     fn validate(&self, problems: &mut Problems) {
         problems.at_least("epochs", self.epochs, 1);
-        self.epoch_images.iter().for_each(|&images| problems.at_least("epoch_images", images, 2));
+        if let Some(images) = self.epoch_images {
+            let is_possible = (2..=MOST_EPOCH_IMAGES).contains(&images);
+            let must = format!("from 2 to {MOST_EPOCH_IMAGES}");
+            problems.check("epoch_images", images, is_possible, &must);
+        }
         problems.at_least("batch_size", self.batch_size, 2);
         problems.at_least("accumulate", self.accumulate, 1);
         let optimizer = &self.optimizer;
@@ -311,6 +320,8 @@ mod tests {
             (r#"{"lr_backbone": 0.0}"#, "`lr_backbone` must be a finite number above 0"),
             (r#"{"layer_decay": 1.5}"#, "`layer_decay` must be above 0 and up to 1, not 1.5"),
             (r#"{"ema": 1.0}"#, "`ema` must be at least 0 and below 1, not 1"),
+            (r#"{"epoch_images": 1}"#, "`epoch_images` must be from 2 to 1000000000, not 1"),
+            (r#"{"epoch_images": 1000000001}"#, "must be from 2 to 1000000000, not 1000000001"),
             (r#"{"accumulate": 0}"#, "`accumulate` must be 1 or more, not 0"),
             (r#"{"augment": [{"mixup": {"alpha": 0.0}}]}"#, "`alpha` must be from 0.01 to 100, not 0"),
             (r#"{"augment": [{"cutmix": {"probability": 2.0}}]}"#, "`probability` must be from 0 to 1"),

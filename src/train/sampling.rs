@@ -48,7 +48,7 @@ impl Sampling {
 fn shuffled(images: usize, count: usize, seed: u64, epoch: usize) -> Vec<usize> {
     let mut random = rng(seed, Purpose::Shuffle, epoch as u64, 0);
     let mut order: Vec<usize> = (0..images).collect();
-    let mut draws = Vec::with_capacity(count);
+    let mut draws = Vec::new();
     while draws.len() < count && images > 0 {
         order.shuffle(&mut random);
         let earlier = draws.len();
@@ -57,8 +57,8 @@ fn shuffled(images: usize, count: usize, seed: u64, epoch: usize) -> Vec<usize> 
     draws
 }
 
-/// Draws of images with these labels, each of a random image of a random class; PyTorch's `WeightedRandomSampler` with weights 1 /
-/// count.
+/// Draws of images with these labels, each of a random image of a random class; PyTorch's `WeightedRandomSampler` with
+/// weights 1 / count.
 fn balanced(labels: &[u32], count: usize, seed: u64, epoch: usize) -> Vec<usize> {
     let classes = by_class(labels);
     let count = if classes.is_empty() { 0 } else { count };

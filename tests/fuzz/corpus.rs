@@ -68,6 +68,7 @@ pub(crate) fn write() -> io::Result<()> {
         ("image", "turned.jpg", reference("exif_6")?),
         ("image", "palette.png", reference("png_palette_alpha")?),
         ("image", "cmyk.jpg", reference("jpeg_cmyk")?),
+        ("image", "progressive.jpg", reference("jpeg_progressive")?),
         ("dicom", "explicit.dcm", reference("dicom_ct")?),
         ("dicom", "implicit.dcm", reference("dicom_ct_implicit")?),
         ("dicom", "rgb.dcm", reference("dicom_rgb_planar")?),

@@ -58,7 +58,22 @@ const MANIFEST: &[&str] = &[
     "image", "label", "split", "group", "train", "val", "test", ",", "\n", "\"", "a.png", "../", "/",
     "\u{feff}",
 ];
-const IMAGE: &[&str] = &["IHDR", "IDAT", "PLTE", "tRNS", "IEND", "iCCP", "\u{89}PNG", "JFIF", "Exif"];
+const IMAGE: &[&str] = &[
+    "IHDR",
+    "IDAT",
+    "PLTE",
+    "tRNS",
+    "IEND",
+    "iCCP",
+    "\u{89}PNG",
+    "JFIF",
+    "Exif",
+    "Adobe",
+    "\u{ff}\u{d0}",
+    "\u{ff}\u{d9}",
+    "\u{ff}\u{da}\u{0}\u{c}\u{3}",
+    "\u{ff}\u{dd}\u{0}\u{4}\u{0}\u{1}",
+];
 const DICOM: &[&str] = &[
     "DICM",
     "(\u{0}\u{10}\u{0}",

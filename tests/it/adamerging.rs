@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::builder::Workplace;
 use crate::pipeline::made_by_one_thread_and_two;
-use crate::resume::{content, holds, pretrain, run, spec, train};
+use crate::resume::{content, holds, pretrain, run, spec, with};
 
 const EXPERIMENT: &str = r#"
 [experiment]
@@ -103,7 +103,7 @@ fn a_whole_experiment_needs_no_base() {
         .stderr(contains("executed 6, fresh 0"));
 }
 
-/// What `check` says about the experiment with changed sections.
+/// What `plan` says about the experiment with changed sections.
 fn refused(changes: &[(&str, &str)], message: &str) {
     let mut text = EXPERIMENT.to_owned();
     for (from, to) in changes {
@@ -165,12 +165,6 @@ fn specs() -> Vec<(Value, Value)> {
         "augment": [{ "horizontal_flip": {} }],
     });
     vec![(anchored.clone(), entropy.clone()), (anchored, all.clone()), (based.clone(), entropy), (based, all)]
-}
-
-fn with(options: &Value) -> Value {
-    let mut train = train();
-    train.as_object_mut().unwrap().extend(options.as_object().unwrap().clone());
-    train
 }
 
 #[test]

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::builder::Workplace;
 use crate::pipeline::made_by_one_thread_and_two;
-use crate::resume::{content, holds, pretrain, run, spec, train};
+use crate::resume::{content, holds, pretrain, run, spec, train, with};
 
 const EXPERIMENT: &str = r#"
 [experiment]
@@ -83,7 +83,7 @@ fn an_experiment_runs_once_and_one_thread_and_two_give_the_same_bytes() {
     assert!(table.contains("Distilled") && table.contains("Teachers"), "{table}");
     assert!(workplace.path("results/tiny/epochs.csv").exists());
     let names = made_by_one_thread_and_two(EXPERIMENT);
-    assert!(names.iter().filter(|name| name.ends_with("model.safetensors")).count() == 4);
+    assert_eq!(names.iter().filter(|name| name.ends_with("model.safetensors")).count(), 4);
 }
 
 #[test]
@@ -110,12 +110,6 @@ fn distill(options: &Value, train: &Value) -> StageSpec {
     let mut body = json!({ "from": "a", "teachers": ["b", "c", "d"] });
     body.as_object_mut().unwrap().extend(options.as_object().unwrap().clone());
     spec("distill", body, train)
-}
-
-fn with(options: &Value) -> Value {
-    let mut train = train();
-    train.as_object_mut().unwrap().extend(options.as_object().unwrap().clone());
-    train
 }
 
 fn options() -> Vec<(Value, Value)> {

@@ -278,6 +278,14 @@ fn of_stage(spec: &StageSpec) -> Fingerprint {
 }
 
 fn of_dataset(spec: &DatasetSpec) -> Fingerprint {
+    of_budget(spec, LabelBudget::default(), None)
+}
+
+fn of_budget(
+    spec: &DatasetSpec,
+    labels: LabelBudget,
+    train_groups: Option<Vec<Vec<(u32, u32)>>>,
+) -> Fingerprint {
     let summary = Summary {
         classes: vec!["well".into(), "sick".into()],
         counts: [vec![3, 4], vec![1, 1], vec![2, 2]],
@@ -285,9 +293,9 @@ fn of_dataset(spec: &DatasetSpec) -> Fingerprint {
         warnings: Vec::new(),
         caveats: Vec::new(),
         multi_label: None,
-        train_groups: None,
+        train_groups,
     };
-    dataset_fingerprint(spec, LabelBudget::default(), &summary)
+    dataset_fingerprint(spec, labels, &summary)
 }
 
 #[test]
@@ -345,6 +353,7 @@ fn the_fingerprint_of_every_choice_is_what_it_was() {
     d1f04ad276e0 1 {"merge":{"sources":["a","b"],"method":{"tsv_m":{}},"dataset":"d"}}
     4414a71d6957 1 {"merge":{"sources":["a","b"],"method":{"iso_c":{}},"dataset":"d"}}
     d192abcb5db7 1 {"merge":{"sources":["a","b"],"method":{"git_rebasin":{}},"dataset":"d"}}
+    12eb299a6e83 1 {"merge":{"sources":["a","b"],"method":{"glmc":{}},"dataset":"d"}}
     dd000e1dd7d8 1 {"merge":{"sources":["a","b"],"method":{"learned":{"weights":"w"}},"dataset":"d"}}
     dc754f6682ec 1 {"merge":{"sources":["a","b"],"method":{"greedy_soup":{}},"dataset":"d"}}
     ed3224262564 1 {"merge":{"sources":["a","b"],"method":{"fisher":{}},"dataset":"d"}}
@@ -378,6 +387,23 @@ fn the_fingerprint_of_every_choice_is_what_it_was() {
     f2463274ee23 2 {"cifar":{"path":"a"}}
     cc0604bc66c9 2 {"manifest":{"path":"a.csv","images":"a","size":28,"cache_size":32}}
     "#);
+}
+
+/// Golden numbers as above, of one data set without and with groups.
+#[test]
+fn the_fingerprint_of_every_label_budget_is_what_it_was() {
+    let spec: DatasetSpec = whole(&json!({ "phantom": { "family": "cells" } })).0;
+    let groups = || Some(vec![vec![(0, 0), (1, 0)], vec![(2, 1)]]);
+    for (budget, golden) in [
+        (json!({ "label_fraction": 0.5, "label_seed": 3 }), ["83732dd5eb2f", "13f8d9e926db"]),
+        (json!({ "label_count": 50 }), ["2d0e7f511759", "be952b5cd96b"]),
+        (json!({ "val_count": 20 }), ["51294c655931", "28976f2744f2"]),
+        (json!({ "label_count": 50, "val_count": 20 }), ["01da3af056e8", "ae40b99ef7ac"]),
+    ] {
+        let labels: LabelBudget = serde_json::from_value(budget).unwrap();
+        let found = [None, groups()].map(|groups| of_budget(&spec, labels, groups).short());
+        assert_eq!(found, golden, "{labels:?}");
+    }
 }
 
 #[test]

@@ -63,7 +63,11 @@ fn labels(size: usize) -> String {
 }
 
 fn workplace() -> Workplace {
-    let place = Workplace::new(EXPERIMENT).with("labels.csv", labels(3));
+    with_labels(&labels(3))
+}
+
+fn with_labels(labels: &str) -> Workplace {
+    let place = Workplace::new(EXPERIMENT).with("labels.csv", labels);
     for image in 0..24_u32 {
         let picture = image::RgbImage::from_fn(12, 12, |x, y| {
             image::Rgb([(40 * x + 7 * image) as u8, (30 * y + 100 * (image % 2)) as u8, (9 * image) as u8])
@@ -92,4 +96,35 @@ fn groups_are_read_when_a_table_is_written_and_predictions_stay_fresh() {
     place.medmerge(&["run", "experiment.toml"]).assert().code(0).stderr(contains("executed 0, fresh 10"));
     let single = ["table", "experiment.toml", "--set", "table.main.by_group=false"];
     place.medmerge(&single).assert().code(0).stdout(contains("Images: own (12)."));
+}
+
+/// The heading of `data list`, and the numbers of training and validation images.
+fn listed(place: &Workplace, budget: &[&str]) -> (String, [usize; 2]) {
+    let list = [&["data", "list", "experiment.toml"], budget].concat();
+    let list = place.medmerge(&list).assert().code(0);
+    let text = String::from_utf8(list.get_output().stdout.clone()).expect("text");
+    let all = text.lines().find(|line| line.trim_start().starts_with("all")).expect("totals");
+    let counts: Vec<usize> = all.split_whitespace().filter_map(|cell| cell.parse().ok()).collect();
+    (text.lines().next().expect("a heading").to_owned(), [counts[0], counts[1]])
+}
+
+#[test]
+fn a_number_of_training_images_keeps_groups_whole_and_one_of_all_is_no_budget() {
+    // Each training image is in one group with the next but one, which has the same label.
+    let paired = (0..8).fold(labels(3), |csv, image: usize| {
+        csv.replace(&format!("own {image}\n"), &format!("pair {} {}\n", image / 4, image % 2))
+    });
+    let place = with_labels(&paired);
+    let budget = ["--set", "dataset.own.label_count=4", "--set", "dataset.own.val_count=2"];
+    let (heading, counts) = listed(&place, &budget);
+    assert!(
+        heading.contains("at most about 4 training images, at most about 2 validation images"),
+        "{heading}"
+    );
+    assert_eq!(counts, [4, 2], "a group of two for each class");
+    let whole = ["--set", "dataset.own.label_count=8", "--set", "dataset.own.val_count=100"];
+    let (heading, counts) = listed(&place, &whole);
+    assert!(!heading.contains("at most"), "{heading}");
+    assert_eq!(counts, [8, 4]);
+    place.medmerge(&[&["run", "experiment.toml"], &budget[..]].concat()).assert().code(0);
 }

@@ -435,6 +435,16 @@ fn a_label_budget_draws_images_whatever_their_classes() {
 }
 
 #[test]
+fn a_number_of_validation_images_is_refused() {
+    let budget = EXPERIMENT.replace("size = 16\n", "size = 16\nval_count = 2\n");
+    let workplace = new_workplace(&budget);
+    for command in ["check", "plan", "run"] {
+        let refused = workplace.medmerge(&[command, "experiment.toml"]).assert().code(3);
+        refused.stderr(contains("`val_count` is for one class per image"));
+    }
+}
+
+#[test]
 fn an_imported_head_may_be_for_several_labels() {
     let model = entry("final").join("model.safetensors");
     let import = |head: &str| {

@@ -1,4 +1,4 @@
-//! Git Re-Basin and REPAIR, ZipIt! and PLeaS as an experiment file asks for them.
+//! Git Re-Basin and REPAIR, GLMC, ZipIt! and PLeaS as an experiment file asks for them.
 
 use predicates::prelude::*;
 use predicates::str::contains;
@@ -33,6 +33,16 @@ fn one_thread_and_two_align_and_repair_alike() {
     assert_eq!(names.iter().filter(|name| name.ends_with("model.safetensors")).count(), 6);
 }
 
+/// Without a data set, because the network has no batch norm.
+#[test]
+fn one_thread_and_two_align_transformers_alike() {
+    let text = experiment("method = 'average'\ndataset = 'cells'")
+        + "[stage.streams.merge]\nsources = ['v1', 'v2']\nmethod.glmc = { weights = [3, 1] }\nbatch_norm = 'merged'\n\
+           [stage.scores.evaluate]\nmodels = { streams = 'streams' }\ndatasets = ['cells']\n";
+    let names = made_by_one_thread_and_two(&text);
+    assert_eq!(names.iter().filter(|name| name.ends_with("model.safetensors")).count(), 7);
+}
+
 /// Matching by activations is refused for transformers, so only the ResNets are merged by it.
 #[test]
 fn one_thread_and_two_match_activations_alike() {
@@ -58,6 +68,12 @@ fn options_that_do_not_go_together_are_refused_before_anything_runs() {
         ("method.git_rebasin = { weights = [2] }\ndataset = 'cells'", "1 weights for 2 sources"),
         ("method.git_rebasin = { weights = [1, -1] }\ndataset = 'cells'", "must have a positive sum, not 0"),
         ("method.git_rebasin = { sed = 1 }\ndataset = 'cells'", "seed"),
+        (
+            "method = 'glmc'\ndataset = 'cells'",
+            "`glmc` merges vision transformers (`vit_tiny`, `vit_small`, `vit_base`, `deit_small` and `deit_base`), \
+             not resnet18; use `git_rebasin`",
+        ),
+        ("method.glmc = { weights = [2] }\ndataset = 'cells'", "1 weights for 2 sources"),
         ("method = 'zipit'\nbatch_norm = 'merged'", "`method` needs a `dataset` to measure the sources on"),
         ("method.zipit.alpha = 0\ndataset = 'cells'", "alpha"),
         ("method.zipit.beta = 1.5\ndataset = 'cells'", "beta"),

@@ -107,6 +107,13 @@ pub fn train() -> Value {
     })
 }
 
+/// The same with these options on top.
+pub fn with(options: &Value) -> Value {
+    let mut train = train();
+    train.as_object_mut().unwrap().extend(options.as_object().unwrap().clone());
+    train
+}
+
 pub fn spec(kind: &str, mut body: Value, train: &Value) -> StageSpec {
     body["dataset"] = json!("cells");
     body["train"] = train.clone();

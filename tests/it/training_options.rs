@@ -21,14 +21,7 @@ use serde_json::{Value, json};
 
 use crate::builder::{EXPERIMENT, Workplace};
 use crate::reference;
-use crate::resume::{content, holds, pretrain, run, run_in_pieces, spec, train};
-
-/// Training options on top of those of the tests of resumption.
-fn with(options: &Value) -> Value {
-    let mut train = train();
-    train.as_object_mut().unwrap().extend(options.as_object().unwrap().clone());
-    train
-}
+use crate::resume::{content, holds, pretrain, run, run_in_pieces, spec, with};
 
 /// Fine-tuning of the whole network.
 fn finetune(train: &Value) -> StageSpec {

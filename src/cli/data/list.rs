@@ -28,24 +28,33 @@ impl List {
     pub(super) fn execute(&self) -> Result<(), Error> {
         let experiments = self.files.load()?;
         let datasets = experiments.iter().flat_map(|experiment| &experiment.datasets);
-        let summary = |dataset: &DatasetInstance| {
+        let kept = datasets.map(|dataset| {
             let DatasetInstance { spec, labels, .. } = dataset;
-            labels.summary_of(spec, spec.summary()?)
-        };
-        let summaries = datasets.map(|dataset| Ok((dataset, summary(dataset)?)));
-        let summaries: Vec<_> = summaries.collect::<Result<_, DataError>>()?;
-        let warnings = warnings(summaries.iter().map(|(dataset, summary)| (*dataset, summary)));
+            let whole = spec.summary()?;
+            let labels = labels.effective(&whole);
+            Ok((dataset, labels, labels.summary_of(spec, whole)?))
+        });
+        let summaries: Vec<_> = kept.collect::<Result<_, DataError>>()?;
+        let warnings = warnings(summaries.iter().map(|(dataset, _, summary)| (*dataset, summary)));
         warnings.iter().for_each(|warning| tracing::warn!("{}", visible(warning)));
         let mut out = stdout();
-        Ok(summaries.iter().try_for_each(|(dataset, summary)| describe(dataset, summary, &mut out))?)
+        for (dataset, labels, summary) in &summaries {
+            describe(dataset, labels, summary, &mut out)?;
+        }
+        Ok(())
     }
 }
 
-/// A heading, then the counts.
-fn describe(dataset: &DatasetInstance, summary: &Summary, out: &mut impl Write) -> std::io::Result<()> {
+/// A heading, then the counts. `labels` is the effective budget.
+fn describe(
+    dataset: &DatasetInstance,
+    labels: &LabelBudget,
+    summary: &Summary,
+    out: &mut impl Write,
+) -> std::io::Result<()> {
     let spec = &dataset.spec;
     let (id, kind, size) = (dataset.id(), spec.kind(), spec.size());
-    let budget = budget(&dataset.labels);
+    let budget = budget(labels);
     let several = if summary.labeling().is_single_label() { "" } else { ", multi-label" };
     let classes = summary.classes.len();
     writeln!(out, "{id} ({kind}, {size} x {size} pixels, {classes} classes{several}{budget})")?;

@@ -65,16 +65,15 @@ impl Template {
         let path = folder.join(name).with_extension("toml");
         let names: &[&str] = if sources.len() > 1 { &SOURCES } else { &[SOURCE] };
         let of_sources = sources.iter().zip(names).map(|(source, name)| source.text(name, Role::Source));
-        let text = [
-            include_str!("head.toml"),
-            &target.text("target", Role::Target),
-            &of_sources.collect::<String>(),
-            include_str!("train.toml"),
-            self.stages(),
-        ];
-        let text = text.concat().replace("{name}", name).replace("{what}", self.what());
+        let data = [target.text("target", Role::Target)].into_iter().chain(of_sources);
+        let parts = [include_str!("head.toml").to_owned()]
+            .into_iter()
+            .chain(data)
+            .chain([include_str!("train.toml").to_owned(), self.stages().to_owned()]);
+        let parts: Vec<String> = parts.map(|part| part.trim().to_owned()).collect();
+        let text = parts.join("\n\n").replace("{name}", name).replace("{what}", self.what());
         let text = text.replace("{path}", &path.display().to_string()).replace("{size}", &size.to_string());
-        vec![(path, text.trim_end().to_owned() + "\n")]
+        vec![(path, text + "\n")]
     }
 
     /// The number of sources.

@@ -1,20 +1,27 @@
 //! JPEG files, decoded by libjpeg-turbo as Pillow does: to the same levels.
 
+mod complete;
+mod frame;
+mod plain;
+
 use image::RgbImage;
 use image::metadata::Orientation;
 use turbojpeg::{Colorspace, DecompressHeader, Decompressor, Error, Image, PixelFormat};
 
+use self::complete::is_complete;
+use self::frame::START_OF_SCAN;
+use self::plain::{drop_last, plain, skipped};
 use super::whole::{JPEG_START, markers};
 
 /// Most scans of a progressive file, which has about ten. Many scans in a small file take very long.
 const MAX_SCANS: u32 = 500;
 
-/// What libjpeg-turbo warns of though all pixels are right.
-const HARMLESS: [&str; 3] =
-    ["extraneous bytes before marker", "Invalid SOS parameters", "Unknown Adobe color transform code"];
+/// How often bytes before the end are dropped; libjpeg-turbo does not count those that it has read ahead.
+const MAX_DROPS: usize = 4;
 
-/// Marker of the end of the header.
-const START_OF_SCAN: u8 = 0xda;
+/// How libjpeg-turbo begins to say that pixels are guessed. Source: its jerror.h.
+const DAMAGE: [&str; 3] =
+    ["Corrupt JPEG data", "Premature end of JPEG file", "Inconsistent progression sequence"];
 
 /// Marker of a segment that may hold Exif data.
 const APP1: u8 = 0xe1;
@@ -30,18 +37,21 @@ pub(super) fn is_jpeg(bytes: &[u8]) -> bool {
 /// A JPEG file with a valid header.
 pub(super) struct Jpeg<'a> {
     bytes: &'a [u8],
+    /// What is decoded.
+    plain: Vec<u8>,
     decompressor: Decompressor,
     header: DecompressHeader,
 }
 
 impl<'a> Jpeg<'a> {
     /// # Errors
-    /// A message: the header is damaged, or of a kind that is not supported.
+    /// A message: the header is damaged, or of a kind that is not supported, or out of memory.
     pub(super) fn read(bytes: &'a [u8]) -> Result<Self, String> {
         let mut decompressor = Decompressor::new().map_err(message)?;
         decompressor.set_scan_limit(MAX_SCANS).map_err(message)?;
-        let header = decompressor.read_header(bytes).map_err(message)?;
-        Ok(Self { bytes, decompressor, header })
+        let plain = plain(bytes)?;
+        let header = decompressor.read_header(&plain).map_err(message)?;
+        Ok(Self { bytes, plain, decompressor, header })
     }
 
     /// Width and height.
@@ -63,7 +73,7 @@ impl<'a> Jpeg<'a> {
     /// The pixels. Gray is replicated, CMYK is converted as by Pillow.
     ///
     /// # Errors
-    /// A message: pixels are damaged or missing, or out of memory.
+    /// A message: pixels are damaged or missing, or of a kind that is not supported, or out of memory.
     pub(super) fn rgb(mut self) -> Result<RgbImage, String> {
         let (width, height) = self.dimensions();
         let pixels = match self.header.colorspace {
@@ -80,13 +90,28 @@ impl<'a> Jpeg<'a> {
         let room = pixels.try_reserve_exact(pitch * height);
         room.map_err(|_| format!("out of memory: it takes {} bytes", pitch * height))?;
         pixels.resize(pitch * height, 0);
-        let image = Image { pixels: &mut pixels[..], width, pitch, height, format };
-        match self.decompressor.decompress(self.bytes, image).map_err(message) {
-            Err(problem) if !HARMLESS.iter().any(|harmless| problem.contains(harmless)) => {
-                Err(format!("pixels are damaged or missing ({problem})"))
-            }
-            _ => Ok(pixels),
+        self.decode(&mut pixels, format)?;
+        match is_complete(&self.plain) {
+            true => Ok(pixels),
+            false => Err("pixels are damaged or missing (the file ends before its last scan)".into()),
         }
+    }
+
+    fn decode(&mut self, pixels: &mut [u8], format: PixelFormat) -> Result<(), String> {
+        let mut decoded = self.decode_once(pixels, format);
+        for _ in 0..MAX_DROPS {
+            let Some(count) = decoded.as_ref().err().and_then(|warning| skipped(warning)) else { break };
+            // This warning hides later ones: without these bytes, there may be none.
+            drop_last(&mut self.plain, count);
+            decoded = self.decode_once(pixels, format);
+        }
+        decoded.map_err(described)
+    }
+
+    fn decode_once(&mut self, pixels: &mut [u8], format: PixelFormat) -> Result<(), String> {
+        let DecompressHeader { width, height, .. } = self.header;
+        let image = Image { pixels, width, pitch: width * format.size(), height, format };
+        self.decompressor.decompress(&self.plain, image).map_err(message)
     }
 }
 
@@ -102,6 +127,14 @@ fn share(a: u8, b: u8) -> u8 {
     (((product >> 8) + product) >> 8) as u8
 }
 
+/// What is wrong with a file of which libjpeg-turbo says this.
+fn described(problem: String) -> String {
+    match DAMAGE.iter().any(|damage| problem.starts_with(damage)) {
+        true => format!("pixels are damaged or missing ({problem})"),
+        false => problem,
+    }
+}
+
 fn message(error: Error) -> String {
     match error {
         Error::TurboJpegError(message) => message,
@@ -110,49 +143,4 @@ fn message(error: Error) -> String {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
-    use super::*;
-
-    #[test]
-    fn inks_darken_what_black_leaves() {
-        assert_eq!(rgb_of_cmyk(&[255, 0, 128, 255, 255, 255, 255, 0]), [255, 0, 128, 0, 0, 0]);
-    }
-
-    #[test]
-    fn damaged_bytes_are_an_error() {
-        for bytes in
-            [&b"\xff\xd8"[..], b"\xff\xd8\xff\xd9", b"\xff\xd8\xff\xe1\0", b"\xff\xd8\xff\xe1\0\x08Exif\0\0"]
-        {
-            assert!(Jpeg::read(bytes).is_err(), "{bytes:?}");
-        }
-    }
-
-    /// 40 x 30 pixels.
-    pub(crate) fn encoded() -> Vec<u8> {
-        let pixels: Vec<u8> = (0..40 * 30).flat_map(|at| [(at * at / 40) as u8, (6 * at) as u8, 7]).collect();
-        let image =
-            Image { pixels: &pixels[..], width: 40, pitch: 120, height: 30, format: PixelFormat::RGB };
-        turbojpeg::compress(image, 90, turbojpeg::Subsamp::Sub2x2).unwrap().to_vec()
-    }
-
-    #[test]
-    fn f02_a_file_that_was_cut_and_closed_is_an_error() {
-        let bytes = encoded();
-        let rgb = |bytes: &[u8]| Jpeg::read(bytes).and_then(Jpeg::rgb);
-        assert!(rgb(&bytes).is_ok());
-        let scan = markers(&bytes).find(|(marker, _)| *marker == START_OF_SCAN).unwrap().1;
-        for length in scan + 14..bytes.len() - 8 {
-            let closed = [&bytes[..length], b"\xff\xd9"].concat();
-            assert!(rgb(&closed).is_err(), "cut to {length} of {} bytes", bytes.len());
-        }
-    }
-
-    #[test]
-    fn bytes_after_a_segment_are_harmless() {
-        let bytes = encoded();
-        let end = bytes.len() - 2;
-        let padded = [&bytes[..end], b"\0\0\0", &bytes[end..]].concat();
-        let rgb = |bytes| Jpeg::read(bytes).and_then(Jpeg::rgb).unwrap();
-        assert_eq!(rgb(&padded), rgb(&bytes));
-    }
-}
+pub(super) mod tests;

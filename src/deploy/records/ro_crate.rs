@@ -1,6 +1,8 @@
 //! A Workflow Run RO-Crate 0.5 (<https://w3id.org/ro/wfrun/workflow/0.5>): `ro-crate-metadata.json` beside the experiment
 //! file and its results. Data sets and what stages made are described by their digests; they are not in the crate.
 
+mod constant;
+
 use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,6 +11,7 @@ use std::time::{Duration, SystemTime};
 use indexmap::IndexMap;
 use serde_json::{Value, json};
 
+use self::constant::{data_parameter, descriptor, language, results_parameter, software};
 use super::{Records, nothing, unwritable, write_file};
 use crate::dataset::SplitName;
 use crate::error::Error;
@@ -232,55 +235,6 @@ impl Crate<'_> {
         let fields = fields.map(|field| option(&field.path, &field.value));
         self.overrides().into_iter().chain(fields).collect()
     }
-}
-
-fn descriptor() -> Value {
-    json!({
-        "@id": "ro-crate-metadata.json",
-        "@type": "CreativeWork",
-        "about": reference("./"),
-        "conformsTo": [reference(RO_CRATE), reference(WORKFLOW_CRATE)],
-    })
-}
-
-fn language() -> Value {
-    json!({
-        "@id": "#experiment-file",
-        "@type": "ComputerLanguage",
-        "name": "medmerge experiment file",
-        "alternateName": "TOML",
-        "url": "https://toml.io",
-    })
-}
-
-fn software() -> Value {
-    json!({
-        "@id": "#medmerge",
-        "@type": "SoftwareApplication",
-        "name": "medmerge",
-        "softwareVersion": env!("CARGO_PKG_VERSION"),
-        "description": crate::cli::built(),
-    })
-}
-
-fn data_parameter() -> Value {
-    json!({
-        "@id": "#data",
-        "@type": "FormalParameter",
-        "name": "data sets",
-        "additionalType": "CreativeWork",
-        "conformsTo": reference("https://bioschemas.org/profiles/FormalParameter/1.0-RELEASE"),
-    })
-}
-
-fn results_parameter() -> Value {
-    json!({
-        "@id": "#results",
-        "@type": "FormalParameter",
-        "name": "tables and figures",
-        "additionalType": "File",
-        "conformsTo": reference("https://bioschemas.org/profiles/FormalParameter/1.0-RELEASE"),
-    })
 }
 
 fn file(path: &str, media_type: &str, parameter: Option<&str>) -> Value {

@@ -155,9 +155,13 @@ mod tests {
     }
 
     #[test]
-    fn equal_weights_give_equal_bytes() {
-        let all = [learned("fundus", "0", 0.0), learned("lesions", "0", 0.5)];
-        assert_eq!(drawn(&spec(), &all), drawn(&spec(), &all));
+    fn weights_change_the_figure_and_the_order_of_pooled_stages_does_not() {
+        let of = |seeds: [(&str, f32); 2]| {
+            drawn(&spec(), &seeds.map(|(seed, shift)| learned("fundus", seed, shift)))
+        };
+        let figure = of([("0", 0.0), ("1", 0.5)]);
+        assert_eq!(figure, of([("1", 0.5), ("0", 0.0)]));
+        assert_ne!(figure, of([("0", 0.0), ("1", 0.25)]));
     }
 
     #[test]

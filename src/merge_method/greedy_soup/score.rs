@@ -70,7 +70,7 @@ pub(super) fn work(
     let soup = sum([product([network.forward(), images]), reestimate]);
     Work {
         operations: product([soups, soup]),
-        memory_bytes: sum([network.bytes(), network.inference(images)]),
+        memory_bytes: sum([network.bytes(), network.evaluation(images)]),
         ..Work::default()
     }
 }

@@ -13,8 +13,8 @@ use backbone::Backbone;
 use candle_core::{Result, Tensor, bail};
 use dataset::SplitName;
 use model::{KnownDataset, ModelInfo, Networks, StageError, Work};
-use nn::StateDict;
 use nn::cost::{product, sum};
+use nn::{StateDict, add_to};
 use rayon::prelude::*;
 
 use super::PleasSpec;
@@ -79,19 +79,20 @@ fn equations(
     let networks: Vec<&StateDict> = aligned.iter().collect();
     let by_name: BTreeMap<&str, &Layer> = group.iter().map(|layer| (layer.name.as_str(), layer)).collect();
     let names: Vec<&str> = by_name.keys().copied().collect();
-    let mut sums: BTreeMap<String, [Tensor; 2]> = BTreeMap::new();
+    let mut sums: BTreeMap<String, [Option<Tensor>; 2]> = BTreeMap::new();
     measured.watch_jointly(&networks, &names, batch, progress, |name, inputs| {
         let layer = by_name[name];
         let [gram, products] = of_batch(layer, &of_layer(&layer.weight(), aligned)?, inputs)?;
-        let sum = match sums.remove(name) {
-            Some([grams, sums]) => [(grams + gram)?, (sums + products)?],
-            None => [gram, products],
-        };
-        sums.insert(name.to_owned(), sum);
-        Ok(())
+        let [grams, sums] = sums.entry(name.to_owned()).or_default();
+        add_to(grams, gram)?;
+        add_to(sums, products)
     })?;
     let no_images = || StageError::Failed("the data set has no training images to measure on".into());
-    group.iter().map(|layer| sums.remove(&layer.name).ok_or_else(no_images)).collect()
+    let of_layer = |layer: &Layer| match sums.remove(&layer.name) {
+        Some([Some(gram), Some(products)]) => Ok([gram, products]),
+        _ => Err(no_images()),
+    };
+    group.iter().map(of_layer).collect()
 }
 
 /// The tensor called `name` of each source.

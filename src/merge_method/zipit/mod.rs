@@ -6,7 +6,7 @@
 //! | [`matching`] | the greedy rule: which units become one |
 //! | [`maps`] | merging the tensors accordingly |
 //!
-//! The whole network is merged into one of the same width. Where units are measured says `features`.
+//! The whole network is merged into one of the same width. `features` says where units are measured.
 
 pub mod maps;
 pub mod matching;

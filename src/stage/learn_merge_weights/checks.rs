@@ -73,8 +73,13 @@ impl LearnMergeWeightsSpec {
 
     /// Check options that need an anchor.
     pub(super) fn check_anchor(&self) -> Result<(), Vec<String>> {
-        if self.norms == Norms::Anchor && self.anchor.is_none() {
-            return Err(vec!["`norms = \"anchor\"` needs an `anchor`".into()]);
+        let of_norms = match self.norms {
+            Norms::Merged => None,
+            Norms::Anchor => Some("anchor"),
+            Norms::Trained => Some("trained"),
+        };
+        if let Some(norms) = of_norms.filter(|_| self.anchor.is_none()) {
+            return Err(vec![format!("`norms = \"{norms}\"` needs an `anchor`")]);
         }
         if self.anchor_weight == AnchorWeight::Learned {
             return Ok(());

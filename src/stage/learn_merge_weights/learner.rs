@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use candle_core::{Tensor, Var};
 
-use super::{Constraint, Granularity, LearnMergeWeightsSpec, StartingHead};
+use super::{Constraint, Granularity, LearnMergeWeightsSpec, Norms, StartingHead, norms};
 use crate::Checkpoint;
 use crate::learner::{make_variables, prepared, restore, val_images};
 use backbone::{Backbone, KernelGroup};
@@ -15,7 +15,7 @@ use nn::{Mode, Net, Normalize, StateDict, Value, Values, leaves};
 use train::batch::Batch;
 use train::epoch::{Forward, Learner, Task, copied};
 
-/// Learns merge weights, and the head if the loss uses labels; the sources are frozen.
+/// Learns merge weights, the head if the loss uses labels, and norms on request; the sources are frozen.
 ///
 /// Computes one network with merged kernels: convolution is linear in its kernel, so weighting kernels equals weighting
 /// the sources' feature maps, at the cost of one network instead of one per source.
@@ -34,7 +34,8 @@ pub(super) struct MergeLearner<'a> {
     /// All tensors that are not merged: the head, running statistics and batch counts.
     pub(super) rest: StateDict,
     pub(super) weight_variables: Vec<(String, Var)>,
-    pub(super) head_variables: Vec<(String, Var)>,
+    /// Trained tensors that are not merged.
+    pub(super) plain_variables: Vec<(String, Var)>,
     pub(super) task: &'a Task<'a>,
 }
 
@@ -51,10 +52,8 @@ impl<'a> MergeLearner<'a> {
         let classes = task.dataset.classes.len();
         let mut rest = Self::starting_rest(spec, sources, start, task)?;
         groups.iter().flat_map(|group| &group.tensors).for_each(|name| drop(rest.remove(name)));
-        let head = backbone.head(classes).parameters().into_iter().map(|parameter| parameter.name);
-        // Without labels the head is frozen: it could make every image the same class.
-        let learned_head = head.filter(|_| task.spec.loss.uses_labels());
-        let head_variables = make_variables(&mut rest, learned_head)?;
+        let plain = Self::trained(spec, &*backbone, task);
+        let plain_variables = make_variables(&mut rest, plain)?;
         let mut weights = Self::starting_weights(spec, &groups, task)?;
         let names: Vec<String> = weights.keys().cloned().collect();
         let weight_variables = make_variables(&mut weights, names)?;
@@ -71,7 +70,7 @@ impl<'a> MergeLearner<'a> {
             start: Tensor::from_vec(column, (spec.learned_sources().len(), 1), task.device)?,
             rest,
             weight_variables,
-            head_variables,
+            plain_variables,
             task,
         })
     }
@@ -92,6 +91,19 @@ impl<'a> MergeLearner<'a> {
             reorder_head(&mut rest, &start.info, classes)?;
         }
         Ok(rest)
+    }
+
+    /// Names of the trained tensors that are not merged.
+    fn trained(
+        spec: &LearnMergeWeightsSpec,
+        backbone: &dyn Backbone,
+        task: &Task<'_>,
+    ) -> impl Iterator<Item = String> {
+        // Without labels the head is frozen: it could make every image the same class.
+        let head = backbone.head(task.dataset.classes.len()).parameters().into_iter();
+        let head = head.map(|parameter| parameter.name).filter(|_| task.spec.loss.uses_labels());
+        let norms = norms(&backbone.parameters()).into_iter().filter(|_| spec.norms == Norms::Trained);
+        head.chain(norms)
     }
 
     fn starting_weights(
@@ -141,11 +153,11 @@ impl<'a> MergeLearner<'a> {
         })
     }
 
-    /// The merged network's tensors that depend on merge weights, and the head.
-    pub(super) fn values(&self, weights: &Values, head: Values) -> candle_core::Result<Values> {
+    /// The merged network's tensors that depend on merge weights, and other trained ones.
+    pub(super) fn values(&self, weights: &Values, plain: Values) -> candle_core::Result<Values> {
         let mut values =
             merged_kernels(&self.sources, &self.groups, |group| self.group_weights(weights, group))?;
-        values.extend(head);
+        values.extend(plain);
         Ok(values)
     }
 
@@ -169,7 +181,7 @@ impl<'a> MergeLearner<'a> {
 
 impl Learner for MergeLearner<'_> {
     fn variables(&self) -> Vec<(String, Var)> {
-        self.weight_variables.iter().chain(&self.head_variables).cloned().collect()
+        self.weight_variables.iter().chain(&self.plain_variables).cloned().collect()
     }
 
     fn normalize(&self) -> Option<Normalize> {
@@ -179,17 +191,17 @@ impl Learner for MergeLearner<'_> {
     fn train_logits(&mut self, batch: &Batch) -> candle_core::Result<Forward> {
         let x = Value::constant(prepared(batch)?);
         let names = |variables: &[(String, Var)]| variables.iter().map(|(name, _)| name.clone()).collect();
-        let (weights, head): (Vec<String>, Vec<String>) =
-            (names(&self.weight_variables), names(&self.head_variables));
+        let (weights, plain): (Vec<String>, Vec<String>) =
+            (names(&self.weight_variables), names(&self.plain_variables));
         let variables: StateDict = self
             .weights
             .iter()
             .chain(&self.rest)
             .map(|(name, tensor)| (name.clone(), tensor.clone()))
             .collect();
-        let leaves = leaves(&variables, weights.iter().chain(&head));
-        let head = head.iter().map(|name| (name.clone(), leaves[name].clone())).collect();
-        let net = Net::with_values(&self.rest, self.values(&leaves, head)?, Mode::Train);
+        let leaves = leaves(&variables, weights.iter().chain(&plain));
+        let plain = plain.iter().map(|name| (name.clone(), leaves[name].clone())).collect();
+        let net = Net::with_values(&self.rest, self.values(&leaves, plain)?, Mode::Train);
         let logits = self.backbone.logits(&net, &x, self.classes)?;
         let observed = net.into_observed();
         follow_step(&mut self.rest, observed)?;
@@ -226,7 +238,7 @@ impl Learner for MergeLearner<'_> {
 
     fn restore(&mut self, state: &StateDict) -> candle_core::Result<()> {
         restore(&mut self.weights, &self.weight_variables, state)?;
-        restore(&mut self.rest, &self.head_variables, state)
+        restore(&mut self.rest, &self.plain_variables, state)
     }
 }
 

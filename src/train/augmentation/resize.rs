@@ -1,4 +1,8 @@
-//! Resizing of images on the CPU.
+//! Resizing of images on the CPU, at every draw of a training image.
+//!
+//! This is not the resizer of data sets, which has Pillow's levels exactly but computes an image only once. Here weights
+//! have fewer bits, for vector instructions: levels are torchvision's up to rounding (`reference_tests`). Trained models
+//! depend on that rounding.
 
 use std::ops::Range;
 
