@@ -32,17 +32,20 @@ pub(crate) fn release_memory() {
 
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
+
+    use super::*;
+
     /// mimalloc reads its options from the environment by name, at the start of a process.
     #[test]
     fn f23_the_number_of_the_option_is_that_of_its_name() {
-        use super::PURGE_DELAY;
         const VARIABLE: &str = "MIMALLOC_PURGE_DELAY";
         if std::env::var_os(VARIABLE).is_some_and(|value| value == "7777") {
             // SAFETY: reading an option only reads a number.
             assert_eq!(unsafe { libmimalloc_sys::mi_option_get(PURGE_DELAY) }, 7777);
             return;
         }
-        let mut again = std::process::Command::new(std::env::current_exe().unwrap());
+        let mut again = Command::new(std::env::current_exe().unwrap());
         let again =
             again.args(["f23_the_number_of_the_option", "--nocapture"]).env(VARIABLE, "7777").output();
         let again = again.unwrap();

@@ -4,16 +4,17 @@
 //!
 //! The cases and the work of a step are those of the PyTorch program that `compare.py` runs beside it: random
 //! images, AdamW, cross entropy over 7 classes; the median of the steps after two that do not count. On a GPU, the
-//! median of five runs of steps between two synchronizations. Threads: RAYON_NUM_THREADS. Memory is the program's: the
-//! allocator is the same.
+//! median of five runs of steps between two synchronizations. Threads: RAYON_NUM_THREADS. The allocator is the
+//! program's.
 
 use candle_core::{DType, Device};
+use medmerge::allocator;
 use medmerge::backbone::BackboneSpec;
 use medmerge::doctor::Workload;
 use medmerge::identity::Precision;
 
-#[path = "../../src/allocator.rs"]
-mod allocator;
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() {
     // SAFETY: nothing has started a thread yet.
