@@ -47,6 +47,9 @@ pub struct TableSpec {
     /// Whether to add a column with each row's mean rank.
     #[serde(default)]
     pub rank: bool,
+    /// Whether the note says how many optimizer steps each row took on its data set, and of how many images.
+    #[serde(default)]
+    pub steps: bool,
     /// Text shown in Markdown and LaTeX in place of a name: of an axis or one of its values, a model, a data set, a
     /// metric. Metrics have display names of their own.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
@@ -175,6 +178,7 @@ impl Default for TableSpec {
             by_group: by_group(),
             compare: None,
             rank: false,
+            steps: false,
             labels: IndexMap::new(),
             digits: digits(),
             percent: false,

@@ -5,6 +5,7 @@ use super::compare::Difference;
 use super::method::{interval, test};
 use super::pivot::Cell;
 use super::spec::{BEST, CompareSpec, Correction, Test};
+use super::steps;
 use super::text::{counted, label, most};
 use super::undetermined::{untested, without_interval};
 use statistics::{bootstrap, wilcoxon};
@@ -40,6 +41,7 @@ pub(super) fn note(pivot: &Pivot) -> Option<Vec<String>> {
     if let Some(compare) = &pivot.spec.compare {
         sentences.extend(comparisons(pivot, compare));
     }
+    sentences.extend(steps::sentence(pivot));
     sentences.extend(ranks(pivot));
     sentences.extend(pivot.caveats.iter().flat_map(|(dataset, caveats)| {
         caveats.iter().map(move |caveat| format!("Data set {}: {caveat}.", label(dataset)))

@@ -47,6 +47,7 @@ fn scores(images: u32) -> Vec<Score> {
             n: images as usize,
             predicted: predicted.clone(),
             caveats: Arc::default(),
+            steps: None,
         }));
     }
     scores

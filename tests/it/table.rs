@@ -28,6 +28,7 @@ fn score(model: &str, target: &str, seed: usize, value: f64) -> Score {
         n: 100,
         predicted: None,
         caveats: Default::default(),
+        steps: None,
     }
 }
 

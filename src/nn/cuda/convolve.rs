@@ -84,7 +84,7 @@ fn on_cpu(pass: Pass, a: &Tensor, b: &Tensor, shape: &ConvShape) -> Result<Tenso
 
     let first = |kernels: &Tensor| kernels.permute((0, 3, 1, 2))?.contiguous();
     match pass {
-        Pass::Forward => forward(a, &first(b)?, shape),
+        Pass::Forward => forward(a, &first(b)?, shape, None),
         Pass::Images => input_gradient(a, &first(b)?, shape),
         Pass::Kernels => weight_gradient(a, b, shape)?.permute((0, 2, 3, 1))?.contiguous(),
     }
