@@ -2,6 +2,7 @@
 
 use table::TableError;
 
+#[cfg(feature = "pdf")]
 use super::pdf::PdfError;
 
 /// An error of making or writing a figure.
@@ -28,6 +29,7 @@ pub enum FigureError {
         over: String,
     },
     /// There is no PDF of a figure.
+    #[cfg(feature = "pdf")]
     #[error("figure `{figure}`: {source}")]
     Pdf {
         /// The figure.

@@ -7,7 +7,6 @@ use predicates::prelude::*;
 use predicates::str::contains;
 
 use crate::builder::{EXPERIMENT, Workplace};
-use crate::not_tested::{Need, not_tested};
 
 /// Name and content of the results, without folders.
 fn results(workplace: &Workplace) -> BTreeMap<String, Vec<u8>> {
@@ -240,27 +239,17 @@ fn number(row: &BTreeMap<String, String>, column: &str) -> f64 {
     row[column].parse().unwrap_or_else(|_| panic!("{column} of {row:?}"))
 }
 
+/// What a build with it writes is tested beside the code.
 #[test]
-fn a_pdf_has_the_text_of_the_figure_and_always_the_same_bytes() {
+fn without_the_feature_a_figure_as_pdf_is_told_before_anything_runs() {
     let figure = "[figure.layers.layers]\nfrom = ['weights']\npdf = true\n";
-    let workplace = Workplace::new(&format!("{EXPERIMENT}{figure}"));
-    let run = workplace.medmerge(&["run", "experiment.toml", "--only", "layers"]).assert();
-    if String::from_utf8_lossy(&run.get_output().stderr).contains("a PDF has its text in a sans-serif font") {
-        run.code(2).stderr(contains("install one, such as DejaVu Sans"));
-        return not_tested(Need::Font, "there is no sans-serif font for PDF files");
+    let check =
+        Workplace::new(&format!("{EXPERIMENT}{figure}")).medmerge(&["check", "experiment.toml"]).assert();
+    if cfg!(feature = "pdf") {
+        check.code(0);
+    } else {
+        check.code(2).stderr(contains("without the feature `pdf`").and(contains("--features pdf")));
     }
-    run.code(0).stdout(contains("results/tiny/layers.svg, results/tiny/layers.pdf, results/tiny/layers.csv"));
-    let first = results(&workplace)["layers.pdf"].clone();
-    let text = String::from_utf8_lossy(&first);
-    assert!(text.starts_with("%PDF-") && text.contains("/ToUnicode"), "{text}");
-    // The fonts say which character each glyph is.
-    for letter in "tiny: layers (n = 2 over seed) merge weight".chars() {
-        assert!(text.contains(&format!("<{:04X}>\n", u32::from(letter))), "{letter:?} in {text}");
-    }
-    assert!(first.len() < 100_000, "{}", first.len());
-    fs::remove_file(workplace.path("results/tiny/layers.pdf")).expect("a PDF");
-    workplace.medmerge(&["table", "experiment.toml"]).assert().code(0);
-    assert!(results(&workplace)["layers.pdf"] == first, "other bytes");
 }
 
 #[test]

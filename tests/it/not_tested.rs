@@ -8,8 +8,6 @@ use std::sync::{Mutex, Once, PoisonError};
 pub(crate) enum Need {
     /// The folder of real data in `MEDMERGE_DATA`.
     Data,
-    /// A font for PDF files.
-    Font,
     /// An NVIDIA GPU, and a build for it.
     Gpu,
     /// The right to mount a disk of one's own.
@@ -24,7 +22,6 @@ impl Need {
     fn word(self) -> &'static str {
         match self {
             Self::Data => "data",
-            Self::Font => "font",
             Self::Gpu => "gpu",
             Self::Mounts => "mounts",
             Self::Permissions => "permissions",
