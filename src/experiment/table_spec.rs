@@ -84,6 +84,9 @@ pub struct CompareSpec {
     /// Rows among which `best` is chosen; all if empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub among: Vec<String>,
+    /// Rows that are compared; all if empty. Fewer comparisons need a smaller correction.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rows: Vec<String>,
     /// Paired, two-sided test.
     #[serde(default)]
     pub test: Test,
@@ -125,6 +128,11 @@ impl CompareSpec {
     /// Whether the row with this label can be the best.
     pub fn admits(&self, label: &str) -> bool {
         self.among.is_empty() || self.among.iter().any(|among| among == label)
+    }
+
+    /// Whether the row with this label is compared.
+    pub fn compares(&self, label: &str) -> bool {
+        self.rows.is_empty() || self.rows.iter().any(|row| row == label)
     }
 }
 

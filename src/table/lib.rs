@@ -217,6 +217,7 @@ mod example {
         let compare = CompareSpec {
             to: "LP-FT A".into(),
             among: Vec::new(),
+            rows: Vec::new(),
             test: Test::PairedBootstrap,
             correction: Correction::Holm,
             alpha: 0.05,

@@ -71,6 +71,7 @@ fn main() {
     for metrics in [&["macro_f1", "accuracy"][..], &["auroc"], &["log_loss"]] {
         let compare = CompareSpec {
             among: Vec::new(),
+            rows: Vec::new(),
             to: "model 0".into(),
             test: Test::PairedBootstrap,
             correction: Correction::Holm,

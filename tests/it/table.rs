@@ -189,8 +189,14 @@ fn with_a_twin(noise: u64) -> Vec<Score> {
 }
 
 fn full(test: Test, metrics: &[&str]) -> TableSpec {
-    let compare =
-        CompareSpec { to: "B".into(), among: Vec::new(), test, correction: Correction::Holm, alpha: 0.05 };
+    let compare = CompareSpec {
+        to: "B".into(),
+        among: Vec::new(),
+        rows: Vec::new(),
+        test,
+        correction: Correction::Holm,
+        alpha: 0.05,
+    };
     TableSpec {
         metrics: metrics.iter().map(ToString::to_string).collect(),
         interval: Some(IntervalKind::Bootstrap),
