@@ -39,7 +39,7 @@
 //! | [`plan`] | specs to a graph: [fingerprints](plan::fingerprint), fresh or stale and why, checks, [costs](plan::cost) |
 //! | [`table`] | scores to `metrics.csv`, pivots to CSV, Markdown, LaTeX and the terminal; intervals and comparisons |
 //! | [`chart`] | drawings of predictions, trainings and comparisons, as SVG |
-//! | [`figure`] | figures for papers, each an SVG with a CSV |
+//! | [`figure`] | figures for papers, each an SVG with a CSV, and as PDF |
 //! | [`report`] | an experiment as one HTML page |
 //! | [`run`] | the queue of stages, executors, workers, events and reporters |
 //! | [`collect`] | from the store to scores and learned merge weights |
@@ -75,7 +75,7 @@
 //!   metrics.csv                        one row per score
 //!   <table>.csv, <table>.md, .tex      a [table.<table>] of the experiment
 //!   <table>.compare.csv                its rows against one of them, if it has `compare`
-//!   <figure>.svg, <figure>.csv         a [figure.<figure>.<kind>] of the experiment
+//!   <figure>.svg, <figure>.csv         a [figure.<figure>.<kind>] of the experiment; .pdf, if it has `pdf`
 //!   report.html                        by `medmerge report`
 //!   predictions/<row>.<data set>.csv   with --predictions: a row per image, with names of classes
 //! ```

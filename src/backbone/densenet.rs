@@ -131,7 +131,7 @@ impl Backbone for Densenet {
     }
 
     fn features(&self, net: &Net<'_>, x: &Value) -> Result<Value> {
-        let x = self.norm.forward(net, &self.conv.forward(net, x)?, Then::Relu)?;
+        let x = self.conv.forward_norm(net, x, &self.norm, Then::Relu)?;
         let mut x = max_pool2d(&x, 3, 2, 1)?;
         for block in &self.blocks {
             x = block.forward(net, x)?;
@@ -332,8 +332,8 @@ impl DenseLayer {
     }
 
     fn forward(&self, net: &Net<'_>, features: &Features) -> Result<Value> {
-        let x = self.conv1.forward(net, &features.normalized(net, &self.norm1)?)?;
-        self.conv2.forward(net, &self.norm2.forward(net, &x, Then::Relu)?)
+        let x = features.normalized(net, &self.norm1)?;
+        self.conv2.forward(net, &self.conv1.forward_norm(net, &x, &self.norm2, Then::Relu)?)
     }
 }
 

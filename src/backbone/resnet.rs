@@ -338,6 +338,6 @@ impl ConvNorm {
     }
 
     fn forward(&self, net: &Net<'_>, x: &Value, then: Then<'_>) -> Result<Value> {
-        self.norm.forward(net, &self.conv.forward(net, x)?, then)
+        self.conv.forward_norm(net, x, &self.norm, then)
     }
 }

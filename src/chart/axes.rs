@@ -2,6 +2,7 @@
 
 use maud::{Markup, html};
 
+use super::path::path;
 use super::picture::{Picture, fill, stroke};
 
 /// Space for tick labels and names of axes.
@@ -47,30 +48,35 @@ impl Chart<'_> {
         let (width, height) = (self.size.0 + LEFT + RIGHT, self.size.1 + TOP + self.below());
         let (right, bottom) = (LEFT + self.size.0, TOP + self.size.1);
         let content = html! {
-            path.grid d=(self.grid(right, bottom)) {}
-            (self.horizontal_labels(bottom))
-            g text-anchor="end" {
+            g.frame {
+                path.axis d={ "M" (LEFT) " " (TOP) "V" (bottom) "H" (right) } {}
+                text x=(round(LEFT + self.size.0 / 2.0)) y=(height - 4.0) text-anchor="middle" { (self.names[0]) }
+                @if !self.names[1].is_empty() {
+                    text transform={ "translate(11 " (round(TOP + self.size.1 / 2.0)) ") rotate(-90)" } text-anchor="middle" {
+                        (self.names[1])
+                    }
+                }
+            }
+            (self.horizontal(bottom))
+            g.frame text-anchor="end" {
+                path.grid d=(self.rows(right)) {}
                 @for tick in ticks(self.ranges[1]) {
                     text x=(LEFT - 5.0) y=(round(self.y(tick) + 4.0)) { (label(tick)) }
                 }
-            }
-            path.axis d={ "M" (LEFT) " " (TOP) "V" (bottom) "H" (right) } {}
-            text x=(round(LEFT + self.size.0 / 2.0)) y=(height - 4.0) text-anchor="middle" { (self.names[0]) }
-            text transform={ "translate(11 " (round(TOP + self.size.1 / 2.0)) ") rotate(-90)" } text-anchor="middle" {
-                (self.names[1])
             }
             (content)
         };
         Picture { title: self.title.to_owned(), width, height, content }
     }
 
-    /// Lines at all ticks.
-    fn grid(&self, right: f64, bottom: f64) -> String {
-        let vertical =
-            self.horizontal_ticks().into_iter().map(|tick| format!("M{} {TOP}V{bottom}", self.x(tick)));
-        let horizontal =
-            ticks(self.ranges[1]).into_iter().map(|tick| format!("M{LEFT} {}H{right}", self.y(tick)));
-        vertical.chain(horizontal).collect()
+    /// Lines at the ticks of the vertical axis.
+    fn rows(&self, right: f64) -> String {
+        ticks(self.ranges[1]).into_iter().map(|tick| format!("M{LEFT} {}H{right}", self.y(tick))).collect()
+    }
+
+    /// Lines at the ticks of the horizontal axis.
+    fn columns(&self, bottom: f64) -> String {
+        self.horizontal_ticks().into_iter().map(|tick| format!("M{} {TOP}V{bottom}", self.x(tick))).collect()
     }
 
     fn horizontal_ticks(&self) -> Vec<f64> {
@@ -86,11 +92,12 @@ impl Chart<'_> {
         label(if matches!(self.scale, Scale::Log) { 10f64.powf(tick) } else { tick })
     }
 
-    /// What stands below the horizontal axis, at `bottom`.
-    fn horizontal_labels(&self, bottom: f64) -> Markup {
+    /// What stands at the horizontal axis, at `bottom`.
+    fn horizontal(&self, bottom: f64) -> Markup {
         let Scale::Names(names) = self.scale else {
             return html! {
-                g text-anchor="middle" {
+                g.frame text-anchor="middle" {
+                    path.grid d=(self.columns(bottom)) {}
                     @for tick in self.horizontal_ticks() {
                         text x=(self.x(tick)) y=(bottom + 14.0) { (self.tick_label(tick)) }
                     }
@@ -99,7 +106,7 @@ impl Chart<'_> {
         };
         let upward = |x: f64| format!("translate({} {}) rotate(-90)", round(x + 3.0), round(bottom + 5.0));
         html! {
-            g text-anchor="end" style="font-size:9px" {
+            g.frame text-anchor="end" style="font-size:9px" {
                 @for (i, name) in names.iter().enumerate().step_by(self.names_apart(names.len())) {
                     text transform=(upward(self.x(i as f64))) { (name) }
                 }
@@ -149,38 +156,27 @@ impl Chart<'_> {
         html! { path.even d=(self.path(points)) {} }
     }
 
-    /// A point, marked.
-    pub fn dot(&self, [x, y]: [f64; 2], color: usize) -> Markup {
-        html! { circle cx=(self.x(x)) cy=(self.y(y)) r="3.5" style=(fill(color)) {} }
+    /// Points, marked.
+    pub fn dots(&self, points: &[[f64; 2]], color: usize) -> Markup {
+        // A line of almost no length has the shape of its round caps.
+        let dot = |[x, y]: &[f64; 2]| format!("M{} {}h.1", self.x(*x), self.y(*y));
+        html! { path.dots style=(stroke(color)) d=(points.iter().map(dot).collect::<String>()) {} }
     }
 
-    /// A bar from the horizontal axis.
-    pub fn bar(&self, across: (f64, f64), height: f64, color: usize) -> Markup {
-        self.block(across, (self.ranges[1].0, height), color)
-    }
-
-    /// A rectangle.
-    pub fn block(&self, (from, to): (f64, f64), (low, high): (f64, f64), color: usize) -> Markup {
-        let (left, top) = (self.x(from), self.y(high));
+    /// Rectangles, each from where to where on both axes.
+    pub fn blocks(&self, blocks: &[[(f64, f64); 2]], color: usize) -> Markup {
+        let block = |[(from, to), (low, high)]: &[(f64, f64); 2]| {
+            let (left, top) = (self.x(*from), self.y(*high));
+            let (width, height) = (round(self.x(*to) - left), round(self.y(*low) - top));
+            format!("M{left} {top}h{width}v{height}h{}z", -width)
+        };
         html! {
-            rect x=(left) y=(top) width=(round(self.x(to) - left)) height=(round(self.y(low) - top)) fill-opacity="0.5"
-                style=(fill(color)) {}
+            path fill-opacity="0.5" style=(fill(color)) d=(blocks.iter().map(block).collect::<String>()) {}
         }
     }
 
-    /// A line in steps from point to point, which takes half the characters of one in coordinates.
     fn path(&self, points: &[[f64; 2]]) -> String {
-        let tenths = |value: f64| (value * 10.0).round() as i64;
-        let mut at: Vec<[i64; 2]> =
-            points.iter().map(|[x, y]| [tenths(self.x(*x)), tenths(self.y(*y))]).collect();
-        at.dedup();
-        let Some([x, y]) = at.first() else { return String::new() };
-        let step = |pair: &[[i64; 2]]| match [pair[1][0] - pair[0][0], pair[1][1] - pair[0][1]] {
-            [x, 0] => format!("h{}", decimal(x)),
-            [0, y] => format!("v{}", decimal(y)),
-            [x, y] => format!("l{} {}", decimal(x), decimal(y)),
-        };
-        format!("M{} {}", decimal(*x), decimal(*y)) + &at.windows(2).map(step).collect::<String>()
+        path(points.iter().map(|[x, y]| [self.x(*x), self.y(*y)]))
     }
 
     fn x(&self, value: f64) -> f64 {
@@ -212,19 +208,30 @@ pub(super) fn round(value: f64) -> f64 {
     (value * 10.0).round() / 10.0
 }
 
-/// A number of tenths.
-fn decimal(tenths: i64) -> String {
-    (tenths as f64 / 10.0).to_string()
+/// The smallest range that ends at ticks of its own.
+pub(super) fn round_range((low, high): (f64, f64)) -> (f64, f64) {
+    let Some(distance) = step((low, high)) else { return (low, high) };
+    // What rounding adds to a multiple is no reason for the next one.
+    let wider = ((low / distance + 1e-9).floor() * distance, (high / distance - 1e-9).ceil() * distance);
+    // A wider range may have fewer ticks.
+    if step(wider) == Some(distance) { wider } else { round_range(wider) }
+}
+
+/// The distance of about five round values within a range.
+fn step((low, high): (f64, f64)) -> Option<f64> {
+    let rough = (high - low) / 5.0;
+    let magnitude = 10f64.powf(rough.log10().floor());
+    let steps = [1.0, 2.0, 2.5, 5.0, 10.0].map(|factor| factor * magnitude);
+    steps
+        .into_iter()
+        .find(|step| *step >= rough * (1.0 - 1e-9))
+        .filter(|step| step.is_finite() && *step > 0.0)
 }
 
 /// About five round values within a range.
 fn ticks((low, high): (f64, f64)) -> Vec<f64> {
-    let rough = (high - low) / 5.0;
-    let magnitude = 10f64.powf(rough.log10().floor());
-    let step =
-        [1.0, 2.0, 2.5, 5.0, 10.0].map(|factor| factor * magnitude).into_iter().find(|step| *step >= rough);
-    let Some(step) = step.filter(|step| step.is_finite() && *step > 0.0) else { return Vec::new() };
-    let first = (low / step).ceil() as i64;
+    let Some(step) = step((low, high)) else { return Vec::new() };
+    let first = (low / step - 1e-9).ceil() as i64;
     let last = (high / step + 1e-9).floor() as i64;
     (first..=last).map(|i| i as f64 * step).collect()
 }
@@ -277,6 +284,23 @@ mod tests {
     }
 
     #[test]
+    fn a_round_range_ends_at_ticks() {
+        let ends = |range| {
+            let (low, high) = round_range(range);
+            let ticks = ticks((low, high));
+            assert_eq!((label(low), label(high)), (label(ticks[0]), label(ticks[ticks.len() - 1])));
+            [low, high].map(label)
+        };
+        assert_eq!(ends((0.19, 0.38)), ["0.15", "0.4"]);
+        assert_eq!(ends((0.19, 0.41)), ["0.1", "0.5"]);
+        assert_eq!(ends((0.147, 1.005)), ["0", "1.25"]);
+        assert_eq!(ends((-0.013, 0.07)), ["-0.02", "0.08"]);
+        assert_eq!(ends((0.3, 0.6)), ["0.3", "0.6"]);
+        assert_eq!(ends((0.0, 1.0)), ["0", "1"]);
+        assert_eq!(round_range((0.0, f64::NAN)).0, 0.0);
+    }
+
+    #[test]
     fn points_at_one_place_are_drawn_once_and_outliers_at_the_edge() {
         let chart = Chart {
             title: "t",
@@ -286,7 +310,7 @@ mod tests {
             scale: Scale::Linear,
         };
         let path = chart.path(&[[0.0, 0.0], [0.0001, 0.0], [1.0, 7.0], [1.0, 0.501], [0.5, 0.5]]);
-        assert_eq!(path, "M44 108l100 -100v49.9l-50 0.1");
+        assert_eq!(path, "M44 108l100-100v49.9l-50 .1");
         assert_eq!(chart.path(&[]), "");
     }
 }

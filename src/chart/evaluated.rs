@@ -146,11 +146,13 @@ pub fn reliability(bins: &[Bin]) -> Picture {
     let title = "Reliability: accuracy by confidence";
     let names = ["confidence", "accuracy"];
     let chart = Chart { title, names, ranges: [(0.0, 1.0); 2], size: (SIDE, SIDE), scale: Scale::Linear };
-    let filled = || bins.iter().enumerate().filter(|(_, bin)| bin.images > 0);
+    let filled: Vec<(usize, &Bin)> = bins.iter().enumerate().filter(|(_, bin)| bin.images > 0).collect();
     let accuracy = |bin: &Bin| bin.correct as f64 / bin.images as f64;
+    let bar = |(i, bin): &(usize, &Bin)| [(*i as f64 * width, (i + 1) as f64 * width), (0.0, accuracy(bin))];
+    let dot = |(_, bin): &(usize, &Bin)| [bin.confidence / bin.images as f64, accuracy(bin)];
     chart.draw(&html! {
-        @for (i, bin) in filled() { (chart.bar((i as f64 * width, (i + 1) as f64 * width), accuracy(bin), 0)) }
+        (chart.blocks(&filled.iter().map(bar).collect::<Vec<_>>(), 0))
         (chart.even(&[[0.0, 0.0], [1.0, 1.0]]))
-        @for (_, bin) in filled() { (chart.dot([bin.confidence / bin.images as f64, accuracy(bin)], 1)) }
+        (chart.dots(&filled.iter().map(dot).collect::<Vec<_>>(), 1))
     })
 }

@@ -12,6 +12,7 @@ const COLORS: [&str; 8] =
 
 const STYLE: &str = "text{font:11px sans-serif;fill:#1c1c1c}.title{font-weight:bold}.head{font-size:14px;font-weight:bold}\
     .axis{stroke:#5c5c5c;fill:none}.grid{stroke:#d4d4d4;fill:none}.line{fill:none;stroke-width:1.6}\
+    .dots{fill:none;stroke-width:7;stroke-linecap:round}\
     .even{fill:none;stroke:#5c5c5c;stroke-dasharray:4 3}";
 
 const MARGIN: f64 = 12.0;

@@ -3,6 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | `axes` | a chart with two axes: lines, bands, bars, points |
+//! | `path` | a line as the `d` of a path |
 //! | `picture` | a drawing on a page, its colors and their key |
 //! | `file` | drawings in rows and columns, as a file of their own |
 //! | `evaluated` | predictions: confusion matrix, ROC, precision-recall, reliability |
@@ -13,6 +14,7 @@ mod axes;
 mod evaluated;
 mod file;
 mod forest;
+mod path;
 mod picture;
 mod trained;
 

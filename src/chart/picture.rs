@@ -75,8 +75,8 @@ pub fn key(names: &[&str]) -> Markup {
         p {
             @for (color, name) in names.iter().enumerate() {
                 span.key {
-                    svg width="22" height="8" viewBox="0 0 22 8" aria-hidden="true" {
-                        path.line style=(stroke(color)) d="M1 4H21" {}
+                    svg viewBox="0 0 22 8" aria-hidden="true" {
+                        g.frame { path.line style=(stroke(color)) d="M1 4H21" {} }
                     }
                     " " (name)
                 }

@@ -4,7 +4,7 @@ use indexmap::IndexMap;
 use maud::html;
 use train::{EpochRecord, Select};
 
-use super::axes::{Chart, Scale, range};
+use super::axes::{Chart, Scale, range, round_range};
 use super::picture::Picture;
 
 /// The epochs of a training.
@@ -65,11 +65,13 @@ fn lines(
         return None;
     }
     let all = || lines.iter().flat_map(|(points, _)| points);
-    let ranges = [0, 1].map(|axis| range(all().map(|point| point[axis])));
+    let [epochs, values] = [0, 1].map(|axis| range(all().map(|point| point[axis])));
+    // Round ends: many trainings have the same axes, which makes them easy to compare, and a page of them small.
+    let ranges = [epochs, round_range(values)];
     let chart = Chart { title, names: ["epoch", ""], ranges, size: (300.0, 150.0), scale: Scale::Linear };
     Some(chart.draw(&html! {
         @for (points, _) in &lines { (chart.line(points, 0)) }
-        @for (_, kept) in &lines { @if let Some(kept) = kept { (chart.dot(*kept, 1)) } }
+        @for (_, kept) in &lines { @if let Some(kept) = kept { (chart.dots(&[*kept], 1)) } }
     }))
 }
 

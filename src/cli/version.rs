@@ -37,7 +37,11 @@ fn target() -> String {
 
 /// Optional features of this build.
 pub(super) fn features() -> String {
-    let known = [("cuda", cfg!(feature = "cuda")), ("natural-images", cfg!(feature = "natural-images"))];
+    let known = [
+        ("cuda", cfg!(feature = "cuda")),
+        ("natural-images", cfg!(feature = "natural-images")),
+        ("pdf", cfg!(feature = "pdf")),
+    ];
     let built: Vec<_> = known.iter().filter(|(_, built)| *built).map(|(name, _)| *name).collect();
     if built.is_empty() { "no optional features".into() } else { built.join(", ") }
 }

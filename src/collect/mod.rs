@@ -3,6 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | this one | predictions to scores |
+//! | `steps` | how long the models behind scores were trained |
 //! | `groups` | the groups of the images that tables resample |
 //! | [`named`] | predictions as files with readable names |
 //! | [`weights`] | learned merge weights, for figures |
@@ -18,6 +19,7 @@ pub mod figures;
 mod groups;
 pub mod named;
 pub mod report;
+mod steps;
 pub mod thumbnails;
 pub mod weights;
 
@@ -29,6 +31,7 @@ use indexmap::IndexMap;
 use rayon::prelude::*;
 
 use self::groups::GroupsOfDatasets;
+use self::steps::Trained;
 use crate::dataset::DataError;
 use crate::experiment::{Coordinates, Experiment};
 use crate::metric::{MetricError, NAMES, Predictions, scores};
@@ -114,9 +117,10 @@ pub enum CollectError {
 /// An entry of the store is damaged, or a data set whose images a table resamples by group cannot be read.
 pub fn collect(plan: &Plan, store: &Store) -> Result<Collected, CollectError> {
     let groups = GroupsOfDatasets::read(plan)?;
+    let trained = Trained::new(plan, store);
     let scored: Vec<_> = evaluations(plan)
         .into_par_iter()
-        .map(|(stage, spec)| Ok((stage, scores_of(plan, store, stage, spec, &groups)?)))
+        .map(|(stage, spec)| Ok((stage, scores_of(plan, store, stage, spec, &groups, &trained)?)))
         .collect::<Result<_, CollectError>>()?;
     let mut collected = Collected::default();
     for (stage, scores) in scored {
@@ -157,11 +161,15 @@ fn scores_of(
     stage: &PlannedStage,
     spec: &EvaluateSpec,
     groups: &GroupsOfDatasets,
+    trained: &Trained<'_>,
 ) -> Result<Option<Vec<Scored>>, CollectError> {
     let mut scores = Vec::new();
     let found = each_cell(plan, store, stage, spec, |cell, prediction| {
         let groups = groups.of(cell.dataset, spec.split, &prediction.images);
-        scores.push(cell.scores(prediction, groups.as_deref()));
+        let (mut of_cell, unscored) = cell.scores(prediction, groups.as_deref());
+        let steps = trained.on(cell.dataset, stage, prediction.model)?;
+        of_cell.iter_mut().for_each(|score| score.steps = steps);
+        scores.push((of_cell, unscored));
         Ok::<_, CollectError>(())
     })?;
     Ok(found.then_some(scores))
@@ -290,6 +298,7 @@ impl Cell<'_> {
             n,
             predicted: None,
             caveats: self.dataset.summary.caveats.clone().into(),
+            steps: None,
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use image::{RgbImage, imageops};
-use turbojpeg::{Image, PixelFormat, Subsamp};
+use turbojpeg::{Compressor, Image, PixelFormat, Subsamp};
 
 use super::Cell;
 use crate::dataset::{Dataset, DatasetSpec, Split, SplitName};
@@ -117,8 +117,23 @@ fn jpeg(split: &Split, position: usize) -> Option<Vec<u8>> {
     if side > SIDE {
         image = imageops::thumbnail(&image, SIDE, SIDE);
     }
+    compressed(&image).ok()
+}
+
+/// As small as JPEG can be: most of an image of this size would be tables of codes and of colors.
+fn compressed(image: &RgbImage) -> turbojpeg::Result<Vec<u8>> {
+    let is_gray = image.pixels().all(|image::Rgb([red, green, blue])| red == green && green == blue);
     let (width, height) = (image.width() as usize, image.height() as usize);
     let pitch = PixelFormat::RGB.size() * width;
-    let image = Image { pixels: image.as_raw().as_slice(), width, pitch, height, format: PixelFormat::RGB };
-    Some(turbojpeg::compress(image, QUALITY, Subsamp::Sub2x2).ok()?.to_vec())
+    let mut compressor = Compressor::new()?;
+    compressor.set_quality(QUALITY)?;
+    compressor.set_subsamp(if is_gray { Subsamp::Gray } else { Subsamp::Sub2x2 })?;
+    compressor.set_optimize(true)?;
+    compressor.compress_to_vec(Image {
+        pixels: image.as_raw().as_slice(),
+        width,
+        pitch,
+        height,
+        format: PixelFormat::RGB,
+    })
 }

@@ -80,6 +80,11 @@ impl Figure<'_, '_> {
         for (key, named, name) in spec.names() {
             self.named(&key, named, name, report);
         }
+        if spec.pdf() && !cfg!(feature = "pdf") {
+            let message = "this program was built without the feature `pdf`, which writes figures as PDF";
+            let help = "build it with `cargo build --release --features pdf`, use a package, or remove `pdf`";
+            self.add("pdf", message.to_owned(), Some(help.to_owned()), report);
+        }
         if let Some((key, message, help)) = spec.conflict() {
             self.add(key, message, Some(help), report);
         }

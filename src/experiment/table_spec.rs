@@ -47,6 +47,9 @@ pub struct TableSpec {
     /// Whether to add a column with each row's mean rank.
     #[serde(default)]
     pub rank: bool,
+    /// Whether the note says how many optimizer steps each row took on its data set, and of how many images.
+    #[serde(default)]
+    pub steps: bool,
     /// Text shown in Markdown and LaTeX in place of a name: of an axis or one of its values, a model, a data set, a
     /// metric. Metrics have display names of their own.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
@@ -81,6 +84,9 @@ pub struct CompareSpec {
     /// Rows among which `best` is chosen; all if empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub among: Vec<String>,
+    /// Rows that are compared; all if empty. Fewer comparisons need a smaller correction.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rows: Vec<String>,
     /// Paired, two-sided test.
     #[serde(default)]
     pub test: Test,
@@ -122,6 +128,11 @@ impl CompareSpec {
     /// Whether the row with this label can be the best.
     pub fn admits(&self, label: &str) -> bool {
         self.among.is_empty() || self.among.iter().any(|among| among == label)
+    }
+
+    /// Whether the row with this label is compared.
+    pub fn compares(&self, label: &str) -> bool {
+        self.rows.is_empty() || self.rows.iter().any(|row| row == label)
     }
 }
 
@@ -175,6 +186,7 @@ impl Default for TableSpec {
             by_group: by_group(),
             compare: None,
             rank: false,
+            steps: false,
             labels: IndexMap::new(),
             digits: digits(),
             percent: false,

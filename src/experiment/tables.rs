@@ -130,8 +130,10 @@ impl Checked<'_, '_> {
         let rows = || rows.iter().map(String::as_str);
         let (named, known): (Vec<&str>, Vec<&str>) = (rows().collect(), rows().chain([BEST]).collect());
         self.one_of("compare.to", "row", &compare.to, &known, report);
-        for (i, row) in compare.among.iter().enumerate() {
-            self.one_of(&format!("compare.among.{i}"), "row", row, &named, report);
+        for (key, listed) in [("among", &compare.among), ("rows", &compare.rows)] {
+            for (i, row) in listed.iter().enumerate() {
+                self.one_of(&format!("compare.{key}.{i}"), "row", row, &named, report);
+            }
         }
         if compare.to != BEST && !compare.among.is_empty() {
             let message = format!("`among` lists candidates for the best row, but `to` is `{}`", compare.to);
@@ -246,7 +248,9 @@ mod tests {
             "[stage.scores",
             "[stage.c.pretrain]\nbackbone = 'resnet18'\ndataset = 'd'\nseed = 1\n[stage.scores",
         );
-        for compare in ["{ to = 'both' }", "{ to = 'best', among = ['A', 'both'] }"] {
+        for compare in
+            ["{ to = 'both' }", "{ to = 'best', among = ['A', 'both'] }", "{ to = 'A', rows = ['both'] }"]
+        {
             let table =
                 format!("from = ['scores']\nmetrics = ['accuracy']\nover = 'target'\ncompare = {compare}");
             assert!(parsed(&format!("{stages}{table}")).is_ok(), "{compare}");

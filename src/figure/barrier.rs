@@ -95,7 +95,7 @@ impl<'a> Way<'a> {
             @for (label, points) in &self.lines {
                 @let color = names.get_index_of(label).unwrap_or_default();
                 (chart.line(points, color))
-                @for point in points { (chart.dot(*point, color)) }
+                (chart.dots(points, color))
             }
         })
     }

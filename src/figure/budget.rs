@@ -14,7 +14,7 @@ use super::{Files, Shown};
 const SIZE: (f64, f64) = (300.0, 210.0);
 
 pub(super) fn files(name: &str, spec: &BudgetSpec, shown: &Shown<'_>) -> Files {
-    let BudgetSpec { from, x, metric, models, datasets, log } = spec;
+    let BudgetSpec { from, x, metric, models, datasets, log, .. } = spec;
     let panels = along(shown, &Selection { from, x, metric, models, datasets });
     if panels.is_empty() {
         return Files::new();
@@ -69,7 +69,7 @@ impl Drawn<'_> {
         let (from, to) = chart.ranges[0];
         html! {
             @if means.len() > 1 { (chart.band(&shifted(-1.0), &shifted(1.0), color)) (chart.line(&means, color)) }
-            @for point in &means { (chart.dot(*point, color)) }
+            (chart.dots(&means, color))
             @if let Some(constant) = &line.constant {
                 (chart.dashed(&[[from, constant.mean], [to, constant.mean]], color))
             }

@@ -2,6 +2,9 @@
 
 use table::TableError;
 
+#[cfg(feature = "pdf")]
+use super::pdf::PdfError;
+
 /// An error of making or writing a figure.
 #[derive(Debug, thiserror::Error)]
 pub enum FigureError {
@@ -24,5 +27,14 @@ pub enum FigureError {
         what: &'static str,
         /// The axis `over`.
         over: String,
+    },
+    /// There is no PDF of a figure.
+    #[cfg(feature = "pdf")]
+    #[error("figure `{figure}`: {source}")]
+    Pdf {
+        /// The figure.
+        figure: String,
+        /// Why.
+        source: PdfError,
     },
 }

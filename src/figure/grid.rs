@@ -9,7 +9,7 @@ use super::tidy::{csv, values, without_seed};
 
 /// The predictions that a figure shows.
 pub(super) fn selected<'a>(shown: &Shown<'a>, spec: &PredictionsSpec) -> Vec<&'a Evaluated> {
-    let PredictionsSpec { from, models, datasets } = spec;
+    let PredictionsSpec { from, models, datasets, .. } = spec;
     let has = |names: &[String], name: &String| names.is_empty() || names.contains(name);
     let is_shown = |one: &&Evaluated| {
         from.contains(&one.stage) && has(models, &one.model) && has(datasets, &one.dataset)

@@ -1,4 +1,4 @@
-//! Figures: SVG files for papers, each with its numbers as CSV.
+//! Figures: SVG files for papers, each with its numbers as CSV, and PDF on request.
 //!
 //! | file | what |
 //! |---|---|
@@ -11,6 +11,7 @@
 //! | `class_curves` | a curve per class, in such panels |
 //! | `along` | scores along an axis, put together over seeds |
 //! | `tidy` | the columns that all CSV files begin with |
+//! | `pdf` | an SVG as PDF, with the feature `pdf` |
 //! | `write` | the files under `results/<experiment>/` |
 //!
 //! To add a kind: see `experiment/figure_spec`; a file here with its name and a function `files`, and a line in
@@ -26,6 +27,8 @@ mod error;
 mod forest;
 mod grid;
 pub mod layers;
+#[cfg(feature = "pdf")]
+mod pdf;
 mod precision_recall;
 mod reliability;
 mod roc;
@@ -39,6 +42,8 @@ pub use error::FigureError;
 pub use experiment::figure_spec::FigureSpec;
 pub use layers::learned::{self, LayerWeights, LearnedWeights};
 pub use layers::statistics::{self, SourceStatistics, statistics};
+#[cfg(feature = "pdf")]
+pub use pdf::PdfError;
 pub use write::write_figure;
 
 /// What the figures of an experiment are drawn from.

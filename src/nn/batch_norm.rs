@@ -30,6 +30,16 @@ pub enum Then<'a> {
     AddRelu(&'a Value),
 }
 
+impl Then<'_> {
+    pub(crate) fn residual(&self) -> Option<&Value> {
+        if let Self::AddRelu(residual) = self { Some(residual) } else { None }
+    }
+
+    fn has_relu(&self) -> bool {
+        !matches!(self, Self::Nothing)
+    }
+}
+
 /// Mean and variance of each channel of a batch. They can be kept, so that a channel is read only once.
 #[derive(Clone, Debug)]
 pub struct Moments {
@@ -142,9 +152,24 @@ pub fn batch_norm_eval(
     if cuda::serves(x.tensor()) {
         return on_device(x, (mean, variance), false, weight, bias, then);
     }
-    let widen = |tensor: &Tensor| tensor.to_dtype(DType::F64)?.to_vec1::<f64>();
-    let moments = kernel::Moments { mean: widen(mean)?, variance: widen(variance)? };
-    BatchNorm::new(moments, false, then).apply(x, weight, bias, then)
+    BatchNorm::by_statistics((mean, variance), then)?.apply(x, weight, bias, then)
+}
+
+/// Passes the map of a [`batch_norm_eval`] of a tensor with these dimensions to `f`, for an operator on the CPU that
+/// normalizes its result itself.
+///
+/// # Errors
+/// The shapes do not match.
+pub(crate) fn with_eval_map<T: Real, R>(
+    dims: &[usize],
+    (weight, bias): (&Value, &Value),
+    statistics: (&Tensor, &Tensor),
+    then: Then<'_>,
+    f: impl FnOnce(&kernel::Map<'_, T>) -> R,
+) -> Result<R> {
+    let norm = BatchNorm::by_statistics(statistics, then)?;
+    norm.check(dims, weight, bias, then.residual())?;
+    norm.with_map(weight.tensor(), bias.tensor(), then.residual().map(Value::tensor), f)
 }
 
 fn on_device(
@@ -157,9 +182,7 @@ fn on_device(
 ) -> Result<Value> {
     let (mean, variance) = (mean.contiguous()?, variance.contiguous()?);
     let statistics = cuda::batch_norm::Statistics { mean, variance, own, eps: EPS };
-    let residual = if let Then::AddRelu(residual) = then { Some(residual) } else { None };
-    let relu = !matches!(then, Then::Nothing);
-    cuda::batch_norm::batch_norm(x, statistics, weight, bias, residual, relu)
+    cuda::batch_norm::batch_norm(x, statistics, weight, bias, then.residual(), then.has_relu())
 }
 
 /// The elements of a tensor.
@@ -183,19 +206,33 @@ struct BatchNorm {
 impl BatchNorm {
     fn new(moments: kernel::Moments, own: bool, then: Then<'_>) -> Self {
         let inverse_std = moments.variance.iter().map(|v| 1.0 / (v + EPS).sqrt()).collect();
-        Self { moments, inverse_std, own, relu: !matches!(then, Then::Nothing) }
+        Self { moments, inverse_std, own, relu: then.has_relu() }
+    }
+
+    /// With given mean and variance.
+    fn by_statistics((mean, variance): (&Tensor, &Tensor), then: Then<'_>) -> Result<Self> {
+        let widen = |tensor: &Tensor| tensor.to_dtype(DType::F64)?.to_vec1::<f64>();
+        let moments = kernel::Moments { mean: widen(mean)?, variance: widen(variance)? };
+        Ok(Self::new(moments, false, then))
+    }
+
+    fn check(&self, dims: &[usize], weight: &Value, bias: &Value, residual: Option<&Value>) -> Result<()> {
+        let channels = [self.inverse_std.len()];
+        let fits = residual.is_none_or(|residual| residual.dims() == dims);
+        if [weight.dims(), bias.dims()] != [channels; 2] || dims.last() != channels.last() || !fits {
+            bail!("batch norm of {channels:?} channels does not match images {dims:?} or the residual");
+        }
+        Ok(())
     }
 
     fn apply(self, x: &Value, weight: &Value, bias: &Value, then: Then<'_>) -> Result<Value> {
-        let residual = if let Then::AddRelu(residual) = then { Some(residual) } else { None };
-        let channels = [self.inverse_std.len()];
-        let fits = residual.is_none_or(|residual| residual.dims() == x.dims());
-        if [weight.dims(), bias.dims()] != [channels; 2] || x.dims().last() != channels.last() || !fits {
-            bail!("batch norm of {channels:?} channels does not match images {:?} or the residual", x.dims());
-        }
+        let residual = then.residual();
+        self.check(x.dims(), weight, bias, residual)?;
         let (input, scale) = (x.tensor().contiguous()?, weight.tensor().contiguous()?);
         let y = with_real!(input.dtype(), T => {
-            self.forward::<T>(&input, &scale, bias.tensor(), residual.map(Value::tensor))?
+            let forward = |map: &kernel::Map<'_, T>| with_slice(&input, |x| map.apply(x));
+            let y = self.with_map(&scale, bias.tensor(), residual.map(Value::tensor), forward)?;
+            on_cpu(y?, x.dims())?
         });
         let output = self.relu.then(|| y.clone());
         let mut tracked = vec![x, weight, bias];
@@ -208,27 +245,26 @@ impl BatchNorm {
         ))
     }
 
-    fn forward<T: Real>(
+    fn with_map<T: Real, R>(
         &self,
-        x: &Tensor,
         weight: &Tensor,
         bias: &Tensor,
         residual: Option<&Tensor>,
-    ) -> Result<Tensor> {
+        f: impl FnOnce(&kernel::Map<'_, T>) -> R,
+    ) -> Result<R> {
         let channels = self.inverse_std.len();
         let (weight, bias) = (elements::<T>(weight)?, elements::<T>(bias)?);
         let scale = |c: usize| weight[c].to_f64() * self.inverse_std[c];
         let shift = |c: usize| bias[c].to_f64() - scale(c) * self.moments.mean[c];
         let scales: Vec<T> = narrow((0..channels).map(scale));
         let shifts: Vec<T> = narrow((0..channels).map(shift));
-        let of = |residual: Option<&[T]>| {
-            with_slice(x, |x| kernel::apply(x, &scales, &shifts, residual, self.relu))
+        let with = |residual: Option<&[T]>| {
+            f(&kernel::Map { scale: &scales, shift: &shifts, residual, relu: self.relu })
         };
-        let y = match residual {
-            Some(residual) => with_slice(&residual.contiguous()?, |residual| of(Some(residual)))?,
-            None => of(None),
-        };
-        on_cpu(y?, x.dims())
+        match residual {
+            Some(residual) => with_slice(&residual.contiguous()?, |residual| with(Some(residual))),
+            None => Ok(with(None)),
+        }
     }
 
     /// Gradients of images, weight and bias, and of the residual if `of_residual`. `y` is the output if a ReLU follows.

@@ -2,7 +2,8 @@
 
 use candle_core::{DType, Result, Tensor, bail};
 
-use super::cpu::{ConvShape, Real, direct, linear, winograd};
+use super::batch_norm::{Then, batch_norm_eval, with_eval_map};
+use super::cpu::{ConvShape, Finish, Real, as_is, direct, linear, winograd};
 use super::{Value, cuda, on_cpu, with_real, with_slice};
 
 /// Stride, padding, dilation and groups.
@@ -44,7 +45,7 @@ pub fn conv2d(x: &Value, weight: &Value, options: ConvOptions) -> Result<Value> 
         return cuda::conv2d::conv2d(x, weight, &shape);
     }
     let (input, kernels) = (x.tensor().contiguous()?, weight.tensor().contiguous()?);
-    let y = forward(&input, &kernels, &shape)?;
+    let y = forward(&input, &kernels, &shape, None)?;
     let (of_input, of_kernels) = (x.is_tracked(), weight.is_tracked());
     // Each gradient needs only the other operand.
     let input = of_kernels.then_some(input);
@@ -55,6 +56,35 @@ pub fn conv2d(x: &Value, weight: &Value, options: ConvOptions) -> Result<Value> 
         let gx = kernels.map(|kernels| input_gradient(&gy, &kernels, &shape)).transpose()?;
         Ok(vec![gx, gw])
     }))
+}
+
+/// A batch norm by given statistics, and what follows it.
+#[derive(Clone, Copy)]
+pub struct Norm<'a> {
+    /// Scale, `[co]`.
+    pub weight: &'a Value,
+    /// Shift, `[co]`.
+    pub bias: &'a Value,
+    /// Mean and variance, `[co]` each.
+    pub statistics: (&'a Tensor, &'a Tensor),
+    /// What follows.
+    pub then: Then<'a>,
+}
+
+/// [`conv2d`], then [`batch_norm_eval`]. On a CPU, where no gradient is needed, each piece of the result is normalized
+/// while it is in the cache; the numbers are the same.
+///
+/// # Errors
+/// The shapes do not match, or an image is smaller than a kernel.
+pub fn conv2d_norm(x: &Value, weight: &Value, options: ConvOptions, norm: Norm<'_>) -> Result<Value> {
+    let mut inputs = [x, weight, norm.weight, norm.bias].into_iter().chain(norm.then.residual());
+    if cuda::serves(x.tensor()) || inputs.any(Value::is_tracked) {
+        let y = conv2d(x, weight, options)?;
+        return batch_norm_eval(&y, norm.weight, norm.bias, norm.statistics, norm.then);
+    }
+    let shape = shape(x.tensor(), weight.tensor(), options)?;
+    let (x, weight) = (x.tensor().contiguous()?, weight.tensor().contiguous()?);
+    Ok(Value::constant(forward(&x, &weight, &shape, Some(norm))?))
 }
 
 fn shape(x: &Tensor, weight: &Tensor, options: ConvOptions) -> Result<ConvShape> {
@@ -91,15 +121,40 @@ impl Algorithm {
     }
 }
 
-pub(crate) fn forward(x: &Tensor, weight: &Tensor, shape: &ConvShape) -> Result<Tensor> {
+pub(crate) fn forward(
+    x: &Tensor,
+    weight: &Tensor,
+    shape: &ConvShape,
+    norm: Option<Norm<'_>>,
+) -> Result<Tensor> {
     let size = [shape.n, shape.oh(), shape.ow(), shape.co];
     match Algorithm::select(x.dtype(), shape) {
-        Algorithm::Winograd => of_two(x, weight, &size, |x, w| winograd::forward(x, w, shape)),
-        Algorithm::Pointwise => {
-            with_real!(x.dtype(), T => of_two(x, weight, &size, |x, w| linear::product::<T>(x, w, shape.ci)))
+        Algorithm::Winograd => {
+            finished(x, weight, &size, norm, |x, w, finish| winograd::forward(x, w, shape, finish))
         }
-        Algorithm::Direct => {
-            with_real!(x.dtype(), T => of_two(x, weight, &size, |x, w| direct::forward::<T>(x, w, shape)))
+        Algorithm::Pointwise => with_real!(x.dtype(), T => {
+            finished::<T>(x, weight, &size, norm, |x, w, finish| linear::product(x, w, shape.ci, finish))
+        }),
+        Algorithm::Direct => with_real!(x.dtype(), T => {
+            finished::<T>(x, weight, &size, norm, |x, w, finish| direct::forward(x, w, shape, finish))
+        }),
+    }
+}
+
+/// Applies a kernel to the elements of two tensors, with a norm to finish its result; the result has shape `size`.
+fn finished<T: Real>(
+    x: &Tensor,
+    weight: &Tensor,
+    size: &[usize],
+    norm: Option<Norm<'_>>,
+    kernel: impl FnOnce(&[T], &[T], Finish<'_, T>) -> Vec<T>,
+) -> Result<Tensor> {
+    match norm {
+        None => of_two(x, weight, size, |x, w| kernel(x, w, &as_is)),
+        Some(Norm { weight: scale, bias, statistics, then }) => {
+            with_eval_map(size, (scale, bias), statistics, then, |map| {
+                of_two(x, weight, size, |x, w| kernel(x, w, &|start, y: &mut [T]| map.map(start, y)))
+            })?
         }
     }
 }
@@ -138,4 +193,43 @@ fn of_two<T: Real>(
     kernel: impl FnOnce(&[T], &[T]) -> Vec<T>,
 ) -> Result<Tensor> {
     on_cpu(with_slice(a, |a| with_slice(b, |b| kernel(a, b)))??, size)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::random_tensor;
+
+    /// For every algorithm: Winograd with few and with many kernels, pointwise, direct, and f64.
+    #[test]
+    fn a_norm_in_the_same_pass_gives_the_same_bits() -> Result<()> {
+        let strided = ConvOptions { stride: 2, padding: 1, ..ConvOptions::default() };
+        let padded = ConvOptions { padding: 1, ..ConvOptions::default() };
+        let cases = [
+            (DType::F32, [16, 32, 3], padded),
+            (DType::F32, [240, 512, 3], padded),
+            (DType::F32, [24, 40, 1], ConvOptions::default()),
+            (DType::F32, [6, 8, 3], ConvOptions { groups: 2, ..strided }),
+            (DType::F64, [3, 7, 3], strided),
+        ];
+        for (dtype, [ci, co, kernel], options) in cases {
+            let random = |seed, shape: &[usize]| random_tensor(seed, shape).to_dtype(dtype);
+            let value = |seed, shape: &[usize]| random(seed, shape).map(Value::constant);
+            let x = value(1, &[3, 11, 9, ci])?;
+            let kernels = value(2, &[co, ci / options.groups, kernel, kernel])?;
+            let (weight, bias) = (value(3, &[co])?, value(4, &[co])?);
+            let (mean, variance) = (random(5, &[co])?, random(6, &[co])?.sqr()?);
+            let y = conv2d(&x, &kernels, options)?;
+            let residual = value(7, y.dims())?;
+            for then in [Then::Nothing, Then::Relu, Then::AddRelu(&residual)] {
+                let statistics = (&mean, &variance);
+                let apart = batch_norm_eval(&y, &weight, &bias, statistics, then)?;
+                let norm = Norm { weight: &weight, bias: &bias, statistics, then };
+                let together = conv2d_norm(&x, &kernels, options, norm)?;
+                let bits = |y: &Value| y.tensor().to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>();
+                assert_eq!(bits(&together)?, bits(&apart)?, "{dtype:?} {ci} {co} {kernel}");
+            }
+        }
+        Ok(())
+    }
 }

@@ -1,9 +1,9 @@
 //! Layers as descriptions: a name, a shape, and the computation on a network's tensors.
 
-use candle_core::Result;
+use candle_core::{Result, Tensor};
 
 use super::batch_norm::{Moments, Then, batch_norm_eval, batch_norm_train};
-use super::conv2d::{ConvOptions, conv2d};
+use super::conv2d::{ConvOptions, Norm, conv2d, conv2d_norm};
 use super::cost::Cost;
 use super::init::{Init, Parameter};
 use super::layer_norm::layer_norm;
@@ -56,14 +56,38 @@ impl Conv2d {
     /// # Errors
     /// A tensor is missing, or the shapes do not match.
     pub fn forward(&self, net: &Net<'_>, x: &Value) -> Result<Value> {
-        let [_, _, kh, kw] = self.shape;
-        net.enters(&self.name, x, |x| LayerInput::Images { x, kernel: [kh, kw], options: self.options })?;
+        self.enters(net, x)?;
         let y = conv2d(x, &net.value(&format!("{}.weight", self.name))?, self.options)?;
         let y = match self.bias {
             Some(_) => add_bias(&y, &net.value(&format!("{}.bias", self.name))?)?,
             None => y,
         };
         net.output(&self.name, y)
+    }
+
+    /// [`forward`](Self::forward), then `norm` and `then`: in one pass over memory, where that is possible.
+    ///
+    /// # Errors
+    /// A tensor is missing, or the shapes do not match.
+    pub fn forward_norm(
+        &self,
+        net: &Net<'_>,
+        x: &Value,
+        norm: &BatchNorm2d,
+        then: Then<'_>,
+    ) -> Result<Value> {
+        if net.mode() == Mode::Train || net.at_outputs.is_some() || self.bias.is_some() {
+            return norm.forward(net, &self.forward(net, x)?, then);
+        }
+        self.enters(net, x)?;
+        let (weight, bias) = (norm.value(net, "weight")?, norm.value(net, "bias")?);
+        let norm = Norm { weight: &weight, bias: &bias, statistics: norm.running(net)?, then };
+        conv2d_norm(x, &net.value(&format!("{}.weight", self.name))?, self.options, norm)
+    }
+
+    fn enters(&self, net: &Net<'_>, x: &Value) -> Result<()> {
+        let [_, _, kh, kw] = self.shape;
+        net.enters(&self.name, x, |x| LayerInput::Images { x, kernel: [kh, kw], options: self.options })
     }
 }
 
@@ -105,11 +129,16 @@ impl BatchNorm2d {
         match net.mode() {
             Mode::Train => self.train(net, x, &Moments::compute(x)?, then),
             Mode::Eval => {
-                let running = |what: &str| net.tensor(&format!("{}.{what}", self.name));
-                let running = (running("running_mean")?, running("running_var")?);
-                batch_norm_eval(x, &self.value(net, "weight")?, &self.value(net, "bias")?, running, then)
+                let (weight, bias) = (self.value(net, "weight")?, self.value(net, "bias")?);
+                batch_norm_eval(x, &weight, &bias, self.running(net)?, then)
             }
         }
+    }
+
+    /// Running mean and variance.
+    fn running<'a>(&self, net: &'a Net<'_>) -> Result<(&'a Tensor, &'a Tensor)> {
+        let running = |what: &str| net.tensor(&format!("{}.{what}", self.name));
+        Ok((running("running_mean")?, running("running_var")?))
     }
 
     /// [`BatchNorm2d::forward`] in training, with precomputed moments of the images.

@@ -71,8 +71,9 @@ fn confusion(one: &Evaluated) -> Markup {
 
 fn confusion_cell(count: usize, total: usize) -> Markup {
     let share = if total == 0 { 0.0 } else { count as f64 / total as f64 };
-    let shade = format!("--share:{:.0}", 45.0 * share);
-    html! { td style=(shade) { (count) " " span.faint { (format!("{:.0} %", 100.0 * share)) } } }
+    let shade = format!("{:.0}", 45.0 * share);
+    let shade = (shade != "0").then(|| format!("--share:{shade}"));
+    html! { td style=[shade] { (count) " " i { (format!("{:.0} %", 100.0 * share)) } } }
 }
 
 /// The scores of each class, as means over seeds.

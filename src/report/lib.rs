@@ -4,6 +4,7 @@
 //! |---|---|
 //! | this one | what a report shows |
 //! | `page` | the page around it, its style and script |
+//! | `shared` | what the page shows several times, defined once |
 //! | `verdict` | the tables, and the differences to the row that they compare with |
 //! | `ranks` | ranks of rows over columns: a critical-difference diagram, or pairwise wins |
 //! | `options` | the options in which rows differ |
@@ -22,6 +23,7 @@ mod options;
 mod page;
 mod provenance;
 mod ranks;
+mod shared;
 mod stages;
 mod training;
 mod verdict;

@@ -179,6 +179,7 @@ mod tests {
             n: 100,
             predicted: None,
             caveats: [].into(),
+            steps: None,
         };
         let row = |(model, row): (usize, &&[f64])| {
             row.iter().enumerate().map(|(dataset, value)| score(model, dataset, *value)).collect::<Vec<_>>()

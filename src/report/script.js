@@ -30,7 +30,8 @@ filter.closest(".tools").hidden = false;
 filter.addEventListener("input", () => {
   const words = filter.value.toLowerCase().split(/\s+/);
   for (const one of document.querySelectorAll("[data-text]")) {
-    one.hidden = !words.every((word) => one.dataset.text.toLowerCase().includes(word));
+    const text = (one.dataset.text || one.firstElementChild.textContent).toLowerCase();
+    one.hidden = !words.every((word) => text.includes(word));
   }
 });
 let closed = [];

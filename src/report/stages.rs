@@ -50,7 +50,7 @@ fn table(report: &Report) -> Markup {
     let has_memory = report.stages.iter().any(|stage| stage.peak_memory.is_some());
     let scale = WIDTH / (end - start as f64).max(1.0);
     html! {
-        table.sortable {
+        table.sortable.times {
             thead {
                 tr {
                     th scope="col" { "Stage" }
@@ -62,14 +62,14 @@ fn table(report: &Report) -> Markup {
             }
             tbody {
                 @for stage in &report.stages {
-                    tr data-text=(stage.id) {
+                    tr data-text {
                         th scope="row" { (stage.id) }
-                        td.text { (stage.kind) }
-                        td { (stage.made.map_or("–".to_owned(), |(_, seconds)| format!("{seconds:.1}"))) }
-                        @if has_memory { td { (stage.peak_memory.map_or("–".to_owned(), megabytes)) } }
-                        td.text { @if let Some((at, seconds)) = stage.made { (bar((at - start) as f64, seconds, scale)) } }
-                        td.text { (stage.inputs.join(", ")) }
-                        td.text { code { (stage.fingerprint.get(..12).unwrap_or_default()) } }
+                        td { (stage.kind) }
+                        td.number { (stage.made.map_or("–".to_owned(), |(_, seconds)| format!("{seconds:.1}"))) }
+                        @if has_memory { td.number { (stage.peak_memory.map_or("–".to_owned(), megabytes)) } }
+                        td { @if let Some((at, seconds)) = stage.made { (bar((at - start) as f64, seconds, scale)) } }
+                        td { (stage.inputs.join(", ")) }
+                        td { code { (stage.fingerprint.get(..12).unwrap_or_default()) } }
                     }
                 }
             }
@@ -81,15 +81,12 @@ fn megabytes(bytes: u64) -> String {
     format!("{:.0}", bytes as f64 / 1e6)
 }
 
-/// Since the first stage: when it started, and how long it took, as a bar.
+/// Since the first stage: when it started, and how long it took, as a bar. It is a border, which is printed, too.
 fn bar(start: f64, seconds: f64, scale: f64) -> Markup {
-    let (x, width) =
-        ((start * scale * 10.0).round() / 10.0, (seconds * scale * 10.0).round().max(10.0) / 10.0);
-    html! {
-        svg role="img" aria-label={ "after " (duration(start)) } width=(WIDTH) height="12" viewBox={ "0 0 " (WIDTH) " 12" } {
-            rect x=(x) y="2" width=(width) height="8" style="fill:var(--c0)" {}
-        }
-    }
+    let round = |value: f64| (value * 10.0).round() / 10.0;
+    let (left, width) = (round(start * scale), round(seconds * scale).max(1.0));
+    let style = format!("margin-left:{left}px;border-width:{width}px");
+    html! { b role="img" aria-label={ "after " (duration(start)) } style=(style) {} }
 }
 
 fn duration(seconds: f64) -> String {

@@ -16,9 +16,13 @@ pub(super) fn section(wrong: &[Wrong]) -> Markup {
 }
 
 fn image(Wrong { name, label, predicted, confidence, jpeg }: &Wrong) -> Markup {
+    let address = format!("data:image/jpeg;base64,{}", BASE64_STANDARD.encode(jpeg));
     html! {
         figure {
-            img src={ "data:image/jpeg;base64," (BASE64_STANDARD.encode(jpeg)) } alt={ "Image " (name) };
+            // Several models are wrong about the same images, which the page has once.
+            svg role="img" aria-label={ "Image " (name) } viewBox="0 0 64 64" {
+                g.frame { image width="64" height="64" href=(address) {} }
+            }
             figcaption {
                 (label) " as " (predicted) ", " (format!("{:.0}\u{a0}%", 100.0 * confidence)) br;
                 span.faint { (name) }

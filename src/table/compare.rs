@@ -65,7 +65,7 @@ pub(super) fn comparisons(
     let mut found = Vec::new();
     for column in 0..layout.columns.len() {
         let Some(to) = to(pivot, spec, column) else { continue };
-        let others = (0..layout.rows.len()).filter(|&row| row != to);
+        let others = (0..layout.rows.len()).filter(|&row| row != to && spec.compares(layout.rows[row]));
         found.extend(others.filter_map(|row| {
             let (a, b) = common(&layout.cells[row][column], &layout.cells[to][column]);
             let pairs = Pairs { a, b, resamples };

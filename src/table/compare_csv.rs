@@ -34,7 +34,8 @@ mod tests {
 
     fn rendered(test: Test, scores: &[Score]) -> String {
         let (among, correction) = (Vec::new(), Correction::Holm);
-        let compare = CompareSpec { to: "LP-FT A".into(), among, test, correction, alpha: 0.05 };
+        let compare =
+            CompareSpec { to: "LP-FT A".into(), among, rows: Vec::new(), test, correction, alpha: 0.05 };
         let spec = TableSpec { compare: Some(compare), resamples: 200, ..spec() };
         render(&Pivot::new("main", &spec, &axes(), scores).unwrap())
     }
@@ -56,6 +57,7 @@ mod tests {
         let compare = CompareSpec {
             to: "best".into(),
             among,
+            rows: Vec::new(),
             test: Test::Wilcoxon,
             correction: Correction::None,
             alpha: 0.05,

@@ -29,6 +29,7 @@ fn over_both(interval: Option<IntervalKind>, test: Option<Test>) -> TableSpec {
     let compare = |test| CompareSpec {
         to: "A".into(),
         among: Vec::new(),
+        rows: Vec::new(),
         test,
         correction: Correction::Holm,
         alpha: 0.05,

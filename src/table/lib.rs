@@ -14,6 +14,7 @@
 //! | `table_csv`, `compare_csv`, `markdown`, `latex`, `html`, `terminal` | renderings of a pivot |
 //! | `names` | names for readers of Markdown and LaTeX |
 //! | `text`, `note` | cells, headers and the note below, shared by the renderings |
+//! | `steps` | how long models were trained, for the note |
 //! | `undetermined` | why cells have no interval and comparisons no p |
 //! | `write` | the files under `results/<experiment>/` |
 
@@ -34,6 +35,7 @@ mod names;
 mod note;
 pub mod pivot;
 mod resample;
+mod steps;
 mod table_csv;
 mod terminal;
 mod text;
@@ -54,6 +56,7 @@ pub use groups::Predicted;
 pub use method::compared_by;
 pub use note::percent;
 pub use pivot::Pivot;
+pub use steps::Steps;
 pub use write::write_file;
 pub use write::{Rendered, write_results};
 
@@ -85,6 +88,8 @@ pub struct Score {
     /// What the note of a table must say about the data set, as sentences without an end: leaks between splits that the
     /// experiment allows.
     pub caveats: Arc<[String]>,
+    /// How long its model was trained on the data set; `None` if that is not known.
+    pub steps: Option<Steps>,
 }
 
 impl Score {
@@ -150,6 +155,7 @@ mod example {
             n: 60,
             predicted: None,
             caveats: Arc::default(),
+            steps: None,
         }
     }
 
@@ -211,6 +217,7 @@ mod example {
         let compare = CompareSpec {
             to: "LP-FT A".into(),
             among: Vec::new(),
+            rows: Vec::new(),
             test: Test::PairedBootstrap,
             correction: Correction::Holm,
             alpha: 0.05,

@@ -120,6 +120,7 @@ fn score_of(axes: &[String], record: &StringRecord) -> Result<Score, String> {
             .map_err(|_| format!("n is `{}`, not a number of images", &record[after + 2]))?,
         predicted: None,
         caveats: Arc::default(),
+        steps: None,
     })
 }
 

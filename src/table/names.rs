@@ -37,7 +37,11 @@ fn spec_named(spec: &TableSpec) -> TableSpec {
     named.rows = heading(spec, &spec.rows);
     named.over = spec.over.map(|axis| shown(spec, "", axis));
     if let Some(compare) = &mut named.compare {
-        let rows = compare.among.iter_mut().chain([&mut compare.to].into_iter().filter(|to| *to != BEST));
+        let rows = compare
+            .among
+            .iter_mut()
+            .chain(&mut compare.rows)
+            .chain([&mut compare.to].into_iter().filter(|to| *to != BEST));
         rows.for_each(|row| *row = shown(spec, &spec.rows, row));
     }
     named

@@ -5,6 +5,7 @@ use super::compare::Difference;
 use super::method::{interval, test};
 use super::pivot::Cell;
 use super::spec::{BEST, CompareSpec, Correction, Test};
+use super::steps;
 use super::text::{counted, label, most};
 use super::undetermined::{untested, without_interval};
 use statistics::{bootstrap, wilcoxon};
@@ -40,6 +41,7 @@ pub(super) fn note(pivot: &Pivot) -> Option<Vec<String>> {
     if let Some(compare) = &pivot.spec.compare {
         sentences.extend(comparisons(pivot, compare));
     }
+    sentences.extend(steps::sentence(pivot));
     sentences.extend(ranks(pivot));
     sentences.extend(pivot.caveats.iter().flat_map(|(dataset, caveats)| {
         caveats.iter().map(move |caveat| format!("Data set {}: {caveat}.", label(dataset)))
@@ -144,7 +146,9 @@ fn comparisons(pivot: &Pivot, compare: &CompareSpec) -> Vec<String> {
         "{BETTER} better, {WORSE} worse than {to} with p < {}: {test}, two-sided, {corrected}.",
         compare.alpha
     );
-    std::iter::once(first).chain(out_of_reach(pivot, compare)).chain(untested(pivot)).collect()
+    let rows: Vec<String> = compare.rows.iter().map(|row| label(row)).collect();
+    let only = (!rows.is_empty()).then(|| format!("Compared: {}.", rows.join(", ")));
+    std::iter::once(first).chain(only).chain(out_of_reach(pivot, compare)).chain(untested(pivot)).collect()
 }
 
 fn several(comparisons: usize) -> String {
@@ -196,7 +200,8 @@ mod tests {
     use super::*;
 
     fn compared(test: Test, correction: Correction, to: &str) -> TableSpec {
-        let compare = CompareSpec { to: to.into(), among: Vec::new(), test, correction, alpha: 0.05 };
+        let compare =
+            CompareSpec { to: to.into(), among: Vec::new(), rows: Vec::new(), test, correction, alpha: 0.05 };
         TableSpec { compare: Some(compare), resamples: 100, ..spec() }
     }
 
@@ -239,6 +244,18 @@ mod tests {
             said.contains("† better, ‡ worse than the best in its column of LP-FT A, Average + FT with p"),
             "{said}"
         );
+    }
+
+    #[test]
+    fn fewer_rows_are_fewer_comparisons() {
+        let mut spec = compared(Test::PairedBootstrap, Correction::Holm, "LP-FT A");
+        spec.compare.iter_mut().for_each(|compare| compare.rows = vec!["MedMerge + FT".into()]);
+        let pivot = Pivot::new("main", &spec, &axes(), &predicted_scores()).unwrap();
+        let compared: Vec<&str> =
+            pivot.comparisons.iter().map(|found| pivot.lines[found.row].label.as_str()).collect();
+        assert_eq!(compared, ["MedMerge + FT"; 2]);
+        let said = note(&pivot).unwrap().join("\n");
+        assert!(said.contains("correction for 2 comparisons.\nCompared: MedMerge + FT."), "{said}");
     }
 
     #[test]

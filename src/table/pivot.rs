@@ -9,6 +9,7 @@ use super::draws::{Grid, sorted};
 use super::layout::{Layout, Scores};
 use super::resample::Resamples;
 use super::spec::IntervalKind;
+use super::steps::{self, Range};
 use super::{Score, TableError, TableSpec, metrics_csv};
 use experiment::cell::Fields;
 use statistics::variance_components::standard_deviation;
@@ -57,6 +58,8 @@ pub struct Line {
     /// Mean rank over the columns in which every row has a mean, 1 being the best; `None` unless the spec asks for it
     /// and there is such a column.
     pub rank: Option<f64>,
+    /// How long its models were trained, as far as it is known.
+    pub(super) steps: Option<Range>,
 }
 
 /// A cell of a table.
@@ -122,8 +125,10 @@ impl Pivot {
 
     fn of_means(spec: &TableSpec, layout: &Layout<'_>) -> Self {
         let line = |(row, cells): (&&str, &Vec<Scores<'_>>)| {
+            let steps =
+                steps::range(cells.iter().flat_map(|scores| scores.values().map(|score| score.steps)));
             let cells = cells.iter().map(|scores| Cell::of(spec, scores)).collect();
-            Line { label: (*row).to_owned(), cells, rank: None }
+            Line { label: (*row).to_owned(), cells, rank: None, steps }
         };
         let column = |(i, values): (usize, &Vec<&str>)| Column::new(values, &layout.metrics(i));
         Self {

@@ -57,7 +57,7 @@ pub fn write_results(
     check_name("experiment", experiment)?;
     let folder = dir.join(experiment);
     fs::create_dir_all(&folder).map_err(TableError::io(&folder))?;
-    write_if_changed(&folder.join("metrics.csv"), &metrics_csv::write(axes, scores)?)?;
+    write_if_changed(&folder.join("metrics.csv"), metrics_csv::write(axes, scores)?.as_bytes())?;
     let table = |(name, spec): (&String, &TableSpec)| {
         check_name("table", name)?;
         write_table(&folder, name, &Pivot::new(name, spec, axes, scores)?)
@@ -81,7 +81,7 @@ fn write_table(folder: &Path, name: &str, pivot: &Pivot) -> Result<Rendered, Tab
     let texts = [("csv", &rendered.csv), ("md", &rendered.markdown), ("tex", &rendered.latex)];
     for (extension, text) in texts.into_iter().chain(comparisons.as_ref().map(|text| ("compare.csv", text))) {
         let path = folder.join(format!("{name}.{extension}"));
-        write_if_changed(&path, text)?;
+        write_if_changed(&path, text.as_bytes())?;
         rendered.files.push(path);
     }
     Ok(rendered)
@@ -97,14 +97,14 @@ pub fn write_file(
     experiment: &str,
     (what, name): (&'static str, &str),
     extension: &str,
-    text: &str,
+    content: impl AsRef<[u8]>,
 ) -> Result<PathBuf, TableError> {
     check_name("experiment", experiment)?;
     check_name(what, name)?;
     let folder = dir.join(experiment);
     fs::create_dir_all(&folder).map_err(TableError::io(&folder))?;
     let path = folder.join(format!("{name}.{extension}"));
-    write_if_changed(&path, text)?;
+    write_if_changed(&path, content.as_ref())?;
     Ok(path)
 }
 
@@ -128,16 +128,16 @@ fn check_name(what: &'static str, name: &str) -> Result<(), TableError> {
     Ok(())
 }
 
-fn write_if_changed(path: &Path, text: &str) -> Result<(), TableError> {
-    if fs::read(path).is_ok_and(|old| old == text.as_bytes()) {
+fn write_if_changed(path: &Path, content: &[u8]) -> Result<(), TableError> {
+    if fs::read(path).is_ok_and(|old| old == content) {
         return Ok(());
     }
-    write_whole(path, text).map_err(TableError::io(path))
+    write_whole(path, content).map_err(TableError::io(path))
 }
 
-fn write_whole(path: &Path, text: &str) -> std::io::Result<()> {
+fn write_whole(path: &Path, content: &[u8]) -> std::io::Result<()> {
     let mut file = kind::file::beside(path)?;
-    file.write_all(text.as_bytes())?;
+    file.write_all(content)?;
     kind::file::publish(file, path, true).map(drop)
 }
 

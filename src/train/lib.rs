@@ -164,6 +164,15 @@ impl TrainSpec {
         self.epoch_images.unwrap_or(training_images)
     }
 
+    /// Number of optimizer steps in an epoch, and of images in their batches, on a data set with this number of training
+    /// images.
+    pub fn steps_per_epoch(&self, training_images: usize) -> (usize, usize) {
+        let drawn = self.images_per_epoch(training_images);
+        let alone = usize::from(drawn % self.batch_size == 1);
+        let images = drawn - alone;
+        (images.div_ceil(self.batch_size).div_ceil(self.accumulate), images)
+    }
+
     /// Checks that the options are for images that are labeled like this. `who` is the data set, for messages.
     ///
     /// # Errors
@@ -347,6 +356,22 @@ mod tests {
         ] {
             assert_eq!(problems(spec), [""; 0], "{spec}");
         }
+    }
+
+    #[test]
+    fn steps_are_those_that_training_takes() {
+        for (images, batch_size, accumulate) in
+            [(640, 64, 1), (641, 64, 1), (650, 64, 4), (7, 8, 2), (9, 2, 3)]
+        {
+            let spec = TrainSpec { batch_size, accumulate, ..TrainSpec::default() };
+            let order: Vec<usize> = (0..images).collect();
+            let batches = batch::in_batches(&order, batch_size);
+            let of_steps = batches.chunks(accumulate).count();
+            let drawn = batches.iter().map(Vec::len).sum();
+            assert_eq!(spec.steps_per_epoch(images), (of_steps, drawn), "{images} {batch_size} {accumulate}");
+        }
+        let spec = TrainSpec { epoch_images: Some(1280), ..TrainSpec::default() };
+        assert_eq!(spec.steps_per_epoch(50), (20, 1280));
     }
 
     #[test]

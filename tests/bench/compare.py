@@ -1,12 +1,13 @@
 """Images per second and peak memory beside PyTorch's, in the same run, alternating.
 
     cargo bench --no-run
-    python tests/bench/compare.py PATH/torch_train.py [--rounds 5] [--threads 2] [--steps 6] [case ...]
+    python tests/bench/compare.py PATH/torch_train.py [--rounds 5] [--threads 2] [--steps 6] [--bf16] [case ...]
 
 torch_train.py takes a training step (AdamW, cross entropy, f32) and an evaluation of random images in two layouts and
 prints the better one's images per second as a JSON line; `cargo bench --bench throughput` does the same work here. Each
 round runs one after the other; the ratio of a round is ours over PyTorch's, and the median of the rounds counts.
-Memory is the largest resident set of the whole process. Needs: torch torchvision timm, and a quiet machine.
+Memory is the largest resident set of the whole process. --bf16 sets PyTorch's autocast to bf16 beside ours in f32.
+Needs: torch torchvision timm, and a quiet machine.
 """
 import argparse
 import json
@@ -17,8 +18,16 @@ import sys
 from pathlib import Path
 
 CASES = ["resnet18:small:28:64", "resnet18:standard:64:64", "resnet50:standard:64:32", "densenet121:standard:64:32",
-         "vit_tiny_patch16_224:-:224:16"]
+         "vit_tiny_patch16_224:-:224:16", "resnet18:standard:224:16", "resnet50:standard:224:16"]
 ROOT = Path(__file__).resolve().parents[2]
+
+# Runs a program with all its operators in autocast. Without a cache, so that weights are cast anew in every step.
+AUTOCAST = """import runpy, sys, torch
+torch.set_autocast_cache_enabled(False)
+torch.autocast("cpu", torch.bfloat16).__enter__()
+del sys.argv[0]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
 
 
 def measure(command, env):
@@ -45,8 +54,9 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--steps", type=int, default=6)
+    parser.add_argument("--bf16", action="store_true")
     parser.add_argument("cases", nargs="*", default=CASES)
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()
     program = bench_program()
     env = os.environ | {"RAYON_NUM_THREADS": str(args.threads)}
     print("| case | training: ours | PyTorch | ratio | evaluation: ours | PyTorch | ratio | MiB: ours | PyTorch |")
@@ -55,7 +65,8 @@ def main():
         ours, theirs = [], []
         for _ in range(args.rounds):
             ours.append(measure([program, "--steps", str(args.steps), case], env))
-            torch = [sys.executable, str(args.torch_train), "--threads", str(args.threads)]
+            torch = [sys.executable, *(["-c", AUTOCAST] if args.bf16 else []), str(args.torch_train)]
+            torch += ["--threads", str(args.threads)]
             theirs.append(measure(torch + ["--steps", str(args.steps), case], env))
         row = [case]
         for key in ("train_images_per_s", "eval_images_per_s"):

@@ -47,6 +47,7 @@ fn scores(images: u32) -> Vec<Score> {
             n: images as usize,
             predicted: predicted.clone(),
             caveats: Arc::default(),
+            steps: None,
         }));
     }
     scores
@@ -70,6 +71,7 @@ fn main() {
     for metrics in [&["macro_f1", "accuracy"][..], &["auroc"], &["log_loss"]] {
         let compare = CompareSpec {
             among: Vec::new(),
+            rows: Vec::new(),
             to: "model 0".into(),
             test: Test::PairedBootstrap,
             correction: Correction::Holm,

@@ -6,16 +6,21 @@
 //! The cases and the work of a step are those of the PyTorch program that `compare.py` runs beside it: random
 //! images, AdamW, cross entropy over 7 classes; the median of the steps after two that do not count. On a GPU, the
 //! median of five runs of steps between two synchronizations; with `--graphs` they are replayed as CUDA graphs. Threads:
-//! RAYON_NUM_THREADS.
+//! RAYON_NUM_THREADS. The allocator is the program's.
 
 use candle_core::{DType, Device};
+use medmerge::allocator;
 use medmerge::backbone::BackboneSpec;
 use medmerge::doctor::{Replayed, Workload};
 use medmerge::identity::Precision;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() {
     // SAFETY: nothing has started a thread yet.
     unsafe { nn::set_up_process() };
+    allocator::keep_memory();
     let mut steps = 6;
     let mut device = Device::Cpu;
     let mut precision = "f32".to_owned();

@@ -68,6 +68,21 @@ fn ensembles_are_rows_behind_the_models_and_are_made_once() {
     workplace.medmerge(&["run", "experiment.toml"]).assert().code(0).stderr(contains("executed 0, fresh 3"));
 }
 
+/// 32 images in batches of 16: two steps each of the merge weights and of fine-tuning; heads alone do not count. An
+/// ensemble takes the steps of its members, each stage once.
+#[test]
+fn a_table_says_how_many_steps_each_row_took() {
+    let together = "datasets = [\"xray\"]\nensembles.both = { models = [\"merged\", \"final\"] }\n";
+    let experiment =
+        crate::builder::EXPERIMENT.replace("datasets = [\"xray\"]\n", together) + "steps = true\n";
+    let workplace = Workplace::new(&experiment);
+    workplace.medmerge(&["run", "experiment.toml"]).assert().code(0);
+    let table = std::fs::read_to_string(workplace.path("results/tiny/main.md")).unwrap();
+    let said = "(steps of the head alone not counted): 2 (32 images) for merged; 0 (0 images) for average; \
+                4 (64 images) for final, both.";
+    assert!(table.contains(said), "{table}");
+}
+
 #[test]
 fn an_ensemble_of_probabilities_is_the_mean_of_its_members() {
     let workplace = Workplace::new(EXPERIMENT);

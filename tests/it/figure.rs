@@ -159,7 +159,7 @@ panels = 'seed'
     83 │ panels = 'seed'
        │ ^^^^^^
        │
-       = help: expected one of `from`, `columns`, `over`, `kernels`
+       = help: expected one of `from`, `columns`, `over`, `kernels`, `pdf`
     "#);
 }
 
@@ -237,6 +237,19 @@ fn table(csv: &[u8]) -> Vec<BTreeMap<String, String>> {
 
 fn number(row: &BTreeMap<String, String>, column: &str) -> f64 {
     row[column].parse().unwrap_or_else(|_| panic!("{column} of {row:?}"))
+}
+
+/// What a build with it writes is tested beside the code.
+#[test]
+fn without_the_feature_a_figure_as_pdf_is_told_before_anything_runs() {
+    let figure = "[figure.layers.layers]\nfrom = ['weights']\npdf = true\n";
+    let check =
+        Workplace::new(&format!("{EXPERIMENT}{figure}")).medmerge(&["check", "experiment.toml"]).assert();
+    if cfg!(feature = "pdf") {
+        check.code(0);
+    } else {
+        check.code(2).stderr(contains("without the feature `pdf`").and(contains("--features pdf")));
+    }
 }
 
 #[test]

@@ -28,6 +28,7 @@ fn score(model: &str, target: &str, seed: usize, value: f64) -> Score {
         n: 100,
         predicted: None,
         caveats: Default::default(),
+        steps: None,
     }
 }
 
@@ -188,8 +189,14 @@ fn with_a_twin(noise: u64) -> Vec<Score> {
 }
 
 fn full(test: Test, metrics: &[&str]) -> TableSpec {
-    let compare =
-        CompareSpec { to: "B".into(), among: Vec::new(), test, correction: Correction::Holm, alpha: 0.05 };
+    let compare = CompareSpec {
+        to: "B".into(),
+        among: Vec::new(),
+        rows: Vec::new(),
+        test,
+        correction: Correction::Holm,
+        alpha: 0.05,
+    };
     TableSpec {
         metrics: metrics.iter().map(ToString::to_string).collect(),
         interval: Some(IntervalKind::Bootstrap),

@@ -30,6 +30,9 @@ pub struct BarrierSpec {
     /// Data sets to show; all if empty.
     #[serde(default)]
     pub datasets: Vec<String>,
+    /// Whether to also write the figure as PDF, to `<figure>.pdf`. Needs a sans-serif font on this machine.
+    #[serde(default)]
+    pub pdf: bool,
 }
 
 fn log_loss() -> String {
@@ -42,6 +45,10 @@ impl Kind for BarrierSpec {}
 impl FigureKind for BarrierSpec {
     fn from(&self) -> &[String] {
         &self.from
+    }
+
+    fn pdf(&self) -> bool {
+        self.pdf
     }
 
     fn shows(&self) -> Shows {

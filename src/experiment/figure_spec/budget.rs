@@ -27,6 +27,9 @@ pub struct BudgetSpec {
     /// Whether the horizontal axis is logarithmic.
     #[serde(default)]
     pub log: bool,
+    /// Whether to also write the figure as PDF, to `<figure>.pdf`. Needs a sans-serif font on this machine.
+    #[serde(default)]
+    pub pdf: bool,
 }
 
 impl Identity for BudgetSpec {}
@@ -35,6 +38,10 @@ impl Kind for BudgetSpec {}
 impl FigureKind for BudgetSpec {
     fn from(&self) -> &[String] {
         &self.from
+    }
+
+    fn pdf(&self) -> bool {
+        self.pdf
     }
 
     fn shows(&self) -> Shows {

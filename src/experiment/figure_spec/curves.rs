@@ -13,6 +13,9 @@ use super::{FigureKind, Named, Shows};
 pub struct CurvesSpec {
     /// Stages that train: `pretrain`, `finetune`, `learn_merge_weights`, or `distill`.
     pub from: Vec<String>,
+    /// Whether to also write the figure as PDF, to `<figure>.pdf`. Needs a sans-serif font on this machine.
+    #[serde(default)]
+    pub pdf: bool,
 }
 
 impl Identity for CurvesSpec {}
@@ -21,6 +24,10 @@ impl Kind for CurvesSpec {}
 impl FigureKind for CurvesSpec {
     fn from(&self) -> &[String] {
         &self.from
+    }
+
+    fn pdf(&self) -> bool {
+        self.pdf
     }
 
     fn shows(&self) -> Shows {

@@ -13,6 +13,9 @@ use super::{FigureKind, Named, Shows};
 pub struct ForestSpec {
     /// A table with `compare` and a test that has intervals.
     pub table: String,
+    /// Whether to also write the figure as PDF, to `<figure>.pdf`. Needs a sans-serif font on this machine.
+    #[serde(default)]
+    pub pdf: bool,
 }
 
 impl Identity for ForestSpec {}
@@ -21,6 +24,10 @@ impl Kind for ForestSpec {}
 impl FigureKind for ForestSpec {
     fn from(&self) -> &[String] {
         &[]
+    }
+
+    fn pdf(&self) -> bool {
+        self.pdf
     }
 
     fn shows(&self) -> Shows {

@@ -22,6 +22,9 @@ pub struct LayersSpec {
     /// Whether to also write every merge weight, to `<figure>.kernels.csv`.
     #[serde(default)]
     pub kernels: bool,
+    /// Whether to also write the figure as PDF, to `<figure>.pdf`. Needs a sans-serif font on this machine.
+    #[serde(default)]
+    pub pdf: bool,
 }
 
 impl Identity for LayersSpec {}
@@ -30,6 +33,10 @@ impl Kind for LayersSpec {}
 impl FigureKind for LayersSpec {
     fn from(&self) -> &[String] {
         &self.from
+    }
+
+    fn pdf(&self) -> bool {
+        self.pdf
     }
 
     fn shows(&self) -> Shows {

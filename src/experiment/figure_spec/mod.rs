@@ -41,6 +41,9 @@ pub trait FigureKind: Kind {
     /// The stages that it shows; empty if it shows a table.
     fn from(&self) -> &[String];
 
+    /// Whether it is written as PDF, too.
+    fn pdf(&self) -> bool;
+
     /// What it shows of them.
     fn shows(&self) -> Shows;
 

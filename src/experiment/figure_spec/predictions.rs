@@ -20,6 +20,9 @@ pub struct PredictionsSpec {
     /// Data sets to show; all if empty.
     #[serde(default)]
     pub datasets: Vec<String>,
+    /// Whether to also write the figure as PDF, to `<figure>.pdf`. Needs a sans-serif font on this machine.
+    #[serde(default)]
+    pub pdf: bool,
 }
 
 impl Identity for PredictionsSpec {}
@@ -28,6 +31,10 @@ impl Kind for PredictionsSpec {}
 impl FigureKind for PredictionsSpec {
     fn from(&self) -> &[String] {
         &self.from
+    }
+
+    fn pdf(&self) -> bool {
+        self.pdf
     }
 
     fn shows(&self) -> Shows {

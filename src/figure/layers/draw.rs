@@ -55,7 +55,7 @@ fn lines(chart: &Chart<'_>, panel: &Panel<'_>) -> Markup {
         @for (source, run) in &runs { (chart.band(&edge(run, -1.0), &edge(run, 1.0), *source)) }
         @for (source, run) in &runs {
             (chart.line(&edge(run, 0.0), *source))
-            @for point in edge(run, 0.0) { (chart.dot(point, *source)) }
+            (chart.dots(&edge(run, 0.0), *source))
         }
     }
 }
@@ -75,14 +75,13 @@ fn runs(panel: &Panel<'_>, source: usize) -> impl Iterator<Item = Vec<(f64, Sour
 
 /// A stacked bar of the sources' shares for each layer, the first source at the bottom.
 fn bars(chart: &Chart<'_>, panel: &Panel<'_>) -> Markup {
-    html! {
-        @for (i, layer) in panel.layers.iter().enumerate() {
-            @for (source, low) in lows(&layer.sources).into_iter().enumerate() {
-                @let share = layer.sources[source].share;
-                @if share > 0.0 { (chart.block((i as f64 - 0.4, i as f64 + 0.4), (low, low + share), source)) }
-            }
-        }
-    }
+    let lows: Vec<Vec<f64>> = panel.layers.iter().map(|layer| lows(&layer.sources)).collect();
+    let bar = |source: usize, i: usize| {
+        let (low, share) = (lows[i][source], panel.layers[i].sources[source].share);
+        (share > 0.0).then_some([(i as f64 - 0.4, i as f64 + 0.4), (low, low + share)])
+    };
+    let bars = |source| (0..lows.len()).filter_map(|i| bar(source, i)).collect::<Vec<_>>();
+    html! { @for source in 0..panel.sources.len() { (chart.blocks(&bars(source), source)) } }
 }
 
 /// Where the bar of each source begins.
@@ -127,10 +126,11 @@ mod tests {
         insta::assert_snapshot!(texts(&svg).join("\n"), @r"
         tiny: layers
         target = fundus &amp; &lt;x&gt; (n = 2 over seed)
+        merge weight
         0
         1
         2
-        merge weight
+        share of kernels
         conv1
         layer1.0.conv1
         0
@@ -139,7 +139,6 @@ mod tests {
         0.6
         0.8
         1
-        share of kernels
         probe_a
         probe_b
         Layers from the images to the head. Lines: mean of the merge weights of a layer's kernels;

@@ -41,13 +41,13 @@ pub(super) fn files(name: &str, spec: &LayersSpec, shown: &Shown<'_>) -> Result<
 
 /// Merge weights for the tests of this crate.
 #[cfg(test)]
-mod example {
+pub(super) mod example {
     use indexmap::IndexMap;
 
     use super::*;
 
     /// Two sources with two layers, of three kernels and of one; `shift` is added to all weights of the first source.
-    pub(super) fn learned(target: &str, seed: &str, shift: f32) -> LearnedWeights {
+    pub(crate) fn learned(target: &str, seed: &str, shift: f32) -> LearnedWeights {
         let layer = |layer: &str, weights: [&[f32]; 2]| LayerWeights {
             layer: layer.into(),
             weights: vec![weights[0].iter().map(|w| w + shift).collect(), weights[1].to_vec()],
@@ -64,16 +64,17 @@ mod example {
         }
     }
 
-    pub(super) fn axes() -> Vec<String> {
+    pub(crate) fn axes() -> Vec<String> {
         vec!["seed".into(), "target".into()]
     }
 
-    pub(super) fn spec() -> LayersSpec {
+    pub(crate) fn spec() -> LayersSpec {
         LayersSpec {
             from: vec!["weights".into()],
             columns: Some("target".into()),
             over: "seed".into(),
             kernels: false,
+            pdf: false,
         }
     }
 }

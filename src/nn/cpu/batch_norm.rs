@@ -7,6 +7,8 @@ use super::{Real, widest, written_by_pieces};
 
 /// Elements per task: a quarter of a mebibyte.
 const PIECE: usize = 1 << 16;
+/// Elements that are copied and then mapped: a part of the first-level cache.
+const BLOCK: usize = 1 << 11;
 
 /// Mean and biased variance of each channel.
 #[derive(Clone, Debug, Default)]
@@ -66,43 +68,57 @@ fn add_moments<T: Real>((piece, mean, squares): (&[T], &mut [T], &mut [T])) {
     }
 }
 
-/// y = x · scale + shift (+ residual), then ReLU if asked.
-pub(crate) fn apply<T: Real>(
-    x: &[T],
-    scale: &[T],
-    shift: &[T],
-    residual: Option<&[T]>,
-    relu: bool,
-) -> Vec<T> {
-    let floor = T::from_f64(if relu { 0.0 } else { f64::NEG_INFINITY });
-    let len = piece_len(scale.len());
-    let fill = |i: usize, y: &mut [T]| {
-        let range = i * len..i * len + y.len();
-        let residual = residual.map(|r| &r[range.clone()]);
-        widest(piece_apply, (&x[range], (scale, shift), residual, floor, y));
-    };
-    // SAFETY: every row of the result is written.
-    unsafe { written_by_pieces(x.len(), len, fill) }
+/// y = x · scale + shift (+ residual), then ReLU if asked, of whole pixels.
+pub(crate) struct Map<'a, T> {
+    pub(crate) scale: &'a [T],
+    pub(crate) shift: &'a [T],
+    pub(crate) residual: Option<&'a [T]>,
+    pub(crate) relu: bool,
 }
 
-type Apply<'a, T> = (&'a [T], (&'a [T], &'a [T]), Option<&'a [T]>, T, &'a mut [T]);
+impl<T: Real> Map<'_, T> {
+    /// Maps the elements of the result from `start` in place.
+    pub(crate) fn map(&self, start: usize, y: &mut [T]) {
+        let residual = self.residual.map(|r| &r[start..start + y.len()]);
+        let floor = T::from_f64(if self.relu { 0.0 } else { f64::NEG_INFINITY });
+        widest(map_rows, (y, (self.scale, self.shift), residual, floor));
+    }
+
+    /// The same of other elements: blocks are copied, and mapped while they are in the first-level cache.
+    pub(crate) fn apply(&self, x: &[T]) -> Vec<T> {
+        let channels = self.scale.len();
+        let len = piece_len(channels);
+        let block = (BLOCK / channels).max(1) * channels;
+        let fill = |i: usize, y: &mut [T]| {
+            for (j, y) in y.chunks_mut(block).enumerate() {
+                let start = i * len + j * block;
+                y.copy_from_slice(&x[start..start + y.len()]);
+                self.map(start, y);
+            }
+        };
+        // SAFETY: the blocks cover the piece, and each is written before it is mapped.
+        unsafe { written_by_pieces(x.len(), len, fill) }
+    }
+}
+
+type Rows<'a, T> = (&'a mut [T], (&'a [T], &'a [T]), Option<&'a [T]>, T);
 
 #[inline(always)]
-fn piece_apply<T: Real>((x, (scale, shift), residual, floor, y): Apply<'_, T>) {
+fn map_rows<T: Real>((y, (scale, shift), residual, floor): Rows<'_, T>) {
     let channels = scale.len();
-    let rows = y.chunks_exact_mut(channels).zip(x.chunks_exact(channels));
+    let rows = y.chunks_exact_mut(channels);
     match residual {
         None => {
-            for (y, x) in rows {
+            for y in rows {
                 for c in 0..channels {
-                    y[c] = above(x[c] * scale[c] + shift[c], floor);
+                    y[c] = above(y[c] * scale[c] + shift[c], floor);
                 }
             }
         }
         Some(residual) => {
-            for ((y, x), r) in rows.zip(residual.chunks_exact(channels)) {
+            for (y, r) in rows.zip(residual.chunks_exact(channels)) {
                 for c in 0..channels {
-                    y[c] = above(x[c] * scale[c] + shift[c] + r[c], floor);
+                    y[c] = above(y[c] * scale[c] + shift[c] + r[c], floor);
                 }
             }
         }

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use super::matmul::{Matrix, PANEL, Panels, pack_panel};
 use super::scratch::Scratch;
-use super::{ConvShape, Real, by_pieces, sum_in_order, written_by_pieces};
+use super::{ConvShape, Finish, Real, by_pieces, sum_in_order, written_by_pieces};
 
 /// Elements of a task's patch matrix: half a mebibyte.
 const PATCH_BUDGET: usize = 1 << 17;
@@ -146,8 +146,8 @@ fn scatter_add<T: Real>(
     }
 }
 
-/// `y[n, oh, ow, co]` of `x[n, h, w, ci]` and `weight[co, ci / groups, kh, kw]`.
-pub(crate) fn forward<T: Real>(x: &[T], weight: &[T], shape: &ConvShape) -> Vec<T> {
+/// `y[n, oh, ow, co]` of `x[n, h, w, ci]` and `weight[co, ci / groups, kh, kw]`, finished by `finish`.
+pub(crate) fn forward<T: Real>(x: &[T], weight: &[T], shape: &ConvShape, finish: Finish<'_, T>) -> Vec<T> {
     let (oh, ow, co, patch) = (shape.oh(), shape.ow(), shape.co, shape.kernel_len());
     let group_len = Panels::<T>::len(shape.co_group(), patch);
     let kernels = kernel_panels(weight, shape, true);
@@ -162,6 +162,7 @@ pub(crate) fn forward<T: Real>(x: &[T], weight: &[T], shape: &ConvShape) -> Vec<
             let patches = Matrix::rows(&patches, patch);
             T::multiply(rows, &mut y[group * shape.co_group()..], co, patches, kernels, false);
         }
+        finish(first * ow * co, y);
     };
     // SAFETY: the products of all groups write every element of the result.
     unsafe { written_by_pieces(shape.n * oh * ow * co, lines * ow * co, fill) }

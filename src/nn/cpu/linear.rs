@@ -2,10 +2,10 @@
 
 use rayon::prelude::*;
 
-use super::batch_norm::{Gradient, apply, sums};
+use super::batch_norm::{Gradient, Map, sums};
 use super::matmul::{Matrix, PANEL, Panels, pack_panel};
 use super::scratch::Scratch;
-use super::{Real, widest, written_by_pieces};
+use super::{Finish, Real, widest, written_by_pieces};
 
 /// Rows per task.
 const ROWS: usize = 96;
@@ -14,14 +14,15 @@ const OUTPUTS: usize = 48;
 /// Minimum number of tasks of a weight gradient, if it has enough rows.
 const TASKS: usize = 8;
 
-/// `x [rows, in] · weight [out, in]ᵀ`.
-pub(crate) fn product<T: Real>(x: &[T], weight: &[T], inputs: usize) -> Vec<T> {
+/// `x [rows, in] · weight [out, in]ᵀ`, finished by `finish`.
+pub(crate) fn product<T: Real>(x: &[T], weight: &[T], inputs: usize, finish: Finish<'_, T>) -> Vec<T> {
     let outputs = weight.len() / inputs;
     let mut room = Scratch::new(0);
     let panels = pack(Matrix::rows(weight, inputs).transposed(), (inputs, outputs), &mut room);
     let fill = |i: usize, y: &mut [T]| {
         let x = Matrix::rows(&x[i * ROWS * inputs..], inputs);
         T::multiply(y.len() / outputs, y, outputs, x, panels, false);
+        finish(i * ROWS * outputs, y);
     };
     // SAFETY: the product is written completely.
     unsafe { written_by_pieces(rows(x, inputs) * outputs, ROWS * outputs, fill) }
@@ -87,7 +88,8 @@ pub(crate) fn weight_gradient<T: Real>(x: &[T], gy: &[T], (inputs, outputs): (us
 
 /// `x [rows, c] + bias [c]`.
 pub(crate) fn add_bias<T: Real>(x: &[T], bias: &[T]) -> Vec<T> {
-    apply(x, &vec![T::from_f64(1.0); bias.len()], bias, None, false)
+    let scale = vec![T::from_f64(1.0); bias.len()];
+    Map { scale: &scale, shift: bias, residual: None, relu: false }.apply(x)
 }
 
 /// Gradient with respect to `bias`: the column sums.

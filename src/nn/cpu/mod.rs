@@ -116,6 +116,13 @@ impl Real for f64 {
     }
 }
 
+/// What is done with each piece of a result while it is in the cache: it gets the index of the first element, and whole
+/// pixels.
+pub(crate) type Finish<'a, T> = &'a (dyn Fn(usize, &mut [T]) + Sync);
+
+/// Leaves a piece as it is.
+pub(crate) fn as_is<T>(_: usize, _: &mut [T]) {}
+
 /// Makes `len` elements in pieces of `piece` elements on all threads: `fill` gets the index of a piece and its
 /// elements, initially zero. Zeroing a piece in the cache saves a pass over memory.
 pub(crate) fn by_pieces<T: Real>(len: usize, piece: usize, fill: impl Fn(usize, &mut [T]) + Sync) -> Vec<T> {

@@ -3,8 +3,9 @@
 use rayon::prelude::*;
 
 use super::kernels::{gather_kernel_gradients, transform_block};
-use super::tiles::{transform_inputs, transform_output_gradients, transform_outputs};
-use super::{Image, Kernels, PANEL, POSITIONS, Tiles, tile_row_slices};
+use super::tiles::{transform_inputs, transform_output_gradients, transform_output_row};
+use super::{Image, Kernels, PANEL, POSITIONS, Tiles, output_pixels};
+use crate::cpu::Finish;
 use crate::cpu::matmul::{Matrix, Panels, multiply};
 use crate::cpu::room::Room;
 use crate::cpu::scratch::Scratch;
@@ -13,7 +14,13 @@ use crate::cpu::scratch::Scratch;
 const BUDGET: usize = 1 << 22;
 
 /// Correlates `x` with kernels, padded with `padding` zeros on each side.
-pub(super) fn correlate(x: &[f32], image: Image, kernels: &Kernels<'_>, padding: usize) -> Vec<f32> {
+pub(super) fn correlate(
+    x: &[f32],
+    image: Image,
+    kernels: &Kernels<'_>,
+    padding: usize,
+    finish: Finish<'_, f32>,
+) -> Vec<f32> {
     let (c, to) = (image.c, kernels.to());
     let n = x.len() / image.len();
     let output = image.correlated(padding, to);
@@ -23,7 +30,7 @@ pub(super) fn correlate(x: &[f32], image: Image, kernels: &Kernels<'_>, padding:
     let mut d = Scratch::new(batch * tiles.columns * POSITIONS * c);
     let mut m = Scratch::new(batch * tiles.columns * POSITIONS * to);
     let mut y = Room::new(n * output.len());
-    let mut slices = tile_row_slices(y.parts(), n, &output, &tiles);
+    let mut pixels = output_pixels(y.parts(), n, &output, &tiles);
     for first in (0..rows).step_by(batch) {
         let count = batch.min(rows - first);
         transform_inputs(x, &image, &tiles, first, count, padding, &mut d);
@@ -38,15 +45,12 @@ pub(super) fn correlate(x: &[f32], image: Image, kernels: &Kernels<'_>, padding:
                 multiply(t, m, PANEL, lhs, kernels, false);
             }
         });
-        transform_outputs(
-            &m,
-            (t * PANEL, block, PANEL),
-            &output,
-            tiles.columns,
-            &mut slices[first..first + count],
-        );
+        pixels[first..first + count].par_iter_mut().enumerate().for_each(|(r, y)| {
+            let strides = (t * PANEL, block, PANEL);
+            transform_output_row(&m, strides, &output, r * tiles.columns, tiles.columns, y, finish);
+        });
     }
-    // SAFETY: the slices of all tile rows cover `y`, and each was written.
+    // SAFETY: the pixels of all tile rows cover `y`, and each was written.
     unsafe { y.written() }
 }
 

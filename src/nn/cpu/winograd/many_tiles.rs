@@ -4,7 +4,8 @@ use rayon::prelude::*;
 
 use super::kernels::{gather_kernel_gradients, transform_block};
 use super::tiles::{transform_input_row, transform_inputs, transform_output_gradients, transform_output_row};
-use super::{BUDGET, Image, Kernels, PANEL, POSITIONS, Tiles, tile_row_slices};
+use super::{BUDGET, Image, Kernels, PANEL, POSITIONS, Tiles, output_pixels};
+use crate::cpu::Finish;
 use crate::cpu::matmul::{Matrix, Panels, multiply};
 use crate::cpu::room::Room;
 use crate::cpu::scratch::Scratch;
@@ -13,7 +14,13 @@ use crate::cpu::scratch::Scratch;
 const TASK: usize = 1 << 17;
 
 /// Correlates `x` with kernels, padded with `padding` zeros on each side.
-pub(super) fn correlate(x: &[f32], image: Image, kernels: &Kernels<'_>, padding: usize) -> Vec<f32> {
+pub(super) fn correlate(
+    x: &[f32],
+    image: Image,
+    kernels: &Kernels<'_>,
+    padding: usize,
+    finish: Finish<'_, f32>,
+) -> Vec<f32> {
     let (c, to) = (image.c, kernels.to());
     let transformed = transform_kernels(kernels);
     let n = x.len() / image.len();
@@ -21,9 +28,9 @@ pub(super) fn correlate(x: &[f32], image: Image, kernels: &Kernels<'_>, padding:
     let tiles = Tiles::covering(&output);
     let rows = (TASK / (tiles.columns * POSITIONS * (c + to))).max(1);
     let mut y = Room::new(n * output.len());
-    let mut slices = tile_row_slices(y.parts(), n, &output, &tiles);
-    slices.par_chunks_mut(rows).enumerate().for_each(|(task, slices)| {
-        let t = slices.len() * tiles.columns;
+    let mut pixels = output_pixels(y.parts(), n, &output, &tiles);
+    pixels.par_chunks_mut(rows).enumerate().for_each(|(task, pixels)| {
+        let t = pixels.len() * tiles.columns;
         let mut d = Scratch::new(POSITIONS * t * c);
         let mut m = Scratch::new(POSITIONS * t * to);
         for (r, d) in d.chunks_exact_mut(tiles.columns * POSITIONS * c).enumerate() {
@@ -34,11 +41,12 @@ pub(super) fn correlate(x: &[f32], image: Image, kernels: &Kernels<'_>, padding:
             let kernels = Panels::new(&transformed[p * c * PANEL..], (c, to), POSITIONS * c * PANEL, PANEL);
             multiply(t, m, to, lhs, kernels, false);
         }
-        for (r, y) in slices.iter_mut().enumerate() {
-            transform_output_row(&m, (t * to, PANEL, to), &output, r * tiles.columns, tiles.columns, y);
+        for (r, y) in pixels.iter_mut().enumerate() {
+            let first = r * tiles.columns;
+            transform_output_row(&m, (t * to, PANEL, to), &output, first, tiles.columns, y, finish);
         }
     });
-    // SAFETY: the slices of all tile rows cover `y`, and each was written.
+    // SAFETY: the pixels of all tile rows cover `y`, and each was written.
     unsafe { y.written() }
 }
 

@@ -23,8 +23,10 @@ mod many_tiles;
 mod tiles;
 mod transform;
 
-use super::ConvShape;
+use std::mem::MaybeUninit;
+
 use super::matmul::PANEL;
+use super::{ConvShape, Finish, as_is};
 
 /// Side of an output tile.
 const OUT: usize = 4;
@@ -44,24 +46,30 @@ pub(crate) fn serves(shape: &ConvShape) -> bool {
     kernel && channels && shape.padding <= 2
 }
 
-/// `y[n, oh, ow, co]` of `x[n, h, w, ci]` and `weight[co, ci, 3, 3]`.
-pub(crate) fn forward(x: &[f32], weight: &[f32], shape: &ConvShape) -> Vec<f32> {
+/// `y[n, oh, ow, co]` of `x[n, h, w, ci]` and `weight[co, ci, 3, 3]`, finished by `finish`.
+pub(crate) fn forward(x: &[f32], weight: &[f32], shape: &ConvShape, finish: Finish<'_, f32>) -> Vec<f32> {
     let kernels = Kernels { weight, ci: shape.ci, co: shape.co, turned: false };
     let image = Image { h: shape.h, w: shape.w, c: shape.ci };
-    correlate(x, image, &kernels, shape.padding)
+    correlate(x, image, &kernels, shape.padding, finish)
 }
 
 /// Gradient with respect to `x`, given that of `y`: a correlation with the kernels rotated by 180°.
 pub(crate) fn input_gradient(gy: &[f32], weight: &[f32], shape: &ConvShape) -> Vec<f32> {
     let kernels = Kernels { weight, ci: shape.ci, co: shape.co, turned: true };
     let image = Image { h: shape.oh(), w: shape.ow(), c: shape.co };
-    correlate(gy, image, &kernels, 2 - shape.padding)
+    correlate(gy, image, &kernels, 2 - shape.padding, &as_is)
 }
 
 /// Correlates `x` with kernels, padded with `padding` zeros on each side.
-fn correlate(x: &[f32], image: Image, kernels: &Kernels<'_>, padding: usize) -> Vec<f32> {
+fn correlate(
+    x: &[f32],
+    image: Image,
+    kernels: &Kernels<'_>,
+    padding: usize,
+    finish: Finish<'_, f32>,
+) -> Vec<f32> {
     let correlate = if kernels.are_many() { many_kernels::correlate } else { many_tiles::correlate };
-    correlate(x, image, kernels, padding)
+    correlate(x, image, kernels, padding, finish)
 }
 
 /// Gradient with respect to `weight`, given that of `y`.
@@ -128,18 +136,32 @@ impl Tiles {
     }
 }
 
-/// The output rows of each tile row, as separate slices.
-fn tile_row_slices<'a, T>(mut y: &'a mut [T], n: usize, output: &Image, tiles: &Tiles) -> Vec<&'a mut [T]> {
-    let mut slices = Vec::with_capacity(n * tiles.rows);
+/// The output pixels of a tile row.
+struct OutputPixels<'a> {
+    /// Index of the first element in all images.
+    start: usize,
+    elements: &'a mut [MaybeUninit<f32>],
+}
+
+/// The output pixels of all tile rows.
+fn output_pixels<'a>(
+    mut y: &'a mut [MaybeUninit<f32>],
+    n: usize,
+    output: &Image,
+    tiles: &Tiles,
+) -> Vec<OutputPixels<'a>> {
+    let mut pixels = Vec::with_capacity(n * tiles.rows);
+    let mut start = 0;
     for _ in 0..n {
         for row in 0..tiles.rows {
             let height = OUT.min(output.h - row * OUT);
-            let (head, tail) = y.split_at_mut(height * output.w * output.c);
-            slices.push(head);
-            y = tail;
+            let (elements, rest) = y.split_at_mut(height * output.w * output.c);
+            let next = start + elements.len();
+            pixels.push(OutputPixels { start, elements });
+            (start, y) = (next, rest);
         }
     }
-    slices
+    pixels
 }
 
 #[cfg(test)]
@@ -173,7 +195,7 @@ mod tests {
             let x = numbers(n * h * w * ci, 1);
             let weight = numbers(co * ci * 9, 2);
             let gy = numbers(n * shape.oh() * shape.ow() * co, 3);
-            close(&forward(&x, &weight, &shape), &direct::forward(&x, &weight, &shape));
+            close(&forward(&x, &weight, &shape, &as_is), &direct::forward(&x, &weight, &shape, &as_is));
             close(&input_gradient(&gy, &weight, &shape), &direct::input_gradient(&gy, &weight, &shape));
             close(&weight_gradient(&x, &gy, &shape), &direct::weight_gradient(&x, &gy, &shape));
         }

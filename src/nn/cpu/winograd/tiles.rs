@@ -1,12 +1,11 @@
 //! Transforms of image tiles to and from the Winograd domain.
 
-use std::mem::MaybeUninit;
-
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::transform::{InputTransform, OutputAdjoint, OutputTransform, both_sides, load, store};
-use super::{IN, Image, OUT, PANEL, POSITIONS, Tiles};
+use super::{IN, Image, OUT, OutputPixels, PANEL, POSITIONS, Tiles};
+use crate::cpu::Finish;
 use crate::cpu::room::to_be_written;
 
 /// Fills `d[tile, 36, c]` with Bᵀ d B for `count` tile rows from `first`.
@@ -78,32 +77,21 @@ impl WithSimd for InputRow<'_> {
     }
 }
 
-/// Writes Aᵀ m A of each tile of the tile rows to their output slices. `m` holds [`PANEL`] contiguous channels for each
-/// position, panel of channels and tile, with these strides.
-pub(super) fn transform_outputs(
-    m: &[f32],
-    strides: (usize, usize, usize),
-    output: &Image,
-    columns: usize,
-    slices: &mut [&mut [MaybeUninit<f32>]],
-) {
-    slices.par_iter_mut().enumerate().for_each(|(r, y)| {
-        transform_output_row(m, strides, output, r * columns, columns, y);
-    });
-}
-
-/// The same for the single tile row whose first tile is `first`.
+/// Writes Aᵀ m A of each tile of one tile row to its output pixels, and finishes them. `m` holds [`PANEL`] contiguous
+/// channels for each position, panel of channels and tile, with these strides; `first` is the first tile of the row.
 pub(super) fn transform_output_row(
     m: &[f32],
     strides: (usize, usize, usize),
     output: &Image,
     first: usize,
     columns: usize,
-    y: &mut [MaybeUninit<f32>],
+    pixels: &mut OutputPixels<'_>,
+    finish: Finish<'_, f32>,
 ) {
-    // SAFETY: the tiles cover the row, so every element is written, and none is read.
-    let y = unsafe { to_be_written(y) };
+    // SAFETY: the tiles cover the row, so every element is written, and none is read before.
+    let y = unsafe { to_be_written(pixels.elements) };
     Arch::new().dispatch(OutputRow { m, strides, output, first, columns, y });
+    finish(pixels.start, y);
 }
 
 /// The output tiles of one tile row.
