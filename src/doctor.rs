@@ -1,5 +1,7 @@
 //! Checks a device: training steps on it are compared with the same steps in f64 on the CPU.
 
+mod replayed;
+
 use std::time::Instant;
 
 use candle_core::{DType, Device, Result, Tensor, Var};
@@ -10,10 +12,13 @@ use crate::backbone::resnet::{ResnetSpec, Stem};
 use crate::backbone::vit::VitSpec;
 use crate::backbone::{Backbone, BackboneSpec};
 use crate::nn::init::initial_values;
-use crate::nn::{Mode, Net, StateDict, Value, gradients, leaves};
+use crate::nn::{Mode, Net, StateDict, Value, Values, gradients, leaves};
 use crate::rng::{Purpose, rng};
+use crate::train::loss::CrossEntropy;
 use crate::train::optimizer::{Optimizer, OptimizerSpec};
 use crate::train::{ClassCounts, Loss, LossSpec, Targets};
+
+pub use replayed::{Replayed, examine_replays};
 
 /// Classes of the synthetic task.
 const CLASSES: usize = 7;
@@ -70,14 +75,29 @@ impl Workload {
         })
     }
 
+    /// Logits in training mode, and the leaves of their tape.
+    fn forward(&self) -> Result<(Value, Values)> {
+        let leaves = leaves(&self.tensors, self.variables.iter().map(|(name, _)| name));
+        let net = Net::with_values(&self.tensors, leaves.clone(), Mode::Train);
+        Ok((self.backbone.logits(&net, &self.images, CLASSES)?, leaves))
+    }
+
+    /// Images, labels and what the loss reads.
+    fn inputs(&self) -> Vec<Tensor> {
+        let mut inputs = vec![self.images.tensor().clone()];
+        if let Targets::Classes(classes) = &self.labels {
+            inputs.push(classes.clone());
+        }
+        inputs.extend(self.loss.capturable().into_iter().flat_map(CrossEntropy::tensors));
+        inputs
+    }
+
     /// Logits in training mode, and the gradient of every parameter.
     ///
     /// # Errors
     /// A tensor operation failed.
     pub fn gradients(&self) -> Result<(Tensor, StateDict)> {
-        let leaves = leaves(&self.tensors, self.variables.iter().map(|(name, _)| name));
-        let net = Net::with_values(&self.tensors, leaves.clone(), Mode::Train);
-        let logits = self.backbone.logits(&net, &self.images, CLASSES)?;
+        let (logits, leaves) = self.forward()?;
         let narrow = logits.tensor().to_dtype(DType::F32)?;
         let (_, of_logits) = self.loss.with_gradient(&narrow, &self.labels)?;
         let gradients = gradients(&logits, of_logits.to_dtype(logits.tensor().dtype())?, &leaves)?;
@@ -107,19 +127,29 @@ impl Workload {
     ///
     /// # Errors
     /// A call failed.
-    pub fn seconds(&mut self, steps: usize, mut call: impl FnMut(&mut Self) -> Result<()>) -> Result<f64> {
+    pub fn seconds(&mut self, steps: usize, call: impl FnMut(&mut Self) -> Result<()>) -> Result<f64> {
         let device = self.labels.device().clone();
-        let mut seconds = Vec::new();
-        for _ in 0..steps + 2 {
-            let start = Instant::now();
-            call(self)?;
-            device.synchronize()?;
-            seconds.push(start.elapsed().as_secs_f64());
-        }
-        let mut seconds = seconds.split_off(2);
-        seconds.sort_by(f64::total_cmp);
-        Ok(seconds[steps / 2])
+        in_seconds(self, &device, steps, call)
     }
+}
+
+/// Median seconds per call over `steps` calls, after two warm-up calls.
+fn in_seconds<W>(
+    workload: &mut W,
+    device: &Device,
+    steps: usize,
+    mut call: impl FnMut(&mut W) -> Result<()>,
+) -> Result<f64> {
+    let mut seconds = Vec::new();
+    for _ in 0..steps + 2 {
+        let start = Instant::now();
+        call(workload)?;
+        device.synchronize()?;
+        seconds.push(start.elapsed().as_secs_f64());
+    }
+    let mut seconds = seconds.split_off(2);
+    seconds.sort_by(f64::total_cmp);
+    Ok(seconds[steps / 2])
 }
 
 /// Largest accepted errors of a device.

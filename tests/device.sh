@@ -11,7 +11,7 @@
 #                      ../shared/bench/torch_gpu.py); --pack copies it
 #   PYTHON             a Python with torch, torchvision and timm (python3)
 #
-# Stages, in order of worth: facts doctor tests quickstart steps profile. Each has a time limit, and the table is
+# Stages, in order of worth: facts doctor tests quickstart graphs steps profile. Each has a time limit, and the table is
 # written after each measurement, so what was done counts if the rest is cut off. What cannot run has a row that says
 # `not tested: why`. `steps` takes one more round of all cases as long as there is time; a row is the median of its
 # rounds, in each of which the two programs ran one after the other.
@@ -40,12 +40,12 @@ while [ $# -gt 0 ]; do
             declare "${1#--}=$2"
             shift
             ;;
-        facts | doctor | tests | quickstart | steps | profile) stages+=("$1") ;;
+        facts | doctor | graphs | tests | quickstart | steps | profile) stages+=("$1") ;;
         *) echo "error: \`$1\` is neither an option nor a stage; see the first lines of $0" >&2; exit 2 ;;
     esac
     shift
 done
-[ ${#stages[@]} -gt 0 ] || stages=(facts doctor tests quickstart steps profile)
+[ ${#stages[@]} -gt 0 ] || stages=(facts doctor tests quickstart graphs steps profile)
 for file in "$pack/torch_gpu.py" ../shared/bench/torch_gpu.py; do
     [ -n "$torch" ] || [ ! -f "$file" ] || torch=$file
 done
@@ -276,6 +276,44 @@ doctor() {
     done
 }
 
+# same_bits DTYPE: whether replayed steps give the bits of others: parameters, moments and logits of every family
+same_bits() {
+    local status=0 same
+    within "${ours[@]}" "$programs/medmerge" doctor --device cuda --precision "$1" --graphs >"$work/graphs" 2>&1 || status=$?
+    cp "$work/graphs" "$out/graphs-$1.txt"
+    same=$(grep -c ': same bits$' "$work/graphs" || true)
+    if [ "$status" = 124 ] || [ "$status" = 137 ]; then
+        row "graphs $1" "not tested: out of time"
+    elif [ "$same" -gt 0 ] && ! grep -q 'DIFFERENT BITS' "$work/graphs"; then
+        row "graphs $1" "passed: $same networks, bit for bit"
+    else
+        failed "graphs $1" "$(grep 'DIFFERENT BITS' "$work/graphs" || reason "$status" "$work/graphs")"
+    fi
+}
+
+# in_turn CASE: images per second in bf16, without graphs and with them
+in_turn() {
+    local option rates=""
+    for option in "" --graphs; do
+        # shellcheck disable=SC2086 # no option is no argument
+        within "${ours[@]}" "$programs/throughput" --device cuda --precision bf16 --steps "$run_length" $option "$1" \
+            >"$work/line" 2>"$work/line.err" ||
+            { row "graphs $1 bf16" "not tested: $(reason $? "$work/line.err")"; return; }
+        rates+="; ${option:-without}: $(number train_images_per_s) and $(number eval_images_per_s)"
+    done
+    row "graphs $1 bf16" "images/s in training and evaluation$rates"
+}
+
+graphs() {
+    local dtype case
+    if [ "$mode" = rehearse ]; then
+        row graphs "not tested: no GPU; stage/graph_tests.rs replays recorded steps on the CPU"
+        return
+    fi
+    for dtype in "${dtypes[@]}"; do same_bits "$dtype"; done
+    for case in "${cases[@]:0:3}"; do in_turn "$case"; done
+}
+
 # The whole quickstart among them is the next stage, with numbers
 tests() {
     local status=0 filter=(device:: --skip quickstart) demand=gpu
@@ -462,8 +500,8 @@ find_programs
 # building is no part of a rehearsal
 if [ "$mode" = rehearse ]; then deadline=$((SECONDS + budget)); fi
 if [[ " ${stages[*]} " != *" profile "* ]]; then reserve=0; fi
-declare -A seconds=([facts]=30 [doctor]=60 [tests]=60 [quickstart]=120 [profile]=80)
-for name in facts doctor tests quickstart steps profile; do
+declare -A seconds=([facts]=30 [doctor]=60 [graphs]=60 [tests]=60 [quickstart]=120 [profile]=80)
+for name in facts doctor tests quickstart graphs steps profile; do
     # what is left, but for the profile
     seconds[steps]=$((deadline - SECONDS - reserve))
     if [[ " ${stages[*]} " == *" $name "* ]]; then

@@ -3,7 +3,7 @@
 
 use std::ops::RangeInclusive;
 
-use candle_core::{Result, Tensor, bail};
+use candle_core::{Result, bail};
 use identity::Identity;
 use kind::{Kind, Problems};
 use schemars::JsonSchema;
@@ -18,7 +18,7 @@ use nn::cost::Cost;
 use nn::gelu::gelu;
 use nn::init::{Init, Parameter};
 use nn::layer::{Conv2d, LayerNorm, Linear};
-use nn::token::first_token;
+use nn::token::{embed_tokens, first_token};
 use nn::{Net, Value};
 
 const BLOCKS: usize = 12;
@@ -165,13 +165,7 @@ impl Vit {
             bail!("this transformer takes images of {side} pixels, got {:?}", &x.dims()[1..3]);
         }
         let (class, positions) = (net.value("cls_token")?, net.value("pos_embed")?);
-        let dtype = patches.tensor().dtype();
-        let patches = patches.reshape(&[n, h * w, channels])?.cast(class.tensor().dtype())?;
-        let tokens = Value::composed(&[&class, &patches, &positions], |t| {
-            let class = t[0].broadcast_as((n, 1, channels))?;
-            Tensor::cat(&[&class, &t[1]], 1)?.broadcast_add(&t[2])
-        })?;
-        tokens.cast(dtype)
+        embed_tokens(&class, &patches.reshape(&[n, h * w, channels])?, &positions)
     }
 }
 

@@ -1,4 +1,4 @@
-//! `--device` and `--precision`.
+//! `--device`, `--precision` and `--graphs`.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -85,6 +85,26 @@ pub(super) struct OnDevice {
     /// Precision of products on a GPU
     #[arg(long, value_enum, default_value_t = PrecisionChoice::F32, value_name = "PRECISION")]
     precision: PrecisionChoice,
+}
+
+/// An option that changes no result.
+#[derive(Clone, Copy, Debug, Args)]
+pub(super) struct Graphs {
+    /// Replay training steps on a GPU as CUDA graphs, where that is possible: not measured yet
+    #[arg(long)]
+    graphs: bool,
+}
+
+impl Graphs {
+    pub(super) fn are_asked_for(self) -> bool {
+        self.graphs
+    }
+
+    /// Workers that do so.
+    pub(super) fn of(self, mut workers: Workers) -> Workers {
+        workers.arguments.extend(self.graphs.then(|| "--graphs".into()));
+        workers
+    }
 }
 
 /// The value of `--precision`.

@@ -10,7 +10,7 @@ use super::version::{features, vectors};
 use super::{Error, Exit};
 use crate::backbone::BackboneSpec;
 use crate::backbone::resnet::{ResnetSpec, Stem};
-use crate::doctor::{Finding, Tolerance, Workload, examine};
+use crate::doctor::{Finding, Tolerance, Workload, examine, examine_replays};
 use crate::run::machine;
 
 /// Check whether this machine computes correctly, and how fast
@@ -26,10 +26,16 @@ the processor. Exit code 1 if the device cannot be trusted.")]
 pub(super) struct Doctor {
     #[command(flatten)]
     on: OnDevice,
+    /// Check whether training steps that are replayed as CUDA graphs give the same bits
+    #[arg(long)]
+    graphs: bool,
 }
 
 impl Doctor {
     pub(super) fn execute(&self) -> Result<Exit, Error> {
+        if self.graphs && !self.on.is_gpu() {
+            return Err(Error::Usage("there are graphs on GPUs only; add --device cuda".into()));
+        }
         let device = self.on.open()?;
         let out = &mut stdout().lock();
         writeln!(out, "medmerge {}, built with: {}", env!("CARGO_PKG_VERSION"), features())?;
@@ -43,12 +49,23 @@ impl Doctor {
             let bits = if *repeats { "reproducible" } else { "NOT REPRODUCIBLE" };
             writeln!(out, "  {what}: logits {logits:.1e}, gradients {gradients:.1e}, {bits}")?;
         }
+        let are_same = !self.graphs || replays(&device, out)?;
         writeln!(out, "throughput: {}", rayon::scope(|_| throughput(&device)).map_err(failed)?)?;
         writeln!(out, "memory: {}", memory(&device))?;
-        let good = findings.iter().all(|finding| finding.is_good(tolerance));
+        let good = are_same && findings.iter().all(|finding| finding.is_good(tolerance));
         writeln!(out, "{}", verdict(good))?;
         Ok(if good { Exit::Done } else { Exit::StageFailed })
     }
+}
+
+/// Say whether replayed steps give the same bits; returns whether all do.
+fn replays(device: &Device, out: &mut impl Write) -> Result<bool, Error> {
+    let findings = rayon::scope(|_| examine_replays(device)).map_err(failed)?;
+    writeln!(out, "steps replayed as graphs:")?;
+    for (what, is_same) in &findings {
+        writeln!(out, "  {what}: {}", if *is_same { "same bits" } else { "DIFFERENT BITS" })?;
+    }
+    Ok(findings.iter().all(|(_, is_same)| *is_same))
 }
 
 fn verdict(good: bool) -> &'static str {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 
-use super::device::OnDevice;
+use super::device::{Graphs, OnDevice};
 use super::experiments::{Files, every, stages_named, warn};
 use super::interrupt;
 use super::only::Only;
@@ -60,6 +60,8 @@ pub(super) struct Run {
     extra: Extra,
     #[command(flatten)]
     on: OnDevice,
+    #[command(flatten)]
+    graphs: Graphs,
     /// Where stages run
     #[arg(long, value_enum, default_value_t = ExecutorKind::default(), value_name = "EXECUTOR")]
     executor: ExecutorKind,
@@ -148,7 +150,7 @@ impl Run {
         let threads = slurm.as_ref().map_or_else(rayon::current_num_threads, Settings::threads);
         Ok(Options {
             executor: self.executor,
-            workers: self.on.workers()?,
+            workers: self.graphs.of(self.on.workers()?),
             threads,
             jobs: self.jobs.map(NonZeroUsize::get),
             slurm: slurm.unwrap_or_default(),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::device::OnDevice;
+use super::device::{Graphs, OnDevice};
 use super::{Error, Exit, Global, interrupt, log};
 use crate::allocator::release_memory;
 use crate::run::executor::Workers;
@@ -23,6 +23,8 @@ use crate::store::Store;
 pub(super) struct Worker {
     #[command(flatten)]
     on: OnDevice,
+    #[command(flatten)]
+    graphs: Graphs,
     /// Take orders from this folder, in an allocation of Slurm
     #[arg(long, value_name = "FOLDER")]
     desk: Option<PathBuf>,
@@ -52,7 +54,7 @@ impl Worker {
         let stop = interrupt::listen_quietly()?;
         let store = Store::existing(&global.store)?;
         let workers = self.on.workers()?;
-        let workers = Workers { devices: devices(self.on.is_gpu(), self.slots), ..workers };
+        let workers = Workers { devices: devices(self.on.is_gpu(), self.slots), ..self.graphs.of(workers) };
         let shift = Shift::from_environment(workers.devices.len(), Duration::from_secs(self.idle));
         let left = Foreman::new(desk, &store, &workers, shift, &stop)?.work()?;
         Ok(if left.is_stopped() { Exit::Interrupted } else { Exit::Done })
@@ -106,6 +108,7 @@ impl Worker {
         notify: &'a Notify<'a>,
     ) -> Result<Work<'a>, Error> {
         let store = Store::existing(&global.store)?;
-        Ok(Work::new(store, self.on.open()?, self.on.numerics(), signals, notify))
+        let (device, numerics) = (self.on.open()?, self.on.numerics());
+        Ok(Work::new(store, device, numerics, self.graphs.are_asked_for(), signals, notify))
     }
 }

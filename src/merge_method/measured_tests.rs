@@ -84,6 +84,7 @@ pub(crate) fn with_context<R>(dataset: Dataset, f: impl FnOnce(&Context<'_>) -> 
         device: Device::Cpu,
         report: &|_| Ok(()),
         resume: &Forgetful,
+        graphs: false,
     })
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use candle_core::{Result, Tensor};
 use dataset::Dataset;
+use nn::cuda::update::Followed;
 use nn::{BatchStatistics, Mode, Net, StateDict, Value, cuda};
 use rng::Purpose;
 use train::epoch::too_few;
@@ -47,16 +48,21 @@ pub fn reestimate_statistics(
         let net = Net::new(&model.tensors, Mode::Train);
         backbone.features(&net, &Value::constant(x))?;
         let observed = net.into_observed();
-        follow(&mut model.tensors, observed, 1.0 / (done + 1) as f64)?;
+        follow(&mut model.tensors, observed, 1.0 / (done + 1) as f64, Followed::Anew)?;
         (context.report)(Progress::Count { done: done + 1, of: batches.len(), what: "batches".into() })?;
     }
     Ok(())
 }
 
 /// `running ← (1 − share) · running + share · observed`, and count the batch.
-fn follow(tensors: &mut StateDict, observed: BTreeMap<String, BatchStatistics>, share: f64) -> Result<()> {
+fn follow(
+    tensors: &mut StateDict,
+    observed: BTreeMap<String, BatchStatistics>,
+    share: f64,
+    on_gpu: Followed,
+) -> Result<()> {
     if observed.values().any(|statistics| cuda::serves(&statistics.mean)) {
-        return follow_on_gpu(tensors, &observed, share);
+        return follow_on_gpu(tensors, &observed, share, on_gpu);
     }
     for (layer, statistics) in observed {
         for (what, new) in [("running_mean", statistics.mean), ("running_var", statistics.variance)] {
@@ -77,6 +83,7 @@ fn follow_on_gpu(
     tensors: &mut StateDict,
     observed: &BTreeMap<String, BatchStatistics>,
     share: f64,
+    into: Followed,
 ) -> Result<()> {
     let statistics = observed.iter().flat_map(|(layer, new)| {
         [(format!("{layer}.running_mean"), &new.mean), (format!("{layer}.running_var"), &new.variance)]
@@ -88,7 +95,7 @@ fn follow_on_gpu(
     let news = {
         let running: Vec<_> = statistics.iter().map(|(name, new)| (&tensors[name], *new)).collect();
         let counts: Vec<_> = counters.iter().map(|name| &tensors[name]).collect();
-        cuda::update::follow(&running, &counts, share)?
+        cuda::update::follow(&running, &counts, share, into)?
     };
     let names = statistics.into_iter().map(|(name, _)| name).chain(counters);
     tensors.extend(names.zip(news));
@@ -100,7 +107,18 @@ fn follow_on_gpu(
 /// # Errors
 /// candle cannot make a tensor.
 pub fn follow_step(tensors: &mut StateDict, observed: BTreeMap<String, BatchStatistics>) -> Result<()> {
-    follow(tensors, observed, MOMENTUM)
+    follow(tensors, observed, MOMENTUM, Followed::Anew)
+}
+
+/// The same for tensors that nothing else shares: on a GPU they are changed in place.
+///
+/// # Errors
+/// candle cannot make a tensor.
+pub fn follow_step_in_place(
+    tensors: &mut StateDict,
+    observed: BTreeMap<String, BatchStatistics>,
+) -> Result<()> {
+    follow(tensors, observed, MOMENTUM, Followed::InPlace)
 }
 
 #[cfg(test)]
@@ -127,14 +145,24 @@ mod tests {
             if share == 1.0 {
                 tensors.insert("0.running_var".into(), Tensor::new(&[f64::INFINITY; 3], &Device::Cpu)?);
             }
-            let (mut expected, mut actual) = (tensors.clone(), tensors.clone());
-            follow(&mut expected, observed.clone(), share)?;
-            let before = launches();
-            as_on_a_gpu(|| follow(&mut actual, observed.clone(), share))?;
-            assert_eq!(launches() - before, 1);
-            for (name, expected) in expected {
-                assert_eq!(expected.dtype(), actual[&name].dtype());
-                assert_close(&name, &actual[&name].to_dtype(DType::F64)?, &expected.to_dtype(DType::F64)?);
+            let mut expected = tensors.clone();
+            follow(&mut expected, observed.clone(), share, Followed::Anew)?;
+            let same = |actual: &StateDict| -> Result<()> {
+                for (name, expected) in &expected {
+                    assert_eq!(expected.dtype(), actual[name].dtype());
+                    assert_close(name, &actual[name].to_dtype(DType::F64)?, &expected.to_dtype(DType::F64)?);
+                }
+                Ok(())
+            };
+            for into in [Followed::Anew, Followed::InPlace] {
+                let before = train::epoch::copied(&tensors)?;
+                let (mut actual, count) = (before.clone(), launches());
+                as_on_a_gpu(|| follow(&mut actual, observed.clone(), share, into))?;
+                assert_eq!(launches() - count, 1);
+                same(&actual)?;
+                if into == Followed::InPlace {
+                    same(&before)?;
+                }
             }
         }
         Ok(())

@@ -27,6 +27,8 @@ pub struct Context<'a> {
     pub report: &'a (dyn Fn(Progress) -> Result<(), Interrupted> + Sync),
     /// Saves and restores training state, so that an interrupted training resumes.
     pub resume: &'a dyn Resume,
+    /// Replay training steps on a GPU as graphs, where that is possible.
+    pub graphs: bool,
 }
 
 impl Context<'_> {
@@ -49,6 +51,7 @@ impl Context<'_> {
             device: &self.device,
             report: self.report,
             resume: self.resume,
+            graphs: self.graphs,
         }
     }
 

@@ -141,8 +141,8 @@ impl Value {
         if dtype == before {
             return Ok(self.clone());
         }
-        let back = move |gy: Tensor| Ok(vec![Some(gy.to_dtype(before)?)]);
-        Ok(Self::result(self.tensor.to_dtype(dtype)?, &[self], back))
+        let back = move |gy: Tensor| Ok(vec![Some(cuda::cast(&gy, before)?)]);
+        Ok(Self::result(cuda::cast(&self.tensor, dtype)?, &[self], back))
     }
 
     /// Backward pass: the gradients of all leaves that this value depends on, given its own gradient, which may be

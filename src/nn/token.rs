@@ -1,9 +1,29 @@
 //! Single tokens of sequences, with gradients.
 
-use candle_core::Result;
+use candle_core::{Result, Tensor, bail};
 
 use super::cpu::concat::{columns, first_columns};
 use super::{Value, cuda, on_cpu, with_real, with_slice};
+
+/// The class token `[1, 1, channels]`, then the patches `[n, tokens - 1, channels]` of each image, plus the embeddings of
+/// their positions `[1, tokens, channels]`: `[n, tokens, channels]`, in the type of the patches.
+///
+/// # Errors
+/// The shapes do not match.
+pub fn embed_tokens(class: &Value, patches: &Value, positions: &Value) -> Result<Value> {
+    let (n, others, channels) = patches.tensor().dims3()?;
+    if class.dims() != [1, 1, channels] || positions.dims() != [1, others + 1, channels] {
+        let (class, patches, positions) = (class.dims(), patches.dims(), positions.dims());
+        bail!("the class token {class:?} or positions {positions:?} do not match patches {patches:?}");
+    }
+    if cuda::serves(patches.tensor()) {
+        return cuda::elementwise::embed_tokens(class, patches, positions);
+    }
+    Value::composed(&[class, patches, positions], |t| {
+        let class = t[0].broadcast_as((n, 1, channels))?;
+        Tensor::cat(&[&class, &t[1]], 1)?.broadcast_add(&t[2])
+    })
+}
 
 /// The first token of each sequence of `x [n, tokens, channels]`: `[n, channels]`.
 ///

@@ -44,6 +44,8 @@ pub struct Worker<'a> {
     device: Device,
     /// Numerics of the device.
     numerics: Numerics,
+    /// Replay training steps on a GPU as graphs, where that is possible.
+    graphs: bool,
     /// Requests to stop.
     signals: &'a Signals,
     /// Receives messages.
@@ -112,11 +114,12 @@ impl<'a> Worker<'a> {
         store: Store,
         device: Device,
         numerics: Numerics,
+        graphs: bool,
         signals: &'a Signals,
         notify: &'a Notify<'a>,
     ) -> Self {
         let datasets = Datasets::default();
-        Self { store, device, numerics, signals, notify, datasets, pool: None }
+        Self { store, device, numerics, graphs, signals, notify, datasets, pool: None }
     }
 
     /// Make the entry of an order, unless it exists.
@@ -241,6 +244,7 @@ impl Job<'_, '_> {
             device: self.worker.device.clone(),
             report: &report,
             resume: partial,
+            graphs: self.worker.graphs,
         };
         catch_panic(|| order.spec.run(&context))
     }

@@ -6,7 +6,7 @@ use candle_core::{Result, Tensor, Var, bail};
 
 use super::*;
 use backbone::Backbone;
-use model::batch_norm::follow_step;
+use model::batch_norm::follow_step_in_place;
 use nn::init::Parameter;
 use nn::{Mode, Net, Normalize, StateDict, Value, leaves};
 use train::batch::{self, Batch, Variant};
@@ -71,6 +71,11 @@ pub(super) fn restore(tensors: &mut StateDict, variables: &[(String, Var)], stat
     Ok(())
 }
 
+/// Copy the elements of a tensor into another of the same shape and type.
+fn overwrite(tensor: &Tensor, by: &Tensor) -> Result<()> {
+    tensor.flatten_all()?.slice_set(&by.flatten_all()?.contiguous()?, 0, 0)
+}
+
 /// Turn the named tensors into variables; the state dict then holds the variables' own tensors, so that the next
 /// forward pass uses the result of an optimizer step.
 pub(super) fn make_variables(
@@ -94,6 +99,7 @@ struct WholeNetwork<'a> {
     backbone: Box<dyn Backbone>,
     info: &'a ModelInfo,
     classes: usize,
+    /// Its own: nothing else shares them.
     tensors: StateDict,
     variables: Vec<(String, Var)>,
     task: &'a Task<'a>,
@@ -106,6 +112,9 @@ impl<'a> WholeNetwork<'a> {
         let parameters = backbone.all_parameters(Some(classes)).into_iter();
         let trainable = parameters.filter(|parameter| parameter.is_trainable());
         let variables = make_variables(&mut tensors, trainable.map(|parameter| parameter.name))?;
+        for tensor in tensors.values_mut().filter(|tensor| !tensor.is_variable()) {
+            *tensor = tensor.force_contiguous()?;
+        }
         Ok(Self { backbone, info, classes, tensors, variables, task })
     }
 }
@@ -131,8 +140,12 @@ impl Learner for WholeNetwork<'_> {
         let net = Net::with_values(&self.tensors, leaves.clone(), Mode::Train);
         let logits = self.backbone.logits(&net, &x, self.classes)?;
         let observed = net.into_observed();
-        follow_step(&mut self.tensors, observed)?;
+        follow_step_in_place(&mut self.tensors, observed)?;
         Ok(Forward { logits, leaves })
+    }
+
+    fn can_be_captured(&self) -> bool {
+        true
     }
 
     fn val_logits(&mut self, positions: &[usize]) -> Result<Tensor> {
@@ -146,7 +159,7 @@ impl Learner for WholeNetwork<'_> {
     }
 
     fn restore(&mut self, state: &StateDict) -> Result<()> {
-        restore(&mut self.tensors, &self.variables, state)
+        self.tensors.iter().try_for_each(|(name, tensor)| overwrite(tensor, &state[name]))
     }
 }
 

@@ -9,6 +9,8 @@ pub mod distill;
 pub mod ensemble;
 pub mod evaluate;
 pub mod finetune;
+#[cfg(test)]
+mod graph_tests;
 pub mod import;
 pub mod learn_merge_weights;
 mod learner;

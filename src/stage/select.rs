@@ -202,6 +202,7 @@ mod tests {
             device: Device::Cpu,
             report: &|_| Ok(()),
             resume: &train::resume::Forgetful,
+            graphs: false,
         }
     }
 

@@ -11,6 +11,7 @@ use super::batch::{Batch, ahead, in_batches};
 use super::best::Best;
 use super::eval_batch::eval_batch;
 use super::layer_rates;
+use super::replays::Replays;
 use super::resume::{Ongoing, Position, Resume, Saver, TrainState};
 use super::{NamedLoss, Objective, Optimizer, TrainSpec};
 use crate::{EpochRecord, Interrupted, Progress, TrainError};
@@ -40,6 +41,13 @@ pub trait Learner {
     /// # Errors
     /// A tensor operation failed.
     fn train_logits(&mut self, batch: &Batch) -> candle_core::Result<Forward>;
+
+    /// Whether [`train_logits`](Self::train_logits) does nothing on a GPU but launches that change
+    /// [`tensors`](Self::tensors) in place, and reads nothing else but the batch; and [`restore`](Self::restore) writes
+    /// into the same tensors. Steps can then be captured once and replayed.
+    fn can_be_captured(&self) -> bool {
+        false
+    }
 
     /// Called after each step with its learning rate, for changes to the variables beyond the gradient step (a decay, a
     /// constraint).
@@ -102,6 +110,8 @@ pub struct Task<'a> {
     pub report: &'a (dyn Fn(Progress) -> Result<(), Interrupted> + Sync),
     /// Saves and loads the training state.
     pub resume: &'a dyn Resume,
+    /// Replay steps on a GPU as graphs, where that is possible: faster, with the same results.
+    pub graphs: bool,
 }
 
 /// Minimizes the loss that the task's options name, as [`fit_to`].
@@ -122,10 +132,10 @@ pub fn fit_to(
     learner: &mut dyn Learner,
     task: &Task<'_>,
 ) -> Result<Vec<EpochRecord>, TrainError> {
-    let mut training = Training::new(learner, task)?;
+    let mut training = Training::new(learner, objective, task)?;
     training.resume()?;
     while !training.is_over() {
-        let train_loss = training.epoch(objective)?;
+        let train_loss = training.epoch()?;
         training.end_epoch(train_loss)?;
     }
     training.finish()
@@ -134,8 +144,10 @@ pub fn fit_to(
 /// A training in progress.
 struct Training<'a> {
     learner: &'a mut dyn Learner,
+    objective: &'a dyn Objective,
     task: &'a Task<'a>,
     optimizer: Optimizer,
+    replays: Replays,
     average: Option<Average>,
     best: Best<'a>,
     /// Completed epochs.
@@ -145,7 +157,11 @@ struct Training<'a> {
 }
 
 impl<'a> Training<'a> {
-    fn new(learner: &'a mut dyn Learner, task: &'a Task<'a>) -> Result<Self, TrainError> {
+    fn new(
+        learner: &'a mut dyn Learner,
+        objective: &'a dyn Objective,
+        task: &'a Task<'a>,
+    ) -> Result<Self, TrainError> {
         let spec = task.spec;
         let factors = layer_rates::factors(spec, &learner.depths());
         let optimizer = Optimizer::new(&spec.optimizer, learner.variables())?
@@ -156,7 +172,8 @@ impl<'a> Training<'a> {
         };
         let (best, saver) = (Best::new(spec), Saver::new(task.resume));
         let (history, ongoing) = (Vec::new(), Ongoing::default());
-        Ok(Self { learner, task, optimizer, average, best, history, ongoing, saver })
+        let replays = Replays::new(task, learner, objective);
+        Ok(Self { learner, objective, task, optimizer, replays, average, best, history, ongoing, saver })
     }
 
     fn is_over(&self) -> bool {
@@ -165,7 +182,7 @@ impl<'a> Training<'a> {
     }
 
     /// One pass over the training images; returns the mean loss per image.
-    fn epoch(&mut self, objective: &dyn Objective) -> Result<f64, TrainError> {
+    fn epoch(&mut self) -> Result<f64, TrainError> {
         let (task, epoch, start) = (self.task, self.history.len(), self.ongoing);
         let (spec, split) = (task.spec, &task.dataset.train);
         let draws = spec.sampling.draws(split, spec.images_per_epoch(split.len()), spec.seed, epoch);
@@ -182,29 +199,40 @@ impl<'a> Training<'a> {
         let of_steps: Vec<usize> = batches.chunks(spec.accumulate).map(images).collect();
         let (mut group, started) = (Accumulated::default(), Instant::now());
         ahead(batches.len() - start.batches, prepare, |batch| {
+            let batch = batch?.on(task.device)?;
             let of_step = of_steps[self.ongoing.batches / spec.accumulate];
-            self.accumulate(&mut group, objective, batch?, of_step)?;
-            if group.images < of_step {
-                return Ok(());
+            if !self.replay(&batch)? {
+                self.accumulate(&mut group, batch, of_step)?;
+                if group.images < of_step {
+                    return Ok(());
+                }
+                self.step(std::mem::take(&mut group))?;
             }
-            self.step(std::mem::take(&mut group))?;
             self.report_step((self.ongoing.images - start.images) as f64 / started.elapsed().as_secs_f64())?;
             self.save_if_due(true)
         })?;
         Ok(self.ongoing.loss / self.ongoing.images as f64)
     }
 
+    /// Takes an optimizer step on a batch by replaying one; returns whether it did.
+    fn replay(&mut self, batch: &Batch) -> Result<bool, TrainError> {
+        let (lr_factor, images) = (self.lr_factor(), batch.draws.len());
+        let Self { learner, objective, optimizer, replays, .. } = self;
+        let Some(loss) = replays.step(*learner, optimizer, *objective, batch, lr_factor)? else {
+            return Ok(false);
+        };
+        if !loss.is_finite() {
+            return Err(diverged(loss, batch.epoch, self.ongoing.images, self.task.spec));
+        }
+        self.stepped(1, images, loss * images as f64)?;
+        Ok(true)
+    }
+
     /// Adds a batch to those of the next optimizer step, which has `of` images in all.
-    fn accumulate(
-        &mut self,
-        group: &mut Accumulated,
-        objective: &dyn Objective,
-        batch: Batch,
-        of: usize,
-    ) -> Result<(), TrainError> {
-        let (batch, images) = (batch.on(self.task.device)?, group.images + self.ongoing.images);
+    fn accumulate(&mut self, group: &mut Accumulated, batch: Batch, of: usize) -> Result<(), TrainError> {
+        let images = group.images + self.ongoing.images;
         let Forward { logits, leaves } = self.learner.train_logits(&batch)?;
-        let (number, mut gradient) = objective.with_gradient(logits.tensor(), &batch)?;
+        let (number, mut gradient) = self.objective.with_gradient(logits.tensor(), &batch)?;
         if !number.is_finite() {
             return Err(diverged(number, batch.epoch, images, self.task.spec));
         }
@@ -217,16 +245,24 @@ impl<'a> Training<'a> {
 
     /// One optimizer step.
     fn step(&mut self, group: Accumulated) -> Result<(), TrainError> {
-        let spec = self.task.spec;
-        let factor = spec.schedule.factor(self.history.len(), spec.epochs);
-        self.optimizer.step(&group.gradients, factor, spec.clip_norm)?;
-        self.learner.after_step(spec.optimizer.lr() * factor)?;
+        self.optimizer.step(&group.gradients, self.lr_factor(), self.task.spec.clip_norm)?;
+        self.stepped(group.batches, group.images, group.loss)
+    }
+
+    /// Factor of the schedule on the learning rate.
+    fn lr_factor(&self) -> f64 {
+        self.task.spec.schedule.factor(self.history.len(), self.task.spec.epochs)
+    }
+
+    /// What follows an optimizer step on so many batches and images with this sum of losses.
+    fn stepped(&mut self, batches: usize, images: usize, loss: f64) -> Result<(), TrainError> {
+        self.learner.after_step(self.task.spec.optimizer.lr() * self.lr_factor())?;
         if let Some(average) = &mut self.average {
             average.follow(&self.learner.tensors())?;
         }
-        self.ongoing.batches += group.batches;
-        self.ongoing.images += group.images;
-        self.ongoing.loss += group.loss;
+        self.ongoing.batches += batches;
+        self.ongoing.images += images;
+        self.ongoing.loss += loss;
         Ok(())
     }
 

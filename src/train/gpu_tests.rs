@@ -17,7 +17,10 @@ fn shapes() -> Vec<Vec<usize>> {
 }
 
 /// Parameters, moments and counter after three steps.
-fn stepped(spec: &OptimizerSpec) -> BTreeMap<String, Tensor> {
+fn stepped(
+    spec: &OptimizerSpec,
+    mut step_by: impl FnMut(&mut Optimizer, &BTreeMap<String, Tensor>),
+) -> BTreeMap<String, Tensor> {
     let named = |seed: u64| {
         let tensor =
             |(i, shape): (usize, &Vec<usize>)| (format!("{i:03}"), random_tensor(seed + i as u64, shape));
@@ -36,29 +39,60 @@ fn stepped(spec: &OptimizerSpec) -> BTreeMap<String, Tensor> {
         let wide = Tensor::cat(&[&gradients["002"], &gradients["002"]], 0).unwrap();
         let wide = wide.reshape((2, 5000)).and_then(|wide| wide.t()?.narrow(1, 0, 1)?.squeeze(1));
         gradients.insert("002".into(), wide.unwrap());
-        optimizer.step(&gradients, 0.9, Some(3.0)).unwrap();
+        step_by(&mut optimizer, &gradients);
     }
     let mut all = optimizer.state().unwrap();
     all.extend(variables.into_iter().map(|(name, var)| (name, var.as_detached_tensor())));
     all
 }
 
-#[test]
-fn optimizers_take_the_same_steps() {
-    for spec in [
+fn specs() -> [OptimizerSpec; 5] {
+    [
         json!({ "adamw": { "weight_decay": 0.1 } }),
         json!({ "adam": { "weight_decay": 0.1, "betas": [0.8, 0.95] } }),
         json!({ "sgd": { "momentum": 0.0, "weight_decay": 0.1 } }),
         json!({ "sgd": { "momentum": 0.9 } }),
         json!({ "sgd": { "momentum": 0.9, "nesterov": true } }),
-    ] {
-        let spec: OptimizerSpec = serde_json::from_value(spec).unwrap();
-        let expected = stepped(&spec);
+    ]
+    .map(|spec| serde_json::from_value(spec).unwrap())
+}
+
+#[test]
+fn optimizers_take_the_same_steps() {
+    let clipped = |optimizer: &mut Optimizer, gradients: &BTreeMap<String, Tensor>| {
+        optimizer.step(gradients, 0.9, Some(3.0)).unwrap();
+    };
+    for spec in specs() {
+        let expected = stepped(&spec, clipped);
         let before = launches();
-        let actual = order_of_threads(7, || as_on_a_gpu(|| stepped(&spec)));
+        let actual = order_of_threads(7, || as_on_a_gpu(|| stepped(&spec, clipped)));
         assert_eq!(launches() - before, 3 * 2, "two launches a step for 403 tensors");
         for (name, expected) in &expected {
             assert_close(&format!("{name} of {spec:?}"), &actual[name], expected);
+        }
+    }
+}
+
+/// As captured steps have it.
+#[test]
+fn what_changes_from_step_to_step_is_read_from_memory_with_the_same_bits() {
+    for spec in specs() {
+        let mut rates = [0.9, 0.5, 0.1].into_iter().cycle();
+        let expected = as_on_a_gpu(|| {
+            stepped(&spec, |optimizer, gradients| {
+                optimizer.step(gradients, rates.next().unwrap(), None).unwrap();
+            })
+        });
+        let actual = as_on_a_gpu(|| {
+            stepped(&spec, |optimizer, gradients| {
+                let varying = optimizer.varying().unwrap();
+                optimizer.advance(rates.next().unwrap(), &varying).unwrap();
+                optimizer.launch(gradients, &varying).unwrap();
+            })
+        });
+        let bits = |tensor: &Tensor| tensor.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>();
+        for (name, expected) in &expected {
+            assert_eq!(bits(&actual[name]).unwrap(), bits(expected).unwrap(), "{name} of {spec:?}");
         }
     }
 }

@@ -34,6 +34,7 @@ pub mod loss;
 pub mod objective;
 pub mod optimizer;
 pub mod progress;
+mod replays;
 pub mod resume;
 pub mod sampling;
 pub mod schedule;

@@ -4,6 +4,7 @@ use candle_core::{Result, Tensor};
 
 use super::batch::Batch;
 use super::epoch::Task;
+use super::loss::CrossEntropy;
 use super::{ClassCounts, Loss};
 
 /// What training minimizes.
@@ -13,6 +14,11 @@ pub trait Objective {
     /// # Errors
     /// A tensor operation failed.
     fn with_gradient(&self, logits: &Tensor, batch: &Batch) -> Result<(f64, Tensor)>;
+
+    /// The loss of the labels that this is, if a GPU can compute it in a step that is captured once and replayed.
+    fn capturable(&self) -> Option<&CrossEntropy> {
+        None
+    }
 }
 
 /// The loss that the training options name.
@@ -32,5 +38,9 @@ impl NamedLoss {
 impl Objective for NamedLoss {
     fn with_gradient(&self, logits: &Tensor, batch: &Batch) -> Result<(f64, Tensor)> {
         self.0.with_gradient(logits, &batch.targets)
+    }
+
+    fn capturable(&self) -> Option<&CrossEntropy> {
+        self.0.capturable()
     }
 }

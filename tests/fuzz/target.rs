@@ -318,6 +318,7 @@ fn import(path: PathBuf) -> String {
         device: candle_core::Device::Cpu,
         report: &|_| Ok(()),
         resume: &Forgetful,
+        graphs: false,
     };
     let run = |key: Option<String>| {
         let spec = ImportSpec {

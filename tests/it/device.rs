@@ -1,7 +1,7 @@
 //! Everything that is computed on a GPU, held against the processor. Where there is no GPU, each test says so.
 
 use candle_core::Device;
-use medmerge::doctor::{Tolerance, examine};
+use medmerge::doctor::{Tolerance, examine, examine_replays};
 use medmerge::nn::cuda;
 
 use crate::not_tested::{Need, not_tested};
@@ -29,6 +29,42 @@ fn training_steps_on_this_processor_are_those_in_f64() {
     for finding in examine(&Device::Cpu).unwrap() {
         assert!(finding.is_good(Tolerance::default()), "{finding:?}");
     }
+}
+
+#[test]
+fn replayed_steps_on_a_gpu_give_the_same_bits() {
+    let Some(device) = gpu() else { return };
+    for (what, is_same) in examine_replays(&device).unwrap() {
+        assert!(is_same, "{what}");
+    }
+}
+
+/// Whole trainings, with validation and smaller batches in between.
+#[test]
+fn trainings_on_a_gpu_make_the_same_model_with_graphs() {
+    if gpu().is_none() {
+        return;
+    }
+    let model = |options: &[&str]| {
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = assert_cmd::Command::cargo_bin("medmerge").unwrap();
+        command.args(["run", "experiments/quickstart.toml", "--device", "cuda", "--only", "source_a"]);
+        command.args(["--set", "sweep.seed=[0]", "--set", "stage.source_a.pretrain.epochs=2"]).args(options);
+        command.arg("--store").arg(folder.path().join("store")).arg("--results").arg(folder.path());
+        command.assert().success();
+        let mut folders = vec![folder.path().join("store/store")];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.ends_with("model.safetensors") {
+                    return std::fs::read(path).unwrap();
+                }
+                folders.extend(path.is_dir().then_some(path));
+            }
+        }
+        panic!("no model was made")
+    };
+    assert!(model(&[]) == model(&["--graphs"]));
 }
 
 /// The scores of the shipped experiment are as good on a GPU as on the processor, without another line in its file.

@@ -59,6 +59,7 @@ pub fn run(
         device: Device::Cpu,
         report,
         resume,
+        graphs: false,
     })
 }
 

@@ -151,6 +151,7 @@ fn made(kind: &str, mut body: Value, lr: f64, inputs: &[Arc<Artifact>], labels: 
         device: Device::Cpu,
         report: &|_| Ok(()),
         resume: &Forgetful,
+        graphs: false,
     })
     .unwrap()
 }

@@ -3,7 +3,7 @@
 use candle_core::{Result, Tensor};
 
 use super::columns::pack;
-use super::launch::{Launch, matmul};
+use super::launch::{Launch, library, matmul};
 use super::to_be_written;
 use crate::Value;
 
@@ -42,7 +42,8 @@ pub(crate) fn attention(qkv: &Value, heads: usize) -> Result<Value> {
         let gscores = softmax_gradient(&shares, &matmul(&gy, &v.t()?)?, scale)?;
         let gv = matmul(&shares.t()?, &gy)?;
         let (gq, gk) = (matmul(&gscores, &k)?, matmul(&gscores.t()?, &q)?);
-        let gparts = Tensor::stack(&[gq, gk, gv], 0)?;
+        let all_parts = (3, n * heads, tokens, size);
+        let gparts = library(all_parts, gq.dtype(), &shares, move || Tensor::stack(&[&gq, &gk, &gv], 0))?;
         Ok(vec![Some(reordered("join_heads", &gparts, &all)?.reshape((n, tokens, width))?)])
     }))
 }

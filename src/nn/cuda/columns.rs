@@ -6,6 +6,7 @@ use std::collections::HashMap;
 
 use candle_core::{DType, Device, DeviceLocation, Result, Tensor};
 
+use super::graph::{keep, needed_before};
 use super::launch::{Launch, THREADS, address};
 use super::{to_be_written, wide};
 
@@ -114,8 +115,11 @@ fn room(on: &Tensor, sums: usize, tiles: usize) -> Result<(Tensor, Tensor)> {
     };
     let key = (on.device().location(), dtype);
     if let Some(room) = ROOM.with_borrow(|rooms| rooms.get(&key).filter(is_enough).cloned()) {
+        keep(&room.0)?;
+        keep(&room.1)?;
         return Ok(room);
     }
+    needed_before("room for partial sums")?;
     let partial = to_be_written(sums.next_power_of_two().max(1 << 16), dtype, on)?;
     let room = (partial, zeros(tiles.next_power_of_two().max(1 << 10), on.device())?);
     ROOM.with_borrow_mut(|rooms| rooms.insert(key, room.clone()));

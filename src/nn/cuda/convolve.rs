@@ -83,9 +83,10 @@ fn on_cpu(pass: Pass, a: &Tensor, b: &Tensor, shape: &ConvShape) -> Result<Tenso
     use crate::conv2d::{forward, input_gradient, weight_gradient};
 
     let first = |kernels: &Tensor| kernels.permute((0, 3, 1, 2))?.contiguous();
-    match pass {
-        Pass::Forward => forward(a, &first(b)?, shape, None),
-        Pass::Images => input_gradient(a, &first(b)?, shape),
-        Pass::Kernels => weight_gradient(a, b, shape)?.permute((0, 2, 3, 1))?.contiguous(),
-    }
+    let (left, right, shape) = (a.clone(), b.clone(), *shape);
+    super::launch::library(&pass.result(&shape), a.dtype(), a, move || match pass {
+        Pass::Forward => forward(&left, &first(&right)?, &shape, None),
+        Pass::Images => input_gradient(&left, &first(&right)?, &shape),
+        Pass::Kernels => weight_gradient(&left, &right, &shape)?.permute((0, 2, 3, 1))?.contiguous(),
+    })
 }

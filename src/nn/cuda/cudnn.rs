@@ -17,6 +17,7 @@ use sys::cudnnBackendAttributeType_t::{self as Type, *};
 use sys::cudnnBackendDescriptorType_t::{self as Kind, *};
 
 use super::convolve::Pass;
+use super::graph::needed_before;
 use super::launch::address;
 use super::precision::precision;
 use super::to_be_written;
@@ -85,6 +86,7 @@ fn planned(device: &CudaDevice, key: &Key) -> Result<(sys::cudnnHandle_t, Rc<Pla
         if let Some(plan) = plans.get(key) {
             return Ok((*handle, plan.clone()));
         }
+        needed_before("the plan of a convolution")?;
         let found = Plan::find(*handle, key).map_err(|error| failed("planning", key, error))?;
         let Some(plan) = found.map(Rc::new) else {
             let Key { pass, shape, dtype } = key;

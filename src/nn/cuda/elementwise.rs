@@ -1,15 +1,27 @@
 //! GELU, concatenation, single tokens, and sums of gradients.
 
-use candle_core::{D, Result, Tensor};
+use candle_core::{D, Result, Tensor, bail};
 
 use super::columns::{Columns, pack};
 use super::launch::Launch;
+use super::linear::column_sums;
 use super::{to_be_written, wide};
 use crate::Value;
 
 /// `sum += more`, for contiguous tensors of one type.
 pub(crate) fn add_in_place(sum: &Tensor, more: &Tensor) -> Result<()> {
     Launch::new("add_in_place", sum).tensor(sum)?.tensor(more)?.over_packs(&[sum, more])
+}
+
+/// Copies elements, for contiguous tensors of one size and type.
+///
+/// # Errors
+/// A tensor is not contiguous, their sizes or types differ, or the launch failed.
+pub fn copy(from: &Tensor, to: &Tensor) -> Result<()> {
+    if (from.elem_count(), from.dtype()) != (to.elem_count(), to.dtype()) {
+        bail!("{:?} {:?} cannot be copied to {:?} {:?}", from.dtype(), from.shape(), to.dtype(), to.shape());
+    }
+    Launch::new("copy", from).tensor(from)?.tensor(to)?.over_packs(&[from, to])
 }
 
 /// See [`gelu`](crate::gelu::gelu).
@@ -58,12 +70,37 @@ pub(crate) fn side_by_side(left: &Tensor, right: &Tensor) -> Result<Tensor> {
     Ok(both)
 }
 
-/// Launches a kernel on two matrices of these widths and a third that holds both, the last of `tensors`.
+/// Launches a kernel on two matrices of these widths and a third that holds both, all in `tensors`.
 fn columns(launch: Launch<'_>, [a, b]: [usize; 2], tensors: &[&Tensor]) -> Result<()> {
-    let rows = tensors.last().map_or(0, |both| both.elem_count()) / (a + b);
+    let rows = tensors.iter().map(|tensor| tensor.elem_count()).max().unwrap_or(0) / (a + b);
     // packs must neither cross the border nor start off it
     let pack = pack(a | b, tensors)?;
     Columns::new(rows, a.max(b), pack).both(launch.int(a)?.int(b)?)
+}
+
+/// See [`embed_tokens`](crate::token::embed_tokens); the shapes are already checked.
+pub(crate) fn embed_tokens(class: &Value, patches: &Value, positions: &Value) -> Result<Value> {
+    let input = patches.tensor().contiguous()?;
+    let (n, others, channels) = input.dims3()?;
+    let tokens = others + 1;
+    let (first, embeddings) = (class.tensor().contiguous()?, positions.tensor().contiguous()?);
+    let y = to_be_written((n, tokens, channels), input.dtype(), &input)?;
+    let launch = Launch::new("embed_tokens", &input).tensor(&first)?.tensor(&input)?.tensor(&embeddings)?;
+    launch.tensor(&y)?.int(tokens)?.int(channels)?.long(y.elem_count()).over(y.elem_count())?;
+    let of_patches = patches.is_tracked();
+    let (of_class, of_positions) = (first.shape().clone(), embeddings.shape().clone());
+    Ok(Value::result(y, &[class, patches, positions], move |gy| {
+        let gy = gy.contiguous()?.reshape((n, tokens * channels))?;
+        let gfirst = to_be_written((n, channels), gy.dtype(), &gy)?;
+        let gpatches =
+            of_patches.then(|| to_be_written((n, others, channels), gy.dtype(), &gy)).transpose()?;
+        let launch = Launch::new("apart", &gy).tensor(&gfirst)?.optional(gpatches.as_ref())?;
+        let parts: Vec<_> = [&gfirst, &gy].into_iter().chain(gpatches.as_ref()).collect();
+        columns(launch.tensor(&gy)?, [channels, others * channels], &parts)?;
+        let gclass = column_sums(&gfirst)?.reshape(of_class)?;
+        let gpositions = column_sums(&gy)?.reshape(of_positions)?;
+        Ok(vec![Some(gclass), gpatches, Some(gpositions)])
+    }))
 }
 
 /// See [`first_token`](crate::token::first_token). The result has the type of parameters.

@@ -2,7 +2,10 @@
 
 use std::ffi::c_void;
 
-use candle_core::{CpuStorage, DType, Device, Result, Storage, Tensor, bail};
+use candle_core::{CpuStorage, D, DType, Device, Result, Shape, Storage, Tensor, bail};
+
+#[cfg(feature = "testing")]
+use super::recording;
 
 /// Threads of a block; kernels are compiled for this many.
 pub(super) const THREADS: usize = 256;
@@ -19,10 +22,29 @@ pub(super) struct Launch<'a> {
     arguments: Vec<Argument>,
 }
 
-enum Argument {
+pub(super) enum Argument {
     /// A number or an address, of at most 8 bytes.
     Word(u64),
-    Table(*const c_void),
+    /// A struct, and its number of bytes.
+    Table(*const c_void, usize),
+}
+
+#[cfg(feature = "testing")]
+impl Argument {
+    /// What it holds, in words.
+    pub(super) fn copied(&self) -> Vec<u64> {
+        match *self {
+            Self::Word(word) => vec![word],
+            Self::Table(table, bytes) => {
+                let mut words = vec![0u64; bytes.div_ceil(8)];
+                // SAFETY: `Launch` borrows a table of so many bytes, and there is room for them.
+                unsafe {
+                    std::ptr::copy_nonoverlapping(table.cast::<u8>(), words.as_mut_ptr().cast(), bytes)
+                };
+                words
+            }
+        }
+    }
 }
 
 impl<'a> Launch<'a> {
@@ -79,7 +101,7 @@ impl<'a> Launch<'a> {
 
     /// A struct, of the same layout there as here.
     pub(super) fn table<T>(mut self, table: &'a T) -> Self {
-        self.arguments.push(Argument::Table(std::ptr::from_ref(table).cast()));
+        self.arguments.push(Argument::Table(std::ptr::from_ref(table).cast(), size_of::<T>()));
         self
     }
 
@@ -136,13 +158,20 @@ impl<'a> Launch<'a> {
         };
         let pointer = |argument: &Argument| match argument {
             Argument::Word(word) => std::ptr::from_ref(word).cast_mut().cast(),
-            Argument::Table(table) => table.cast_mut(),
+            Argument::Table(table, _) => table.cast_mut(),
         };
         let mut pointers: Vec<*mut c_void> = self.arguments.iter().map(pointer).collect();
         let [grid, block] = [grid, block].map(|sides| sides.map(|side| side as u32));
         match self.device {
             #[cfg(feature = "testing")]
-            Device::Cpu => on_cpu::launch(&format!("{}_{suffix}", self.kernel), &mut pointers, grid, block),
+            Device::Cpu => {
+                let name = format!("{}_{suffix}", self.kernel);
+                if recording::is_active() {
+                    recording::launch(name, &self.arguments, grid, block);
+                    return Ok(());
+                }
+                on_cpu::launch(&name, &mut pointers, grid, block)
+            }
             #[cfg(feature = "cuda")]
             Device::Cuda(device) => on_gpu::launch(device, (self.kernel, suffix), &mut pointers, grid, block),
             _ => {
@@ -165,7 +194,42 @@ pub(super) fn count() {
 /// The shapes do not match, or the device is out of memory.
 pub(super) fn matmul(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     count();
-    a.matmul(b)
+    let mut dims = a.dims().to_vec();
+    if let Some(columns) = dims.last_mut() {
+        *columns = b.dim(D::Minus1)?;
+    }
+    let (left, right) = (a.clone(), b.clone());
+    library(dims, a.dtype(), a, move || left.matmul(&right))
+}
+
+/// The same elements in another type.
+///
+/// # Errors
+/// The device is out of memory.
+pub fn cast(tensor: &Tensor, dtype: DType) -> Result<Tensor> {
+    if tensor.dtype() == dtype {
+        return Ok(tensor.clone());
+    }
+    let from = tensor.clone();
+    library(tensor.shape(), dtype, tensor, move || from.to_dtype(dtype))
+}
+
+/// A call of a library for a tensor of this shape and type: at once, or, where a test captures, at each replay.
+///
+/// # Errors
+/// The call failed.
+pub(super) fn library(
+    shape: impl Into<Shape>,
+    dtype: DType,
+    on: &Tensor,
+    call: impl Fn() -> Result<Tensor> + 'static,
+) -> Result<Tensor> {
+    #[cfg(feature = "testing")]
+    if recording::is_active() {
+        return recording::library(shape.into(), dtype, on, call);
+    }
+    _ = (shape.into(), dtype, on);
+    call()
 }
 
 /// Where the elements of a contiguous tensor are.
@@ -179,20 +243,36 @@ pub(super) fn address(tensor: &Tensor) -> Result<u64> {
     };
     let start = (start * tensor.dtype().size_in_bytes()) as u64;
     let base = match &*storage {
-        Storage::Cpu(storage) => match storage {
-            CpuStorage::U8(elements) => elements.as_ptr() as u64,
-            CpuStorage::U32(elements) => elements.as_ptr() as u64,
-            CpuStorage::I64(elements) => elements.as_ptr() as u64,
-            CpuStorage::BF16(elements) => elements.as_ptr() as u64,
-            CpuStorage::F32(elements) => elements.as_ptr() as u64,
-            CpuStorage::F64(elements) => elements.as_ptr() as u64,
-            _ => bail!("GPU kernels take no {:?}", tensor.dtype()),
-        },
+        Storage::Cpu(elements) => {
+            #[cfg(feature = "testing")]
+            recording::check(elements)?;
+            base(elements)?
+        }
         #[cfg(feature = "cuda")]
         Storage::Cuda(storage) => on_gpu::address(storage)?,
         _ => bail!("GPU kernels take tensors on NVIDIA GPUs, got one on {:?}", tensor.device()),
     };
     Ok(base + start)
+}
+
+/// Where elements on the CPU start.
+///
+/// # Errors
+/// No kernel takes their type.
+pub(super) fn base(elements: &CpuStorage) -> Result<u64> {
+    #[cfg(feature = "testing")]
+    if let Some(address) = recording::address(elements) {
+        return Ok(address);
+    }
+    Ok(match elements {
+        CpuStorage::U8(elements) => elements.as_ptr() as u64,
+        CpuStorage::U32(elements) => elements.as_ptr() as u64,
+        CpuStorage::I64(elements) => elements.as_ptr() as u64,
+        CpuStorage::BF16(elements) => elements.as_ptr() as u64,
+        CpuStorage::F32(elements) => elements.as_ptr() as u64,
+        CpuStorage::F64(elements) => elements.as_ptr() as u64,
+        other => bail!("GPU kernels take no {:?}", candle_core::backend::BackendStorage::dtype(other)),
+    })
 }
 
 #[cfg(feature = "cuda")]
@@ -206,6 +286,8 @@ mod on_gpu {
     use candle_core::cuda_backend::cudarc::nvrtc::Ptx;
     use candle_core::cuda_backend::{CudaDType, CudaDevice, DeviceId, WrapErr};
     use candle_core::{CudaStorage, DType, Result, bail};
+
+    use crate::cuda::graph::needed_before;
 
     /// Machine code for the architectures that `build.rs` names, and PTX for later ones.
     static KERNELS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/kernels.fatbin"));
@@ -226,6 +308,7 @@ mod on_gpu {
             match self.functions.entry((kernel, suffix)) {
                 Entry::Occupied(found) => Ok(found.into_mut()),
                 Entry::Vacant(missing) => {
+                    needed_before("what a kernel needs on the device")?;
                     Ok(missing.insert(self.module.load_function(&format!("{kernel}_{suffix}")).w()?))
                 }
             }
@@ -275,7 +358,7 @@ mod on_gpu {
 }
 
 #[cfg(feature = "testing")]
-mod on_cpu {
+pub(super) mod on_cpu {
     use std::cell::Cell;
     use std::ffi::{CString, c_char, c_int, c_void};
 
@@ -299,7 +382,7 @@ mod on_cpu {
         ) -> c_int;
     }
 
-    pub(super) fn launch(
+    pub(in crate::cuda) fn launch(
         name: &str,
         arguments: &mut [*mut c_void],
         grid: [u32; 3],

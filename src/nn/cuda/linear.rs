@@ -3,7 +3,7 @@
 use candle_core::{DType, Result, Tensor};
 
 use super::columns::Columns;
-use super::launch::{Launch, matmul};
+use super::launch::{Launch, cast, matmul};
 use super::{to_be_written, wide};
 use crate::Value;
 
@@ -17,7 +17,7 @@ pub(crate) fn linear(
 ) -> Result<Value> {
     let (outputs, inputs) = weight.tensor().dims2()?;
     let rows = x.tensor().contiguous()?.reshape(((), inputs))?;
-    let weights = weight.tensor().to_dtype(rows.dtype())?.contiguous()?;
+    let weights = cast(weight.tensor(), rows.dtype())?.contiguous()?;
     let product = matmul(&rows, &weights.t()?)?.reshape(size)?;
     let residual_tensor = residual.map(|residual| residual.tensor().contiguous()).transpose()?;
     let y = biased(&product, bias.tensor(), residual_tensor.as_ref())?;
@@ -31,7 +31,7 @@ pub(crate) fn linear(
         let gy = gy.contiguous()?;
         let g = gy.reshape(((), outputs))?;
         let gx = of_x.then(|| matmul(&g, &weights)?.reshape(x_size)).transpose()?;
-        let gw = of_weight.then(|| matmul(&g.t()?, &rows)?.to_dtype(of_parameters)).transpose()?;
+        let gw = of_weight.then(|| cast(&matmul(&g.t()?, &rows)?, of_parameters)).transpose()?;
         let gb = of_bias.then(|| column_sums(&g)).transpose()?;
         let mut gradients = vec![gx, gw, gb];
         if has_residual {
@@ -54,7 +54,7 @@ pub(crate) fn add_bias(x: &Value, bias: &Value) -> Result<Value> {
 
 /// `x [.., c] + bias [c]`, plus the residual if given.
 fn biased(x: &Tensor, bias: &Tensor, residual: Option<&Tensor>) -> Result<Tensor> {
-    let bias = bias.to_dtype(wide(x.dtype()))?.contiguous()?;
+    let bias = cast(bias, wide(x.dtype()))?.contiguous()?;
     let y = to_be_written(x.shape(), x.dtype(), x)?;
     let launch = Launch::new("add_bias", x).tensor(x)?.tensor(&bias)?.optional(residual)?.tensor(&y)?;
     Columns::of(&[&[x, &y][..], &residual.into_iter().collect::<Vec<_>>()].concat())?.each(launch)?;

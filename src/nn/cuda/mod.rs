@@ -10,6 +10,7 @@
 //! | `window` | windows that slide over images |
 //! | `loss` | cross entropy with its gradient |
 //! | [`update`] | optimizers and running statistics: all tensors in one launch |
+//! | `graph`, `recording` | steps that are captured once and replayed: as CUDA graphs, or in tests on the CPU |
 //! | `precision`, `setup` | precision of products; what is set once a process |
 //!
 //! Nothing is copied to or from the device, and nothing waits for it. Activations are f32, or bf16 between the first
@@ -24,12 +25,17 @@ mod convolve;
 #[cfg(feature = "cuda")]
 mod cudnn;
 pub(super) mod elementwise;
+mod graph;
+#[cfg(test)]
+mod graph_tests;
 mod launch;
 pub(super) mod layer_norm;
 pub(super) mod linear;
 mod loss;
 pub(super) mod pool;
 mod precision;
+#[cfg(feature = "testing")]
+mod recording;
 mod setup;
 #[cfg(test)]
 mod tests;
@@ -39,6 +45,9 @@ mod window;
 
 use candle_core::{DType, Result, Tensor};
 
+pub use elementwise::copy;
+pub use graph::Graph;
+pub use launch::cast;
 #[cfg(feature = "testing")]
 pub(crate) use launch::{launches, order_of_threads};
 pub use loss::cross_entropy;
@@ -62,5 +71,8 @@ pub(crate) fn wide(dtype: DType) -> DType {
 /// A tensor whose elements are still to be written.
 fn to_be_written(shape: impl Into<candle_core::Shape>, dtype: DType, like: &Tensor) -> Result<Tensor> {
     // SAFETY: every caller passes it to a kernel that writes all its elements.
-    unsafe { Tensor::empty(shape, dtype, like.device()) }
+    let tensor = unsafe { Tensor::empty(shape, dtype, like.device()) }?;
+    #[cfg(feature = "testing")]
+    recording::born(&tensor)?;
+    Ok(tensor)
 }

@@ -22,6 +22,7 @@ fn for_training(device: &Device) -> Result<()> {
     use candle_core::cuda_backend::cudarc::driver::{result, sys};
 
     let device = device.as_cuda_device()?;
+    give_workspace(device)?;
     // SAFETY: all work is on one stream.
     unsafe { device.disable_event_tracking() };
     let mut keep = u64::MAX;
@@ -31,4 +32,20 @@ fn for_training(device: &Device) -> Result<()> {
         let attribute = sys::CUmemPool_attribute::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD;
         sys::cuMemPoolSetAttribute(pool, attribute, std::ptr::from_mut(&mut keep).cast()).result().w()
     }
+}
+
+/// Gives cuBLAS memory for its products, as much as it takes by itself on a large GPU. Its own would not do for steps
+/// that are captured; with the same for all, they choose the same algorithms as others.
+#[cfg(feature = "cuda")]
+fn give_workspace(device: &candle_core::CudaDevice) -> Result<()> {
+    use candle_core::cuda_backend::WrapErr;
+    use candle_core::cuda_backend::cudarc::cublas::sys;
+
+    const BYTES: usize = 32 << 20;
+    // SAFETY: cuBLAS writes there before it reads.
+    let workspace = unsafe { device.alloc::<u8>(BYTES) }?;
+    // SAFETY: both exist for as long as the process: the memory is leaked.
+    unsafe { sys::cublasSetWorkspace_v2(*device.cublas_handle().handle(), workspace.leak() as *mut _, BYTES) }
+        .result()
+        .w()
 }

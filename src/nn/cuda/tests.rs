@@ -12,7 +12,7 @@ use crate::layer_norm::layer_norm;
 use crate::linear::{add_bias, linear};
 use crate::pool::{global_mean_pool, max_pool2d, mean_pool2d};
 use crate::testing::{as_on_a_gpu, assert_close, random_tensor};
-use crate::token::first_token;
+use crate::token::{embed_tokens, first_token};
 use crate::weighted_sum::weighted_sum;
 use crate::{Tape, Value};
 
@@ -109,6 +109,17 @@ fn the_parts_of_a_transformer_are_the_same() -> Result<()> {
         let qkv = [random_tensor(1, &[n, tokens, 3 * heads * size])];
         same("attention", &qkv, |v| attention(&v[0], heads))?;
         same("first token", &qkv, |v| first_token(&v[0]))?;
+    }
+    Ok(())
+}
+
+#[test]
+fn embedded_tokens_are_the_same() -> Result<()> {
+    for (n, patches, channels) in [(2, 4, 3), (3, 9, 8), (1, 1, 1)] {
+        let class = random_tensor(1, &[1, 1, channels]);
+        let positions = random_tensor(2, &[1, patches + 1, channels]);
+        let inputs = [class, random_tensor(3, &[n, patches, channels]), positions];
+        same("embedded tokens", &inputs, |v| embed_tokens(&v[0], &v[1], &v[2]))?;
     }
     Ok(())
 }

@@ -1,8 +1,9 @@
 //! What changes many tensors at once, in one launch: optimizers and running statistics.
 //!
-//! Addresses and sizes of all tensors travel with the launch, so nothing is copied to the device.
+//! Addresses and sizes of all tensors travel with the launch, so nothing is copied to the device. A captured step finds
+//! what changes from step to step in a tensor: see [`Varying`].
 
-use candle_core::{DType, Result, Tensor};
+use candle_core::{Device, Result, Tensor};
 
 use super::launch::{Launch, THREADS, address};
 use super::to_be_written;
@@ -35,6 +36,28 @@ struct Slots {
     count: i32,
 }
 
+/// What changes from step to step, for one parameter.
+#[derive(Clone, Copy, Debug)]
+pub struct Varying {
+    /// Factor on the parameter before the step.
+    pub keep: f64,
+    /// Size of the step.
+    pub size: f64,
+    /// √(1 − β₂ᵗ), for Adam.
+    pub correction: f64,
+}
+
+impl Varying {
+    /// Those of several parameters as a tensor, f64 `[n, 3]`, in the order of `Varying` in `kernels/training.cu`.
+    ///
+    /// # Errors
+    /// The device is out of memory.
+    pub fn tensor(all: &[Self], device: &Device) -> Result<Tensor> {
+        let rows = all.iter().map(|Self { keep, size, correction }| [*keep, *size, *correction]);
+        Tensor::from_vec(rows.collect::<Vec<_>>().concat(), (all.len(), 3), device)
+    }
+}
+
 /// A parameter to change in place.
 #[derive(Clone, Copy)]
 pub struct Change<'a> {
@@ -44,10 +67,8 @@ pub struct Change<'a> {
     pub gradient: &'a Tensor,
     /// Its moments, changed too; at most two.
     pub moments: &'a [Tensor],
-    /// Factor on the parameter before the step.
-    pub keep: f64,
-    /// Size of the step.
-    pub size: f64,
+    /// What changes from step to step; unused if a tensor has it.
+    pub varying: Varying,
 }
 
 impl Change<'_> {
@@ -61,8 +82,8 @@ impl Change<'_> {
             taps,
             first: moment(0)?,
             second: moment(1)?,
-            keep: self.keep,
-            size: self.size,
+            keep: self.varying.keep,
+            size: self.varying.size,
             n: self.parameter.elem_count() as u64,
             until: 0,
         })
@@ -106,12 +127,13 @@ pub struct Adam {
     pub eps: f64,
 }
 
-/// A step of Adam or AdamW: `p = keep · p − size · m / (√v / correction + ε)`.
+/// A step of Adam or AdamW: `p = keep · p − size · m / (√v / correction + ε)`. What is [`Varying`] comes from a tensor if
+/// there is one.
 ///
 /// # Errors
 /// A tensor is not contiguous, or the launch failed.
-pub fn adam(changes: &[Change<'_>], coefficients: &Adam) -> Result<()> {
-    launch("adam", changes, coefficients)
+pub fn adam(changes: &[Change<'_>], coefficients: &Adam, varying: Option<&Tensor>) -> Result<()> {
+    launch("adam", changes, coefficients, varying)
 }
 
 /// Coefficients that all parameters share, in the order of `SgdCoefficients` in `kernels/training.cu`.
@@ -128,65 +150,97 @@ pub struct Sgd {
     pub nesterov: i32,
 }
 
-/// A step of stochastic gradient descent; without moments there is no momentum.
+/// A step of stochastic gradient descent; without moments there is no momentum. What is [`Varying`] comes from a tensor
+/// if there is one.
 ///
 /// # Errors
 /// A tensor is not contiguous, or the launch failed.
-pub fn sgd(changes: &[Change<'_>], coefficients: &Sgd) -> Result<()> {
-    launch("sgd", changes, coefficients)
+pub fn sgd(changes: &[Change<'_>], coefficients: &Sgd, varying: Option<&Tensor>) -> Result<()> {
+    launch("sgd", changes, coefficients, varying)
 }
 
-fn launch<C>(kernel: &'static str, changes: &[Change<'_>], coefficients: &C) -> Result<()> {
+fn launch<C>(
+    kernel: &'static str,
+    changes: &[Change<'_>],
+    coefficients: &C,
+    varying: Option<&Tensor>,
+) -> Result<()> {
     let Some(first) = changes.first() else { return Ok(()) };
     let slots = changes.iter().map(Change::slot).collect::<Result<Vec<_>>>()?;
-    in_tables(kernel, first.parameter, &slots, Some(coefficients))
+    in_tables(kernel, first.parameter, &slots, Some((coefficients, varying)))
 }
 
-/// Launches a kernel on a table of slots and on coefficients, if it takes any; several times if there are many slots.
-fn in_tables<C>(kernel: &'static str, on: &Tensor, slots: &[Slot], coefficients: Option<&C>) -> Result<()> {
-    for slots in slots.chunks(SLOTS) {
+/// Launches a kernel on a table of slots and, if it is an optimizer's, on coefficients and what varies of each slot;
+/// several times if there are many slots.
+fn in_tables<C>(
+    kernel: &'static str,
+    on: &Tensor,
+    slots: &[Slot],
+    of_optimizer: Option<(&C, Option<&Tensor>)>,
+) -> Result<()> {
+    for (i, slots) in slots.chunks(SLOTS).enumerate() {
         let mut table = Box::new(Slots { at: [Slot::default(); SLOTS], count: slots.len() as i32 });
         let mut blocks = 0;
         for (to, slot) in table.at.iter_mut().zip(slots) {
             blocks += (slot.n as usize).div_ceil(PER_BLOCK);
             *to = Slot { until: blocks as u64, ..*slot };
         }
-        let launch = Launch::new(kernel, on).table(&*table);
-        let launch = coefficients.into_iter().fold(launch, |launch, coefficients| launch.table(coefficients));
+        let mut launch = Launch::new(kernel, on).table(&*table);
+        if let Some((coefficients, varying)) = of_optimizer {
+            let varying = varying.map(|all| all.narrow(0, i * SLOTS, slots.len())).transpose()?;
+            launch = launch.table(coefficients).optional(varying.as_ref())?;
+        }
         launch.run([blocks.max(1), 1, 1], [THREADS, 1, 1])?;
     }
     Ok(())
 }
 
-/// `(1 − share) · running + share · observed` for each pair, and 1 more than each counter: new tensors, in this order.
+/// Whether running statistics are changed themselves, or new ones are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Followed {
+    /// The same tensors.
+    InPlace,
+    /// New tensors; the old ones may be shared.
+    Anew,
+}
+
+/// `(1 − share) · running + share · observed` for each pair, and 1 more than each counter, in this order.
 ///
 /// # Errors
 /// A tensor is not contiguous, or the launch failed.
-pub fn follow(running: &[(&Tensor, &Tensor)], counters: &[&Tensor], share: f64) -> Result<Vec<Tensor>> {
+pub fn follow(
+    running: &[(&Tensor, &Tensor)],
+    counters: &[&Tensor],
+    share: f64,
+    into: Followed,
+) -> Result<Vec<Tensor>> {
     let Some((on, _)) = running.first() else { return Ok(Vec::new()) };
-    let lens: Vec<usize> = running.iter().map(|(tensor, _)| tensor.elem_count()).collect();
-    let statistics = to_be_written(lens.iter().sum::<usize>(), on.dtype(), on)?;
-    let counts = to_be_written(counters.len().max(1), DType::I64, on)?;
-    let (mut news, mut slots, mut start) = (Vec::new(), Vec::new(), 0);
-    for ((old, observed), n) in running.iter().zip(lens) {
-        let new = statistics.narrow(0, start, n)?.reshape(old.shape())?;
-        start += n;
-        let (parameter, gradient, first) = (address(old)?, address(observed)?, address(&new)?);
-        let (keep, n) = (1.0 - share, n as u64);
-        slots.push(Slot { parameter, gradient, first, keep, size: share, n, taps: 1, ..Slot::default() });
-        news.push(new);
-    }
-    for (i, old) in counters.iter().enumerate() {
-        let new = counts.get(i)?.reshape(old.shape())?;
-        slots.push(Slot {
-            parameter: address(old)?,
-            first: address(&new)?,
-            n: 1,
-            taps: 1,
-            ..Slot::default()
-        });
-        news.push(new);
-    }
+    let olds: Vec<&Tensor> = running.iter().map(|(old, _)| *old).chain(counters.iter().copied()).collect();
+    let news = match into {
+        Followed::InPlace => olds.iter().map(|old| (*old).clone()).collect(),
+        Followed::Anew => [new_like(&olds[..running.len()])?, new_like(counters)?].concat(),
+    };
+    let observed = running.iter().map(|(_, observed)| Some(*observed)).chain(counters.iter().map(|_| None));
+    let slot = |((old, observed), new): ((&&Tensor, Option<&Tensor>), &Tensor)| {
+        let (parameter, gradient, first) = (address(old)?, observed.map_or(Ok(0), address)?, address(new)?);
+        let n = old.elem_count() as u64;
+        Ok(Slot { parameter, gradient, first, keep: 1.0 - share, size: share, n, taps: 1, ..Slot::default() })
+    };
+    let slots = olds.iter().zip(observed).zip(&news).map(slot).collect::<Result<Vec<_>>>()?;
     in_tables::<()>("follow", on, &slots, None)?;
     Ok(news)
+}
+
+/// Tensors of these sizes, one behind the other in memory, still to be written.
+fn new_like(tensors: &[&Tensor]) -> Result<Vec<Tensor>> {
+    let Some(first) = tensors.first() else { return Ok(Vec::new()) };
+    let all =
+        to_be_written(tensors.iter().map(|tensor| tensor.elem_count()).sum::<usize>(), first.dtype(), first)?;
+    let mut start = 0;
+    let part = |tensor: &&Tensor| {
+        let part = all.narrow(0, start, tensor.elem_count())?.reshape(tensor.shape());
+        start += tensor.elem_count();
+        part
+    };
+    tensors.iter().map(part).collect()
 }

@@ -148,7 +148,7 @@ executors! {
 pub struct Workers {
     /// Path of this program.
     pub program: PathBuf,
-    /// Arguments that select the numerics: `--precision tf32`.
+    /// Arguments for how to compute: `--precision tf32`, `--graphs`.
     pub arguments: Vec<String>,
     /// Devices of workers; a job's slot is an index into this list.
     pub devices: Vec<WorkerDevice>,

@@ -47,6 +47,7 @@ fn import_file(spec: &ImportSpec) -> Result<Checkpoint, String> {
         device: Device::Cpu,
         report: &|_| Ok(()),
         resume: &train::resume::Forgetful,
+        graphs: false,
     };
     match spec.run(&context) {
         Ok(Artifact::Model(checkpoint)) => Ok(checkpoint),

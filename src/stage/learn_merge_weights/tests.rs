@@ -100,6 +100,7 @@ fn with_learner_of<R>(
         device: &Device::Cpu,
         report: &|_| Ok(()),
         resume: &Forgetful,
+        graphs: false,
     };
     let models: Vec<Checkpoint> =
         (0..spec.sources.len() as u64).map(|seed| model_of(backbone.clone(), seed)).collect();
@@ -123,6 +124,7 @@ fn the_anchors_head_follows_the_data_sets_order_of_classes() {
         device: &Device::Cpu,
         report: &|_| Ok(()),
         resume: &Forgetful,
+        graphs: false,
     };
     let mut anchor = model(0);
     let logits = |anchor: &Checkpoint| {

@@ -44,6 +44,7 @@ fn context(spec: &BackboneSpec, sources: [StateDict; 2]) -> Context<'static> {
         device: Device::Cpu,
         report: &|_| Ok(()),
         resume: &Forgetful,
+        graphs: false,
     }
 }
 

@@ -79,6 +79,7 @@ fn fitted(confidence: &[f32], spec: TrainSpec) -> Result<(usize, Vec<EpochRecord
         device: &Device::Cpu,
         report: &|_| Ok(()),
         resume: &Forgetful,
+        graphs: false,
     };
     let weight = Var::zeros((1, 2), candle_core::DType::F32, &Device::Cpu)?;
     let mut learner = Scripted { weight, confidence: confidence.to_vec(), epoch: 0, rates: Vec::new() };
@@ -146,6 +147,7 @@ fn a_single_training_image_is_an_error() {
         device: &Device::Cpu,
         report: &|_| Ok(()),
         resume: &Forgetful,
+        graphs: false,
     };
     let weight = Var::zeros((1, 2), candle_core::DType::F32, &Device::Cpu).unwrap();
     let mut learner = Scripted { weight, confidence: vec![1.0; 10], epoch: 0, rates: Vec::new() };
@@ -170,6 +172,7 @@ fn an_undefined_selecting_score_is_an_error() {
         device: &Device::Cpu,
         report: &|_| Ok(()),
         resume: &Forgetful,
+        graphs: false,
     };
     struct Three(Scripted);
     impl Learner for Three {

@@ -63,6 +63,21 @@ impl CrossEntropy {
         Ok(Self { targets: loss.factors(&loss.targets)?, ..loss })
     }
 
+    /// The mean loss of images of these classes, a scalar, and its gradient with respect to the logits: on a GPU, which
+    /// is not waited for.
+    ///
+    /// # Errors
+    /// If a launch failed.
+    pub fn launch(&self, logits: &Tensor, classes: &Tensor) -> Result<(Tensor, Tensor)> {
+        let [factors, weights] = self.tensors().map(|tensor| cuda::cast(&tensor, logits.dtype()));
+        cuda::cross_entropy(logits, classes, &factors?, &weights?)
+    }
+
+    /// All tensors that [`launch`](Self::launch) reads beside its arguments.
+    pub fn tensors(&self) -> [Tensor; 2] {
+        [self.targets.clone(), self.class_weights.clone()]
+    }
+
     /// The factor of each −log softmax for images with these probabilities of the classes, `[n, c]`.
     fn factors(&self, probabilities: &Tensor) -> Result<Tensor> {
         let (smoothing, classes) = (self.label_smoothing, probabilities.dim(1)?);
@@ -75,13 +90,15 @@ impl Loss for CrossEntropy {
     fn with_gradient(&self, logits: &Tensor, targets: &Targets) -> Result<(f64, Tensor)> {
         match targets {
             Targets::Classes(classes) if cuda::serves(logits) => {
-                let dtype = logits.dtype();
-                let (factors, weights) = (self.targets.to_dtype(dtype)?, self.class_weights.to_dtype(dtype)?);
-                let (loss, gradient) = cuda::cross_entropy(logits, classes, &factors, &weights)?;
+                let (loss, gradient) = self.launch(logits, classes)?;
                 Ok((loss.to_dtype(DType::F64)?.to_scalar()?, gradient))
             }
             _ => differentiated(self, logits, targets),
         }
+    }
+
+    fn capturable(&self) -> Option<&CrossEntropy> {
+        Some(self)
     }
 
     fn forward(&self, logits: &Tensor, targets: &Targets) -> Result<Tensor> {

@@ -93,6 +93,11 @@ pub trait Loss: Send + Sync {
     /// # Errors
     /// As [`Loss::forward`].
     fn with_gradient(&self, logits: &Tensor, targets: &Targets) -> Result<(f64, Tensor)>;
+
+    /// This loss, if a GPU can compute it in a step that is captured once and replayed.
+    fn capturable(&self) -> Option<&CrossEntropy> {
+        None
+    }
 }
 
 /// The mean loss and its gradient, by candle.

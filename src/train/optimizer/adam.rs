@@ -10,7 +10,7 @@
 use candle_core::{Result, Tensor, Var};
 use identity::Identity;
 use kind::{Kind, Problems};
-use nn::cuda;
+use nn::cuda::{self, update::Varying};
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -126,17 +126,20 @@ impl From<&AdamwSpec> for Adam {
 }
 
 impl Rule for Adam {
-    fn update_all(&self, updates: &[(Step, super::Update<'_>)]) -> Result<()> {
-        let changes = updates.iter().map(|(step, update)| {
-            let Update { keep, size, .. } = Update::new(self, step);
-            update.change(keep, size)
-        });
+    fn varying(&self, step: &Step) -> Varying {
+        let Update { keep, size, correction, .. } = Update::new(self, step);
+        Varying { keep, size, correction }
+    }
+
+    fn update_all(&self, updates: &[(Step, super::Update<'_>)], varying: Option<&Tensor>) -> Result<()> {
+        let changes = updates.iter().map(|(step, update)| update.change(self.varying(step)));
         let changes: Vec<_> = changes.collect();
         let Some((first, _)) = updates.first() else { return Ok(()) };
         let Update { grad_scale, l2_decay, take, beta2, correction, eps, .. } = Update::new(self, first);
         cuda::update::adam(
             &changes,
             &cuda::update::Adam { grad_scale, l2_decay, take, beta2, correction, eps },
+            varying,
         )
     }
 

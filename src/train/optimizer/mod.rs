@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use candle_core::{DType, Device, Tensor, Var};
 
 use kind::{Kind, kinds};
-use nn::cuda::{self, update::Change};
+use nn::cuda::{self, update::Change, update::Varying};
 
 pub use adam::{AdamSpec, AdamwSpec};
 pub use sgd::SgdSpec;
@@ -84,11 +84,16 @@ pub trait Rule: Send + Sync {
         moments: &mut [Tensor],
     ) -> candle_core::Result<()>;
 
-    /// Updates all parameters and moments in place, on a GPU.
+    /// What changes from step to step, apart from the factor on the gradients.
+    fn varying(&self, step: &Step) -> Varying;
+
+    /// Updates all parameters and moments in place, on a GPU. What is [`Varying`] comes from a tensor if there is one,
+    /// otherwise from the steps.
     ///
     /// # Errors
     /// A tensor operation failed.
-    fn update_all(&self, updates: &[(Step, Update<'_>)]) -> candle_core::Result<()>;
+    fn update_all(&self, updates: &[(Step, Update<'_>)], varying: Option<&Tensor>)
+    -> candle_core::Result<()>;
 }
 
 /// A parameter with what changes it.
@@ -102,9 +107,8 @@ pub struct Update<'a> {
 }
 
 impl Update<'_> {
-    /// The change of `p ← keep · p − size · …`.
-    fn change(&self, keep: f64, size: f64) -> Change<'_> {
-        Change { parameter: self.param, gradient: self.grad, moments: self.moments, keep, size }
+    fn change(&self, varying: Varying) -> Change<'_> {
+        Change { parameter: self.param, gradient: self.grad, moments: self.moments, varying }
     }
 }
 
@@ -175,23 +179,80 @@ impl Optimizer {
         lr_factor: f64,
         clip_norm: Option<f64>,
     ) -> Result<(), OptimizerError> {
-        let grads = self.params.iter().map(|param| param.gradient(grads)).collect::<Result<Vec<_>, _>>()?;
+        let grads = self.gradients(grads)?;
         let grad_scale = match clip_norm {
             Some(max_norm) => clip::scale(clip::global_norm(&grads)?, max_norm),
             None => 1.0,
         };
         self.steps += 1;
-        let step =
-            |param: &Param| Step { number: self.steps, lr_factor: lr_factor * param.lr_scale, grad_scale };
         if self.params.first().is_some_and(|param| cuda::serves(&param.var)) {
-            let update = |(param, grad)| (step(param), param.update(grad));
-            let updates: Vec<(Step, Update<'_>)> = self.params.iter().zip(&grads).map(update).collect();
-            return Ok(self.rule.update_all(&updates)?);
+            return self.update_all(&grads, (lr_factor, grad_scale), None);
         }
-        for (param, grad) in self.params.iter_mut().zip(&grads) {
-            self.rule.update(&step(param), &param.var, grad, &mut param.moments)?;
+        let steps: Vec<Step> =
+            self.params.iter().map(|param| self.of(param, lr_factor, grad_scale)).collect();
+        for ((param, grad), step) in self.params.iter_mut().zip(&grads).zip(&steps) {
+            self.rule.update(step, &param.var, grad, &mut param.moments)?;
         }
         Ok(())
+    }
+
+    /// Launches the update of every parameter on a GPU. What changes from step to step is read from a tensor, which
+    /// [`advance`](Self::advance) writes: for steps that are captured once and replayed. Gradients are not clipped.
+    ///
+    /// # Errors
+    /// As [`step`](Self::step).
+    pub fn launch(&self, grads: &BTreeMap<String, Tensor>, varying: &Tensor) -> Result<(), OptimizerError> {
+        self.update_all(&self.gradients(grads)?, (1.0, 1.0), Some(varying))
+    }
+
+    /// Memory for what changes from step to step, f64 `[n, 3]`.
+    ///
+    /// # Errors
+    /// If the device is out of memory.
+    pub fn varying(&self) -> Result<Var, OptimizerError> {
+        Ok(Var::from_tensor(&self.varying_at(1.0)?)?)
+    }
+
+    /// Counts a step, and writes what [`launch`](Self::launch) reads in it.
+    ///
+    /// # Errors
+    /// If a tensor operation failed.
+    pub fn advance(&mut self, lr_factor: f64, varying: &Var) -> Result<(), OptimizerError> {
+        self.steps += 1;
+        Ok(varying.set(&self.varying_at(lr_factor)?)?)
+    }
+
+    /// All tensors that a step changes.
+    pub fn tensors(&self) -> Vec<Tensor> {
+        let of = |param: &Param| [vec![param.var.as_tensor().clone()], param.moments.clone()].concat();
+        self.params.iter().flat_map(of).collect()
+    }
+
+    fn gradients(&self, grads: &BTreeMap<String, Tensor>) -> Result<Vec<Tensor>, OptimizerError> {
+        self.params.iter().map(|param| param.gradient(grads)).collect()
+    }
+
+    /// The current step of a parameter.
+    fn of(&self, param: &Param, lr_factor: f64, grad_scale: f64) -> Step {
+        Step { number: self.steps, lr_factor: lr_factor * param.lr_scale, grad_scale }
+    }
+
+    fn varying_at(&self, lr_factor: f64) -> candle_core::Result<Tensor> {
+        let of = |param: &Param| self.rule.varying(&self.of(param, lr_factor, 1.0));
+        let device = self.params.first().map_or(Device::Cpu, |param| param.var.device().clone());
+        Varying::tensor(&self.params.iter().map(of).collect::<Vec<_>>(), &device)
+    }
+
+    fn update_all(
+        &self,
+        grads: &[Tensor],
+        (lr_factor, grad_scale): (f64, f64),
+        varying: Option<&Tensor>,
+    ) -> Result<(), OptimizerError> {
+        let update =
+            |(param, grad): (_, _)| (self.of(param, lr_factor, grad_scale), Param::update(param, grad));
+        let updates: Vec<(Step, Update<'_>)> = self.params.iter().zip(grads).map(update).collect();
+        Ok(self.rule.update_all(&updates, varying)?)
     }
 
     /// A copy of the state from which [`load_state`](Self::load_state) resumes bit for bit: `<parameter>.<moment>` with

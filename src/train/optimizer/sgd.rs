@@ -9,7 +9,7 @@
 use candle_core::{Result, Tensor, Var};
 use identity::Identity;
 use kind::{Kind, Problems};
-use nn::cuda;
+use nn::cuda::{self, update::Varying};
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -61,15 +61,20 @@ impl OptimizerKind for SgdSpec {
 }
 
 impl Rule for SgdSpec {
-    fn update_all(&self, updates: &[(Step, super::Update<'_>)]) -> Result<()> {
+    fn varying(&self, step: &Step) -> Varying {
+        Varying { keep: 1.0, size: self.lr * step.lr_factor, correction: 1.0 }
+    }
+
+    fn update_all(&self, updates: &[(Step, super::Update<'_>)], varying: Option<&Tensor>) -> Result<()> {
         let Some((Step { grad_scale, .. }, _)) = updates.first() else { return Ok(()) };
-        let changes = updates.iter().map(|(step, update)| update.change(1.0, self.lr * step.lr_factor));
+        let changes = updates.iter().map(|(step, update)| update.change(self.varying(step)));
         let changes: Vec<_> = changes.collect();
         let Self { weight_decay, momentum, nesterov, .. } = *self;
         let nesterov = nesterov.into();
         cuda::update::sgd(
             &changes,
             &cuda::update::Sgd { grad_scale: *grad_scale, weight_decay, momentum, nesterov },
+            varying,
         )
     }
 

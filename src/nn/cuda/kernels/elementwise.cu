@@ -14,6 +14,14 @@ template <class T, class A> __device__ void add_in_place(T *sum, const T *more, 
 }
 KERNEL(add_in_place, (T * sum, const T *more, long n, int v), (sum, more, n, v))
 
+template <class T, class A, int V> __device__ void copy_of(const T *__restrict__ from, T *__restrict__ to, long n) {
+    for (long at = first(); at < n; at += stride()) store<V>(to + at * V, load<V>(from + at * V));
+}
+template <class T, class A> __device__ void copy(const T *from, T *to, long n, int v) {
+    VECTORIZED(copy_of, v, from, to, n);
+}
+KERNEL(copy, (const T *from, T *to, long n, int v), (from, to, n, v))
+
 // x Φ(x)
 template <class T, class A, int V> __device__ void gelu_of(const T *__restrict__ x, T *__restrict__ y, long n) {
     for (long at = first(); at < n; at += stride()) {
@@ -133,6 +141,21 @@ __device__ void apart(T *left, T *right, const T *both, int a, int b, int rows, 
 }
 KERNEL(apart, (T * left, T *right, const T *both, int a, int b, int rows, int channels, int v),
        (left, right, both, a, b, rows, channels, v))
+
+// The class token and the patches of each image, plus the embeddings of their positions
+template <class T, class A>
+__device__ void embed_tokens(const A *__restrict__ class_token, const T *__restrict__ patches,
+                             const A *__restrict__ positions, T *__restrict__ y, int tokens, int channels, long n) {
+    for (long at = first(); at < n; at += stride()) {
+        long row = at / channels, image = row / tokens;
+        int token = row % tokens, c = at % channels;
+        A value = token ? wide(patches[(row - image - 1) * channels + c]) : class_token[c];
+        store(y[at], value + positions[long(token) * channels + c]);
+    }
+}
+KERNEL(embed_tokens,
+       (const A *class_token, const T *patches, const A *positions, T *y, int tokens, int channels, long n),
+       (class_token, patches, positions, y, tokens, channels, n))
 
 // The first token of each image, in the type of sums, and its gradient: 0 for the other tokens
 template <class T, class A>

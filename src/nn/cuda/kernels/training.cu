@@ -88,17 +88,25 @@ __device__ __forceinline__ long of_gradient(const Slot &slot, long at) {
     return long(rest / slot.ci * slot.taps + tap) * slot.ci + rest % slot.ci;
 }
 
+// What changes from step to step, of a slot. A captured step reads it from memory; others have it in their tables.
+struct Varying {
+    double keep, size, correction;
+};
+
 struct AdamCoefficients {
     double grad_scale, l2_decay, take, beta2, correction, eps;
 };
 
-template <class T, class A> __device__ void adam(const Slots &slots, const AdamCoefficients &c) {
+template <class T, class A>
+__device__ void adam(const Slots &slots, const AdamCoefficients &c, const Varying *varying) {
     long from;
-    const Slot &slot = slots.at[own_slot(slots, from)];
+    int own = own_slot(slots, from);
+    const Slot &slot = slots.at[own];
+    Varying now = varying ? varying[own] : Varying{slot.keep, slot.size, c.correction};
     A *p = (A *)slot.parameter, *m = (A *)slot.first, *v = (A *)slot.second;
     const A *gradient = (const A *)slot.gradient;
-    A keep = slot.keep, size = slot.size, grad_scale = c.grad_scale, l2_decay = c.l2_decay, take = c.take;
-    A beta2 = c.beta2, rest = 1 - c.beta2, correction = c.correction, eps = c.eps;
+    A keep = now.keep, size = now.size, grad_scale = c.grad_scale, l2_decay = c.l2_decay, take = c.take;
+    A beta2 = c.beta2, rest = 1 - c.beta2, correction = now.correction, eps = c.eps;
     for (int i = 0; i < PER_BLOCK / THREADS; i++) {
         long at = from + i * THREADS;
         if (at >= slot.n) return;
@@ -115,12 +123,14 @@ struct SgdCoefficients {
     int nesterov;
 };
 
-template <class T, class A> __device__ void sgd(const Slots &slots, const SgdCoefficients &c) {
+template <class T, class A>
+__device__ void sgd(const Slots &slots, const SgdCoefficients &c, const Varying *varying) {
     long from;
-    const Slot &slot = slots.at[own_slot(slots, from)];
+    int own = own_slot(slots, from);
+    const Slot &slot = slots.at[own];
     A *p = (A *)slot.parameter, *buffer = (A *)slot.first;
     const A *gradient = (const A *)slot.gradient;
-    A lr = slot.size, grad_scale = c.grad_scale, weight_decay = c.weight_decay, momentum = c.momentum;
+    A lr = varying ? varying[own].size : slot.size, grad_scale = c.grad_scale, weight_decay = c.weight_decay, momentum = c.momentum;
     for (int i = 0; i < PER_BLOCK / THREADS; i++) {
         long at = from + i * THREADS;
         if (at >= slot.n) return;
@@ -160,8 +170,9 @@ template <class T, class A> __device__ void follow(const Slots &slots) {
 #else
 #define BY_VALUE const
 #endif
-OF_PARAMETERS(adam, (BY_VALUE Slots slots, BY_VALUE AdamCoefficients c), (slots, c))
-OF_PARAMETERS(sgd, (BY_VALUE Slots slots, BY_VALUE SgdCoefficients c), (slots, c))
+OF_PARAMETERS(adam, (BY_VALUE Slots slots, BY_VALUE AdamCoefficients c, const Varying *varying),
+              (slots, c, varying))
+OF_PARAMETERS(sgd, (BY_VALUE Slots slots, BY_VALUE SgdCoefficients c, const Varying *varying), (slots, c, varying))
 OF_PARAMETERS(follow, (BY_VALUE Slots slots), (slots))
 
 // W[k] = Σ_i w[i, k] S[i, k] for weights [sources, kernels] and sources [sources, kernels, len]
