@@ -26,7 +26,14 @@ pub(super) enum Argument {
     /// A number or an address, of at most 8 bytes.
     Word(u64),
     /// A struct, and its number of bytes.
-    Table(*const c_void, usize),
+    Table(
+        *const c_void,
+        #[cfg_attr(
+            not(feature = "testing"),
+            expect(dead_code, reason = "recordings, in tests, copy tables")
+        )]
+        usize,
+    ),
 }
 
 #[cfg(feature = "testing")]
@@ -39,7 +46,7 @@ impl Argument {
                 let mut words = vec![0u64; bytes.div_ceil(8)];
                 // SAFETY: `Launch` borrows a table of so many bytes, and there is room for them.
                 unsafe {
-                    std::ptr::copy_nonoverlapping(table.cast::<u8>(), words.as_mut_ptr().cast(), bytes)
+                    std::ptr::copy_nonoverlapping(table.cast::<u8>(), words.as_mut_ptr().cast(), bytes);
                 };
                 words
             }
