@@ -236,6 +236,16 @@ impl<'a> Merging<'a> {
     }
 }
 
+/// The backbone of files, for a method that needs it.
+///
+/// # Errors
+/// It is unknown.
+pub(crate) fn of_files(
+    backbone: Option<&backbone::BackboneSpec>,
+) -> candle_core::Result<&backbone::BackboneSpec> {
+    backbone.ok_or_else(|| candle_core::Error::Msg("the backbone of the files is unknown".into()))
+}
+
 /// Report weights if there is not one per source or their sum is not positive.
 pub(crate) fn validate_shares(weights: Option<&[f64]>, sources: usize, problems: &mut Problems) {
     let Some(weights) = weights else { return };

@@ -155,7 +155,7 @@ mod tests {
                 Ok(())
             };
             for into in [Followed::Anew, Followed::InPlace] {
-                let before = train::epoch::copied(&tensors)?;
+                let before = train::learner::copied(&tensors)?;
                 let (mut actual, count) = (before.clone(), launches());
                 as_on_a_gpu(|| follow(&mut actual, observed.clone(), share, into))?;
                 assert_eq!(launches() - count, 1);

@@ -10,8 +10,9 @@ use model::batch_norm::follow_step_in_place;
 use nn::init::Parameter;
 use nn::{Mode, Net, Normalize, StateDict, Value, leaves};
 use train::batch::{self, Batch, Variant};
-use train::epoch::{Forward, Learner, Task, fit, fit_to};
+use train::epoch::{Task, fit, fit_to};
 use train::eval_batch::eval_batch;
+use train::learner::{Forward, Learner};
 use train::{NamedLoss, Objective};
 
 /// Train every parameter.

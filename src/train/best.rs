@@ -3,7 +3,7 @@
 use indexmap::IndexMap;
 
 use super::TrainSpec;
-use super::epoch::Learner;
+use super::learner::Learner;
 use nn::StateDict;
 
 /// The best epoch so far.

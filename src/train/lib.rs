@@ -3,6 +3,8 @@
 //! | file | what |
 //! |---|---|
 //! | [`epoch`] | the training loop |
+//! | [`learner`] | what is trained |
+//! | `replays` | steps that are captured once and replayed on a GPU |
 //! | [`eval_batch`] | batch sizes for inference |
 //! | `accumulated` | gradients of several batches for one step |
 //! | `average` | moving averages of the weights |
@@ -30,6 +32,7 @@ pub mod eval_batch;
 #[cfg(test)]
 mod gpu_tests;
 pub mod layer_rates;
+pub mod learner;
 pub mod loss;
 pub mod objective;
 pub mod optimizer;

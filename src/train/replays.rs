@@ -8,7 +8,8 @@ use nn::cuda::{self, Graph};
 use nn::gradients;
 
 use super::batch::Batch;
-use super::epoch::{Forward, Learner, Task};
+use super::epoch::Task;
+use super::learner::{Forward, Learner};
 use super::loss::CrossEntropy;
 use super::{Objective, Optimizer, OptimizerError, Targets};
 
@@ -166,12 +167,13 @@ fn unsuitable() -> Error {
 #[cfg(test)]
 mod tests {
     use candle_core::{Device, bail};
-    use dataset::{Dataset, Pixels, Split};
+    use dataset::Dataset;
     use nn::testing::as_on_a_gpu;
     use nn::{Normalize, StateDict};
     use serde_json::json;
 
     use super::*;
+    use crate::epoch::tests::split;
     use crate::resume::Forgetful;
     use crate::{NamedLoss, TrainSpec};
 
@@ -210,18 +212,9 @@ mod tests {
         }
     }
 
-    fn split() -> Split {
-        Split {
-            pixels: Pixels::Owned([0u8; 6].into()),
-            labels: vec![0, 1].into(),
-            names: vec!["a".into(), "b".into()],
-            groups: None,
-        }
-    }
-
     fn obstacle_to(options: serde_json::Value, can_be_captured: bool) -> Option<&'static str> {
         let spec: TrainSpec = serde_json::from_value(options).unwrap();
-        let [train, val, test] = [split(), split(), split()];
+        let [train, val, test] = [2; 3].map(split);
         let classes = vec!["a".into(), "b".into()];
         let dataset = Dataset { classes, size: 1, pixels: None, train, val, test };
         let task = Task {

@@ -29,7 +29,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::average::{Average, AverageSpec};
-use super::method::validate_shares;
+use super::method::{of_files, validate_shares};
 use super::{KnownMerge, MergeMethod, MergeTensors, Merged, Merging, NamedTensors};
 
 pub use matching::{align, operations};
@@ -77,8 +77,7 @@ impl MergeMethod for GitRebasinSpec {
         sources: &[&dyn NamedTensors],
         backbone: Option<&BackboneSpec>,
     ) -> Result<Box<dyn MergeTensors>> {
-        let Some(backbone) = backbone else { candle_core::bail!("the backbone of the files is unknown") };
-        Ok(Box::new(self.build(sources, &backbone.build().symmetries())?))
+        Ok(Box::new(self.build(sources, &of_files(backbone)?.build().symmetries())?))
     }
 
     fn merge(&self, merging: &Merging<'_>) -> std::result::Result<Merged, StageError> {

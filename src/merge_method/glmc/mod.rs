@@ -56,7 +56,7 @@ use serde::{Deserialize, Serialize};
 
 use self::network::Network;
 use super::average::AverageSpec;
-use super::method::validate_shares;
+use super::method::{of_files, validate_shares};
 use super::{KnownMerge, MergeMethod, MergeTensors, Merged, Merging, NamedTensors};
 
 /// Networks in f64 that matching holds, as copies of an f32 model.
@@ -99,8 +99,7 @@ impl MergeMethod for GlmcSpec {
         sources: &[&dyn NamedTensors],
         backbone: Option<&BackboneSpec>,
     ) -> Result<Box<dyn MergeTensors>> {
-        let Some(backbone) = backbone else { bail!("the backbone of the files is unknown") };
-        let stream = stream(backbone).map_err(candle_core::Error::msg)?;
+        let stream = stream(of_files(backbone)?).map_err(candle_core::Error::msg)?;
         let head = have_one_head(sources, &stream)?;
         Ok(Box::new(self.build(sources, &stream, head)?))
     }

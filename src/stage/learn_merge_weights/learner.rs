@@ -13,7 +13,8 @@ use model::batch_norm::follow_step;
 use model::head::{reorder_head, replace_head};
 use nn::{Mode, Net, Normalize, StateDict, Value, Values, leaves};
 use train::batch::Batch;
-use train::epoch::{Forward, Learner, Task, copied};
+use train::epoch::Task;
+use train::learner::{Forward, Learner, copied};
 
 /// Learns merge weights, the head if the loss uses labels, and norms on request; the sources are frozen.
 ///

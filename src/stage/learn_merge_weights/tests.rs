@@ -16,7 +16,8 @@ use nn::conv2d::{ConvOptions, conv2d};
 use nn::init::initial_values;
 use nn::{Mode, Net, Normalize, StateDict, Value, Values, gradients, leaves};
 use train::batch::Batch;
-use train::epoch::{Forward, Learner, Task};
+use train::epoch::Task;
+use train::learner::{Forward, Learner};
 use train::resume::Forgetful;
 
 const CLASSES: usize = 4;

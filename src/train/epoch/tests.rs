@@ -1,8 +1,9 @@
 use super::*;
 use crate::resume::Forgetful;
 use crate::{ScheduleSpec, Select};
+use candle_core::Var;
 use dataset::Pixels;
-use nn::leaves;
+use nn::{Normalize, StateDict, Value, leaves};
 
 /// A learner whose validation logits follow a script: its confidence in the true class, one entry per epoch.
 struct Scripted {
@@ -53,7 +54,8 @@ impl Learner for Scripted {
     }
 }
 
-fn split(n: usize) -> Split {
+/// Gray images of two classes in turn.
+pub(crate) fn split(n: usize) -> Split {
     Split {
         pixels: Pixels::Owned(vec![0u8; n * 3].into()),
         labels: (0..n as u32).map(|i| i % 2).collect::<Vec<_>>().into(),
