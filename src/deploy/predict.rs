@@ -15,7 +15,7 @@ use crate::merge_files::FileError;
 use crate::model::inference::logits;
 use crate::model::work::Network;
 use crate::stage::{Checkpoint, ModelInfo};
-use crate::train::{batch, epoch::probability_rows};
+use crate::train::{epoch::probability_rows, pixels};
 
 /// Variants of an image whose probabilities are averaged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -146,8 +146,8 @@ impl<'a> Predictor<'a> {
         Ok(sum)
     }
 
-    fn of_variant(&self, pixels: &[u8]) -> candle_core::Result<Vec<Vec<f32>>> {
-        let images = batch::scaled(pixels, self.input.size, &self.model.info.normalize, &self.device)?;
+    fn of_variant(&self, images: &[u8]) -> candle_core::Result<Vec<Vec<f32>>> {
+        let images = pixels::scaled(images, self.input.size, &self.model.info.normalize, &self.device)?;
         probability_rows(self.labeling(), &[logits(&self.model, images)?])
     }
 }

@@ -10,7 +10,7 @@ use backbone::BackboneSpec;
 use dataset::{Dataset, Pixels, Split};
 use model::{Checkpoint, Context, Head, ModelInfo};
 use nn::{Mode, Net, Normalize, StateDict, Value};
-use train::batch;
+use train::pixels;
 
 use crate::git_rebasin::testing::{CLASSES, backbone, difference, model, shuffled};
 use crate::measured_tests::{
@@ -165,7 +165,8 @@ fn lively(spec: &BackboneSpec, seed: u64) -> StateDict {
 fn logits(spec: &BackboneSpec, tensors: &StateDict, context: &Context<'_>) -> Tensor {
     let dataset = &context.datasets[0];
     let all: Vec<usize> = (0..dataset.train.len()).collect();
-    let images = batch::images(&dataset.train, dataset.size, &all, &Normalize::default(), None, &Device::Cpu);
+    let images =
+        pixels::images(&dataset.train, dataset.size, &all, &Normalize::default(), None, &Device::Cpu);
     let net = Net::new(tensors, Mode::Eval);
     spec.build().logits(&net, &Value::constant(images.unwrap()), CLASSES).unwrap().tensor().clone()
 }

@@ -9,7 +9,7 @@ use model::{Context, ModelInfo, StageError};
 use nn::conv2d::ConvOptions;
 use nn::cost::{product, sum};
 use nn::{LayerInput, Mode, Net, Normalize, StateDict, Value, Watch};
-use train::{Interrupted, Progress, batch};
+use train::{Interrupted, Progress, pixels};
 
 /// Bytes of measurements held at once: 1 GiB.
 pub(crate) const BUDGET: u64 = 1 << 30;
@@ -117,7 +117,7 @@ impl Measured<'_> {
 
     fn batch(&self, positions: &[usize]) -> Result<Tensor> {
         let dataset = &self.context.datasets[0];
-        batch::images(&dataset.train, dataset.size, positions, self.normalize, None, &self.context.device)
+        pixels::images(&dataset.train, dataset.size, positions, self.normalize, None, &self.context.device)
     }
 
     fn forward(&self, network: &StateDict, x: &Tensor, watch: &Watch<'_>) -> Result<()> {

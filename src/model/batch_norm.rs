@@ -9,7 +9,7 @@ use nn::{BatchStatistics, Mode, Net, StateDict, Value, cuda};
 use rng::Purpose;
 use train::epoch::too_few;
 use train::eval_batch::EVAL_BATCH;
-use train::{Progress, batch};
+use train::{Progress, batch, pixels};
 
 use crate::{Checkpoint, Context, StageError};
 
@@ -44,7 +44,7 @@ pub fn reestimate_statistics(
         *count.1 = count.1.zeros_like()?;
     }
     for (done, positions) in batches.iter().enumerate() {
-        let x = batch::images(split, dataset.size, positions, &model.info.normalize, None, &context.device)?;
+        let x = pixels::images(split, dataset.size, positions, &model.info.normalize, None, &context.device)?;
         let net = Net::new(&model.tensors, Mode::Train);
         backbone.features(&net, &Value::constant(x))?;
         let observed = net.into_observed();

@@ -4,9 +4,9 @@ use candle_core::{Device, Result, Tensor, bail};
 use dataset::{Dataset, SplitName};
 use metric::{Metric, Predictions};
 use nn::{Mode, Net, Value};
-use train::batch;
 use train::epoch::probability_rows;
 use train::eval_batch::eval_batch;
+use train::pixels;
 
 use crate::head::in_order;
 use crate::{Checkpoint, Context, StageError};
@@ -25,7 +25,7 @@ pub fn batch_logits(
     let Some(head) = &model.info.head else { bail!("the model has no head") };
     let positions: Vec<usize> = (0..split.len()).collect();
     let of_batch = |positions: &[usize]| {
-        let images = batch::images(split, size, positions, &model.info.normalize, None, device)?;
+        let images = pixels::images(split, size, positions, &model.info.normalize, None, device)?;
         in_order(&logits(model, images)?, 1, head, &dataset.classes)
     };
     positions.chunks(eval_batch(size, device)).map(of_batch).collect()

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use candle_core::{Result as TensorResult, Tensor, bail};
+use candle_core::{DType, Result as TensorResult, Tensor, bail};
 
 use super::evaluate::unfit;
 use super::finetune::{HeadInit, starting_tensors, tuned};
@@ -204,7 +204,7 @@ impl<'a> Teaching<'a> {
 }
 
 impl Objective for Teaching<'_> {
-    fn with_gradient(&self, logits: &Tensor, batch: &Batch) -> TensorResult<(f64, Tensor)> {
+    fn with_gradient(&self, logits: &Tensor, batch: &Batch) -> TensorResult<(Tensor, Tensor)> {
         let images = prepared(batch)?;
         let answers = self.teachers.iter().map(|teacher| self.answer(teacher, &images));
         let targets = self.softening.targets(&answers.collect::<TensorResult<Vec<_>>>()?)?;
@@ -214,7 +214,9 @@ impl Objective for Teaching<'_> {
         }
         let labeled = self.labels.with_gradient(logits, batch)?;
         let (w, rest) = (self.label_weight, 1.0 - self.label_weight);
-        Ok((taught.0 * rest + labeled.0 * w, ((taught.1 * rest)? + (labeled.1 * w)?)?))
+        let mixed = |taught: Tensor, labeled: Tensor| (taught * rest)? + (labeled * w)?;
+        let [of_teachers, of_labels] = [taught.0, labeled.0].map(|loss| loss.to_dtype(DType::F64));
+        Ok((mixed(of_teachers?, of_labels?)?, mixed(taught.1, labeled.1)?))
     }
 }
 

@@ -9,10 +9,11 @@ use backbone::Backbone;
 use model::batch_norm::follow_step_in_place;
 use nn::init::Parameter;
 use nn::{Mode, Net, Normalize, StateDict, Value, leaves};
-use train::batch::{self, Batch, Variant};
+use train::batch::Batch;
 use train::epoch::{Task, fit, fit_to};
 use train::eval_batch::eval_batch;
 use train::learner::{Forward, Learner};
+use train::pixels::{self, Variant};
 use train::{NamedLoss, Objective};
 
 /// Train every parameter.
@@ -174,7 +175,7 @@ pub(super) fn prepared(batch: &Batch) -> Result<Tensor> {
 
 /// Validation images.
 pub(super) fn val_images(task: &Task<'_>, normalize: &Normalize, positions: &[usize]) -> Result<Tensor> {
-    batch::images(&task.dataset.val, task.dataset.size, positions, normalize, None, task.device)
+    pixels::images(&task.dataset.val, task.dataset.size, positions, normalize, None, task.device)
 }
 
 /// Trains a classifier on a frozen backbone in evaluation mode. Features that do not change, those of validation images
@@ -225,7 +226,7 @@ impl<'a> HeadOnly<'a> {
             drawn.filter(|(_, key)| !self.train_features.contains_key(key)).unzip();
         if !new.is_empty() {
             let normalize = &self.info.normalize;
-            let x = batch::images(&dataset.train, dataset.size, &new, normalize, Some(variant), device)?;
+            let x = pixels::images(&dataset.train, dataset.size, &new, normalize, Some(variant), device)?;
             let features = frozen_features(&*self.backbone, &self.frozen, x)?;
             for (i, key) in new_keys.into_iter().enumerate() {
                 self.train_features.insert(key.clone(), features.narrow(0, i, 1)?);

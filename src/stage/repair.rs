@@ -26,7 +26,7 @@ use nn::{Mode, Net, StateDict, Value};
 use rng::Purpose;
 use train::epoch::too_few;
 use train::eval_batch::EVAL_BATCH;
-use train::{Progress, batch};
+use train::{Progress, batch, pixels};
 
 /// Channels whose deviation, relative to the target, is below this are not rescaled: they carry no signal.
 const LEAST: f64 = 1e-6;
@@ -146,7 +146,7 @@ impl Pass<'_> {
         let see = |layer: &str, y: Value| observe(&mut sums.borrow_mut(), goals, layer, y);
         for (done, positions) in batches.iter().enumerate() {
             let device = &self.context.device;
-            let x = batch::images(split, self.dataset.size, positions, &self.info.normalize, None, device)?;
+            let x = pixels::images(split, self.dataset.size, positions, &self.info.normalize, None, device)?;
             let net = Net::new(tensors, Mode::Eval).at_outputs(&see);
             backbone.features(&net, &Value::constant(x))?;
             let (done, of) = (self.number * batches.len() + done + 1, self.of * batches.len());

@@ -15,19 +15,16 @@ pub(super) struct Accumulated {
     pub(super) batches: usize,
     /// Number of their images.
     pub(super) images: usize,
-    /// Sum of the losses of these images.
-    pub(super) loss: f64,
 }
 
 impl Accumulated {
-    /// Adds a batch with its mean loss and gradients.
+    /// Adds the gradients of a batch.
     ///
     /// # Errors
     /// A tensor operation failed.
-    pub(super) fn add(&mut self, images: usize, loss: f64, gradients: StateDict) -> Result<()> {
+    pub(super) fn add(&mut self, images: usize, gradients: StateDict) -> Result<()> {
         self.batches += 1;
         self.images += images;
-        self.loss += loss * images as f64;
         for (name, gradient) in gradients {
             match self.gradients.get_mut(&name) {
                 Some(sum) => add(sum, &gradient)?,

@@ -1,16 +1,14 @@
-//! Batches: the order of images, their pixels and targets as tensors.
+//! Batches: the order of images, their pixels and targets as tensors, prepared ahead of the step.
 
 use candle_core::{Device, Result, Tensor};
 use rand::seq::SliceRandom;
-use rayon::prelude::*;
 
-use super::Augment;
 use super::Targets;
-use super::augmentation::Changes;
-use super::augmentation::mixing::{Mix, mix_images, mix_labels};
+use super::augmentation::mixing::{Mix, mix_labels};
 use super::epoch::Task;
-use dataset::{Labels, MultiLabels, Split, State};
-use nn::Normalize;
+use super::pixels::{Images, Variant};
+use dataset::{Labels, MultiLabels, State};
+use nn::{Normalize, cuda};
 use rng::{Purpose, rng};
 
 /// The positions `0..n` in shuffled order for an epoch, in batches. A last batch of one image is dropped, since batch
@@ -26,7 +24,7 @@ pub(super) fn in_batches(order: &[usize], batch_size: usize) -> Vec<Vec<usize>> 
     order.chunks(batch_size).filter(|batch| batch.len() > 1).map(<[usize]>::to_vec).collect()
 }
 
-/// A batch of training images, ready for a step.
+/// A batch of training images on a device, ready for a step.
 #[derive(Clone, Debug)]
 pub struct Batch {
     /// Epoch, from 0.
@@ -39,8 +37,16 @@ pub struct Batch {
     pub targets: Targets,
 }
 
+/// A batch of training images that was prepared on the host, by any thread.
+pub struct Prepared {
+    epoch: usize,
+    draws: Vec<usize>,
+    images: Option<Images>,
+    targets: Targets,
+}
+
 impl Batch {
-    /// Prepares batch `number` (from 0) of an epoch on the CPU. Pixels are prepared if `normalize` says how.
+    /// Prepares batch `number` (from 0) of an epoch. Pixels are prepared if `normalize` says how.
     ///
     /// # Errors
     /// candle cannot make a tensor.
@@ -50,26 +56,30 @@ impl Batch {
         epoch: usize,
         number: usize,
         draws: &[usize],
-    ) -> Result<Self> {
+    ) -> Result<Prepared> {
         let (spec, size) = (task.spec, task.dataset.size);
         let mixes = spec.augment.mixes(spec.seed, epoch, number, size);
         let variant = Variant { augment: &spec.augment, seed: spec.seed, epoch };
         let images = normalize.map(|normalize| {
-            let mut pixels = pixels(&task.dataset.train, size, draws, normalize, Some(variant));
-            mixes.iter().for_each(|mix| mix_images(&**mix, &mut pixels, size));
-            Tensor::from_vec(pixels, (draws.len(), size, size, 3), &Device::Cpu)
+            let on_gpu = mixes.is_empty() && cuda::serves_on(task.device);
+            let mut images = Images::draw(&task.dataset.train, size, draws, normalize, Some(variant), on_gpu);
+            images.mix(&mixes);
+            images
         });
         let targets = targets(task, draws, &mixes)?;
-        Ok(Self { epoch, draws: draws.to_vec(), images: images.transpose()?, targets })
+        Ok(Prepared { epoch, draws: draws.to_vec(), images, targets })
     }
+}
 
-    /// The same with its tensors on a device.
+impl Prepared {
+    /// The batch with its tensors on a device.
     ///
     /// # Errors
     /// The device is out of memory.
-    pub fn on(self, device: &Device) -> Result<Self> {
-        let images = self.images.map(|images| images.to_device(device)).transpose()?;
-        Ok(Self { images, targets: self.targets.to_device(device)?, ..self })
+    pub fn on(self, device: &Device) -> Result<Batch> {
+        let Self { epoch, draws, images, targets } = self;
+        let images = images.map(|images| images.on(device)).transpose()?;
+        Ok(Batch { epoch, draws, images, targets: targets.to_device(device)? })
     }
 }
 
@@ -101,80 +111,6 @@ fn multi_label_targets(labels: &MultiLabels, draws: &[usize], mixes: &[Box<dyn M
         Tensor::from_vec(weights, (draws.len(), labels.classes()), &Device::Cpu)
     };
     Ok(Targets::Labels { present: weights(State::Present)?, absent: weights(State::Absent)? })
-}
-
-/// Random variants of images: for one seed and one epoch.
-#[derive(Clone, Copy)]
-pub struct Variant<'a> {
-    /// The transforms.
-    pub augment: &'a Augment,
-    /// The stage's seed.
-    pub seed: u64,
-    /// Epoch, from 0.
-    pub epoch: usize,
-}
-
-impl Variant<'_> {
-    /// Draws the changes of an image, given its [draw](super::sampling).
-    pub fn changes(&self, draw: usize) -> Changes {
-        self.augment.draw(self.seed, self.epoch, draw)
-    }
-}
-
-/// The images at `positions` of a split as a tensor `[n, size, size, 3]`, scaled by `normalize`; unaugmented, or a
-/// random `variant` of each. Positions may be [draws](super::sampling).
-///
-/// # Errors
-/// candle cannot make the tensor.
-pub fn images(
-    split: &Split,
-    size: usize,
-    positions: &[usize],
-    normalize: &Normalize,
-    variant: Option<Variant<'_>>,
-    device: &Device,
-) -> Result<Tensor> {
-    let pixels = pixels(split, size, positions, normalize, variant);
-    Tensor::from_vec(pixels, (positions.len(), size, size, 3), device)
-}
-
-fn pixels(
-    split: &Split,
-    size: usize,
-    draws: &[usize],
-    normalize: &Normalize,
-    variant: Option<Variant<'_>>,
-) -> Vec<f32> {
-    let (table, from_len) = (normalize.table(), split.image_bytes());
-    let len = size * size * 3;
-    let mut pixels = vec![0f32; draws.len() * len];
-    pixels.par_chunks_mut(len).zip(draws).for_each_init(Default::default, |buffers, (to, &draw)| {
-        let from = &split.pixels[draw % split.len() * from_len..][..from_len];
-        let changes = variant.map_or_else(Changes::default, |variant| variant.changes(draw));
-        scale(changes.applied(from, size, buffers), &table, to);
-    });
-    pixels
-}
-
-/// Whole images, RGB u8 `[n, size, size, 3]`, as a tensor of the same shape, scaled by `normalize`.
-///
-/// # Errors
-/// candle cannot make the tensor.
-pub fn scaled(pixels: &[u8], size: usize, normalize: &Normalize, device: &Device) -> Result<Tensor> {
-    let table = normalize.table();
-    let len = size * size * 3;
-    let mut scaled = vec![0f32; pixels.len()];
-    scaled.par_chunks_mut(len).zip(pixels.par_chunks(len)).for_each(|(to, from)| scale(from, &table, to));
-    Tensor::from_vec(scaled, (pixels.len() / len, size, size, 3), device)
-}
-
-/// Looks up the pixels of an image, channel by channel.
-fn scale(from: &[u8], table: &[[f32; 256]; 3], to: &mut [f32]) {
-    for (to, from) in to.chunks_exact_mut(3).zip(from.chunks_exact(3)) {
-        for channel in 0..3 {
-            to[channel] = table[channel][usize::from(from[channel])];
-        }
-    }
 }
 
 /// Calls `work` with the result of `prepare` for each of `0..n`, in order. The next one is prepared beside the work, on
@@ -220,37 +156,6 @@ mod tests {
     fn a_last_batch_of_one_image_is_dropped() {
         let batches = shuffled(9, 4, 0, Purpose::Shuffle, 0);
         assert_eq!(batches.iter().map(Vec::len).collect::<Vec<_>>(), [4, 4]);
-    }
-
-    fn one_image() -> Split {
-        Split {
-            pixels: dataset::Pixels::Owned([255u8, 255, 0].into()),
-            labels: vec![0].into(),
-            names: vec!["one".into()],
-            groups: None,
-        }
-    }
-
-    #[test]
-    fn pixels_are_scaled_per_channel() {
-        let normalize = Normalize { mean: [0.5, 0.0, 1.0], std: [0.5, 1.0, 2.0] };
-        let tensor = images(&one_image(), 1, &[0], &normalize, None, &Device::Cpu).unwrap();
-        let elements = |tensor: Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
-        assert_eq!(elements(tensor), [1.0, 1.0, -0.5]);
-        assert_eq!(elements(scaled(&[255, 255, 0], 1, &normalize, &Device::Cpu).unwrap()), [1.0, 1.0, -0.5]);
-    }
-
-    #[test]
-    fn repeated_draws_are_the_same_image_with_other_transforms() {
-        let split =
-            Split { pixels: dataset::Pixels::Owned((0..75).collect::<Vec<u8>>().into()), ..one_image() };
-        let augment: Augment = serde_json::from_value(serde_json::json!([{ "crop": {} }])).unwrap();
-        let variant = Variant { augment: &augment, seed: 1, epoch: 0 };
-        let draws: Vec<usize> = (0..20).collect();
-        let plain = pixels(&split, 5, &draws, &Normalize::default(), None);
-        assert!(plain.chunks(75).all(|image| *image == plain[..75]));
-        let drawn = pixels(&split, 5, &draws, &Normalize::default(), Some(variant));
-        assert!(drawn.chunks(75).any(|image| *image != drawn[..75]));
     }
 
     #[test]

@@ -12,6 +12,7 @@ use super::best::Best;
 use super::eval_batch::eval_batch;
 use super::layer_rates;
 use super::learner::{Forward, Learner, copied};
+use super::losses::{Losses, OfBatch};
 use super::replays::Replays;
 use super::resume::{Ongoing, Position, Resume, Saver, TrainState};
 use super::{NamedLoss, Objective, Optimizer, TrainSpec};
@@ -78,6 +79,7 @@ struct Training<'a> {
     /// Completed epochs.
     history: Vec<EpochRecord>,
     ongoing: Ongoing,
+    losses: Losses,
     saver: Saver<'a>,
 }
 
@@ -97,8 +99,20 @@ impl<'a> Training<'a> {
         };
         let (best, saver) = (Best::new(spec), Saver::new(task.resume));
         let (history, ongoing) = (Vec::new(), Ongoing::default());
-        let replays = Replays::new(task, learner, objective);
-        Ok(Self { learner, objective, task, optimizer, replays, average, best, history, ongoing, saver })
+        let (replays, losses) = (Replays::new(task, learner, objective), Losses::on(task.device));
+        Ok(Self {
+            learner,
+            objective,
+            task,
+            optimizer,
+            replays,
+            average,
+            best,
+            history,
+            ongoing,
+            losses,
+            saver,
+        })
     }
 
     fn is_over(&self) -> bool {
@@ -136,6 +150,7 @@ impl<'a> Training<'a> {
             self.report_step((self.ongoing.images - start.images) as f64 / started.elapsed().as_secs_f64())?;
             self.save_if_due(true)
         })?;
+        self.read_losses(true)?;
         Ok(self.ongoing.loss / self.ongoing.images as f64)
     }
 
@@ -146,32 +161,39 @@ impl<'a> Training<'a> {
         let Some(loss) = replays.step(*learner, optimizer, *objective, batch, lr_factor)? else {
             return Ok(false);
         };
-        if !loss.is_finite() {
-            return Err(diverged(loss, batch.epoch, self.ongoing.images, self.task.spec));
-        }
-        self.stepped(1, images, loss * images as f64)?;
+        let before = self.ongoing.images;
+        self.losses.push(OfBatch { loss: &loss, images, before, ends_step: true })?;
+        self.read_losses(false)?;
+        self.stepped(1, images)?;
         Ok(true)
     }
 
     /// Adds a batch to those of the next optimizer step, which has `of` images in all.
     fn accumulate(&mut self, group: &mut Accumulated, batch: Batch, of: usize) -> Result<(), TrainError> {
-        let images = group.images + self.ongoing.images;
         let Forward { logits, leaves } = self.learner.train_logits(&batch)?;
-        let (number, mut gradient) = self.objective.with_gradient(logits.tensor(), &batch)?;
-        if !number.is_finite() {
-            return Err(diverged(number, batch.epoch, images, self.task.spec));
+        let (loss, mut gradient) = self.objective.with_gradient(logits.tensor(), &batch)?;
+        let (images, before) = (batch.draws.len(), group.images + self.ongoing.images);
+        let ends_step = group.images + images == of;
+        self.losses.push(OfBatch { loss: &loss, images, before, ends_step })?;
+        self.read_losses(false)?;
+        if images < of {
+            gradient = (gradient * (images as f64 / of as f64))?;
         }
-        let n = batch.draws.len();
-        if n < of {
-            gradient = (gradient * (n as f64 / of as f64))?;
+        Ok(group.add(images, gradients(&logits, gradient, &leaves)?)?)
+    }
+
+    /// Adds up losses: those of `all` batches, or without what a GPU has not computed yet.
+    fn read_losses(&mut self, all: bool) -> Result<(), TrainError> {
+        match self.losses.add_to(&mut self.ongoing.loss, all)? {
+            Some((loss, images)) => Err(diverged(loss, self.history.len(), images, self.task.spec)),
+            None => Ok(()),
         }
-        Ok(group.add(n, number, gradients(&logits, gradient, &leaves)?)?)
     }
 
     /// One optimizer step.
     fn step(&mut self, group: Accumulated) -> Result<(), TrainError> {
         self.optimizer.step(&group.gradients, self.lr_factor(), self.task.spec.clip_norm)?;
-        self.stepped(group.batches, group.images, group.loss)
+        self.stepped(group.batches, group.images)
     }
 
     /// Factor of the schedule on the learning rate.
@@ -179,26 +201,28 @@ impl<'a> Training<'a> {
         self.task.spec.schedule.factor(self.history.len(), self.task.spec.epochs)
     }
 
-    /// What follows an optimizer step on so many batches and images with this sum of losses.
-    fn stepped(&mut self, batches: usize, images: usize, loss: f64) -> Result<(), TrainError> {
+    /// What follows an optimizer step on so many batches and images.
+    fn stepped(&mut self, batches: usize, images: usize) -> Result<(), TrainError> {
         self.learner.after_step(self.task.spec.optimizer.lr() * self.lr_factor())?;
         if let Some(average) = &mut self.average {
             average.follow(&self.learner.tensors())?;
         }
         self.ongoing.batches += batches;
         self.ongoing.images += images;
-        self.ongoing.loss += loss;
         Ok(())
     }
 
     fn report_step(&mut self, images_per_second: f64) -> Result<(), TrainError> {
+        // after the first step there is no other loss to report
+        self.read_losses(self.losses.images() == self.ongoing.images)?;
         let Ongoing { images, loss, .. } = self.ongoing;
+        let read = images - self.losses.images();
         self.report(Progress::Step {
             epoch: self.history.len(),
             epochs: self.task.spec.epochs,
             images,
             of: self.task.spec.images_per_epoch(self.task.dataset.train.len()),
-            loss: loss / images as f64,
+            loss: loss / read as f64,
             images_per_second,
         })
     }
@@ -246,6 +270,7 @@ impl<'a> Training<'a> {
     }
 
     fn save(&mut self) -> Result<(), TrainError> {
+        self.read_losses(true)?;
         let (best_score, best) = self.best.kept.clone().unzip();
         let position = Position {
             history: self.history.clone(),
@@ -325,11 +350,12 @@ pub fn probabilities(
     labeling: Labeling,
     n: usize,
     batch: usize,
-    mut logits: impl FnMut(&[usize]) -> candle_core::Result<Tensor>,
+    logits: impl FnMut(&[usize]) -> candle_core::Result<Tensor>,
 ) -> candle_core::Result<Vec<Vec<f32>>> {
     let positions: Vec<usize> = (0..n).collect();
-    let batches = positions.chunks(batch).map(|batch| probability_rows(labeling, &[logits(batch)?]));
-    Ok(batches.collect::<candle_core::Result<Vec<_>>>()?.concat())
+    // all of them before any is read, so that a GPU always has work
+    let batches = positions.chunks(batch).map(logits).collect::<candle_core::Result<Vec<_>>>()?;
+    probability_rows(labeling, &batches)
 }
 
 /// Class probabilities from the logits of each batch: their softmax, or the sigmoid of each in a multi-label data set.

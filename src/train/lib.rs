@@ -19,7 +19,9 @@
 //! | [`progress`] | progress reports |
 //! | [`sampling`] | which images form the batches of an epoch |
 //! | [`targets`] | what a loss compares logits with |
-//! | [`batch`] | their pixels and targets as tensors, prepared ahead of the step |
+//! | [`batch`] | their targets and images, prepared ahead of the step |
+//! | [`pixels`] | pixels of images as tensors |
+//! | `losses` | losses of batches, which a GPU computes while others are prepared |
 //! | [`augmentation`] | random transforms of u8 images, and of batches |
 
 mod accumulated;
@@ -34,8 +36,10 @@ mod gpu_tests;
 pub mod layer_rates;
 pub mod learner;
 pub mod loss;
+mod losses;
 pub mod objective;
 pub mod optimizer;
+pub mod pixels;
 pub mod progress;
 mod replays;
 pub mod resume;

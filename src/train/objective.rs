@@ -9,11 +9,12 @@ use super::{ClassCounts, Loss};
 
 /// What training minimizes.
 pub trait Objective {
-    /// The mean over a batch's images of what its logits `[n, classes]` cost, and the gradient with respect to them.
+    /// The mean over a batch's images of what its logits `[n, classes]` cost, a scalar, and the gradient with respect to
+    /// them. A GPU is not waited for.
     ///
     /// # Errors
     /// A tensor operation failed.
-    fn with_gradient(&self, logits: &Tensor, batch: &Batch) -> Result<(f64, Tensor)>;
+    fn with_gradient(&self, logits: &Tensor, batch: &Batch) -> Result<(Tensor, Tensor)>;
 
     /// The loss of the labels that this is, if a GPU can compute it in a step that is captured once and replayed.
     fn capturable(&self) -> Option<&CrossEntropy> {
@@ -36,7 +37,7 @@ impl NamedLoss {
 }
 
 impl Objective for NamedLoss {
-    fn with_gradient(&self, logits: &Tensor, batch: &Batch) -> Result<(f64, Tensor)> {
+    fn with_gradient(&self, logits: &Tensor, batch: &Batch) -> Result<(Tensor, Tensor)> {
         self.0.with_gradient(logits, &batch.targets)
     }
 

@@ -38,7 +38,7 @@ impl Replays {
         }
     }
 
-    /// Takes a step on a batch, if it is one that is replayed, and returns its loss.
+    /// Takes a step on a batch, if it is one that is replayed, and returns its loss, a scalar until the next step.
     ///
     /// # Errors
     /// A replay failed.
@@ -49,7 +49,7 @@ impl Replays {
         objective: &dyn Objective,
         batch: &Batch,
         lr_factor: f64,
-    ) -> std::result::Result<Option<f64>, OptimizerError> {
+    ) -> std::result::Result<Option<Tensor>, OptimizerError> {
         if self.size != Some(batch.draws.len()) {
             return Ok(None);
         }
@@ -121,19 +121,19 @@ impl Captured {
         Ok(Self { graph, images, classes, varying, loss })
     }
 
-    /// Takes the step on a batch; returns its loss.
+    /// Takes the step on a batch; returns its loss, which the next step overwrites.
     fn replay(
         &self,
         optimizer: &mut Optimizer,
         batch: &Batch,
         lr_factor: f64,
-    ) -> std::result::Result<f64, OptimizerError> {
+    ) -> std::result::Result<Tensor, OptimizerError> {
         let (images, classes) = inputs(batch)?;
         self.images.set(images)?;
         self.classes.set(classes)?;
         optimizer.advance(lr_factor, &self.varying)?;
         self.graph.replay()?;
-        Ok(self.loss.to_dtype(DType::F64)?.to_scalar()?)
+        Ok(self.loss.clone())
     }
 }
 

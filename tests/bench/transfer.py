@@ -156,9 +156,9 @@ def probe(tensors, data, seed):
     return model.requires_grad_(True)
 
 
-def finetune(start, data, epochs, seed):
+def finetune(start, data, epochs, seed, lr=1e-3):
     model = copy.deepcopy(start)
-    return fit(model, model.parameters(), data, epochs, seed)
+    return fit(model, model.parameters(), data, epochs, seed, lr)
 
 
 def reestimate(model, images):
@@ -237,10 +237,12 @@ def models(sources, data, seed):
     probes = [probe(tensors, data, seed) for tensors in sources]
     for name, probed in zip("ABC", probes):
         yield f"LP-FT {name}", finetune(probed, data, 20, seed)
+    yield "LP-FT A, rate 3e-3", finetune(probes[0], data, 20, seed, lr=3e-3)
     yield "average + FT", finetune(average(probes, data), data, 20, seed)
     merged = learned_merge(probes, data, seed)
     yield "MedMerge", merged
     yield "MedMerge + FT", finetune(merged, data, 12, seed)
+    yield "MedMerge + FT, rate 3e-3", finetune(merged, data, 12, seed, lr=3e-3)
 
 
 def main():

@@ -6,7 +6,7 @@ use model::{Checkpoint, Context, KnownDataset, ModelInfo, Networks, StageError, 
 use nn::cost::{product, sum};
 use nn::{Mode, Net, StateDict, Value, gradients, leaves};
 use train::epoch::probability_rows;
-use train::{Progress, batch};
+use train::{Progress, pixels};
 
 use super::FisherSpec;
 use crate::Merging;
@@ -49,7 +49,7 @@ fn add_image(
 ) -> candle_core::Result<()> {
     let dataset = &context.datasets[0];
     let normalize = &model.info.normalize;
-    let x = batch::images(&dataset.train, dataset.size, &[image], normalize, None, &context.device)?;
+    let x = pixels::images(&dataset.train, dataset.size, &[image], normalize, None, &context.device)?;
     let classes = model.info.classes().len();
     for class in 0..classes {
         for (name, gradient) in gradient(model, &x, class, classes)? {

@@ -172,7 +172,8 @@ fn every_family_starts_at_the_anchor_and_has_right_gradients() -> Result<()> {
             let x = Value::constant(val_images(learner.task, &learner.normalize, &positions)?);
             let anchored = learner.backbone.logits(&Net::new(&anchor.tensors, Mode::Eval), &x, CLASSES)?;
             assert!(largest_difference(&learner.val_logits(&positions)?, anchored.tensor()) <= 1e-5);
-            let batch = Batch::prepare(learner.task, Some(&learner.normalize), 0, 0, &positions)?;
+            let batch = Batch::prepare(learner.task, Some(&learner.normalize), 0, 0, &positions)?
+                .on(learner.task.device)?;
             let Forward { logits, leaves } = learner.train_logits(&batch)?;
             let gradients = gradients(&logits, logits.tensor().ones_like()?, &leaves)?;
             for (name, _) in learner.variables() {

@@ -42,7 +42,7 @@ struct BinaryCrossEntropy {
 }
 
 impl Loss for BinaryCrossEntropy {
-    fn with_gradient(&self, logits: &Tensor, targets: &Targets) -> Result<(f64, Tensor)> {
+    fn with_gradient(&self, logits: &Tensor, targets: &Targets) -> Result<(Tensor, Tensor)> {
         differentiated(self, logits, targets)
     }
 

@@ -87,12 +87,9 @@ impl CrossEntropy {
 }
 
 impl Loss for CrossEntropy {
-    fn with_gradient(&self, logits: &Tensor, targets: &Targets) -> Result<(f64, Tensor)> {
+    fn with_gradient(&self, logits: &Tensor, targets: &Targets) -> Result<(Tensor, Tensor)> {
         match targets {
-            Targets::Classes(classes) if cuda::serves(logits) => {
-                let (loss, gradient) = self.launch(logits, classes)?;
-                Ok((loss.to_dtype(DType::F64)?.to_scalar()?, gradient))
-            }
+            Targets::Classes(classes) if cuda::serves(logits) => self.launch(logits, classes),
             _ => differentiated(self, logits, targets),
         }
     }

@@ -48,7 +48,7 @@ impl Softening {
     ///
     /// # Errors
     /// As [`Self::loss`].
-    pub fn with_gradient(&self, logits: &Tensor, targets: &Tensor) -> Result<(f64, Tensor)> {
+    pub fn with_gradient(&self, logits: &Tensor, targets: &Tensor) -> Result<(Tensor, Tensor)> {
         gradient_of(logits, |logits| self.loss(logits, targets))
     }
 

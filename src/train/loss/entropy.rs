@@ -36,7 +36,7 @@ impl LossKind for EntropySpec {
 struct Entropy;
 
 impl Loss for Entropy {
-    fn with_gradient(&self, logits: &Tensor, targets: &Targets) -> Result<(f64, Tensor)> {
+    fn with_gradient(&self, logits: &Tensor, targets: &Targets) -> Result<(Tensor, Tensor)> {
         differentiated(self, logits, targets)
     }
 

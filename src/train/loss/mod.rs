@@ -88,11 +88,11 @@ pub trait Loss: Send + Sync {
     /// If shapes or devices do not match, a label is not below c, or the loss does not suit the labels.
     fn forward(&self, logits: &Tensor, targets: &Targets) -> Result<Tensor>;
 
-    /// The mean loss and its gradient with respect to the logits.
+    /// The mean loss, a scalar, and its gradient with respect to the logits.
     ///
     /// # Errors
     /// As [`Loss::forward`].
-    fn with_gradient(&self, logits: &Tensor, targets: &Targets) -> Result<(f64, Tensor)>;
+    fn with_gradient(&self, logits: &Tensor, targets: &Targets) -> Result<(Tensor, Tensor)>;
 
     /// This loss, if a GPU can compute it in a step that is captured once and replayed.
     fn capturable(&self) -> Option<&CrossEntropy> {
@@ -101,17 +101,20 @@ pub trait Loss: Send + Sync {
 }
 
 /// The mean loss and its gradient, by candle.
-fn differentiated(loss: &dyn Loss, logits: &Tensor, targets: &Targets) -> Result<(f64, Tensor)> {
+fn differentiated(loss: &dyn Loss, logits: &Tensor, targets: &Targets) -> Result<(Tensor, Tensor)> {
     gradient_of(logits, |logits| loss.forward(logits, targets))
 }
 
 /// A scalar function of logits, and its gradient, by candle.
-fn gradient_of(logits: &Tensor, function: impl FnOnce(&Tensor) -> Result<Tensor>) -> Result<(f64, Tensor)> {
+fn gradient_of(
+    logits: &Tensor,
+    function: impl FnOnce(&Tensor) -> Result<Tensor>,
+) -> Result<(Tensor, Tensor)> {
     let logits = Var::from_tensor(logits)?;
     let loss = function(&logits)?;
     let mut gradients = loss.backward()?;
     let Some(gradient) = gradients.remove(&logits) else { bail!("the loss does not depend on the logits") };
-    Ok((loss.to_dtype(DType::F64)?.to_scalar()?, gradient.detach()))
+    Ok((loss.detach(), gradient.detach()))
 }
 
 /// Class weights of a loss.

@@ -174,3 +174,15 @@ __device__ void first_token_gradient(const A *__restrict__ gy, T *__restrict__ g
     }
 }
 KERNEL(first_token_gradient, (const A *gy, T *gx, int tokens, int channels, long n), (gy, gx, tokens, channels, n))
+
+// Levels of red, green and blue as (level / 255 − mean) / std, in f32 as on the CPU; `n` counts pixels
+struct Channels {
+    float mean[3], std[3];
+};
+template <class T, class A>
+__device__ void normalize(const unsigned char *__restrict__ levels, T *__restrict__ y, Channels channels, long n) {
+    for (long at = first(); at < n; at += stride())
+        for (int c = 0; c < 3; c++)
+            store(y[3 * at + c], A((levels[3 * at + c] / 255.0f - channels.mean[c]) / channels.std[c]));
+}
+KERNEL(normalize, (const unsigned char *levels, T *y, Channels channels, long n), (levels, y, channels, n))

@@ -12,7 +12,8 @@ fn trained_norms_start_at_the_anchors_and_end_where_the_training_left_them() -> 
         let positions: Vec<usize> = (0..12).collect();
         let (learned, logits, x) = with_learner_of(&backbone, size, &spec, |learner| -> Result<_> {
             let names = norms(&learner.backbone.parameters());
-            let batch = Batch::prepare(learner.task, Some(&learner.normalize), 0, 0, &positions)?;
+            let batch = Batch::prepare(learner.task, Some(&learner.normalize), 0, 0, &positions)?
+                .on(learner.task.device)?;
             let Forward { logits, leaves } = learner.train_logits(&batch)?;
             let gradients = gradients(&logits, (logits.tensor() * 0.1)?, &leaves)?;
             let mut trained = 0;

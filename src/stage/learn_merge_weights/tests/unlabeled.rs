@@ -17,7 +17,8 @@ fn mean_entropy(logits: &Tensor) -> Result<(f64, Tensor)> {
     let counts = ClassCounts::single_label(&[1; CLASSES]);
     let labels = Tensor::zeros(logits.dim(0)?, DType::U32, &Device::Cpu)?;
     let loss = LossSpec::Entropy(EntropySpec {}).build(&counts, &Device::Cpu)?;
-    loss.with_gradient(logits, &Targets::Classes(labels))
+    let (loss, gradient) = loss.with_gradient(logits, &Targets::Classes(labels))?;
+    Ok((f64::from(loss.to_scalar::<f32>()?), gradient))
 }
 
 #[test]
