@@ -1,6 +1,5 @@
 //! The program itself: its version, manual pages, and the one that computes on a GPU in its place.
 
-use predicates::prelude::*;
 use predicates::str::contains;
 
 use crate::builder::Workplace;
@@ -35,6 +34,8 @@ fn each_command_has_a_manual_page() {
 #[cfg(all(unix, not(feature = "cuda")))]
 mod without_cuda {
     use std::os::unix::fs::PermissionsExt;
+
+    use predicates::prelude::PredicateBooleanExt;
 
     use super::*;
     use crate::builder::EXPERIMENT;
