@@ -18,7 +18,7 @@ fn mean_entropy(logits: &Tensor) -> Result<(f64, Tensor)> {
     let labels = Tensor::zeros(logits.dim(0)?, DType::U32, &Device::Cpu)?;
     let loss = LossSpec::Entropy(EntropySpec {}).build(&counts, &Device::Cpu)?;
     let (loss, gradient) = loss.with_gradient(logits, &Targets::Classes(labels))?;
-    Ok((f64::from(loss.to_scalar::<f32>()?), gradient))
+    Ok((loss.to_dtype(DType::F64)?.to_scalar()?, gradient))
 }
 
 #[test]
