@@ -8,7 +8,7 @@ use super::augmentation::mixing::{Mix, mix_labels};
 use super::epoch::Task;
 use super::pixels::{Images, Variant};
 use dataset::{Labels, MultiLabels, State};
-use nn::{Normalize, cuda};
+use nn::Normalize;
 use rng::{Purpose, rng};
 
 /// The positions `0..n` in shuffled order for an epoch, in batches. A last batch of one image is dropped, since batch
@@ -61,10 +61,8 @@ impl Batch {
         let mixes = spec.augment.mixes(spec.seed, epoch, number, size);
         let variant = Variant { augment: &spec.augment, seed: spec.seed, epoch };
         let images = normalize.map(|normalize| {
-            let on_gpu = mixes.is_empty() && cuda::serves_on(task.device);
-            let mut images = Images::draw(&task.dataset.train, size, draws, normalize, Some(variant), on_gpu);
-            images.mix(&mixes);
-            images
+            let split = &task.dataset.train;
+            Images::draw(split, size, draws, normalize, Some(variant), &mixes, task.device)
         });
         let targets = targets(task, draws, &mixes)?;
         Ok(Prepared { epoch, draws: draws.to_vec(), images, targets })

@@ -214,9 +214,9 @@ impl<'a> Training<'a> {
 
     fn report_step(&mut self, images_per_second: f64) -> Result<(), TrainError> {
         // after the first step there is no other loss to report
-        self.read_losses(self.losses.images() == self.ongoing.images)?;
+        self.read_losses(self.losses.pending_images() == self.ongoing.images)?;
         let Ongoing { images, loss, .. } = self.ongoing;
-        let read = images - self.losses.images();
+        let read = images - self.losses.pending_images();
         self.report(Progress::Step {
             epoch: self.history.len(),
             epochs: self.task.spec.epochs,

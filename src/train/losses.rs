@@ -48,7 +48,7 @@ impl Losses {
     }
 
     /// Number of images whose loss is in no sum yet.
-    pub(super) fn images(&self) -> usize {
+    pub(super) fn pending_images(&self) -> usize {
         self.of_step.1 + self.unread.iter().map(|batch| batch.images).sum::<usize>()
     }
 
@@ -95,12 +95,12 @@ mod tests {
             for batch in 0..4 {
                 pushed(&mut losses, batch);
                 assert_eq!(losses.add_to(&mut sum, false).unwrap(), None);
-                seen.push((sum, losses.images()));
+                seen.push((sum, losses.pending_images()));
             }
             let late = [(0.0, 2), (0.0, 4), (6.0, 2), (6.0, 4)];
             assert_eq!(seen, if owed == 0 { [(0.0, 2), (6.0, 0), (6.0, 2), (20.0, 0)] } else { late });
             assert_eq!(losses.add_to(&mut sum, true).unwrap(), None);
-            assert_eq!((sum, losses.images()), (20.0, 0));
+            assert_eq!((sum, losses.pending_images()), (20.0, 0));
         }
     }
 

@@ -40,7 +40,7 @@ pub fn images(
     variant: Option<Variant<'_>>,
     device: &Device,
 ) -> Result<Tensor> {
-    Images::draw(split, size, positions, normalize, variant, cuda::serves_on(device)).on(device)
+    Images::draw(split, size, positions, normalize, variant, &[], device).on(device)
 }
 
 /// Images that were drawn on the host.
@@ -58,28 +58,26 @@ enum Pixels {
 }
 
 impl Images {
+    /// Draws images for a device, and mixes them.
     pub(super) fn draw(
         split: &Split,
         size: usize,
         draws: &[usize],
         normalize: &Normalize,
         variant: Option<Variant<'_>>,
-        on_gpu: bool,
+        mixes: &[Box<dyn Mix>],
+        device: &Device,
     ) -> Self {
-        let pixels = if on_gpu {
+        // what is mixed is between levels
+        let pixels = if mixes.is_empty() && cuda::serves_on(device) {
             Pixels::Levels(drawn(split, size, draws, variant, |from, to: &mut [u8]| to.copy_from_slice(from)))
         } else {
             let table = normalize.table();
-            Pixels::Normalized(drawn(split, size, draws, variant, |from, to| scale(from, &table, to)))
+            let mut pixels = drawn(split, size, draws, variant, |from, to| scale(from, &table, to));
+            mixes.iter().for_each(|mix| mix_images(&**mix, &mut pixels, size));
+            Pixels::Normalized(pixels)
         };
         Self { size, normalize: *normalize, pixels }
-    }
-
-    /// Mixes images of the batch; only such as are normalized.
-    pub(super) fn mix(&mut self, mixes: &[Box<dyn Mix>]) {
-        if let Pixels::Normalized(pixels) = &mut self.pixels {
-            mixes.iter().for_each(|mix| mix_images(&**mix, pixels, self.size));
-        }
     }
 
     /// As a tensor `[n, size, size, 3]`.

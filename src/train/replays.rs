@@ -57,16 +57,11 @@ impl Replays {
             self.warm += 1;
             return Ok(None);
         }
-        if self.step.is_none() {
-            match Captured::new(learner, optimizer, objective, batch) {
-                Ok(step) => self.step = Some(step),
-                Err(error) => {
-                    tracing::warn!("steps are not replayed as graphs: {error}");
-                    self.size = None;
-                }
-            }
-        }
-        self.step.as_ref().map(|step| step.replay(optimizer, batch, lr_factor)).transpose()
+        let step = match self.step.take() {
+            Some(step) => step,
+            None => Captured::new(learner, optimizer, objective, batch)?,
+        };
+        self.step.insert(step).replay(optimizer, batch, lr_factor).map(Some)
     }
 }
 
@@ -114,10 +109,11 @@ impl Captured {
         };
         // no step before has launched it
         cuda::copy(&loss.zeros_like()?, &loss)?;
-        let graph = Graph::capture(images.device(), older, || {
+        let captured = Graph::capture(images.device(), older, || {
             let of_batch = launch(learner, optimizer, entropy, &fixed, (&classes, &varying))?;
             cuda::copy(&of_batch, &loss)
-        })?;
+        });
+        let graph = captured.map_err(|error| Error::Msg(format!("{error}; run again without --graphs")))?;
         Ok(Self { graph, images, classes, varying, loss })
     }
 

@@ -1,8 +1,10 @@
 //! Everything that is computed on a GPU, held against the processor. Where there is no GPU, each test says so.
 
-use candle_core::Device;
+use candle_core::{DType, Device, Tensor};
 use medmerge::doctor::{Tolerance, examine, examine_replays};
-use medmerge::nn::cuda;
+use medmerge::nn::Normalize;
+use medmerge::nn::cuda::{self, ReadBack};
+use medmerge::train::pixels;
 
 use crate::not_tested::{Need, not_tested};
 
@@ -37,6 +39,38 @@ fn replayed_steps_on_a_gpu_give_the_same_bits() {
     for (what, is_same) in examine_replays(&device).unwrap() {
         assert!(is_same, "{what}");
     }
+}
+
+/// What is read is what was computed, not what the memory held before.
+#[test]
+fn numbers_are_read_back_after_they_are_computed() {
+    let Some(device) = gpu() else { return };
+    let side = 4096;
+    let ones = Tensor::ones((side, side), DType::F32, &device).unwrap();
+    for number in 0..8 {
+        // tens of milliseconds of work, which changes nothing
+        let product = |x: Tensor, _| ones.matmul(&x).unwrap().affine(1.0 / side as f64, 0.0).unwrap();
+        let same = (0..20).fold(ones.clone(), product);
+        let computed = same.max_all().unwrap().affine(f64::from(number), 0.0).unwrap();
+        assert_eq!(ReadBack::of(&computed).unwrap().read().unwrap(), f64::from(number));
+    }
+}
+
+#[test]
+fn images_on_a_gpu_are_normalized_to_the_same_bits() {
+    let Some(device) = gpu() else { return };
+    let (size, normalize) = (32, Normalize { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] });
+    let image = size * size * 3;
+    let levels = |n: usize| (0..n * image).map(|i| (i * i + n) as u8).collect();
+    let batches: Vec<Vec<u8>> = (1..40).map(levels).collect();
+    let on = |device: &Device| {
+        let scaled = |levels: &Vec<u8>| pixels::scaled(levels, size, &normalize, device).unwrap();
+        // all are on their way before any is read
+        let scaled: Vec<Tensor> = batches.iter().map(scaled).collect();
+        let elements = |images: Tensor| images.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        scaled.into_iter().map(elements).collect::<Vec<_>>()
+    };
+    assert!(on(&device) == on(&Device::Cpu));
 }
 
 /// Whole trainings, with validation and smaller batches in between.

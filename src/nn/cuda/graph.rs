@@ -37,8 +37,10 @@ impl Graph {
             bail!("a capture within a capture");
         }
         OLDER.set(Some(older));
+        let capturing = Capturing;
         let captured = captured(device, work);
         let older = OLDER.take().unwrap_or_default();
+        drop(capturing);
         match captured {
             Ok(replay) => Ok(Self { replay, _older: older }),
             Err(error) => Err(Error::Msg(format!("failed to capture a step: {error}"))),
@@ -51,6 +53,15 @@ impl Graph {
     /// The launch failed.
     pub fn replay(&self) -> Result<()> {
         (self.replay)()
+    }
+}
+
+/// Ends with a capture, also with one that panics.
+struct Capturing;
+
+impl Drop for Capturing {
+    fn drop(&mut self) {
+        OLDER.set(None);
     }
 }
 
@@ -85,6 +96,18 @@ pub(super) fn needed_before(what: &str) -> Result<()> {
     Ok(())
 }
 
+/// Fails within a capture: `what` goes to the device or comes from it at each step.
+///
+/// # Errors
+/// This thread captures.
+#[cfg(feature = "cuda")]
+pub(super) fn not_captured(what: &str) -> Result<()> {
+    if OLDER.with_borrow(Option::is_some) {
+        bail!("{what} cannot be captured");
+    }
+    Ok(())
+}
+
 /// Has a capture, if there is one, keep a tensor that is older than it.
 pub(super) fn keep(tensor: &Tensor) -> Result<()> {
     OLDER.with_borrow_mut(|older| older.iter_mut().for_each(|older| older.push(tensor.clone())));
@@ -95,6 +118,8 @@ pub(super) fn keep(tensor: &Tensor) -> Result<()> {
 
 #[cfg(feature = "cuda")]
 mod on_gpu {
+    use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
     use candle_core::cuda_backend::cudarc::driver::{CudaGraph, sys};
     use candle_core::cuda_backend::{CudaDevice, WrapErr};
     use candle_core::{Result, bail};
@@ -105,12 +130,12 @@ mod on_gpu {
         // Only within the capture, so that candle finds no earlier upload to repeat, and refuses each.
         let _no_uploads = device.enable_cuda_graph_htod_cache();
         stream.begin_capture(sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL).w()?;
-        let worked = work();
+        let worked = catch_unwind(AssertUnwindSafe(work));
         // whatever happened: nothing else runs on a stream that captures
         let ended = stream.end_capture(sys::CUgraphInstantiate_flags(0)).w();
         // the driver refuses to free what is older; cudarc keeps that error until it is asked
         let freed = stream.context().check_err().w();
-        worked?;
+        worked.unwrap_or_else(|panic| resume_unwind(panic))?;
         freed?;
         let Some(graph) = ended? else { bail!("nothing was captured") };
         match outliving(&graph)? {
@@ -121,18 +146,12 @@ mod on_gpu {
 
     /// Number of allocations in a graph without a release; it could be launched once only.
     fn outliving(graph: &CudaGraph) -> Result<usize> {
-        let mut outliving = 0usize;
-        for kind in kinds(graph)? {
-            match kind {
-                CU_GRAPH_NODE_TYPE_MEM_ALLOC => outliving += 1,
-                CU_GRAPH_NODE_TYPE_MEM_FREE => outliving = outliving.saturating_sub(1),
-                _ => {}
-            }
-        }
-        Ok(outliving)
+        let kinds = kinds(graph)?;
+        let count = |kind| kinds.iter().filter(|other| **other == kind).count();
+        Ok(count(CU_GRAPH_NODE_TYPE_MEM_ALLOC).saturating_sub(count(CU_GRAPH_NODE_TYPE_MEM_FREE)))
     }
 
-    /// The kind of each node, in order of creation.
+    /// The kind of each node.
     fn kinds(graph: &CudaGraph) -> Result<Vec<sys::CUgraphNodeType>> {
         let (of, mut n) = (graph.cu_graph(), 0);
         // SAFETY: without room for nodes, their number is written.

@@ -15,7 +15,8 @@ pub fn open(index: usize) -> Result<Device> {
 }
 
 /// Turns off what costs time and gives nothing here: events that order streams, of which there is one; and returning
-/// freed memory to the driver whenever the device is waited for.
+/// freed memory to the driver whenever the device is waited for. Without these events, cudarc does not wait for copies to
+/// and from pinned memory either: `transfer` has its own.
 #[cfg(feature = "cuda")]
 fn for_training(device: &Device) -> Result<()> {
     use candle_core::cuda_backend::WrapErr;

@@ -1,14 +1,15 @@
-//! Copies between the host and a GPU that nobody waits for: images on their way there, numbers on their way back.
+//! Copies between the host and a GPU that the host does not wait for: images on their way there, numbers on their way
+//! back.
 //!
-//! Memory that the driver may swap out is copied once more, and waited for, before a GPU gets it; so both go through
-//! pages that stay where they are. On the CPU, in tests, there is nothing to wait for.
+//! Memory that the system may move is copied once more by the driver, which waits for the device first; so both go
+//! through pages that stay where they are. On the CPU, in tests, there is nothing to wait for.
 
-use candle_core::{DType, Device, Result, Tensor};
+use candle_core::{DType, Device, Result, Tensor, bail};
 
 /// Bytes as a tensor on a device.
 ///
 /// # Errors
-/// The device is out of memory.
+/// The device is out of memory, or a step is being captured.
 pub(super) fn upload(bytes: &[u8], device: &Device) -> Result<Tensor> {
     match device {
         #[cfg(feature = "cuda")]
@@ -31,12 +32,15 @@ impl ReadBack {
     /// Asks for a number, a tensor with one element.
     ///
     /// # Errors
-    /// It has more elements, or the device failed.
+    /// It has more elements, a step is being captured, or the device failed.
     pub fn of(number: &Tensor) -> Result<Self> {
-        let number = number.to_dtype(DType::F64)?;
+        if number.elem_count() != 1 {
+            bail!("one number is read back, got {:?}", number.shape());
+        }
+        let number = number.to_dtype(DType::F64)?.reshape(())?;
         match number.device() {
             #[cfg(feature = "cuda")]
-            Device::Cuda(cuda) => Ok(Self(Number::OnItsWay(on_gpu::Copied::of(&number, cuda)?))),
+            Device::Cuda(cuda) => Ok(Self(Number::OnItsWay(on_gpu::read_back(&number, cuda)?))),
             _ => Ok(Self(Number::OnHost(number.to_scalar()?))),
         }
     }
@@ -49,112 +53,116 @@ impl ReadBack {
         match self.0 {
             Number::OnHost(number) => Ok(number),
             #[cfg(feature = "cuda")]
-            Number::OnItsWay(copy) => copy.read(),
+            Number::OnItsWay(copied) => copied.read(),
         }
     }
 }
 
 #[cfg(feature = "cuda")]
 mod on_gpu {
-    use std::cell::RefCell;
     use std::collections::HashMap;
+    use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
-    use candle_core::cuda_backend::cudarc::driver::{CudaEvent, PinnedHostSlice, result};
+    use candle_core::cuda_backend::cudarc::driver::{CudaEvent, DeviceRepr, PinnedHostSlice, result, sys};
     use candle_core::cuda_backend::{CudaDevice, DeviceId, WrapErr};
-    use candle_core::{DType, Device, Result, Storage, Tensor, bail};
-    use rayon::prelude::*;
+    use candle_core::{DType, Device, Result, Tensor};
 
+    use crate::cuda::graph::not_captured;
     use crate::cuda::launch::address;
 
-    /// Bytes that a thread copies at once.
-    const PART: usize = 1 << 20;
+    /// By device.
+    type Shared<T> = LazyLock<Mutex<HashMap<DeviceId, T>>>;
 
-    thread_local! {
-        /// Two stages of each device that take turns: one is filled while the other is copied from.
-        static STAGES: RefCell<HashMap<DeviceId, [Option<Stage>; 2]>> = RefCell::default();
-        /// Pages for numbers that are not in use.
-        static FREE: RefCell<HashMap<DeviceId, Vec<PinnedHostSlice<f64>>>> = RefCell::default();
+    /// Two of each device that take turns: one is filled while the other is copied from.
+    static STAGES: Shared<[Option<Pages<u8>>; 2]> = LazyLock::new(Mutex::default);
+    /// Those for numbers that are not in use.
+    static FREE: Shared<Vec<Pages<f64>>> = LazyLock::new(Mutex::default);
+
+    fn locked<T>(shared: &Shared<T>) -> MutexGuard<'_, HashMap<DeviceId, T>> {
+        shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Pages, and when they may be written again.
-    struct Stage {
-        pages: PinnedHostSlice<u8>,
+    /// Memory of the host that stays where it is.
+    struct Pages<T> {
+        memory: PinnedHostSlice<T>,
+        /// When it may be used again. cudarc has an event of its own for this, which it does not record in a process
+        /// with one stream, see `setup`.
         copied: CudaEvent,
     }
 
+    impl<T: DeviceRepr> Pages<T> {
+        fn new(elements: usize, flags: u32, device: &CudaDevice) -> Result<Self> {
+            let stream = device.cuda_stream();
+            let context = stream.context();
+            // SAFETY: it is written before it is read.
+            let memory = unsafe { context.alloc_pinned_with_flags(elements, flags) }.w()?;
+            let copied = context.new_event(Some(sys::CUevent_flags::CU_EVENT_BLOCKING_SYNC)).w()?;
+            Ok(Self { memory, copied })
+        }
+    }
+
+    /// The memory is released after this.
+    impl<T> Drop for Pages<T> {
+        fn drop(&mut self) {
+            // there is nobody to tell; the next call of the driver fails, too
+            _ = self.copied.synchronize();
+        }
+    }
+
     pub(super) fn upload(bytes: &[u8], device: &CudaDevice) -> Result<Tensor> {
+        not_captured("an upload")?;
         // SAFETY: all of it is copied to.
         let to = unsafe { Tensor::empty(bytes.len(), DType::U8, &Device::Cuda(device.clone())) }?;
-        STAGES.with_borrow_mut(|stages| {
-            let stages = stages.entry(device.id()).or_default();
-            stages.swap(0, 1);
-            let stage = match stages[0].take().filter(|stage| stage.pages.len() >= bytes.len()) {
-                Some(stage) => stage,
-                None => Stage::new(bytes.len(), device)?,
-            };
-            stages[0].insert(stage).copy(bytes, address(&to)?, device)
-        })?;
+        let mut stages = locked(&STAGES);
+        let stages = stages.entry(device.id()).or_default();
+        stages.swap(0, 1);
+        let pages = match stages[0].take().filter(|pages| pages.memory.len() >= bytes.len()) {
+            Some(pages) => pages,
+            None => {
+                // faster to write, and nobody reads it
+                let flags = sys::CU_MEMHOSTALLOC_WRITECOMBINED;
+                Pages::new(bytes.len().next_power_of_two(), flags, device)?
+            }
+        };
+        fill_and_copy(stages[0].insert(pages), bytes, address(&to)?, device)?;
         Ok(to)
     }
 
-    impl Stage {
-        fn new(bytes: usize, device: &CudaDevice) -> Result<Self> {
-            let stream = device.cuda_stream();
-            // SAFETY: pages are written before they are read.
-            let pages = unsafe { stream.context().alloc_pinned(bytes.next_power_of_two()) }.w()?;
-            Ok(Self { pages, copied: stream.context().new_event(None).w()? })
-        }
-
-        fn copy(&mut self, bytes: &[u8], to: u64, device: &CudaDevice) -> Result<()> {
-            self.copied.synchronize().w()?;
-            let pages = &mut self.pages.as_mut_slice().w()?[..bytes.len()];
-            let parts = pages.par_chunks_mut(PART).zip(bytes.par_chunks(PART));
-            parts.for_each(|(to, from)| to.copy_from_slice(from));
-            let stream = device.cuda_stream();
-            // SAFETY: there are so many bytes at `to`; the pages stay as they are until the event.
-            unsafe { result::memcpy_htod_async(to, pages, stream.cu_stream()) }.w()?;
-            self.copied.record(&stream).w()
-        }
+    fn fill_and_copy(pages: &mut Pages<u8>, bytes: &[u8], to: u64, device: &CudaDevice) -> Result<()> {
+        pages.copied.synchronize().w()?;
+        let from = &mut pages.memory.as_mut_slice().w()?[..bytes.len()];
+        from.copy_from_slice(bytes);
+        let stream = device.cuda_stream();
+        // SAFETY: there are so many bytes at `to`, and nothing is written to `from` before the event.
+        unsafe { result::memcpy_htod_async(to, from, stream.cu_stream()) }.w()?;
+        pages.copied.record(&stream).w()
     }
 
     /// A number that is being copied to the host.
     pub(super) struct Copied {
-        page: Option<PinnedHostSlice<f64>>,
+        page: Pages<f64>,
         device: DeviceId,
     }
 
-    impl Copied {
-        pub(super) fn of(number: &Tensor, device: &CudaDevice) -> Result<Self> {
-            let stream = device.cuda_stream();
-            let free = FREE.with_borrow_mut(|free| free.entry(device.id()).or_default().pop());
-            let mut page = match free {
-                Some(page) => page,
-                // SAFETY: it is written before it is read.
-                None => unsafe { stream.context().alloc_pinned_with_flags(1, 0) }.w()?,
-            };
-            let (storage, layout) = number.storage_and_layout();
-            let (Storage::Cuda(storage), 1) = (&*storage, number.elem_count()) else {
-                bail!("one number on a GPU is read, got {:?}", number.shape())
-            };
-            let at = layout.start_offset();
-            stream.memcpy_dtoh(&storage.as_cuda_slice::<f64>()?.slice(at..at + 1), &mut page).w()?;
-            Ok(Self { page: Some(page), device: device.id() })
-        }
-
-        pub(super) fn read(self) -> Result<f64> {
-            match &self.page {
-                Some(page) => Ok(page.as_slice().w()?[0]),
-                None => bail!("there is no page"),
-            }
-        }
+    pub(super) fn read_back(number: &Tensor, device: &CudaDevice) -> Result<Copied> {
+        not_captured("reading a number back")?;
+        let free = locked(&FREE).entry(device.id()).or_default().pop();
+        let mut page = free.map_or_else(|| Pages::new(1, 0, device), Ok)?;
+        let stream = device.cuda_stream();
+        // SAFETY: only this copy writes there, before the event.
+        let to = unsafe { std::slice::from_raw_parts_mut(page.memory.as_mut_ptr().w()?, 1) };
+        // SAFETY: a number is at its address.
+        unsafe { result::memcpy_dtoh_async(to, address(number)?, stream.cu_stream()) }.w()?;
+        page.copied.record(&stream).w()?;
+        Ok(Copied { page, device: device.id() })
     }
 
-    /// The page can be used again.
-    impl Drop for Copied {
-        fn drop(&mut self) {
-            let page = self.page.take();
-            // not when the thread ends
-            _ = FREE.try_with(|free| free.borrow_mut().entry(self.device).or_default().extend(page));
+    impl Copied {
+        pub(super) fn read(self) -> Result<f64> {
+            self.page.copied.synchronize().w()?;
+            let number = self.page.memory.as_slice().w()?[0];
+            locked(&FREE).entry(self.device).or_default().push(self.page);
+            Ok(number)
         }
     }
 }

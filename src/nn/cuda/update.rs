@@ -3,7 +3,7 @@
 //! Addresses and sizes of all tensors travel with the launch, so nothing is copied to the device. A captured step finds
 //! what changes from step to step in a tensor: see [`Varying`].
 
-use candle_core::{Device, Result, Tensor};
+use candle_core::{Device, Result, Tensor, bail};
 
 use super::launch::{Launch, THREADS, address};
 use super::to_be_written;
@@ -73,6 +73,7 @@ pub struct Change<'a> {
 
 impl Change<'_> {
     fn slot(&self) -> Result<Slot> {
+        self.moments.iter().chain([self.gradient]).try_for_each(|other| check_like(self.parameter, other))?;
         let moment = |i: usize| self.moments.get(i).map_or(Ok(0), address);
         let (gradient, [ci, taps]) = in_memory(self.gradient)?;
         Ok(Slot {
@@ -88,6 +89,15 @@ impl Change<'_> {
             until: 0,
         })
     }
+}
+
+/// A kernel trusts that tensors are of one type and number of elements.
+fn check_like(tensor: &Tensor, other: &Tensor) -> Result<()> {
+    if (tensor.dtype(), tensor.elem_count()) != (other.dtype(), other.elem_count()) {
+        let [(a, b), (c, d)] = [tensor, other].map(|tensor| (tensor.dtype(), tensor.shape().clone()));
+        bail!("a tensor {a:?} {b:?} cannot be changed by one of {c:?} {d:?}");
+    }
+    Ok(())
 }
 
 /// The gradient as optimizers take it: itself if it is contiguous or has its input channels last in memory, otherwise a
@@ -214,8 +224,9 @@ pub fn follow(
     share: f64,
     into: Followed,
 ) -> Result<Vec<Tensor>> {
-    let Some((on, _)) = running.first() else { return Ok(Vec::new()) };
+    running.iter().try_for_each(|(old, observed)| check_like(old, observed))?;
     let olds: Vec<&Tensor> = running.iter().map(|(old, _)| *old).chain(counters.iter().copied()).collect();
+    let Some(on) = olds.first() else { return Ok(Vec::new()) };
     let news = match into {
         Followed::InPlace => olds.iter().map(|old| (*old).clone()).collect(),
         Followed::Anew => [new_like(&olds[..running.len()])?, new_like(counters)?].concat(),
