@@ -229,7 +229,7 @@ fn step((low, high): (f64, f64)) -> Option<f64> {
 }
 
 /// About five round values within a range.
-fn ticks((low, high): (f64, f64)) -> Vec<f64> {
+pub(super) fn ticks((low, high): (f64, f64)) -> Vec<f64> {
     let Some(step) = step((low, high)) else { return Vec::new() };
     let first = (low / step - 1e-9).ceil() as i64;
     let last = (high / step + 1e-9).floor() as i64;
@@ -246,7 +246,7 @@ fn log_ticks((low, high): (f64, f64)) -> Vec<f64> {
 }
 
 /// Without digits that come from rounding.
-fn label(tick: f64) -> String {
+pub(super) fn label(tick: f64) -> String {
     let text = format!("{tick:.6}");
     let text = text.trim_end_matches('0').trim_end_matches('.');
     if text == "-0" { "0".to_owned() } else { text.to_owned() }

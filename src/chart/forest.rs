@@ -4,7 +4,7 @@ use maud::{Markup, html};
 use table::Pivot;
 use table::compare::Comparison;
 
-use super::axes::{range, round};
+use super::axes::{label, range, round, ticks};
 use super::picture::Picture;
 
 /// Height of a line.
@@ -26,13 +26,20 @@ pub fn forest(pivot: &Pivot, column: usize) -> Option<Picture> {
     });
     let (low, high) = range(ends);
     let x = |value: f64| round(LABELS + PLOT * (value - low) / (high - low));
-    let height = LINE * (found.len() as f64 + 1.5);
+    let (bottom, height) = (LINE * found.len() as f64 + 6.0, LINE * (found.len() as f64 + 1.5));
+    let grid: String =
+        ticks((low, high)).into_iter().map(|tick| format!("M{} 0V{bottom}", x(tick))).collect();
     let content = html! {
-        path.axis d={ "M" (x(0.0)) " 0V" (LINE * found.len() as f64 + 6.0) } {}
+        g.frame text-anchor="middle" {
+            path.grid d=(grid) {}
+            @for tick in ticks((low, high)) {
+                text x=(x(tick)) y=(height - 6.0) { (label(tick)) }
+            }
+        }
+        path.axis d={ "M" (x(0.0)) " 0V" (bottom) } {}
         @for (i, comparison) in found.iter().enumerate() {
             (line(pivot, comparison, LINE * (i as f64 + 0.7), x))
         }
-        text x=(x(0.0)) y=(height - 6.0) text-anchor="middle" { "0" }
     };
     Some(Picture { title, width: LABELS + PLOT + NUMBERS, height, content })
 }
