@@ -1,6 +1,7 @@
 """What comparisons of several experiments say together, and what they could have shown.
 
-    python tests/bench/power.py results/benchmark/*/primary.compare.csv [--difference 0.03] [--row "MedMerge + FT" ...]
+    python tests/bench/power.py results/benchmark/*/primary.compare.csv [--difference 0.03] [--row "MedMerge + FT" ...] \
+        [--where labels=200]
 
 Reads comparisons by random effects (`compare = { test = "random_effects" }`) and writes a Markdown table. A comparison has a
 difference d with a standard error s and f degrees of freedom. If the true difference is D, d / s has the noncentral t
@@ -61,14 +62,15 @@ def mean_of(comparisons):
     return Comparison(labels, sum(one.difference for one in comparisons) / k, total**0.5 / k, df)
 
 
-def read(path, rows):
+def read(path, rows, where):
     """The names of a table's columns, and its comparisons."""
     with path.open(newline="") as file:
         found = list(csv.DictReader(file))
     columns = list(found[0])[:list(found[0]).index("row")]
     comparisons = []
     for one in found:
-        if (not rows or one["row"] in rows) and one["error"]:
+        is_asked = all(one[column] == value for column, value in where)
+        if is_asked and (not rows or one["row"] in rows) and one["error"]:
             labels = [path.parent.name, *(one[column] for column in columns), one["row"], one["to"]]
             comparisons.append(Comparison(labels, float(one["difference"]), float(one["error"]), float(one["df"])))
     return columns, comparisons
@@ -86,8 +88,9 @@ def main():
     parser.add_argument("tables", type=Path, nargs="+")
     parser.add_argument("--difference", type=float, default=0.03)
     parser.add_argument("--row", action="append")
+    parser.add_argument("--where", action="append", default=[], metavar="COLUMN=VALUE", type=lambda text: text.split("=", 1))
     args = parser.parse_intermixed_args()
-    read_tables = [read(path, args.row) for path in args.tables]
+    read_tables = [read(path, args.row, args.where) for path in args.tables]
     comparisons = [one for _, of_table in read_tables for one in of_table]
     header = ["experiment", *read_tables[0][0], "row", "to", "difference", "95 % interval", "p (Holm)"]
     header += [f"power for {args.difference:g}", "80 % power for"]
