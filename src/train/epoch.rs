@@ -19,6 +19,7 @@ use super::{NamedLoss, Objective, Optimizer, TrainSpec};
 use crate::{EpochRecord, Interrupted, Progress, TrainError};
 use dataset::{Dataset, Labeling, Split};
 use metric::{Predictions, by_name};
+use nn::cuda::ReadBack;
 use nn::gradients;
 
 /// Scores recorded after every validation, in addition to the one that selects the epoch.
@@ -161,8 +162,8 @@ impl<'a> Training<'a> {
         let Some(loss) = replays.step(*learner, optimizer, *objective, batch, lr_factor)? else {
             return Ok(false);
         };
-        let before = self.ongoing.images;
-        self.losses.push(OfBatch { loss: &loss, images, before, ends_step: true })?;
+        let (loss, before) = (ReadBack::of(&loss)?, self.ongoing.images);
+        self.losses.push(OfBatch { loss, images, before, ends_step: true });
         self.read_losses(false)?;
         self.stepped(1, images)?;
         Ok(true)
@@ -174,7 +175,7 @@ impl<'a> Training<'a> {
         let (loss, mut gradient) = self.objective.with_gradient(logits.tensor(), &batch)?;
         let (images, before) = (batch.draws.len(), group.images + self.ongoing.images);
         let ends_step = group.images + images == of;
-        self.losses.push(OfBatch { loss: &loss, images, before, ends_step })?;
+        self.losses.push(OfBatch { loss: ReadBack::of(&loss)?, images, before, ends_step });
         self.read_losses(false)?;
         if images < of {
             gradient = (gradient * (images as f64 / of as f64))?;

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use candle_core::{Device, Result, Tensor};
+use candle_core::{Device, Result};
 use nn::cuda::{self, ReadBack};
 
 /// Batches whose loss a GPU may owe.
@@ -10,16 +10,16 @@ const OWED: usize = 1;
 
 /// The losses of an epoch that were not added up yet.
 pub(super) struct Losses {
-    unread: VecDeque<Unread>,
+    unread: VecDeque<OfBatch>,
     owed: usize,
     /// Of the step whose losses are being read: their sum over its images so far, and the number of these.
     of_step: (f64, usize),
 }
 
 /// The loss of a batch.
-pub(super) struct OfBatch<L> {
+pub(super) struct OfBatch {
     /// Its mean.
-    pub(super) loss: L,
+    pub(super) loss: ReadBack,
     /// Number of images.
     pub(super) images: usize,
     /// Number of images of the epoch before it.
@@ -27,8 +27,6 @@ pub(super) struct OfBatch<L> {
     /// Whether it is the last batch of an optimizer step.
     pub(super) ends_step: bool,
 }
-
-type Unread = OfBatch<ReadBack>;
 
 impl Losses {
     /// Reads late on a GPU, at once elsewhere.
@@ -38,13 +36,8 @@ impl Losses {
     }
 
     /// Takes the loss of the next batch.
-    ///
-    /// # Errors
-    /// The device failed.
-    pub(super) fn push(&mut self, batch: OfBatch<&Tensor>) -> Result<()> {
-        let OfBatch { loss, images, before, ends_step } = batch;
-        self.unread.push_back(OfBatch { loss: ReadBack::of(loss)?, images, before, ends_step });
-        Ok(())
+    pub(super) fn push(&mut self, batch: OfBatch) {
+        self.unread.push_back(batch);
     }
 
     /// Number of images whose loss is in no sum yet.
@@ -78,13 +71,15 @@ impl Losses {
 
 #[cfg(test)]
 mod tests {
+    use candle_core::Tensor;
+
     use super::*;
 
     /// Losses 1, 2, … of batches of two images, two batches a step.
     fn pushed(losses: &mut Losses, batch: usize) {
         let loss = Tensor::new(batch as f32 + 1.0, &Device::Cpu).unwrap();
-        let batch = OfBatch { loss: &loss, images: 2, before: 2 * batch, ends_step: batch % 2 == 1 };
-        losses.push(batch).unwrap();
+        let loss = ReadBack::of(&loss).unwrap();
+        losses.push(OfBatch { loss, images: 2, before: 2 * batch, ends_step: batch % 2 == 1 });
     }
 
     #[test]
@@ -109,7 +104,8 @@ mod tests {
         let (mut losses, mut sum) = (Losses { owed: 1, ..Losses::on(&Device::Cpu) }, 0.0);
         pushed(&mut losses, 0);
         let loss = Tensor::new(f32::INFINITY, &Device::Cpu).unwrap();
-        losses.push(OfBatch { loss: &loss, images: 2, before: 2, ends_step: true }).unwrap();
+        let loss = ReadBack::of(&loss).unwrap();
+        losses.push(OfBatch { loss, images: 2, before: 2, ends_step: true });
         assert_eq!(losses.add_to(&mut sum, false).unwrap(), None);
         assert_eq!(losses.add_to(&mut sum, true).unwrap(), Some((f64::INFINITY, 2)));
         assert_eq!(sum, 0.0);

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file
 
-# What is measured: from the model of one stage to that of another.
+# What is measured: from the model of one stage to that of another, or of the same stage with another seed.
 MOVES = [
     ("A to B", "probe_a", "probe_b"),
     ("A to C", "probe_a", "probe_c"),
@@ -24,7 +24,7 @@ MOVES = [
     ("MedMerge to MedMerge + FT", "merged", "merged_ft"),
     ("MedMerge to MedMerge + FT, rate 3e-3", "merged", "merged_ft_fast"),
     ("MedMerge + FT to LP-FT A", "merged_ft", "lpft_a"),
-    ("LP-FT A of one seed to another", "lpft_a", "lpft_a, other seed"),
+    ("LP-FT A of one seed to another", "lpft_a", None),
 ]
 
 
@@ -73,7 +73,7 @@ def main():
     for name, start, end in MOVES:
         distances = []
         for axes in found[start]:
-            to = (end, axes) if end in found else (start.replace("probe", "lpft"), next_seed(axes, found[start]))
+            to = (end, axes) if end else (start, next_seed(axes, found[start]))
             before = kernels(entry(start, axes) / "model.safetensors")
             after = kernels(entry(*to) / "model.safetensors")
             distances.append(np.linalg.norm(after - before) / np.linalg.norm(before))

@@ -37,10 +37,9 @@ impl Graph {
             bail!("a capture within a capture");
         }
         OLDER.set(Some(older));
-        let capturing = Capturing;
+        let _capturing = Capturing;
         let captured = captured(device, work);
         let older = OLDER.take().unwrap_or_default();
-        drop(capturing);
         match captured {
             Ok(replay) => Ok(Self { replay, _older: older }),
             Err(error) => Err(Error::Msg(format!("failed to capture a step: {error}"))),

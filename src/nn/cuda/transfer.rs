@@ -149,9 +149,8 @@ mod on_gpu {
         let free = locked(&FREE).entry(device.id()).or_default().pop();
         let mut page = free.map_or_else(|| Pages::new(1, 0, device), Ok)?;
         let stream = device.cuda_stream();
-        // SAFETY: only this copy writes there, before the event.
-        let to = unsafe { std::slice::from_raw_parts_mut(page.memory.as_mut_ptr().w()?, 1) };
-        // SAFETY: a number is at its address.
+        let to = page.memory.as_mut_slice().w()?;
+        // SAFETY: a number is at its address, and the page is not read before the event.
         unsafe { result::memcpy_dtoh_async(to, address(number)?, stream.cu_stream()) }.w()?;
         page.copied.record(&stream).w()?;
         Ok(Copied { page, device: device.id() })
