@@ -28,6 +28,13 @@ impl Over {
     }
 }
 
+impl Default for Over {
+    /// Over seeds.
+    fn default() -> Self {
+        "seed".into()
+    }
+}
+
 impl From<&str> for Over {
     fn from(axis: &str) -> Self {
         Self(vec![axis.to_owned()])

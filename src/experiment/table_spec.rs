@@ -27,7 +27,7 @@ pub struct TableSpec {
     pub metrics: Vec<String>,
     /// Sweep axis over which mean and standard deviation are computed, or several axes that are crossed, such as
     /// `["seed", "source_seed"]`.
-    #[serde(default = "seed")]
+    #[serde(default)]
     pub over: Over,
     /// Confidence interval of each mean, shown instead of the standard deviation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -179,7 +179,7 @@ impl Default for TableSpec {
             rows: model(),
             columns: metric(),
             metrics: Vec::new(),
-            over: seed(),
+            over: Over::default(),
             interval: None,
             confidence: confidence(),
             resamples: resamples(),
@@ -201,10 +201,6 @@ fn model() -> String {
 
 fn metric() -> Vec<String> {
     vec!["metric".into()]
-}
-
-fn seed() -> Over {
-    "seed".into()
 }
 
 fn confidence() -> f64 {

@@ -1,4 +1,4 @@
-//! Scores along an axis of numbers: panels, lines, and points that put seeds together.
+//! Scores along an axis of numbers: panels, lines, and points that put seeds and other axes together.
 
 use chart::place;
 use experiment::cell::Fields;
@@ -7,7 +7,6 @@ use table::Score;
 
 use super::Shown;
 use super::layers::statistics::mean_and_std;
-use super::tidy::without_seed;
 
 /// Which scores are shown.
 pub(super) struct Selection<'a> {
@@ -18,9 +17,18 @@ pub(super) struct Selection<'a> {
     pub(super) models: &'a [String],
     /// All if empty.
     pub(super) datasets: &'a [String],
+    /// Axes whose scores are put together.
+    pub(super) over: &'a [String],
 }
 
-/// Scores on one data set, at one place of the axes that are neither the seed nor the horizontal one.
+impl Selection<'_> {
+    /// The axes that tell panels apart.
+    pub(super) fn axes<'s>(&self, shown: &Shown<'s>) -> Vec<&'s String> {
+        shown.axes.iter().filter(|axis| *axis != self.x && !self.over.contains(axis)).collect()
+    }
+}
+
+/// Scores on one data set, at one place of the axes that are neither averaged over nor the horizontal one.
 pub(super) struct Along {
     pub(super) dataset: String,
     /// Values of the other axes.
@@ -38,7 +46,7 @@ pub(super) struct Line {
     pub(super) constant: Option<Point>,
 }
 
-/// Scores of all seeds at one position.
+/// Scores that are put together at one position.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Point {
     /// Position on the axis; 0 if there is none.
@@ -60,8 +68,7 @@ impl Along {
 /// The scores that a figure shows, panel by panel. Scores of models that do not depend on the axis are in every panel
 /// that they belong to.
 pub(super) fn along(shown: &Shown<'_>, selection: &Selection<'_>) -> Vec<Along> {
-    let axes: Vec<&String> =
-        without_seed(shown.axes).into_iter().filter(|axis| *axis != selection.x).collect();
+    let axes = selection.axes(shown);
     let has = |names: &[String], name: &String| names.is_empty() || names.contains(name);
     let is_shown = |score: &&Score| {
         selection.from.contains(&score.stage)

@@ -29,7 +29,8 @@ pub(super) fn files(name: &str, spec: &BarrierSpec, shown: &Shown<'_>) -> Files 
         true => Vec::new(),
         false => models.iter().chain(ends).cloned().collect(),
     };
-    let panels = along(shown, &Selection { from, x, metric, models: &models, datasets });
+    let panels =
+        along(shown, &Selection { from, x, metric, models: &models, datasets, over: &["seed".to_owned()] });
     let ways: Vec<Way<'_>> = panels.iter().filter_map(|panel| Way::new(panel, spec)).collect();
     if ways.is_empty() {
         return Files::new();

@@ -1,4 +1,4 @@
-//! A score against an axis of numbers: one line per model, with a band over seeds.
+//! A score against an axis of numbers: one line per model, with a band of one standard deviation.
 
 use chart::{Chart, Panel, Scale, file, range};
 use experiment::figure_spec::budget::BudgetSpec;
@@ -8,14 +8,15 @@ use metric::by_name;
 use table::number_text;
 
 use super::along::{Along, Line, Point, Selection, along};
-use super::tidy::{csv, values, without_seed};
+use super::tidy::{csv, values};
 use super::{Files, Shown};
 
 const SIZE: (f64, f64) = (300.0, 210.0);
 
 pub(super) fn files(name: &str, spec: &BudgetSpec, shown: &Shown<'_>) -> Files {
-    let BudgetSpec { from, x, metric, models, datasets, log, .. } = spec;
-    let panels = along(shown, &Selection { from, x, metric, models, datasets });
+    let BudgetSpec { from, x, metric, models, datasets, over, log, .. } = spec;
+    let selection = Selection { from, x, metric, models, datasets, over: over.axes() };
+    let panels = along(shown, &selection);
     if panels.is_empty() {
         return Files::new();
     }
@@ -26,9 +27,12 @@ pub(super) fn files(name: &str, spec: &BudgetSpec, shown: &Shown<'_>) -> Files {
     };
     let drawn = vec![panels.iter().map(draw).collect()];
     let key: Vec<String> = names.iter().map(ToString::to_string).collect();
-    let caption =
-        ["Mean over seeds; bands: ± standard deviation; dashed: models that do not depend on the axis."];
-    vec![("svg", file(&shown.title(name), &drawn, &key, &caption)), ("csv", tidy(shown, spec, &panels))]
+    let caption = format!(
+        "Mean over {}; bands: ± standard deviation; dashed: models that do not depend on the axis.",
+        over.axes().join(" and ")
+    );
+    let csv = tidy(&selection.axes(shown), x, &panels);
+    vec![("svg", file(&shown.title(name), &drawn, &key, &[&caption])), ("csv", csv)]
 }
 
 struct Drawn<'a> {
@@ -82,18 +86,17 @@ impl Drawn<'_> {
 }
 
 /// A row per point; the position of a model that does not depend on the axis is empty.
-fn tidy(shown: &Shown<'_>, spec: &BudgetSpec, panels: &[Along]) -> String {
-    let axes: Vec<&String> = without_seed(shown.axes).into_iter().filter(|axis| **axis != spec.x).collect();
+fn tidy(axes: &[&String], x: &str, panels: &[Along]) -> String {
     let mut rows = Vec::new();
     for panel in panels {
         for (model, line) in &panel.lines {
             let points = line.points.iter().map(|point| (Some(point.x), point));
-            for (x, point) in points.chain(line.constant.iter().map(|point| (None, point))) {
-                let place = [vec![model.clone(), panel.dataset.clone()], values(&axes, &panel.at)].concat();
-                let numbers = [x, Some(point.mean), point.std].map(number_text);
+            for (at, point) in points.chain(line.constant.iter().map(|point| (None, point))) {
+                let place = [vec![model.clone(), panel.dataset.clone()], values(axes, &panel.at)].concat();
+                let numbers = [at, Some(point.mean), point.std].map(number_text);
                 rows.push([place, numbers.to_vec(), vec![point.n.to_string()]].concat());
             }
         }
     }
-    csv(&["model", "dataset"], &axes, &[&spec.x, "mean", "std", "n"], rows)
+    csv(&["model", "dataset"], axes, &[x, "mean", "std", "n"], rows)
 }

@@ -6,9 +6,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{FigureKind, Named, Shows, rows};
+use crate::over::Over;
 
 /// A score against an axis of numbers, such as a share of the labels: one line per model, with a band of one standard
-/// deviation over seeds.
+/// deviation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BudgetSpec {
@@ -24,6 +25,10 @@ pub struct BudgetSpec {
     /// Data sets to show; all if empty.
     #[serde(default)]
     pub datasets: Vec<String>,
+    /// Sweep axis over which mean and standard deviation are computed, or several axes, such as
+    /// `["seed", "source_seed"]`. There is a panel for each value of the others.
+    #[serde(default)]
+    pub over: Over,
     /// Whether the horizontal axis is logarithmic.
     #[serde(default)]
     pub log: bool,
@@ -54,6 +59,9 @@ impl FigureKind for BudgetSpec {
             ("x".to_owned(), numbers, self.x.as_str()),
             ("metric".to_owned(), Named::Metric, self.metric.as_str()),
         ];
+        // the default is for every sweep, also for one without seeds
+        let over = self.over.axes().iter().filter(|_| self.over != Over::default());
+        names.extend(over.map(|axis| ("over".to_owned(), Named::Axis, axis.as_str())));
         names.extend(rows(&self.models, &self.datasets));
         names
     }
