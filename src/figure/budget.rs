@@ -2,6 +2,7 @@
 
 use chart::{Chart, Panel, Scale, file, range};
 use experiment::figure_spec::budget::BudgetSpec;
+use experiment::over::Over;
 use indexmap::IndexSet;
 use maud::{Markup, html};
 use metric::by_name;
@@ -27,9 +28,9 @@ pub(super) fn files(name: &str, spec: &BudgetSpec, shown: &Shown<'_>) -> Files {
     };
     let drawn = vec![panels.iter().map(draw).collect()];
     let key: Vec<String> = names.iter().map(ToString::to_string).collect();
+    let together = if *over == Over::default() { "seeds".to_owned() } else { over.axes().join(" and ") };
     let caption = format!(
-        "Mean over {}; bands: ± standard deviation; dashed: models that do not depend on the axis.",
-        over.axes().join(" and ")
+        "Mean over {together}; bands: ± standard deviation; dashed: models that do not depend on the axis."
     );
     let csv = tidy(&selection.axes(shown), x, &panels);
     vec![("svg", file(&shown.title(name), &drawn, &key, &[&caption])), ("csv", csv)]

@@ -115,6 +115,11 @@ pub fn weights_name(group: &KernelGroup) -> String {
     format!("{}.merge_weights", group.layer)
 }
 
+/// Name of the merge weights `[sources, kernels · inputs]` of a convolution's tensor, one per slice of a kernel.
+pub fn slices_name(tensor: &str) -> String {
+    format!("{tensor}.merge_weights")
+}
+
 /// The tensors of every group, stacked over the sources, `[sources, kernels, ..]`, by name. With a base: the differences
 /// of the sources from it, and then the base itself.
 ///
@@ -160,19 +165,19 @@ pub fn left(groups: &[KernelGroup], wanted: impl Fn(&String) -> bool) -> Vec<Ker
 }
 
 /// `W[k] = Σ_i w_i[k] · W_i[k]` for every tensor of every group, differentiable in the merge weights.
-/// `weights` maps a group to its merge weights `[stacked, kernels]`.
+/// `weights` maps a group to the merge weights `[stacked, kernels]` of each of its tensors, or `[stacked, kernels ·
+/// inputs]` if each slice of a kernel has its own.
 ///
 /// # Errors
 /// Shapes do not match.
 pub fn merged_kernels(
     stacked: &StateDict,
     groups: &[KernelGroup],
-    weights: impl Fn(&KernelGroup) -> Result<Value>,
+    weights: impl Fn(&KernelGroup) -> Result<Vec<Value>>,
 ) -> Result<Values> {
     let mut merged = Values::new();
     for group in groups {
-        let weights = weights(group)?;
-        for name in &group.tensors {
+        for (name, weights) in group.tensors.iter().zip(weights(group)?) {
             merged.insert(name.clone(), weighted_sum(&weights, &stacked[name])?);
         }
     }
@@ -192,9 +197,13 @@ pub fn merge(
     groups: &[KernelGroup],
     learned: &StateDict,
 ) -> Result<StateDict> {
-    let weights = |group: &KernelGroup| match learned.get(&weights_name(group)) {
-        Some(weights) => Ok(Value::constant(with_base(weights, base.is_some())?)),
-        None => bail!("no merge weights for layer `{}`", group.layer),
+    let weights = |group: &KernelGroup| {
+        let of =
+            |tensor: &String| match learned.get(&slices_name(tensor)).or(learned.get(&weights_name(group))) {
+                Some(weights) => Ok(Value::constant(with_base(weights, base.is_some())?)),
+                None => bail!("no merge weights for layer `{}`", group.layer),
+            };
+        group.tensors.iter().map(of).collect()
     };
     let mut tensors = sources[0].clone();
     let groups = &left(groups, |name| !learned.contains_key(name));

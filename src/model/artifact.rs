@@ -60,7 +60,8 @@ pub struct MergeWeights {
     /// The merged model that the merge weights produce.
     pub info: ModelInfo,
     /// `<layer>.merge_weights`, f32 `[sources, kernels]`, for each kernel group, and every tensor that is not merged:
-    /// the head, running statistics, batch counts. A common start has no row: its weight is 1.
+    /// the head, running statistics, batch counts. A common start has no row: its weight is 1. If slices of kernels have
+    /// their own, `<tensor>.merge_weights`, `[sources, kernels · inputs]`, are those of a convolution's tensor.
     pub tensors: StateDict,
     /// One record per epoch.
     pub history: Vec<EpochRecord>,

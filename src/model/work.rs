@@ -77,8 +77,6 @@ pub struct Network {
     /// Trainable elements.
     pub learned: u64,
     head_elements: u64,
-    /// Kernels that can have a merge weight.
-    kernels: u64,
     /// Images per batch of an evaluation.
     evaluated: u64,
 }
@@ -98,7 +96,6 @@ impl Network {
             elements: sum(parameters.iter().map(Parameter::elements)),
             learned: sum(learned.map(Parameter::elements)),
             head_elements: sum(head.parameters().iter().map(Parameter::elements)),
-            kernels: sum(backbone.kernel_groups().iter().map(|group| group.kernels as u64)),
             evaluated: batch_for_inference(image_size, numerics == Numerics::Cpu) as u64,
         }
     }
@@ -216,12 +213,12 @@ impl<'a> TrainingWork<'a> {
         }
     }
 
-    /// Training of merge weights for `sources` sources, with a base or without. A step computes one network with merged
+    /// Training of `per_source` merge weights for each of `sources` sources, with a base or without. A step computes one network with merged
     /// kernels. Memory holds the sources and the base as read and again stacked, the merged kernels and their gradients.
-    pub fn merge_weights(&self, sources: usize, has_base: bool) -> Work {
+    pub fn merge_weights(&self, sources: usize, has_base: bool, per_source: u64) -> Work {
         let (network, sources) = (&self.network, sources as u64);
         let stacked = sum([sources, u64::from(has_base)]);
-        let weights = product([sources, network.kernels]);
+        let weights = product([sources, per_source]);
         let unmerged = sum([network.elements - network.learned, network.head_elements]);
         let models = product([network.elements, sum([product([2, stacked]), 2])]);
         let elements = [models, self.learning(sum([weights, network.head_elements]))];

@@ -8,20 +8,22 @@ use super::cpu::{Real, widest};
 use super::{Value, cuda, on_cpu, with_real, with_slice};
 
 /// `W[k] = Σ_i w[i, k] · S[i, k]` for merge weights `w [n, kernels]` and the sources' tensors
-/// `s [n, kernels, ..]`: `[kernels, ..]`. The gradient flows to `w` alone:
+/// `s [n, kernels, ..]`: `[kernels, ..]`. With `w [n, kernels · inputs]` and `s [n, kernels, inputs, ..]` each slice
+/// `S[i, k, c]` has a merge weight of its own, in the order of `s`. The gradient flows to `w` alone:
 /// `dL/dw[i, k] = ⟨dL/dW[k], S[i, k]⟩`.
 ///
 /// # Errors
 /// The shapes do not match.
 pub fn weighted_sum(w: &Value, s: &Tensor) -> Result<Value> {
     let (n, kernels) = w.tensor().dims2()?;
-    if s.rank() < 2 || s.dims()[..2] != [n, kernels] {
+    let divides = |end: usize| s.rank() >= end && s.dims()[1..end].iter().product::<usize>() == kernels;
+    if s.rank() < 2 || s.dim(0)? != n || !(divides(2) || divides(3)) {
         bail!("merge weights {:?} do not match sources {:?}", w.dims(), s.shape());
     }
+    let len = s.elem_count() / (n * kernels).max(1);
     if cuda::serves(s) {
-        return cuda::weighted_sum::weighted_sum(w, s);
+        return cuda::weighted_sum::weighted_sum(w, &s.reshape((n, kernels, len))?)?.reshape(&s.dims()[1..]);
     }
-    let len = s.dims()[2..].iter().product();
     let (weights, sources) = (w.tensor().to_dtype(s.dtype())?.contiguous()?, s.contiguous()?);
     let merged = with_real!(s.dtype(), T => {
         let merged = with_slice(&weights, |w| with_slice(&sources, |s| merge::<T>(w, s, (n, kernels, len))))??;
@@ -36,9 +38,14 @@ pub fn weighted_sum(w: &Value, s: &Tensor) -> Result<Value> {
     }))
 }
 
+/// How many pieces of `len` elements are worth a task of their own.
+fn at_least(len: usize) -> usize {
+    4096_usize.div_ceil(len.max(1))
+}
+
 fn merge<T: Real>(w: &[T], s: &[T], (n, kernels, len): (usize, usize, usize)) -> Vec<T> {
     let mut merged = vec![T::zero(); kernels * len];
-    merged.par_chunks_mut(len.max(1)).enumerate().for_each(|(k, merged)| {
+    merged.par_chunks_mut(len.max(1)).enumerate().with_min_len(at_least(len)).for_each(|(k, merged)| {
         for i in 0..n {
             let source = &s[(i * kernels + k) * len..][..len];
             widest(add_share, (&mut *merged, w[i * kernels + k], source));
@@ -63,5 +70,5 @@ fn products<T: Real>(g: &[T], s: &[T], kernels: usize, len: usize) -> Vec<T> {
         let g = &g[(row % kernels) * len..][..len];
         widest(dot, (g, source))
     };
-    s.par_chunks(len.max(1)).enumerate().map(product).collect()
+    s.par_chunks(len.max(1)).enumerate().with_min_len(at_least(len)).map(product).collect()
 }

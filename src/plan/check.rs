@@ -7,6 +7,7 @@ use super::data::Data;
 use dataset::{DataError, SplitName, Summary};
 use experiment::figure_spec::layers::LayersSpec;
 use experiment::{Errors, Experiment, FigureSpec, Span, StageInstance};
+use stage::learn_merge_weights::LayerWeights;
 use stage::{Description, Known, StageSpec};
 
 /// Describes a stage's result, or returns all its errors.
@@ -135,8 +136,7 @@ pub(super) fn figures(experiment: &Experiment, descriptions: &[Description]) -> 
 #[derive(Clone)]
 struct Pooled<'a> {
     sources: Vec<&'a str>,
-    /// Names, and numbers of kernels.
-    layers: Vec<(String, usize)>,
+    layers: Vec<LayerWeights>,
 }
 
 impl Pooled<'_> {

@@ -126,6 +126,7 @@ pub(super) fn finetune(name: &str, from: usize, dataset: usize) -> StageInstance
         dataset: "fundus".into(),
         trainable: Trainable::All,
         head: HeadInit::Auto,
+        decay_to_start: 0.0,
         train: TrainSpec::default(),
     };
     stage(name, StageSpec::Finetune(spec), vec![from], vec![dataset])

@@ -1,10 +1,11 @@
 //! `finetune`: continue training another stage's model; all parameters, or the head alone (a linear probe).
 
-use super::learner::{train_head, train_whole};
+use super::learner::{train_head, train_near_to};
 use super::*;
 use candle_core::Device;
 use model::head::{list, reorder_head, replace_head};
 use nn::StateDict;
+use train::NamedLoss;
 
 /// Trains another stage's model on a data set: all parameters, or the classifier alone.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -20,6 +21,10 @@ pub struct FinetuneSpec {
     /// Initial classifier.
     #[serde(default)]
     pub head: HeadInit,
+    /// Decay of the backbone to its start, 0 or more: each step also subtracts lr · decay_to_start · (w − start), as
+    /// AdamW's weight decay does to 0 (L2-SP, Li et al. 2018, arXiv 1802.01483).
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub decay_to_start: f64,
     /// Training options: the keys of `[train]`, written directly in the stage.
     #[serde(default)]
     pub train: TrainSpec,
@@ -63,13 +68,22 @@ impl Identity for FinetuneSpec {
 impl Kind for FinetuneSpec {
     fn validate(&self, problems: &mut Problems) {
         problems.under("train", |problems| self.train.validate(problems));
+        problems.not_negative("decay_to_start", self.decay_to_start);
     }
 
+    /// From 1 / lr on, a decay step would overshoot the start.
     fn validate_together(&self, problems: &mut Problems) {
         problems.under("train", |problems| {
             self.train.validate_together(problems);
             self.train.validate_labeled(problems);
         });
+        if self.decay_to_start > 0.0 && self.trainable == Trainable::Head {
+            let message = "`trainable = \"head\"` leaves the backbone at its start";
+            problems.add("decay_to_start", message, Some("leave `decay_to_start` out".into()));
+        }
+        let most = 1.0 / self.train.optimizer.lr();
+        let right = self.decay_to_start < most;
+        problems.check("decay_to_start", self.decay_to_start, right, &format!("below 1 / lr, here {most}"));
     }
 }
 
@@ -108,7 +122,7 @@ impl Stage for FinetuneSpec {
     fn work(&self, known: &Known<'_>, networks: &mut Networks) -> Work {
         let training = TrainingWork::new(&known.described_model(0).backbone, known, &self.train, networks);
         match self.trainable {
-            Trainable::All => training.whole(2),
+            Trainable::All => training.whole(if self.decay_to_start > 0.0 { 3 } else { 2 }),
             Trainable::Head => training.head(),
         }
     }
@@ -119,7 +133,10 @@ impl Stage for FinetuneSpec {
         let tensors = starting_tensors(from, self.head, &head, self.train.seed, &context.device)?;
         let info = tuned(&from.info, head, context.preprocessing());
         match self.trainable {
-            Trainable::All => train_whole(info, tensors, &context.task(&self.train)),
+            Trainable::All => {
+                let task = context.task(&self.train);
+                train_near_to(&NamedLoss::of(&task)?, self.decay_to_start, info, tensors, &task)
+            }
             Trainable::Head => train_head(info, tensors, &context.task(&self.train)),
         }
     }

@@ -2,10 +2,12 @@
 //! labels or without.
 
 mod checks;
+mod layer_weights;
 mod learner;
 
 use std::collections::BTreeSet;
 
+pub use self::layer_weights::LayerWeights;
 use self::learner::MergeLearner;
 use super::merge::validate_sources;
 use super::*;
@@ -39,7 +41,7 @@ pub struct LearnMergeWeightsSpec {
     /// Allowed values of merge weights.
     #[serde(default)]
     pub constraint: Constraint,
-    /// Granularity of merge weights: one per source and kernel, layer or model.
+    /// Granularity of merge weights: one per source and slice of a kernel, kernel, layer or model.
     #[serde(default)]
     pub granularity: Granularity,
     /// Decay of merge weights to their start, 0 or more: each step also subtracts lr · decay_to_start · (w − start), as
@@ -84,10 +86,12 @@ pub enum Constraint {
     Box,
 }
 
-/// Granularity of merge weights: one per source and kernel, layer or model.
+/// Granularity of merge weights: one per source and slice of a kernel, kernel, layer or model.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Granularity {
+    /// One merge weight per slice of a convolution kernel, the part for one input channel; one per kernel elsewhere.
+    Slice,
     /// One merge weight per kernel.
     #[default]
     Kernel,
@@ -198,8 +202,10 @@ impl Stage for LearnMergeWeightsSpec {
     }
 
     fn work(&self, known: &Known<'_>, networks: &mut Networks) -> Work {
-        let training = TrainingWork::new(&known.described_model(0).backbone, known, &self.train, networks);
-        training.merge_weights(self.sources.len(), self.base.is_some())
+        let backbone = &known.described_model(0).backbone;
+        let per_source = self.layers(backbone).iter().flat_map(LayerWeights::numbers).sum::<usize>();
+        let training = TrainingWork::new(backbone, known, &self.train, networks);
+        training.merge_weights(self.sources.len(), self.base.is_some(), per_source as u64)
     }
 
     fn run(&self, context: &Context<'_>) -> Result<Artifact, StageError> {
@@ -230,19 +236,21 @@ impl LearnMergeWeightsSpec {
         self.sources.iter().position(|source| source == anchor)
     }
 
-    /// The merged layers of a backbone, each with its number of kernels.
-    pub fn layers(&self, backbone: &BackboneSpec) -> Vec<(String, usize)> {
-        let groups = self.groups(&*backbone.build());
-        groups.into_iter().map(|group| (group.layer, group.kernels)).collect()
+    /// The merged layers of a backbone.
+    pub fn layers(&self, backbone: &BackboneSpec) -> Vec<LayerWeights> {
+        let backbone = backbone.build();
+        let parameters = backbone.parameters();
+        let groups = self.groups(&*backbone, &parameters);
+        groups.into_iter().map(|group| LayerWeights::new(self.granularity, group, &parameters)).collect()
     }
 
     /// The kernel groups to merge.
-    fn groups(&self, backbone: &dyn Backbone) -> Vec<KernelGroup> {
+    fn groups(&self, backbone: &dyn Backbone, parameters: &[Parameter]) -> Vec<KernelGroup> {
         let groups = backbone.kernel_groups();
         match self.norms {
             Norms::Merged => groups,
             Norms::Anchor | Norms::Trained => {
-                let norms = norms(&backbone.parameters());
+                let norms = norms(parameters);
                 left(&groups, |name| !norms.contains(name))
             }
         }

@@ -38,7 +38,22 @@ pub(super) fn train_whole_to(
     tensors: StateDict,
     task: &Task<'_>,
 ) -> std::result::Result<Artifact, StageError> {
-    let mut learner = WholeNetwork::new(&info, tensors, task)?;
+    train_near_to(objective, 0.0, info, tensors, task)
+}
+
+/// Train every parameter; each step also takes the backbone nearer to its start, w − lr · decay · (w − start) (L2-SP, Li
+/// et al. 2018, arXiv 1802.01483).
+///
+/// # Errors
+/// Training failed.
+pub(super) fn train_near_to(
+    objective: &dyn Objective,
+    decay_to_start: f64,
+    info: ModelInfo,
+    tensors: StateDict,
+    task: &Task<'_>,
+) -> std::result::Result<Artifact, StageError> {
+    let mut learner = WholeNetwork::new(&info, tensors, decay_to_start, task)?;
     let history = fit_to(objective, &mut learner, task)?;
     let tensors = learner.state()?;
     Ok(Artifact::Model(Checkpoint { info, tensors, history }))
@@ -96,6 +111,13 @@ pub(super) fn make_variables(
     Ok(variables)
 }
 
+/// `w − share · (w − start)`. The share is at most 1: a schedule may raise the learning rate above the one that options
+/// were checked against.
+pub(super) fn decay(var: &Var, start: &Tensor, share: f64) -> Result<()> {
+    let share = share.min(1.0);
+    var.set(&(var.as_tensor().detach() * (1.0 - share))?.broadcast_add(&(start * share)?)?)
+}
+
 /// Trains every parameter of a network.
 struct WholeNetwork<'a> {
     backbone: Box<dyn Backbone>,
@@ -104,11 +126,19 @@ struct WholeNetwork<'a> {
     /// Its own: nothing else shares them.
     tensors: StateDict,
     variables: Vec<(String, Var)>,
+    decay_to_start: f64,
+    /// The variables that decay, with what they start with; none without a decay.
+    decaying: Vec<(Var, Tensor)>,
     task: &'a Task<'a>,
 }
 
 impl<'a> WholeNetwork<'a> {
-    fn new(info: &'a ModelInfo, mut tensors: StateDict, task: &'a Task<'a>) -> Result<Self> {
+    fn new(
+        info: &'a ModelInfo,
+        mut tensors: StateDict,
+        decay_to_start: f64,
+        task: &'a Task<'a>,
+    ) -> Result<Self> {
         let backbone = info.backbone.build();
         let classes = task.dataset.classes.len();
         let parameters = backbone.all_parameters(Some(classes)).into_iter();
@@ -117,7 +147,12 @@ impl<'a> WholeNetwork<'a> {
         for tensor in tensors.values_mut().filter(|tensor| !tensor.is_variable()) {
             *tensor = tensor.force_contiguous()?;
         }
-        Ok(Self { backbone, info, classes, tensors, variables, task })
+        let head = format!("{}.", backbone.head_name());
+        let decays = |(name, _): &&(String, Var)| decay_to_start > 0.0 && !name.starts_with(&head);
+        let with_start =
+            |(_, var): &(String, Var)| Ok((var.clone(), var.as_detached_tensor().force_contiguous()?));
+        let decaying = variables.iter().filter(decays).map(with_start).collect::<Result<_>>()?;
+        Ok(Self { backbone, info, classes, tensors, variables, decay_to_start, decaying, task })
     }
 }
 
@@ -147,7 +182,11 @@ impl Learner for WholeNetwork<'_> {
     }
 
     fn can_be_captured(&self) -> bool {
-        true
+        self.decaying.is_empty()
+    }
+
+    fn after_step(&mut self, lr: f64) -> Result<()> {
+        self.decaying.iter().try_for_each(|(var, start)| decay(var, start, lr * self.decay_to_start))
     }
 
     fn val_logits(&mut self, positions: &[usize]) -> Result<Tensor> {

@@ -229,6 +229,70 @@ ends = ["A", "B"]
 "#
 }
 
+/// Two axes of seeds, one of them of a source.
+#[test]
+fn a_budget_figure_puts_several_axes_together() {
+    let text = EXPERIMENT
+        .replace("seed = [0, 1]", "seed = [0, 1]\nsource_seed = [7, 9]\nratio = [0.5, 2.0]")
+        .replace("seed = 7", "seed = \"${source_seed}\"")
+        .replace("[table.main]\n", "[table.main]\nover = [\"seed\", \"source_seed\"]\n")
+        + r#"
+[stage.between.merge]
+sources = ["probe_a", "probe_b"]
+method.average = { weights = [1.0, "${ratio}"] }
+dataset = "xray"
+
+[stage.way.evaluate]
+models = { "between" = "between" }
+datasets = ["xray"]
+
+[figure.together.budget]
+from = ["way"]
+x = "ratio"
+metric = "macro_f1"
+over = ["seed", "source_seed"]
+
+[figure.apart.budget]
+from = ["way"]
+x = "ratio"
+metric = "macro_f1"
+"#;
+    let workplace = Workplace::new(&text);
+    workplace.medmerge(&["run", "experiment.toml"]).assert().code(0);
+    let files = results(&workplace);
+    let scores = table(&files["metrics.csv"]);
+    let of_ratio = |row: &BTreeMap<String, String>| -> Vec<f64> {
+        let fits = |score: &&BTreeMap<String, String>| {
+            let same =
+                |(column, value): (&String, &String)| !row.contains_key(column) || row[column] == *value;
+            let axes = score.iter().filter(|(column, _)| ["ratio", "source_seed"].contains(&column.as_str()));
+            score["stage"] == "way" && score["metric"] == "macro_f1" && axes.into_iter().all(same)
+        };
+        scores.iter().filter(fits).map(|row| number(row, "value")).collect()
+    };
+    for (name, panels, n) in [("together", 1, 4), ("apart", 2, 2)] {
+        let points = table(&files[&format!("{name}.csv")]);
+        assert_eq!((points.len(), points[0].contains_key("source_seed")), (2 * panels, panels > 1), "{name}");
+        for row in &points {
+            let values = of_ratio(row);
+            assert_eq!((values.len(), row["n"].as_str()), (n, n.to_string().as_str()), "{name}");
+            assert!((number(row, "mean") - values.iter().sum::<f64>() / n as f64).abs() < 1e-12, "{name}");
+        }
+    }
+    let svg = |name: &str| String::from_utf8(files[&format!("{name}.svg")].clone()).unwrap();
+    assert!(
+        svg("together").contains("Mean over seed and source_seed;")
+            && svg("apart").contains("Mean over seeds;")
+    );
+    let both = "metric = \"macro_f1\"\nover = [\"seed\", ";
+    let along = text.replace(&format!("{both}\"source_seed\"]"), &format!("{both}\"ratio\"]"));
+    Workplace::new(&along)
+        .medmerge(&["check", "experiment.toml"])
+        .assert()
+        .code(2)
+        .stderr(contains("`x` and `over` are both `ratio`"));
+}
+
 /// Rows of a CSV as maps from column to cell.
 fn table(csv: &[u8]) -> Vec<BTreeMap<String, String>> {
     let mut reader = csv::Reader::from_reader(csv);

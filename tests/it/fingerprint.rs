@@ -115,11 +115,14 @@ fn stages() -> Vec<Value> {
     merge(&mut decaying, json!({ "decay_to_start": 2.0 }));
     let mut based = learn.clone();
     merge(&mut based, json!({ "base": "c", "start": 0.5, "head": "mean" }));
-    let learn = [learn, parts, decaying, based].map(|learn| json!({ "learn_merge_weights": learn }));
+    let mut slices = learn.clone();
+    merge(&mut slices, json!({ "granularity": "slice" }));
+    let learn = [learn, parts, decaying, based, slices].map(|learn| json!({ "learn_merge_weights": learn }));
     let mut prepared = import.clone();
     merge(&mut prepared, json!({ "import": { "size": 224, "pixels": pixels() } }));
     let mut sections = vec![import, loose, prepared, evaluate];
     sections.extend(learn);
+    sections.push(json!({ "finetune": { "from": "a", "dataset": "d", "decay_to_start": 2.0 } }));
     sections.extend(with_each_choice(&pretrain, "/pretrain/backbone"));
     sections.extend(with_each_choice(&merged, "/merge/method"));
     for choice in ["optimizer", "schedule", "loss"] {
@@ -332,6 +335,8 @@ fn the_fingerprint_of_every_choice_is_what_it_was() {
     ef7cef855256 1 {"learn_merge_weights":{"sources":["a","b"],"anchor":"a","dataset":"d","norms":"anchor","head":"new"}}
     da0d22448a51 1 {"learn_merge_weights":{"sources":["a","b"],"anchor":"a","dataset":"d","decay_to_start":2.0}}
     39e3ecd4a840 1 {"learn_merge_weights":{"sources":["a","b"],"anchor":"a","dataset":"d","base":"c","start":0.5,"head":"mean"}}
+    c0afaa622f8b 1 {"learn_merge_weights":{"sources":["a","b"],"anchor":"a","dataset":"d","granularity":"slice"}}
+    d91a567c2949 1 {"finetune":{"from":"a","dataset":"d","decay_to_start":2.0}}
     59c0b3ed6dbf 1 {"pretrain":{"backbone":{"resnet18":{}},"dataset":"d"}}
     13ec69229c6d 1 {"pretrain":{"backbone":{"resnet34":{}},"dataset":"d"}}
     2f7848e4fc52 1 {"pretrain":{"backbone":{"resnet50":{}},"dataset":"d"}}

@@ -61,6 +61,8 @@ fn an_interrupted_training_goes_on_bit_by_bit_with_each_option() {
         println!("{options}");
         holds(&finetune(&with(&options)), std::slice::from_ref(&source));
     }
+    let near = json!({ "from": "source", "decay_to_start": 20.0 });
+    holds(&spec("finetune", near, &with(&json!({}))), std::slice::from_ref(&source));
 }
 
 /// An epoch of all images twice has the steps of two epochs at one learning rate, and is validated once.
@@ -224,6 +226,27 @@ fn the_backbone_steps_with_its_own_learning_rate_and_with_the_decay_of_its_depth
             assert!((factor / expected - 1.0).abs() < 1e-3, "{name}: {factor}, not {expected}");
         }
     }
+}
+
+/// Each of 9 steps takes the backbone half of the way to its start, but not the head.
+#[test]
+fn a_decay_keeps_the_backbone_near_its_start() {
+    let (_, source) = pretrain(1);
+    let train = with(&json!({ "optimizer": { "adamw": { "lr": 1e-2 } }, "schedule": { "constant": {} } }));
+    let distance = |decay: f64| {
+        let body = json!({ "from": "source", "decay_to_start": decay });
+        let after = made(&spec("finetune", body, &train), &source);
+        let mut of = BTreeMap::from([(true, 0.0), (false, 0.0)]);
+        for (name, before) in tensors(&source).iter().filter(|(name, _)| is_trainable(name)) {
+            let pairs = numbers(before).into_iter().zip(numbers(&tensors(&after)[name]));
+            *of.get_mut(&name.starts_with("fc.")).unwrap() +=
+                pairs.map(|(a, b)| (a - b).powi(2)).sum::<f64>();
+        }
+        of
+    };
+    let (free, near) = (distance(0.0), distance(50.0));
+    assert!(near[&false] < 0.1 * free[&false], "backbone: {free:?}, with a decay {near:?}");
+    assert!(near[&true] > 0.3 * free[&true], "head: {free:?}, with a decay {near:?}");
 }
 
 #[test]

@@ -65,4 +65,11 @@ impl FigureKind for BudgetSpec {
         names.extend(rows(&self.models, &self.datasets));
         names
     }
+
+    fn conflict(&self) -> Option<(&'static str, String, String)> {
+        let message = format!("`x` and `over` are both `{}`", self.x);
+        let help = "scores along an axis cannot be put together over it; leave it out of `over`";
+        let is_both = self.over != Over::default() && self.over.axes().contains(&self.x);
+        is_both.then(|| ("over", message, help.into()))
+    }
 }

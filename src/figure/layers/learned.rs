@@ -3,7 +3,7 @@
 use candle_core::{Result, bail};
 use indexmap::IndexMap;
 
-use merge_method::learned::weights_name;
+use merge_method::learned::{left, slices_name, weights_name};
 use stage::MergeWeights;
 
 /// The merge weights learned by one stage, and its place in the experiment.
@@ -26,19 +26,23 @@ pub struct LearnedWeights {
 pub struct LayerWeights {
     /// Name of the layer: `layer1.0.conv1`.
     pub layer: String,
-    /// Merge weights, `[sources][kernels]`.
+    /// Merge weights, `[sources][kernels]`, or of each slice of the kernels, if they have their own.
     pub weights: Vec<Vec<f32>>,
 }
 
-/// The merge weights of every layer, in network order.
+/// The merge weights of every merged layer, in network order.
 ///
 /// # Errors
 /// A layer of the backbone has no merge weights, or for a different number of sources than the first layer.
 pub fn layers(learned: &MergeWeights) -> Result<Vec<LayerWeights>> {
-    let groups = learned.info.backbone.build().kernel_groups();
-    let layer = |group: &backbone::KernelGroup| match learned.tensors.get(&weights_name(group)) {
-        Some(weights) => Ok(LayerWeights { layer: group.layer.clone(), weights: weights.to_vec2()? }),
-        None => bail!("no merge weights for layer `{}`", group.layer),
+    let groups =
+        left(&learned.info.backbone.build().kernel_groups(), |name| !learned.tensors.contains_key(name));
+    let layer = |group: &backbone::KernelGroup| {
+        let slices = group.tensors.iter().find_map(|tensor| learned.tensors.get(&slices_name(tensor)));
+        match slices.or(learned.tensors.get(&weights_name(group))) {
+            Some(weights) => Ok(LayerWeights { layer: group.layer.clone(), weights: weights.to_vec2()? }),
+            None => bail!("no merge weights for layer `{}`", group.layer),
+        }
     };
     let layers = groups.iter().map(layer).collect::<Result<Vec<_>>>()?;
     let sources = layers.first().map_or(0, |layer| layer.weights.len());

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use candle_core::{Tensor, Var};
+use candle_core::{Tensor, Var, bail};
 
-use super::{Constraint, Granularity, LearnMergeWeightsSpec, Norms, StartingHead, norms};
+use super::{Constraint, Granularity, LayerWeights, LearnMergeWeightsSpec, Norms, StartingHead, norms};
 use crate::Checkpoint;
-use crate::learner::{make_variables, prepared, restore, val_images};
+use crate::learner::{decay, make_variables, prepared, restore, val_images};
 use backbone::{Backbone, KernelGroup};
-use merge_method::learned::{merged_kernels, stacked, weights_name};
+use merge_method::learned::{merged_kernels, stacked};
 use model::batch_norm::follow_step;
 use model::head::{reorder_head, replace_head};
 use nn::{Mode, Net, Normalize, StateDict, Value, Values, leaves};
@@ -24,11 +24,13 @@ pub(super) struct MergeLearner<'a> {
     pub(super) spec: &'a LearnMergeWeightsSpec,
     pub(super) backbone: Box<dyn Backbone>,
     pub(super) groups: Vec<KernelGroup>,
+    /// The merge weights of each group.
+    layers: Vec<LayerWeights>,
     pub(super) normalize: Normalize,
     pub(super) classes: usize,
     /// The sources' kernels, `[sources, kernels, ..]`, by name; with a base, their differences from it, and its own.
     pub(super) sources: StateDict,
-    /// Learned merge weights, `[learned sources, kernels or 1]`, by [`MergeLearner::key`].
+    /// Learned merge weights, `[learned sources, slices, kernels or 1]`, by [`MergeLearner::key`].
     pub(super) weights: StateDict,
     /// Initial merge weights of the learned sources, `[learned sources, 1]`.
     start: Tensor,
@@ -49,13 +51,14 @@ impl<'a> MergeLearner<'a> {
     ) -> candle_core::Result<Self> {
         let start = sources[spec.anchor_index().unwrap_or(0)];
         let backbone = start.info.backbone.build();
-        let groups = spec.groups(&*backbone);
+        let layers = spec.layers(&start.info.backbone);
+        let groups: Vec<KernelGroup> = layers.iter().map(|layer| layer.group.clone()).collect();
         let classes = task.dataset.classes.len();
         let mut rest = Self::starting_rest(spec, sources, start, task)?;
         groups.iter().flat_map(|group| &group.tensors).for_each(|name| drop(rest.remove(name)));
         let plain = Self::trained(spec, &*backbone, task);
         let plain_variables = make_variables(&mut rest, plain)?;
-        let mut weights = Self::starting_weights(spec, &groups, task)?;
+        let mut weights = Self::starting_weights(spec, &layers, task)?;
         let names: Vec<String> = weights.keys().cloned().collect();
         let weight_variables = make_variables(&mut weights, names)?;
         let column: Vec<f32> = spec.learned_sources().into_iter().map(|source| spec.start(source)).collect();
@@ -66,6 +69,7 @@ impl<'a> MergeLearner<'a> {
             normalize: start.info.normalize,
             backbone,
             groups,
+            layers,
             classes,
             weights,
             start: Tensor::from_vec(column, (spec.learned_sources().len(), 1), task.device)?,
@@ -109,15 +113,15 @@ impl<'a> MergeLearner<'a> {
 
     fn starting_weights(
         spec: &LearnMergeWeightsSpec,
-        groups: &[KernelGroup],
+        layers: &[LayerWeights],
         task: &Task<'_>,
     ) -> candle_core::Result<StateDict> {
         let learned = spec.learned_sources();
-        let mut sizes = BTreeMap::new();
-        for group in groups {
-            let size = if spec.granularity == Granularity::Kernel { group.kernels } else { 1 };
-            sizes.insert(Self::key(spec, group), size);
-        }
+        let has_one_each = matches!(spec.granularity, Granularity::Slice | Granularity::Kernel);
+        let size = |number: usize| if has_one_each { number } else { 1 };
+        let named = layers.iter().flat_map(LayerWeights::named);
+        let sizes: BTreeMap<String, usize> =
+            named.map(|(name, number)| (Self::key(spec, name), size(*number))).collect();
         let start = |(key, size): (String, usize)| {
             let rows = learned.iter().flat_map(|&source| std::iter::repeat_n(spec.start(source), size));
             let values: Vec<f32> = rows.collect();
@@ -126,32 +130,45 @@ impl<'a> MergeLearner<'a> {
         sizes.into_iter().map(start).collect()
     }
 
-    /// Name of the variable that holds a group's merge weights.
-    fn key(spec: &LearnMergeWeightsSpec, group: &KernelGroup) -> String {
+    /// Name of the variable that holds the merge weights of a name.
+    fn key(spec: &LearnMergeWeightsSpec, name: &str) -> String {
         match spec.granularity {
-            Granularity::Kernel | Granularity::Layer => weights_name(group),
+            Granularity::Slice | Granularity::Kernel | Granularity::Layer => name.into(),
             Granularity::Model => "merge_weights".into(),
         }
     }
 
-    /// A group's merge weights of all sources, `[sources, kernels]`, as a function of `weights`; with a base, a last row
-    /// of ones for it.
-    pub(super) fn group_weights(&self, weights: &Values, group: &KernelGroup) -> candle_core::Result<Value> {
+    /// The merge weights of a name, of all sources, `[sources, number]`, as a function of `weights`; with a base, a last
+    /// row of ones for it.
+    pub(super) fn all_weights(
+        &self,
+        weights: &Values,
+        (name, number): &(String, usize),
+    ) -> candle_core::Result<Value> {
         let learned = self.spec.learned_sources();
         let sources = self.spec.sources.len() + usize::from(self.spec.base.is_some());
         let row = |numbers: &Tensor, source: usize| match learned.iter().position(|&i| i == source) {
             Some(i) => numbers.narrow(0, i, 1),
             None => numbers.narrow(0, 0, 1)?.ones_like(),
         };
-        let variable = &weights[&Self::key(self.spec, group)];
-        if learned.len() == sources && variable.dims()[1] == group.kernels {
+        let variable = &weights[&Self::key(self.spec, name)];
+        if learned.len() == sources && variable.dims()[1] == *number {
             return Ok(variable.clone());
         }
         Value::composed(&[variable], |t| {
             let rows =
                 (0..sources).map(|source| row(&t[0], source)).collect::<candle_core::Result<Vec<_>>>()?;
-            Tensor::cat(&rows, 0)?.broadcast_as((sources, group.kernels))?.contiguous()
+            Tensor::cat(&rows, 0)?.broadcast_as((sources, *number))?.contiguous()
         })
+    }
+
+    /// The merge weights of each tensor of a group, as a function of `weights`; tensors that share them share a value.
+    fn group_weights(&self, weights: &Values, group: &KernelGroup) -> candle_core::Result<Vec<Value>> {
+        let layer = self.layers.iter().find(|layer| layer.group == *group);
+        let Some(layer) = layer else { bail!("`{}` is not merged", group.layer) };
+        let value = |named: &(String, usize)| Ok((named.0.clone(), self.all_weights(weights, named)?));
+        let values: BTreeMap<String, Value> = layer.named().map(value).collect::<candle_core::Result<_>>()?;
+        Ok(layer.of_tensors().map(|(name, _)| values[name].clone()).collect())
     }
 
     /// The merged network's tensors that depend on merge weights, and other trained ones.
@@ -162,19 +179,14 @@ impl<'a> MergeLearner<'a> {
         Ok(values)
     }
 
-    /// `w − share · (w − start)` for merge weights `w [learned sources, n]`.
-    fn nearer_to_start(&self, weights: &Tensor, share: f64) -> candle_core::Result<Tensor> {
-        (weights * (1.0 - share))?.broadcast_add(&(&self.start * share)?)
-    }
-
     /// The stage's result: every group's merge weights, and all tensors that are not merged.
     pub(super) fn learned(&self) -> candle_core::Result<StateDict> {
         let mut learned = copied(&self.rest)?;
         let weights = constants(&self.weights);
-        for group in &self.groups {
-            let numbers = self.group_weights(&weights, group)?;
+        for named in self.layers.iter().flat_map(LayerWeights::named) {
+            let numbers = self.all_weights(&weights, named)?;
             let of_sources = numbers.tensor().narrow(0, 0, self.spec.sources.len())?;
-            learned.insert(weights_name(group), of_sources.force_contiguous()?);
+            learned.insert(named.0.clone(), of_sources.force_contiguous()?);
         }
         Ok(learned)
     }
@@ -212,9 +224,7 @@ impl Learner for MergeLearner<'_> {
     fn after_step(&mut self, lr: f64) -> candle_core::Result<()> {
         for (_, var) in &self.weight_variables {
             if self.spec.decay_to_start > 0.0 {
-                // A schedule may raise the rate above the one that `decay_to_start` was checked against.
-                let share = (lr * self.spec.decay_to_start).min(1.0);
-                var.set(&self.nearer_to_start(&var.as_tensor().detach(), share)?)?;
+                decay(var, &self.start, lr * self.spec.decay_to_start)?;
             }
             match self.spec.constraint {
                 Constraint::None => {}

@@ -21,6 +21,8 @@ use train::learner::{Forward, Learner};
 use train::resume::Forgetful;
 
 const CLASSES: usize = 4;
+const GRANULARITIES: [Granularity; 4] =
+    [Granularity::Slice, Granularity::Kernel, Granularity::Layer, Granularity::Model];
 
 fn dataset(size: usize) -> Dataset {
     let spec = PhantomSpec { family: Family::Cells, size, train: 24, val: 12, test: 8, seed: 0 };
@@ -142,7 +144,7 @@ fn the_anchors_head_follows_the_data_sets_order_of_classes() {
 fn at_the_first_step_it_is_the_probed_anchor() {
     for (sources, anchor) in [(2, 0), (2, 1), (3, 2)] {
         let anchor_model = model(anchor as u64);
-        for granularity in [Granularity::Kernel, Granularity::Layer, Granularity::Model] {
+        for granularity in GRANULARITIES {
             for constraint in [Constraint::None, Constraint::Convex, Constraint::Box] {
                 let spec = LearnMergeWeightsSpec { granularity, constraint, ..spec(sources, Some(anchor)) };
                 let positions: Vec<usize> = (0..12).collect();
@@ -211,7 +213,7 @@ fn mean_of_squares(logits: &Tensor) -> Result<(f64, Tensor)> {
 
 #[test]
 fn gradients_of_merge_weights_agree_with_finite_differences() -> Result<()> {
-    for granularity in [Granularity::Kernel, Granularity::Layer, Granularity::Model] {
+    for granularity in GRANULARITIES {
         for anchor_weight in [AnchorWeight::Learned, AnchorWeight::Fixed] {
             let spec = LearnMergeWeightsSpec { granularity, anchor_weight, ..spec(3, Some(1)) };
             with_learner(&spec, |learner| agrees_with_finite_differences(learner, mean_of_squares))?;
@@ -359,4 +361,5 @@ fn the_simplex_projection_leaves_points_of_the_simplex_alone() {
 
 mod feature_maps;
 mod norms;
+mod slices;
 mod unlabeled;
