@@ -69,7 +69,7 @@ fn the_tables_of_small_share_what_can_be_shared() {
     let lines: Vec<String> = tables.map(line).collect();
     insta::assert_snapshot!(lines.join("\n"), @r"
     small/anchor: 278 stages, 278 new
-    small/granularity: 194 stages, 108 new
+    small/granularity: 242 stages, 156 new
     small/label_budget: 602 stages, 516 new
     small/main: 326 stages, 180 new
     small/merged_parts: 194 stages, 108 new
