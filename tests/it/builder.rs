@@ -139,6 +139,10 @@ pub(crate) fn terminal(columns: u16) -> (std::fs::File, std::fs::File) {
     // SAFETY: the pointers are valid, or null for defaults.
     let opened = unsafe { libc::openpty(&mut ours, &mut its, null, null.cast(), &size) };
     assert_eq!(opened, 0, "{}", std::io::Error::last_os_error());
+    for end in [ours, its] {
+        // Programs that other tests start meanwhile must not keep it open. SAFETY: it was just opened.
+        assert_eq!(unsafe { libc::fcntl(end, libc::F_SETFD, libc::FD_CLOEXEC) }, 0);
+    }
     // SAFETY: both were just opened, and are owned by nobody else.
     unsafe { (FromRawFd::from_raw_fd(ours), FromRawFd::from_raw_fd(its)) }
 }

@@ -196,9 +196,12 @@ fn on_terminal(workplace: &Workplace, arguments: &[&str], columns: u16) -> Strin
     let mut command = Command::new(env!("CARGO_BIN_EXE_medmerge"));
     command.args(arguments).current_dir(workplace.path("")).stdout(its).stderr(Stdio::null());
     assert!(command.status().expect("the program").success());
-    let mut text = vec![0; 1 << 16];
-    let length = ours.read(&mut text).expect("what it wrote, which fits into the terminal's buffer");
-    String::from_utf8(text[..length].to_vec()).expect("text").replace('\r', "")
+    drop(command); // and with it the last one who could write
+    let (mut text, mut piece) = (Vec::new(), [0; 4096]);
+    while let Ok(length @ 1..) = ours.read(&mut piece) {
+        text.extend_from_slice(&piece[..length]);
+    }
+    String::from_utf8(text).expect("text").replace('\r', "")
 }
 
 #[test]
