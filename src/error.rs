@@ -106,8 +106,10 @@ impl Error {
             Self::Run(RunError::Refused(_)) => Exit::Usage,
             Self::Collect(CollectError::Groups { .. }) => Exit::Data,
             Self::Run(_) | Self::Collect(_) | Self::Signal(_) => Exit::Store,
-            Self::Table(TableError::Io { .. } | TableError::Malformed { .. }) => Exit::Store,
-            Self::Figure(FigureError::File(TableError::Io { .. })) => Exit::Store,
+            Self::Table(TableError::Io { .. } | TableError::Write { .. } | TableError::Malformed { .. }) => {
+                Exit::Store
+            }
+            Self::Figure(FigureError::File(TableError::Io { .. } | TableError::Write { .. })) => Exit::Store,
             Self::Device(_) | Self::Predict(_) => Exit::StageFailed,
             // The error is in the experiment's `[table.…]` or `[figure.…]`.
             Self::Table(_) | Self::Figure(_) => Exit::Usage,

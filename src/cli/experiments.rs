@@ -1,6 +1,6 @@
 //! Arguments for experiments and plans, shared by commands.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -95,7 +95,9 @@ impl Files {
     /// # Errors
     /// All errors in all files.
     pub(super) fn load(&self) -> Result<Vec<Arc<Experiment>>, Error> {
-        load_all(&self.files, &self.overrides.set)
+        let experiments = load_all(&self.files, &self.overrides.set)?;
+        check_names(&experiments)?;
+        Ok(experiments)
     }
 }
 
@@ -111,6 +113,24 @@ pub(super) fn load_all(paths: &[PathBuf], overrides: &[Override]) -> Result<Vec<
     let mut sources: Vec<_> = files.iter().map(|file| Source::read(file)).collect();
     share_out(overrides, &mut sources.iter_mut().flatten().collect::<Vec<_>>());
     every(sources.into_iter().map(|source| Ok(Arc::new(Experiment::parse(source?)?))))
+}
+
+/// Checks that different files have different names: the results of one would overwrite those of another.
+fn check_names(experiments: &[Arc<Experiment>]) -> Result<(), Error> {
+    let mut files: HashMap<&str, &Path> = HashMap::new();
+    let twice = experiments.iter().filter_map(|experiment| {
+        let file = experiment.source.path.as_path();
+        let first = *files.entry(&experiment.name).or_insert(file);
+        (first != file).then(|| {
+            let (first, file) = (first.display(), file.display());
+            Error::Usage(format!(
+                "{first} and {file} have the same `name`, `{}`: their results would overwrite each other; give one of them \
+                 another",
+                experiment.name
+            ))
+        })
+    });
+    Error::all(twice.collect())
 }
 
 /// Log the warnings of the plans, each once.

@@ -70,6 +70,9 @@ Examples:
 Exit codes: 0 done; 1 a stage failed; 2 command line or experiment file; 3 data; 4 store or
 results folder; 130 interrupted.";
 
+/// The largest number of threads: a thread takes memory, and more than a machine has cores is slower.
+const MOST_THREADS: usize = 1024;
+
 /// Options of every command.
 #[derive(Debug, Args)]
 struct Global {
@@ -217,6 +220,11 @@ impl Global {
     /// Start the thread pool: with the requested number of threads, or else RAYON_NUM_THREADS, or else one per core.
     fn set_threads(&self) -> Result<(), Error> {
         let threads = self.threads.map_or(0, NonZeroUsize::get);
+        if threads > MOST_THREADS {
+            return Err(Error::Usage(format!(
+                "`--threads {threads}` is more than {MOST_THREADS}; leave it out for all cores"
+            )));
+        }
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
         pool.build_global().map_err(|error| Error::Usage(format!("failed to start threads: {error}")))
     }

@@ -21,6 +21,7 @@ use crate::run::executor::slurm::Settings;
 use crate::run::reporter::{Bars, Json, Plain};
 use crate::run::{ExecutorKind, Options, Outcome, Reporter, run, set_aside_damaged};
 use crate::store::Store;
+use crate::table::check_writable;
 
 /// Run the stages of an experiment that the store lacks; write its tables and figures
 #[derive(Debug, Args)]
@@ -95,6 +96,9 @@ impl Run {
         warn(&plans);
         self.only.check(&plans)?;
         self.check_rerun(&plans)?;
+        if !self.detach {
+            plans.iter().try_for_each(|plan| check_writable(&global.results, &plan.experiment.name))?;
+        }
         let options = self.options()?;
         let mut total = Outcome::default();
         let failed = self.run_all(plans, &store, &options, global, &mut total).err();

@@ -168,7 +168,10 @@ fn scores_of(
         let groups = groups.of(cell.dataset, spec.split, &prediction.images);
         let (mut of_cell, unscored) = cell.scores(prediction, groups.as_deref());
         let steps = trained.on(cell.dataset, stage, prediction.model)?;
-        of_cell.iter_mut().for_each(|score| score.steps = steps);
+        for score in &mut of_cell {
+            score.steps = steps;
+            score.model_fingerprint = Some(prediction.model.to_string());
+        }
         scores.push((of_cell, unscored));
         Ok::<_, CollectError>(())
     })?;
@@ -299,6 +302,7 @@ impl Cell<'_> {
             predicted: None,
             caveats: self.dataset.summary.caveats.clone().into(),
             steps: None,
+            model_fingerprint: None,
         }
     }
 

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use crate::dataset::SplitName;
+use crate::dataset::{LabelBudget, SplitName};
 use crate::identity::Fingerprint;
-use crate::plan::{Plan, PlannedDataset, PlannedStage};
+use crate::plan::{Plan, PlannedDataset, PlannedStage, dataset_fingerprint};
 use crate::stage::finetune::Trainable;
 use crate::stage::{StageSpec, ensemble};
 use crate::store::{Store, StoreError};
@@ -65,17 +65,22 @@ impl<'a> Trained<'a> {
 
     /// Of one stage: of the epochs that it has trained, or would train if the store does not have it.
     fn of(&self, stage: &PlannedStage, dataset: &PlannedDataset) -> Result<Steps, StoreError> {
-        let here = stage.datasets.iter().any(|(_, other)| other.fingerprint == dataset.fingerprint);
-        let Some(train) = stage.spec.train().filter(|_| here && !trains_head_only(&stage.spec)) else {
-            return Ok(Steps::default());
-        };
+        let here = stage.datasets.iter().map(|(_, here)| here).find(|here| is_same(here, dataset));
+        let train = stage.spec.train().filter(|_| !trains_head_only(&stage.spec));
+        let (Some(train), Some(here)) = (train, here) else { return Ok(Steps::default()) };
         let epochs = match self.store.manifest(&stage.fingerprint)? {
             Some(manifest) => self.store.history(&manifest)?.len(),
             None => train.epochs,
         };
-        let (steps, images) = train.steps_per_epoch(dataset.summary.images(SplitName::Train));
+        let (steps, images) = train.steps_per_epoch(here.summary.images(SplitName::Train));
         Ok(Steps { steps: epochs * steps, images: epochs * images })
     }
+}
+
+/// Whether two data sets have the same images, whatever their label budgets.
+fn is_same(a: &PlannedDataset, b: &PlannedDataset) -> bool {
+    let whole = |of: &PlannedDataset| dataset_fingerprint(&of.spec, LabelBudget::default(), &of.summary);
+    a.fingerprint == b.fingerprint || whole(a) == whole(b)
 }
 
 fn trains_head_only(spec: &StageSpec) -> bool {

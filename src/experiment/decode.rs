@@ -83,6 +83,10 @@ impl Check<'_> {
             (Shape::Any, _) | (Shape::Boolean, DeValue::Boolean(_)) | (Shape::String, DeValue::String(_)) => {
                 true
             }
+            (Shape::Integer | Shape::Number, DeValue::Integer(integer)) if is_too_large(integer) => {
+                let message = format!("{} is too large; an integer is below 2^64", found(value));
+                self.wrong(value.span(), message, None)
+            }
             (Shape::Number, DeValue::Integer(_) | DeValue::Float(_)) => true,
             (Shape::Integer, DeValue::Integer(integer)) if !integer.as_str().starts_with('-') => true,
             (Shape::Choice(choice), _) => self.choice(value, choice),
@@ -374,6 +378,11 @@ fn expected(shape: &Shape) -> String {
         }
     };
     text.to_owned()
+}
+
+fn is_too_large(integer: &DeInteger<'_>) -> bool {
+    let digits = integer.as_str().trim_start_matches(['-', '+']);
+    u64::from_str_radix(digits, integer.radix()).is_err()
 }
 
 fn found(value: &Value<'_>) -> String {

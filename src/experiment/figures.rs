@@ -140,7 +140,8 @@ impl Figure<'_, '_> {
         let Some(spec) = self.tables.get(table) else { return };
         if !spec.compare.as_ref().is_some_and(has_interval) {
             let message = format!("the table `{table}` has no differences with intervals");
-            let help = "give it a `compare` with the test `paired_bootstrap` or `t_test`".to_owned();
+            let help = "give it a `compare` with the test `random_effects`, `paired_bootstrap` or `t_test`"
+                .to_owned();
             self.add(key, message, Some(help), report);
         }
     }

@@ -12,7 +12,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::error::{Diagnostic, Report};
-use super::source::LARGEST;
+use super::source::{LARGEST, no_utf8};
 use super::tree::{self, Table, Value};
 use super::{Source, shape};
 
@@ -52,7 +52,7 @@ pub(super) fn read(text: &str, folder: &Path) -> Result<Vec<Part>, Vec<Diagnosti
 
 fn text_of(path: &Path) -> io::Result<String> {
     let bytes = kind::file::read(path, LARGEST)?;
-    String::from_utf8(bytes).map_err(|error| io::Error::other(error.utf8_error()))
+    String::from_utf8(bytes).map_err(|error| io::Error::other(no_utf8(error.utf8_error())))
 }
 
 /// The tree of a file with its parts merged, unless a part is invalid.

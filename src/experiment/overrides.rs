@@ -214,11 +214,15 @@ impl<'i> Setting<'i> {
         if is.contains(&key_text) {
             return Ok(None);
         }
+        // A kind has keys of its own; `select` is a kind of stage, and a key of those that train.
+        let names_kind = self.path.len() > 3 || self.value.get_ref().is_table();
         let wrong = |at: &Key<'_>, message: String| {
             Err(Diagnostic::at(at.span(), format!("{what} `{}` {message}", name.get_ref())).into())
         };
         match is[..] {
-            [kind] if kinds.contains(&key_text) => wrong(key, format!("is a `{kind}`, not a `{key_text}`")),
+            [kind] if kinds.contains(&key_text) && names_kind => {
+                wrong(key, format!("is a `{kind}`, not a `{key_text}`"))
+            }
             [kind] if table.is_some_and(|table| table[kind].get_ref().is_table()) => {
                 Ok(Some(Spanned::new(name.span(), Cow::Owned(kind.to_owned()))))
             }
@@ -321,6 +325,12 @@ mod tests {
             assert_eq!(spec["pretrain"]["backbone"]["resnet18"]["width"], 4, "{key}");
         }
         assert_eq!(errors(&["stage.a.merge.sources=[]"]), ["stage `a` is a `pretrain`, not a `merge`"]);
+        assert_eq!(errors(&["stage.a.merge={}"]), ["stage `a` is a `pretrain`, not a `merge`"]);
+        assert_eq!(
+            stage("a", &["stage.a.select=none"])["pretrain"]["train"]["select"],
+            "none",
+            "a key as well"
+        );
     }
 
     #[test]

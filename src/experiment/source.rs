@@ -43,7 +43,7 @@ impl Source {
         };
         check_unicode(path).map_err(failed)?;
         let bytes = kind::file::read(path, LARGEST).map_err(|error| failed(error.to_string()))?;
-        let text = String::from_utf8(bytes).map_err(|error| failed(error.utf8_error().to_string()))?;
+        let text = String::from_utf8(bytes).map_err(|error| failed(no_utf8(error.utf8_error())))?;
         match include::read(&text, path.parent().unwrap_or(Path::new(""))) {
             Ok(parts) => Ok(Self { parts, ..Self::new(path, text) }),
             Err(wrong) => Err(Errors::new(Arc::new(Self::new(path, text)), wrong)),
@@ -90,6 +90,11 @@ impl Source {
         let texts = [&self.text].into_iter().chain(self.parts.iter().map(|part| &part.text));
         texts.map(|text| text.len() + 1).sum()
     }
+}
+
+/// Why a text cannot be read, and what to do.
+pub(super) fn no_utf8(error: std::str::Utf8Error) -> String {
+    format!("{error}; save it as UTF-8")
 }
 
 /// Paths of data are relative to the experiment's folder and are sent to workers as text.

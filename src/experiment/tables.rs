@@ -40,7 +40,8 @@ pub(super) fn read<'i>(
     for (name, section) in sections {
         let found = tree::kind_of(&section);
         if !section.get_ref().is_table() {
-            report.add(Diagnostic::at(section.span(), format!("expected a table, found {found}")));
+            let diagnostic = Diagnostic::at(section.span(), format!("expected a table, found {found}"));
+            report.add(diagnostic.with_help("a table has a name: write `[table.<name>]`".to_owned()));
             continue;
         }
         check_file(&name, report);
@@ -134,6 +135,15 @@ impl Checked<'_, '_> {
             for (i, row) in listed.iter().enumerate() {
                 self.one_of(&format!("compare.{key}.{i}"), "row", row, &named, report);
             }
+        }
+        if compare.to == BEST && named.contains(&BEST) {
+            let message =
+                format!("`to = \"{BEST}\"` is the best row of a column, but a row is called `{BEST}`, too");
+            self.add("compare.to", message, Some("give that row another label".into()), report);
+        }
+        if !compare.rows.is_empty() && compare.rows.iter().all(|row| *row == compare.to) {
+            let message = format!("`rows` names only `{}`, which is what rows are compared with", compare.to);
+            self.add("compare.rows", message, Some("name other rows, or remove `rows`".into()), report);
         }
         if compare.to != BEST && !compare.among.is_empty() {
             let message = format!("`among` lists candidates for the best row, but `to` is `{}`", compare.to);
@@ -255,6 +265,24 @@ mod tests {
                 format!("from = ['scores']\nmetrics = ['accuracy']\nover = 'target'\ncompare = {compare}");
             assert!(parsed(&format!("{stages}{table}")).is_ok(), "{compare}");
         }
+    }
+
+    #[test]
+    fn a_comparison_compares_something_and_best_is_no_row() {
+        let two = "models.A = 'a'\nmodels.best = 'c'\nmodels.C = 'c'";
+        let stages = STAGES.replace("models.A = 'a'", two).replace(
+            "[stage.scores",
+            "[stage.c.pretrain]\nbackbone = 'resnet18'\ndataset = 'd'\nseed = 1\n[stage.scores",
+        );
+        let errors = |compare: &str| {
+            let table =
+                format!("from = ['scores']\nmetrics = ['accuracy']\nover = 'target'\ncompare = {compare}");
+            parsed(&format!("{stages}{table}")).map(drop).unwrap_err()
+        };
+        let is_row = "`to = \"best\"` is the best row of a column, but a row is called `best`, too";
+        assert_eq!(errors("{ to = 'best' }"), [is_row]);
+        let nothing = "`rows` names only `A`, which is what rows are compared with";
+        assert_eq!(errors("{ to = 'A', rows = ['A'] }"), [nothing]);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rayon::prelude::*;
 
 use merge_method::{MergeTensors, NamedTensors, merge_name};
-use nn::finite::is_finite;
+use nn::finite::{is_finite, is_negative_variance};
 
 pub use agreement::{Agreement, Mismatch};
 pub use input::{Input, not_safetensors};
@@ -102,6 +102,12 @@ impl Inputs {
             let merged = merged.ok_or_else(|| problem("its shape differs between the sources".into()))?;
             if !is_finite(&merged).map_err(|error| problem(error.to_string()))? {
                 return Err(problem(self.not_finite(name)));
+            }
+            if is_negative_variance(name, &merged).map_err(|error| problem(error.to_string()))? {
+                return Err(problem(
+                    "the result has negative variances, which no network can compute with; use weights of 0 or more"
+                        .into(),
+                ));
             }
             output.put_tensor(name, &merged)
         };

@@ -164,20 +164,20 @@ pub fn left(groups: &[KernelGroup], wanted: impl Fn(&String) -> bool) -> Vec<Ker
     left.filter(|group| !group.tensors.is_empty()).collect()
 }
 
-/// `W[k] = Σ_i w_i[k] · W_i[k]` for every tensor of every group, differentiable in the merge weights.
-/// `weights` maps a group to the merge weights `[stacked, kernels]` of each of its tensors, or `[stacked, kernels ·
-/// inputs]` if each slice of a kernel has its own.
+/// `W[k] = Σ_i w_i[k] · W_i[k]` for every tensor of every group, differentiable in the merge weights. Each group comes
+/// with the merge weights `[stacked, kernels]` of each of its tensors, or `[stacked, kernels · inputs]` if each slice of
+/// a kernel has its own.
 ///
 /// # Errors
 /// Shapes do not match.
-pub fn merged_kernels(
+pub fn merged_kernels<'a>(
     stacked: &StateDict,
-    groups: &[KernelGroup],
-    weights: impl Fn(&KernelGroup) -> Result<Vec<Value>>,
+    groups: impl Iterator<Item = Result<(&'a KernelGroup, Vec<Value>)>>,
 ) -> Result<Values> {
     let mut merged = Values::new();
     for group in groups {
-        for (name, weights) in group.tensors.iter().zip(weights(group)?) {
+        let (group, weights) = group?;
+        for (name, weights) in group.tensors.iter().zip(weights) {
             merged.insert(name.clone(), weighted_sum(&weights, &stacked[name])?);
         }
     }
@@ -197,17 +197,17 @@ pub fn merge(
     groups: &[KernelGroup],
     learned: &StateDict,
 ) -> Result<StateDict> {
-    let weights = |group: &KernelGroup| {
+    let weights = |group| {
         let of =
             |tensor: &String| match learned.get(&slices_name(tensor)).or(learned.get(&weights_name(group))) {
                 Some(weights) => Ok(Value::constant(with_base(weights, base.is_some())?)),
                 None => bail!("no merge weights for layer `{}`", group.layer),
             };
-        group.tensors.iter().map(of).collect()
+        Ok((group, group.tensors.iter().map(of).collect::<Result<_>>()?))
     };
     let mut tensors = sources[0].clone();
-    let groups = &left(groups, |name| !learned.contains_key(name));
-    let merged = merged_kernels(&stacked(sources, base, groups)?, groups, weights)?;
+    let groups = left(groups, |name| !learned.contains_key(name));
+    let merged = merged_kernels(&stacked(sources, base, &groups)?, groups.iter().map(weights))?;
     tensors.extend(merged.into_iter().map(|(name, value)| (name, value.tensor().clone())));
     let head = learned.iter().filter(|(name, _)| !name.ends_with(".merge_weights"));
     tensors.extend(head.map(|(name, tensor)| (name.clone(), tensor.clone())));

@@ -180,6 +180,7 @@ mod tests {
             predicted: None,
             caveats: [].into(),
             steps: None,
+            model_fingerprint: None,
         };
         let row = |(model, row): (usize, &&[f64])| {
             row.iter().enumerate().map(|(dataset, value)| score(model, dataset, *value)).collect::<Vec<_>>()

@@ -49,6 +49,14 @@ impl Kind for EvaluateSpec {
             problems.add("datasets", "`datasets` is empty", None);
         }
         problems.no_duplicates("datasets", "data set", &self.datasets);
+        for (key, mut labels) in [
+            ("models", self.models.keys().collect::<Vec<_>>().into_iter()),
+            ("ensembles", self.ensembles.keys().collect::<Vec<_>>().into_iter()),
+        ] {
+            if labels.any(|label| label.trim().is_empty()) {
+                problems.add(key, "a row label is empty", Some("give the row a name".into()));
+            }
+        }
         for (label, ensemble) in &self.ensembles {
             problems.under("ensembles", |problems| {
                 problems.under(label, |problems| ensemble.validate(problems));

@@ -1,6 +1,6 @@
 //! `finetune`: continue training another stage's model; all parameters, or the head alone (a linear probe).
 
-use super::learner::{train_head, train_near_to};
+use super::learner::{check_decay, train_head, train_near_to};
 use super::*;
 use candle_core::Device;
 use model::head::{list, reorder_head, replace_head};
@@ -21,8 +21,8 @@ pub struct FinetuneSpec {
     /// Initial classifier.
     #[serde(default)]
     pub head: HeadInit,
-    /// Decay of the backbone to its start, 0 or more: each step also subtracts lr · decay_to_start · (w − start), as
-    /// AdamW's weight decay does to 0 (L2-SP, Li et al. 2018, arXiv 1802.01483).
+    /// Decay of the backbone to its start, from 0 to below 1 / lr: each step also subtracts
+    /// lr · decay_to_start · (w − start), as AdamW's weight decay does to 0 (L2-SP, Li et al. 2018, arXiv 1802.01483).
     #[serde(default, skip_serializing_if = "is_default")]
     pub decay_to_start: f64,
     /// Training options: the keys of `[train]`, written directly in the stage.
@@ -71,7 +71,6 @@ impl Kind for FinetuneSpec {
         problems.not_negative("decay_to_start", self.decay_to_start);
     }
 
-    /// From 1 / lr on, a decay step would overshoot the start.
     fn validate_together(&self, problems: &mut Problems) {
         problems.under("train", |problems| {
             self.train.validate_together(problems);
@@ -81,9 +80,7 @@ impl Kind for FinetuneSpec {
             let message = "`trainable = \"head\"` leaves the backbone at its start";
             problems.add("decay_to_start", message, Some("leave `decay_to_start` out".into()));
         }
-        let most = 1.0 / self.train.optimizer.lr();
-        let right = self.decay_to_start < most;
-        problems.check("decay_to_start", self.decay_to_start, right, &format!("below 1 / lr, here {most}"));
+        check_decay(self.decay_to_start, &self.train, problems);
     }
 }
 

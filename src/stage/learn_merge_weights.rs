@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 
 pub use self::layer_weights::LayerWeights;
 use self::learner::MergeLearner;
+use super::learner::check_decay;
 use super::merge::validate_sources;
 use super::*;
 use backbone::{Backbone, KernelGroup};
@@ -44,8 +45,8 @@ pub struct LearnMergeWeightsSpec {
     /// Granularity of merge weights: one per source and slice of a kernel, kernel, layer or model.
     #[serde(default)]
     pub granularity: Granularity,
-    /// Decay of merge weights to their start, 0 or more: each step also subtracts lr · decay_to_start · (w − start), as
-    /// AdamW's weight decay does to 0 (L2-SP, Li et al. 2018, arXiv 1802.01483).
+    /// Decay of merge weights to their start, from 0 to below 1 / lr: each step also subtracts
+    /// lr · decay_to_start · (w − start), as AdamW's weight decay does to 0 (L2-SP, Li et al. 2018, arXiv 1802.01483).
     #[serde(default, skip_serializing_if = "is_default")]
     pub decay_to_start: f64,
     /// Scales and shifts of batch and layer norms.
@@ -151,14 +152,11 @@ impl Kind for LearnMergeWeightsSpec {
         self.validate_start(problems);
     }
 
-    /// From 1 / lr on, a decay step would overshoot the start.
     fn validate_together(&self, problems: &mut Problems) {
         problems.under("train", |problems| self.train.validate_together(problems));
-        let most = 1.0 / self.train.optimizer.lr();
         self.validate_base(problems);
         self.validate_head(problems);
-        let right = self.decay_to_start < most;
-        problems.check("decay_to_start", self.decay_to_start, right, &format!("below 1 / lr, here {most}"));
+        check_decay(self.decay_to_start, &self.train, problems);
     }
 }
 

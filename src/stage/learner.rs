@@ -111,6 +111,13 @@ pub(super) fn make_variables(
     Ok(variables)
 }
 
+/// Requires a `decay_to_start` below 1 / lr: from there on, a decay step would overshoot the start.
+pub(super) fn check_decay(decay_to_start: f64, train: &TrainSpec, problems: &mut Problems) {
+    let most = 1.0 / train.optimizer.lr();
+    let expected = format!("below 1 / lr, here {most}");
+    problems.check("decay_to_start", decay_to_start, decay_to_start < most, &expected);
+}
+
 /// `w − share · (w − start)`. The share is at most 1: a schedule may raise the learning rate above the one that options
 /// were checked against.
 pub(super) fn decay(var: &Var, start: &Tensor, share: f64) -> Result<()> {

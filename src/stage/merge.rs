@@ -9,7 +9,7 @@ use merge_method::{KnownMerge, MergeMethodSpec, Merged, Merging, needs};
 use model::batch_norm::reestimate_statistics;
 use model::head::remove_head;
 use nn::cost::{product, sum};
-use nn::finite::{first_non_finite, is_finite};
+use nn::finite::{first_non_finite, is_finite, is_negative_variance};
 use train::eval_batch::EVAL_BATCH;
 
 /// Merges several models into one.
@@ -177,6 +177,7 @@ impl Stage for MergeSpec {
             }
         }
         self.check_finite(&checkpoint, &merging)?;
+        check_variances(&checkpoint)?;
         Ok(Artifact::Model(checkpoint))
     }
 }
@@ -289,6 +290,19 @@ impl MergeSpec {
             false => Ok(shares),
         }
     }
+}
+
+/// Check that variances are not negative: their square root would be NaN.
+fn check_variances(merged: &Checkpoint) -> Result<(), StageError> {
+    for (name, tensor) in &merged.tensors {
+        if is_negative_variance(name, tensor)? {
+            return Err(StageError::Failed(format!(
+                "failed to merge `{name}`: the result has negative variances, which no network can compute with; use \
+                 weights of 0 or more, or measure the statistics with `batch_norm = \"reestimate\"` and a `dataset`"
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// Report duplicate sources and a number of sources that `what` does not accept.

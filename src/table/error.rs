@@ -15,6 +15,14 @@ pub enum TableError {
         /// The system's error.
         source: std::io::Error,
     },
+    /// Results could not be written.
+    #[error("failed to write {}: {source}; make it writable, or name another folder with --results", path.display())]
+    Write {
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's error.
+        source: std::io::Error,
+    },
     /// A `metrics.csv` in a format that this version does not write.
     #[error("{}, line {line}: {message}", path.display())]
     Malformed {
@@ -79,5 +87,11 @@ impl TableError {
     pub fn io(path: &std::path::Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Io { path, source }
+    }
+
+    /// For `map_err`: a system error with the path of results.
+    pub(super) fn write(path: &std::path::Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Write { path, source }
     }
 }

@@ -14,6 +14,7 @@
 //! | `table_csv`, `compare_csv`, `markdown`, `latex`, `html`, `terminal` | renderings of a pivot |
 //! | `names` | names for readers of Markdown and LaTeX |
 //! | `text`, `note` | cells, headers and the note below, shared by the renderings |
+//! | `repeats` | rows that repeat the scores of one model, for the note |
 //! | `steps` | how long models were trained, for the note |
 //! | `undetermined` | why cells have no interval and comparisons no p |
 //! | `write` | the files under `results/<experiment>/` |
@@ -34,6 +35,7 @@ pub mod metrics_csv;
 mod names;
 mod note;
 pub mod pivot;
+mod repeats;
 mod resample;
 mod steps;
 mod table_csv;
@@ -58,7 +60,7 @@ pub use note::percent;
 pub use pivot::Pivot;
 pub use steps::Steps;
 pub use write::write_file;
-pub use write::{Rendered, write_results};
+pub use write::{Rendered, check_writable, write_results};
 
 /// A score: one row of `metrics.csv`.
 #[derive(Clone, Debug, PartialEq)]
@@ -90,6 +92,9 @@ pub struct Score {
     pub caveats: Arc<[String]>,
     /// How long its model was trained on the data set; `None` if that is not known.
     pub steps: Option<Steps>,
+    /// Fingerprint of its model, which tells repeated scores of one model from scores of several; `None` if it is not
+    /// known.
+    pub model_fingerprint: Option<String>,
 }
 
 impl Score {
@@ -156,6 +161,7 @@ mod example {
             predicted: None,
             caveats: Arc::default(),
             steps: None,
+            model_fingerprint: None,
         }
     }
 

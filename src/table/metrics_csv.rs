@@ -121,6 +121,7 @@ fn score_of(axes: &[String], record: &StringRecord) -> Result<Score, String> {
         predicted: None,
         caveats: Arc::default(),
         steps: None,
+        model_fingerprint: None,
     })
 }
 

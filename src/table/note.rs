@@ -4,6 +4,7 @@ use super::Pivot;
 use super::compare::Difference;
 use super::method::{interval, test};
 use super::pivot::Cell;
+use super::repeats;
 use super::spec::{BEST, CompareSpec, Correction, Test};
 use super::steps;
 use super::text::{counted, label, most};
@@ -43,6 +44,7 @@ pub(super) fn note(pivot: &Pivot) -> Option<Vec<String>> {
     }
     sentences.extend(steps::sentence(pivot));
     sentences.extend(ranks(pivot));
+    sentences.extend(repeats::sentence(pivot));
     sentences.extend(pivot.caveats.iter().flat_map(|(dataset, caveats)| {
         caveats.iter().map(move |caveat| format!("Data set {}: {caveat}.", label(dataset)))
     }));

@@ -7,6 +7,7 @@ use indexmap::{IndexMap, IndexSet};
 use super::compare::{self, Comparison, Difference};
 use super::draws::{Grid, sorted};
 use super::layout::{Layout, Scores};
+use super::repeats;
 use super::resample::Resamples;
 use super::spec::IntervalKind;
 use super::steps::{self, Range};
@@ -60,6 +61,8 @@ pub struct Line {
     pub rank: Option<f64>,
     /// How long its models were trained, as far as it is known.
     pub(super) steps: Option<Range>,
+    /// The axes of `over`, by position, along which its scores are of one model.
+    pub(super) repeats: Vec<usize>,
 }
 
 /// A cell of a table.
@@ -127,8 +130,9 @@ impl Pivot {
         let line = |(row, cells): (&&str, &Vec<Scores<'_>>)| {
             let steps =
                 steps::range(cells.iter().flat_map(|scores| scores.values().map(|score| score.steps)));
+            let repeats = repeats::axes(cells, spec.over.axes().len());
             let cells = cells.iter().map(|scores| Cell::of(spec, scores)).collect();
-            Line { label: (*row).to_owned(), cells, rank: None, steps }
+            Line { label: (*row).to_owned(), cells, rank: None, steps, repeats }
         };
         let column = |(i, values): (usize, &Vec<&str>)| Column::new(values, &layout.metrics(i));
         Self {

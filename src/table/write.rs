@@ -56,7 +56,7 @@ pub fn write_results(
 ) -> Result<Vec<Rendered>, TableError> {
     check_name("experiment", experiment)?;
     let folder = dir.join(experiment);
-    fs::create_dir_all(&folder).map_err(TableError::io(&folder))?;
+    fs::create_dir_all(&folder).map_err(TableError::write(&folder))?;
     write_if_changed(&folder.join("metrics.csv"), metrics_csv::write(axes, scores)?.as_bytes())?;
     let table = |(name, spec): (&String, &TableSpec)| {
         check_name("table", name)?;
@@ -102,10 +102,21 @@ pub fn write_file(
     check_name("experiment", experiment)?;
     check_name(what, name)?;
     let folder = dir.join(experiment);
-    fs::create_dir_all(&folder).map_err(TableError::io(&folder))?;
+    fs::create_dir_all(&folder).map_err(TableError::write(&folder))?;
     let path = folder.join(format!("{name}.{extension}"));
     write_if_changed(&path, content.as_ref())?;
     Ok(path)
+}
+
+/// Check that the results of an experiment can be written, without leaving a trace: before hours are spent on them.
+///
+/// # Errors
+/// They cannot, or the name of the experiment is not a valid path.
+pub fn check_writable(dir: &Path, experiment: &str) -> Result<(), TableError> {
+    check_name("experiment", experiment)?;
+    let folder = dir.join(experiment);
+    let existing = folder.ancestors().find(|path| path.exists()).unwrap_or(Path::new("."));
+    kind::file::beside(&existing.join("metrics.csv")).map(drop).map_err(TableError::write(&folder))
 }
 
 fn check_name(what: &'static str, name: &str) -> Result<(), TableError> {
@@ -132,7 +143,7 @@ fn write_if_changed(path: &Path, content: &[u8]) -> Result<(), TableError> {
     if fs::read(path).is_ok_and(|old| old == content) {
         return Ok(());
     }
-    write_whole(path, content).map_err(TableError::io(path))
+    write_whole(path, content).map_err(TableError::write(path))
 }
 
 fn write_whole(path: &Path, content: &[u8]) -> std::io::Result<()> {
@@ -159,5 +170,16 @@ mod tests {
             assert!(write(name, "gain").is_err(), "{name}");
         }
         assert!(write("small", "main/gain").is_err());
+    }
+
+    #[test]
+    fn a_file_in_place_of_the_folder_is_told_and_a_missing_folder_is_not_made() {
+        let dir = tempfile::tempdir().unwrap();
+        check_writable(&dir.path().join("results"), "small/main").unwrap();
+        assert!(!dir.path().join("results").exists());
+        let file = dir.path().join("file");
+        fs::write(&file, "").unwrap();
+        let error = check_writable(&file, "main").unwrap_err().to_string();
+        assert!(error.starts_with("failed to write") && error.contains("--results"), "{error}");
     }
 }

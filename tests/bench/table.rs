@@ -48,6 +48,7 @@ fn scores(images: u32) -> Vec<Score> {
             predicted: predicted.clone(),
             caveats: Arc::default(),
             steps: None,
+            model_fingerprint: None,
         }));
     }
     scores

@@ -1,7 +1,8 @@
 //! Regression tests of what a new user stumbled over: messages, what is shown, and leftovers.
 
+use std::fs;
 #[cfg(unix)]
-use std::fs::{self, File};
+use std::fs::File;
 #[cfg(unix)]
 use std::io::Write as _;
 #[cfg(unix)]
@@ -279,4 +280,106 @@ fn f24_an_interrupted_merge_leaves_no_file_behind() {
         return;
     }
     panic!("every merge ended before it was interrupted");
+}
+
+/// Averages a source with a negative weight, and shows one model for all seeds.
+const AVERAGE: &str = r#"
+[experiment]
+name = "tiny"
+
+[sweep]
+seed = [0, 1]
+
+[dataset.cells.phantom]
+family = "cells"
+size = 12
+train = 16
+val = 8
+test = 8
+label_fraction = 0.5
+
+[dataset.whole.phantom]
+family = "cells"
+size = 12
+train = 16
+val = 8
+test = 8
+
+[train]
+epochs = 1
+batch_size = 8
+
+[stage.source.pretrain]
+backbone.resnet18 = { stem = "small", width = 4 }
+dataset = "cells"
+seed = 7
+
+[stage.other.pretrain]
+backbone.resnet18 = { stem = "small", width = 4 }
+dataset = "cells"
+
+[stage.average.merge]
+sources = ["source", "other"]
+method.average = { weights = [1, 3] }
+batch_norm = "merged"
+
+[stage.scores.evaluate]
+models = { "Source" = "source", "Average" = "average" }
+datasets = ["whole"]
+
+[table.main]
+from = ["scores"]
+metrics = ["accuracy"]
+steps = true
+"#;
+
+#[test]
+fn f25_a_note_names_rows_of_one_model_and_steps_count_whatever_the_label_budget() {
+    let workplace = Workplace::new(AVERAGE);
+    workplace.medmerge(&["run", "experiment.toml"]).assert().code(0);
+    let table = fs::read_to_string(workplace.path("results/tiny/main.md")).unwrap();
+    assert!(table.contains("Scores of one model repeat: of Source for each seed."), "{table}");
+    assert!(table.contains("1 (8 images) for Source; 2 (16 images) for Average."), "{table}");
+}
+
+#[test]
+fn f25_variances_below_0_are_refused_where_they_are_made() {
+    let workplace = Workplace::new(AVERAGE);
+    let negative = "stage.average.method.average.weights=[-1000, 1001]";
+    let run = workplace.medmerge(&["run", "experiment.toml", "--set", negative]).assert().code(1);
+    run.stderr(contains("negative variances").and(contains("`batch_norm = \"reestimate\"`")));
+    let measured = ["--set", "stage.average.batch_norm=reestimate", "--set", "stage.average.dataset=cells"];
+    let arguments = [&["run", "experiment.toml", "--set", negative][..], &measured].concat();
+    workplace.medmerge(&arguments).assert().code(0);
+}
+
+#[test]
+fn f25_files_of_the_same_name_are_not_run_over_each_other() {
+    let workplace = Workplace::new(AVERAGE).with("other.toml", AVERAGE);
+    for command in ["check", "run"] {
+        let told = "experiment.toml and other.toml have the same `name`, `tiny`";
+        workplace
+            .medmerge(&[command, "experiment.toml", "other.toml"])
+            .assert()
+            .code(2)
+            .stderr(contains(told));
+    }
+    workplace.medmerge(&["check", "experiment.toml", "experiment.toml"]).assert().code(0);
+}
+
+#[test]
+fn f25_results_that_cannot_be_written_are_told_before_anything_runs() {
+    let workplace = Workplace::new(AVERAGE).with("file", "");
+    let run = workplace.medmerge(&["run", "experiment.toml", "--results", "file"]).assert().code(4);
+    run.stderr(
+        contains("failed to write file/tiny").and(contains("--results")).and(contains("source").not()),
+    );
+    assert!(!workplace.path("results").exists());
+}
+
+#[test]
+fn f25_threads_have_a_limit() {
+    let workplace = Workplace::new(AVERAGE);
+    let check = workplace.medmerge(&["check", "experiment.toml", "--threads", "100000"]).assert().code(2);
+    check.stderr(contains("`--threads 100000` is more than 1024; leave it out for all cores"));
 }

@@ -257,3 +257,20 @@ fn git_rebasin_aligns_files_of_a_network_that_is_named() {
         assert!(difference.max(0).unwrap().to_scalar::<f32>().unwrap() < 1e-6, "{name}");
     }
 }
+
+#[test]
+fn f25_variances_below_0_are_refused() {
+    let workplace = workplace();
+    let merge = [
+        "merge",
+        "b.safetensors",
+        "a.safetensors",
+        "--method",
+        "average.weights=[-1, 2]",
+        "--out",
+        "m.safetensors",
+    ];
+    let refused = workplace.medmerge(&merge).assert().code(1);
+    refused.stderr(contains("`bn1.running_var`").and(contains("negative variances")));
+    assert!(!workplace.path("m.safetensors").exists());
+}

@@ -29,6 +29,7 @@ fn score(model: &str, target: &str, seed: usize, value: f64) -> Score {
         predicted: None,
         caveats: Default::default(),
         steps: None,
+        model_fingerprint: None,
     }
 }
 

@@ -61,10 +61,12 @@ fn line(text: &mut String, content: std::fmt::Arguments<'_>) {
     writeln!(text, "{}", folded(&content.to_string())).expect("writing to memory cannot fail");
 }
 
-/// One line per layer: for each source mean ± standard deviation, and its share of the kernels.
+/// One line per layer: for each source mean ± standard deviation, and its share of the kernels or slices.
 fn weights(all: &[SourceWeights]) -> String {
     let sources = all.iter().take_while(|row| row.layer == all[0].layer).count();
-    let mut lines = vec![vec!["layer".to_owned(), "kernels".to_owned()]];
+    let of_slices = all.iter().any(|row| row.of_slices);
+    let counted = if of_slices { "kernels or slices" } else { "kernels" };
+    let mut lines = vec![vec!["layer".to_owned(), counted.to_owned()]];
     lines[0].extend(all[..sources].iter().flat_map(|row| [row.source.clone(), "share".to_owned()]));
     for layer in all.chunks(sources) {
         let of_source = |row: &SourceWeights| {

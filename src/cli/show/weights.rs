@@ -13,7 +13,9 @@ pub(super) struct SourceWeights {
     pub(super) layer: String,
     /// Name of the source's stage if known, otherwise its role.
     pub(super) source: String,
+    /// Number of its merge weights: of its kernels, or of their slices if these have their own.
     pub(super) kernels: usize,
+    pub(super) of_slices: bool,
     pub(super) of: SourceStatistics,
 }
 
@@ -28,9 +30,10 @@ pub(super) fn source_weights(
 ) -> Result<Vec<SourceWeights>> {
     let mut all = Vec::new();
     for layer in layers(&MergeWeights { info, tensors, history: Vec::new() })? {
+        let of_slices = layer.of_slices;
         for (source, of) in statistics(&layer.weights).into_iter().enumerate() {
             let (name, kernels) = (name(lineage, source), layer.weights[source].len());
-            all.push(SourceWeights { layer: layer.layer.clone(), source: name, kernels, of });
+            all.push(SourceWeights { layer: layer.layer.clone(), source: name, kernels, of_slices, of });
         }
     }
     Ok(all)

@@ -40,6 +40,15 @@ fn every_error_is_found_and_the_rest_is_decoded() {
 }
 
 #[test]
+fn an_integer_that_no_number_holds_is_told_as_it_was_written() {
+    let errors = |text: &str| decoded::<TrainSpec>(text).1;
+    let message = "integer `99999999999999999999` is too large; an integer is below 2^64";
+    assert_eq!(errors("epochs = 99999999999999999999"), [message]);
+    assert_eq!(errors("optimizer.adamw = { lr = 99999999999999999999 }"), [message]);
+    assert_eq!(errors("epochs = 1_0\nbatch_size = 0x10\nseed = +3"), <[&str; 0]>::default());
+}
+
+#[test]
 fn a_missing_key_is_replaced_by_a_placeholder() {
     let (spec, errors) = decoded::<TableSpec>("rows = 3");
     let spec = spec.unwrap();

@@ -28,6 +28,8 @@ pub struct LayerWeights {
     pub layer: String,
     /// Merge weights, `[sources][kernels]`, or of each slice of the kernels, if they have their own.
     pub weights: Vec<Vec<f32>>,
+    /// Whether each slice of its kernels has merge weights of its own.
+    pub of_slices: bool,
 }
 
 /// The merge weights of every merged layer, in network order.
@@ -39,8 +41,9 @@ pub fn layers(learned: &MergeWeights) -> Result<Vec<LayerWeights>> {
         left(&learned.info.backbone.build().kernel_groups(), |name| !learned.tensors.contains_key(name));
     let layer = |group: &backbone::KernelGroup| {
         let slices = group.tensors.iter().find_map(|tensor| learned.tensors.get(&slices_name(tensor)));
+        let (layer, of_slices) = (group.layer.clone(), slices.is_some());
         match slices.or(learned.tensors.get(&weights_name(group))) {
-            Some(weights) => Ok(LayerWeights { layer: group.layer.clone(), weights: weights.to_vec2()? }),
+            Some(weights) => Ok(LayerWeights { layer, weights: weights.to_vec2()?, of_slices }),
             None => bail!("no merge weights for layer `{}`", group.layer),
         }
     };
@@ -87,6 +90,39 @@ mod tests {
             .map(|name| names.iter().position(|other| *other == name).unwrap());
         assert_eq!(places, [6, 7, 8, 19]);
         assert_eq!(layers[0].weights, [[1.0; 4], [1.0; 4]]);
+    }
+
+    #[test]
+    fn slices_stand_for_the_kernels_that_they_are_parts_of() {
+        let mut learned = learned();
+        let slices = Tensor::full(0.5f32, (2, 4 * 4), &Device::Cpu).unwrap();
+        learned.tensors.insert(slices_name("layer1.0.conv1.weight"), slices);
+        let layers = layers(&learned).unwrap();
+        let of = |name: &str| &layers.iter().find(|layer| layer.layer == name).unwrap().weights;
+        assert_eq!(of("layer1.0.conv1")[..], [[0.5; 16], [0.5; 16]]);
+        assert_eq!(of("layer1.0.conv2")[..], [[1.0; 4], [1.0; 4]]);
+    }
+
+    /// DenseNet's first norm has no convolution before it: a layer of its own, which is not merged with `norms = "anchor"`.
+    #[test]
+    fn layers_that_stay_the_anchors_are_left_out() {
+        let mut learned = learned();
+        learned.info.backbone = toml::from_str("densenet121 = {}").unwrap();
+        let parameters = learned.info.backbone.build().parameters();
+        let groups = learned.info.backbone.build().kernel_groups();
+        let is_norm = |name: &String| name.contains("norm");
+        let kept = |group: &&backbone::KernelGroup| group.tensors.iter().all(is_norm);
+        let alone: Vec<&backbone::KernelGroup> = groups.iter().filter(kept).collect();
+        assert!(!alone.is_empty());
+        let ones = |shape: &[usize]| Tensor::ones(shape, DType::F32, &Device::Cpu).unwrap();
+        let weights = groups.iter().filter(|group| !kept(group));
+        let weights = weights.map(|group| (weights_name(group), ones(&[2, group.kernels])));
+        let norms = parameters.iter().filter(|parameter| is_norm(&parameter.name));
+        let norms = norms.map(|parameter| (parameter.name.clone(), ones(&parameter.shape)));
+        learned.tensors = weights.chain(norms).collect();
+        let layers = layers(&learned).unwrap();
+        assert_eq!(layers.len(), groups.len() - alone.len());
+        assert!(layers.iter().all(|layer| alone.iter().all(|group| group.layer != layer.layer)));
     }
 
     #[test]

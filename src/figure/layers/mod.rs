@@ -49,6 +49,7 @@ pub(super) mod example {
     /// Two sources with two layers, of three kernels and of one; `shift` is added to all weights of the first source.
     pub(crate) fn learned(target: &str, seed: &str, shift: f32) -> LearnedWeights {
         let layer = |layer: &str, weights: [&[f32]; 2]| LayerWeights {
+            of_slices: false,
             layer: layer.into(),
             weights: vec![weights[0].iter().map(|w| w + shift).collect(), weights[1].to_vec()],
         };

@@ -53,7 +53,12 @@ pub(super) fn tensors<'a>(
     if bytes.starts_with(b"PK") {
         pth::tensors(bytes, key)
     } else if bytes.get(8) == Some(&b'{') {
-        Ok((of_safetensors(bytes)?, None))
+        match key {
+            Some(_) => Err(Unreadable::Other(
+                "it is a safetensors file, which has no dictionaries; remove `key`".into(),
+            )),
+            None => Ok((of_safetensors(bytes)?, None)),
+        }
     } else if bytes.first() == Some(&0x80) {
         Err(Unreadable::Old)
     } else {

@@ -27,7 +27,7 @@ use super::*;
 use file::{Tensors, Unreadable};
 use model::head::remove_head;
 use names::{is_usual, likely_prefixes, list, without_prefix};
-use nn::finite::first_non_finite;
+use nn::finite::{first_non_finite, is_negative_variance};
 use nn::init::{Init, Parameter};
 use nn::{Normalize, StateDict};
 use view::View;
@@ -108,6 +108,14 @@ impl Kind for ImportSpec {
         self.pixels.iter().for_each(|pixels| problems.under("pixels", |problems| pixels.validate(problems)));
         let is_digest =
             |text: &str| (1..=64).contains(&text.len()) && text.chars().all(|c| c.is_ascii_hexdigit());
+        if let ImportHead::Keep(classes) | ImportHead::KeepMultiLabel(classes) = &self.head {
+            let key =
+                if matches!(self.head, ImportHead::Keep(_)) { "head.keep" } else { "head.keep_multi_label" };
+            problems.no_duplicates(key, "class", classes);
+            for (i, _) in classes.iter().enumerate().filter(|(_, class)| class.trim().is_empty()) {
+                problems.add(&format!("{key}.{i}"), "a class name is empty", None);
+            }
+        }
         for digest in self.sha256.iter().filter(|digest| !is_digest(digest)) {
             problems.check("sha256", format_args!("\"{digest}\""), false, "1 to 64 hexadecimal digits");
         }
@@ -334,9 +342,8 @@ fn check_values(tensors: &StateDict) -> Result<(), String> {
     if let Some(name) = first_non_finite(tensors).map_err(unreadable)? {
         return Err(unusable(name, "has NaN or infinite elements"));
     }
-    for (name, variance) in tensors.iter().filter(|(name, _)| name.ends_with(".running_var")) {
-        let variance = variance.to_vec1::<f32>().map_err(unreadable)?;
-        if variance.iter().any(|variance| *variance < 0.0) {
+    for (name, tensor) in tensors {
+        if is_negative_variance(name, tensor).map_err(unreadable)? {
             return Err(unusable(name, "has negative variances"));
         }
     }

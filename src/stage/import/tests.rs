@@ -74,6 +74,25 @@ fn a_head_of_another_number_of_classes_is_refused() {
 }
 
 #[test]
+fn f25_classes_of_a_head_have_names_of_their_own() {
+    let problems = |classes: &[&str]| {
+        let head = ImportHead::Keep(classes.iter().map(ToString::to_string).collect());
+        let mut problems = Problems::default();
+        ImportSpec { head, ..spec(Path::new("model.pth")) }.validate(&mut problems);
+        problems.into_list().into_iter().map(|found| (found.path, found.message)).collect::<Vec<_>>()
+    };
+    assert_eq!(problems(&["a", "b"]), []);
+    assert_eq!(problems(&["a", "a"]), [("head.keep.1".to_owned(), "duplicate class `a`".to_owned())]);
+    assert_eq!(problems(&["", "b"]), [("head.keep.0".to_owned(), "a class name is empty".to_owned())]);
+}
+
+#[test]
+fn f25_a_key_is_for_a_file_with_dictionaries() {
+    let error = import(&tensors(), |spec| spec.key = Some("state_dict".into())).unwrap_err();
+    assert!(error.contains("a safetensors file, which has no dictionaries; remove `key`"), "{error}");
+}
+
+#[test]
 fn half_precision_becomes_f32_and_missing_counts_are_added() {
     let mut half: StateDict = tensors();
     half.retain(|name, _| !name.ends_with("num_batches_tracked"));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use candle_core::{Tensor, Var, bail};
+use candle_core::{Tensor, Var};
 
 use super::{Constraint, Granularity, LayerWeights, LearnMergeWeightsSpec, Norms, StartingHead, norms};
 use crate::Checkpoint;
@@ -23,9 +23,8 @@ use train::learner::{Forward, Learner, copied};
 pub(super) struct MergeLearner<'a> {
     pub(super) spec: &'a LearnMergeWeightsSpec,
     pub(super) backbone: Box<dyn Backbone>,
-    pub(super) groups: Vec<KernelGroup>,
-    /// The merge weights of each group.
-    layers: Vec<LayerWeights>,
+    /// The merged layers.
+    pub(super) layers: Vec<LayerWeights>,
     pub(super) normalize: Normalize,
     pub(super) classes: usize,
     /// The sources' kernels, `[sources, kernels, ..]`, by name; with a base, their differences from it, and its own.
@@ -68,7 +67,6 @@ impl<'a> MergeLearner<'a> {
             sources: stacked(&state_dicts, base.map(|base| &base.tensors), &groups)?,
             normalize: start.info.normalize,
             backbone,
-            groups,
             layers,
             classes,
             weights,
@@ -162,19 +160,21 @@ impl<'a> MergeLearner<'a> {
         })
     }
 
-    /// The merge weights of each tensor of a group, as a function of `weights`; tensors that share them share a value.
-    fn group_weights(&self, weights: &Values, group: &KernelGroup) -> candle_core::Result<Vec<Value>> {
-        let layer = self.layers.iter().find(|layer| layer.group == *group);
-        let Some(layer) = layer else { bail!("`{}` is not merged", group.layer) };
+    /// A layer's tensors and the merge weights of each, as a function of `weights`; tensors that share them share a value.
+    fn with_weights<'l>(
+        &self,
+        weights: &Values,
+        layer: &'l LayerWeights,
+    ) -> candle_core::Result<(&'l KernelGroup, Vec<Value>)> {
         let value = |named: &(String, usize)| Ok((named.0.clone(), self.all_weights(weights, named)?));
         let values: BTreeMap<String, Value> = layer.named().map(value).collect::<candle_core::Result<_>>()?;
-        Ok(layer.of_tensors().map(|(name, _)| values[name].clone()).collect())
+        Ok((&layer.group, layer.of_tensors().map(|(name, _)| values[name].clone()).collect()))
     }
 
     /// The merged network's tensors that depend on merge weights, and other trained ones.
     pub(super) fn values(&self, weights: &Values, plain: Values) -> candle_core::Result<Values> {
-        let mut values =
-            merged_kernels(&self.sources, &self.groups, |group| self.group_weights(weights, group))?;
+        let groups = self.layers.iter().map(|layer| self.with_weights(weights, layer));
+        let mut values = merged_kernels(&self.sources, groups)?;
         values.extend(plain);
         Ok(values)
     }

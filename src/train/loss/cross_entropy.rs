@@ -15,7 +15,7 @@ use super::{ClassCounts, ClassWeights, Labeling, Loss, LossKind, Targets, differ
 pub struct CrossEntropySpec {
     /// Weight of each class.
     pub class_weights: ClassWeights,
-    /// Label smoothing ε, from 0 to 1: fraction of the target spread uniformly over all classes.
+    /// Label smoothing ε, from 0 to below 1: fraction of the target spread uniformly over all classes.
     pub label_smoothing: f64,
 }
 
