@@ -283,6 +283,8 @@ mod tests {
         assert_eq!(errors("{ to = 'best' }"), [is_row]);
         let nothing = "`rows` names only `A`, which is what rows are compared with";
         assert_eq!(errors("{ to = 'A', rows = ['A'] }"), [nothing]);
+        let unnamed = STAGES.replace("models.A", "models.''").replace("[table.t]", "");
+        assert_eq!(parsed(&unnamed).map(drop).unwrap_err(), ["a row label is empty"]);
     }
 
     #[test]

@@ -49,13 +49,12 @@ impl Kind for EvaluateSpec {
             problems.add("datasets", "`datasets` is empty", None);
         }
         problems.no_duplicates("datasets", "data set", &self.datasets);
-        for (key, mut labels) in [
-            ("models", self.models.keys().collect::<Vec<_>>().into_iter()),
-            ("ensembles", self.ensembles.keys().collect::<Vec<_>>().into_iter()),
-        ] {
-            if labels.any(|label| label.trim().is_empty()) {
-                problems.add(key, "a row label is empty", Some("give the row a name".into()));
-            }
+        let is_empty = |label: &String| label.trim().is_empty();
+        let in_models = ("models", self.models.keys().any(is_empty));
+        for (key, _) in
+            [in_models, ("ensembles", self.ensembles.keys().any(is_empty))].iter().filter(|of| of.1)
+        {
+            problems.add(key, "a row label is empty", Some("give the row a name".into()));
         }
         for (label, ensemble) in &self.ensembles {
             problems.under("ensembles", |problems| {

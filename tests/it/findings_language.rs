@@ -93,7 +93,8 @@ fn f01_check_reads_the_headers_of_images() {
 
 #[test]
 fn f01_the_last_line_is_written_even_if_the_results_cannot_be() {
-    let workplace = Workplace::new(EXPERIMENT).with("results", "a file in place of the folder");
+    let folder_in_place_of_the_file = "results/tiny/metrics.csv/file";
+    let workplace = Workplace::new(EXPERIMENT).with(folder_in_place_of_the_file, "");
     let (code, error) = ended(&workplace, &["run", "experiment.toml", "--set", "sweep.seed=[0]"]);
     assert_eq!(code, Some(4), "{error}");
     assert!(error.contains("error: "), "{error}");
