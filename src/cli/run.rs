@@ -97,7 +97,8 @@ impl Run {
         self.only.check(&plans)?;
         self.check_rerun(&plans)?;
         if !self.detach {
-            plans.iter().try_for_each(|plan| check_writable(&global.results, &plan.experiment.name))?;
+            let mut plans = plans.iter().filter(|plan| self.only.concerns(plan));
+            plans.try_for_each(|plan| check_writable(&global.results, &plan.experiment.name))?;
         }
         let options = self.options()?;
         let mut total = Outcome::default();

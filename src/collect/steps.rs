@@ -80,7 +80,7 @@ impl<'a> Trained<'a> {
 /// Whether two data sets have the same images, whatever their label budgets.
 fn is_same(a: &PlannedDataset, b: &PlannedDataset) -> bool {
     let whole = |of: &PlannedDataset| dataset_fingerprint(&of.spec, LabelBudget::default(), &of.summary);
-    a.fingerprint == b.fingerprint || whole(a) == whole(b)
+    a.fingerprint == b.fingerprint || (a.summary.digest == b.summary.digest && whole(a) == whole(b))
 }
 
 fn trains_head_only(spec: &StageSpec) -> bool {

@@ -49,11 +49,9 @@ impl Kind for EvaluateSpec {
             problems.add("datasets", "`datasets` is empty", None);
         }
         problems.no_duplicates("datasets", "data set", &self.datasets);
-        let is_empty = |label: &String| label.trim().is_empty();
-        let in_models = ("models", self.models.keys().any(is_empty));
-        for (key, _) in
-            [in_models, ("ensembles", self.ensembles.keys().any(is_empty))].iter().filter(|of| of.1)
-        {
+        let models = self.models.keys().map(|label| ("models", label));
+        let labels = models.chain(self.ensembles.keys().map(|label| ("ensembles", label)));
+        for (key, _) in labels.filter(|(_, label)| label.trim().is_empty()) {
             problems.add(key, "a row label is empty", Some("give the row a name".into()));
         }
         for (label, ensemble) in &self.ensembles {

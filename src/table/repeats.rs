@@ -1,6 +1,6 @@
 //! Rows that do not depend on an axis of `over`, so that a score of one model stands there for each value.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 
 use super::Pivot;
 use super::layout::Scores;
@@ -13,13 +13,12 @@ pub(super) fn axes(cells: &[Scores<'_>], count: usize) -> Vec<usize> {
 }
 
 fn repeat(scores: &Scores<'_>, axis: usize) -> bool {
-    let mut before = HashMap::new();
+    let mut before = HashSet::new();
     scores.iter().any(|(levels, score)| {
         let Some(model) = &score.model_fingerprint else { return false };
         let others: Vec<&str> =
             levels.iter().enumerate().filter(|(i, _)| *i != axis).map(|(_, level)| *level).collect();
-        let key = (model, &score.dataset, score.value.map(f64::to_bits), others);
-        before.insert(key, ()).is_some()
+        !before.insert((model, &score.dataset, score.value.map(f64::to_bits), others))
     })
 }
 

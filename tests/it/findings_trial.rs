@@ -282,80 +282,46 @@ fn f24_an_interrupted_merge_leaves_no_file_behind() {
     panic!("every merge ended before it was interrupted");
 }
 
-/// Averages a source with a negative weight, and shows one model for all seeds.
-const AVERAGE: &str = r#"
-[experiment]
-name = "tiny"
-
-[sweep]
-seed = [0, 1]
-
-[dataset.cells.phantom]
-family = "cells"
-size = 12
-train = 16
-val = 8
-test = 8
-label_fraction = 0.5
-
-[dataset.whole.phantom]
-family = "cells"
-size = 12
-train = 16
-val = 8
-test = 8
-
-[train]
-epochs = 1
-batch_size = 8
-
-[stage.source.pretrain]
-backbone.resnet18 = { stem = "small", width = 4 }
-dataset = "cells"
-seed = 7
-
-[stage.other.pretrain]
-backbone.resnet18 = { stem = "small", width = 4 }
-dataset = "cells"
-
-[stage.average.merge]
-sources = ["source", "other"]
-method.average = { weights = [1, 3] }
-batch_norm = "merged"
-
-[stage.scores.evaluate]
-models = { "Source" = "source", "Average" = "average" }
-datasets = ["whole"]
-
-[table.main]
-from = ["scores"]
-metrics = ["accuracy"]
-steps = true
-"#;
+/// The tiny experiment, trained on half of the labels of what it is evaluated on, with a row that is one model for all
+/// seeds.
+fn of_half_of_the_labels() -> String {
+    let section =
+        EXPERIMENT.find("[dataset.xray").expect("a data set")..EXPERIMENT.find("[train]").expect("a section");
+    let whole = EXPERIMENT[section].replace("dataset.xray", "dataset.whole");
+    EXPERIMENT
+        .replace("[train]", &format!("label_fraction = 0.5\n\n{whole}[train]"))
+        .replace("augment = []", "augment = []\nseed = 5")
+        .replace(
+            "\"final\" = \"final\" }\ndatasets = [\"xray\"]",
+            "\"final\" = \"final\", \"probe\" = \"probe_a\" }\ndatasets = [\"whole\"]",
+        )
+        + "steps = true\n"
+}
 
 #[test]
 fn f25_a_note_names_rows_of_one_model_and_steps_count_whatever_the_label_budget() {
-    let workplace = Workplace::new(AVERAGE);
+    let workplace = Workplace::new(&of_half_of_the_labels());
     workplace.medmerge(&["run", "experiment.toml"]).assert().code(0);
     let table = fs::read_to_string(workplace.path("results/tiny/main.md")).unwrap();
-    assert!(table.contains("Scores of one model repeat: of Source for each seed."), "{table}");
-    assert!(table.contains("1 (8 images) for Source; 2 (16 images) for Average."), "{table}");
+    assert!(table.contains("Scores of one model repeat: of probe for each seed."), "{table}");
+    let steps = "1 (16 images) for merged; 0 (0 images) for average, probe; 2 (32 images) for final.";
+    assert!(table.contains(steps), "{table}");
 }
 
 #[test]
 fn f25_variances_below_0_are_refused_where_they_are_made() {
-    let workplace = Workplace::new(AVERAGE);
-    let negative = "stage.average.method.average.weights=[-1000, 1001]";
-    let run = workplace.medmerge(&["run", "experiment.toml", "--set", negative]).assert().code(1);
-    run.stderr(contains("negative variances").and(contains("`batch_norm = \"reestimate\"`")));
-    let measured = ["--set", "stage.average.batch_norm=reestimate", "--set", "stage.average.dataset=cells"];
-    let arguments = [&["run", "experiment.toml", "--set", negative][..], &measured].concat();
-    workplace.medmerge(&arguments).assert().code(0);
+    let of = |statistics: &str| {
+        let average = format!("method.average = {{ weights = [-1000, 1001] }}\n{statistics}");
+        Workplace::new(&EXPERIMENT.replace("method = \"average\"\ndataset = \"xray\"", &average))
+    };
+    let refused = of("batch_norm = \"merged\"").medmerge(&["run", "experiment.toml"]).assert().code(1);
+    refused.stderr(contains("negative variances").and(contains("`batch_norm = \"reestimate\"`")));
+    of("dataset = \"xray\"").medmerge(&["run", "experiment.toml"]).assert().code(0);
 }
 
 #[test]
 fn f25_files_of_the_same_name_are_not_run_over_each_other() {
-    let workplace = Workplace::new(AVERAGE).with("other.toml", AVERAGE);
+    let workplace = Workplace::new(EXPERIMENT).with("other.toml", EXPERIMENT);
     for command in ["check", "run"] {
         let told = "experiment.toml and other.toml have the same `name`, `tiny`";
         workplace
@@ -369,7 +335,7 @@ fn f25_files_of_the_same_name_are_not_run_over_each_other() {
 
 #[test]
 fn f25_results_that_cannot_be_written_are_told_before_anything_runs() {
-    let workplace = Workplace::new(AVERAGE).with("file", "");
+    let workplace = Workplace::new(EXPERIMENT).with("file", "");
     let run = workplace.medmerge(&["run", "experiment.toml", "--results", "file"]).assert().code(4);
     run.stderr(
         contains("failed to write file/tiny").and(contains("--results")).and(contains("source").not()),
@@ -379,7 +345,7 @@ fn f25_results_that_cannot_be_written_are_told_before_anything_runs() {
 
 #[test]
 fn f25_threads_have_a_limit() {
-    let workplace = Workplace::new(AVERAGE);
+    let workplace = Workplace::new(EXPERIMENT);
     let check = workplace.medmerge(&["check", "experiment.toml", "--threads", "100000"]).assert().code(2);
     check.stderr(contains("`--threads 100000` is more than 1024; leave it out for all cores"));
 }
